@@ -1,0 +1,86 @@
+import { appendFileSync } from 'node:fs'
+import pc from 'picocolors'
+
+/** One thing under way; its lines say when it starts and how it ends. */
+export interface Step {
+  done(text?: string): void
+  fail(text?: string): void
+  /** Where it stands: live on a terminal, otherwise a line at most every ten seconds. */
+  progress(text: string): void
+}
+
+/** Progress for people on stderr, and the same as events in the run record. */
+export interface Log {
+  step(text: string): Step
+  info(text: string): void
+  /** Something that was asked for and is already so. */
+  already(text: string): void
+  warn(text: string): void
+  /** Goes to the run record only. */
+  event(name: string, data: Record<string, unknown>): void
+}
+
+interface LogOptions {
+  /** Run record to append JSON lines to; called late, because its folder may not exist yet. */
+  readonly record?: () => string | undefined
+  readonly stream?: NodeJS.WriteStream
+}
+
+const progressEveryMs = 10_000
+
+/** A log that writes to stderr: ` •` starts, ` ✓` done with seconds, ` -` already so, ` ✗` failed. */
+export function createLog({ record, stream = process.stderr }: LogOptions = {}): Log {
+  let live = false
+  const line = (text: string): void => {
+    if (live) stream.write('\r\x1b[2K')
+    live = false
+    stream.write(`${text}\n`)
+  }
+  const event = (name: string, data: Record<string, unknown>): void => {
+    const path = record?.()
+    if (path === undefined) return
+    const entry = JSON.stringify({ at: new Date().toISOString(), event: name, ...data })
+    appendFileSync(path, `${entry}\n`, { mode: 0o600 })
+  }
+  return {
+    event,
+    info: (text) => (line(text), event('info', { text })),
+    already: (text) => (line(pc.dim(` - ${text}`)), event('already', { text })),
+    warn: (text) => (line(`${pc.yellow(' !')} ${text}`), event('warn', { text })),
+    step(text) {
+      const started = performance.now()
+      let shown = started
+      line(`${pc.cyan(' •')} ${text}`)
+      event('start', { text })
+      const end = (mark: string, name: string, words: string): void => {
+        const seconds = (performance.now() - started) / 1000
+        line(`${mark} ${words} ${pc.dim(`(${seconds.toFixed(1)} s)`)}`)
+        event(name, { text: words, seconds: Number(seconds.toFixed(3)) })
+      }
+      return {
+        done: (words = text) => end(pc.green(' ✓'), 'done', words),
+        fail: (words = text) => end(pc.red(' ✗'), 'failed', words),
+        progress(words) {
+          if (stream.isTTY) {
+            stream.write(`\r\x1b[2K   ${words}`.slice(0, stream.columns + 6))
+            live = true
+          } else if (performance.now() - shown >= progressEveryMs) {
+            shown = performance.now()
+            line(`   ${words}`)
+          }
+        },
+      }
+    },
+  }
+}
+
+const nothing = (): void => undefined
+
+/** A log that says nothing, for tests and for reads whose progress nobody needs. */
+export const silentLog: Log = {
+  step: () => ({ done: nothing, fail: nothing, progress: nothing }),
+  info: nothing,
+  already: nothing,
+  warn: nothing,
+  event: nothing,
+}

@@ -1,0 +1,54 @@
+/** Process exit codes of every script; documented in docs/configuration.md. */
+export const exitCodes = { done: 0, failed: 1, planHasChanges: 2, wrongOption: 64, wrongSetting: 78 } as const
+export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes]
+
+interface ProblemDetails {
+  /** Why it happened, usually the words of the program that refused. */
+  readonly because?: string | undefined
+  /** What state things are in, when it struck while something was being changed. */
+  readonly now?: string | undefined
+  /** What to type or change next. */
+  readonly hint?: string | undefined
+  readonly cause?: unknown
+  readonly exitCode?: ExitCode
+}
+
+/**
+ * An expected failure, written for the person who reads it. `code` is permanent and has a heading
+ * in docs/troubleshooting; no secret may stand in any of the texts.
+ */
+export class Problem extends Error {
+  readonly code: string
+  readonly because: string | undefined
+  readonly now: string | undefined
+  readonly hint: string | undefined
+  readonly exitCode: ExitCode
+
+  constructor(code: string, message: string, details: ProblemDetails = {}) {
+    super(message, { cause: details.cause })
+    this.name = 'Problem'
+    this.code = code
+    this.because = details.because ?? reasonOf(details.cause)
+    this.now = details.now
+    this.hint = details.hint
+    this.exitCode = details.exitCode ?? exitCodes.failed
+  }
+}
+
+/** The words of any thrown value, without a stack. */
+export function reasonOf(cause: unknown): string | undefined {
+  if (cause === undefined || cause === null) return undefined
+  return cause instanceof Error ? cause.message : String(cause)
+}
+
+/** A problem as the lines a person sees: what, because, now, try. */
+export function renderProblem(problem: Problem): string {
+  const part = (label: string, text: string | undefined): string[] =>
+    text === undefined || text === '' ? [] : [`  ${label}: ${text.trimEnd().replaceAll('\n', '\n    ')}`]
+  return [
+    `${problem.code}: ${problem.message}`,
+    ...part('because', problem.because),
+    ...part('now', problem.now),
+    ...part('try', problem.hint),
+  ].join('\n')
+}

@@ -1,0 +1,58 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Log } from './log.ts'
+import { Problem, reasonOf } from './problem.ts'
+
+/** Thrown by a check whose answer can never get better; ends the wait at once. */
+export class Hopeless extends Error {
+  override name = 'Hopeless'
+}
+
+interface WaitOptions {
+  readonly log: Log
+  readonly withinMs: number
+  readonly everyMs?: number
+  /** What to type when it never comes true. */
+  readonly hint?: string
+  /** The code of the Problem when it never comes true. */
+  readonly code?: string
+}
+
+/**
+ * Waits until `check` returns, and returns its answer. A check that throws means "not yet", and its
+ * message is the reason shown, printed when it changes. A Problem or Hopeless ends the wait at once.
+ * `fact` is a noun phrase: it reads in "waiting for ...".
+ */
+export async function waitFor<T>(
+  fact: string,
+  check: () => Promise<T>,
+  { log, withinMs, everyMs = 2000, hint, code = 'WAITED_IN_VAIN' }: WaitOptions,
+): Promise<T> {
+  const started = performance.now()
+  let reason: string | undefined
+  let announced = false
+  for (;;) {
+    try {
+      const answer = await check()
+      if (announced) log.info(`   waited for ${fact}: ok (${seconds(started)} s)`)
+      return answer
+    } catch (error) {
+      if (error instanceof Problem) throw error
+      const now = reasonOf(error) ?? 'no reason given'
+      if (error instanceof Hopeless)
+        throw new Problem(code, `${fact} cannot come true`, { because: now, hint, cause: error })
+      if (now !== reason) log.info(`   waiting for ${fact}: ${now}`)
+      reason = now
+      announced = true
+    }
+    if (performance.now() - started + everyMs > withinMs)
+      throw new Problem(code, `gave up after ${seconds(started)} s waiting for ${fact}`, {
+        because: reason,
+        hint,
+      })
+    await sleep(everyMs)
+  }
+}
+
+function seconds(since: number): string {
+  return Math.round((performance.now() - since) / 1000).toString()
+}
