@@ -17,7 +17,8 @@ export interface Change {
 export function renderPlan(changes: readonly Change[]): string {
   if (changes.length === 0) return 'Nothing to do: everything is as the settings ask.'
   const lines = changes.map(({ summary, from, to, risk }) => {
-    const values = from === undefined && to === undefined ? '' : ` (${from ?? 'none'} -> ${to ?? 'none'})`
+    const values =
+      from === undefined && to === undefined ? '' : ` (${from ?? 'none'} -> ${to ?? 'none'})`
     return `  ${risk === 'none' ? '+' : '!'} ${summary}${values}${risk === 'none' ? '' : ` [${risk}]`}`
   })
   return [`${changes.length} change${changes.length === 1 ? '' : 's'}:`, ...lines].join('\n')

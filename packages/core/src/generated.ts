@@ -46,7 +46,11 @@ export function generatedFiles({ generated: root }: { readonly generated: string
       const temporary = `${full}.${randomUUID()}.tmp`
       try {
         await mkdir(dirname(full), { recursive: true, mode: 0o700 })
-        const file = await open(temporary, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600)
+        const file = await open(
+          temporary,
+          constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY,
+          0o600,
+        )
         try {
           await file.writeFile(text)
           await file.sync()
@@ -76,7 +80,8 @@ function foldersBetween(root: string, full: string): string[] {
 async function refuseLink(path: string): Promise<void> {
   if ((await stats(path))?.isSymbolicLink())
     throw new Problem('GENERATED_IS_A_LINK', `${path} is a symbolic link`, {
-      because: 'secrets are kept in real folders and files only, so that a link cannot lead them elsewhere',
+      because:
+        'secrets are kept in real folders and files only, so that a link cannot lead them elsewhere',
       hint: `look where it points (ls -l ${path}), remove it, then run the same command again`,
     })
 }
@@ -91,5 +96,9 @@ async function stats(path: string): Promise<Awaited<ReturnType<typeof lstat>> | 
 }
 
 function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR')
+  return (
+    error instanceof Error &&
+    'code' in error &&
+    (error.code === 'ENOENT' || error.code === 'ENOTDIR')
+  )
 }

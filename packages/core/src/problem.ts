@@ -1,5 +1,11 @@
 /** Process exit codes of every script; documented in docs/configuration.md. */
-export const exitCodes = { done: 0, failed: 1, planHasChanges: 2, wrongOption: 64, wrongSetting: 78 } as const
+export const exitCodes = {
+  done: 0,
+  failed: 1,
+  planHasChanges: 2,
+  wrongOption: 64,
+  wrongSetting: 78,
+} as const
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes]
 
 interface ProblemDetails {
@@ -44,7 +50,9 @@ export function reasonOf(cause: unknown): string | undefined {
 /** A problem as the lines a person sees: what, because, now, try. */
 export function renderProblem(problem: Problem): string {
   const part = (label: string, text: string | undefined): string[] =>
-    text === undefined || text === '' ? [] : [`  ${label}: ${text.trimEnd().replaceAll('\n', '\n    ')}`]
+    text === undefined || text === ''
+      ? []
+      : [`  ${label}: ${text.trimEnd().replaceAll('\n', '\n    ')}`]
   return [
     `${problem.code}: ${problem.message}`,
     ...part('because', problem.because),

@@ -1,0 +1,102 @@
+import { join } from 'node:path'
+import { parseNetwork } from './addresses.ts'
+import { describeNodes, type Node } from './nodes.ts'
+import { describeSchematic, type Schematic } from './schematic.ts'
+import type { Settings } from './settings/schema.ts'
+
+/** What image the machines start from. */
+export interface Image {
+  /** The raw image's name in the pool. */
+  readonly fileName: string
+  /** Where the factory offers it, compressed as IMAGE_COMPRESSION says. */
+  readonly url: string
+  /** The installer image for upgrades; the nocloud one, or a node would come back as metal. */
+  readonly installer: string
+  /** Whether the machines need a guest-agent channel: exactly when the schematic has the agent. */
+  readonly hasGuestAgent: boolean
+}
+
+/** A cluster as the settings describe it. Worked out purely: two calls give the same. */
+export interface Cluster {
+  readonly name: string
+  readonly settings: Settings
+  /** Control planes first. */
+  readonly nodes: readonly Node[]
+  readonly controlPlanes: readonly Node[]
+  readonly workers: readonly Node[]
+  /** https://<host>:6443 */
+  readonly endpoint: string
+  readonly vip: string | undefined
+  readonly prefixLength: number
+  readonly schematic: Schematic
+  readonly image: Image
+  /** The project's root folder. */
+  readonly root: string
+  /** Secrets, configs, access files and run records of this cluster. */
+  readonly generated: string
+  /** The user's own machine config patches. */
+  readonly patchesDir: string
+}
+
+/** Describes the cluster that `settings` of env/<file>.env ask for. */
+export function describeCluster(
+  settings: Settings,
+  root: string,
+  file: string = settings.CLUSTER_NAME,
+): Cluster {
+  const nodes = describeNodes(settings)
+  const controlPlanes = nodes.filter(({ role }) => role === 'controlplane')
+  const endpointHost =
+    settings.CLUSTER_ENDPOINT ?? settings.CLUSTER_VIP ?? controlPlanes[0]?.address ?? ''
+  const schematic = describeSchematic(settings.TALOS_EXTENSIONS, settings.TALOS_KERNEL_ARGS)
+  return {
+    name: settings.CLUSTER_NAME,
+    settings,
+    nodes,
+    controlPlanes,
+    workers: nodes.filter(({ role }) => role === 'worker'),
+    endpoint: `https://${endpointHost}:6443`,
+    vip: settings.CLUSTER_VIP,
+    prefixLength: parseNetwork(settings.NETWORK_CIDR).prefixLength,
+    schematic,
+    image: describeImage(settings, schematic),
+    root,
+    generated: join(root, 'generated', settings.CLUSTER_NAME),
+    patchesDir: join(root, 'env', file, 'patches'),
+  }
+}
+
+function describeImage(settings: Settings, { id }: Schematic): Image {
+  const {
+    TALOS_VERSION: version,
+    TALOS_FACTORY_URL: factory,
+    IMAGE_COMPRESSION: compression,
+  } = settings
+  const asset = `nocloud-amd64.raw${compression === 'none' ? '' : `.${compression}`}`
+  return {
+    fileName: `talos-${version}-${id.slice(0, 12)}-nocloud-amd64.raw`,
+    url: `${factory}/image/${id}/${version}/${asset}`,
+    installer: `${factory.replace(/^https?:\/\//, '')}/nocloud-installer/${id}:${version}`,
+    hasGuestAgent: settings.TALOS_EXTENSIONS.includes('siderolabs/qemu-guest-agent'),
+  }
+}
+
+/** Where the files of a cluster lie on its host. */
+export interface HostFiles {
+  readonly image: string
+  readonly ledger: string
+  disk(node: Pick<Node, 'name'>): string
+  seed(node: Pick<Node, 'name'>): string
+}
+
+/** The files of a cluster on a host whose pool is the folder `poolPath`. */
+export function hostFiles(cluster: Cluster, poolPath: string): HostFiles {
+  const image = cluster.settings.IMAGE_PATH ?? join(poolPath, cluster.image.fileName)
+  const seeds = cluster.settings.SEED_ISO_DIR ?? poolPath
+  return {
+    image,
+    ledger: `${image}.ledger.json`,
+    disk: ({ name }) => join(poolPath, `${name}.qcow2`),
+    seed: ({ name }) => join(seeds, `${name}-seed.iso`),
+  }
+}

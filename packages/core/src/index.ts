@@ -1,0 +1,29 @@
+export { addressAt, contains } from './addresses.ts'
+export { applyAll, renderPlan, type Change } from './change.ts'
+export { describeCluster, hostFiles, type Cluster, type HostFiles, type Image } from './cluster.ts'
+export { nearest } from './did-you-mean.ts'
+export { generatedFiles, type Generated } from './generated.ts'
+export {
+  CommandFailed,
+  type Host,
+  type Output,
+  type RunOptions,
+  type Shell,
+  type Value,
+} from './host/host.ts'
+export { local } from './host/local.ts'
+export { openHost } from './host/open.ts'
+export { poolPath } from './host/pool.ts'
+export { virsh, virshBatch } from './host/virsh.ts'
+export { withLock } from './lock.ts'
+export { createLog, silentLog, type Log, type Step } from './log.ts'
+export type { Node, Role } from './nodes.ts'
+export { exitCodes, Problem, reasonOf, type ExitCode } from './problem.ts'
+export { describeSchematic, type Schematic } from './schematic.ts'
+export { projectRoot, script, type ScriptContext } from './script.ts'
+export { chooseCluster, loadCluster } from './settings/find.ts'
+export { readSettings } from './settings/read.ts'
+export type { Settings } from './settings/schema.ts'
+export { minorOf, supportedTalosMinors } from './settings/versions.ts'
+export { findTool, toolFolder, type Tool, type ToolName } from './tools.ts'
+export { Hopeless, waitFor } from './wait.ts'

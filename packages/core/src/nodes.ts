@@ -1,0 +1,65 @@
+import { addressAt } from './addresses.ts'
+import type { Settings } from './settings/schema.ts'
+
+export type Role = 'controlplane' | 'worker'
+
+/** One machine of a cluster, as it should be. */
+export interface Node {
+  /** Also its host name and its domain's name: home-cp1, home-w1. */
+  readonly name: string
+  readonly role: Role
+  readonly address: string
+  readonly mac: string
+  readonly cpu: number
+  readonly memoryMib: number
+  readonly diskGib: number
+  /** Which of LIBVIRT_URI's hosts it runs on. */
+  readonly host: number
+}
+
+/** The settings that say which machines there are. */
+export type NodeSettings = Pick<
+  Settings,
+  | 'CLUSTER_NAME'
+  | 'MAC_PREFIX'
+  | 'NETWORK_CIDR'
+  | 'LIBVIRT_URI'
+  | 'CONTROL_PLANE_COUNT'
+  | 'CONTROL_PLANE_CPU'
+  | 'CONTROL_PLANE_MEMORY_MIB'
+  | 'CONTROL_PLANE_DISK_GIB'
+  | 'CONTROL_PLANE_IP_OFFSET'
+  | 'WORKER_COUNT'
+  | 'WORKER_CPU'
+  | 'WORKER_MEMORY_MIB'
+  | 'WORKER_DISK_GIB'
+  | 'WORKER_IP_OFFSET'
+>
+
+/**
+ * The machines of a cluster, control planes first. Each kind goes round the hosts in turn, the workers
+ * beginning where the control planes ended, so that no host holds two control planes needlessly.
+ */
+export function describeNodes(settings: NodeSettings): readonly Node[] {
+  const hosts = settings.LIBVIRT_URI.length
+  const node = (role: Role, index: number): Node => {
+    const worker = role === 'worker'
+    const prefix = worker ? 'WORKER' : 'CONTROL_PLANE'
+    return {
+      name: `${settings.CLUSTER_NAME}-${worker ? 'w' : 'cp'}${index + 1}`,
+      role,
+      address: addressAt(settings.NETWORK_CIDR, settings[`${prefix}_IP_OFFSET`] + index),
+      mac: `${settings.MAC_PREFIX}:${(index + (worker ? 0x41 : 0x01)).toString(16).padStart(2, '0')}`,
+      cpu: settings[`${prefix}_CPU`],
+      memoryMib: settings[`${prefix}_MEMORY_MIB`],
+      diskGib: settings[`${prefix}_DISK_GIB`],
+      host: (index + (worker ? settings.CONTROL_PLANE_COUNT : 0)) % hosts,
+    }
+  }
+  const many = (role: Role, count: number): Node[] =>
+    Array.from({ length: count }, (_, index) => node(role, index))
+  return [
+    ...many('controlplane', settings.CONTROL_PLANE_COUNT),
+    ...many('worker', settings.WORKER_COUNT),
+  ]
+}

@@ -1,0 +1,36 @@
+import { createHash } from 'node:crypto'
+
+/** A request for an image, and the ID the factory gives it. */
+export interface Schematic {
+  readonly id: string
+  /** Canonical YAML: what is posted, and what the ID is the sha256 of. */
+  readonly body: string
+}
+
+/**
+ * The schematic of a set of extensions and kernel arguments. The ID is the sha256 of the factory's own
+ * canonical form (siderolabs/image-factory pkg/schematic): four spaces a level, order of lists kept.
+ */
+export function describeSchematic(
+  extensions: readonly string[],
+  kernelArguments: readonly string[],
+): Schematic {
+  const items = (indent: string, values: readonly string[]): string[] =>
+    values.map((value) => `${indent}- ${value}`)
+  const customization = [
+    ...(kernelArguments.length > 0
+      ? ['    extraKernelArgs:', ...items('        ', kernelArguments)]
+      : []),
+    ...(extensions.length > 0
+      ? [
+          '    systemExtensions:',
+          '        officialExtensions:',
+          ...items('            ', extensions),
+        ]
+      : []),
+  ]
+  const lines =
+    customization.length === 0 ? ['customization: {}'] : ['customization:', ...customization]
+  const body = `${lines.join('\n')}\n`
+  return { id: createHash('sha256').update(body).digest('hex'), body }
+}

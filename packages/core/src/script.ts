@@ -1,0 +1,177 @@
+import { mkdirSync } from 'node:fs'
+import { realpath } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { renderPlan, type Change } from './change.ts'
+import type { Cluster } from './cluster.ts'
+import type { Host } from './host/host.ts'
+import { openHost } from './host/open.ts'
+import { withLock } from './lock.ts'
+import { createLog, type Log } from './log.ts'
+import { readOptions, type Options, type OptionValues } from './options.ts'
+import { exitCodes, Problem, renderProblem, type ExitCode } from './problem.ts'
+import { loadCluster } from './settings/find.ts'
+
+/** What a script works with. */
+export interface ScriptContext<O extends Options> {
+  readonly cluster: Cluster
+  /** The cluster's hosts in LIBVIRT_URI's order; connected at the first call, closed at the end. */
+  readonly hosts: () => Promise<readonly Host[]>
+  readonly log: Log
+  readonly options: OptionValues<O>
+  readonly dryRun: boolean
+  readonly json: boolean
+  /** Prints the answer on stdout: text as it is, anything else as JSON. */
+  readonly answer: (value: unknown) => void
+  /** Prints a plan (or its JSON) on stdout; returns the exit code that says whether it is empty. */
+  readonly showPlan: (changes: readonly Change[]) => ExitCode
+  /** Aborts when the run is told to stop. */
+  readonly signal: AbortSignal
+}
+
+interface ScriptDefinition<O extends Options> {
+  readonly summary: string
+  /** Whether it changes anything: then it has --dry-run, and takes the cluster's lock. */
+  readonly changes?: boolean
+  readonly options?: O
+  readonly run: (context: ScriptContext<O>) => Promise<ExitCode | void>
+}
+
+const standardOptions = {
+  cluster: { type: 'string', about: 'reads env/<name>.env (or CLUSTER)' },
+  json: { type: 'boolean', about: 'print the answer as JSON' },
+  help: { type: 'boolean', about: 'print this and stop' },
+} as const satisfies Options
+
+const dryRunOption = {
+  'dry-run': { type: 'boolean', about: 'print what would change and stop' },
+} as const satisfies Options
+
+/** The project's root: three folders above this file's package. */
+export const projectRoot: string = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..')
+
+/**
+ * Turns a file into a program with typed options. It runs only when the file is the program that was
+ * started, prints a Problem without a stack and anything unexpected with one, and sets the exit code.
+ */
+export function script<const O extends Options>(
+  meta: Pick<ImportMeta, 'url'>,
+  definition: ScriptDefinition<O>,
+): ScriptDefinition<O> {
+  void isProgram(meta.url).then((yes) => (yes ? runAsProgram(definition) : undefined))
+  return definition
+}
+
+async function isProgram(url: string): Promise<boolean> {
+  const started = process.argv[1]
+  return (
+    started !== undefined && (await realpath(started).catch(() => started)) === fileURLToPath(url)
+  )
+}
+
+async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>): Promise<void> {
+  let record: string | undefined
+  const log = createLog({ record: () => record })
+  const abort = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => {
+      abort.abort()
+      log.warn(`stopped by ${signal}; the same command run again carries on`)
+      process.exit(exitCodes.failed)
+    })
+  const opened: Host[] = []
+  try {
+    const given = readOptions(
+      { ...standardOptions, ...dryRunOption, ...definition.options },
+      process.argv.slice(2),
+    )
+    if (given.help === true) return console.log(usage(definition))
+    const dryRun = given['dry-run'] === true
+    if (dryRun && definition.changes !== true)
+      throw new Problem(
+        'OPTION_UNKNOWN',
+        'there is no option --dry-run: this script changes nothing',
+        {
+          exitCode: exitCodes.wrongOption,
+        },
+      )
+    const { cluster, warnings } = await loadCluster(
+      projectRoot,
+      given.cluster ?? process.env['CLUSTER'],
+      process.env,
+    )
+    for (const warning of warnings) log.warn(warning)
+    let connecting: Promise<readonly Host[]> | undefined
+    const context: ScriptContext<O> = {
+      cluster,
+      log,
+      dryRun,
+      json: given.json === true,
+      options: given as unknown as OptionValues<O>,
+      signal: abort.signal,
+      hosts: () => (connecting ??= connect(cluster, opened)),
+      answer: (value) =>
+        console.log(typeof value === 'string' ? value : JSON.stringify(value, null, 2)),
+      showPlan(changes) {
+        console.log(given.json === true ? JSON.stringify(changes, null, 2) : renderPlan(changes))
+        return changes.length === 0 ? exitCodes.done : exitCodes.planHasChanges
+      },
+    }
+    if (definition.changes === true && !dryRun) {
+      record = openRecord(cluster)
+      process.exitCode =
+        (await withLock(cluster, programName(), () => definition.run(context))) ?? exitCodes.done
+    } else process.exitCode = (await definition.run(context)) ?? exitCodes.done
+  } catch (error) {
+    process.exitCode = report(error, log)
+  } finally {
+    await Promise.all(opened.map((host) => host.close().catch(() => undefined)))
+  }
+}
+
+async function connect({ settings, root }: Cluster, opened: Host[]): Promise<readonly Host[]> {
+  return Promise.all(
+    settings.LIBVIRT_URI.map(async (uri) => {
+      const host = await openHost(uri, root)
+      opened.push(host)
+      return host
+    }),
+  )
+}
+
+/** The run record's path; undefined where it can't be kept, which a run must survive. */
+function openRecord(cluster: Cluster): string | undefined {
+  try {
+    const folder = join(cluster.generated, 'runs')
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    const time = new Date().toISOString().replaceAll(':', '-')
+    return join(folder, `${time}-${process.pid}.jsonl`)
+  } catch {
+    return undefined
+  }
+}
+
+function report(error: unknown, log: Log): ExitCode {
+  if (error instanceof Problem) {
+    process.stderr.write(`${renderProblem(error)}\n`)
+    log.event('problem', { code: error.code, text: error.message })
+    return error.exitCode
+  }
+  console.error('This is a fault of Talosmith, not of yours; please report it with these lines:')
+  console.error(error)
+  log.event('fault', { text: error instanceof Error ? error.message : String(error) })
+  return exitCodes.failed
+}
+
+function programName(): string {
+  return (process.argv[1] ?? 'unknown').replace(`${projectRoot}/`, '')
+}
+
+function usage<O extends Options>({ summary, options, changes }: ScriptDefinition<O>): string {
+  const all: Options = { ...standardOptions, ...(changes === true ? dryRunOption : {}), ...options }
+  const lines = Object.entries(all).map(
+    ([name, { type, about }]) =>
+      `  --${name}${type === 'string' ? ' <text>' : ''}`.padEnd(28) + about,
+  )
+  return [summary, '', ...lines].join('\n')
+}

@@ -1,0 +1,2 @@
+export { recordingHost } from './recording-host.ts'
+export { testCluster, testSettings } from './test-cluster.ts'
