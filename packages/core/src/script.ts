@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { realpath } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { renderPlan, type Change } from './change.ts'
 import type { Cluster } from './cluster.ts'
@@ -10,6 +10,7 @@ import { withLock } from './lock.ts'
 import { createLog, type Log } from './log.ts'
 import { readOptions, type Options, type OptionValues } from './options.ts'
 import { exitCodes, Problem, renderProblem, type ExitCode } from './problem.ts'
+import { projectRoot } from './root.ts'
 import { loadCluster } from './settings/find.ts'
 
 /** What a script works with. */
@@ -46,9 +47,6 @@ const standardOptions = {
 const dryRunOption = {
   'dry-run': { type: 'boolean', about: 'print what would change and stop' },
 } as const satisfies Options
-
-/** The project's root: three folders above this file's package. */
-export const projectRoot: string = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..')
 
 /**
  * Turns a file into a program with typed options. It runs only when the file is the program that was

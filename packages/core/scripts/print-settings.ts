@@ -1,0 +1,8 @@
+/** Writes env/example.env and docs/configuration.md from the schema of the settings. */
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { projectRoot } from '../src/root.ts'
+import { printConfigurationPage, printExampleEnv } from '../src/settings/print.ts'
+
+await writeFile(join(projectRoot, 'env', 'example.env'), printExampleEnv())
+await writeFile(join(projectRoot, 'docs', 'configuration.md'), printConfigurationPage())

@@ -1,0 +1,35 @@
+/**
+ * Everything there is to test, as `npm test`: format, types, layers and unit tests of every project
+ * (through Nx, cached), then the lab. Ends with one line, `N passed, N failed`.
+ *
+ *   npm test [-- --no-lab]
+ */
+import { spawn } from 'node:child_process'
+
+const withLab = !process.argv.includes('--no-lab')
+const total = { passed: 0, failed: 0 }
+await count('npx', ['nx', 'run-many', '-t', 'check', '--outputStyle=stream-without-prefixes'])
+if (withLab && total.failed === 0)
+  await count('npx', ['tsx', 'scripts/checks/run-tests.ts', '--one-by-one', 'lab/e2e'])
+console.log(`${total.passed} passed, ${total.failed} failed`)
+process.exitCode = total.failed > 0 ? 1 : 0
+
+/** Runs a command, shows what it prints, and adds up the `tests:` lines in it. */
+async function count(command: string, args: readonly string[]): Promise<void> {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  let rest = ''
+  let failed = 0
+  child.stdout.on('data', (chunk: Buffer) => {
+    process.stdout.write(chunk)
+    const lines = (rest + chunk.toString()).split('\n')
+    rest = lines.pop() ?? ''
+    for (const line of lines) {
+      const [, passed, broken] = /^tests: (\d+) passed, (\d+) failed/.exec(line) ?? []
+      total.passed += Number(passed ?? 0)
+      failed += Number(broken ?? 0)
+    }
+  })
+  const code = await new Promise<number | null>((resolve) => child.on('close', resolve))
+  // A check that is no test (types, format, layers) fails without a count: it is one failure.
+  total.failed += code === 0 ? failed : Math.max(failed, 1)
+}
