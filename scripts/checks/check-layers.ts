@@ -12,7 +12,10 @@ try {
   const { graph } = JSON.parse(readFileSync(file, 'utf8')) as { graph: ProjectGraph }
   const faults = forbiddenImports(graph)
   for (const fault of faults) console.error(fault)
-  if (faults.length > 0) console.error('Parts get what they need from another as a value from core; see docs/architecture.md.')
+  if (faults.length > 0)
+    console.error(
+      'Parts get what they need from another as a value from core; see docs/architecture.md.',
+    )
   process.exitCode = faults.length > 0 ? 1 : 0
 } finally {
   rmSync(folder, { recursive: true })

@@ -23,7 +23,9 @@ export function forbiddenImports({ nodes, dependencies }: ProjectGraph): string[
     nodes[name]?.data.tags?.find((tag) => tag.startsWith('layer:'))
   const homeless = Object.keys(nodes)
     .filter((name) => layerOf(name) === undefined)
-    .map((name) => `${name} has no layer: give its project.json a tag layer:core, part, flow or lab`)
+    .map(
+      (name) => `${name} has no layer: give its project.json a tag layer:core, part, flow or lab`,
+    )
   const forbidden = Object.entries(dependencies).flatMap(([source, targets]) =>
     targets
       .filter(({ target }) => nodes[target] !== undefined && target !== source)

@@ -41,7 +41,12 @@ process.exitCode = sum(({ failed }) => failed) > 0 ? 1 : 0
 async function findTests(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
   return entries
-    .filter((entry) => entry.isFile() && entry.name.endsWith('.test.ts') && !entry.parentPath.includes('node_modules'))
+    .filter(
+      (entry) =>
+        entry.isFile() &&
+        entry.name.endsWith('.test.ts') &&
+        !entry.parentPath.includes('node_modules'),
+    )
     .map((entry) => join(entry.parentPath, entry.name))
 }
 
@@ -53,16 +58,20 @@ async function runFile(file: string): Promise<Outcome> {
   }
   const started = performance.now()
   const { output, code } = await runChild(file)
-  const count = (label: string): number => Number(new RegExp(`^ {2}${label}:\\s+(\\d+)`, 'm').exec(output)?.[1] ?? 0)
+  const count = (label: string): number =>
+    Number(new RegExp(`^ {2}${label}:\\s+(\\d+)`, 'm').exec(output)?.[1] ?? 0)
   const [total, passed, skipped] = [count('Total'), count('Passed'), count('Skipped')]
   const failed = Math.max(total - passed - skipped, code === 0 && total > 0 ? 0 : 1)
   const seconds = ((performance.now() - started) / 1000).toFixed(1)
   if (failed > 0) {
     console.log(output.trimEnd())
-    if (total === 0) console.log(`${name}: reported no test; is test.run() there, did a hook throw?`)
+    if (total === 0)
+      console.log(`${name}: reported no test; is test.run() there, did a hook throw?`)
   }
   const skips = skipped > 0 ? `, ${skipped} skipped` : ''
-  console.log(`${failed > 0 ? 'FAILED' : 'ok'}  ${name}: ${passed} of ${total}${skips} (${seconds} s)`)
+  console.log(
+    `${failed > 0 ? 'FAILED' : 'ok'}  ${name}: ${passed} of ${total}${skips} (${seconds} s)`,
+  )
   return { passed, failed, skipped }
 }
 

@@ -1,0 +1,24 @@
+/** The last stage of cluster:up: says how to use the cluster that the stages before it made. */
+import { generatedFiles, Problem, script } from '@talosmith/core'
+
+export default script(import.meta, {
+  summary: 'Say how to use the cluster; runs last in `nx run cluster:up`.',
+  async run({ cluster, answer }) {
+    const files = generatedFiles(cluster)
+    for (const name of ['talosconfig', 'kubeconfig'])
+      if (!(await files.has(name)))
+        throw new Problem('ACCESS_FILE_MISSING', `${files.path(name)} is not there`, {
+          because: 'bootstrap:start writes it, and has not run for this cluster',
+          hint: `CLUSTER=${cluster.name} npx nx run cluster:up`,
+        })
+    answer(
+      [
+        `Cluster ${cluster.name} is up: ${cluster.controlPlanes.length} control plane(s), ${cluster.workers.length} worker(s), ${cluster.endpoint}`,
+        '',
+        `  export KUBECONFIG=${files.path('kubeconfig')}`,
+        `  export TALOSCONFIG=${files.path('talosconfig')}`,
+        '  kubectl get nodes',
+      ].join('\n'),
+    )
+  },
+})
