@@ -1,0 +1,59 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { Problem } from '../../src/problem.ts'
+import { chooseCluster } from '../../src/settings/find.ts'
+
+const choosing = suite<{ root: string }>('choosing a cluster')
+
+choosing.before.each((context) => {
+  context.root = mkdtempSync(join(tmpdir(), 'talosmith-'))
+  mkdirSync(join(context.root, 'env'))
+  writeFileSync(join(context.root, 'package.json'), '{"talosmith":{"fallbackCluster":"demo"}}')
+  for (const name of ['example', 'demo'])
+    writeFileSync(join(context.root, 'env', `${name}.env`), '')
+})
+choosing.after.each(({ root }) => rmSync(root, { recursive: true }))
+
+const add = (root: string, name: string): void =>
+  writeFileSync(join(root, 'env', `${name}.env`), '')
+
+choosing("without a file of the user's the fallback is taken", async ({ root }) => {
+  assert.is(await chooseCluster(root, undefined), 'demo')
+})
+
+choosing("the only file of the user's is taken", async ({ root }) => {
+  add(root, 'home')
+  assert.is(await chooseCluster(root, undefined), 'home')
+})
+
+choosing('several files are listed, none is taken', async ({ root }) => {
+  add(root, 'home')
+  add(root, 'office')
+  const problem = await chooseCluster(root, undefined).then(
+    assert.unreachable,
+    (error: Problem) => error,
+  )
+  assert.is(problem.code, 'CLUSTER_AMBIGUOUS')
+  assert.match(problem.message, 'home, office')
+})
+
+choosing('a name without a file is refused with the close one', async ({ root }) => {
+  add(root, 'home')
+  const problem = await chooseCluster(root, 'hoem').then(
+    assert.unreachable,
+    (error: Problem) => error,
+  )
+  assert.is(problem.code, 'CLUSTER_UNKNOWN')
+  assert.is(problem.exitCode, 78)
+  assert.match(problem.hint ?? '', 'CLUSTER=home')
+})
+
+choosing('the file that was asked for is taken', async ({ root }) => {
+  add(root, 'home')
+  assert.is(await chooseCluster(root, 'demo'), 'demo')
+})
+
+choosing.run()

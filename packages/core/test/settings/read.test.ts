@@ -1,0 +1,90 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { Problem } from '../../src/problem.ts'
+import { projectRoot } from '../../src/root.ts'
+import { printConfigurationPage, printExampleEnv } from '../../src/settings/print.ts'
+import { readSettings } from '../../src/settings/read.ts'
+
+const smallest = 'CLUSTER_NAME=home\nNETWORK_BRIDGE=br0\n'
+
+test('a name and a bridge are enough', () => {
+  const { settings, warnings } = readSettings(smallest)
+  assert.is(settings.TALOS_VERSION, 'v1.13.9')
+  assert.is(settings.KUBERNETES_VERSION, 'v1.36.3')
+  assert.equal(settings.LIBVIRT_URI, ['qemu:///system'])
+  assert.is(settings.NETWORK_GATEWAY, '10.0.0.1')
+  assert.equal(settings.NETWORK_NAMESERVERS, ['10.0.0.1'])
+  assert.is(settings.HEALTH_TIMEOUT, 900)
+  assert.equal(warnings, [])
+})
+
+test('the shell wins over the file', () => {
+  assert.is(
+    readSettings(`${smallest}WORKER_COUNT=2\n`, { WORKER_COUNT: '5' }).settings.WORKER_COUNT,
+    5,
+  )
+})
+
+test('an empty value of the shell clears what the file says', () => {
+  const file = `${smallest}NFS_SERVER=10.0.0.5\nNFS_SHARE=/srv\n`
+  assert.is(readSettings(file, { NFS_SERVER: '', NFS_SHARE: '' }).settings.NFS_SERVER, undefined)
+})
+
+test("variables of the shell that are no settings are nobody's business", () => {
+  assert.is(
+    readSettings(smallest, { HOME: '/root', FAVOURITE_COLOUR: 'blue' }).settings.CLUSTER_NAME,
+    'home',
+  )
+})
+
+test('a version may be written without its v', () => {
+  assert.is(readSettings(`${smallest}TALOS_VERSION=1.12.11`).settings.TALOS_VERSION, 'v1.12.11')
+  assert.is(readSettings(`${smallest}NFS_CSI_VERSION=v4.13.4`).settings.NFS_CSI_VERSION, '4.13.4')
+})
+
+test('Kubernetes is the one that belongs to the Talos version', () => {
+  assert.is(readSettings(`${smallest}TALOS_VERSION=v1.12.0`).settings.KUBERNETES_VERSION, 'v1.35.0')
+})
+
+test('every fault of a file is reported at once', () => {
+  const file = 'CLUSTER_NAME=Home\nWORKR_COUNT=1\nCONTROL_PLANE_COUNT=2\nUEFI=maybe\n'
+  try {
+    readSettings(file)
+    assert.unreachable()
+  } catch (error) {
+    const faults = (error as Problem).because?.trim().split('\n') ?? []
+    assert.equal(faults.map((fault) => fault.split(':')[0]).sort(), [
+      'CLUSTER_NAME',
+      'CONTROL_PLANE_COUNT',
+      'NETWORK_BRIDGE',
+      'UEFI',
+      'WORKR_COUNT',
+    ])
+  }
+})
+
+test('a VIP in front of one control plane is allowed, and what it gives up is said', () => {
+  assert.match(
+    readSettings(`${smallest}CLUSTER_VIP=10.0.0.9`).warnings[0] ?? '',
+    'one control plane behind it',
+  )
+})
+
+test('env/example.env is what the schema prints', () => {
+  assert.is(readFileSync(join(projectRoot, 'env', 'example.env'), 'utf8'), printExampleEnv())
+})
+
+test('docs/configuration.md is what the schema prints', () => {
+  assert.is(
+    readFileSync(join(projectRoot, 'docs', 'configuration.md'), 'utf8'),
+    printConfigurationPage(),
+  )
+})
+
+test('env/example.env describes a cluster as it stands', () => {
+  assert.is(readSettings(printExampleEnv()).settings.CLUSTER_NAME, 'home')
+})
+
+test.run()

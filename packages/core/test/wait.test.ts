@@ -1,0 +1,56 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { silentLog } from '../src/log.ts'
+import { Problem } from '../src/problem.ts'
+import { Hopeless, waitFor } from '../src/wait.ts'
+
+const quick = { log: silentLog, withinMs: 200, everyMs: 5 }
+
+/** A check that refuses for each reason in turn, then agrees. */
+function refusing(...reasons: string[]): () => Promise<string> {
+  return async () => {
+    const reason = reasons.shift()
+    if (reason !== undefined) throw new Error(reason)
+    return 'yes'
+  }
+}
+
+test('waits until the check agrees, and returns its answer', async () => {
+  assert.is(await waitFor('the door to open', refusing('locked', 'locked'), quick), 'yes')
+})
+
+test('a reason is printed when it changes, not every time', async () => {
+  const lines: string[] = []
+  const log = { ...silentLog, info: (text: string) => void lines.push(text.trim()) }
+  await waitFor('the door to open', refusing('locked', 'locked', 'stuck'), { ...quick, log })
+  assert.equal(lines.slice(0, 2), [
+    'waiting for the door to open: locked',
+    'waiting for the door to open: stuck',
+  ])
+  assert.match(lines[2] ?? '', /^waited for the door to open: ok/)
+  assert.is(lines.length, 3)
+})
+
+test('gives up with the last reason and the hint', async () => {
+  const problem = await waitFor('the door to open', () => Promise.reject(new Error('locked')), {
+    ...quick,
+    withinMs: 20,
+    hint: 'knock',
+  }).then(assert.unreachable, (error: unknown) => error)
+  assert.instance(problem, Problem)
+  assert.is((problem as Problem).because, 'locked')
+  assert.is((problem as Problem).hint, 'knock')
+  assert.match((problem as Problem).message, 'waiting for the door to open')
+})
+
+test('what can never get better ends the wait at once', async () => {
+  let asked = 0
+  const check = async (): Promise<never> => {
+    asked++
+    throw new Hopeless('the door is painted on')
+  }
+  await waitFor('the door to open', check, quick).then(assert.unreachable, () => undefined)
+  assert.is(asked, 1)
+})
+
+test.run()
