@@ -1,0 +1,66 @@
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { Transform } from 'node:stream'
+import { commandText, shellOf } from './command.ts'
+import type { Host } from './host.ts'
+import type { Run } from './run.ts'
+
+/**
+ * A host on top of `run`. Files go through commands rather than SFTP, so that they work the same
+ * near and far, and as root where commands run through sudo.
+ */
+export function hostOver(run: Run, rest: Pick<Host, 'name' | 'isLocal' | 'close'>): Host {
+  const $ = shellOf(run)
+  return {
+    ...rest,
+    $,
+    async read(path) {
+      return (await $`cat -- ${path}`).stdout
+    },
+    async write(path, text, { mode = 0o644 } = {}) {
+      await run(receive(path, Buffer.byteLength(text), mode), {
+        input: text,
+        called: commandText`write ${path}`,
+      })
+    },
+    async upload(localPath, remotePath, { mode = 0o644, onProgress, signal } = {}) {
+      const { size } = await stat(localPath)
+      let sent = 0
+      const counted = new Transform({
+        highWaterMark: 1 << 20,
+        transform(chunk: Buffer, _encoding, done) {
+          sent += chunk.length
+          onProgress?.(sent)
+          done(null, chunk)
+        },
+      })
+      const file = createReadStream(localPath, { highWaterMark: 1 << 20 })
+      file.on('error', (error) => counted.destroy(error))
+      try {
+        await run(receive(remotePath, size, mode), {
+          input: file.pipe(counted),
+          called: commandText`upload ${remotePath}`,
+          ...(signal === undefined ? {} : { signal }),
+        })
+      } finally {
+        file.destroy()
+      }
+    },
+  }
+}
+
+/**
+ * The command that puts its standard input at `path`. The size is checked before the rename: when
+ * the connection breaks, the input just ends. `conv=sparse` leaves holes where there are zeroes.
+ */
+function receive(path: string, size: number, mode: number): string {
+  return commandText`to=${path}
+tmp=$(mktemp -- "$(dirname -- "$to")/.$(basename -- "$to").XXXXXX")
+trap 'rm -f -- "$tmp"' EXIT
+dd of="$tmp" bs=64K iflag=fullblock conv=sparse status=none
+got=$(stat -c %s -- "$tmp")
+if [ "$got" != ${size} ]; then echo "only $got of ${size} bytes arrived for $to" >&2; exit 1; fi
+chmod ${mode.toString(8)} -- "$tmp"
+mv -f -T -- "$tmp" "$to"
+trap - EXIT`
+}

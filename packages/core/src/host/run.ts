@@ -1,0 +1,170 @@
+import { randomUUID } from 'node:crypto'
+import type { Readable } from 'node:stream'
+import { StringDecoder } from 'node:string_decoder'
+import { quote } from './command.ts'
+import { CommandFailed, type Output, type RunOptions } from './host.ts'
+
+/** One process under way, near or far. */
+export interface Running {
+  /** Resolves with the exit code once the process has ended and its output is complete. */
+  readonly ended: Promise<number>
+  /** Signals the process and everything in its process group; `pid` is what the process called itself. */
+  kill(signal: 'TERM' | 'KILL', pid: number | undefined): void
+}
+
+/** Starts processes on one machine: what differs between near and far. */
+export interface Transport {
+  /** `text` is for a POSIX shell. */
+  start(
+    text: string,
+    io: {
+      readonly input: string | Uint8Array | Readable | undefined
+      readonly onStdout: (chunk: Buffer) => void
+      readonly onStderr: (chunk: Buffer) => void
+    },
+  ): Promise<Running>
+}
+
+export type RunInput = Omit<RunOptions, 'input'> & {
+  readonly input?: string | Uint8Array | Readable
+  /** What an error calls the command, where its text says little. */
+  readonly called?: string
+}
+export type Run = (command: string, options: RunInput) => Promise<Output>
+
+const timeoutExitCode = 124
+const graceMs = 3000
+
+/**
+ * Carries out commands over a transport, the same way on every machine. `become` goes before bash,
+ * for example ['sudo', '-n', '--'].
+ */
+export function runner(name: string, transport: Transport, become: readonly string[] = []): Run {
+  return async (command, options) => {
+    options.signal?.throwIfAborted()
+    const mark = randomUUID()
+    const lines = lineSplitter(options.onLine)
+    const stdout = outputAfter(mark, lines())
+    const stderr = outputAfter(mark, lines())
+    const running = await transport.start(shellText(command, mark, become, options.env), {
+      input: options.input,
+      onStdout: stdout.add,
+      onStderr: stderr.add,
+    })
+    const { exitCode, timedOut } = await endOf(running, stderr.pid, options)
+    options.signal?.throwIfAborted()
+    const output = { stdout: stdout.text(), stderr: stderr.text(), exitCode }
+    if (exitCode !== 0 && options.nothrow !== true)
+      throw new CommandFailed(
+        name,
+        options.called ?? command,
+        output,
+        timedOut ? options.timeoutMs : undefined,
+      )
+    return output
+  }
+}
+
+/**
+ * `command` as a POSIX shell starts it. bash says a mark on both outputs first: what a login shell
+ * or sudo said before it isn't the command's, and the process id after it is what a kill needs.
+ */
+function shellText(
+  command: string,
+  mark: string,
+  become: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): string {
+  const exports = Object.entries(env).map(([name, value]) => `${name}=${quote(value)}`)
+  const script = [
+    `echo ${mark}; echo ${mark} $$ >&2`,
+    // Users other than root often miss the folders of ip, bridge and friends.
+    `export ${['LC_ALL=C', 'PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"', ...exports].join(' ')}`,
+    'set -euo pipefail',
+    command,
+  ].join('\n')
+  // --norc: bash reads ~/.bashrc when its standard input is a socket, and it always is one here.
+  return ['exec', ...become, 'bash', '--noprofile', '--norc', '-c', quote(script)].join(' ')
+}
+
+/** Waits for the end, which a timeout or an abort brings about: first kindly, then surely. */
+async function endOf(
+  running: Running,
+  pid: () => number | undefined,
+  { timeoutMs, signal }: RunInput,
+): Promise<{ exitCode: number; timedOut: boolean }> {
+  const timers: NodeJS.Timeout[] = []
+  let timedOut = false
+  let giveUp: (code: number) => void = () => undefined
+  const gaveUp = new Promise<number>((resolve) => (giveUp = resolve))
+  const kill = (): void => {
+    running.kill('TERM', pid())
+    timers.push(setTimeout(() => running.kill('KILL', pid()), graceMs))
+    timers.push(setTimeout(() => giveUp(timeoutExitCode), 2 * graceMs))
+  }
+  if (timeoutMs !== undefined)
+    timers.push(
+      setTimeout(() => {
+        timedOut = true
+        kill()
+      }, timeoutMs),
+    )
+  signal?.addEventListener('abort', kill, { once: true })
+  try {
+    const exitCode = await Promise.race([running.ended, gaveUp])
+    return { exitCode: timedOut ? timeoutExitCode : exitCode, timedOut }
+  } finally {
+    signal?.removeEventListener('abort', kill)
+    timers.forEach(clearTimeout)
+  }
+}
+
+/** Collects one output of a process from its mark on; all of it when the mark never came. */
+function outputAfter(mark: string, onText: (chunk: Buffer | undefined) => void) {
+  let before = Buffer.alloc(0)
+  let begun = false
+  let pid: number | undefined
+  const chunks: Buffer[] = []
+  const keep = (chunk: Buffer): void => {
+    if (chunk.length === 0) return
+    chunks.push(chunk)
+    onText(chunk)
+  }
+  return {
+    pid: () => pid,
+    add(chunk: Buffer): void {
+      if (begun) return keep(chunk)
+      before = Buffer.concat([before, chunk])
+      const start = before.indexOf(mark)
+      const end = start < 0 ? -1 : before.indexOf('\n', start)
+      if (end < 0) return
+      begun = true
+      pid = Number(before.toString('utf8', start + mark.length, end)) || undefined
+      keep(before.subarray(end + 1))
+    },
+    text(): string {
+      if (!begun) keep(before)
+      onText(undefined)
+      return Buffer.concat(chunks).toString()
+    },
+  }
+}
+
+/** Cuts chunks into lines; each call gives the feeder of one output. */
+function lineSplitter(onLine: ((line: string) => void) | undefined) {
+  return () => {
+    const decoder = new StringDecoder()
+    let rest = ''
+    return (chunk: Buffer | undefined): void => {
+      if (onLine === undefined) return
+      // A carriage return alone ends a line too: programs with progress bars write so.
+      const parts = (rest + (chunk === undefined ? decoder.end() : decoder.write(chunk))).split(
+        /\r?\n|\r(?!$)/,
+      )
+      rest = parts.pop() ?? ''
+      parts.forEach((line) => onLine(line))
+      if (chunk === undefined && rest !== '') onLine(rest)
+      if (chunk === undefined) rest = ''
+    }
+  }
+}
