@@ -1,0 +1,172 @@
+/** What the end-to-end tests share: starting commands as a user would, and looking at the result with other eyes. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import {
+  findTool,
+  generatedFiles,
+  loadCluster,
+  local,
+  openHost,
+  projectRoot,
+  type Cluster,
+  type Host,
+  type ToolName,
+} from '@talosmith/core'
+
+/** Settings laid over env/lab.env through the shell, as a user would. */
+export type Overrides = Readonly<Record<string, string>>
+
+export interface Finished {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly output: string
+}
+
+/** Starts a command of the project; what it prints goes to the test's own output as it comes. */
+export function start(
+  command: readonly string[],
+  overrides: Overrides = {},
+): { child: ChildProcess; ended: Promise<Finished> } {
+  const [program = '', ...args] = command
+  const child = spawn(program, args, {
+    cwd: projectRoot,
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, NX_TUI: 'false', CLUSTER: 'lab', ...overrides },
+  })
+  let output = ''
+  const keep = (chunk: Buffer): void => {
+    output += chunk.toString()
+    process.stdout.write(chunk)
+  }
+  child.stdout?.on('data', keep)
+  child.stderr?.on('data', keep)
+  const ended = new Promise<Finished>((resolve) => {
+    child.on('close', (code, signal) => resolve({ code, signal, output }))
+  })
+  return { child, ended }
+}
+
+export async function run(
+  command: readonly string[],
+  overrides: Overrides = {},
+): Promise<Finished> {
+  return start(command, overrides).ended
+}
+
+export async function nx(target: string, overrides: Overrides = {}): Promise<Finished> {
+  return run(['npx', 'nx', 'run', target], overrides)
+}
+
+/** A script of the project, started with tsx. */
+export function scriptOf(path: string, ...args: string[]): string[] {
+  return ['npx', 'tsx', path, ...args]
+}
+
+/** Starts a command and ends it, with all it started, by SIGKILL once its output says `when`. */
+export async function killWhen(
+  when: RegExp,
+  command: readonly string[],
+  overrides: Overrides = {},
+): Promise<Finished> {
+  const { child, ended } = start(command, overrides)
+  let seen = ''
+  const watch = (chunk: Buffer): void => {
+    seen += chunk.toString()
+    if (when.test(seen) && child.pid !== undefined && child.exitCode === null)
+      process.kill(-child.pid, 'SIGKILL')
+  }
+  child.stdout?.on('data', watch)
+  child.stderr?.on('data', watch)
+  return ended
+}
+
+/** The lab's cluster as the settings, with overrides, describe it. */
+export async function labCluster(overrides: Overrides = {}): Promise<Cluster> {
+  return (await loadCluster(projectRoot, 'lab', overrides)).cluster
+}
+
+export async function withHost<T>(cluster: Cluster, work: (host: Host) => Promise<T>): Promise<T> {
+  const host = await openHost(cluster.settings.LIBVIRT_URI[0] ?? '', projectRoot)
+  try {
+    return await work(host)
+  } finally {
+    await host.close()
+  }
+}
+
+/** Runs talosctl or kubectl with the cluster's own access file. */
+export async function access(cluster: Cluster, name: ToolName, ...args: string[]): Promise<string> {
+  const { path } = await findTool(name, cluster)
+  const files = generatedFiles(cluster)
+  const file =
+    name === 'talosctl'
+      ? ['--talosconfig', files.path('talosconfig')]
+      : ['--kubeconfig', files.path('kubeconfig')]
+  return (await local.$({ timeoutMs: 120_000 })`${path} ${file} ${args}`).stdout
+}
+
+export interface KubernetesNode {
+  readonly metadata: { readonly name: string; readonly labels: Record<string, string> }
+  readonly status: {
+    readonly addresses: readonly { readonly type: string; readonly address: string }[]
+    readonly conditions: readonly { readonly type: string; readonly status: string }[]
+    readonly nodeInfo: { readonly kubeletVersion: string; readonly osImage: string }
+  }
+}
+
+export async function kubernetesNodes(cluster: Cluster): Promise<readonly KubernetesNode[]> {
+  const { items } = JSON.parse(await access(cluster, 'kubectl', 'get', 'nodes', '-o', 'json')) as {
+    items: KubernetesNode[]
+  }
+  return items.sort((a, b) => a.metadata.name.localeCompare(b.metadata.name))
+}
+
+/**
+ * Everything on the host and in generated/ that a run could have changed, as one text: files with size and
+ * time, domain definitions, and the version of each node's machine config.
+ */
+export async function fingerprint(cluster: Cluster): Promise<string> {
+  const host = await withHost(cluster, async ({ $ }) => {
+    const files =
+      await $`find /var/lib/libvirt /etc/libvirt -type f -regextype posix-extended -regex ${'.*[.](raw|iso|json|xml)'} -printf ${'%p %s %T@ %i\\n'}`
+    const domains =
+      await $`for name in $(virsh -q list --all --name | sort); do virsh dumpxml $name | sha256sum; done`
+    return files.stdout.split('\n').sort().join('\n') + domains.stdout
+  })
+  const configs = await access(
+    cluster,
+    'talosctl',
+    '-n',
+    cluster.nodes.map(({ address }) => address).join(','),
+    'get',
+    'machineconfig',
+    '-o',
+    'jsonpath={.metadata.version}',
+  )
+  return [host, configs, localFiles(cluster.generated)].join('\n')
+}
+
+function localFiles(folder: string): string {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((name) => !name.startsWith('runs') && name !== 'lock')
+    .map((name) => join(folder, name))
+    .filter((path) => statSync(path).isFile())
+    .sort()
+    .map(
+      (path) =>
+        `${path} ${statSync(path).mtimeMs} ${createHash('sha256').update(readFileSync(path)).digest('hex')}`,
+    )
+    .join('\n')
+}
+
+/** Takes a cluster away again: machines, disks, seeds, and the operator's files. */
+export async function removeCluster(overrides: Overrides = {}): Promise<void> {
+  const cluster = await labCluster(overrides)
+  const confirmed = { ...overrides, CONFIRM: cluster.name }
+  for (const name of ['destroy', 'remove-seeds'])
+    await run(scriptOf(`packages/vm/scripts/${name}.ts`, '--cluster', 'lab'), confirmed)
+  await local.$`rm -rf ${cluster.generated}`
+}

@@ -1,0 +1,76 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { access, kubernetesNodes, labCluster, nx, removeCluster, withHost } from './support.ts'
+
+const overrides = {
+  CLUSTER_NAME: 'labha',
+  CONTROL_PLANE_COUNT: '3',
+  WORKER_COUNT: '0',
+  CLUSTER_VIP: '10.213.77.60',
+}
+const cluster = await labCluster(overrides)
+
+/** The control planes that hold the VIP, as their own address tables say; unreachable ones hold nothing. */
+async function holders(): Promise<string[]> {
+  const answers = await Promise.all(
+    cluster.controlPlanes.map(async ({ name, address }) => {
+      const table = await access(
+        cluster,
+        'talosctl',
+        '-e',
+        address,
+        '-n',
+        address,
+        'get',
+        'addresses',
+      ).catch(() => '')
+      return table.includes(`${cluster.vip}/32`) ? [name] : []
+    }),
+  )
+  return answers.flat()
+}
+
+test('the machines of the first cluster make room', async () => {
+  assert.is((await nx('lab:start')).code, 0)
+  await removeCluster()
+  await removeCluster(overrides)
+})
+
+test('three control planes come up behind a VIP', async () => {
+  assert.is((await nx('cluster:up', overrides)).code, 0)
+  const nodes = await kubernetesNodes(cluster)
+  assert.equal(
+    nodes.map(({ metadata }) => metadata.name),
+    ['labha-cp1', 'labha-cp2', 'labha-cp3'],
+  )
+})
+
+test('the VIP moves when its holder is switched off, and the API answers on', async () => {
+  const before = await holders()
+  assert.is(before.length, 1, `held by ${before.join(', ') || 'nobody'}`)
+  await withHost(cluster, ({ $ }) => $`virsh destroy ${before[0] ?? ''}`)
+  let after: string[] = []
+  for (let tries = 0; tries < 45 && after.length === 0; tries++) {
+    await sleep(2000)
+    after = (await holders()).filter((name) => name !== before[0])
+  }
+  assert.is(after.length, 1, 'nobody took the VIP within 90 s')
+  assert.is((await kubernetesNodes(cluster)).length, 3)
+  await withHost(cluster, ({ $ }) => $`virsh start ${before[0] ?? ''}`)
+})
+
+test('the machine that was off is taken back', async () => {
+  assert.is((await nx('cluster:up', overrides)).code, 0)
+})
+
+test('the cluster goes without a trace', async () => {
+  await removeCluster(overrides)
+  const left = await withHost(
+    cluster,
+    ({ $ }) => $`virsh -q list --all --name; ls /var/lib/libvirt/images`,
+  )
+  assert.not.match(left.stdout, /labha/)
+})
+
+test.run()
