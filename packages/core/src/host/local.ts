@@ -9,7 +9,8 @@ import { runner, type Transport } from './run.ts'
 const groups = new Set<number>()
 process.on('exit', () => groups.forEach((pid) => signalGroup(pid, 'TERM')))
 
-const transport: Transport = {
+/** Starts processes on this machine. */
+export const localTransport: Transport = {
   async start(text, { input, onStdout, onStderr }) {
     const started = zx({
       // Not bash, which zx prefers: started with a socket as its input, it would read ~/.bashrc.
@@ -21,7 +22,7 @@ const transport: Transport = {
       nothrow: true,
       // A process group of its own, so that a timeout ends all of it.
       detached: true,
-      stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+      stdio: 'pipe',
       // The output is kept by the runner; a second copy here would only cost memory.
       store: { stdout: noStore(), stderr: noStore(), stdall: noStore() },
       ...(input === undefined ? {} : { input: streamOf(input) }),
@@ -47,7 +48,7 @@ const transport: Transport = {
 }
 
 /** This machine, with commands run as the user who started the program. */
-export const local: Host = hostOver(runner('this machine', transport), {
+export const local: Host = hostOver(runner('this machine', localTransport), {
   name: 'this machine',
   isLocal: true,
   close: async () => undefined,

@@ -14,7 +14,7 @@ export interface Running {
 
 /** Starts processes on one machine: what differs between near and far. */
 export interface Transport {
-  /** `text` is for a POSIX shell. */
+  /** `text` is for a POSIX shell. Without `input` the standard input stays open, and empty, to the end. */
   start(
     text: string,
     io: {
@@ -46,7 +46,7 @@ export function runner(name: string, transport: Transport, become: readonly stri
     const lines = lineSplitter(options.onLine)
     const stdout = outputAfter(mark, lines())
     const stderr = outputAfter(mark, lines())
-    const running = await transport.start(shellText(command, mark, become, options.env), {
+    const running = await transport.start(shellText(command, mark, become, options), {
       input: options.input,
       onStdout: stdout.add,
       onStderr: stderr.add,
@@ -73,19 +73,43 @@ function shellText(
   command: string,
   mark: string,
   become: readonly string[],
-  env: Readonly<Record<string, string>> = {},
+  { env = {}, input }: RunInput,
 ): string {
   const exports = Object.entries(env).map(([name, value]) => `${name}=${quote(value)}`)
   const script = [
     `echo ${mark}; echo ${mark} $$ >&2`,
     // Users other than root often miss the folders of ip, bridge and friends.
     `export ${['LC_ALL=C', 'PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"', ...exports].join(' ')}`,
+    ...(input === undefined ? [endWithUs] : []),
     'set -euo pipefail',
     command,
   ].join('\n')
   // --norc: bash reads ~/.bashrc when its standard input is a socket, and it always is one here.
   return ['exec', ...become, 'bash', '--noprofile', '--norc', '-c', quote(script)].join(' ')
 }
+
+/** Signals the whole process group of process `pid` (a shell word). */
+export function killText(pid: string | number, signal: 'TERM' | 'KILL'): string {
+  return `read -r stat </proc/${pid}/stat && set -- \${stat##*) } && kill -${signal} -- "-$3"`
+}
+
+/**
+ * Watches the standard input, which carries nothing but ends when the program that started the
+ * command ends or its connection breaks: then the command ends too. Forked twice, so that a `wait`
+ * in the command doesn't wait for it.
+ */
+const endWithUs = `exec 3<&0 </dev/null
+(
+  (
+    while read -r _; do :; done
+    kill -0 $$ || exit 0
+    trap '' TERM
+    ${killText('$$', 'TERM')}
+    sleep 2
+    kill -KILL -- "-$3"
+  ) <&3 >/dev/null 2>&1 &
+)
+exec 3<&-`
 
 /** Waits for the end, which a timeout or an abort brings about: first kindly, then surely. */
 async function endOf(

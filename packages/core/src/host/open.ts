@@ -1,0 +1,35 @@
+import { hostOver } from './files.ts'
+import type { Host } from './host.ts'
+import { local, localTransport } from './local.ts'
+import { findPrivilege, sudo } from './privilege.ts'
+import { runner, type Run, type Transport } from './run.ts'
+import { parseLibvirtUri } from './uri.ts'
+
+/**
+ * Opens the host that a LIBVIRT_URI entry names; relative paths in it start at `root`. Commands run as
+ * root when the user is root or can become it by sudo without a password. Throws the Problems of
+ * parseLibvirtUri, findPrivilege and, far away, connectSsh.
+ */
+export async function openHost(uri: string, root: string): Promise<Host> {
+  const target = parseLibvirtUri(uri)
+  if (target.kind === 'local') {
+    const run = await privileged(local.name, localTransport)
+    return hostOver(run, local)
+  }
+  // A cluster on this machine never pays for SSH.
+  const { connectSsh } = await import('./ssh.ts')
+  const connection = await connectSsh(target, root)
+  try {
+    const run = await privileged(connection.name, connection.transport)
+    return hostOver(run, { name: connection.name, isLocal: false, close: connection.close })
+  } catch (error) {
+    await connection.close()
+    throw error
+  }
+}
+
+async function privileged(name: string, transport: Transport): Promise<Run> {
+  const run = runner(name, transport)
+  const privilege = await findPrivilege(name, run)
+  return privilege === 'sudo' ? runner(name, transport, sudo) : run
+}

@@ -1,0 +1,65 @@
+import { XMLParser } from 'fast-xml-parser'
+import { Problem } from '../problem.ts'
+import type { Host } from './host.ts'
+import { virshBatch, type Virsh } from './virsh.ts'
+
+/** Pools that are folders of the host, so that files can be put into them. */
+const folderTypes = ['dir', 'fs', 'netfs']
+
+/**
+ * The folder of an active pool. Throws POOL_NOT_FOUND, POOL_INACTIVE, or POOL_NOT_A_FOLDER for a pool
+ * of volume groups, partitions and the like.
+ */
+export async function poolPath(
+  host: Host,
+  pool: string,
+  batch: Virsh['virshBatch'] = virshBatch,
+): Promise<string> {
+  const [dump, all, active] = await batch(host, [
+    ['pool-dumpxml', pool],
+    ['pool-list', '--all', '--name'],
+    ['pool-list', '--name'],
+  ])
+  if (dump?.error !== undefined || dump === undefined)
+    throw new Problem('POOL_NOT_FOUND', `there is no storage pool ${pool} on ${host.name}`, {
+      because: dump?.error,
+      hint: notFoundHint(names(all?.stdout), pool),
+    })
+  if (!names(active?.stdout).includes(pool))
+    throw new Problem('POOL_INACTIVE', `the storage pool ${pool} on ${host.name} is not active`, {
+      hint: `on ${host.name}: virsh pool-start ${pool} && virsh pool-autostart ${pool}`,
+    })
+  const { type, path } = parsePool(dump.stdout)
+  if (!folderTypes.includes(type) || path === undefined)
+    throw new Problem(
+      'POOL_NOT_A_FOLDER',
+      `the storage pool ${pool} on ${host.name} is of type ${type}`,
+      {
+        hint: `set STORAGE_POOL to a pool of type dir; virsh pool-list --all --details shows them`,
+      },
+    )
+  return path
+}
+
+function parsePool(xml: string): { type: string; path: string | undefined } {
+  const parser = new XMLParser({
+    ignoreAttributes: false,
+    attributeNamePrefix: '',
+    parseTagValue: false,
+  })
+  const { pool } = parser.parse(xml) as { pool?: { type?: string; target?: { path?: string } } }
+  return { type: pool?.type ?? 'unknown', path: pool?.target?.path }
+}
+
+function names(list = ''): string[] {
+  return list
+    .split('\n')
+    .map((line) => line.trim())
+    .filter(Boolean)
+}
+
+function notFoundHint(found: readonly string[], pool: string): string {
+  if (found.length > 0)
+    return `set STORAGE_POOL to one of: ${found.join(', ')} (virsh pool-list --all)`
+  return `make one: virsh pool-define-as ${pool} dir --target /var/lib/libvirt/images && virsh pool-start ${pool} && virsh pool-autostart ${pool}`
+}
