@@ -1,0 +1,72 @@
+// Package nocloud reads a NoCloud seed as Talos does, silences and refusals included.
+package nocloud
+
+import (
+	"bytes"
+	"errors"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// Metadata is the part of meta-data that Talos looks at.
+type Metadata struct {
+	Hostname       string `yaml:"hostname"`
+	LocalHostname  string `yaml:"local-hostname"`
+	PublicHostname string `yaml:"public-hostname"`
+	InstanceID     string `yaml:"instance-id"`
+	InstanceType   string `yaml:"instance-type"`
+	ProviderID     string `yaml:"provider-id"`
+	Region         string `yaml:"region"`
+	Zone           string `yaml:"zone"`
+}
+
+// Name is the hostname that meta-data gives: hostname, else local-hostname.
+func (m Metadata) Name() string {
+	if m.Hostname != "" {
+		return m.Hostname
+	}
+
+	return m.LocalHostname
+}
+
+// ParseMetadata reads meta-data; a broken document counts as far as it could be read, without a word, as in Talos.
+// When it names no host, the same two keys of user-data are tried (Proxmox writes them there).
+func ParseMetadata(doc, userData []byte) Metadata {
+	var m Metadata
+
+	_ = yaml.Unmarshal(doc, &m) //nolint:errcheck // silent on purpose
+
+	if m.Name() == "" && userData != nil {
+		var fallback Metadata
+
+		_ = yaml.Unmarshal(userData, &fallback) //nolint:errcheck // silent on purpose
+		m.Hostname, m.LocalHostname = fallback.Hostname, fallback.LocalHostname
+	}
+
+	return m
+}
+
+// ErrNoConfig says that the seed holds no machine config: the machine goes on to maintenance mode.
+var ErrNoConfig = errors.New("no config source")
+
+// ErrEmptyConfig says that user-data exists and holds nothing: Talos retries for ever and never reaches maintenance mode.
+var ErrEmptyConfig = errors.New("config not found")
+
+// MachineConfig returns the machine config of user-data (nil: no such file).
+func MachineConfig(userData []byte) ([]byte, error) {
+	if userData == nil {
+		return nil, ErrNoConfig
+	}
+
+	first, _, _ := bytes.Cut(userData, []byte("\n"))
+	if bytes.Equal(bytes.TrimSpace(first), []byte("#cloud-config")) {
+		return nil, ErrNoConfig
+	}
+
+	rest := bytes.TrimSpace(bytes.ReplaceAll(userData, []byte("---"), nil))
+	if len(rest) == 0 || bytes.Equal(rest, []byte("null")) {
+		return nil, ErrEmptyConfig
+	}
+
+	return userData, nil
+}
