@@ -31,6 +31,12 @@ export const localTransport: Transport = {
     // For example E2BIG: a command of more than 128 KiB.
     if (child === undefined) throw (await started).cause ?? new Error('could not start /bin/sh')
     if (pid !== undefined) groups.add(pid)
+    let inputError: Error | undefined
+    if (input instanceof Readable)
+      input.on('error', (error) => {
+        inputError = error
+        child.stdin?.destroy()
+      })
     // A program may end before it has read all of its input; its exit code tells.
     child.stdin?.on('error', () => undefined)
     started.stdout.on('data', onStdout)
@@ -38,10 +44,14 @@ export const localTransport: Transport = {
     return {
       ended: started.then(({ exitCode, signal }) => {
         if (pid !== undefined) groups.delete(pid)
+        if (inputError !== undefined) throw inputError
         return exitCode ?? 128 + signalNumber(signal)
       }),
       kill(signal) {
         if (pid !== undefined) signalGroup(pid, signal)
+      },
+      abandon() {
+        for (const stream of child.stdio) stream?.destroy()
       },
     }
   },

@@ -8,8 +8,10 @@ import { CommandFailed, type Output, type RunOptions } from './host.ts'
 export interface Running {
   /** Resolves with the exit code once the process has ended and its output is complete. */
   readonly ended: Promise<number>
-  /** Signals the process and everything in its process group; `pid` is what the process called itself. */
-  kill(signal: 'TERM' | 'KILL', pid: number | undefined): void
+  /** Signals the process and its group; where it is missing, a second command does. */
+  readonly kill?: (signal: 'TERM' | 'KILL') => void
+  /** Lets go of a process that nothing ends. */
+  abandon(): void
 }
 
 /** Starts processes on one machine: what differs between near and far. */
@@ -18,7 +20,9 @@ export interface Transport {
   start(
     text: string,
     io: {
-      readonly input: string | Uint8Array | Readable | undefined
+      readonly input?: string | Uint8Array | Readable | undefined
+      /** Doesn't wait for other commands. */
+      readonly urgent?: boolean
       readonly onStdout: (chunk: Buffer) => void
       readonly onStderr: (chunk: Buffer) => void
     },
@@ -51,7 +55,12 @@ export function runner(name: string, transport: Transport, become: readonly stri
       onStdout: stdout.add,
       onStderr: stderr.add,
     })
-    const { exitCode, timedOut } = await endOf(running, stderr.pid, options)
+    const kill = (signal: 'TERM' | 'KILL'): void => {
+      if (become.length === 0 && running.kill !== undefined) return running.kill(signal)
+      const pid = stderr.pid()
+      if (pid !== undefined) void signalFrom(transport, become, killText(pid, signal))
+    }
+    const { exitCode, timedOut } = await endOf(running, kill, options)
     options.signal?.throwIfAborted()
     const output = { stdout: stdout.text(), stderr: stderr.text(), exitCode }
     if (exitCode !== 0 && options.nothrow !== true)
@@ -114,7 +123,7 @@ exec 3<&-`
 /** Waits for the end, which a timeout or an abort brings about: first kindly, then surely. */
 async function endOf(
   running: Running,
-  pid: () => number | undefined,
+  signalAll: (signal: 'TERM' | 'KILL') => void,
   { timeoutMs, signal }: RunInput,
 ): Promise<{ exitCode: number; timedOut: boolean }> {
   const timers: NodeJS.Timeout[] = []
@@ -122,9 +131,14 @@ async function endOf(
   let giveUp: (code: number) => void = () => undefined
   const gaveUp = new Promise<number>((resolve) => (giveUp = resolve))
   const kill = (): void => {
-    running.kill('TERM', pid())
-    timers.push(setTimeout(() => running.kill('KILL', pid()), graceMs))
-    timers.push(setTimeout(() => giveUp(timeoutExitCode), 2 * graceMs))
+    signalAll('TERM')
+    timers.push(setTimeout(() => signalAll('KILL'), graceMs))
+    timers.push(
+      setTimeout(() => {
+        running.abandon()
+        giveUp(timeoutExitCode)
+      }, 2 * graceMs),
+    )
   }
   if (timeoutMs !== undefined)
     timers.push(
@@ -140,6 +154,23 @@ async function endOf(
   } finally {
     signal?.removeEventListener('abort', kill)
     timers.forEach(clearTimeout)
+  }
+}
+
+async function signalFrom(
+  transport: Transport,
+  become: readonly string[],
+  script: string,
+): Promise<void> {
+  const ignore = (): void => undefined
+  try {
+    const text = ['exec', ...become, 'bash', '-c', quote(script)].join(' ')
+    const io = { input: '', urgent: true, onStdout: ignore, onStderr: ignore }
+    await (
+      await transport.start(text, io)
+    ).ended
+  } catch {
+    // The connection is gone, and the command ends with it.
   }
 }
 

@@ -1,0 +1,154 @@
+import { constants } from 'node:os'
+import { join } from 'node:path'
+import { PassThrough, Readable, type Duplex } from 'node:stream'
+import type { NodeSSH } from 'node-ssh'
+import type { ClientChannel } from 'ssh2'
+import { Problem } from '../problem.ts'
+import type { Transport } from './run.ts'
+import { Slots } from './slots.ts'
+import {
+  completeTarget,
+  currentSshUser,
+  parseJump,
+  readSshConfig,
+  type SshSettings,
+  type SshUser,
+} from './ssh-config.ts'
+import { connectHop, connectProblem } from './ssh-connect.ts'
+import type { SshTarget } from './uri.ts'
+
+/** sshd allows ten sessions on a connection (MaxSessions); two are kept for ending commands. */
+const commandsAtOnce = 8
+
+/** One connection to a remote machine, for all commands of a run. */
+export interface SshConnection {
+  /** 'root@kvm1' */
+  readonly name: string
+  readonly transport: Transport
+  close(): Promise<void>
+}
+
+/**
+ * Connects to a remote machine as ~/.ssh/config, the agent and known_hosts say; `root` is where
+ * relative paths of the URI start. Every failure is a Problem whose code begins with SSH_.
+ */
+export async function connectSsh(
+  target: SshTarget,
+  root: string,
+  user: SshUser = currentSshUser(),
+): Promise<SshConnection> {
+  const config = await readConfigs(user)
+  const complete = (jump: Omit<SshTarget, 'kind'>): SshSettings =>
+    completeTarget(jump, config, user, root)
+  const settings = complete(target)
+  const name = `${settings.user}@${target.host}${target.port === undefined ? '' : `:${target.port}`}`
+  const opened: NodeSSH[] = []
+  const close = async (): Promise<void> => opened.toReversed().forEach((ssh) => ssh.dispose())
+  try {
+    const ssh = await connectThrough(settings, name, complete, opened)
+    return { name, transport: transportOver(ssh, name), close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function readConfigs({ home }: SshUser): Promise<string> {
+  const own = await readSshConfig(join(home, '.ssh', 'config'), home)
+  const common = await readSshConfig('/etc/ssh/ssh_config', home)
+  return `${own}\nHost *\n${common}`
+}
+
+/** Connects through the hosts of ProxyJump; what it opens on the way goes to `opened`. */
+async function connectThrough(
+  settings: SshSettings,
+  name: string,
+  complete: (jump: Omit<SshTarget, 'kind'>) => SshSettings,
+  opened: NodeSSH[],
+): Promise<NodeSSH> {
+  if (opened.length > 8)
+    throw new Problem('SSH_PROXY_UNSUPPORTED', `${name} lies behind more than eight hosts`, {
+      hint: 'see whether ProxyJump lines in ~/.ssh/config lead in a circle',
+    })
+  let before: NodeSSH | undefined
+  for (const [index, jump] of settings.jumps.entries()) {
+    const hop = complete(parseJump(jump))
+    const hopName = `${hop.user}@${hop.alias}`
+    // Only the first hop may lie behind others of its own, as with OpenSSH.
+    if (index === 0) before = await connectThrough(hop, hopName, complete, opened)
+    else opened.push((before = await connectHop(hop, hopName, throughFor(before, hop, hopName))))
+  }
+  const ssh = await connectHop(settings, name, throughFor(before, settings, name))
+  opened.push(ssh)
+  return ssh
+}
+
+function throughFor(
+  before: NodeSSH | undefined,
+  settings: SshSettings,
+  name: string,
+): (() => Promise<Duplex>) | undefined {
+  if (before === undefined) return undefined
+  return async () => {
+    try {
+      return await before.forwardOut('127.0.0.1', 0, settings.host, settings.port)
+    } catch (error) {
+      throw connectProblem(error, settings, name, () => lost(name, error))
+    }
+  }
+}
+
+function transportOver(ssh: NodeSSH, name: string): Transport {
+  const slots = new Slots(commandsAtOnce)
+  return {
+    async start(text, { input, urgent, onStdout, onStderr }) {
+      const free = urgent === true ? () => undefined : await slots.take()
+      const stdin = inputStream(input)
+      let channel: ClientChannel | undefined
+      const ended = ssh
+        .execCommand(text, {
+          stdin,
+          noTrim: true,
+          // The runner keeps the bytes; one byte a character is all that node-ssh should spend.
+          encoding: 'latin1',
+          onStdout,
+          onStderr,
+          onChannel(opened) {
+            channel = opened
+            // A program may end before it has read all of its input; its exit code tells.
+            opened.on('error', () => undefined)
+            if (stdin.errored !== null) opened.destroy()
+            else stdin.on('error', () => opened.destroy())
+          },
+        })
+        .then(({ code, signal }) => {
+          if (stdin.errored !== null) throw stdin.errored
+          if (code === null && signal === null) throw lost(name)
+          return code ?? 128 + (constants.signals[`SIG${signal}` as NodeJS.Signals] ?? 0)
+        })
+        .catch((error: unknown) => {
+          throw error instanceof Problem || error === stdin.errored ? error : lost(name, error)
+        })
+        .finally(() => {
+          stdin.destroy()
+          free()
+        })
+      return { ended, abandon: () => channel?.destroy() }
+    },
+  }
+}
+
+function inputStream(input: string | Uint8Array | Readable | undefined): Readable {
+  if (input === undefined) return new PassThrough()
+  return input instanceof Readable
+    ? input
+    : Readable.from([Buffer.from(input)], { objectMode: false })
+}
+
+function lost(name: string, cause?: unknown): Problem {
+  return new Problem('SSH_CONNECTION_LOST', `the connection to ${name} broke`, {
+    cause,
+    now: 'a command may have been under way there; it is told to end',
+    hint: 'when the host is reachable again, run the same command again: it goes on where it stood',
+  })
+}

@@ -1,0 +1,253 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { CommandFailed, type Host } from '../../src/host/host.ts'
+
+/**
+ * What every host does, near or far; `open` gives one whose files this process can see. The suite
+ * still has to be run.
+ */
+export function hostSuite(title: string, open: () => Promise<Host>) {
+  const test = suite<{ host: Host; folder: string }>(title)
+
+  test.before(async (context) => {
+    context.host = await open()
+    context.folder = await mkdtemp(join(tmpdir(), 'talosmith-host-'))
+  })
+  test.after(async ({ host, folder }) => {
+    await host.close()
+    await rm(folder, { recursive: true })
+  })
+
+  test('gives stdout, stderr and the exit code apart', async ({ host }) => {
+    const output = await host.$({ nothrow: true })`echo out; echo err >&2; exit 3`
+    assert.equal(output, { stdout: 'out\n', stderr: 'err\n', exitCode: 3 })
+  })
+
+  test('throws CommandFailed with what the command said last', async ({ host }) => {
+    const error = await failure(host.$`sh -c ${'echo first >&2; echo no such thing >&2; exit 4'}`)
+    assert.is(error.exitCode, 4)
+    assert.is(error.host, host.name)
+    assert.is(error.message, 'sh exited with 4: first; no such thing')
+  })
+
+  const nasty = {
+    'an empty text': '',
+    spaces: ' a  b ',
+    quotes: `it's "quoted"`,
+    'a newline': 'one\ntwo\n',
+    variables: '$HOME ${HOME} $(id) `id`',
+    backslashes: 'a\\b\\\\c\\n',
+    'shell characters': '; rm x & | > < * ? ~ # ! {a,b} [a]',
+    options: '-n --help',
+    'letters of other alphabets': 'Ünïcödé 日本語 🦊',
+    'control characters': 'tab\tbell\x07escape\x1b[0m',
+  }
+  for (const [what, value] of Object.entries(nasty))
+    test(`hands over ${what} unchanged`, async ({ host }) => {
+      assert.is((await host.$`printf %s ${value}`).stdout, value)
+      assert.is((await host.$`printf %s --name=${value}`).stdout, `--name=${value}`)
+    })
+
+  test('makes one word of each entry of a list', async ({ host }) => {
+    const { stdout } = await host.$`printf '<%s>' ${['a b', 3, "c'd"]} ${[]} end`
+    assert.is(stdout, "<a b><3><c'd><end>")
+  })
+
+  test('gives the command an empty standard input', async ({ host }) => {
+    assert.is((await host.$({ timeoutMs: 5000 })`cat; echo end`).stdout, 'end\n')
+  })
+
+  test('passes 10 MB through standard input and back', async ({ host }) => {
+    const input = randomBytes(5_000_000).toString('hex')
+    const { stdout } = await host.$({ input })`cat`
+    assert.is(sha256(stdout), sha256(input))
+  })
+
+  test('survives a command that does not read its input', async ({ host }) => {
+    const output = await host.$({ input: 'x'.repeat(10_000_000) })`true`
+    assert.is(output.exitCode, 0)
+  })
+
+  test('calls onLine for each line while the command runs', async ({ host }) => {
+    const lines: [string, number][] = []
+    const onLine = (line: string): number => lines.push([line, performance.now()])
+    await host.$({ onLine })`echo one; sleep 0.3; echo two >&2; printf three`
+    assert.equal(lines.map(([line]) => line).sort(), ['one', 'three', 'two'])
+    assert.ok((lines[1]?.[1] ?? 0) - (lines[0]?.[1] ?? 0) > 200)
+  })
+
+  test('keeps letters whole that arrive in two pieces', async ({ host }) => {
+    const lines: string[] = []
+    const onLine = (line: string): number => lines.push(line)
+    const { stdout } = await host.$({ onLine })`printf '\\303'; sleep 0.2; printf '\\274\\n'`
+    assert.is(stdout, 'ü\n')
+    assert.equal(lines, ['ü'])
+  })
+
+  test('sets environment variables, and always the C locale', async ({ host }) => {
+    const env = { FIRST: "it's", SECOND: '$HOME' }
+    const { stdout } = await host.$({ env })`printf '%s|' "$FIRST" "$SECOND" "$LC_ALL"`
+    assert.is(stdout, "it's|$HOME|C|")
+  })
+
+  test('fails when a part of a pipe fails', async ({ host }) => {
+    assert.is((await host.$({ nothrow: true })`false | cat`).exitCode, 1)
+  })
+
+  test('says which signal ended a command', async ({ host }) => {
+    assert.is((await host.$({ nothrow: true })`kill -KILL $$`).exitCode, 128 + 9)
+  })
+
+  test('a timeout ends the command and all that it started', async ({ host, folder }) => {
+    const file = join(folder, 'timeout')
+    const error = await failure(
+      host.$({ timeoutMs: 500 })`(sleep 1.5; touch ${file}) & sleep 30 | cat; wait`,
+    )
+    assert.is(error.exitCode, 124)
+    assert.match(error.message, 'did not end within 0.5 s')
+    await sleep(1500)
+    assert.not.ok(existsSync(file), 'the background part was ended too')
+  })
+
+  test('a timed-out command under nothrow gives exit code 124', async ({ host }) => {
+    const output = await host.$({ timeoutMs: 400, nothrow: true })`echo begun; sleep 30`
+    assert.equal(output, { stdout: 'begun\n', stderr: '', exitCode: 124 })
+  })
+
+  test('a timeout ends even a command that ignores SIGTERM', async ({ host }) => {
+    const started = performance.now()
+    await host.$({ timeoutMs: 300, nothrow: true })`trap '' TERM; while :; do sleep 1; done`
+    assert.ok(performance.now() - started < 6000)
+  })
+
+  test('an abort ends the command and rejects with its reason', async ({ host, folder }) => {
+    const file = join(folder, 'abort')
+    const reason = new Error('enough')
+    const abort = new AbortController()
+    setTimeout(() => abort.abort(reason), 400)
+    const { signal } = abort
+    const error = await host.$({ signal, nothrow: true })`sleep 1.2; touch ${file}`.then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    )
+    assert.is(error, reason)
+    await sleep(1200)
+    assert.not.ok(existsSync(file))
+  })
+
+  test('an abort before the start starts nothing', async ({ host, folder }) => {
+    const file = join(folder, 'never')
+    await host.$({ signal: AbortSignal.abort() })`touch ${file}`.catch(() => undefined)
+    assert.not.ok(existsSync(file))
+  })
+
+  test('leaves a background process alone when its command ends well', async ({ host, folder }) => {
+    const file = join(folder, 'background')
+    await host.$`(sleep 0.6; touch ${file}) >/dev/null 2>&1 &`
+    await sleep(1200)
+    assert.ok(existsSync(file))
+  })
+
+  test('writes a file with its mode, and reads it', async ({ host, folder }) => {
+    const file = join(folder, "a file's name")
+    await host.write(file, 'Grüße\n', { mode: 0o600 })
+    assert.is(await host.read(file), 'Grüße\n')
+    assert.is((await stat(file)).mode & 0o777, 0o600)
+    await host.write(file, new Uint8Array([0, 255, 10]))
+    assert.equal([...(await readFile(file))], [0, 255, 10])
+    assert.is((await stat(file)).mode & 0o777, 0o644)
+  })
+
+  test('writes an empty file', async ({ host, folder }) => {
+    await host.write(join(folder, 'empty'), '')
+    assert.is((await stat(join(folder, 'empty'))).size, 0)
+  })
+
+  test('a reader sees the old file or the new one, never a part', async ({ host, folder }) => {
+    const file = join(folder, 'atomic')
+    const texts = ['a'.repeat(3_000_000), 'b'.repeat(3_000_000)] as const
+    await writeFile(file, texts[0])
+    let writing = true
+    const written = host.write(file, texts[1]).finally(() => (writing = false))
+    while (writing) assert.ok((texts as readonly string[]).includes(await readFile(file, 'utf8')))
+    await written
+    assert.is(await readFile(file, 'utf8'), texts[1])
+  })
+
+  test('a failed write names the file and leaves nothing behind', async ({ host, folder }) => {
+    const error = await failure(host.write(join(folder, 'missing', 'file'), 'x'))
+    assert.match(error.message, /^write \S+ exited with 1: mktemp: .*No such file or directory/)
+    const target = join(folder, 'a-folder')
+    await host.$`mkdir ${target}`
+    await failure(host.write(target, 'x'))
+    assert.equal(
+      (await readdir(folder)).filter((name) => name.startsWith('.')),
+      [],
+    )
+  })
+
+  test('reading a missing file throws CommandFailed', async ({ host, folder }) => {
+    assert.match((await failure(host.read(join(folder, 'nothing')))).message, 'No such file')
+  })
+
+  test('uploads a file whole, with holes for zeroes, and says how far it is', async ({
+    host,
+    folder,
+  }) => {
+    const from = join(folder, 'from')
+    const to = join(folder, 'to')
+    const bytes = Buffer.concat([randomBytes(300_000), Buffer.alloc(20_000_000), randomBytes(17)])
+    await writeFile(from, bytes)
+    let last = 0
+    await host.upload(from, to, { mode: 0o640, onProgress: (sent) => (last = sent) })
+    assert.is(last, bytes.length)
+    assert.ok(bytes.equals(await readFile(to)))
+    const { blocks, mode } = await stat(to)
+    assert.ok(blocks * 512 < 2_000_000, `${blocks} blocks`)
+    assert.is(mode & 0o777, 0o640)
+  })
+
+  test('an upload that is aborted leaves nothing behind', async ({ host, folder }) => {
+    const from = join(folder, 'from')
+    const to = join(folder, 'aborted')
+    const abort = new AbortController()
+    const onProgress = (): void => abort.abort()
+    const error = await host.upload(from, to, { signal: abort.signal, onProgress }).then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    )
+    assert.ok(error instanceof Error)
+    assert.not.ok(existsSync(to))
+  })
+
+  test('carries out 50 commands at once', async ({ host }) => {
+    const outputs = await Promise.all(
+      Array.from({ length: 50 }, (_, index) => host.$`sleep 0.05; echo ${index}`),
+    )
+    assert.equal(
+      outputs.map(({ stdout }) => Number(stdout)),
+      [...outputs.keys()],
+    )
+  })
+
+  return test
+}
+
+async function failure(promise: Promise<unknown>): Promise<CommandFailed> {
+  const error = await promise.then(
+    () => new Error('it did not fail'),
+    (thrown: unknown) => thrown,
+  )
+  if (error instanceof CommandFailed) return error
+  throw error
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
+}

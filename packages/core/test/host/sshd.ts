@@ -1,0 +1,102 @@
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { appendFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir, userInfo } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { SshUser } from '../../src/host/ssh-config.ts'
+
+const program = '/usr/sbin/sshd'
+
+/** Whether a real sshd can be started here: sshd and root, who alone may run it for a test. */
+export const hasSshd = existsSync(program) && process.getuid?.() === 0
+
+/** A real sshd on a loopback port, with throwaway keys and a throwaway home of its user. */
+export interface Sshd {
+  readonly port: number
+  readonly user: SshUser
+  /** The private key that it accepts. */
+  readonly key: string
+  /** LIBVIRT_URI with that key and its known_hosts. */
+  readonly uri: string
+  /** Everything below is the home folder's. */
+  path(name: string): string
+  hostKey(type: string): Promise<string>
+  log(): Promise<string>
+  stop(): Promise<void>
+}
+
+export function makeKey(path: string, type = 'ed25519', passphrase = ''): void {
+  execFileSync('ssh-keygen', ['-q', '-t', type, '-N', passphrase, '-C', 'test', '-f', path])
+}
+
+/** Starts one; `hostKeys` are the types of its host keys. */
+export async function startSshd(hostKeys: readonly string[] = ['ed25519']): Promise<Sshd> {
+  const home = await mkdtemp(join(tmpdir(), 'talosmith-sshd-'))
+  const path = (name: string): string => join(home, name)
+  await mkdir(path('.ssh'), { mode: 0o700 })
+  await mkdir('/run/sshd', { recursive: true })
+  makeKey(path('.ssh/accepted'))
+  for (const type of hostKeys) makeKey(path(`host_${type}`), type)
+  await appendFile(path('authorized_keys'), await readFile(path('.ssh/accepted.pub')))
+  const port = await freePort()
+  const hostKey = async (type: string): Promise<string> =>
+    (await readFile(path(`host_${type}.pub`), 'utf8')).split(' ').slice(0, 2).join(' ')
+  for (const type of hostKeys)
+    await appendFile(path('.ssh/known_hosts'), `[127.0.0.1]:${port} ${await hostKey(type)}\n`)
+  await writeFile(
+    path('sshd_config'),
+    [
+      `Port ${port}`,
+      'ListenAddress 127.0.0.1',
+      ...hostKeys.map((type) => `HostKey ${path(`host_${type}`)}`),
+      `AuthorizedKeysFile ${path('authorized_keys')}`,
+      `PidFile ${path('pid')}`,
+      'PermitRootLogin yes',
+      'PasswordAuthentication no',
+      'KbdInteractiveAuthentication no',
+      'StrictModes no',
+      'UsePAM no',
+      'LogLevel VERBOSE',
+      'Subsystem sftp internal-sftp',
+    ].join('\n'),
+  )
+  const sshd = spawn(program, ['-D', '-f', path('sshd_config'), '-E', path('log')], {
+    stdio: 'inherit',
+  })
+  const log = (): Promise<string> => readFile(path('log'), 'utf8').catch(() => '')
+  for (let wait = 0; !(await log()).includes('Server listening'); wait += 1) {
+    if (wait > 200 || sshd.exitCode !== null) throw new Error(`sshd did not start: ${await log()}`)
+    await sleep(25)
+  }
+  return {
+    port,
+    user: { home, name: userInfo().username, agent: undefined },
+    key: path('.ssh/accepted'),
+    uri: `qemu+ssh://root@127.0.0.1:${port}/system?keyfile=${path('.ssh/accepted')}&known_hosts=${path('.ssh/known_hosts')}`,
+    path,
+    hostKey,
+    log,
+    async stop() {
+      await stopProcess(sshd)
+      await rm(home, { recursive: true, force: true })
+    },
+  }
+}
+
+export async function stopProcess(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null) return
+  const gone = new Promise((resolve) => child.once('exit', resolve))
+  child.kill()
+  await gone
+}
+
+/** A port of the loopback address that nothing listens on. */
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
