@@ -1,0 +1,28 @@
+/** The lab's Image Factory as a program: tsx serve.ts --listen <address> --url <its own URL>. */
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { silentLog } from '@talosmith/core'
+import { buildInitramfs } from '../guest/initramfs.ts'
+import { fetchKernel } from '../guest/kernel.ts'
+import { chartFolder, factoryPort, faultsFile, labFolder } from '../layout.ts'
+import { builtPath, versions } from '../tools.ts'
+import { Assets } from './assets.ts'
+import { createFactory } from './server.ts'
+
+const { values } = parseArgs({ options: { listen: { type: 'string' }, url: { type: 'string' } } })
+const { listen = '127.0.0.1', url = `http://${listen}:${factoryPort}` } = values
+const kernel = await fetchKernel(silentLog)
+const initramfs = await buildInitramfs(kernel, builtPath('lab-node'), silentLog)
+const server = createFactory({
+  assets: new Assets({ kernel, initramfs }, url, join(labFolder, 'factory')),
+  binaries: {
+    kubelab: builtPath('kubelab'),
+    talosctl: builtPath('talosctl'),
+    etcdVersion: versions.etcd,
+    kubernetesVersions: [versions.kubernetes],
+    talosVersion: versions.talos,
+  },
+  chartFolder,
+  faultsFile,
+})
+server.listen(factoryPort, listen, () => console.log(`factory at ${url}`))

@@ -1,0 +1,234 @@
+import { createHash } from 'node:crypto'
+import { createReadStream, existsSync, readFileSync, statSync } from 'node:fs'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { basename, join } from 'node:path'
+import { Refused, type Assets } from './assets.ts'
+import { brokenVersion, extensions, offeredVersion, talosVersions } from './catalogue.ts'
+import { nextFault, sendFaulty, type Fault } from './faults.ts'
+import { InvalidSchematic } from './schematic.ts'
+
+/** What the server serves, and from where. */
+export interface FactoryOptions {
+  readonly assets: Assets
+  /** Programs that guests and operators fetch: kubelab for every Kubernetes component, talosctl. */
+  readonly binaries: {
+    readonly kubelab: string
+    readonly talosctl: string
+    readonly etcdVersion: string
+    readonly kubernetesVersions: readonly string[]
+    readonly talosVersion: string
+  }
+  readonly chartFolder: string
+  readonly faultsFile: string
+}
+
+type Answer = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  parts: readonly string[],
+  fault: Fault | undefined,
+) => Promise<void> | void
+
+/** An Image Factory: routes, status codes and texts of siderolabs/image-factory, as far as clients rely on them. */
+export function createFactory(options: FactoryOptions): Server {
+  const routes: readonly (readonly [string, RegExp, Answer])[] = [
+    ['GET', /^\/(?:healthz|readyz)$/, (_, response) => void response.writeHead(200).end()],
+    [
+      'POST',
+      /^\/schematics$/,
+      async (request, response) => {
+        const { id, canonical } = options.assets.addSchematic(await bodyOf(request))
+        json(response, 201, { id, schematic: canonical })
+      },
+    ],
+    [
+      'GET',
+      /^\/schematics\/([^/]+)$/,
+      (_, response, [id = '']) => {
+        try {
+          const { canonical } = options.assets.schematic(id)
+          response.writeHead(200, { 'content-type': 'application/yaml' }).end(canonical)
+        } catch {
+          throw new Refused(404, 'schematic not found')
+        }
+      },
+    ],
+    [
+      'GET',
+      /^\/versions$/,
+      (request, response) => {
+        const all =
+          request.url?.includes('broken=true') === true ||
+          existsSync(`${options.faultsFile}.offer-broken`)
+        json(response, 200, all ? [...talosVersions, brokenVersion] : talosVersions)
+      },
+    ],
+    [
+      'GET',
+      /^\/version\/([^/]+)\/extensions\/official$/,
+      (_, response, [version = '']) => {
+        if (offeredVersion(version) === undefined)
+          throw new Refused(404, `version ${version} is not available`)
+        json(
+          response,
+          200,
+          extensions.map(({ name, version: number, description }) => ({
+            name,
+            ref: `ghcr.io/${name}:${number}`,
+            digest: `sha256:${createHash('sha256').update(`${name}:${number}`).digest('hex')}`,
+            author: 'the lab',
+            description,
+          })),
+        )
+      },
+    ],
+    [
+      'GET',
+      /^\/image\/[^/]+\/[^/]+\/[^/]+\.(?:sha256|sha512|sigstore\.json)$/,
+      () => {
+        throw new Refused(402, 'enterprise not enabled: checksum endpoint is not available')
+      },
+    ],
+    [
+      'GET',
+      /^\/image\/([^/]+)\/([^/]+)\/([^/]+)$/,
+      async (request, response, [id = '', version = '', file = ''], fault) =>
+        sendFile(request, response, await options.assets.image(id, version, file), fault),
+    ],
+    ['GET', /^\/v2\/?$/, (_, response) => json(response, 200, {})],
+    [
+      'GET',
+      /^\/v2\/(?:nocloud-)?installer\/([^/]+)\/manifests\/([^/]+)$/,
+      (_, response, [id = '', tag = '']) => {
+        const version = options.assets.checkVersion(options.assets.schematic(id), tag)
+        const manifest = JSON.stringify({
+          schemaVersion: 2,
+          mediaType: 'application/vnd.oci.image.index.v1+json',
+          manifests: [],
+          annotations: { 'org.opencontainers.image.version': version },
+        })
+        response
+          .writeHead(200, {
+            'content-type': 'application/vnd.oci.image.index.v1+json',
+            'docker-content-digest': `sha256:${createHash('sha256')
+              .update(manifest + id)
+              .digest('hex')}`,
+          })
+          .end(manifest)
+      },
+    ],
+    [
+      'GET',
+      /^\/talosctl\/([^/]+)\/talosctl-linux-amd64$/,
+      (request, response, [version = ''], fault) => {
+        if (offeredVersion(version) !== options.binaries.talosVersion)
+          throw new Refused(404, `version ${version} is not available`)
+        return sendFile(request, response, options.binaries.talosctl, fault)
+      },
+    ],
+    [
+      'GET',
+      /^\/lab\/binaries\/([^/]+)\/([^/]+)$/,
+      (request, response, [component = '', version = ''], fault) => {
+        const offered =
+          component === 'etcd'
+            ? [options.binaries.etcdVersion]
+            : options.binaries.kubernetesVersions
+        if (!offered.includes(version)) throw new Refused(404, `${component}:${version}: not found`)
+        response.setHeader('x-sha256', digestOf(options.binaries.kubelab))
+        return sendFile(request, response, options.binaries.kubelab, fault)
+      },
+    ],
+    [
+      'GET',
+      /^\/charts\/([\w.-]+)$/,
+      (request, response, [name = ''], fault) => {
+        const path = join(options.chartFolder, basename(name))
+        if (!existsSync(path)) throw new Refused(404, '404 page not found')
+        return sendFile(request, response, path, fault)
+      },
+    ],
+  ]
+  return createServer((request, response) => {
+    const path = new URL(request.url ?? '/', 'http://factory').pathname
+    const method = request.method === 'HEAD' ? 'GET' : (request.method ?? '')
+    response.setHeader('server', 'Image Factory (lab)')
+    const id = request.headers['x-request-id']
+    if (typeof id === 'string') response.setHeader('x-request-id', id)
+    const fault = nextFault(options.faultsFile, path)
+    const answer = async (): Promise<void> => {
+      if (fault?.kind === 'status') throw new Refused(fault.status ?? 500, 'internal server error')
+      for (const [verb, pattern, run] of routes) {
+        const match = pattern.exec(path)
+        if (match !== null && verb === method)
+          return void (await run(request, response, match.slice(1).map(decodeURIComponent), fault))
+      }
+      throw new Refused(404, '404 page not found')
+    }
+    answer().catch((error: unknown) => {
+      const status =
+        error instanceof Refused ? error.status : error instanceof InvalidSchematic ? 400 : 500
+      console.error(`${request.method} ${path}: ${status} ${String(error)}`)
+      if (response.headersSent) return void response.destroy()
+      const text =
+        status === 500 && !(error instanceof Refused)
+          ? 'internal server error'
+          : (error as Error).message
+      response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${text}\n`)
+    })
+  })
+}
+
+function json(response: ServerResponse, status: number, value: unknown): void {
+  response
+    .writeHead(status, { 'content-type': 'application/json' })
+    .end(`${JSON.stringify(value)}\n`)
+}
+
+async function bodyOf(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  for await (const chunk of request) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks).toString()
+}
+
+const digests = new Map<string, string>()
+
+function digestOf(path: string): string {
+  const known = digests.get(path) ?? createHash('sha256').update(readFileSync(path)).digest('hex')
+  digests.set(path, known)
+  return known
+}
+
+/** Sends a file, or the range of it that was asked for. */
+async function sendFile(
+  request: IncomingMessage,
+  response: ServerResponse,
+  path: string,
+  fault: Fault | undefined,
+): Promise<void> {
+  const { size } = statSync(path)
+  const [, from] = /^bytes=(\d+)-$/.exec(request.headers.range ?? '') ?? []
+  const start = Number(from ?? 0)
+  response.setHeader('accept-ranges', 'bytes')
+  response.setHeader(
+    'content-type',
+    path.endsWith('.xz')
+      ? 'application/x-xz'
+      : path.endsWith('.gz')
+        ? 'application/gzip'
+        : 'application/octet-stream',
+  )
+  response.setHeader('content-disposition', `attachment; filename="${basename(path)}"`)
+  if (start > 0 && start >= size)
+    return void response.writeHead(416, { 'content-range': `bytes */${size}` }).end()
+  response.setHeader('content-length', size - start)
+  if (start > 0) response.writeHead(206, { 'content-range': `bytes ${start}-${size - 1}/${size}` })
+  else response.writeHead(200)
+  if (request.method === 'HEAD') return void response.end()
+  const stream = createReadStream(path, { start, highWaterMark: 1 << 20 })
+  if (fault !== undefined) return sendFaulty(response, stream as AsyncIterable<Buffer>, fault)
+  await new Promise<void>((resolve, reject) => {
+    stream.on('error', reject).pipe(response)
+    response.on('close', () => (stream.destroy(), resolve()))
+  })
+}

@@ -1,0 +1,101 @@
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { local } from '@talosmith/core'
+import type { Kernel } from './kernel.ts'
+
+/** What an image is made of. */
+export interface GuestImage {
+  readonly version: string
+  readonly schematic: string
+  readonly extensions: readonly { readonly name: string; readonly version: string }[]
+  readonly kernelArgs: readonly string[]
+  /** The factory that the guest pulls from. */
+  readonly factory: string
+  /** A version that comes up and never finishes its boot, to see what happens then. */
+  readonly broken: boolean
+}
+
+/** What every image shares. */
+export interface GuestParts {
+  readonly kernel: Kernel
+  readonly initramfs: string
+}
+
+/** The size that Talos' nocloud images have, in MiB. */
+const imageMib = 1246
+/** The EFI system partition: room for three kernels. */
+const espMib = 600
+const stub = '/usr/lib/systemd/boot/efi/linuxx64.efi.stub'
+
+/**
+ * Builds the kernel image (a UKI: stub, kernel, initramfs and command line in one file) of a guest image
+ * into `folder`; one that is there is taken.
+ */
+export async function buildUki(
+  image: GuestImage,
+  { kernel, initramfs }: GuestParts,
+  folder: string,
+): Promise<string> {
+  const path = join(folder, 'nocloud-amd64-uki.efi')
+  if (existsSync(path)) return path
+  const work = `${path}.${process.pid}.tmp`
+  mkdirSync(join(work, 'root', 'etc'), { recursive: true })
+  try {
+    const { kernelArgs, ...facts } = image
+    writeFileSync(join(work, 'root', 'etc', 'lab-image.json'), JSON.stringify(facts))
+    writeFileSync(join(work, 'cmdline'), [...commandLine, ...kernelArgs].join(' '))
+    writeFileSync(
+      join(work, 'os-release'),
+      `ID=talos\nNAME="Talos"\nVERSION_ID=${image.version}\nPRETTY_NAME="Talos (${image.version})"\n`,
+    )
+    await local.$`cd ${join(work, 'root')} && find . -print0 | cpio -0 -o -H newc --quiet | zstd -q > ../image.cpio.zst`
+    // The kernel unpacks archives that follow each other.
+    await local.$`cat ${initramfs} ${join(work, 'image.cpio.zst')} > ${join(work, 'initrd')}`
+    const section = (name: string, file: string, address: string): string[] => [
+      '--add-section',
+      `.${name}=${file}`,
+      '--change-section-vma',
+      `.${name}=${address}`,
+    ]
+    const sections = [
+      ...section('osrel', join(work, 'os-release'), '0x20000'),
+      ...section('cmdline', join(work, 'cmdline'), '0x30000'),
+      ...section('linux', kernel.image, '0x2000000'),
+      ...section('initrd', join(work, 'initrd'), '0x6000000'),
+    ]
+    await local.$`objcopy ${sections} ${stub} ${join(work, 'uki')}`
+    renameSync(join(work, 'uki'), path)
+  } finally {
+    rmSync(work, { recursive: true, force: true })
+  }
+  return path
+}
+
+const commandLine = [
+  'talos.platform=nocloud',
+  'console=tty1',
+  'console=ttyS0',
+  'net.ifnames=0',
+  'panic=10',
+  'quiet',
+]
+
+/** Builds the raw disk image: a partition table and an EFI system partition that holds the kernel image. */
+export async function buildRawImage(uki: string, folder: string): Promise<string> {
+  const path = join(folder, 'nocloud-amd64.raw')
+  if (existsSync(path)) return path
+  const temporary = `${path}.${process.pid}.tmp`
+  try {
+    await local.$`truncate -s ${imageMib}M ${temporary}`
+    await local.$`sgdisk -n ${`1:2048:+${espMib}M`} -t 1:EF00 -c 1:EFI ${temporary}`
+    const partition = `${temporary}@@1M`
+    await local.$`mkfs.vfat -F 32 -n EFI --offset=2048 ${temporary} ${espMib * 1024}`
+    await local.$`mmd -i ${partition} ::/EFI ::/EFI/BOOT ::/EFI/Linux`
+    await local.$`mcopy -i ${partition} ${uki} ::/EFI/BOOT/BOOTX64.EFI`
+    await local.$`fallocate --dig-holes ${temporary}`
+    renameSync(temporary, path)
+  } finally {
+    rmSync(temporary, { force: true })
+  }
+  return path
+}

@@ -1,0 +1,77 @@
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { local, type Log } from '@talosmith/core'
+import { cacheFolder } from '../layout.ts'
+import type { Kernel } from './kernel.ts'
+
+/** The modules that the lab node loads; lab/tools/node/GUEST.md names them. */
+const modules =
+  'virtio_pci virtio_blk virtio_net virtio_console virtio_rng virtio_scsi sd_mod ahci sr_mod isofs ext4 crc32c_generic crc32c_intel vfat nls_cp437 nls_ascii nls_iso8859-1 nls_utf8 button evdev i6300esb nfs nfsv4 overlay'.split(
+    ' ',
+  )
+
+/** Programs of this machine that the guest needs, with the libraries that they load. */
+const programs = ['/sbin/mke2fs']
+
+/** The part of the initramfs that every image shares, as a cpio archive compressed with zstd's fast level. */
+export async function buildInitramfs(
+  kernel: Kernel,
+  nodeProgram: string,
+  log: Log,
+): Promise<string> {
+  const name = `initramfs-${kernel.release}-${basename(dirname(nodeProgram))}.cpio.zst`
+  const path = join(cacheFolder, 'guest', name)
+  if (existsSync(path)) return path
+  const step = log.step("Build the guest's initramfs")
+  const root = `${path}.${process.pid}.tmp`
+  try {
+    for (const folder of ['dev', 'proc', 'sys', 'run', 'tmp', 'system', 'var', 'etc', 'sbin'])
+      mkdirSync(join(root, folder), { recursive: true })
+    await local.$`install -m 755 ${nodeProgram} ${join(root, 'init')}`
+    await local.$`mknod -m 600 ${join(root, 'dev', 'console')} c 5 1`
+    await local.$`cp /etc/mke2fs.conf ${join(root, 'etc')}`
+    await copyModules(kernel, root)
+    for (const program of programs) await copyProgram(program, root)
+    await local.$`cd ${root} && find . -print0 | cpio -0 -o -H newc --quiet | zstd -q -3 -T0 -o ${`${root}.zst`}`
+    renameSync(`${root}.zst`, path)
+  } finally {
+    rmSync(root, { recursive: true, force: true })
+  }
+  step.done()
+  return path
+}
+
+/** Copies modules with all that they depend on, as modules.dep says. */
+async function copyModules({ root: kernelRoot, release }: Kernel, root: string): Promise<void> {
+  const source = join(kernelRoot, 'lib', 'modules', release)
+  if (!existsSync(join(source, 'modules.dep'))) await local.$`depmod -b ${kernelRoot} ${release}`
+  const needs = new Map<string, string[]>()
+  for (const line of readFileSync(join(source, 'modules.dep'), 'utf8').split('\n')) {
+    const [file = '', needed = ''] = line.split(':')
+    if (file !== '') needs.set(file, needed.split(' ').filter(Boolean))
+  }
+  const plain = (file: string): string =>
+    basename(file)
+      .replace(/\.ko.*/, '')
+      .replaceAll('-', '_')
+  const wanted = new Set(modules.map((name) => name.replaceAll('-', '_')))
+  const files = new Set([...needs.keys()].filter((file) => wanted.has(plain(file))))
+  for (const file of [...files]) for (const needed of needs.get(file) ?? []) files.add(needed)
+  const target = join(root, 'lib', 'modules', release)
+  for (const file of files) {
+    mkdirSync(join(target, dirname(file)), { recursive: true })
+    await local.$`cp ${join(source, file)} ${join(target, file)}`
+  }
+  for (const file of ['modules.order', 'modules.builtin', 'modules.builtin.modinfo'])
+    if (existsSync(join(source, file))) await local.$`cp ${join(source, file)} ${target}`
+  await local.$`depmod -b ${root} ${release}`
+}
+
+async function copyProgram(program: string, root: string): Promise<void> {
+  const { stdout } = await local.$`ldd ${program}`
+  const libraries = [...stdout.matchAll(/(\/\S+) \(0x/g)].map(([, path = '']) => path)
+  for (const file of [program, ...libraries]) {
+    mkdirSync(join(root, dirname(file)), { recursive: true })
+    await local.$`cp -L ${file} ${join(root, file)}`
+  }
+}

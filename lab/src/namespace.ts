@@ -1,0 +1,118 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { local, Problem } from '@talosmith/core'
+import { labFolder, type LabHost } from './layout.ts'
+import { endProcess, notePid, runningProcess, startDaemon } from './processes.ts'
+
+/**
+ * A lab host's network and mount namespaces. A process that only sleeps holds them open; everything of the
+ * host is started inside, and sees its own /run, /var/lib/libvirt, /etc/libvirt and logs.
+ */
+
+const holderPid = (host: LabHost): string => join(host.folder, 'pids', 'namespace')
+
+/** The words that run a command inside the host. */
+export function inside(host: LabHost): string[] {
+  const holder = runningProcess(holderPid(host))
+  if (holder === undefined)
+    throw new Problem('LAB_NOT_RUNNING', `the lab's host ${host.name} does not run`, {
+      hint: 'npx nx run lab:start',
+    })
+  return ['nsenter', '-t', String(holder.pid), '-m', '-n']
+}
+
+export function isUp(host: LabHost): boolean {
+  return runningProcess(holderPid(host)) !== undefined
+}
+
+/** Folders of the host that lie in the lab's folder instead of this machine's own. */
+const ownFolders = [
+  '/run',
+  '/var/lib/libvirt',
+  '/etc/libvirt',
+  '/var/log/libvirt',
+  '/var/cache/libvirt',
+  '/srv',
+]
+
+/** Makes the namespaces, the bridge and the cable, or finds them made. */
+export async function createNamespace(host: LabHost): Promise<void> {
+  if (isUp(host)) return
+  await removeLeftover(host)
+  const { namespace, veth, uplink, bridge } = host
+  await local.$`mkdir -p ${join(host.folder, 'pids')}`
+  await local.$`ip netns add ${namespace}`
+  // `ip netns exec` gives the process a mount namespace of its own, with this network's /sys.
+  startDaemon(holderPid(host), join(host.folder, 'log', 'namespace.log'), [
+    'ip',
+    'netns',
+    'exec',
+    namespace,
+    'sleep',
+    'infinity',
+  ])
+  await untilInside(host)
+  const ns = inside(host)
+  await local.$`echo ${labFolder} > ${ownerFile(host)}`
+  await local.$`${ns} ip link set lo up`
+  await local.$`${ns} ip link add ${bridge} type bridge`
+  await local.$`${ns} ip addr add ${`${host.address}/${host.prefixLength}`} dev ${bridge}`
+  await local.$`${ns} ip link set ${bridge} up`
+  await local.$`ip link add ${veth} type veth peer name ${uplink} netns ${namespace}`
+  await local.$`ip addr add ${`${host.machineAddress}/${host.prefixLength}`} dev ${veth}`
+  await local.$`ip link set ${veth} up`
+  await local.$`${ns} ip link set ${uplink} master ${bridge} up`
+  for (const folder of ownFolders) {
+    const own = join(host.folder, 'root', folder)
+    await local.$`mkdir -p ${own} ${folder}`
+    if (folder.startsWith('/etc')) await local.$`cp -rn ${folder}/. ${own}/`
+    await local.$`${ns} mount --bind ${own} ${folder}`
+  }
+  await local.$`${ns} sh -c ${'mkdir -p /run/sshd /run/libvirt /var/lib/libvirt/images'}`
+}
+
+/** Ends every process in the host, then takes its namespaces and cable away. Nothing there: nothing done. */
+export async function removeNamespace(host: LabHost): Promise<void> {
+  const { stdout } = await local.$({ nothrow: true })`ip netns pids ${host.namespace}`
+  await Promise.all(
+    stdout
+      .split('\n')
+      .filter(Boolean)
+      .map((pid) => endProcess(Number(pid))),
+  )
+  await local.$({ nothrow: true })`ip link del ${host.veth}`
+  await local.$({ nothrow: true })`ip netns del ${host.namespace}`
+}
+
+/** Which checkout's lab holds the namespace, where one does. */
+function ownerFile(host: LabHost): string {
+  return `/run/talosmith-${host.name}-owner`
+}
+
+/** Clears away a lab whose holder is dead; another checkout's living one is left alone and named. */
+async function removeLeftover(host: LabHost): Promise<void> {
+  if (!existsSync(`/run/netns/${host.namespace}`)) return
+  const owner = existsSync(ownerFile(host))
+    ? readFileSync(ownerFile(host), 'utf8').trim()
+    : labFolder
+  const holder = runningProcess(join(owner, host.name, 'pids', 'namespace'))
+  if (owner !== labFolder && holder !== undefined)
+    throw new Problem('LAB_OF_ANOTHER_CHECKOUT', `the lab of another checkout runs: ${owner}`, {
+      because: `both would be ${host.address} on this machine`,
+      hint: `cd ${join(owner, '..')} && npx nx run lab:stop`,
+    })
+  await removeNamespace(host)
+}
+
+/** `ip netns exec` becomes `sleep` once it is inside; before that its namespaces are still this machine's. */
+async function untilInside(host: LabHost): Promise<void> {
+  const { pid } = runningProcess(holderPid(host)) ?? { pid: 0 }
+  for (let tries = 0; tries < 100; tries++) {
+    const name = readFileSync(`/proc/${pid}/comm`, 'utf8').trim()
+    if (name === 'sleep') return void notePid(holderPid(host), pid)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  throw new Problem('LAB_NAMESPACE_FAILED', `could not enter the namespace ${host.namespace}`, {
+    hint: 'npx nx run lab:stop, then lab:start',
+  })
+}

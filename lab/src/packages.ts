@@ -1,0 +1,67 @@
+import { access } from 'node:fs/promises'
+import { local, Problem, type Log } from '@talosmith/core'
+
+/** Debian's package for each program or file that the lab needs. */
+const needed: Readonly<Record<string, string>> = {
+  '/usr/sbin/libvirtd': 'libvirt-daemon-system',
+  '/usr/bin/virsh': 'libvirt-clients',
+  '/usr/bin/qemu-system-x86_64': 'qemu-system-x86',
+  '/usr/bin/qemu-img': 'qemu-utils',
+  '/usr/share/OVMF/OVMF_CODE_4M.fd': 'ovmf',
+  '/usr/bin/xorriso': 'xorriso',
+  '/usr/sbin/sshd': 'openssh-server',
+  '/usr/bin/ganesha.nfsd': 'nfs-ganesha',
+  '/usr/lib/ganesha/libfsalvfs.so': 'nfs-ganesha-vfs',
+  '/usr/sbin/mkfs.vfat': 'dosfstools',
+  '/usr/bin/mcopy': 'mtools',
+  '/usr/sbin/sgdisk': 'gdisk',
+  '/usr/lib/systemd/boot/efi/linuxx64.efi.stub': 'systemd-boot-efi',
+  '/usr/bin/zstd': 'zstd',
+  '/usr/bin/xz': 'xz-utils',
+  '/usr/sbin/ip': 'iproute2',
+  '/usr/bin/cpio': 'cpio',
+  '/usr/bin/objcopy': 'binutils',
+  '/usr/sbin/depmod': 'kmod',
+  '/usr/sbin/mke2fs': 'e2fsprogs',
+  '/usr/bin/curl': 'curl',
+}
+
+/** Installs the Debian packages that are missing. Throws LAB_PACKAGES with the command when not root. */
+export async function installPackages(log: Log): Promise<void> {
+  const missing: string[] = []
+  for (const [path, name] of Object.entries(needed))
+    await access(path).catch(() => missing.push(name))
+  if (missing.length === 0) return
+  const command = `apt-get install -y --no-install-recommends ${missing.join(' ')}`
+  if (process.getuid?.() !== 0)
+    throw new Problem('LAB_PACKAGES', `the lab needs ${missing.length} Debian packages`, {
+      hint: `sudo ${command}, and run the lab as root`,
+    })
+  const step = log.step(`Install ${missing.length} Debian packages: ${missing.join(' ')}`)
+  const env = { DEBIAN_FRONTEND: 'noninteractive' }
+  try {
+    await local.$({ env })`apt-get update -qq`
+    // A package's service must not start on this machine: the lab runs its own in its namespace.
+    const policy = '/usr/sbin/policy-rc.d'
+    const had = await access(policy).then(
+      () => true,
+      () => false,
+    )
+    if (!had) await local.write(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 })
+    try {
+      await local.$({
+        env,
+        onLine: (line) => step.progress(line),
+      })`apt-get install -y --no-install-recommends ${missing}`
+    } finally {
+      if (!had) await local.$`rm -f ${policy}`
+    }
+    step.done()
+  } catch (cause) {
+    step.fail()
+    throw new Problem('LAB_PACKAGES', 'apt-get could not install what the lab needs', {
+      cause,
+      hint: command,
+    })
+  }
+}

@@ -1,0 +1,143 @@
+import { chmodSync, existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { local, waitFor, type Log } from '@talosmith/core'
+import { exportPath, factoryPort, sshFolder, type LabHost } from './layout.ts'
+import { inside } from './namespace.ts'
+import { startDaemon } from './processes.ts'
+
+const pidFile = (host: LabHost, name: string): string => join(host.folder, 'pids', name)
+const logFile = (host: LabHost, name: string): string => join(host.folder, 'log', `${name}.log`)
+
+function daemon(host: LabHost, name: string, ...command: string[]): void {
+  startDaemon(pidFile(host, name), logFile(host, name), [...inside(host), ...command])
+}
+
+/** sshd with a host key, a user key and a known_hosts of the lab's own. */
+export async function startSshd(host: LabHost): Promise<void> {
+  const hostKey = join(sshFolder, `${host.name}_host_key`)
+  const userKey = join(sshFolder, 'id_ed25519')
+  await local.$`mkdir -p -m 700 ${sshFolder}`
+  for (const [path, comment] of [
+    [hostKey, host.name],
+    [userKey, 'talosmith-lab'],
+  ] as const)
+    if (!existsSync(path)) await local.$`ssh-keygen -q -t ed25519 -N ${''} -C ${comment} -f ${path}`
+  const hostLine = (await local.read(`${hostKey}.pub`)).split(' ').slice(0, 2).join(' ')
+  await local.write(join(sshFolder, 'known_hosts'), `${host.address} ${hostLine}\n`)
+  await local.write(join(sshFolder, 'authorized_keys'), await local.read(`${userKey}.pub`), {
+    mode: 0o600,
+  })
+  const config = join(sshFolder, `${host.name}_sshd_config`)
+  await local.write(
+    config,
+    [
+      `ListenAddress ${host.address}`,
+      `HostKey ${hostKey}`,
+      `AuthorizedKeysFile ${join(sshFolder, 'authorized_keys')}`,
+      'PidFile none',
+      'PasswordAuthentication no',
+      'KbdInteractiveAuthentication no',
+      'PermitRootLogin prohibit-password',
+      // The checkout may lie below a folder that others can write.
+      'StrictModes no',
+      'UsePAM no',
+      'UseDNS no',
+      'MaxSessions 64',
+      'MaxStartups 64',
+      'Subsystem sftp internal-sftp',
+    ].join('\n') + '\n',
+  )
+  chmodSync(hostKey, 0o600)
+  daemon(host, 'sshd', '/usr/sbin/sshd', '-D', '-e', '-f', config)
+}
+
+/** libvirtd and virtlogd, without the confinement that a container can't give; and the default pool. */
+export async function startLibvirt(host: LabHost, log: Log): Promise<void> {
+  const etc = join(host.folder, 'root', 'etc', 'libvirt')
+  const qemu = {
+    user: '"root"',
+    group: '"root"',
+    security_driver: '"none"',
+    cgroup_controllers: '[ ]',
+    namespaces: '[ ]',
+    remember_owner: '0',
+    stdio_handler: '"logd"',
+  }
+  const lines = Object.entries(qemu).map(([key, value]) => `${key} = ${value}\n`)
+  await local.write(join(etc, 'qemu.conf'), lines.join(''))
+  daemon(host, 'virtlogd', '/usr/sbin/virtlogd')
+  daemon(host, 'libvirtd', '/usr/sbin/libvirtd')
+  const ns = inside(host)
+  await waitFor(
+    "the lab's libvirtd to answer",
+    () => local.$`${ns} virsh -q -c qemu:///system version`,
+    {
+      log,
+      withinMs: 30_000,
+      everyMs: 250,
+      hint: `look at ${logFile(host, 'libvirtd')}`,
+    },
+  )
+  const virsh = [...ns, 'virsh', '-q', '-c', 'qemu:///system']
+  const { stdout } = await local.$`${virsh} pool-list --all --name`
+  if (!stdout.split('\n').some((name) => name.trim() === 'default')) {
+    await local.$`${virsh} pool-define-as default dir --target /var/lib/libvirt/images`
+    await local.$`${virsh} pool-autostart default`
+  }
+  await local.$({ nothrow: true })`${virsh} pool-start default`
+}
+
+/** The Image Factory. */
+export async function startFactory(host: LabHost, log: Log): Promise<void> {
+  const program = join(import.meta.dirname, 'factory', 'serve.ts')
+  const tsx = import.meta.resolve('tsx')
+  const url = `http://${host.address}:${factoryPort}`
+  daemon(
+    host,
+    'factory',
+    process.execPath,
+    '--import',
+    tsx,
+    program,
+    '--listen',
+    host.address,
+    '--url',
+    url,
+  )
+  await waitFor(
+    "the lab's Image Factory to answer",
+    () => local.$`curl -sf -o /dev/null ${`${url}/healthz`}`,
+    {
+      log,
+      withinMs: 30_000,
+      everyMs: 250,
+      hint: `look at ${logFile(host, 'factory')}`,
+    },
+  )
+}
+
+/** An NFS server (NFS-Ganesha, protocol 4) that exports one folder of the host. */
+export async function startNfs(host: LabHost): Promise<void> {
+  const folder = join(host.folder, 'root', exportPath)
+  await local.$`mkdir -p ${folder}`
+  const config = join(host.folder, 'ganesha.conf')
+  await local.write(
+    config,
+    `NFS_CORE_PARAM { Protocols = 4; Bind_addr = ${host.address}; NFS_Port = 2049; Enable_NLM = false; Enable_RQUOTA = false; }
+NFSv4 { Grace_Period = 5; Lease_Lifetime = 10; RecoveryBackend = fs; Only_Numeric_Owners = true; }
+EXPORT { Export_Id = 1; Path = ${exportPath}; Pseudo = ${exportPath}; Access_Type = RW; Squash = No_Root_Squash; SecType = sys; Protocols = 4; Transports = TCP; FSAL { Name = VFS; } }
+`,
+  )
+  daemon(
+    host,
+    'nfs',
+    '/usr/bin/ganesha.nfsd',
+    '-F',
+    '-L',
+    'STDOUT',
+    '-f',
+    config,
+    '-p',
+    '/run/ganesha.pid',
+  )
+}

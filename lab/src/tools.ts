@@ -1,0 +1,155 @@
+import { createHash } from 'node:crypto'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
+import { local, Problem, projectRoot, toolFolder, type Log, type ToolName } from '@talosmith/core'
+import { cacheFolder } from './layout.ts'
+
+/** A program built from the Go module lab/tools. */
+export type BuiltTool = 'talosctl' | 'kubelab' | 'lab-node' | 'helm'
+
+/** Versions of the real programs; lab/tools/go.mod pins the same. */
+export const versions = {
+  talos: 'v1.13.9',
+  kubernetes: 'v1.36.3',
+  helm: 'v4.2.4',
+  etcd: 'v3.6.14',
+} as const
+
+const moduleFolder = join(projectRoot, 'lab', 'tools')
+
+interface Recipe {
+  readonly package: string
+  /** Folder of lab/tools whose sources it is made of; none: only of modules. */
+  readonly sources?: string
+  readonly ldflags: readonly string[]
+}
+
+const kubernetesVersion = ['k8s.io/component-base/version', 'k8s.io/client-go/pkg/version'].flatMap(
+  (where) => {
+    const [major = '', minor = ''] = versions.kubernetes.slice(1).split('.')
+    return [
+      `-X ${where}.gitVersion=${versions.kubernetes}`,
+      `-X ${where}.gitMajor=${major}`,
+      `-X ${where}.gitMinor=${minor}`,
+      `-X ${where}.gitTreeState=clean`,
+      `-X ${where}.gitCommit=lab`,
+      `-X ${where}.buildDate=2026-01-01T00:00:00Z`,
+    ]
+  },
+)
+
+/** What to build, in the order in which it is needed. */
+const recipes: Readonly<Record<BuiltTool, Recipe>> = {
+  talosctl: {
+    package: 'github.com/siderolabs/talos/cmd/talosctl',
+    ldflags: ['-X github.com/siderolabs/talos/pkg/machinery/version.Built=lab'],
+  },
+  'lab-node': { package: './node', sources: 'node', ldflags: [] },
+  kubelab: { package: './kube', sources: 'kube', ldflags: kubernetesVersion },
+  helm: {
+    package: 'helm.sh/helm/v4/cmd/helm',
+    ldflags: [`-X helm.sh/helm/v4/internal/version.version=${versions.helm}`],
+  },
+}
+
+/** Where a tool is, once built: a folder named for everything that it is made of. */
+export function builtPath(tool: BuiltTool): string {
+  return join(cacheFolder, 'tools', `${tool}-${digestOf(tool)}`, tool)
+}
+
+export function isBuilt(tool: BuiltTool): boolean {
+  return existsSync(builtPath(tool))
+}
+
+function digestOf(tool: BuiltTool): string {
+  const { sources, ...recipe } = recipes[tool]
+  const hash = createHash('sha256').update(JSON.stringify(recipe))
+  for (const name of ['go.mod', 'go.sum']) hash.update(readFileSync(join(moduleFolder, name)))
+  if (sources !== undefined) {
+    const folder = join(moduleFolder, sources)
+    const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(
+      (name) => name.endsWith('.go') && !name.endsWith('_test.go'),
+    )
+    for (const name of files.sort()) hash.update(name).update(readFileSync(join(folder, name)))
+  }
+  return hash.digest('hex').slice(0, 12)
+}
+
+/**
+ * Builds a tool into the user's cache, once for all checkouts, and says how far it is. One builder at a
+ * time: a second one waits for the first and finds the work done.
+ */
+export async function buildTool(tool: BuiltTool, log: Log): Promise<string> {
+  const path = builtPath(tool)
+  if (existsSync(path)) return path
+  await checkGo()
+  const { package: name, ldflags } = recipes[tool]
+  const step = log.step(
+    `Build ${tool} from Go modules (once on this machine; minutes when the Go cache is empty)`,
+  )
+  const temporary = `${path}.${process.pid}.tmp`
+  mkdirSync(dirname(path), { recursive: true })
+  const flags = ['-tags', 'grpcnotrace', '-trimpath', '-ldflags', ['-s -w', ...ldflags].join(' ')]
+  const env = { CGO_ENABLED: '0', GOFLAGS: '-buildvcs=false', GOWORK: 'off' }
+  try {
+    const total = await packagesOf(name, env)
+    let compiled = 0
+    const onLine = (line: string): void => {
+      if (!line.startsWith('go: ')) compiled++
+      step.progress(
+        line.startsWith('go: ') ? line : `${tool}: package ${compiled} of at most ${total}`,
+      )
+    }
+    const lock = join(cacheFolder, 'build.lock')
+    await local.$({
+      env,
+      onLine,
+    })`cd ${moduleFolder} && flock ${lock} go build -v ${flags} -o ${temporary} ${name}`
+    renameSync(temporary, path)
+    step.done()
+  } catch (cause) {
+    step.fail()
+    throw new Problem('LAB_BUILD_FAILED', `could not build ${tool}`, {
+      cause,
+      hint: 'run the same command again; what was compiled is kept',
+    })
+  } finally {
+    rmSync(temporary, { force: true })
+  }
+  return path
+}
+
+/** Puts a built tool where the project looks for tools, beside other versions; one that is there stays. */
+export function offerTool(name: ToolName, version: string, path: string): void {
+  const link = join(toolFolder(name), version, name)
+  if (existsSync(link)) return
+  mkdirSync(dirname(link), { recursive: true })
+  rmSync(link, { force: true })
+  symlinkSync(path, link)
+}
+
+async function checkGo(): Promise<void> {
+  const { exitCode, stdout } = await local.$({ nothrow: true })`go version`
+  if (exitCode !== 0)
+    throw new Problem('LAB_NEEDS_GO', 'the lab builds its tools with Go, which was not found', {
+      hint: 'install Go 1.26 from https://go.dev/dl',
+    })
+  const minor = Number(/go1\.(\d+)/.exec(stdout)?.[1] ?? 0)
+  if (minor < 26)
+    throw new Problem('LAB_NEEDS_GO', `the lab needs Go 1.26, found ${stdout.trim()}`, {
+      hint: 'install Go 1.26 from https://go.dev/dl',
+    })
+}
+
+async function packagesOf(name: string, env: Record<string, string>): Promise<number> {
+  const { stdout } = await local.$({ env })`cd ${moduleFolder} && go list -deps ${name}`
+  return stdout.split('\n').length
+}
