@@ -11,7 +11,7 @@ const needed: Readonly<Record<string, string>> = {
   '/usr/bin/xorriso': 'xorriso',
   '/usr/sbin/sshd': 'openssh-server',
   '/usr/bin/ganesha.nfsd': 'nfs-ganesha',
-  '/usr/lib/ganesha/libfsalvfs.so': 'nfs-ganesha-vfs',
+  '/usr/lib/x86_64-linux-gnu/ganesha/libfsalvfs.so': 'nfs-ganesha-vfs',
   '/usr/sbin/mkfs.vfat': 'dosfstools',
   '/usr/bin/mcopy': 'mtools',
   '/usr/sbin/sgdisk': 'gdisk',
