@@ -1,0 +1,11 @@
+/** vm:start: starts machines that do not run, control planes first. */
+import { script } from '@talosmith/core'
+import { planStart } from '../src/index.ts'
+import { runFlow } from '../src/flow.ts'
+
+export default script(import.meta, {
+  summary: 'Start the machines that do not run, control planes first.',
+  changes: true,
+  run: (context) =>
+    runFlow(context, planStart, { sideBySide: false, nothing: 'every machine runs' }),
+})
