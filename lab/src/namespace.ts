@@ -68,7 +68,7 @@ export async function createNamespace(host: LabHost): Promise<void> {
     if (folder.startsWith('/etc')) await local.$`cp -rn ${folder}/. ${own}/`
     await local.$`${ns} mount --bind ${own} ${folder}`
   }
-  await local.$`${ns} sh -c ${'mkdir -p /run/sshd /run/libvirt /var/lib/libvirt/images'}`
+  await local.$`${ns} sh -c ${'mkdir -p /run/sshd /run/libvirt /var/lib/libvirt/images /var/log/libvirt/qemu'}`
 }
 
 /** Ends every process in the host, then takes its namespaces and cable away. Nothing there: nothing done. */

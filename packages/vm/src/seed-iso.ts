@@ -39,9 +39,9 @@ export function describeSeed({ settings, name: cluster, prefixLength }: Cluster,
   return { metaData, networkConfig, digest }
 }
 
-/** What the ISO's application ID says, so that its content is known without mounting it. */
+/** What the ISO's application ID says, so that its content is known without mounting it; ISO 9660 knows capitals only. */
 export function seedLabel(digest: string): string {
-  return `TALOSMITH SEED ${digest}`
+  return `TALOSMITH SEED ${digest.toUpperCase()}`
 }
 
 /**

@@ -1,5 +1,7 @@
+import { randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { Transform } from 'node:stream'
 import { commandText, shellOf } from './command.ts'
 import type { Host } from './host.ts'
@@ -54,13 +56,14 @@ export function hostOver(run: Run, rest: Pick<Host, 'name' | 'isLocal' | 'close'
  * the connection breaks, the input just ends. `conv=sparse` leaves holes where there are zeroes.
  */
 function receive(path: string, size: number, mode: number): string {
+  const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}`)
   return commandText`to=${path}
-tmp=$(mktemp -- "$(dirname -- "$to")/.$(basename -- "$to").XXXXXX")
+tmp=${temporary}
 trap 'rm -f -- "$tmp"' EXIT
-dd of="$tmp" bs=64K iflag=fullblock conv=sparse status=none
+umask 077
+dd of="$tmp" bs=64K iflag=fullblock conv=sparse,excl status=none
 got=$(stat -c %s -- "$tmp")
 if [ "$got" != ${size} ]; then echo "only $got of ${size} bytes arrived for $to" >&2; exit 1; fi
 chmod ${mode.toString(8)} -- "$tmp"
-mv -f -T -- "$tmp" "$to"
-trap - EXIT`
+mv -f -T -- "$tmp" "$to"`
 }

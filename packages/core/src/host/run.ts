@@ -57,8 +57,7 @@ export function runner(name: string, transport: Transport, become: readonly stri
     })
     const kill = (signal: 'TERM' | 'KILL'): void => {
       if (become.length === 0 && running.kill !== undefined) return running.kill(signal)
-      const pid = stderr.pid()
-      if (pid !== undefined) void signalFrom(transport, become, killText(pid, signal))
+      void stderr.pid.then((pid) => signalFrom(transport, become, killText(pid, signal)))
     }
     const { exitCode, timedOut } = await endOf(running, kill, options)
     options.signal?.throwIfAborted()
@@ -147,7 +146,9 @@ async function endOf(
         kill()
       }, timeoutMs),
     )
-  signal?.addEventListener('abort', kill, { once: true })
+  // It may have come while the process was being started.
+  if (signal?.aborted === true) kill()
+  else signal?.addEventListener('abort', kill, { once: true })
   try {
     const exitCode = await Promise.race([running.ended, gaveUp])
     return { exitCode: timedOut ? timeoutExitCode : exitCode, timedOut }
@@ -178,7 +179,7 @@ async function signalFrom(
 function outputAfter(mark: string, onText: (chunk: Buffer | undefined) => void) {
   let before = Buffer.alloc(0)
   let begun = false
-  let pid: number | undefined
+  let tellPid: (pid: number) => void = () => undefined
   const chunks: Buffer[] = []
   const keep = (chunk: Buffer): void => {
     if (chunk.length === 0) return
@@ -186,7 +187,8 @@ function outputAfter(mark: string, onText: (chunk: Buffer | undefined) => void) 
     onText(chunk)
   }
   return {
-    pid: () => pid,
+    /** Known once the mark has come; a process that is told to end before that has to wait for it. */
+    pid: new Promise<number>((resolve) => (tellPid = resolve)),
     add(chunk: Buffer): void {
       if (begun) return keep(chunk)
       before = Buffer.concat([before, chunk])
@@ -194,7 +196,7 @@ function outputAfter(mark: string, onText: (chunk: Buffer | undefined) => void) 
       const end = start < 0 ? -1 : before.indexOf('\n', start)
       if (end < 0) return
       begun = true
-      pid = Number(before.toString('utf8', start + mark.length, end)) || undefined
+      tellPid(Number(before.toString('utf8', start + mark.length, end)))
       keep(before.subarray(end + 1))
     },
     text(): string {

@@ -119,12 +119,12 @@ async function readKey(file: string, username: string, required: boolean): Promi
     })
   }
   const key = ssh2.utils.parseKey(text)
-  if (!(key instanceof Error))
+  if (!(key instanceof Error) && key.isPrivateKey())
     return { file, offer: { name: file, method: { type: 'publickey', username, key } } }
-  if (/encrypted/i.test(key.message)) return { file, encrypted: true }
+  if (key instanceof Error && /encrypted/i.test(key.message)) return { file, encrypted: true }
   if (!required) return { file }
   throw new Problem('SSH_KEY_UNREADABLE', `${file} is not a private key`, {
-    because: key.message,
+    because: key instanceof Error ? key.message : 'it is a public key',
     hint: 'name the private key, not the .pub file beside it',
   })
 }

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 import { NodeSSH } from 'node-ssh'
-import { Problem, reasonOf } from '../problem.ts'
+import { Problem } from '../problem.ts'
 import { quote } from './command.ts'
 import {
   checkHostKey,
@@ -41,9 +41,9 @@ export async function connectHop(
     return await attempt(algorithms)
   } catch (error) {
     // The host has none of the keys that are known: look at the one it has, to say which.
-    if (algorithms !== undefined && /no matching host key format/.test(reasonOf(error) ?? ''))
-      return attempt(undefined)
-    throw error
+    const reason = error instanceof Problem ? error.because : undefined
+    if (algorithms === undefined || !/no matching host key format/.test(reason ?? '')) throw error
+    return attempt(undefined)
   }
 }
 

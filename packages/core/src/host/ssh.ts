@@ -65,8 +65,9 @@ async function connectThrough(
   name: string,
   complete: (jump: Omit<SshTarget, 'kind'>) => SshSettings,
   opened: NodeSSH[],
+  depth = 0,
 ): Promise<NodeSSH> {
-  if (opened.length > 8)
+  if (depth > 8)
     throw new Problem('SSH_PROXY_UNSUPPORTED', `${name} lies behind more than eight hosts`, {
       hint: 'see whether ProxyJump lines in ~/.ssh/config lead in a circle',
     })
@@ -75,7 +76,7 @@ async function connectThrough(
     const hop = complete(parseJump(jump))
     const hopName = `${hop.user}@${hop.alias}`
     // Only the first hop may lie behind others of its own, as with OpenSSH.
-    if (index === 0) before = await connectThrough(hop, hopName, complete, opened)
+    if (index === 0) before = await connectThrough(hop, hopName, complete, opened, depth + 1)
     else opened.push((before = await connectHop(hop, hopName, throughFor(before, hop, hopName))))
   }
   const ssh = await connectHop(settings, name, throughFor(before, settings, name))
@@ -124,7 +125,7 @@ function transportOver(ssh: NodeSSH, name: string): Transport {
         .then(({ code, signal }) => {
           if (stdin.errored !== null) throw stdin.errored
           if (code === null && signal === null) throw lost(name)
-          return code ?? 128 + (constants.signals[`SIG${signal}` as NodeJS.Signals] ?? 0)
+          return code ?? 128 + signalNumber(signal ?? '')
         })
         .catch((error: unknown) => {
           throw error instanceof Problem || error === stdin.errored ? error : lost(name, error)
@@ -136,6 +137,12 @@ function transportOver(ssh: NodeSSH, name: string): Transport {
       return { ended, abandon: () => channel?.destroy() }
     },
   }
+}
+
+/** The number of a signal, which SSH names without SIG, and ssh2 with it. */
+function signalNumber(name: string): number {
+  const signals: Readonly<Record<string, number>> = constants.signals
+  return signals[`SIG${name.replace(/^SIG/, '')}`] ?? 0
 }
 
 function inputStream(input: string | Uint8Array | Readable | undefined): Readable {

@@ -1,0 +1,50 @@
+package services_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/siderolabs/talos/pkg/machinery/api/machine"
+
+	"talosmith.dev/lab/tools/node/services"
+)
+
+func TestStatesAndHealth(t *testing.T) {
+	var seen []string
+
+	r := services.New(func(id string, e *machine.ServiceStateEvent) { seen = append(seen, id+" "+e.GetMessage()) })
+	r.Register("etcd", services.Controls{})
+	r.Set("etcd", services.Preparing, "Running pre state")
+	r.Set("etcd", services.Running, "Started task etcd (PID %d)", 7)
+	r.SetHealth("etcd", false, "no leader")
+	r.SetHealth("etcd", false, "no leader")
+	r.SetHealth("etcd", true, "")
+
+	if len(seen) != 4 {
+		t.Errorf("an unchanged health is no event: %v", seen)
+	}
+
+	info := r.List()[0]
+	if info.GetState() != "Running" || !info.GetHealth().GetHealthy() || len(info.GetEvents().GetEvents()) != 4 {
+		t.Errorf("%v", info)
+	}
+
+	r.Set("etcd", services.Stopping, "Sending SIGTERM")
+
+	if r.Up("etcd") || len(r.AllUp()) != 1 {
+		t.Error("a stopping service is not up")
+	}
+}
+
+func TestControls(t *testing.T) {
+	r := services.New(func(string, *machine.ServiceStateEvent) {})
+	r.Register("apid", services.Controls{})
+
+	if err := r.Stop(context.Background(), "apid"); err == nil {
+		t.Error("apid cannot be stopped")
+	}
+
+	if err := r.Start(context.Background(), "nope"); err == nil {
+		t.Error("an unknown service cannot be started")
+	}
+}
