@@ -1,0 +1,1 @@
+export { configure, startCluster, waitForHealth } from './flow.ts'
