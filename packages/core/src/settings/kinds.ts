@@ -78,6 +78,12 @@ export const httpUrl = z
   })
   .transform((value) => value.replace(/\/+$/, ''))
 
+/** Where a Helm chart comes from; a trailing slash is dropped. */
+export const chartSource = text(
+  'a chart repository (https://...), the address of a .tgz, oci://..., or an absolute path',
+  /^(?:(?:https?|oci):\/\/[\w.-]+(?::\d+)?(?:\/[\w.~+@:%-]*)*|\/[\w.+@:/-]+)$/,
+).transform((value) => value.replace(/\/+$/, ''))
+
 /** A full version; written with or without `v`, kept with it. */
 export const version = z
   .string()

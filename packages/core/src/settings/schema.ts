@@ -205,6 +205,12 @@ export const settingGroups = {
       default: '4.13.4',
       about: 'Version of the csi-driver-nfs chart.',
     },
+    NFS_CSI_CHART: {
+      type: kind.chartSource,
+      default: 'https://raw.githubusercontent.com/kubernetes-csi/csi-driver-nfs/master/charts',
+      about:
+        'Where the csi-driver-nfs chart comes from: a chart repository, the address of a .tgz, oci://..., or a path on this machine.',
+    },
     NFS_MOUNT_OPTIONS: {
       type: kind.list(kind.mountOption, 'mount options separated by commas'),
       default: 'nfsvers=4.1',
