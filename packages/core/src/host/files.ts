@@ -37,7 +37,12 @@ export function hostOver(run: Run, rest: Pick<Host, 'name' | 'isLocal' | 'close'
         },
       })
       const file = createReadStream(localPath, { highWaterMark: 1 << 20 })
+      // The command that reads it notices the error; it may come before there is one.
+      counted.on('error', () => undefined)
       file.on('error', (error) => counted.destroy(error))
+      // Before the command is told to end: what has been sent must not be taken for all of it.
+      const stop = (): void => void counted.destroy(signal?.reason as Error)
+      signal?.addEventListener('abort', stop, { once: true })
       try {
         await run(receive(remotePath, size, mode), {
           input: file.pipe(counted),
@@ -45,6 +50,7 @@ export function hostOver(run: Run, rest: Pick<Host, 'name' | 'isLocal' | 'close'
           ...(signal === undefined ? {} : { signal }),
         })
       } finally {
+        signal?.removeEventListener('abort', stop)
         file.destroy()
       }
     },

@@ -56,7 +56,7 @@ export function completeTarget(
   const found = sshConfig
     .parse(configText)
     .compute(
-      { Host: target.host, User: target.user ?? user.name },
+      target.user === undefined ? { Host: target.host } : { Host: target.host, User: target.user },
       { ignoreCase: true, matchExec: false },
     )
   const all = (key: string): string[] => [found[key] ?? []].flat()

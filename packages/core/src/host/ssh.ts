@@ -104,7 +104,17 @@ function transportOver(ssh: NodeSSH, name: string): Transport {
   return {
     async start(text, { input, urgent, onStdout, onStderr }) {
       const free = urgent === true ? () => undefined : await slots.take()
-      const stdin = inputStream(input)
+      const stdin = new PassThrough()
+      let inputError: Error | undefined
+      const giveUpInput = (error: Error): void => {
+        inputError = error
+        stdin.end()
+      }
+      if (!(input instanceof Readable)) {
+        if (input !== undefined) stdin.end(input)
+        // It may have broken while this command waited for its turn.
+      } else if (input.errored !== null) giveUpInput(input.errored)
+      else input.on('error', giveUpInput).pipe(stdin)
       let channel: ClientChannel | undefined
       const ended = ssh
         .execCommand(text, {
@@ -118,17 +128,15 @@ function transportOver(ssh: NodeSSH, name: string): Transport {
             channel = opened
             // A program may end before it has read all of its input; its exit code tells.
             opened.on('error', () => undefined)
-            if (stdin.errored !== null) opened.destroy()
-            else stdin.on('error', () => opened.destroy())
           },
         })
         .then(({ code, signal }) => {
-          if (stdin.errored !== null) throw stdin.errored
+          if (inputError !== undefined) throw inputError
           if (code === null && signal === null) throw lost(name)
           return code ?? 128 + signalNumber(signal ?? '')
         })
         .catch((error: unknown) => {
-          throw error instanceof Problem || error === stdin.errored ? error : lost(name, error)
+          throw error instanceof Problem || error === inputError ? error : lost(name, error)
         })
         .finally(() => {
           stdin.destroy()
@@ -143,13 +151,6 @@ function transportOver(ssh: NodeSSH, name: string): Transport {
 function signalNumber(name: string): number {
   const signals: Readonly<Record<string, number>> = constants.signals
   return signals[`SIG${name.replace(/^SIG/, '')}`] ?? 0
-}
-
-function inputStream(input: string | Uint8Array | Readable | undefined): Readable {
-  if (input === undefined) return new PassThrough()
-  return input instanceof Readable
-    ? input
-    : Readable.from([Buffer.from(input)], { objectMode: false })
 }
 
 function lost(name: string, cause?: unknown): Problem {

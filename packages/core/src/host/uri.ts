@@ -38,7 +38,7 @@ function sshTarget(uri: URL, text: string): SshTarget {
     refuse(text, `its path is ${uri.pathname || 'empty'} instead of /system`)
   if (uri.hash !== '') refuse(text, `${uri.hash} means nothing here`)
   const host = decode(uri.hostname, text).replace(/^\[(.*)\]$/, '$1')
-  if (!/^[\w:%][\w.:%-]*$/.test(host)) refuse(text, `${host} cannot be the name of a host`)
+  if (!/^[\w:][\w.:-]*$/.test(host)) refuse(text, `${host} cannot be the name of a host`)
   const user = decode(uri.username, text)
   if (user.startsWith('-')) refuse(text, `${user} cannot be the name of a user`)
   for (const key of uri.searchParams.keys())

@@ -31,8 +31,11 @@ export function makeKey(path: string, type = 'ed25519', passphrase = ''): void {
   execFileSync('ssh-keygen', ['-q', '-t', type, '-N', passphrase, '-C', 'test', '-f', path])
 }
 
-/** Starts one; `hostKeys` are the types of its host keys. */
-export async function startSshd(hostKeys: readonly string[] = ['ed25519']): Promise<Sshd> {
+/** Starts one; `hostKeys` are the types of its host keys, `more` further lines of its config. */
+export async function startSshd(
+  hostKeys: readonly string[] = ['ed25519'],
+  more: readonly string[] = [],
+): Promise<Sshd> {
   const home = await mkdtemp(join(tmpdir(), 'talosmith-sshd-'))
   const path = (name: string): string => join(home, name)
   await mkdir(path('.ssh'), { mode: 0o700 })
@@ -59,12 +62,14 @@ export async function startSshd(hostKeys: readonly string[] = ['ed25519']): Prom
       'StrictModes no',
       'UsePAM no',
       'LogLevel VERBOSE',
-      'Subsystem sftp internal-sftp',
+      ...more,
     ].join('\n'),
   )
   const sshd = spawn(program, ['-D', '-f', path('sshd_config'), '-E', path('log')], {
-    stdio: 'inherit',
+    stdio: 'ignore',
   })
+  // A test that crashes doesn't leave it behind.
+  process.once('exit', () => sshd.kill())
   const log = (): Promise<string> => readFile(path('log'), 'utf8').catch(() => '')
   for (let wait = 0; !(await log()).includes('Server listening'); wait += 1) {
     if (wait > 200 || sshd.exitCode !== null) throw new Error(`sshd did not start: ${await log()}`)

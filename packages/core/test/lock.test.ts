@@ -1,0 +1,153 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { hostname, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { withLock } from '../src/lock.ts'
+import { Problem } from '../src/problem.ts'
+
+const test = suite<{ cluster: { name: string; generated: string }; lock: string }>('lock')
+
+test.before.each((context) => {
+  context.cluster = {
+    name: 'home',
+    generated: join(mkdtempSync(join(tmpdir(), 'talosmith-lock-')), 'home'),
+  }
+  context.lock = join(context.cluster.generated, 'lock')
+})
+test.after.each(({ cluster }) => rmSync(join(cluster.generated, '..'), { recursive: true }))
+
+const me = (changes: object = {}): string => {
+  const stat = readFileSync('/proc/self/stat', 'utf8')
+  return JSON.stringify({
+    pid: process.pid,
+    started: stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19],
+    bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
+    host: hostname(),
+    command: 'vm/create.ts',
+    since: '2026-01-01T00:00:00.000Z',
+    ...changes,
+  })
+}
+
+test('is held while the work goes on, and gone afterwards', async ({ cluster, lock }) => {
+  const result = await withLock(cluster, 'vm/create.ts', async () => {
+    const holder = JSON.parse(readFileSync(lock, 'utf8')) as Record<string, unknown>
+    assert.is(holder['pid'], process.pid)
+    assert.is(holder['command'], 'vm/create.ts')
+    return 7
+  })
+  assert.is(result, 7)
+  assert.equal(readdirSync(cluster.generated), [])
+})
+
+test('is given back when the work fails', async ({ cluster, lock }) => {
+  const error = new Error('broke')
+  const thrown = await withLock(cluster, 'x', () => Promise.reject(error)).catch((e: unknown) => e)
+  assert.is(thrown, error)
+  assert.not.ok(existsSync(lock))
+})
+
+test('refuses a second run and names the first', async ({ cluster }) => {
+  await withLock(cluster, 'vm/create.ts', async () => {
+    const problem = await refusal(cluster)
+    assert.is(problem.code, 'LOCKED')
+    assert.match(problem.because ?? '', `process ${process.pid} on ${hostname()} runs vm/create.ts`)
+    assert.match(problem.hint ?? '', `kill ${process.pid}`)
+  })
+})
+
+test('of fifty runs at once one gets it', async ({ cluster }) => {
+  let inside = 0
+  const runs = Array.from({ length: 50 }, () =>
+    withLock(cluster, 'x', async () => {
+      inside += 1
+      assert.is(inside, 1)
+      await sleep(20)
+      inside -= 1
+    }).then(
+      () => 'ran',
+      (error: unknown) => (error as Problem).code,
+    ),
+  )
+  const ends = await Promise.all(runs)
+  assert.ok(ends.includes('ran'))
+  assert.ok(ends.every((end) => end === 'ran' || end === 'LOCKED'))
+})
+
+const stale: Record<string, () => string> = {
+  'a process that is gone': () => me({ pid: 2 ** 22 - 1, started: '1' }),
+  'another process of the same number': () => me({ started: '1' }),
+  'a boot long ago': () => me({ bootId: 'another' }),
+  'a run that was cut off while writing': () => '{"pid": 1',
+  nobody: () => '',
+}
+for (const [whose, text] of Object.entries(stale))
+  test(`takes over the lock of ${whose}`, async ({ cluster, lock }) => {
+    await withLock(cluster, 'x', async () => undefined)
+    writeFileSync(lock, text())
+    await withLock(cluster, 'x', async () => {
+      assert.is((JSON.parse(readFileSync(lock, 'utf8')) as { pid: number }).pid, process.pid)
+    })
+    assert.equal(readdirSync(cluster.generated), [])
+  })
+
+test('of fifty runs at once one takes over a stale lock', async ({ cluster, lock }) => {
+  await withLock(cluster, 'x', async () => undefined)
+  writeFileSync(lock, me({ started: '1' }))
+  let inside = 0
+  const work = async (): Promise<void> => {
+    inside += 1
+    assert.is(inside, 1)
+    await sleep(50)
+    inside -= 1
+  }
+  const ends = await Promise.allSettled(
+    Array.from({ length: 50 }, () => withLock(cluster, 'x', work)),
+  )
+  assert.ok(ends.some(({ status }) => status === 'fulfilled'))
+})
+
+test('believes a run on another machine', async ({ cluster, lock }) => {
+  await withLock(cluster, 'x', async () => undefined)
+  writeFileSync(lock, me({ host: 'laptop', bootId: 'another', started: '1' }))
+  const problem = await refusal(cluster)
+  assert.match(problem.because ?? '', 'laptop')
+  assert.match(problem.hint ?? '', lock)
+  rmSync(lock)
+})
+
+for (const [end, code] of [
+  ['process.exit', 'process.exit(3)'],
+  ['SIGKILL', `process.kill(process.pid, 'SIGKILL')`],
+] as const)
+  test(`is free again after a run that ended by ${end}`, async ({ cluster, lock }) => {
+    const module = fileURLToPath(new URL('../src/lock.ts', import.meta.url))
+    const program = `import { withLock } from ${JSON.stringify(module)}
+await withLock(${JSON.stringify(cluster)}, 'x', async () => { ${code} })`
+    const child = spawn(
+      process.execPath,
+      ['--import', 'tsx', '--input-type=module', '-e', program],
+      {
+        stdio: 'inherit',
+      },
+    )
+    await once(child, 'exit')
+    assert.is(existsSync(lock), end === 'SIGKILL')
+    assert.is(await withLock(cluster, 'x', async () => 'mine'), 'mine')
+  })
+
+async function refusal(cluster: { name: string; generated: string }): Promise<Problem> {
+  const error = await withLock(cluster, 'second', async () => undefined).then(
+    () => new Error('it was not refused'),
+    (thrown: unknown) => thrown,
+  )
+  if (error instanceof Problem) return error
+  throw error
+}
+
+test.run()
