@@ -1,0 +1,9 @@
+/** storage:install: the NFS driver and nfs-appdata as the settings ask, proven by a real claim. */
+import { script } from '@talosmith/core'
+import { installStorage } from '../src/index.ts'
+
+export default script(import.meta, {
+  summary: 'Install the NFS driver and the nfs-appdata StorageClass, and prove that they work.',
+  changes: true,
+  run: installStorage,
+})

@@ -1,0 +1,127 @@
+import { CommandFailed, Problem, waitFor, type Cluster, type Log } from '@talosmith/core'
+import { chartArguments, checkChart, lastWords } from './chart.ts'
+import { awaitDriver } from './driver.ts'
+import { patiently, type Kubernetes } from './kubernetes.ts'
+import * as names from './names.ts'
+import { checkNodes } from './node-check.ts'
+import { observeStorage } from './observe.ts'
+import { fingerprint, isUnfinished, type StorageChange } from './plan.ts'
+import { describeProof, proveStorage } from './proof.ts'
+import { storageClassObject } from './storage-class.ts'
+import { chartValues } from './values.ts'
+
+/** What carrying out a change needs. */
+export interface ApplyContext {
+  readonly cluster: Cluster
+  readonly kubernetes: Kubernetes
+  readonly log: Log
+}
+
+const inNamespace = `--namespace=${names.releaseNamespace}`
+const storageClass = `storageclass/${names.storageClassName}`
+
+const appliers: Record<StorageChange['kind'], (context: ApplyContext) => Promise<unknown>> = {
+  'check-chart': ({ cluster, kubernetes }) => checkChart(cluster, kubernetes),
+  'check-nodes': ({ cluster, kubernetes, log }) => checkNodes(cluster, kubernetes, log),
+  'clear-release': clearRelease,
+  'install-release': installRelease,
+  'create-storage-class': applyStorageClass,
+  'update-storage-class': applyStorageClass,
+  async 'replace-storage-class'(context) {
+    await removeStorageClass(context)
+    await applyStorageClass(context)
+  },
+  async 'prove-storage'({ cluster, kubernetes, log }) {
+    const proof = await proveStorage(cluster, kubernetes, log)
+    const annotation = `${names.provenAnnotation}=${fingerprint(cluster)}`
+    await kubernetes.kubectl(['annotate', storageClass, annotation, '--overwrite'])
+    log.info(describeProof(cluster, proof))
+  },
+  'remove-storage-class': removeStorageClass,
+  'remove-release': removeRelease,
+}
+
+/** Carries out one change and waits for its effect; may be repeated. */
+export async function applyChange(change: StorageChange, context: ApplyContext): Promise<void> {
+  await appliers[change.kind](context)
+}
+
+/** How long a record may say "at work" before it must be of a helm that is gone. */
+const unfinishedMs = 30_000
+
+async function clearRelease({ kubernetes, log }: ApplyContext): Promise<void> {
+  const cut = await waitFor(
+    'another helm to finish',
+    async () => {
+      const { release } = await patiently(() => observeStorage(kubernetes))
+      if (release === undefined || !isUnfinished(release)) return undefined
+      const seconds = Math.round((Date.now() - release.begun.getTime()) / 1000)
+      if (seconds * 1000 < unfinishedMs)
+        throw new Error(`revision ${release.revision} is ${release.status} since ${seconds} s`)
+      return release
+    },
+    { log, withinMs: 2 * unfinishedMs },
+  )
+  // What the revision had made stays; the next helm finds it by its annotations and takes it over.
+  if (cut !== undefined)
+    await kubernetes.kubectl(['delete', `secret/${cut.record}`, inNamespace, '--ignore-not-found'])
+}
+
+async function installRelease({ cluster, kubernetes, log }: ApplyContext): Promise<void> {
+  const [label] = Object.entries(names.oursLabel).map(([key, value]) => `${key}=${value}`)
+  try {
+    await kubernetes.helm(
+      [
+        'upgrade',
+        '--install',
+        names.releaseName,
+        ...chartArguments(cluster),
+        inNamespace,
+        '--values=-',
+        `--labels=${label ?? ''}`,
+        '--history-max=3',
+      ],
+      JSON.stringify(chartValues(cluster)),
+    )
+  } catch (error) {
+    if (!(error instanceof CommandFailed)) throw error
+    throw new Problem('HELM_FAILED', `helm could not install ${names.releaseName}`, {
+      because: lastWords(error),
+      cause: error,
+      now: 'the StorageClass was not touched',
+      hint: 'remove what is in the way, then run the same command again: it carries on',
+    })
+  }
+  await awaitDriver(kubernetes, log, cluster.settings.HEALTH_TIMEOUT * 1000)
+}
+
+async function applyStorageClass({ cluster, kubernetes }: ApplyContext): Promise<void> {
+  await kubernetes.apply([storageClassObject(cluster)])
+}
+
+async function removeStorageClass({ kubernetes }: ApplyContext): Promise<void> {
+  await kubernetes.kubectl(['delete', storageClass, '--ignore-not-found'])
+}
+
+async function removeRelease({ kubernetes, log }: ApplyContext): Promise<void> {
+  try {
+    await kubernetes.helm(['uninstall', names.releaseName, inNamespace, '--ignore-not-found'])
+  } catch (error) {
+    if (!(error instanceof CommandFailed)) throw error
+    throw new Problem('HELM_FAILED', `helm could not remove ${names.releaseName}`, {
+      because: lastWords(error),
+      cause: error,
+      now: 'the data on the server is untouched',
+      hint: 'run the same command again: it carries on',
+    })
+  }
+  await waitFor(
+    'the NFS driver to be gone',
+    async () => {
+      const { release, controller, nodeDriver } = await patiently(() => observeStorage(kubernetes))
+      if (release !== undefined) throw new Error(`release ${release.status}`)
+      if (controller !== undefined || nodeDriver !== undefined) throw new Error('its pods end')
+    },
+    { log, withinMs: 60_000, everyMs: 500 },
+  )
+}

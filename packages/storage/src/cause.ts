@@ -1,0 +1,130 @@
+import { Problem } from '@talosmith/core'
+import type { NfsExport } from './storage-class.ts'
+
+/** Words of a program, and where they come from. */
+export interface Clue {
+  /** 'home-w1', 'the provisioner'. */
+  readonly from: string
+  readonly text: string
+}
+
+/** What stops storage from working, named. */
+export interface Cause {
+  readonly code: string
+  readonly message: string
+  readonly hint: string
+  /** The words that gave it away. */
+  readonly because: string
+}
+
+interface Known {
+  readonly code: string
+  readonly words: RegExp
+  readonly message: (from: string, nfs: NfsExport) => string
+  readonly hint: (nfs: NfsExport) => string
+}
+
+/** Causes by the words that mount.nfs, busybox, kubelet and the provisioner use; the first that fits wins. */
+const known: readonly Known[] = [
+  {
+    code: 'DRIVER_NOT_ON_NODE',
+    words: /not found in the list of registered CSI drivers|driver name .* not found/i,
+    message: (from) => `the NFS driver does not run on ${from}`,
+    hint: () => 'kubectl -n kube-system get pods -l app=csi-nfs-node -o wide',
+  },
+  {
+    code: 'TEST_IMAGE_MISSING',
+    words: /ErrImagePull|ImagePullBackOff|failed to pull|pull image/i,
+    message: (from) => `${from} cannot pull the image of the test pods`,
+    hint: () => "check the nodes' way out to registry.k8s.io, or the mirror in the machine config",
+  },
+  {
+    code: 'NFS_NAME_UNKNOWN',
+    words:
+      /bad address|name or service not known|failed to resolve|name resolution|could not resolve|no such host/i,
+    message: (from, { server }) => `${from} does not know the name ${server}`,
+    hint: () =>
+      'set NFS_SERVER to an address, or NETWORK_NAMESERVERS to servers that know the name',
+  },
+  {
+    code: 'NFS_NO_ROUTE',
+    words: /no route to host|network is unreachable|host is unreachable/i,
+    message: (from, { server }) => `${from} has no route to the NFS server ${server}`,
+    hint: () => 'check NFS_SERVER, NETWORK_GATEWAY, and that the server is switched on',
+  },
+  {
+    code: 'NFS_REFUSED',
+    words: /connection refused/i,
+    message: (from, { server }) => `${server} refuses ${from} on port 2049: no NFS server listens`,
+    hint: ({ server }) => `start the NFS server on ${server}, or correct NFS_SERVER`,
+  },
+  {
+    code: 'NFS_LOCKS',
+    words: /rpc\.statd is not running/i,
+    message: (from) => `${from} cannot lock files over NFS 3: Talos runs no rpc.statd`,
+    hint: () => 'NFS_MOUNT_OPTIONS=nfsvers=4.1, or add nolock',
+  },
+  {
+    code: 'NFS_VERSION_REFUSED',
+    words: /protocol not supported|requested NFS version|version or transport protocol/i,
+    message: (from, { server }) => `${server} does not speak the NFS version that ${from} asks for`,
+    hint: () => 'change nfsvers in NFS_MOUNT_OPTIONS, or enable that version on the server',
+  },
+  {
+    code: 'NFS_ACCESS_DENIED',
+    words: /access denied by server|mount(?:\.nfs|ing).*operation not permitted/is,
+    message: (from, { server, share }) => `${server} does not let ${from} mount ${share}`,
+    hint: ({ share }) => `allow the nodes' network in the server's export of ${share}`,
+  },
+  {
+    code: 'NFS_READ_ONLY',
+    words: /read-only file system/i,
+    message: (from, { server, share }) => `${server}:${share} is read-only for ${from}`,
+    hint: ({ share }) => `export ${share} with rw on the server`,
+  },
+  {
+    code: 'NFS_EXPORT_MISSING',
+    words: /reason given by server: no such file|mount.*no such file or directory|ENOENT/is,
+    message: (_, { server, share }) => `${server} has no export ${share}`,
+    hint: ({ server }) => `correct NFS_SHARE; showmount -e ${server} lists what it exports`,
+  },
+  {
+    code: 'NFS_NOT_WRITABLE',
+    words: /permission denied|operation not permitted/i,
+    message: (from, { server, share }) => `${from} may not write to ${server}:${share}`,
+    hint: ({ share }) =>
+      `the driver works as root: export ${share} with no_root_squash, or make it writable for the user that root becomes`,
+  },
+  {
+    code: 'NFS_NO_ANSWER',
+    words: /timed out|deadline ?exceeded|timeout/i,
+    message: (from, { server }) => `${server} does not answer ${from} on port 2049`,
+    hint: () => "check NFS_SERVER, and firewalls between the nodes' network and the server",
+  },
+]
+
+/** Names the cause that the clues show; undefined: none that is known. */
+export function nameCause(clues: readonly Clue[], nfs: NfsExport): Cause | undefined {
+  for (const { code, words, message, hint } of known)
+    for (const { from, text } of clues)
+      if (words.test(text))
+        return { code, message: message(from, nfs), hint: hint(nfs), because: shorten(text) }
+  return undefined
+}
+
+/** The cause as a failure. */
+export function causeProblem(cause: Cause, now: string): Problem {
+  const { code, message, because, hint } = cause
+  return new Problem(code, message, { because, hint, now })
+}
+
+/** The lines of a long event that say something. */
+function shorten(text: string): string {
+  const lines = text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter(
+      (line) => line !== '' && !/^(?:Mounting command|Mounting arguments|Output):?\s*$/.test(line),
+    )
+  return lines.slice(-4).join('\n').slice(-600)
+}

@@ -1,0 +1,54 @@
+import { CommandFailed, Problem, type Cluster } from '@talosmith/core'
+import { parse } from 'yaml'
+import type { Kubernetes } from './kubernetes.ts'
+import { releaseName } from './names.ts'
+
+/** How helm is told which chart: a name in a repository, or the place of the chart itself. */
+export function chartArguments({ settings }: Cluster): string[] {
+  const { NFS_CSI_CHART: source, NFS_CSI_VERSION: version } = settings
+  if (source.startsWith('oci://')) return [source, `--version=${version}`]
+  if (source.startsWith('/') || /\.tgz$/.test(source)) return [source]
+  return [releaseName, `--repo=${source}`, `--version=${version}`]
+}
+
+/** Looks the chart up without changing anything: is it there, is it the driver's, has it the version? */
+export async function checkChart(cluster: Cluster, kubernetes: Kubernetes): Promise<void> {
+  const { NFS_CSI_CHART: source, NFS_CSI_VERSION: wanted } = cluster.settings
+  let text: string
+  try {
+    text = await kubernetes.helm(['show', 'chart', ...chartArguments(cluster)])
+  } catch (error) {
+    throw error instanceof CommandFailed ? chartProblem(cluster, error) : error
+  }
+  const { name, version } = parse(text) as { readonly name?: string; readonly version?: string }
+  if (name === releaseName && version?.replace(/^v/, '') === wanted) return
+  throw new Problem('CHART_DIFFERS', `${source} is not chart ${releaseName} ${wanted}`, {
+    because: `it is ${name ?? 'a chart without a name'} ${version ?? 'without a version'}`,
+    now: 'nothing was changed',
+    hint: 'correct NFS_CSI_CHART, or set NFS_CSI_VERSION to the version that is there',
+  })
+}
+
+/** What helm's words about a chart mean. */
+export function chartProblem({ settings }: Cluster, error: CommandFailed): Problem {
+  const { NFS_CSI_CHART: source, NFS_CSI_VERSION: version } = settings
+  const because = lastWords(error)
+  const details = { because, cause: error, now: 'nothing was changed' }
+  if (/no chart version found|version .* not found|improper constraint/i.test(because))
+    return new Problem('CHART_VERSION_UNKNOWN', `${source} has no ${releaseName} ${version}`, {
+      ...details,
+      hint: `set NFS_CSI_VERSION to a version of ${source}/index.yaml`,
+    })
+  return new Problem('CHART_NOT_FOUND', `could not get the chart from ${source}`, {
+    ...details,
+    hint: 'check NFS_CSI_CHART, and that this machine reaches it: '.concat(
+      source.startsWith('http') ? `curl -I ${source}/index.yaml` : `helm show chart ${source}`,
+    ),
+  })
+}
+
+/** The last line of what helm said, without its labels. */
+export function lastWords({ stderr, message }: CommandFailed): string {
+  const lines = stderr.split('\n').filter((line) => line.trim() !== '')
+  return (lines.at(-1) ?? message).replace(/^Error: /, '')
+}

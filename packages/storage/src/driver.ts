@@ -1,0 +1,85 @@
+import { Problem, waitFor, type Log } from '@talosmith/core'
+import { patiently, type Kubernetes } from './kubernetes.ts'
+import { controllerName, nodeDriverName, releaseNamespace } from './names.ts'
+import { readWorkloads, type ObservedStorage, type Workload } from './observe.ts'
+import type { PodObject } from './test-run.ts'
+
+type Workloads = Pick<ObservedStorage, 'controller' | 'nodeDriver'>
+
+/** Waits until the driver runs everywhere; names which half does not, and why, when it never does. */
+export async function awaitDriver(
+  kubernetes: Kubernetes,
+  log: Log,
+  withinMs: number,
+): Promise<void> {
+  let seen: Workloads = {}
+  try {
+    await waitFor(
+      'the NFS driver to run',
+      async () => {
+        seen = readWorkloads(
+          await patiently(() =>
+            kubernetes.get([
+              `deployment/${controllerName}`,
+              `daemonset/${nodeDriverName}`,
+              `--namespace=${releaseNamespace}`,
+            ]),
+          ),
+        )
+        const missing = missingParts(seen)
+        if (missing.length > 0) throw new Error(missing.join('; '))
+      },
+      { log, withinMs, everyMs: 500 },
+    )
+  } catch (error) {
+    if (!(error instanceof Problem) || error.code !== 'WAITED_IN_VAIN') throw error
+    throw await driverProblem(kubernetes, seen)
+  }
+}
+
+/** What of the driver does not run, in words; empty: all of it runs. */
+export function missingParts({ controller, nodeDriver }: Workloads): string[] {
+  const part = (name: string, workload: Workload | undefined): string[] => {
+    if (workload === undefined) return [`${name} is not installed`]
+    const { wanted, ready } = workload
+    // A DaemonSet that its controller has not seen yet wants no pod.
+    if (wanted > 0 && ready >= wanted) return []
+    return [`${name}: ${ready} of ${wanted} ready`]
+  }
+  return [...part(controllerName, controller), ...part(nodeDriverName, nodeDriver)]
+}
+
+async function driverProblem(kubernetes: Kubernetes, seen: Workloads): Promise<Problem> {
+  const pods = await kubernetes
+    .get<PodObject>([
+      'pods',
+      `--namespace=${releaseNamespace}`,
+      `--selector=app in (${controllerName},${nodeDriverName})`,
+    ])
+    .catch(() => [])
+  const reasons = pods.flatMap(({ metadata, spec, status }) =>
+    (status?.containerStatuses ?? [])
+      .filter(({ ready }) => ready !== true)
+      .map(({ state }) =>
+        [
+          `${metadata.name} on ${spec?.nodeName ?? 'no node'}:`,
+          state?.waiting?.reason ?? status?.phase ?? '',
+          state?.waiting?.message ?? state?.terminated?.message ?? '',
+        ]
+          .join(' ')
+          .trim(),
+      ),
+  )
+  const { controller } = seen
+  const isProvisioner = controller === undefined || controller.ready === 0
+  return new Problem(
+    isProvisioner ? 'PROVISIONER_NOT_RUNNING' : 'DRIVER_NOT_ON_NODE',
+    isProvisioner
+      ? `the provisioner (${controllerName}) does not run, so no claim can be bound`
+      : `the NFS driver (${nodeDriverName}) does not run on every node`,
+    {
+      because: [...missingParts(seen), ...reasons.slice(0, 5)].join('\n'),
+      hint: `kubectl -n ${releaseNamespace} describe pods -l 'app in (${controllerName},${nodeDriverName})'`,
+    },
+  )
+}

@@ -1,0 +1,30 @@
+/** Names that the chart, Kubernetes and we give to things; the chart's are facts/contracts, not choices. */
+
+/** The Helm release, which has the chart's own name. */
+export const releaseName = 'csi-driver-nfs'
+/** The release's namespace: Talos exempts it from PodSecurity, which the driver's pods could not pass. */
+export const releaseNamespace = 'kube-system'
+/** The driver's name, as CSIDriver object and as provisioner. */
+export const driverName = 'nfs.csi.k8s.io'
+/** The chart's Deployment that makes volumes. */
+export const controllerName = 'csi-nfs-controller'
+/** The chart's DaemonSet that mounts them. */
+export const nodeDriverName = 'csi-nfs-node'
+/** The StorageClass that claims name. */
+export const storageClassName = 'nfs-appdata'
+
+/** Marks what is ours: the release's record, the StorageClass, namespaces of tests. */
+export const oursLabel = { 'app.kubernetes.io/managed-by': 'talosmith' } as const
+/** Marks namespaces and volumes of tests, so that a later run finds what a killed one left. */
+export const testLabel = 'talosmith.dev/storage-test'
+/** Prefix of the namespaces and volumes of tests. */
+export const testPrefix = 'talosmith-storage-'
+/** On the StorageClass: the state (see `fingerprint`) for which the proof succeeded. */
+export const provenAnnotation = 'talosmith.dev/proven'
+/** In `generated/<cluster>`: storage was installed, so that clearing NFS_SERVER is seen as a removal. */
+export const markerFile = 'storage.json'
+
+/** Whether labels say that the object is ours. */
+export function isOurs(labels: Readonly<Record<string, string>> | undefined): boolean {
+  return Object.entries(oursLabel).every(([key, value]) => labels?.[key] === value)
+}

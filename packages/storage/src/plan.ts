@@ -1,0 +1,213 @@
+import { createHash } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
+import { Problem, type Change, type Cluster } from '@talosmith/core'
+import { releaseName, releaseNamespace, storageClassName } from './names.ts'
+import type { Claim, ObservedStorage } from './observe.ts'
+import type { Release } from './release.ts'
+import {
+  canChangeInPlace,
+  compareSpecs,
+  neededExport,
+  nfsExport,
+  storageClassSpec,
+} from './storage-class.ts'
+import { chartValues } from './values.ts'
+
+/** One step towards storage that works, or towards none. */
+export interface StorageChange extends Change {
+  readonly kind:
+    | 'check-chart'
+    | 'check-nodes'
+    | 'clear-release'
+    | 'install-release'
+    | 'create-storage-class'
+    | 'update-storage-class'
+    | 'replace-storage-class'
+    | 'prove-storage'
+    | 'remove-storage-class'
+    | 'remove-release'
+}
+
+/** What to do so that the driver and nfs-appdata are as the settings ask, and proven to work. */
+export function planInstall(cluster: Cluster, seen: ObservedStorage): StorageChange[] {
+  refuseForeign(seen)
+  const { server, share } = neededExport(cluster)
+  const release = planRelease(cluster, seen.release)
+  const storageClass = planStorageClass(cluster, seen)
+  const isProven = seen.storageClass?.proven === fingerprint(cluster)
+  if (release.length + storageClass.length === 0 && isProven) return []
+  const prove = change('prove-storage', server, `Prove storage with a claim on ${server}:${share}`)
+  if (release.length + storageClass.length === 0) return [prove]
+  const check = change(
+    'check-nodes',
+    server,
+    `Check that every node reaches ${server} and can write to ${share}`,
+  )
+  const chart = release.some(({ kind }) => kind === 'install-release')
+    ? [change('check-chart', releaseName, `Look up chart ${describeChart(cluster)}`)]
+    : []
+  return [...chart, check, ...release, ...storageClass, prove]
+}
+
+/** The mirror: nfs-appdata and the driver go; volumes and the data on the server stay. */
+export function planUninstall(seen: ObservedStorage): StorageChange[] {
+  const changes: StorageChange[] = []
+  if (seen.storageClass?.ours === true)
+    changes.push(
+      change(
+        'remove-storage-class',
+        `StorageClass/${storageClassName}`,
+        `Remove StorageClass ${storageClassName}`,
+      ),
+    )
+  if (seen.release?.ours === true)
+    changes.push({
+      ...change(
+        'remove-release',
+        `${releaseNamespace}/${releaseName}`,
+        `Remove the NFS driver; the data on the server stays`,
+      ),
+      from: seen.release.chartVersion,
+    })
+  return changes
+}
+
+/** Storage as the settings ask: the install, or the removal when NFS_SERVER was cleared. */
+export function planStorage(cluster: Cluster, seen: ObservedStorage): StorageChange[] {
+  return nfsExport(cluster) === undefined ? planUninstall(seen) : planInstall(cluster, seen)
+}
+
+/** Refuses a removal while claims are open, unless `confirmed` (CONFIRM's value) names the cluster. */
+export function checkClaims(
+  cluster: Cluster,
+  claims: readonly Claim[],
+  confirmed: string | undefined,
+): void {
+  if (claims.length === 0 || confirmed === cluster.name) return
+  const list = claims.map(({ namespace, name, phase }) => `${namespace}/${name} (${phase})`)
+  throw new Problem(
+    'CLAIMS_OPEN',
+    `${claims.length} claim${claims.length === 1 ? '' : 's'} of ${storageClassName} would lose the driver`,
+    {
+      because: list.join('\n'),
+      now: 'nothing was changed',
+      hint: `delete them, or say that you mean it: CONFIRM=${cluster.name} in front of the command (the data on the server stays)`,
+    },
+  )
+}
+
+/** Names the state that a proof holds for: chart, values and StorageClass. */
+export function fingerprint(cluster: Cluster): string {
+  const state = [
+    cluster.settings.NFS_CSI_VERSION,
+    chartValues(cluster),
+    storageClassSpec(cluster),
+    cluster.nodes.map(({ name }) => name),
+  ]
+  return createHash('sha256').update(JSON.stringify(state)).digest('hex').slice(0, 16)
+}
+
+function planRelease(cluster: Cluster, release: Release | undefined): StorageChange[] {
+  const { NFS_CSI_VERSION: wanted } = cluster.settings
+  const target = `${releaseNamespace}/${releaseName}`
+  const install: StorageChange = {
+    ...change('install-release', target, `Install the NFS driver ${wanted}`),
+    to: wanted,
+  }
+  if (release === undefined) return [install]
+  const from = `${release.chartVersion}, ${release.status}`
+  if (isUnfinished(release))
+    return [
+      {
+        ...change('clear-release', release.record, `Clear revision ${release.revision}, cut short`),
+        from,
+      },
+      install,
+    ]
+  if (release.status !== 'deployed') return [{ ...install, from }]
+  if (release.chartVersion !== wanted)
+    return [
+      {
+        ...install,
+        summary: `Change the NFS driver to ${wanted}`,
+        from: release.chartVersion,
+        risk: 'restart',
+      },
+    ]
+  if (!isDeepStrictEqual(release.values, chartValues(cluster)))
+    return [
+      {
+        ...install,
+        summary: 'Change the values of the NFS driver',
+        from: JSON.stringify(release.values),
+        to: JSON.stringify(chartValues(cluster)),
+        risk: 'restart',
+      },
+    ]
+  return []
+}
+
+/** A helm that was killed leaves a record which every later helm takes for one still at work. */
+export function isUnfinished({ status }: Pick<Release, 'status'>): boolean {
+  return status.startsWith('pending-') || status === 'uninstalling'
+}
+
+function planStorageClass(cluster: Cluster, { storageClass }: ObservedStorage): StorageChange[] {
+  const target = `StorageClass/${storageClassName}`
+  const wanted = storageClassSpec(cluster)
+  if (storageClass === undefined)
+    return [change('create-storage-class', target, `Create StorageClass ${storageClassName}`)]
+  const differences = compareSpecs(storageClass.spec, wanted)
+  if (differences.length === 0) return []
+  const list = (side: 'from' | 'to'): string =>
+    differences.map((difference) => `${difference.field}=${difference[side]}`).join(' ')
+  const values = { from: list('from'), to: list('to') }
+  return canChangeInPlace(differences)
+    ? [
+        {
+          ...change('update-storage-class', target, `Update StorageClass ${storageClassName}`),
+          ...values,
+        },
+      ]
+    : [
+        {
+          ...change(
+            'replace-storage-class',
+            target,
+            `Replace StorageClass ${storageClassName}; existing volumes keep their old options`,
+          ),
+          ...values,
+        },
+      ]
+}
+
+function refuseForeign({ release, storageClass }: ObservedStorage): void {
+  if (release !== undefined && !release.ours)
+    throw new Problem(
+      'RELEASE_NOT_OURS',
+      `there is a Helm release ${releaseName} that is not ours`,
+      {
+        because: `${releaseNamespace}/${release.record} lacks the label app.kubernetes.io/managed-by=talosmith`,
+        now: 'nothing was changed',
+        hint: `to hand it over: kubectl -n ${releaseNamespace} label secret ${release.record} app.kubernetes.io/managed-by=talosmith`,
+      },
+    )
+  if (storageClass !== undefined && !storageClass.ours)
+    throw new Problem(
+      'STORAGE_CLASS_NOT_OURS',
+      `there is a StorageClass ${storageClassName} that is not ours`,
+      {
+        because: 'it lacks the label app.kubernetes.io/managed-by=talosmith',
+        now: 'nothing was changed',
+        hint: `to hand it over: kubectl label storageclass ${storageClassName} app.kubernetes.io/managed-by=talosmith`,
+      },
+    )
+}
+
+function describeChart({ settings }: Cluster): string {
+  return `${releaseName} ${settings.NFS_CSI_VERSION} from ${settings.NFS_CSI_CHART}`
+}
+
+function change(kind: StorageChange['kind'], target: string, summary: string): StorageChange {
+  return { kind, target, summary, risk: 'none' }
+}

@@ -1,0 +1,220 @@
+import { randomUUID } from 'node:crypto'
+import { Problem, reasonOf, waitFor, type Cluster, type Log } from '@talosmith/core'
+import { causeProblem, nameCause } from './cause.ts'
+import { awaitDriver } from './driver.ts'
+import type { Kubernetes } from './kubernetes.ts'
+import { storageClassName, testLabel } from './names.ts'
+import { observeNodes, type ObservedNode } from './nodes.ts'
+import { neededExport, type NfsExport } from './storage-class.ts'
+import { testNamespace, testPod } from './test-pods.ts'
+import {
+  awaitGone,
+  awaitPods,
+  exportVolume,
+  newRunName,
+  observeRun,
+  pollEveryMs,
+  removeTests,
+  warningsOf,
+  type VolumeObject,
+} from './test-run.ts'
+
+/** What a proof found: how long each step took, and where it took place. */
+export interface Proof {
+  readonly boundSeconds: number
+  /** From the first pod's creation until it had mounted the volume and written. */
+  readonly writtenSeconds: number
+  readonly readSeconds: number
+  readonly writer: string
+  readonly readers: readonly string[]
+  /** The claim's own folder on the export; gone again. */
+  readonly subDirectory: string
+}
+
+const withinMs = 120_000
+
+/**
+ * Proves storage end to end: a claim is bound, a pod writes through it, pods on the other nodes read
+ * that and find it in the claim's sub-directory of the export, and expansion is accepted. Everything is
+ * removed afterwards, also what a killed run left. Throws a Problem that names the cause.
+ */
+export async function proveStorage(
+  cluster: Cluster,
+  kubernetes: Kubernetes,
+  log: Log,
+): Promise<Proof> {
+  const nfs = neededExport(cluster)
+  const [nodes] = await Promise.all([
+    observeNodes(kubernetes),
+    removeTests(kubernetes),
+    awaitDriver(kubernetes, log, 60_000),
+  ])
+  const { writer, readers } = chooseNodes(nodes, log)
+  const namespace = newRunName('proof')
+  const token = randomUUID()
+  try {
+    const binding = stopwatch()
+    await kubernetes.apply([testNamespace(namespace, 'baseline'), claimObject(namespace)])
+    const volumeName = await awaitBound(kubernetes, namespace, nfs, log)
+    const boundSeconds = binding()
+    const subDirectory = await inspectVolume(kubernetes, volumeName, nfs)
+
+    const claim = { path: '/claim', claim: 'proof' }
+    const writing = stopwatch()
+    await kubernetes.apply([
+      testPod(namespace, {
+        name: 'writer',
+        node: writer,
+        script: `echo ${token} > /claim/proof && cat /claim/proof`,
+        mounts: [claim],
+      }),
+    ])
+    await awaitRun(kubernetes, namespace, `${writer} to write through a claim`, nfs, log)
+    const writtenSeconds = writing()
+
+    const reading = stopwatch()
+    await kubernetes.apply([
+      ...exportVolume(namespace, nfs, cluster.settings.NFS_MOUNT_OPTIONS),
+      ...readers.map((node) =>
+        testPod(namespace, {
+          name: `reader-${node}`,
+          node,
+          script: [
+            `grep -qx ${token} /claim/proof || { echo "what ${writer} wrote is not in the claim"; exit 3; }`,
+            `grep -qx ${token} '/export/${subDirectory}/proof' || { echo "the claim is not ${subDirectory} on the export"; exit 4; }`,
+          ].join('\n'),
+          mounts: [claim, { path: '/export', claim: 'export' }],
+        }),
+      ),
+    ])
+    await awaitRun(kubernetes, namespace, `${readers.join(', ')} to read it`, nfs, log)
+    const readSeconds = reading()
+    await expand(kubernetes, namespace)
+    await awaitGone(kubernetes, await removeTests(kubernetes), log)
+    return { boundSeconds, writtenSeconds, readSeconds, writer, readers, subDirectory }
+  } catch (error) {
+    await removeTests(kubernetes).catch((cause: unknown) =>
+      log.warn(`the test's objects could not be removed (${reasonOf(cause)}); the next run does`),
+    )
+    throw error
+  }
+}
+
+/** What a proof found, in a sentence. */
+export function describeProof(cluster: Cluster, proof: Proof): string {
+  const { server, share } = neededExport(cluster)
+  return [
+    `Storage works: a claim on ${server}:${share} was bound in ${proof.boundSeconds} s,`,
+    `${proof.writer} mounted and wrote in ${proof.writtenSeconds} s,`,
+    `${proof.readers.join(', ')} read it in ${proof.readSeconds} s; expansion is accepted.`,
+  ].join(' ')
+}
+
+/** The first node that takes workloads writes, all others read; with one node, it does both. */
+export function chooseNodes(
+  nodes: readonly ObservedNode[],
+  log: Log,
+): { readonly writer: string; readonly readers: readonly string[] } {
+  const [writer, ...others] = nodes
+    .filter(({ isSchedulable }) => isSchedulable)
+    .map(({ name }) => name)
+  if (writer === undefined)
+    throw new Problem('NO_READY_NODE', 'no node is ready to take workloads', {
+      because: nodes.map(({ name }) => name).join(', '),
+      hint: 'npx nx run bootstrap:health; kubectl uncordon <node> where one is cordoned',
+    })
+  if (others.length > 0) return { writer, readers: others }
+  log.info(`   only ${writer} takes workloads: it writes and reads`)
+  return { writer, readers: [writer] }
+}
+
+function claimObject(namespace: string): object {
+  return {
+    apiVersion: 'v1',
+    kind: 'PersistentVolumeClaim',
+    metadata: { name: 'proof', namespace, labels: { [testLabel]: 'true' } },
+    spec: {
+      storageClassName,
+      accessModes: ['ReadWriteMany'],
+      resources: { requests: { storage: '1Mi' } },
+    },
+  }
+}
+
+async function awaitBound(
+  kubernetes: Kubernetes,
+  namespace: string,
+  nfs: NfsExport,
+  log: Log,
+): Promise<string> {
+  return waitFor(
+    'the claim to be bound',
+    async () => {
+      const { claims, events } = await observeRun(kubernetes, namespace)
+      const claim = claims.find(({ metadata }) => metadata.name === 'proof')
+      const volume = claim?.spec.volumeName
+      if (claim?.status?.phase === 'Bound' && volume !== undefined) return volume
+      const warnings = warningsOf('PersistentVolumeClaim', 'proof', events)
+      const clues = warnings.map((text) => ({ from: 'the provisioner', text }))
+      const cause = nameCause(clues, nfs)
+      if (cause !== undefined)
+        throw causeProblem(cause, 'the driver and the StorageClass are there')
+      throw new Error(warnings.at(-1) ?? claim?.status?.phase ?? 'Pending')
+    },
+    {
+      log,
+      withinMs,
+      everyMs: pollEveryMs,
+      code: 'CLAIM_NOT_BOUND',
+      hint: 'kubectl -n kube-system logs -l app=csi-nfs-controller --all-containers --tail=50',
+    },
+  )
+}
+
+/** Checks that a bound volume is on our export; returns its sub-directory. */
+async function inspectVolume(
+  kubernetes: Kubernetes,
+  name: string,
+  { server, share }: NfsExport,
+): Promise<string> {
+  const [volume] = await kubernetes.get<VolumeObject>([`persistentvolume/${name}`])
+  const handle = volume?.spec.csi?.volumeHandle ?? ''
+  const [itsServer, itsShare, subDirectory] = handle.split('#')
+  const trimmed = share.replace(/^\/+|\/+$/g, '')
+  if (itsServer === server && itsShare === trimmed && subDirectory) return subDirectory
+  throw new Problem('VOLUME_ELSEWHERE', `the volume ${name} is not on ${server}:${share}`, {
+    because: `its handle is ${handle || 'empty'}`,
+    hint: 'npx nx run storage:install (it replaces the StorageClass where it differs)',
+  })
+}
+
+async function awaitRun(
+  kubernetes: Kubernetes,
+  namespace: string,
+  fact: string,
+  nfs: NfsExport,
+  log: Log,
+): Promise<void> {
+  const [cause] = await awaitPods(kubernetes, namespace, { fact, nfs, log, withinMs })
+  if (cause !== undefined)
+    throw causeProblem(cause, 'the driver and the StorageClass are there; the test was removed')
+}
+
+async function expand(kubernetes: Kubernetes, namespace: string): Promise<void> {
+  const patch = JSON.stringify({ spec: { resources: { requests: { storage: '2Mi' } } } })
+  const args = ['patch', 'persistentvolumeclaim/proof', `--namespace=${namespace}`]
+  await kubernetes
+    .kubectl([...args, '--type=merge', `--patch=${patch}`])
+    .catch((cause: unknown) => {
+      throw new Problem('EXPANSION_REFUSED', `a claim of ${storageClassName} cannot be expanded`, {
+        cause,
+        because: cause instanceof Problem ? cause.because : undefined,
+        hint: 'npx nx run storage:install (it allows expansion in the StorageClass)',
+      })
+    })
+}
+
+function stopwatch(): () => number {
+  const started = performance.now()
+  return () => Number(((performance.now() - started) / 1000).toFixed(1))
+}

@@ -1,0 +1,78 @@
+import { oursLabel, testLabel } from './names.ts'
+
+/** A busybox of 2 MB that the Kubernetes project's own tests use; every cluster that reaches registry.k8s.io can pull it. */
+export const testImage = 'registry.k8s.io/e2e-test-images/busybox:1.29-4'
+
+/** A folder of a test pod, and the claim behind it. */
+interface Mount {
+  readonly path: string
+  readonly claim: string
+}
+
+/** What a test pod does, and where. */
+interface TestPod {
+  readonly name: string
+  readonly node: string
+  /** A shell script; what it prints is kept as the pod's message when it fails. */
+  readonly script: string
+  readonly mounts?: readonly Mount[]
+  /** In the node's own network, which is where NFS mounts are made. */
+  readonly hostNetwork?: boolean
+}
+
+/** A namespace for one run; `level` is the PodSecurity level that its pods need. */
+export function testNamespace(name: string, level: 'privileged' | 'baseline'): object {
+  return {
+    apiVersion: 'v1',
+    kind: 'Namespace',
+    metadata: {
+      name,
+      labels: {
+        ...oursLabel,
+        [testLabel]: 'true',
+        'pod-security.kubernetes.io/enforce': level,
+        'pod-security.kubernetes.io/warn': level,
+      },
+    },
+  }
+}
+
+/**
+ * A pod that runs a script once. It is put on its node directly, so that no taint keeps it away. It runs
+ * as root, without capabilities: what root may do on the server is exactly what the driver needs.
+ */
+export function testPod(namespace: string, pod: TestPod): object {
+  const mounts = pod.mounts ?? []
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: pod.name, namespace, labels: { ...oursLabel, [testLabel]: 'true' } },
+    spec: {
+      nodeName: pod.node,
+      restartPolicy: 'Never',
+      terminationGracePeriodSeconds: 0,
+      automountServiceAccountToken: false,
+      enableServiceLinks: false,
+      ...(pod.hostNetwork === true ? { hostNetwork: true } : {}),
+      securityContext: { runAsUser: 0, seccompProfile: { type: 'RuntimeDefault' } },
+      containers: [
+        {
+          name: 'test',
+          image: testImage,
+          command: ['sh', '-ec', pod.script],
+          terminationMessagePolicy: 'FallbackToLogsOnError',
+          securityContext: {
+            allowPrivilegeEscalation: false,
+            capabilities: { drop: ['ALL'] },
+          },
+          volumeMounts: mounts.map(({ path, claim }) => ({ name: claim, mountPath: path })),
+        },
+      ],
+      volumes: mounts.map(({ claim }) => ({
+        name: claim,
+        persistentVolumeClaim: { claimName: claim },
+      })),
+      tolerations: [{ operator: 'Exists' }],
+    },
+  }
+}

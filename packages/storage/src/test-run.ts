@@ -1,0 +1,270 @@
+import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { reasonOf, waitFor, type Log } from '@talosmith/core'
+import { nameCause, type Cause, type Clue } from './cause.ts'
+import { patiently, type KubeObject, type Kubernetes } from './kubernetes.ts'
+import { oursLabel, testLabel, testPrefix } from './names.ts'
+import type { NfsExport } from './storage-class.ts'
+
+/** How often Kubernetes is asked how far a test is; each time costs one kubectl. */
+export const pollEveryMs = 300
+const removalMs = 60_000
+
+/** Everything in the namespace of one test. */
+export interface RunState {
+  readonly pods: readonly PodObject[]
+  readonly events: readonly EventObject[]
+  readonly claims: readonly ClaimObject[]
+}
+
+/** A pod as far as tests look at it. */
+export interface PodObject extends KubeObject {
+  readonly spec?: { readonly nodeName?: string }
+  readonly status?: {
+    readonly phase?: string
+    readonly message?: string
+    readonly reason?: string
+    readonly containerStatuses?: readonly {
+      readonly ready?: boolean
+      readonly state?: {
+        readonly waiting?: { readonly reason?: string; readonly message?: string }
+        readonly terminated?: { readonly exitCode?: number; readonly message?: string }
+      }
+    }[]
+  }
+}
+
+/** An event as far as tests look at it. */
+export interface EventObject extends KubeObject {
+  readonly involvedObject: { readonly kind: string; readonly name: string }
+  readonly type?: string
+  readonly reason?: string
+  readonly message?: string
+}
+
+/** A claim as far as tests look at it. */
+export interface ClaimObject extends KubeObject {
+  readonly spec: { readonly volumeName?: string }
+  readonly status?: { readonly phase?: string }
+}
+
+/** A volume as far as tests look at it. */
+export interface VolumeObject extends KubeObject {
+  readonly spec: {
+    readonly claimRef?: { readonly namespace?: string }
+    readonly csi?: { readonly volumeHandle?: string }
+    readonly persistentVolumeReclaimPolicy?: string
+  }
+}
+
+/** A new name for the namespace of a test. */
+export function newRunName(kind: string): string {
+  return `${testPrefix}${kind}-${randomBytes(3).toString('hex')}`
+}
+
+/** What there is in the namespace of a test: one kubectl. */
+export async function observeRun(kubernetes: Kubernetes, namespace: string): Promise<RunState> {
+  const objects = await patiently(() =>
+    kubernetes.get(['pods,events,persistentvolumeclaims', `--namespace=${namespace}`]),
+  )
+  const of = <T extends KubeObject>(kind: string): T[] =>
+    objects.filter((object) => object.kind === kind) as T[]
+  return { pods: of('Pod'), events: of('Event'), claims: of('PersistentVolumeClaim') }
+}
+
+/** A volume that is the whole export, mounted by the nodes without the driver, and a claim on it. */
+export function exportVolume(
+  namespace: string,
+  { server, share }: NfsExport,
+  mountOptions: readonly string[],
+): object[] {
+  const name = `${namespace}-export`
+  const common = {
+    accessModes: ['ReadWriteMany'],
+    storageClassName: '',
+  }
+  return [
+    {
+      apiVersion: 'v1',
+      kind: 'PersistentVolume',
+      metadata: { name, labels: { ...oursLabel, [testLabel]: 'true' } },
+      spec: {
+        ...common,
+        capacity: { storage: '1Mi' },
+        persistentVolumeReclaimPolicy: 'Retain',
+        nfs: { server, path: share },
+        // Without retry=0 mount.nfs repeats a refused mount for two minutes before it says so.
+        mountOptions: [...mountOptions, 'retry=0'],
+        claimRef: { namespace, name: 'export' },
+      },
+    },
+    {
+      apiVersion: 'v1',
+      kind: 'PersistentVolumeClaim',
+      metadata: { name: 'export', namespace },
+      spec: { ...common, volumeName: name, resources: { requests: { storage: '1Mi' } } },
+    },
+  ]
+}
+
+/** Causes that may pass by themselves while a cluster settles; they count only when time is up. */
+const passing = new Set(['DRIVER_NOT_ON_NODE', 'TEST_IMAGE_MISSING', 'NFS_NO_ANSWER'])
+
+/**
+ * Waits until every pod of a run has ended, one way or the other; returns the causes of those that did
+ * not do what they should. `fact` reads in "waiting for ...".
+ */
+export async function awaitPods(
+  kubernetes: Kubernetes,
+  namespace: string,
+  { fact, nfs, log, withinMs }: { fact: string; nfs: NfsExport; log: Log; withinMs: number },
+): Promise<Cause[]> {
+  const deadline = performance.now() + withinMs
+  return waitFor(
+    fact,
+    async () => {
+      const state = await observeRun(kubernetes, namespace)
+      const isLate = performance.now() > deadline
+      const causes: Cause[] = []
+      const open: string[] = state.pods.length === 0 ? ['no pod yet'] : []
+      for (const pod of state.pods) {
+        if (pod.status?.phase === 'Succeeded') continue
+        const cause = podCause(pod, state.events, nfs)
+        if (cause !== undefined && (isLate || !passing.has(cause.code))) causes.push(cause)
+        else if (pod.status?.phase === 'Failed' || isLate) causes.push(unnamedCause(pod))
+        else open.push(`${nodeOf(pod)}: ${cause?.message ?? stateOf(pod)}`)
+      }
+      if (open.length > 0) throw new Error(open.join('; '))
+      return causes
+    },
+    { log, withinMs: withinMs + 10 * pollEveryMs, everyMs: pollEveryMs },
+  )
+}
+
+/** Why a pod did not do what it should, as far as its status and events tell. */
+export function podCause(
+  pod: PodObject,
+  events: readonly EventObject[],
+  nfs: NfsExport,
+): Cause | undefined {
+  const clues: Clue[] = [
+    ...(pod.status?.containerStatuses ?? []).flatMap(({ state }) =>
+      [
+        state?.terminated?.exitCode === 0 ? undefined : state?.terminated?.message,
+        words(state?.waiting?.reason, state?.waiting?.message),
+      ].filter((text) => text !== undefined),
+    ),
+    ...warningsOf('Pod', pod.metadata.name, events),
+  ].map((text) => ({ from: nodeOf(pod), text }))
+  return nameCause(clues, nfs)
+}
+
+/** The texts of the warnings about one object. */
+export function warningsOf(kind: string, name: string, events: readonly EventObject[]): string[] {
+  return events
+    .filter(
+      ({ involvedObject, type }) =>
+        type === 'Warning' && involvedObject.kind === kind && involvedObject.name === name,
+    )
+    .map(({ reason, message }) => words(reason, message) ?? '')
+}
+
+function unnamedCause(pod: PodObject): Cause {
+  const said = pod.status?.containerStatuses?.[0]?.state?.terminated?.message?.trim()
+  return {
+    code: 'STORAGE_TEST_FAILED',
+    message: `the test on ${nodeOf(pod)} did not succeed`,
+    because: said || stateOf(pod),
+    hint: `kubectl get events -A --field-selector involvedObject.name=${pod.metadata.name}`,
+  }
+}
+
+function stateOf({ status }: PodObject): string {
+  const state = status?.containerStatuses?.[0]?.state
+  const reason = state?.waiting?.reason ?? status?.reason ?? status?.phase ?? 'not seen by its node'
+  return words(reason, state?.waiting?.message ?? status?.message) ?? reason
+}
+
+function nodeOf({ spec, metadata }: PodObject): string {
+  return spec?.nodeName ?? metadata.name
+}
+
+function words(reason?: string, message?: string): string | undefined {
+  const parts = [reason, message].filter((part) => part !== undefined && part !== '')
+  return parts.length === 0 ? undefined : parts.join(': ')
+}
+
+/**
+ * Removes what tests have made, of this run or of one that was killed. Volumes that the driver made for
+ * a test go with their sub-directory: they are marked Delete first, whatever the class says. Returns
+ * those volumes; `awaitGone` waits for their end.
+ */
+export async function removeTests(kubernetes: Kubernetes): Promise<VolumeObject[]> {
+  const objects = await kubernetes.get<VolumeObject>(['namespaces,persistentvolumes'])
+  const namespaces = objects
+    .filter(
+      ({ kind, metadata }) => kind === 'Namespace' && metadata.labels?.[testLabel] !== undefined,
+    )
+    .map(({ metadata }) => metadata.name)
+  const volumes = objects.filter(
+    ({ kind, spec }) =>
+      kind === 'PersistentVolume' && spec.claimRef?.namespace?.startsWith(testPrefix),
+  )
+  const made = volumes.filter(({ spec }) => spec.csi !== undefined)
+  const exports = volumes.filter(({ spec }) => spec.csi === undefined)
+  if (made.length > 0) await markForDeletion(kubernetes, made)
+  // Namespaces let five seconds pass before they take their content with them.
+  await Promise.all(
+    namespaces.map((namespace) =>
+      kubernetes.kubectl([
+        'delete',
+        'pods,persistentvolumeclaims',
+        '--all',
+        `--namespace=${namespace}`,
+        '--wait=false',
+      ]),
+    ),
+  )
+  if (namespaces.length > 0)
+    await kubernetes.kubectl(['delete', 'namespace', ...namespaces, '--wait=false'])
+  if (exports.length > 0)
+    await kubernetes.kubectl([
+      'delete',
+      'persistentvolume',
+      ...exports.map(({ metadata }) => metadata.name),
+      '--wait=false',
+    ])
+  return made
+}
+
+async function markForDeletion(
+  kubernetes: Kubernetes,
+  volumes: readonly VolumeObject[],
+): Promise<void> {
+  const names = volumes
+    .filter(({ spec }) => spec.persistentVolumeReclaimPolicy !== 'Delete')
+    .map(({ metadata }) => `persistentvolume/${metadata.name}`)
+  if (names.length === 0) return
+  const patch = JSON.stringify({ spec: { persistentVolumeReclaimPolicy: 'Delete' } })
+  await kubernetes.kubectl(['patch', ...names, '--type=merge', `--patch=${patch}`])
+}
+
+/** Volumes go only after the driver has removed their sub-directory, so their end is worth waiting for. */
+export async function awaitGone(
+  kubernetes: Kubernetes,
+  volumes: readonly VolumeObject[],
+  log: Log,
+): Promise<void> {
+  if (volumes.length === 0) return
+  const names = volumes.map(({ metadata }) => `persistentvolume/${metadata.name}`)
+  const until = performance.now() + removalMs
+  while (performance.now() < until) {
+    const left = await kubernetes.get(names).catch((error: unknown) => [reasonOf(error)])
+    if (left.length === 0) return
+    await sleep(pollEveryMs)
+  }
+  const folders = volumes.map(({ spec }) => spec.csi?.volumeHandle?.split('#')[2] ?? 'unknown')
+  log.warn(
+    `the driver has not removed the test's sub-directory (${folders.join(', ')}); the next run tries again`,
+  )
+}
