@@ -101,7 +101,7 @@ async function request(
       if (error instanceof Problem) throw error
       if (last) throw unreachable(url, error)
     }
-    await sleep(250 * 3 ** attempt)
+    await sleep(250 * 2 ** attempt)
   }
 }
 

@@ -1,0 +1,123 @@
+import { createServer, type RequestListener, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Cluster, Problem } from '@talosmith/core'
+import { testCluster } from '@talosmith/core/testing'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { checkOffer, observeFactory, offeredChecksum, postSchematic } from '../src/factory.ts'
+
+const factory = suite<{ server: Server; answer: RequestListener; cluster: Cluster }>('the factory')
+const extensions = 'siderolabs/qemu-guest-agent'
+
+factory.before.each(async (context) => {
+  context.server = createServer((request, response) => context.answer(request, response))
+  await new Promise<void>((resolve) => context.server.listen(0, '127.0.0.1', resolve))
+  const { port } = context.server.address() as AddressInfo
+  context.cluster = testCluster({
+    TALOS_FACTORY_URL: `http://127.0.0.1:${port}`,
+    TALOS_EXTENSIONS: extensions,
+  })
+})
+factory.after.each(({ server }) => {
+  server.closeAllConnections()
+  server.close()
+})
+
+/** A factory that behaves; `known` says whether it knows the schematic. */
+const behaving =
+  (known: boolean): RequestListener =>
+  ({ url = '' }, response) => {
+    if (url === '/versions') response.end('["v1.12.11","v1.13.8","v1.13.9","v1.14.0-rc.1"]')
+    else if (url.includes('/extensions/')) response.end(`[{"name":"${extensions}"}]`)
+    else response.writeHead(known ? 200 : 404).end()
+  }
+
+const problemOf = async (promise: Promise<unknown>): Promise<Problem> =>
+  promise.then(assert.unreachable, (error: Problem) => error)
+
+factory('says what it offers', async (context) => {
+  context.answer = behaving(true)
+  const offer = await observeFactory(context.cluster)
+  assert.is(offer.hasSchematic, true)
+  checkOffer(context.cluster, offer)
+})
+
+factory('an unknown version is refused with the nearest one', async (context) => {
+  context.answer = behaving(false)
+  const cluster = testCluster({
+    TALOS_FACTORY_URL: context.cluster.settings.TALOS_FACTORY_URL,
+    TALOS_VERSION: 'v1.13.99',
+  })
+  const offer = await observeFactory(cluster)
+  try {
+    checkOffer(cluster, offer)
+    assert.unreachable()
+  } catch (error) {
+    assert.is((error as Problem).code, 'TALOS_VERSION_NOT_OFFERED')
+    assert.match((error as Problem).hint ?? '', 'TALOS_VERSION=v1.13.9')
+  }
+})
+
+factory('unknown extensions are refused all at once, with what was meant', async (context) => {
+  context.answer = behaving(false)
+  const cluster = testCluster({
+    TALOS_FACTORY_URL: context.cluster.settings.TALOS_FACTORY_URL,
+    TALOS_EXTENSIONS: 'siderolabs/qemu-gest-agent,siderolabs/teapot',
+  })
+  try {
+    checkOffer(cluster, await observeFactory(cluster))
+    assert.unreachable()
+  } catch (error) {
+    assert.is((error as Problem).code, 'EXTENSION_NOT_OFFERED')
+    assert.match((error as Problem).because ?? '', 'did you mean siderolabs/qemu-guest-agent?')
+    assert.match((error as Problem).because ?? '', 'siderolabs/teapot')
+  }
+})
+
+factory('a passing failure is tried again', async (context) => {
+  let asked = 0
+  context.answer = (request, response) =>
+    ++asked <= 3 ? response.writeHead(503).end('not ready') : behaving(true)(request, response)
+  assert.is((await observeFactory(context.cluster)).hasSchematic, true)
+})
+
+factory('a lasting failure is told in the words of the factory', async (context) => {
+  context.answer = (_, response) => response.writeHead(500).end('internal server error')
+  const problem = await problemOf(postSchematic(context.cluster))
+  assert.is(problem.code, 'FACTORY_ERROR')
+  assert.match(problem.because ?? '', 'internal server error')
+})
+
+factory('a refusal is not tried again', async (context) => {
+  let asked = 0
+  context.answer = (_, response) => response.writeHead(400).end(`no ${++asked}`)
+  assert.is((await problemOf(postSchematic(context.cluster))).code, 'FACTORY_ERROR')
+  assert.is(asked, 1)
+})
+
+factory('an ID other than ours is refused with both', async (context) => {
+  context.answer = (_, response) => response.writeHead(201).end('{"id":"0000"}')
+  const problem = await problemOf(postSchematic(context.cluster))
+  assert.is(problem.code, 'SCHEMATIC_ID_DIFFERS')
+  assert.match(problem.because ?? '', context.cluster.schematic.id)
+})
+
+factory('nobody there is told with the address', async (context) => {
+  context.server.close()
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  const problem = await problemOf(postSchematic(context.cluster))
+  assert.is(problem.code, 'FACTORY_UNREACHABLE')
+  assert.match(problem.because ?? '', 'ECONNREFUSED')
+})
+
+factory('a checksum that is not offered (402) is no error', async (context) => {
+  context.answer = (_, response) => response.writeHead(402).end('enterprise not enabled')
+  assert.is(await offeredChecksum(context.cluster.image.url), undefined)
+})
+
+factory('an offered checksum is read', async (context) => {
+  context.answer = (_, response) => response.end(`${'a'.repeat(64)}  nocloud-amd64.raw.zst\n`)
+  assert.is(await offeredChecksum(context.cluster.image.url), 'a'.repeat(64))
+})
+
+factory.run()
