@@ -1,25 +1,81 @@
-import { existsSync, rmSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { local, type Log } from '@talosmith/core'
+import { findTool, local, withLock, type Cluster, type Log, type ToolName } from '@talosmith/core'
+import { factoryVersion } from './factory/version.ts'
+import { forgetImages } from './forget.ts'
 import { buildInitramfs } from './guest/initramfs.ts'
 import { fetchKernel } from './guest/kernel.ts'
 import { labFolder, type LabHost } from './layout.ts'
 import { createNamespace, inside, isUp, removeNamespace } from './namespace.ts'
 import { installPackages } from './packages.ts'
-import { startFactory, startLibvirt, startSshd } from './services.ts'
-import { buildTool, offerTool, versions } from './tools.ts'
+import { startDaemon } from './processes.ts'
+import { startFactory, startLibvirt, startNfs, startSshd } from './services.ts'
+import { builtPath, buildTool, offerTool, versions } from './tools.ts'
+
+/** One lab:start or lab:stop of this checkout at a time. */
+const lock = { name: 'the lab', generated: labFolder }
 
 /** Brings the lab up, or finds it up. What takes long is said while it happens, and happens once. */
-export async function startLab(host: LabHost, log: Log): Promise<void> {
+export async function startLab(host: LabHost, cluster: Cluster, log: Log): Promise<void> {
+  await withLock(lock, 'lab:start', async () => {
+    // apt and the Go compiler need not wait for each other.
+    const [, kernel] = await Promise.all([
+      buildTools(cluster, log),
+      startServices(host, log).then(() => fetchKernel(log)),
+    ])
+    await buildInitramfs(kernel, builtPath('lab-node'), log)
+    await startFactory(host, factoryVersion(), log)
+    forgetImagesOfOldParts()
+    await provideHelm(host, cluster, log)
+  })
+}
+
+async function startServices(host: LabHost, log: Log): Promise<void> {
   await installPackages(log)
   await createNamespace(host)
   await startSshd(host)
+  await startNfs(host)
   await startLibvirt(host, log)
-  const nodeProgram = await buildTool('lab-node', log)
-  offerTool('talosctl', versions.talos, await buildTool('talosctl', log))
+}
+
+/** Builds what the first machines need. A talosctl of the operator's own that fits is used as it is. */
+async function buildTools(cluster: Cluster, log: Log): Promise<void> {
+  if (!(await hasTool('talosctl', cluster)))
+    offerTool('talosctl', versions.talos, await buildTool('talosctl', log))
+  await buildTool('lab-node', log)
   offerTool('kubectl', versions.kubernetes, await buildTool('kubelab', log))
-  await buildInitramfs(await fetchKernel(log), nodeProgram, log)
-  await startFactory(host, log)
+}
+
+/** Helm is needed last, and only for storage: otherwise it is built while the machines come up. */
+async function provideHelm(host: LabHost, cluster: Cluster, log: Log): Promise<void> {
+  if (await hasTool('helm', cluster)) return
+  if (cluster.settings.NFS_SERVER !== undefined) return buildHelm(log)
+  const program = join(import.meta.dirname, 'build-helm.ts')
+  startDaemon(join(host.folder, 'pids', 'build-helm'), join(host.folder, 'log', 'build-helm.log'), [
+    ...['nice', '-n', '19', process.execPath, '--import', import.meta.resolve('tsx'), program],
+  ])
+  log.info('helm is built in the background; lab:status says when it is there')
+}
+
+/** Builds helm and puts it where the project looks for it. */
+export async function buildHelm(log: Log): Promise<void> {
+  offerTool('helm', versions.helm, await buildTool('helm', log))
+}
+
+async function hasTool(name: ToolName, cluster: Cluster): Promise<boolean> {
+  return findTool(name, cluster).then(
+    () => true,
+    () => false,
+  )
+}
+
+/** A changed guest makes other images of the same names; who remembers the old bytes would refuse them. */
+function forgetImagesOfOldParts(): void {
+  const file = join(labFolder, 'image-parts')
+  const parts = builtPath('lab-node')
+  const before = existsSync(file) ? readFileSync(file, 'utf8') : parts
+  if (before !== parts) forgetImages()
+  writeFileSync(file, parts)
 }
 
 /** Takes the lab away: guests, services, namespaces and, unless they are to be kept, the machines' disks. */
@@ -32,5 +88,7 @@ export async function stopLab(host: LabHost, keepDisks: boolean): Promise<void> 
   }
   await removeNamespace(host)
   rmSync(join(host.folder, 'pids'), { recursive: true, force: true })
-  if (!keepDisks && existsSync(labFolder)) rmSync(labFolder, { recursive: true, force: true })
+  if (keepDisks) return
+  forgetImages()
+  rmSync(labFolder, { recursive: true, force: true })
 }

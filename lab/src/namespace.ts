@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { local, Problem } from '@talosmith/core'
 import { labFolder, type LabHost } from './layout.ts'
@@ -21,8 +21,10 @@ export function inside(host: LabHost): string[] {
   return ['nsenter', '-t', String(holder.pid), '-m', '-n']
 }
 
+/** Whether the host stands complete: a start that was killed half-way does not count. */
 export function isUp(host: LabHost): boolean {
-  return runningProcess(holderPid(host)) !== undefined
+  const holder = runningProcess(holderPid(host))
+  return holder !== undefined && readOr(completeFile(host)) === holder.startTime
 }
 
 /** Folders of the host that lie in the lab's folder instead of this machine's own. */
@@ -38,7 +40,7 @@ const ownFolders = [
 /** Makes the namespaces, the bridge and the cable, or finds them made. */
 export async function createNamespace(host: LabHost): Promise<void> {
   if (isUp(host)) return
-  await removeLeftover(host)
+  await removeNamespace(host)
   const { namespace, veth, uplink, bridge } = host
   await local.$`mkdir -p ${join(host.folder, 'pids')}`
   await local.$`ip netns add ${namespace}`
@@ -62,6 +64,9 @@ export async function createNamespace(host: LabHost): Promise<void> {
   await local.$`ip addr add ${`${host.machineAddress}/${host.prefixLength}`} dev ${veth}`
   await local.$`ip link set ${veth} up`
   await local.$`${ns} ip link set ${uplink} master ${bridge} up`
+  // Not this machine's filters: there are none inside, and the guests' frames need not ask.
+  await local.$({ nothrow: true })`${ns} sysctl -qw net.bridge.bridge-nf-call-iptables=0`
+  await local.$`rm -rf ${join(host.folder, 'root', 'run')}`
   for (const folder of ownFolders) {
     const own = join(host.folder, 'root', folder)
     await local.$`mkdir -p ${own} ${folder}`
@@ -69,10 +74,15 @@ export async function createNamespace(host: LabHost): Promise<void> {
     await local.$`${ns} mount --bind ${own} ${folder}`
   }
   await local.$`${ns} sh -c ${'mkdir -p /run/sshd /run/libvirt /var/lib/libvirt/images /var/log/libvirt/qemu'}`
+  writeFileSync(completeFile(host), runningProcess(holderPid(host))?.startTime ?? '')
 }
 
-/** Ends every process in the host, then takes its namespaces and cable away. Nothing there: nothing done. */
+/**
+ * Ends every process in the host, then takes its namespaces and cable away. Nothing there: nothing done.
+ * Throws LAB_OF_ANOTHER_CHECKOUT where they belong to another checkout's living lab.
+ */
 export async function removeNamespace(host: LabHost): Promise<void> {
+  checkOwner(host)
   const { stdout } = await local.$({ nothrow: true })`ip netns pids ${host.namespace}`
   await Promise.all(
     stdout
@@ -82,26 +92,27 @@ export async function removeNamespace(host: LabHost): Promise<void> {
   )
   await local.$({ nothrow: true })`ip link del ${host.veth}`
   await local.$({ nothrow: true })`ip netns del ${host.namespace}`
+  for (const file of [ownerFile(host), completeFile(host)]) rmSync(file, { force: true })
 }
+
+const completeFile = (host: LabHost): string => join(host.folder, 'pids', 'complete')
 
 /** Which checkout's lab holds the namespace, where one does. */
-function ownerFile(host: LabHost): string {
-  return `/run/talosmith-${host.name}-owner`
-}
+const ownerFile = (host: LabHost): string => `/run/talosmith-${host.name}-owner`
 
-/** Clears away a lab whose holder is dead; another checkout's living one is left alone and named. */
-async function removeLeftover(host: LabHost): Promise<void> {
+function checkOwner(host: LabHost): void {
   if (!existsSync(`/run/netns/${host.namespace}`)) return
-  const owner = existsSync(ownerFile(host))
-    ? readFileSync(ownerFile(host), 'utf8').trim()
-    : labFolder
+  const owner = readOr(ownerFile(host)) ?? labFolder
   const holder = runningProcess(join(owner, host.name, 'pids', 'namespace'))
   if (owner !== labFolder && holder !== undefined)
     throw new Problem('LAB_OF_ANOTHER_CHECKOUT', `the lab of another checkout runs: ${owner}`, {
       because: `both would be ${host.address} on this machine`,
       hint: `cd ${join(owner, '..')} && npx nx run lab:stop`,
     })
-  await removeNamespace(host)
+}
+
+function readOr(path: string): string | undefined {
+  return existsSync(path) ? readFileSync(path, 'utf8').trim() : undefined
 }
 
 /** `ip netns exec` becomes `sleep` once it is inside; before that its namespaces are still this machine's. */

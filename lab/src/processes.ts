@@ -7,20 +7,27 @@ import { setTimeout as sleep } from 'node:timers/promises'
 export interface Running {
   readonly pid: number
   readonly startTime: string
+  /** What it was started from, for a daemon that is to be replaced when that changes. */
+  readonly version?: string
 }
 
 /** The process of a pid file, if it still is the one that was started. */
 export function runningProcess(pidFile: string): Running | undefined {
   try {
-    const { pid, startTime } = JSON.parse(readFileSync(pidFile, 'utf8')) as Running
-    return startTimeOf(pid) === startTime ? { pid, startTime } : undefined
+    const running = JSON.parse(readFileSync(pidFile, 'utf8')) as Running
+    return startTimeOf(running.pid) === running.startTime ? running : undefined
   } catch {
     return undefined
   }
 }
 
 /** Starts a daemon that outlives this program; its output goes to `logFile`. Already running: left alone. */
-export function startDaemon(pidFile: string, logFile: string, command: readonly string[]): Running {
+export function startDaemon(
+  pidFile: string,
+  logFile: string,
+  command: readonly string[],
+  version?: string,
+): Running {
   const running = runningProcess(pidFile)
   if (running !== undefined) return running
   for (const file of [pidFile, logFile]) mkdirSync(dirname(file), { recursive: true })
@@ -34,12 +41,16 @@ export function startDaemon(pidFile: string, logFile: string, command: readonly 
   closeSync(output)
   child.unref()
   if (child.pid === undefined) throw new Error(`could not start ${program}`)
-  return notePid(pidFile, child.pid)
+  return notePid(pidFile, child.pid, version)
 }
 
 /** Writes a pid file for a process that put itself into the background. */
-export function notePid(pidFile: string, pid: number): Running {
-  const running = { pid, startTime: startTimeOf(pid) ?? '' }
+export function notePid(pidFile: string, pid: number, version?: string): Running {
+  const running = {
+    pid,
+    startTime: startTimeOf(pid) ?? '',
+    ...(version === undefined ? {} : { version }),
+  }
   writeFileSync(pidFile, JSON.stringify(running))
   return running
 }
@@ -67,7 +78,7 @@ export async function endProcess(pid: number): Promise<void> {
 }
 
 /** A process' start in clock ticks since boot (field 22 of proc/<pid>/stat); undefined when it is gone. */
-function startTimeOf(pid: number): string | undefined {
+export function startTimeOf(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')

@@ -1,9 +1,9 @@
-import { chmodSync, existsSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { local, waitFor, type Log } from '@talosmith/core'
 import { exportPath, factoryPort, sshFolder, type LabHost } from './layout.ts'
 import { inside } from './namespace.ts'
-import { startDaemon } from './processes.ts'
+import { runningProcess, startDaemon, stopDaemon, type Running } from './processes.ts'
 
 const pidFile = (host: LabHost, name: string): string => join(host.folder, 'pids', name)
 const logFile = (host: LabHost, name: string): string => join(host.folder, 'log', `${name}.log`)
@@ -12,8 +12,17 @@ function daemon(host: LabHost, name: string, ...command: string[]): void {
   startDaemon(pidFile(host, name), logFile(host, name), [...inside(host), ...command])
 }
 
+/** The host's daemons: name, and process where it runs. */
+export function daemonsOf(host: LabHost): { name: string; running: Running | undefined }[] {
+  return ['sshd', 'virtlogd', 'libvirtd', 'factory', 'nfs'].map((name) => ({
+    name,
+    running: runningProcess(pidFile(host, name)),
+  }))
+}
+
 /** sshd with a host key, a user key and a known_hosts of the lab's own. */
 export async function startSshd(host: LabHost): Promise<void> {
+  if (runningProcess(pidFile(host, 'sshd')) !== undefined) return
   const hostKey = join(sshFolder, `${host.name}_host_key`)
   const userKey = join(sshFolder, 'id_ed25519')
   await local.$`mkdir -p -m 700 ${sshFolder}`
@@ -47,7 +56,6 @@ export async function startSshd(host: LabHost): Promise<void> {
       'Subsystem sftp internal-sftp',
     ].join('\n') + '\n',
   )
-  chmodSync(hostKey, 0o600)
   daemon(host, 'sshd', '/usr/sbin/sshd', '-D', '-e', '-f', config)
 }
 
@@ -64,7 +72,8 @@ export async function startLibvirt(host: LabHost, log: Log): Promise<void> {
     stdio_handler: '"logd"',
   }
   const lines = Object.entries(qemu).map(([key, value]) => `${key} = ${value}\n`)
-  await local.write(join(etc, 'qemu.conf'), lines.join(''))
+  if (!daemonsOf(host).some(({ name, running }) => name === 'libvirtd' && running !== undefined))
+    await local.write(join(etc, 'qemu.conf'), lines.join(''))
   daemon(host, 'virtlogd', '/usr/sbin/virtlogd')
   daemon(host, 'libvirtd', '/usr/sbin/libvirtd')
   const ns = inside(host)
@@ -87,37 +96,29 @@ export async function startLibvirt(host: LabHost, log: Log): Promise<void> {
   await local.$({ nothrow: true })`${virsh} pool-start default`
 }
 
-/** The Image Factory. */
-export async function startFactory(host: LabHost, log: Log): Promise<void> {
+/**
+ * The Image Factory. One that was started from other programs is replaced: `version` says which.
+ */
+export async function startFactory(host: LabHost, version: string, log: Log): Promise<void> {
+  const file = pidFile(host, 'factory')
+  const running = runningProcess(file)
+  if (running?.version === version) return
+  if (running !== undefined) await stopDaemon(file)
   const program = join(import.meta.dirname, 'factory', 'serve.ts')
-  const tsx = import.meta.resolve('tsx')
   const url = `http://${host.address}:${factoryPort}`
-  daemon(
-    host,
-    'factory',
-    process.execPath,
-    '--import',
-    tsx,
-    program,
-    '--listen',
-    host.address,
-    '--url',
-    url,
-  )
+  const node = [process.execPath, '--import', import.meta.resolve('tsx')]
+  const command = [...inside(host), ...node, program, '--listen', host.address, '--url', url]
+  startDaemon(file, logFile(host, 'factory'), command, version)
   await waitFor(
     "the lab's Image Factory to answer",
     () => local.$`curl -sf -o /dev/null ${`${url}/healthz`}`,
-    {
-      log,
-      withinMs: 30_000,
-      everyMs: 250,
-      hint: `look at ${logFile(host, 'factory')}`,
-    },
+    { log, withinMs: 30_000, everyMs: 250, hint: `look at ${logFile(host, 'factory')}` },
   )
 }
 
 /** An NFS server (NFS-Ganesha, protocol 4) that exports one folder of the host. */
 export async function startNfs(host: LabHost): Promise<void> {
+  if (runningProcess(pidFile(host, 'nfs')) !== undefined) return
   const folder = join(host.folder, 'root', exportPath)
   await local.$`mkdir -p ${folder}`
   const config = join(host.folder, 'ganesha.conf')

@@ -60,6 +60,8 @@ const recipes: Readonly<Record<BuiltTool, Recipe>> = {
   },
 }
 
+export const builtTools = Object.keys(recipes) as readonly BuiltTool[]
+
 /** Where a tool is, once built: a folder named for everything that it is made of. */
 export function builtPath(tool: BuiltTool): string {
   return join(cacheFolder, 'tools', `${tool}-${digestOf(tool)}`, tool)

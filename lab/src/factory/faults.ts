@@ -1,17 +1,27 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
+import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** One way to misbehave, for requests whose path matches. */
 export interface Fault {
   readonly path: string
-  readonly kind: 'status' | 'stall' | 'cut' | 'corrupt'
+  readonly kind: 'status' | 'stall' | 'cut' | 'corrupt' | 'slow'
   /** How many requests it strikes; then it is over. */
   times: number
   /** status: the code to answer with. */
   readonly status?: number
   /** cut, stall and corrupt: after how many bytes. */
   readonly afterBytes?: number
+  /** slow: the pause after each MiB. */
+  readonly pauseMs?: number
+}
+
+/** Writes down how to misbehave from now on: a JSON list of faults, [] for none. */
+export function orderFaults(file: string, text: string): void {
+  const faults = JSON.parse(text) as Fault[]
+  mkdirSync(dirname(file), { recursive: true })
+  writeFileSync(file, JSON.stringify(faults))
 }
 
 /** The fault that strikes a request, counted down in the faults file; undefined: behave. */
@@ -42,7 +52,10 @@ export async function sendFaulty(
   let sent = 0
   for await (const chunk of body) {
     const left = limit - sent
-    if (fault.kind === 'corrupt') {
+    if (fault.kind === 'slow') {
+      await sleep(fault.pauseMs ?? 100)
+      response.write(chunk)
+    } else if (fault.kind === 'corrupt') {
       if (left >= 0 && left < chunk.length) chunk[left] = (chunk[left] ?? 0) ^ 0xff
       response.write(chunk)
     } else if (left <= chunk.length) {

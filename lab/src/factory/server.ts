@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { basename, join } from 'node:path'
 import { Refused, type Assets } from './assets.ts'
 import { brokenVersion, extensions, offeredVersion, talosVersions } from './catalogue.ts'
-import { nextFault, sendFaulty, type Fault } from './faults.ts'
+import { nextFault, orderFaults, sendFaulty, type Fault } from './faults.ts'
 import { InvalidSchematic } from './schematic.ts'
 
 /** What the server serves, and from where. */
@@ -21,6 +21,14 @@ export interface FactoryOptions {
   readonly chartFolder: string
   readonly faultsFile: string
 }
+
+/** Components that the one Kubernetes binary can be, beside etcd. */
+const kubernetesComponents = [
+  'kube-apiserver',
+  'kube-controller-manager',
+  'kube-scheduler',
+  'kubectl',
+]
 
 type Answer = (
   request: IncomingMessage,
@@ -119,10 +127,20 @@ export function createFactory(options: FactoryOptions): Server {
     ],
     [
       'GET',
+      /^\/talosctl\/([^/]+)$/,
+      (_, response, [version = '']) => {
+        if (offeredVersion(version) === undefined)
+          throw new Refused(404, `version ${version} is not available`)
+        json(response, 200, ['talosctl-linux-amd64'])
+      },
+    ],
+    [
+      'GET',
       /^\/talosctl\/([^/]+)\/talosctl-linux-amd64$/,
       (request, response, [version = ''], fault) => {
         if (offeredVersion(version) !== options.binaries.talosVersion)
           throw new Refused(404, `version ${version} is not available`)
+        if (!existsSync(options.binaries.talosctl)) throw new Refused(404, '404 page not found')
         return sendFile(request, response, options.binaries.talosctl, fault)
       },
     ],
@@ -133,10 +151,20 @@ export function createFactory(options: FactoryOptions): Server {
         const offered =
           component === 'etcd'
             ? [options.binaries.etcdVersion]
-            : options.binaries.kubernetesVersions
+            : kubernetesComponents.includes(component)
+              ? options.binaries.kubernetesVersions
+              : []
         if (!offered.includes(version)) throw new Refused(404, `${component}:${version}: not found`)
         response.setHeader('x-sha256', digestOf(options.binaries.kubelab))
         return sendFile(request, response, options.binaries.kubelab, fault)
+      },
+    ],
+    [
+      'POST',
+      /^\/lab\/faults$/,
+      async (request, response) => {
+        orderFaults(options.faultsFile, await bodyOf(request))
+        response.writeHead(204).end()
       },
     ],
     [
@@ -155,7 +183,7 @@ export function createFactory(options: FactoryOptions): Server {
     response.setHeader('server', 'Image Factory (lab)')
     const id = request.headers['x-request-id']
     if (typeof id === 'string') response.setHeader('x-request-id', id)
-    const fault = nextFault(options.faultsFile, path)
+    const fault = path === '/lab/faults' ? undefined : nextFault(options.faultsFile, path)
     const answer = async (): Promise<void> => {
       if (fault?.kind === 'status') throw new Refused(fault.status ?? 500, 'internal server error')
       for (const [verb, pattern, run] of routes) {

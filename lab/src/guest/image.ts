@@ -1,6 +1,17 @@
-import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { local } from '@talosmith/core'
+import { packFolder } from './initramfs.ts'
 import type { Kernel } from './kernel.ts'
 
 /** What an image is made of. */
@@ -48,7 +59,7 @@ export async function buildUki(
       join(work, 'os-release'),
       `ID=talos\nNAME="Talos"\nVERSION_ID=${image.version}\nPRETTY_NAME="Talos (${image.version})"\n`,
     )
-    await local.$`cd ${join(work, 'root')} && find . -print0 | cpio -0 -o -H newc --quiet | zstd -q > ../image.cpio.zst`
+    await packFolder(join(work, 'root'), join(work, 'image.cpio.zst'))
     // The kernel unpacks archives that follow each other.
     await local.$`cat ${initramfs} ${join(work, 'image.cpio.zst')} > ${join(work, 'initrd')}`
     const section = (name: string, file: string, address: string): string[] => [
@@ -64,11 +75,28 @@ export async function buildUki(
       ...section('initrd', join(work, 'initrd'), '0x6000000'),
     ]
     await local.$`objcopy ${sections} ${stub} ${join(work, 'uki')}`
+    clearTimestamp(join(work, 'uki'))
     renameSync(join(work, 'uki'), path)
   } finally {
     rmSync(work, { recursive: true, force: true })
   }
   return path
+}
+
+/** objcopy writes the time into the header of a PE file, and a checksum over it that firmware ignores. */
+function clearTimestamp(path: string): void {
+  const file = openSync(path, 'r+')
+  const header = Buffer.alloc(4)
+  readSync(file, header, 0, 4, 0x3c)
+  const signature = header.readUInt32LE()
+  for (const offset of [0x08, 0x58]) writeSync(file, Buffer.alloc(4), 0, 4, signature + offset)
+  closeSync(file)
+}
+
+/** The same for every image: as with Talos' own, the same parts always make the same bytes. */
+const identity = {
+  disk: '6b1f0e3a-5d0c-4d0e-9a53-7a105a170001',
+  partition: '6b1f0e3a-5d0c-4d0e-9a53-7a105a170002',
 }
 
 const commandLine = [
@@ -87,11 +115,13 @@ export async function buildRawImage(uki: string, folder: string): Promise<string
   const temporary = `${path}.${process.pid}.tmp`
   try {
     await local.$`truncate -s ${imageMib}M ${temporary}`
-    await local.$`sgdisk -n ${`1:2048:+${espMib}M`} -t 1:EF00 -c 1:EFI ${temporary}`
+    const ids = ['-U', identity.disk, '-u', `1:${identity.partition}`]
+    await local.$`sgdisk -n ${`1:2048:+${espMib}M`} -t 1:EF00 -c 1:EFI ${ids} ${temporary}`
     const partition = `${temporary}@@1M`
-    await local.$`mkfs.vfat -F 32 -n EFI --offset=2048 ${temporary} ${espMib * 1024}`
-    await local.$`mmd -i ${partition} ::/EFI ::/EFI/BOOT ::/EFI/Linux`
-    await local.$`mcopy -i ${partition} ${uki} ::/EFI/BOOT/BOOTX64.EFI`
+    await local.$`mkfs.vfat --invariant -F 32 -n EFI --offset=2048 ${temporary} ${espMib * 1024}`
+    const env = { SOURCE_DATE_EPOCH: '0', TZ: 'UTC' }
+    await local.$({ env })`mmd -i ${partition} ::/EFI ::/EFI/BOOT ::/EFI/Linux`
+    await local.$({ env })`mcopy -i ${partition} ${uki} ::/EFI/BOOT/BOOTX64.EFI`
     await local.$`fallocate --dig-holes ${temporary}`
     renameSync(temporary, path)
   } finally {

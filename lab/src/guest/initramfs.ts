@@ -32,13 +32,18 @@ export async function buildInitramfs(
     await local.$`cp /etc/mke2fs.conf ${join(root, 'etc')}`
     await copyModules(kernel, root)
     for (const program of programs) await copyProgram(program, root)
-    await local.$`cd ${root} && find . -print0 | cpio -0 -o -H newc --quiet | zstd -q -3 -T0 -o ${`${root}.zst`}`
+    await packFolder(root, `${root}.zst`)
     renameSync(`${root}.zst`, path)
   } finally {
     rmSync(root, { recursive: true, force: true })
   }
   step.done()
   return path
+}
+
+/** Packs a folder as an initramfs; the same files make the same bytes. */
+export async function packFolder(root: string, archive: string): Promise<void> {
+  await local.$`cd ${root} && find . -exec touch -h -d @0 {} + && find . -print0 | LC_ALL=C sort -z | cpio -0 -o -H newc -R 0:0 --reproducible --quiet | zstd -q -3 -f -o ${archive}`
 }
 
 /** Copies modules with all that they depend on, as modules.dep says. */

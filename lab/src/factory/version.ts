@@ -1,0 +1,14 @@
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { builtPath } from '../tools.ts'
+
+/** What a running factory was made of: the programs that it serves, and its own source. */
+export function factoryVersion(): string {
+  const hash = createHash('sha256')
+  for (const tool of ['lab-node', 'kubelab', 'talosctl'] as const) hash.update(builtPath(tool))
+  const sources = join(import.meta.dirname, '..')
+  for (const name of readdirSync(sources, { recursive: true, encoding: 'utf8' }).sort())
+    if (name.endsWith('.ts')) hash.update(name).update(readFileSync(join(sources, name)))
+  return hash.digest('hex').slice(0, 12)
+}
