@@ -128,12 +128,12 @@ export function connectProblem(
   if (error instanceof Problem) return error
   const { code, level, message } = { code: '', level: '', message: '', ...describe(error) }
   const at = `${host} port ${port}`
-  const problem = (suffix: string, text: string, hint: string): Problem =>
-    new Problem(`SSH_${suffix}`, text, { cause: error, hint })
+  const problem = (problemCode: string, text: string, hint: string): Problem =>
+    new Problem(problemCode, text, { cause: error, hint })
   if (level === 'client-authentication') return refused(name, error)
   if (code === 'ECONNREFUSED' || /Connection refused/.test(message))
     return problem(
-      'CONNECTION_REFUSED',
+      'SSH_CONNECTION_REFUSED',
       `nothing listens on ${at}`,
       `start SSH there (systemctl enable --now ssh), or correct the port in LIBVIRT_URI`,
     )
@@ -143,24 +143,24 @@ export function connectProblem(
     /Name or service not known|resolve/.test(message)
   )
     return problem(
-      'NAME_UNKNOWN',
+      'SSH_NAME_UNKNOWN',
       `there is no address for the name ${host}`,
       `correct the host in LIBVIRT_URI, or give ${alias} a HostName in ~/.ssh/config; getent hosts ${host} shows what is known`,
     )
   if (code === 'ETIMEDOUT' || level === 'client-timeout' || /timed out/i.test(message))
     return problem(
-      'TIMEOUT',
+      'SSH_TIMEOUT',
       `${at} did not answer within ${readyTimeoutMs / 1000} s`,
       `see whether it is on and no firewall stands before it: nc -vz ${host} ${port}`,
     )
   if (code === 'EHOSTUNREACH' || code === 'ENETUNREACH')
     return problem(
-      'UNREACHABLE',
+      'SSH_UNREACHABLE',
       `there is no way to ${host}`,
       `see that it is on and in a network that this machine reaches: ip route get ${host}`,
     )
   return problem(
-    'HANDSHAKE_FAILED',
+    'SSH_HANDSHAKE_FAILED',
     `${at} does not speak SSH with us`,
     `see whether OpenSSH gets along with it: ssh -v -p ${port} ${user}@${host} true`,
   )

@@ -8,9 +8,10 @@ import { fileURLToPath } from 'node:url'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { local } from '../../src/host/local.ts'
+import { local, localTransport } from '../../src/host/local.ts'
 import { openHost } from '../../src/host/open.ts'
-import { hostSuite } from './host-behaviour.ts'
+import { runner } from '../../src/host/run.ts'
+import { ended, hostSuite } from './host-behaviour.ts'
 
 hostSuite('this machine', async () => local).run()
 
@@ -19,18 +20,26 @@ const test = suite('local')
 test('a command ends when the program that started it is killed', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'talosmith-local-'))
   const module = fileURLToPath(new URL('../../src/host/local.ts', import.meta.url))
-  const code = `import { local } from ${JSON.stringify(module)}
-await local.$\`touch \${${JSON.stringify(join(folder, 'begun'))}}; sleep 1.5 | cat; touch \${${JSON.stringify(join(folder, 'ended'))}}\``
+  const code = `import { local, localTransport } from ${JSON.stringify(module)}
+await local.$\`echo $$ >\${${JSON.stringify(join(folder, 'pid'))}}; sleep 60 | cat\``
   const program = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', code], {
     stdio: 'inherit',
   })
   const exited = once(program, 'exit')
-  while (!existsSync(join(folder, 'begun')) && program.exitCode === null) await sleep(20)
+  while (!existsSync(join(folder, 'pid')) && program.exitCode === null) await sleep(20)
   program.kill('SIGKILL')
   await exited
-  await sleep(2000)
-  assert.ok(existsSync(join(folder, 'begun')))
-  assert.not.ok(existsSync(join(folder, 'ended')))
+  await ended(join(folder, 'pid'), 1)
+  await rm(folder, { recursive: true })
+})
+
+// What sudo does under use_pty: the command is in another session than the process started here.
+test('a command that became another user ends by a timeout too', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'talosmith-local-'))
+  const run = runner('as root', localTransport, ['setsid', '-w', '--'])
+  await run(`echo $$ >${join(folder, 'pid')}; sleep 60 | cat`, { timeoutMs: 1000, nothrow: true })
+  await ended(join(folder, 'pid'), 1)
+  assert.is((await run('cat', { input: 'through' })).stdout, 'through')
   await rm(folder, { recursive: true })
 })
 

@@ -10,7 +10,7 @@ import * as assert from 'uvu/assert'
 import { CommandFailed } from '../../src/host/host.ts'
 import { openHost } from '../../src/host/open.ts'
 import { Problem } from '../../src/problem.ts'
-import { hostSuite } from './host-behaviour.ts'
+import { ended, hostSuite } from './host-behaviour.ts'
 import { freePort, hasSshd, makeKey, startSshd, stopProcess, type Sshd } from './sshd.ts'
 
 if (hasSshd) {
@@ -33,12 +33,14 @@ if (hasSshd) {
   test('a command ends when the connection breaks', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'talosmith-ssh-'))
     const host = await openHost(sshd.uri, '/', sshd.user)
-    const end = problemOf(host.$`sleep 1.5 | cat; touch ${join(folder, 'ended')}`)
-    await sleep(300)
+    let begun: () => void = () => undefined
+    const beginning = new Promise<void>((resolve) => (begun = resolve))
+    const pid = join(folder, 'pid')
+    const end = problemOf(host.$({ onLine: begun })`echo $$ >${pid}; echo begun; sleep 60 | cat`)
+    await beginning
     await host.close()
     assert.is((await end).code, 'SSH_CONNECTION_LOST')
-    await sleep(2000)
-    assert.not.ok(existsSync(join(folder, 'ended')))
+    await ended(pid, 1)
     assert.is((await problemOf(host.$`true`)).code, 'SSH_CONNECTION_LOST')
     await rm(folder, { recursive: true })
   })
