@@ -2,7 +2,7 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { local, Problem } from '@talosmith/core'
 import { labFolder, type LabHost } from './layout.ts'
-import { endProcess, notePid, runningProcess, startDaemon } from './processes.ts'
+import { endProcess, notePid, runningProcess, startDaemon, startTimeOf } from './processes.ts'
 
 /**
  * A lab host's network and mount namespaces. A process that only sleeps holds them open; everything of the
@@ -118,8 +118,8 @@ function readOr(path: string): string | undefined {
 /** `ip netns exec` becomes `sleep` once it is inside; before that its namespaces are still this machine's. */
 async function untilInside(host: LabHost): Promise<void> {
   const { pid } = runningProcess(holderPid(host)) ?? { pid: 0 }
-  for (let tries = 0; tries < 100; tries++) {
-    const name = readFileSync(`/proc/${pid}/comm`, 'utf8').trim()
+  for (let tries = 0; tries < 500 && startTimeOf(pid) !== undefined; tries++) {
+    const name = readOr(`/proc/${pid}/comm`)
     if (name === 'sleep') return void notePid(holderPid(host), pid)
     await new Promise((resolve) => setTimeout(resolve, 20))
   }

@@ -21,6 +21,10 @@ export function runningProcess(pidFile: string): Running | undefined {
   }
 }
 
+/** A daemon that kept what its starter inherited (a lock, a pipe of Nx) would hold it for ever. */
+const closeInherited =
+  'for fd in /proc/$$/fd/*; do n=${fd##*/}; [ $n -le 2 ] || eval "exec $n>&-"; done; exec "$@"'
+
 /** Starts a daemon that outlives this program; its output goes to `logFile`. Already running: left alone. */
 export function startDaemon(
   pidFile: string,
@@ -32,15 +36,14 @@ export function startDaemon(
   if (running !== undefined) return running
   for (const file of [pidFile, logFile]) mkdirSync(dirname(file), { recursive: true })
   const output = openSync(logFile, 'a')
-  const [program = '', ...args] = command
-  const child = spawn(program, args, {
+  const child = spawn('bash', ['-c', closeInherited, 'bash', ...command], {
     detached: true,
     stdio: ['ignore', output, output],
     cwd: '/',
   })
   closeSync(output)
   child.unref()
-  if (child.pid === undefined) throw new Error(`could not start ${program}`)
+  if (child.pid === undefined) throw new Error(`could not start ${command.join(' ')}`)
   return notePid(pidFile, child.pid, version)
 }
 
