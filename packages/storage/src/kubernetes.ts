@@ -11,6 +11,7 @@ export interface KubeObject {
     readonly annotations?: Readonly<Record<string, string>>
     readonly generation?: number
     readonly creationTimestamp?: string
+    readonly deletionTimestamp?: string
   }
 }
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { reasonOf, waitFor, type Log } from '@talosmith/core'
+import { Problem, reasonOf, waitFor, type Log } from '@talosmith/core'
 import { nameCause, type Cause, type Clue } from './cause.ts'
 import { patiently, type KubeObject, type Kubernetes } from './kubernetes.ts'
 import { oursLabel, testLabel, testPrefix } from './names.ts'
@@ -9,6 +9,8 @@ import type { NfsExport } from './storage-class.ts'
 /** How often Kubernetes is asked how far a test is; each time costs one kubectl. */
 export const pollEveryMs = 300
 const removalMs = 60_000
+/** Things of tests go by themselves too, one after the other: what is gone already is as well. */
+const gently = ['--wait=false', '--ignore-not-found']
 
 /** Everything in the namespace of one test. */
 export interface RunState {
@@ -203,7 +205,10 @@ export async function removeTests(kubernetes: Kubernetes): Promise<VolumeObject[
   const objects = await kubernetes.get<VolumeObject>(['namespaces,persistentvolumes'])
   const namespaces = objects
     .filter(
-      ({ kind, metadata }) => kind === 'Namespace' && metadata.labels?.[testLabel] !== undefined,
+      ({ kind, metadata }) =>
+        kind === 'Namespace' &&
+        metadata.labels?.[testLabel] !== undefined &&
+        metadata.deletionTimestamp === undefined,
     )
     .map(({ metadata }) => metadata.name)
   const volumes = objects.filter(
@@ -221,18 +226,18 @@ export async function removeTests(kubernetes: Kubernetes): Promise<VolumeObject[
         'pods,persistentvolumeclaims',
         '--all',
         `--namespace=${namespace}`,
-        '--wait=false',
+        ...gently,
       ]),
     ),
   )
   if (namespaces.length > 0)
-    await kubernetes.kubectl(['delete', 'namespace', ...namespaces, '--wait=false'])
+    await kubernetes.kubectl(['delete', 'namespace', ...namespaces, ...gently])
   if (exports.length > 0)
     await kubernetes.kubectl([
       'delete',
       'persistentvolume',
       ...exports.map(({ metadata }) => metadata.name),
-      '--wait=false',
+      ...gently,
     ])
   return made
 }
@@ -246,7 +251,11 @@ async function markForDeletion(
     .map(({ metadata }) => `persistentvolume/${metadata.name}`)
   if (names.length === 0) return
   const patch = JSON.stringify({ spec: { persistentVolumeReclaimPolicy: 'Delete' } })
-  await kubernetes.kubectl(['patch', ...names, '--type=merge', `--patch=${patch}`])
+  await kubernetes
+    .kubectl(['patch', ...names, '--type=merge', `--patch=${patch}`])
+    .catch((error: unknown) => {
+      if (!(error instanceof Problem) || !/not found/i.test(error.because ?? '')) throw error
+    })
 }
 
 /** Volumes go only after the driver has removed their sub-directory, so their end is worth waiting for. */

@@ -1,0 +1,349 @@
+/** Install, change and removal against a real API server; runs where its binary is in the tool cache. */
+import { copyFile, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import {
+  findTool,
+  local,
+  Problem,
+  silentLog,
+  type Change,
+  type Cluster,
+  type Log,
+} from '@talosmith/core'
+import { testCluster } from '@talosmith/core/testing'
+import { suite, test } from 'uvu'
+import * as assert from 'uvu/assert'
+import {
+  applyChange,
+  installStorage,
+  observeStorage,
+  openKubernetes,
+  planInstall,
+  proveStorage,
+  uninstallStorage,
+  type Kubernetes,
+} from '../src/index.ts'
+import { findKubelab, startApiServer, type ApiServer, type Json } from './support/api-server.ts'
+import { pretendNodes, type PretendedNodes } from './support/nodes.ts'
+
+const kubelab = await findKubelab()
+const nodes = ['home-cp1', 'home-w1', 'home-w2']
+
+if (kubelab === undefined) {
+  test.skip('against a real API server: no kubelab in the tool cache, and KUBELAB not set')
+  test.run()
+} else {
+  const real = suite('against a real API server')
+  let server: ApiServer
+  let pretended: PretendedNodes
+  let root: string
+  let repository: string
+  let stopRepository: () => void
+
+  real.before(async () => {
+    root = await mkdtemp(join(tmpdir(), 'talosmith-root-'))
+    server = await startApiServer(kubelab)
+    pretended = await pretendNodes(server, nodes)
+    await mkdir(join(root, 'generated', 'home'), { recursive: true })
+    await copyFile(server.kubeconfig, join(root, 'generated', 'home', 'kubeconfig'))
+    const charts = join(root, 'charts')
+    const { path: helm } = await findTool('helm', cluster())
+    const chart = join(import.meta.dirname, 'fixtures', 'csi-driver-nfs')
+    for (const version of ['4.13.4', '4.13.3', 'v4.10.0'])
+      await local.$`${helm} package ${chart} --version ${version} --destination ${charts}`
+    await local.$`${helm} repo index ${charts}`
+    const http = createServer((ask, answer) => {
+      readFile(join(charts, ask.url ?? '')).then(
+        (bytes) => answer.end(bytes),
+        () => answer.writeHead(404).end(),
+      )
+    }).listen(0, '127.0.0.1')
+    await new Promise((resolve) => http.once('listening', resolve))
+    const address = http.address()
+    repository = `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`
+    stopRepository = () => http.close()
+  })
+
+  real.after(async () => {
+    stopRepository?.()
+    await pretended?.stop()
+    await server?.stop()
+    await rm(root, { recursive: true, force: true })
+  })
+
+  function cluster(overrides: Record<string, string> = {}): Cluster {
+    const settings = { NFS_SERVER: '10.0.0.5', NFS_SHARE: '/srv/appdata', HEALTH_TIMEOUT: '30s' }
+    const chart = repository === undefined ? {} : { NFS_CSI_CHART: repository }
+    return testCluster({ ...settings, ...chart, ...overrides }, root)
+  }
+
+  /** Runs a flow as a script would; the lines of its log, and what kubectl and helm were asked. */
+  async function run(
+    flow: typeof installStorage,
+    one: Cluster,
+    dryRun = false,
+  ): Promise<{ lines: string[]; asked: string[]; plan: readonly Change[] }> {
+    const lines: string[] = []
+    const asked: string[] = []
+    let plan: readonly Change[] = []
+    const note = (text: string): void => void lines.push(text)
+    const log: Log = {
+      ...silentLog,
+      info: note,
+      already: note,
+      warn: note,
+      step: (text) => (note(text), silentLog.step(text)),
+    }
+    const real = openKubernetes(one)
+    const kubernetes: Kubernetes = {
+      ...real,
+      kubectl: (args, input) => (
+        asked.push(`kubectl ${args.join(' ')}`),
+        real.kubectl(args, input)
+      ),
+      get: (args) => (asked.push(`kubectl get ${args.join(' ')}`), real.get(args)),
+      apply: (objects) => (asked.push('kubectl apply'), real.apply(objects)),
+      helm: (args, input) => (asked.push(`helm ${args.join(' ')}`), real.helm(args, input)),
+    }
+    const showPlan = (changes: readonly Change[]) => ((plan = changes), 2 as const)
+    await flow({ cluster: one, log, dryRun, showPlan, kubernetes })
+    return { lines, asked, plan }
+  }
+
+  async function refused(action: () => Promise<unknown>): Promise<Problem> {
+    try {
+      await action()
+    } catch (error) {
+      assert.instance(error, Problem, String(error))
+      return error as Problem
+    }
+    throw new Error('was not refused')
+  }
+
+  const exists = async (path: string): Promise<boolean> =>
+    (await server.api('GET', path)).status === 200
+  const classPath = '/apis/storage.k8s.io/v1/storageclasses/nfs-appdata'
+  const controllerPath = '/apis/apps/v1/namespaces/kube-system/deployments/csi-nfs-controller'
+
+  real('an unknown chart version is refused before anything changes', async () => {
+    const problem = await refused(() => run(installStorage, cluster({ NFS_CSI_VERSION: '9.9.9' })))
+    assert.is(problem.code, 'CHART_VERSION_UNKNOWN', problem.because)
+    assert.not(await exists(controllerPath))
+  })
+
+  real('a chart repository that is none is refused before anything changes', async () => {
+    const wrong = cluster({ NFS_CSI_CHART: `${repository}/nowhere` })
+    assert.is((await refused(() => run(installStorage, wrong))).code, 'CHART_NOT_FOUND')
+  })
+
+  real('an unreachable server is refused before the driver is installed', async () => {
+    pretended.faults.pods.set('home-w2', 'nc: 10.0.0.5 (10.0.0.5:2049): Connection refused')
+    const problem = await refused(() => run(installStorage, cluster()))
+    pretended.faults.pods.clear()
+    assert.is(problem.code, 'NFS_REFUSED')
+    assert.match(problem.message, 'home-w2')
+    assert.not(await exists(controllerPath))
+  })
+
+  real('installs the release and the class, and proves them', async () => {
+    const { lines } = await run(installStorage, cluster())
+    assert.match(
+      lines.join('\n'),
+      /Storage works: a claim on 10\.0\.0\.5:\/srv\/appdata was bound in/,
+    )
+    const { body } = await server.api('GET', classPath)
+    assert.is(body['reclaimPolicy'], 'Retain')
+    assert.is(body['volumeBindingMode'], 'Immediate')
+    assert.is(body['allowVolumeExpansion'], true)
+    assert.equal(body['mountOptions'], ['nfsvers=4.1'])
+    const controller = await server.api('GET', controllerPath)
+    assert.is((controller.body['spec'] as Json)['replicas'], 2)
+  })
+
+  real('a second install changes nothing, and starts no helm', async () => {
+    const before = await server.api('GET', classPath)
+    const started = performance.now()
+    const { asked, lines } = await run(installStorage, cluster())
+    console.log(`(no-op install: ${Math.round(performance.now() - started)} ms)`)
+    assert.ok(
+      asked.every((command) => command.startsWith('kubectl get ')),
+      asked.join('\n'),
+    )
+    assert.is(asked.length, 2)
+    assert.match(lines.join('\n'), 'are as asked')
+    assert.equal((await server.api('GET', classPath)).body, before.body)
+  })
+
+  real('nothing of a test is left', async () => {
+    const volumes = await server.api('GET', '/api/v1/persistentvolumes')
+    const names = (volumes.body['items'] as Json[]).map(
+      (item) => (item['metadata'] as Json)['name'],
+    )
+    assert.equal(
+      names.filter((name) => !String(name).endsWith('-export')),
+      [],
+    )
+  })
+
+  real('a changed mount option replaces the class and says what becomes of volumes', async () => {
+    const changed = cluster({ NFS_MOUNT_OPTIONS: 'nfsvers=4.2,hard' })
+    const { plan } = await run(installStorage, changed, true)
+    const replace = plan.find(({ kind }) => kind === 'replace-storage-class')
+    assert.match(replace?.summary ?? '', 'existing volumes keep their old options')
+    const { asked } = await run(installStorage, changed)
+    assert.not(asked.some((command) => command.startsWith('helm')))
+    assert.equal((await server.api('GET', classPath)).body['mountOptions'], ['nfsvers=4.2', 'hard'])
+    assert.is((await run(installStorage, changed)).asked.length, 2)
+  })
+
+  real('another version is a change of the release, both spellings are one', async () => {
+    const older = cluster({ NFS_CSI_VERSION: '4.13.3' })
+    const { lines } = await run(installStorage, older)
+    assert.ok(lines.includes('Change the NFS driver to 4.13.3'), lines.join('\n'))
+    const spelt = cluster({ NFS_CSI_VERSION: 'v4.13.3' })
+    assert.is((await run(installStorage, spelt)).asked.length, 2)
+    const prefixed = cluster({ NFS_CSI_VERSION: '4.10.0' })
+    await run(installStorage, prefixed)
+    assert.is((await run(installStorage, prefixed)).asked.length, 2)
+  })
+
+  real('a helm killed half-way is cleared away and finished', async () => {
+    const one = cluster()
+    const kubernetes = openKubernetes(one)
+    // What a killed helm leaves: the newest record says pending-upgrade, long ago.
+    const path = '/api/v1/namespaces/kube-system/secrets'
+    const { body } = await server.api(
+      'GET',
+      `${path}?labelSelector=owner%3Dhelm%2Cstatus%3Ddeployed`,
+    )
+    const [secret] = body['items'] as unknown as {
+      metadata: Record<string, unknown>
+      data: { release: string }
+    }[]
+    if (secret === undefined) throw new Error('no record')
+    const { gunzipSync, gzipSync } = await import('node:zlib')
+    const text = Buffer.from(secret.data.release, 'base64').toString()
+    const record = JSON.parse(gunzipSync(Buffer.from(text, 'base64')).toString())
+    record.version += 1
+    record.info.status = 'pending-upgrade'
+    record.info.last_deployed = '2026-01-01T00:00:00Z'
+    const packed = Buffer.from(gzipSync(JSON.stringify(record)).toString('base64')).toString(
+      'base64',
+    )
+    const name = `sh.helm.release.v1.csi-driver-nfs.v${record.version}`
+    const labels = {
+      ...(secret.metadata['labels'] as Record<string, string>),
+      status: 'pending-upgrade',
+      version: String(record.version),
+    }
+    await server.api('POST', path, {
+      metadata: { name, labels },
+      type: 'helm.sh/release.v1',
+      data: { release: packed },
+    })
+    const kinds = planInstall(one, await observeStorage(kubernetes)).map(({ kind }) => kind)
+    assert.ok(kinds.includes('clear-release'), kinds.join())
+    await run(installStorage, one)
+    assert.is((await observeStorage(kubernetes)).release?.status, 'deployed')
+    assert.is((await run(installStorage, one)).asked.length, 2)
+  })
+
+  real('a run killed after any step is finished by the next', async () => {
+    const one = cluster()
+    await run(uninstallStorage, one)
+    const kubernetes = openKubernetes(one)
+    const changes = planInstall(one, {})
+    for (const last of ['install-release', 'create-storage-class']) {
+      for (const change of changes) {
+        if (['check-nodes', 'prove-storage'].includes(change.kind)) continue
+        await applyChange(change, { cluster: one, kubernetes, log: silentLog })
+        if (change.kind === last) break
+      }
+      await run(installStorage, one)
+      assert.is((await run(installStorage, one)).asked.length, 2, `killed after ${last}`)
+      await run(uninstallStorage, one)
+    }
+    await run(installStorage, one)
+  })
+
+  real('a proof names why no claim is bound', async () => {
+    pretended.faults.provisioning =
+      'failed to provision volume: rpc error: code = Internal desc = failed to make subdirectory: mkdir /tmp/pvc-1/x: permission denied'
+    const problem = await refused(() =>
+      proveStorage(cluster(), openKubernetes(cluster()), silentLog),
+    )
+    delete pretended.faults.provisioning
+    assert.is(problem.code, 'NFS_NOT_WRITABLE')
+    assert.match(problem.hint ?? '', 'no_root_squash')
+  })
+
+  real('the API accepts expansion, and a refusal is named', async () => {
+    await server.api('PATCH', classPath, { allowVolumeExpansion: false })
+    const problem = await refused(() =>
+      proveStorage(cluster(), openKubernetes(cluster()), silentLog),
+    )
+    assert.is(problem.code, 'EXPANSION_REFUSED')
+    const { plan } = await run(installStorage, cluster(), true)
+    assert.ok(plan.some(({ kind }) => kind === 'update-storage-class'))
+    await run(installStorage, cluster())
+    assert.is((await server.api('GET', classPath)).body['allowVolumeExpansion'], true)
+  })
+
+  real('a class that is not ours is refused', async () => {
+    const labels = { 'app.kubernetes.io/managed-by': null }
+    await server.api('PATCH', classPath, { metadata: { labels } })
+    assert.is((await refused(() => run(installStorage, cluster()))).code, 'STORAGE_CLASS_NOT_OURS')
+    const back = { 'app.kubernetes.io/managed-by': 'talosmith' }
+    await server.api('PATCH', classPath, { metadata: { labels: back } })
+  })
+
+  real('uninstall is refused while a claim is open, and lists it', async () => {
+    await server.api('POST', '/api/v1/namespaces/default/persistentvolumeclaims', {
+      metadata: { name: 'photos' },
+      spec: {
+        storageClassName: 'nfs-appdata',
+        accessModes: ['ReadWriteMany'],
+        resources: { requests: { storage: '1Gi' } },
+      },
+    })
+    const problem = await refused(() => run(uninstallStorage, cluster()))
+    assert.is(problem.code, 'CLAIMS_OPEN')
+    assert.match(problem.because ?? '', 'default/photos')
+    assert.ok(await exists(controllerPath))
+  })
+
+  real('clearing NFS_SERVER plans the removal, which claims refuse too', async () => {
+    const cleared = cluster({ NFS_SERVER: '', NFS_SHARE: '' })
+    const { plan } = await run(installStorage, cleared, true)
+    assert.equal(
+      plan.map(({ kind }) => kind),
+      ['remove-storage-class', 'remove-release'],
+    )
+    assert.is((await refused(() => run(installStorage, cleared))).code, 'CLAIMS_OPEN')
+  })
+
+  real('CONFIRM removes class and release, and leaves volumes alone', async () => {
+    process.env['CONFIRM'] = 'home'
+    try {
+      await run(uninstallStorage, cluster())
+    } finally {
+      delete process.env['CONFIRM']
+    }
+    assert.not(await exists(classPath))
+    assert.not(await exists(controllerPath))
+    const volumes = await server.api('GET', '/api/v1/persistentvolumes')
+    assert.is((volumes.body['items'] as Json[]).length, 1)
+    const { lines } = await run(uninstallStorage, cluster())
+    assert.equal(lines, ['no storage to remove'])
+    const cleared = cluster({ NFS_SERVER: '', NFS_SHARE: '' })
+    assert.equal(await run(installStorage, cleared), {
+      lines: ['no NFS_SERVER: no storage'],
+      asked: [],
+      plan: [],
+    })
+  })
+
+  real.run()
+}

@@ -1,0 +1,199 @@
+/** A real etcd, kube-apiserver and kube-controller-manager on loopback, in a scratch folder. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { generateKeyPairSync, randomUUID } from 'node:crypto'
+import { createWriteStream, existsSync } from 'node:fs'
+import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { request } from 'node:https'
+import { createServer } from 'node:net'
+import { homedir, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** A cluster without nodes: only its API and the controllers that volumes and namespaces need. */
+export interface ApiServer {
+  readonly kubeconfig: string
+  /** Asks the API directly, as an administrator. */
+  api(method: string, path: string, body?: unknown): Promise<{ status: number; body: Json }>
+  stop(): Promise<void>
+}
+
+/** What the API answers: looked into, not described. */
+export interface Json {
+  readonly [key: string]: JsonValue
+}
+export type JsonValue = string | number | boolean | null | undefined | Json | readonly JsonValue[]
+
+/** The one binary that is etcd, kube-apiserver and kube-controller-manager by its name; undefined: none here. */
+export async function findKubelab(): Promise<string | undefined> {
+  const given = process.env['KUBELAB']
+  if (given !== undefined && given !== '') return given
+  const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'talosmith', 'lab')
+  for (const folder of [cache, join(cache, 'tools')])
+    for (const name of await readdir(folder).catch(() => [])) {
+      const path = join(folder, name, 'kubelab')
+      if (existsSync(path)) return path
+    }
+  return undefined
+}
+
+export async function startApiServer(kubelab: string): Promise<ApiServer> {
+  const folder = await mkdtemp(join(tmpdir(), 'talosmith-storage-'))
+  const processes: ChildProcess[] = []
+  const run = async (name: string, ...args: string[]): Promise<void> => {
+    const program = join(folder, name)
+    await symlink(kubelab, program)
+    const log = createWriteStream(join(folder, `${name}.log`))
+    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    child.stdout.pipe(log)
+    child.stderr.pipe(log)
+    processes.push(child)
+  }
+  const [etcdPort, peerPort, port, controllersPort] = await freePorts(4)
+  const token = randomUUID()
+  const certs = join(folder, 'certs')
+  await mkdir(certs)
+  await writeFile(join(folder, 'tokens.csv'), `${token},admin,admin,"system:masters"\n`)
+  const kubeconfig = join(folder, 'kubeconfig')
+  await writeFile(kubeconfig, kubeconfigOf(`https://127.0.0.1:${port}`, token), { mode: 0o600 })
+  await run(
+    'etcd',
+    `--data-dir=${join(folder, 'etcd-data')}`,
+    `--listen-client-urls=http://127.0.0.1:${etcdPort}`,
+    `--advertise-client-urls=http://127.0.0.1:${etcdPort}`,
+    `--listen-peer-urls=http://127.0.0.1:${peerPort}`,
+    '--unsafe-no-fsync',
+  )
+  const key = join(folder, 'service-account.key')
+  await writeFile(key, serviceAccountKey())
+  await run(
+    'kube-apiserver',
+    `--etcd-servers=http://127.0.0.1:${etcdPort}`,
+    '--bind-address=127.0.0.1',
+    '--advertise-address=127.0.0.1',
+    `--secure-port=${port}`,
+    `--cert-dir=${certs}`,
+    `--token-auth-file=${join(folder, 'tokens.csv')}`,
+    '--authorization-mode=RBAC',
+    '--service-cluster-ip-range=10.96.0.0/24',
+    '--service-account-issuer=https://kubernetes.default.svc',
+    `--service-account-key-file=${key}`,
+    `--service-account-signing-key-file=${key}`,
+    '--endpoint-reconciler-type=none',
+    '--enable-priority-and-fairness=false',
+  )
+  const api: ApiServer['api'] = (method, path, body) =>
+    ask({ method, path, body, port: Number(port), token })
+  const stop = async (): Promise<void> => {
+    for (const child of processes.toReversed()) {
+      if (child.exitCode !== null) continue
+      const ended = new Promise((resolve) => child.once('exit', resolve))
+      child.kill('SIGKILL')
+      await ended
+    }
+    if (process.env['KEEP'] === undefined) await rm(folder, { recursive: true, force: true })
+    else console.error(`kept ${folder}`)
+  }
+  try {
+    await until(async () => (await api('GET', '/readyz')).status === 200, 90_000)
+    await run(
+      'kube-controller-manager',
+      `--kubeconfig=${kubeconfig}`,
+      '--leader-elect=false',
+      `--secure-port=${controllersPort}`,
+      '--bind-address=127.0.0.1',
+      `--cert-dir=${certs}`,
+      `--service-account-private-key-file=${key}`,
+      `--controllers=${[
+        'namespace-controller',
+        'serviceaccount-controller',
+        'persistentvolume-binder-controller',
+        'persistentvolumeclaim-protection-controller',
+        'persistentvolume-protection-controller',
+        'garbage-collector-controller',
+      ].join(',')}`,
+    )
+    const account = '/api/v1/namespaces/kube-system/serviceaccounts/default'
+    await until(async () => (await api('GET', account)).status === 200, 60_000)
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return { kubeconfig, api, stop }
+}
+
+export async function until(check: () => Promise<boolean>, withinMs: number): Promise<void> {
+  const end = performance.now() + withinMs
+  while (!(await check().catch(() => false))) {
+    if (performance.now() > end) throw new Error(`not within ${withinMs} ms: ${check.toString()}`)
+    await sleep(200)
+  }
+}
+
+function ask(o: {
+  method: string
+  path: string
+  body: unknown
+  port: number
+  token: string
+}): Promise<{ status: number; body: Json }> {
+  const type = o.method === 'PATCH' ? 'application/merge-patch+json' : 'application/json'
+  return new Promise((resolve, reject) => {
+    const call = request(
+      {
+        host: '127.0.0.1',
+        port: o.port,
+        path: o.path,
+        method: o.method,
+        rejectUnauthorized: false,
+        headers: { authorization: `Bearer ${o.token}`, 'content-type': type },
+      },
+      (answer) => {
+        const parts: Buffer[] = []
+        answer.on('data', (part: Buffer) => parts.push(part))
+        answer.on('end', () => {
+          const text = Buffer.concat(parts).toString()
+          const body = text.startsWith('{') ? (JSON.parse(text) as Json) : {}
+          resolve({ status: answer.statusCode ?? 0, body })
+        })
+      },
+    )
+    call.on('error', reject)
+    call.end(o.body === undefined ? undefined : JSON.stringify(o.body))
+  })
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from(
+      { length: count },
+      () =>
+        new Promise<ReturnType<typeof createServer>>((resolve) => {
+          const server = createServer().listen(0, '127.0.0.1', () => resolve(server))
+        }),
+    ),
+  )
+  return servers.map((server) => {
+    const address = server.address()
+    server.close()
+    return typeof address === 'object' && address !== null ? address.port : 0
+  })
+}
+
+function kubeconfigOf(server: string, token: string): string {
+  return JSON.stringify({
+    apiVersion: 'v1',
+    kind: 'Config',
+    'current-context': 'test',
+    contexts: [{ name: 'test', context: { cluster: 'test', user: 'test' } }],
+    clusters: [{ name: 'test', cluster: { server, 'insecure-skip-tls-verify': true } }],
+    users: [{ name: 'test', user: { token } }],
+  })
+}
+
+function serviceAccountKey(): string {
+  return generateKeyPairSync('rsa', {
+    modulusLength: 2048,
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+    privateKeyEncoding: { type: 'pkcs1', format: 'pem' },
+  }).privateKey
+}
