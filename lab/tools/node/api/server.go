@@ -52,13 +52,6 @@ type Machine interface {
 	Rollback() error
 	// Pull fetches an image, and returns its full name.
 	Pull(ctx context.Context, image string) (string, error)
-	Images() ([]Image, error)
-}
-
-// Image is an image that was pulled.
-type Image struct {
-	Name, Digest string
-	Size         int64
 }
 
 // ResetOptions are what a reset takes with it.

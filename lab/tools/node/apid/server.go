@@ -238,3 +238,23 @@ func (id *identity) dial(host string) (*grpc.ClientConn, error) {
 
 	return conn, err
 }
+
+// Pause refuses new connections until the next Use; calls under way finish.
+func (s *Server) Pause() {
+	s.mu.Lock()
+	old, conns := s.current, s.conns
+	s.current, s.conns = nil, nil
+	s.mu.Unlock()
+
+	if old == nil {
+		return
+	}
+
+	_ = conns.Close() //nolint:errcheck // never fails
+
+	go func() {
+		force := time.AfterFunc(5*time.Second, old.Stop)
+		old.GracefulStop()
+		force.Stop()
+	}()
+}

@@ -1,0 +1,217 @@
+// Package images "pulls" what a guest runs: one binary per digest, taken from the lab's factory by component and version.
+package images
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// Info is what the image of this boot says of itself.
+type Info struct {
+	Version    string      `json:"version"`
+	Schematic  string      `json:"schematic"`
+	Extensions []Extension `json:"extensions"`
+	Factory    string      `json:"factory"`
+	Broken     bool        `json:"broken"`
+}
+
+// Extension is a system extension of the image.
+type Extension struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// Has tells whether the image has an extension.
+func (i Info) Has(name string) bool {
+	for _, e := range i.Extensions {
+		if e.Name == name {
+			return true
+		}
+	}
+
+	return false
+}
+
+// ReadInfo reads /etc/lab-image.json, or the file that stands for it.
+func ReadInfo(path string) (Info, error) {
+	var i Info
+
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(data, &i)
+	}
+
+	return i, err
+}
+
+// Store keeps pulled binaries below a folder.
+type Store struct {
+	dir, factory string
+	mu           sync.Mutex
+}
+
+// New returns a store; factory is the base URL.
+func New(dir, factory string) *Store {
+	return &Store{dir: dir, factory: strings.TrimSuffix(factory, "/")}
+}
+
+// Reference is an image's name, split.
+type Reference struct{ Repository, Name, Tag string }
+
+// Parse splits `registry/path/name:tag@digest`.
+func Parse(ref string) (Reference, error) {
+	bare, _, _ := strings.Cut(ref, "@")
+
+	colon := strings.LastIndex(bare, ":")
+	if colon < 0 || strings.Contains(bare[colon:], "/") {
+		return Reference{}, fmt.Errorf("image %q has no tag", ref)
+	}
+
+	repository := bare[:colon]
+
+	return Reference{Repository: repository, Name: repository[strings.LastIndex(repository, "/")+1:], Tag: bare[colon+1:]}, nil
+}
+
+// IsInstaller tells whether the image is an installer (`nocloud-installer/<schematic>`), whose name is a schematic.
+func (r Reference) IsInstaller() bool {
+	return strings.Contains(r.Repository, "installer")
+}
+
+// Platform is the installer's own name, `nocloud-installer` of `factory.talos.dev/nocloud-installer/<schematic>`.
+func (r Reference) Platform() string {
+	parts := strings.Split(r.Repository, "/")
+	if len(parts) < 2 {
+		return r.Name
+	}
+
+	return parts[len(parts)-2]
+}
+
+// Binary pulls an image that runs as a process, and returns the path of its executable, which is called as the image is.
+func (s *Store) Binary(ctx context.Context, ref string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	r, err := Parse(ref)
+	if err != nil {
+		return "", err
+	}
+
+	path := filepath.Join(s.dir, r.Name, r.Tag, r.Name)
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+
+	response, err := s.get(ctx, http.MethodGet, "/lab/binaries/"+r.Name+"/"+r.Tag)
+	if err != nil {
+		return "", err
+	}
+
+	defer response.Body.Close() //nolint:errcheck // read to its end, or not wanted
+
+	digest := response.Header.Get("X-Sha256")
+	blob := filepath.Join(s.dir, "blobs", digest)
+
+	if _, err := os.Stat(blob); digest == "" || err != nil {
+		if blob, err = s.save(response.Body, digest); err != nil {
+			return "", err
+		}
+	}
+
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return "", err
+	}
+
+	return path, os.Symlink(blob, path)
+}
+
+func (s *Store) save(body io.Reader, digest string) (string, error) {
+	blobs := filepath.Join(s.dir, "blobs")
+	if err := os.MkdirAll(blobs, 0o755); err != nil {
+		return "", err
+	}
+
+	f, err := os.CreateTemp(blobs, ".pull-")
+	if err != nil {
+		return "", err
+	}
+
+	defer os.Remove(f.Name()) //nolint:errcheck // renamed when all went well
+
+	hash := sha256.New()
+
+	_, err = io.CopyBuffer(io.MultiWriter(f, hash), body, make([]byte, 256<<10))
+	if err = errors.Join(err, f.Chmod(0o755), f.Close()); err != nil {
+		return "", err
+	}
+
+	got := hex.EncodeToString(hash.Sum(nil))
+	if digest != "" && got != digest {
+		return "", fmt.Errorf("digest is %s, not %s", got, digest)
+	}
+
+	blob := filepath.Join(blobs, got)
+
+	return blob, os.Rename(f.Name(), blob)
+}
+
+// Check asks the factory for an installer's manifest: an unknown version or extension fails here.
+func (s *Store) Check(ctx context.Context, r Reference) error {
+	response, err := s.get(ctx, http.MethodGet, "/v2/"+r.Platform()+"/"+r.Name+"/manifests/"+r.Tag)
+	if err != nil {
+		return err
+	}
+
+	return response.Body.Close()
+}
+
+// UKI downloads the kernel image that an installer would install.
+func (s *Store) UKI(ctx context.Context, r Reference, to io.Writer) error {
+	platform := strings.TrimSuffix(r.Platform(), "-installer")
+
+	response, err := s.get(ctx, http.MethodGet, "/image/"+r.Name+"/"+r.Tag+"/"+platform+"-amd64-uki.efi")
+	if err != nil {
+		return err
+	}
+
+	defer response.Body.Close() //nolint:errcheck // read to its end
+
+	n, err := io.CopyBuffer(to, response.Body, make([]byte, 256<<10))
+	if err == nil && response.ContentLength >= 0 && n != response.ContentLength {
+		err = io.ErrUnexpectedEOF
+	}
+
+	return err
+}
+
+func (s *Store) get(ctx context.Context, method, path string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, s.factory+path, nil)
+	if err != nil {
+		return nil, err
+	}
+
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+
+	if response.StatusCode != http.StatusOK {
+		defer response.Body.Close() //nolint:errcheck // the status counts
+
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10)) //nolint:errcheck // the status counts
+
+		return nil, fmt.Errorf("unexpected status from GET request to %s: %s: %s", s.factory+path, response.Status, strings.TrimSpace(string(text)))
+	}
+
+	return response, nil
+}

@@ -1,0 +1,106 @@
+// Package slots keeps the boot slots on the ESP: every installed version as EFI/Linux/Talos-<version>.efi, the one to boot as EFI/BOOT/BOOTX64.EFI.
+package slots
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// ESP is a mounted EFI system partition.
+type ESP struct{ Root string }
+
+const kept = 2
+
+func (e ESP) active() string { return filepath.Join(e.Root, "EFI", "BOOT", "BOOTX64.EFI") }
+
+func (e ESP) slot(version string) string {
+	return filepath.Join(e.Root, "EFI", "Linux", "Talos-"+version+".efi")
+}
+
+// Installed lists the versions that have a slot.
+func (e ESP) Installed() []string {
+	paths, _ := filepath.Glob(e.slot("*")) //nolint:errcheck // the pattern is good
+
+	var versions []string
+
+	for _, p := range paths {
+		name := filepath.Base(p)
+		versions = append(versions, strings.TrimSuffix(strings.TrimPrefix(name, "Talos-"), ".efi"))
+	}
+
+	return versions
+}
+
+// Adopt gives the running version a slot, if it has none yet: the disk image comes with the active file alone.
+func (e ESP) Adopt(version string) error {
+	if _, err := os.Stat(e.slot(version)); err == nil {
+		return nil
+	}
+
+	f, err := os.Open(e.active())
+	if err != nil {
+		return err
+	}
+
+	defer f.Close() //nolint:errcheck // read only
+
+	return write(e.slot(version), f)
+}
+
+// Install writes a version's slot from what fill writes; slots that are neither this one nor keep's go.
+func (e ESP) Install(version, keep string, fill func(io.Writer) error) error {
+	for _, v := range e.Installed() {
+		if v != keep && v != version && len(e.Installed()) >= kept {
+			if err := os.Remove(e.slot(v)); err != nil {
+				return err
+			}
+		}
+	}
+
+	r, w := io.Pipe()
+
+	go func() { w.CloseWithError(fill(w)) }() //nolint:errcheck // never fails
+
+	return write(e.slot(version), r)
+}
+
+// Activate makes a version the one to boot.
+func (e ESP) Activate(version string) error {
+	f, err := os.Open(e.slot(version))
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("version %s is not installed", version)
+	}
+
+	if err != nil {
+		return err
+	}
+
+	defer f.Close() //nolint:errcheck // read only
+
+	return write(e.active(), f)
+}
+
+// write replaces a file by a complete new one, on disk before it is known by its name.
+func write(path string, from io.Reader) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+
+	f, err := os.Create(path + ".new")
+	if err != nil {
+		return err
+	}
+
+	_, err = io.CopyBuffer(f, from, make([]byte, 256<<10))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		_ = os.Remove(path + ".new") //nolint:errcheck // the first error counts
+
+		return err
+	}
+
+	return os.Rename(path+".new", path)
+}
