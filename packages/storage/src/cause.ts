@@ -118,13 +118,11 @@ export function causeProblem(cause: Cause, now: string): Problem {
   return new Problem(code, message, { because, hint, now })
 }
 
-/** The lines of a long event that say something. */
+/** The lines of a long event that say something: not the mount command, which holds no news. */
 function shorten(text: string): string {
   const lines = text
     .split('\n')
-    .map((line) => line.trim())
-    .filter(
-      (line) => line !== '' && !/^(?:Mounting command|Mounting arguments|Output):?\s*$/.test(line),
-    )
+    .map((line) => line.trim().replace(/^Output:\s*/, ''))
+    .filter((line) => line !== '' && !/^Mounting (?:command|arguments):/.test(line))
   return lines.slice(-4).join('\n').slice(-600)
 }

@@ -71,15 +71,19 @@ async function driverProblem(kubernetes: Kubernetes, seen: Workloads): Promise<P
       ),
   )
   const { controller } = seen
-  const isProvisioner = controller === undefined || controller.ready === 0
+  const details = {
+    because: [...missingParts(seen), ...reasons.slice(0, 5)].join('\n'),
+    hint: `kubectl -n ${releaseNamespace} describe pods -l 'app in (${controllerName},${nodeDriverName})'`,
+  }
+  if (controller === undefined || controller.ready === 0)
+    return new Problem(
+      'PROVISIONER_NOT_RUNNING',
+      `the provisioner (${controllerName}) does not run, so no claim can be bound`,
+      details,
+    )
   return new Problem(
-    isProvisioner ? 'PROVISIONER_NOT_RUNNING' : 'DRIVER_NOT_ON_NODE',
-    isProvisioner
-      ? `the provisioner (${controllerName}) does not run, so no claim can be bound`
-      : `the NFS driver (${nodeDriverName}) does not run on every node`,
-    {
-      because: [...missingParts(seen), ...reasons.slice(0, 5)].join('\n'),
-      hint: `kubectl -n ${releaseNamespace} describe pods -l 'app in (${controllerName},${nodeDriverName})'`,
-    },
+    'DRIVER_NOT_ON_NODE',
+    `the NFS driver (${nodeDriverName}) does not run on every node`,
+    details,
   )
 }

@@ -1,0 +1,155 @@
+import { Problem } from '@talosmith/core'
+import { testCluster } from '@talosmith/core/testing'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { ObservedStorage } from '../src/observe.ts'
+import { checkClaims, fingerprint, planInstall, planStorage, planUninstall } from '../src/plan.ts'
+import type { Release } from '../src/release.ts'
+import { storageClassSpec } from '../src/storage-class.ts'
+import { chartValues } from '../src/values.ts'
+
+const cluster = testCluster({ NFS_SERVER: '10.0.0.5', NFS_SHARE: '/srv/appdata' })
+const release: Release = {
+  revision: 1,
+  status: 'deployed',
+  chartVersion: '4.13.4',
+  values: chartValues(cluster),
+  ours: true,
+  record: 'sh.helm.release.v1.csi-driver-nfs.v1',
+  begun: new Date(0),
+}
+const storageClass = { ours: true, spec: storageClassSpec(cluster), proven: fingerprint(cluster) }
+const exact: ObservedStorage = { release, storageClass }
+const kinds = (seen: ObservedStorage): string[] =>
+  planInstall(cluster, seen).map(({ kind }) => kind)
+
+test('touches nothing when everything is as asked and proven', () => {
+  assert.equal(planInstall(cluster, exact), [])
+})
+
+const table: [string, ObservedStorage, string[]][] = [
+  [
+    'nothing there: checks first, proves last',
+    {},
+    ['check-chart', 'check-nodes', 'install-release', 'create-storage-class', 'prove-storage'],
+  ],
+  [
+    'killed after helm: only the class and the proof are missing',
+    { release },
+    ['check-nodes', 'create-storage-class', 'prove-storage'],
+  ],
+  [
+    'killed before the proof: proves',
+    { release, storageClass: { ours: true, spec: storageClass.spec } },
+    ['prove-storage'],
+  ],
+  [
+    'proven for other settings: proves again',
+    { release, storageClass: { ...storageClass, proven: 'old' } },
+    ['prove-storage'],
+  ],
+  [
+    'killed inside helm: the record is cleared, then installed',
+    { release: { ...release, status: 'pending-install' } },
+    [
+      'check-chart',
+      'check-nodes',
+      'clear-release',
+      'install-release',
+      'create-storage-class',
+      'prove-storage',
+    ],
+  ],
+  [
+    'a failed release is installed again',
+    { ...exact, release: { ...release, status: 'failed' } },
+    ['check-chart', 'check-nodes', 'install-release', 'prove-storage'],
+  ],
+  [
+    'another version is a change of the release',
+    { ...exact, release: { ...release, chartVersion: '4.12.1' } },
+    ['check-chart', 'check-nodes', 'install-release', 'prove-storage'],
+  ],
+  [
+    'other values are a change of the release',
+    { ...exact, release: { ...release, values: { controller: { replicas: 1 } } } },
+    ['check-chart', 'check-nodes', 'install-release', 'prove-storage'],
+  ],
+  [
+    'an immutable field is a replacement',
+    {
+      ...exact,
+      storageClass: { ...storageClass, spec: { ...storageClass.spec, reclaimPolicy: 'Delete' } },
+    },
+    ['check-nodes', 'replace-storage-class', 'prove-storage'],
+  ],
+  [
+    'a mutable field is an update',
+    {
+      ...exact,
+      storageClass: {
+        ...storageClass,
+        spec: { ...storageClass.spec, allowVolumeExpansion: false },
+      },
+    },
+    ['check-nodes', 'update-storage-class', 'prove-storage'],
+  ],
+]
+for (const [fact, seen, expected] of table) test(fact, () => assert.equal(kinds(seen), expected))
+
+test('a replacement says what changes and what becomes of existing volumes', () => {
+  const spec = { ...storageClass.spec, mountOptions: ['nfsvers=3', 'nolock'] }
+  const [, replace] = planInstall(cluster, { ...exact, storageClass: { ...storageClass, spec } })
+  assert.match(replace?.summary ?? '', 'existing volumes keep their old options')
+  assert.is(replace?.from, 'mountOptions=nfsvers=3,nolock')
+  assert.is(replace?.to, 'mountOptions=nfsvers=4.1')
+})
+
+for (const [what, seen, code] of [
+  ['release', { release: { ...release, ours: false } }, 'RELEASE_NOT_OURS'],
+  ['class', { storageClass: { ...storageClass, ours: false } }, 'STORAGE_CLASS_NOT_OURS'],
+] as const)
+  test(`a ${what} of somebody else is refused on install and left alone on uninstall`, () => {
+    assert.throws(
+      () => planInstall(cluster, seen),
+      (error: unknown) => error instanceof Problem && error.code === code,
+    )
+    assert.equal(planUninstall(seen), [])
+  })
+
+test('uninstall takes the class first, then the release, and mirrors install', () => {
+  assert.equal(
+    planUninstall(exact).map(({ kind }) => kind),
+    ['remove-storage-class', 'remove-release'],
+  )
+  assert.equal(planUninstall({}), [])
+})
+
+test('clearing NFS_SERVER plans the removal', () => {
+  assert.equal(planStorage(testCluster(), exact), planUninstall(exact))
+  assert.equal(planStorage(testCluster(), {}), [])
+})
+
+const claims = [
+  { namespace: 'photos', name: 'library', phase: 'Bound' },
+  { namespace: 'wiki', name: 'pages', phase: 'Pending' },
+]
+test('open claims refuse a removal, and are listed', () => {
+  for (const said of [undefined, '', 'other'])
+    try {
+      checkClaims(cluster, claims, said)
+      assert.unreachable()
+    } catch (error) {
+      const problem = error as Problem
+      assert.is(problem.code, 'CLAIMS_OPEN')
+      assert.is(problem.because, 'photos/library (Bound)\nwiki/pages (Pending)')
+      assert.match(problem.hint ?? '', 'CONFIRM=home')
+    }
+})
+
+test('CONFIRM=<cluster>, or no claim, lets a removal pass', () => {
+  checkClaims(cluster, claims, 'home')
+  checkClaims(cluster, [], undefined)
+})
+
+test.run()

@@ -1,0 +1,75 @@
+import { Problem } from '@talosmith/core'
+import { testCluster } from '@talosmith/core/testing'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import {
+  canChangeInPlace,
+  compareSpecs,
+  nfsExport,
+  storageClassObject,
+  storageClassSpec,
+} from '../src/storage-class.ts'
+
+const nfs = { NFS_SERVER: '10.0.0.5', NFS_SHARE: '/srv/appdata' }
+
+test('nfs-appdata keeps data, binds at once, grows, and gives each claim its sub-directory', () => {
+  assert.equal(storageClassObject(testCluster(nfs)), {
+    apiVersion: 'storage.k8s.io/v1',
+    kind: 'StorageClass',
+    metadata: {
+      name: 'nfs-appdata',
+      labels: { 'app.kubernetes.io/managed-by': 'talosmith' },
+    },
+    provisioner: 'nfs.csi.k8s.io',
+    parameters: {
+      server: '10.0.0.5',
+      share: '/srv/appdata',
+      subDir: '${pvc.metadata.namespace}-${pvc.metadata.name}-${pv.metadata.name}',
+    },
+    mountOptions: ['nfsvers=4.1'],
+    reclaimPolicy: 'Retain',
+    volumeBindingMode: 'Immediate',
+    allowVolumeExpansion: true,
+  })
+})
+
+for (const [options, expected] of [
+  ['nfsvers=4.1', ['nfsvers=4.1']],
+  ['nfsvers=4.2,hard,noatime', ['nfsvers=4.2', 'hard', 'noatime']],
+  ['nfsvers=3, nolock', ['nfsvers=3', 'nolock']],
+] as const)
+  test(`mount options ${options} reach the class`, () => {
+    const cluster = testCluster({ ...nfs, NFS_MOUNT_OPTIONS: options })
+    assert.equal(storageClassSpec(cluster).mountOptions, expected)
+  })
+
+const base = storageClassSpec(testCluster(nfs))
+for (const [field, other, isInPlace] of [
+  ['allowVolumeExpansion', { ...base, allowVolumeExpansion: false }, true],
+  ['reclaimPolicy', { ...base, reclaimPolicy: 'Delete' }, false],
+  ['server', { ...base, parameters: { ...base.parameters, server: 'old' } }, false],
+  ['mountOptions', { ...base, mountOptions: ['nfsvers=4.1', 'hard'] }, false],
+  ['onDelete', { ...base, parameters: { ...base.parameters, onDelete: 'archive' } }, false],
+] as const)
+  test(`a different ${field} is seen, and ${isInPlace ? 'changed in place' : 'needs a new class'}`, () => {
+    const differences = compareSpecs(other, base)
+    assert.equal(
+      differences.map((difference) => difference.field),
+      [field],
+    )
+    assert.is(canChangeInPlace(differences), isInPlace)
+  })
+
+test('the same class differs in nothing', () => assert.equal(compareSpecs(base, { ...base }), []))
+
+test('without NFS_SERVER there is no export, and asking for the class is refused', () => {
+  assert.is(nfsExport(testCluster()), undefined)
+  try {
+    storageClassSpec(testCluster())
+    assert.unreachable()
+  } catch (error) {
+    assert.is((error as Problem).code, 'NFS_NOT_SET')
+  }
+})
+
+test.run()

@@ -1,0 +1,122 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { silentLog, type Problem } from '@talosmith/core'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { missingParts } from '../src/driver.ts'
+import type { KubeObject } from '../src/kubernetes.ts'
+import { readWorkloads } from '../src/observe.ts'
+import { chooseNodes } from '../src/proof.ts'
+import { testPod } from '../src/test-pods.ts'
+import {
+  exportVolume,
+  podCause,
+  warningsOf,
+  type EventObject,
+  type PodObject,
+} from '../src/test-run.ts'
+
+const nfs = { server: '10.0.0.5', share: '/srv/appdata' }
+const recorded = (name: string): { pod: PodObject; events: EventObject[] } =>
+  JSON.parse(readFileSync(join(import.meta.dirname, 'fixtures', 'events', name), 'utf8'))
+
+for (const [file, code] of [
+  ['mount-refused.json', 'NFS_REFUSED'],
+  ['driver-missing.json', 'DRIVER_NOT_ON_NODE'],
+  ['image-missing.json', 'TEST_IMAGE_MISSING'],
+  ['squashed-root.json', 'NFS_NOT_WRITABLE'],
+] as const)
+  test(`${file}: pod and events name ${code}`, () => {
+    const { pod, events } = recorded(file)
+    const cause = podCause(pod, events, nfs)
+    assert.is(cause?.code, code)
+    assert.match(cause?.message ?? '', 'home-w1')
+  })
+
+test("another pod's warnings and ordinary events are no clues", () => {
+  const { pod, events } = recorded('mount-refused.json')
+  const others = events.map((event) => ({
+    ...event,
+    involvedObject: { kind: 'Pod', name: 'another' },
+  }))
+  assert.is(podCause(pod, others, nfs), undefined)
+  const ordinary = events.map((event) => ({ ...event, type: 'Normal' }))
+  assert.equal(warningsOf('Pod', pod.metadata.name, ordinary), [])
+})
+
+test('the export is mounted with the options of the settings, and gives up at once', () => {
+  const [volume, claim] = exportVolume('talosmith-storage-write-1', nfs, ['nfsvers=4.1']) as {
+    spec: Record<string, unknown>
+  }[]
+  assert.equal(volume?.spec['mountOptions'], ['nfsvers=4.1', 'retry=0'])
+  assert.equal(volume?.spec['nfs'], { server: '10.0.0.5', path: '/srv/appdata' })
+  assert.is(volume?.spec['persistentVolumeReclaimPolicy'], 'Retain')
+  assert.is(claim?.spec['storageClassName'], '')
+})
+
+test('a test pod gives up every privilege but its user', () => {
+  const pod = testPod('ns', { name: 'a', node: 'home-w1', script: 'true' }) as {
+    spec: { containers: { securityContext: unknown }[]; [key: string]: unknown }
+  }
+  assert.equal(pod.spec.containers[0]?.securityContext, {
+    allowPrivilegeEscalation: false,
+    capabilities: { drop: ['ALL'] },
+  })
+  assert.is(pod.spec['hostNetwork'], undefined)
+  assert.is(pod.spec['automountServiceAccountToken'], false)
+})
+
+const node = (name: string, isSchedulable = true) => ({ name, isReady: true, isSchedulable })
+test('one node writes, the others read; tainted ones are left out', () => {
+  assert.equal(chooseNodes([node('cp1', false), node('w1'), node('w2'), node('w3')], silentLog), {
+    writer: 'w1',
+    readers: ['w2', 'w3'],
+  })
+})
+
+test('a single node writes and reads', () => {
+  assert.equal(chooseNodes([node('cp1')], silentLog), { writer: 'cp1', readers: ['cp1'] })
+})
+
+test('no node to take workloads is refused', () => {
+  try {
+    chooseNodes([node('cp1', false)], silentLog)
+    assert.unreachable()
+  } catch (error) {
+    assert.is((error as Problem).code, 'NO_READY_NODE')
+  }
+})
+
+const deployment = (status: object): KubeObject =>
+  ({
+    kind: 'Deployment',
+    metadata: { name: 'csi-nfs-controller', generation: 2 },
+    spec: { replicas: 2 },
+    status,
+  }) as unknown as KubeObject
+for (const [what, status, ready] of [
+  ['ready', { observedGeneration: 2, updatedReplicas: 2, availableReplicas: 2 }, 2],
+  [
+    'of the generation before',
+    { observedGeneration: 1, updatedReplicas: 2, availableReplicas: 2 },
+    0,
+  ],
+  ['half way', { observedGeneration: 2, updatedReplicas: 1, availableReplicas: 2 }, 1],
+  ['not looked at yet', {}, 0],
+] as const)
+  test(`a deployment that is ${what} has ${ready} pods ready`, () => {
+    assert.equal(readWorkloads([deployment(status)]).controller, { wanted: 2, ready })
+  })
+
+test('what of the driver is missing is said in words', () => {
+  assert.equal(
+    missingParts({ controller: { wanted: 1, ready: 1 }, nodeDriver: { wanted: 3, ready: 3 } }),
+    [],
+  )
+  assert.equal(missingParts({ controller: { wanted: 1, ready: 0 } }), [
+    'csi-nfs-controller: 0 of 1 ready',
+    'csi-nfs-node is not installed',
+  ])
+})
+
+test.run()
