@@ -1,23 +1,52 @@
 import { X509Certificate } from 'node:crypto'
 import { generatedFiles, type Cluster } from '@talosmith/core'
-import { parse } from 'yaml'
+import { parse, stringify } from 'yaml'
 import type { PublicSecrets } from './secrets.ts'
 
 /** What is wrong with an access file; undefined: nothing. */
-export type AccessFault = 'missing' | 'expiring' | 'of another CA' | 'of another endpoint'
+export type AccessFault =
+  'missing' | 'unreadable' | 'expiring' | 'of another CA' | 'of another endpoint' | 'refused'
 
 const renewBeforeMs = 30 * 24 * 3600 * 1000
+
+/** What of a kubeconfig is used to reach the API. */
+export interface KubeAccess {
+  readonly server: string
+  readonly ca: string
+  readonly certificate: string
+  readonly key: string
+}
 
 interface Kubeconfig {
   readonly clusters: readonly {
     readonly cluster: { readonly server: string; readonly 'certificate-authority-data': string }
   }[]
-  readonly users: readonly { readonly user: { readonly 'client-certificate-data': string } }[]
+  readonly users: readonly {
+    readonly user: {
+      readonly 'client-certificate-data': string
+      readonly 'client-key-data': string
+    }
+  }[]
 }
 
-interface Talosconfig {
-  readonly context: string
-  readonly contexts: Readonly<Record<string, { readonly ca: string; readonly crt: string }>>
+interface TalosContext {
+  endpoints: string[]
+  nodes?: string[]
+  readonly ca: string
+  readonly crt: string
+}
+
+/** Reads the admin kubeconfig as Talos writes it: one cluster, one user. Throws for anything else. */
+export function parseKubeconfig(text: string): KubeAccess {
+  const { clusters, users } = parse(text) as Kubeconfig
+  const [target, login] = [clusters[0]?.cluster, users[0]?.user]
+  if (target === undefined || login === undefined) throw new Error('a kubeconfig without a cluster')
+  return {
+    server: target.server,
+    ca: decode(target['certificate-authority-data']),
+    certificate: decode(login['client-certificate-data']),
+    key: decode(login['client-key-data']),
+  }
 }
 
 /** Looks at the kubeconfig: there, of our CA and endpoint, valid for another 30 days? */
@@ -26,19 +55,12 @@ export async function checkKubeconfig(
   { kubernetesCa }: PublicSecrets,
   now = Date.now(),
 ): Promise<AccessFault | undefined> {
-  const text = await generatedFiles(cluster).read('kubeconfig')
-  if (text === undefined) return 'missing'
-  const { clusters, users } = parse(text) as Kubeconfig
-  const target = clusters[0]?.cluster
-  if (
-    target === undefined ||
-    decode(target['certificate-authority-data']).trim() !== kubernetesCa.trim()
-  )
-    return 'of another CA'
-  if (target.server !== cluster.endpoint) return 'of another endpoint'
-  return expires(decode(users[0]?.user['client-certificate-data'] ?? ''), now)
-    ? 'expiring'
-    : undefined
+  return check(await generatedFiles(cluster).read('kubeconfig'), (text) => {
+    const { server, ca, certificate } = parseKubeconfig(text)
+    if (ca.trim() !== kubernetesCa.trim()) return 'of another CA'
+    if (server !== cluster.endpoint) return 'of another endpoint'
+    return expires(certificate, now) ? 'expiring' : undefined
+  })
 }
 
 /** Looks at the talosconfig the same way. */
@@ -47,16 +69,50 @@ export async function checkTalosconfig(
   { talosCa }: PublicSecrets,
   now = Date.now(),
 ): Promise<AccessFault | undefined> {
-  const text = await generatedFiles(cluster).read('talosconfig')
+  return check(await generatedFiles(cluster).read('talosconfig'), (text) => {
+    const { context } = readTalosconfig(text)
+    if (decode(context.ca).trim() !== talosCa.trim()) return 'of another CA'
+    if (context.endpoints.join() !== endpointsOf(cluster).join()) return 'of another endpoint'
+    return expires(decode(context.crt), now) ? 'expiring' : undefined
+  })
+}
+
+/**
+ * A generated talosconfig with the cluster's control planes as endpoints. Its default node is the
+ * first of them alone: with several, one careless `talosctl reboot` would take the cluster down.
+ */
+export function completeTalosconfig(cluster: Cluster, text: string): string {
+  const { whole, context } = readTalosconfig(text)
+  context.endpoints = endpointsOf(cluster)
+  context.nodes = endpointsOf(cluster).slice(0, 1)
+  return stringify(whole)
+}
+
+function endpointsOf({ controlPlanes }: Cluster): string[] {
+  return controlPlanes.map(({ address }) => address)
+}
+
+function readTalosconfig(text: string): { whole: object; context: TalosContext } {
+  const whole = parse(text) as { context: string; contexts: Record<string, TalosContext> }
+  const context = whole.contexts[whole.context]
+  if (context === undefined) throw new Error('a talosconfig without a context')
+  return { whole, context }
+}
+
+function check(
+  text: string | undefined,
+  look: (text: string) => AccessFault | undefined,
+): AccessFault | undefined {
   if (text === undefined) return 'missing'
-  const { context, contexts } = parse(text) as Talosconfig
-  const current = contexts[context]
-  if (current === undefined || decode(current.ca).trim() !== talosCa.trim()) return 'of another CA'
-  return expires(decode(current.crt), now) ? 'expiring' : undefined
+  try {
+    return look(text)
+  } catch {
+    return 'unreadable'
+  }
 }
 
 function expires(pem: string, now: number): boolean {
-  return pem === '' || new Date(new X509Certificate(pem).validTo).getTime() - now < renewBeforeMs
+  return new Date(new X509Certificate(pem).validTo).getTime() - now < renewBeforeMs
 }
 
 function decode(base64: string): string {

@@ -3,46 +3,56 @@ import { stringify } from 'yaml'
 import type { Cluster, Node } from '@talosmith/core'
 
 /**
- * Our own part of a node's machine config, in the form that its Talos version takes. Talos refuses a
- * document kind that it does not know, and an old field beside the document that took its place.
- *
- * The host name is not here: NoCloud's meta-data gives it, which every version prefers to its own
- * default (controllers/network/hostname_config.go).
+ * What a Talos version asks of our part of a machine config. Talos refuses a document kind that it
+ * does not know, and an old field beside the document that took its place; so the form follows the
+ * version of the machine. What `gen config --talos-version` writes in the right form by itself (disk,
+ * installer image, KubePrism, host DNS) is not repeated here.
  */
-export function renderPatch(cluster: Cluster, node: Node): string {
-  const documents: object[] = []
-  const hasVipDocument = atLeast(cluster, '1.12.0')
-  const isControlPlane = node.role === 'controlplane'
-  const vip = isControlPlane ? cluster.vip : undefined
-  const machine =
-    vip === undefined || hasVipDocument
-      ? undefined
-      : { network: { interfaces: [{ interface: link, vip: { ip: vip } }] } }
-  // Without workers nothing could run but the control plane itself.
-  const settings =
-    isControlPlane && cluster.workers.length === 0
-      ? { allowSchedulingOnControlPlanes: true }
-      : undefined
-  if (machine !== undefined || settings !== undefined)
-    documents.push({
-      ...(machine === undefined ? {} : { machine }),
-      ...(settings === undefined ? {} : { cluster: settings }),
-    })
-  if (vip !== undefined && hasVipDocument)
-    documents.push({ apiVersion: 'v1alpha1', kind: 'Layer2VIPConfig', name: vip, link })
-  // The domains have an i6300esb: a machine that hangs is reset.
-  documents.push({
-    apiVersion: 'v1alpha1',
-    kind: 'WatchdogTimerConfig',
-    device: '/dev/watchdog0',
-    timeout: '5m0s',
-  })
-  return documents.map((document) => stringify(document)).join('---\n')
+export interface Contract {
+  /** The VIP is a document of its own, Layer2VIPConfig; before, part of machine.network (deprecated in 1.12). */
+  readonly hasVipDocument: boolean
+}
+
+/** The contract of a Talos version. */
+export function contractOf(talosVersion: string): Contract {
+  const minor = semver.coerce(talosVersion) ?? '0.0.0'
+  return { hasVipDocument: semver.gte(minor, '1.12.0') }
 }
 
 /** The machines' only network link; nocloud images boot with net.ifnames=0. */
 const link = 'eth0'
 
-function atLeast({ settings }: Cluster, version: string): boolean {
-  return semver.gte(semver.coerce(settings.TALOS_VERSION) ?? '0.0.0', version)
+/**
+ * Our part of a node's machine config: the VIP, the watchdog, and control planes that take workloads
+ * when there is nothing else to take them.
+ *
+ * The host name is not here: NoCloud's meta-data gives it, and every version prefers that to the
+ * generated HostnameConfig `auto: stable` (controllers/network/hostname_config.go), while a name in
+ * the config would need one form before 1.12 and another after. So configs of one role are equal.
+ */
+export function renderPatch(cluster: Cluster, { role }: Pick<Node, 'role'>): string {
+  const { hasVipDocument } = contractOf(cluster.settings.TALOS_VERSION)
+  const vip = role === 'controlplane' ? cluster.vip : undefined
+  const base = {
+    ...(vip === undefined || hasVipDocument
+      ? {}
+      : { machine: { network: { interfaces: [{ interface: link, vip: { ip: vip } }] } } }),
+    ...(role === 'controlplane' && cluster.workers.length === 0
+      ? { cluster: { allowSchedulingOnControlPlanes: true } }
+      : {}),
+  }
+  const documents = [
+    ...(Object.keys(base).length === 0 ? [] : [base]),
+    ...(vip !== undefined && hasVipDocument
+      ? [{ apiVersion: 'v1alpha1', kind: 'Layer2VIPConfig', name: vip, link }]
+      : []),
+    // The machines have an i6300esb: one that hangs is reset.
+    {
+      apiVersion: 'v1alpha1',
+      kind: 'WatchdogTimerConfig',
+      device: '/dev/watchdog0',
+      timeout: '5m0s',
+    },
+  ]
+  return documents.map((document) => stringify(document)).join('---\n')
 }

@@ -1,1 +1,3 @@
-export { configure, startCluster, waitForHealth } from './flow.ts'
+export { configure } from './configure.ts'
+export { startCluster } from './start.ts'
+export { waitForHealth } from './wait-for-health.ts'

@@ -1,188 +1,147 @@
-import { createHash } from 'node:crypto'
-import { readdir, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { generatedFiles, Problem, type Cluster, type Generated, type Node } from '@talosmith/core'
+import { generatedFiles, Problem, type Cluster, type Node } from '@talosmith/core'
 import { renderPatch } from './contract.ts'
-import { secretsFile } from './secrets.ts'
-import { talosReason, type Talosctl } from './talosctl.ts'
+import type { Patch, Patches } from './patches.ts'
+import { secretsFile, sha256 } from './secrets.ts'
+import type { Talosctl } from './talosctl.ts'
+import { talosReason } from './talos-output.ts'
+import { withWorkFolder, type WorkFolder } from './work-folder.ts'
 
-/** Folder for talosctl's output before it is put in place; 0700, emptied before and after use. */
-export const workFolder = 'work'
-const inputsFile = 'configs/inputs.sha256'
+/** Machine configs by node name. They hold secrets: never print one. */
+export type Configs = ReadonlyMap<string, string>
 
-/** Where a node's config lies. */
-export function configFile(node: Pick<Node, 'name'>): string {
-  return `configs/${node.name}.yaml`
+/** Where a node's config lies in generated/<cluster>. */
+export function configFile({ name }: Pick<Node, 'name'>): string {
+  return `configs/${name}.yaml`
 }
 
-/** A user's patch for one node: where it lies and what it says. */
-interface Patch {
-  readonly path: string
-  readonly text: string
-}
-
-/** Everything the configs are made of. */
-export interface ConfigInputs {
-  readonly digest: string
-  readonly patches: ReadonlyMap<string, readonly Patch[]>
-}
-
-/** Reads what the configs are made of. */
-export async function readInputs(
-  cluster: Cluster,
-  secretsDigest: string,
-  talosctl: string,
-): Promise<ConfigInputs> {
-  const patches = new Map<string, readonly Patch[]>()
-  for (const node of cluster.nodes) patches.set(node.name, await patchesFor(cluster, node))
-  const { settings, endpoint, image } = cluster
-  const parts = [
-    secretsDigest,
-    talosctl,
-    endpoint,
-    image.installer,
-    settings.TALOS_VERSION,
-    settings.KUBERNETES_VERSION,
-    settings.INSTALL_DISK,
-    sans(cluster),
-    cluster.nodes.map((node) => [
-      node.name,
-      node.role,
-      renderPatch(cluster, node),
-      patches.get(node.name)?.map(({ text }) => text),
-    ]),
+/** Every address and name under which the APIs are asked for. */
+export function namesOf({ controlPlanes, endpoint, vip }: Cluster): string[] {
+  const addresses = controlPlanes.map(({ address }) => address)
+  return [
+    ...new Set([...addresses, new URL(endpoint).hostname, ...(vip === undefined ? [] : [vip])]),
   ]
-  return { digest: createHash('sha256').update(JSON.stringify(parts)).digest('hex'), patches }
 }
 
-/** Whether the configs that are there were made of these inputs. */
-export async function areConfigsCurrent(
+/** Digest of all that the configs are made of; equal digests, equal configs. */
+export function digestInputs(
   cluster: Cluster,
-  { digest }: ConfigInputs,
-): Promise<boolean> {
-  const files = generatedFiles(cluster)
-  if ((await files.read(inputsFile)) !== digest) return false
-  const there = await Promise.all(
-    [...cluster.nodes.map(configFile), 'talosconfig'].map((name) => files.has(name)),
+  patches: Patches,
+  secretsDigest: string,
+  talosctlVersion: string,
+): string {
+  const { settings, endpoint, image, name } = cluster
+  const { TALOS_VERSION, KUBERNETES_VERSION, INSTALL_DISK } = settings
+  const texts = (node: Node): string[] =>
+    (patches.byNode.get(node.name) ?? []).map(({ text }) => text)
+  return sha256(
+    JSON.stringify([
+      [name, endpoint, namesOf(cluster), image.installer, secretsDigest, talosctlVersion],
+      [TALOS_VERSION, KUBERNETES_VERSION, INSTALL_DISK],
+      cluster.nodes.map((node) => [node.name, node.role, renderPatch(cluster, node), texts(node)]),
+    ]),
   )
-  return there.every(Boolean)
 }
 
-/** Generates every node's config and the talosconfig, patches and validates them, then puts them in place. */
-export async function generateConfigs(
+/** Makes and validates every node's config, in a private folder; nothing is put in place. */
+export async function renderConfigs(
   cluster: Cluster,
-  inputs: ConfigInputs,
+  patches: Patches,
   talosctl: Talosctl,
-): Promise<void> {
-  const files = generatedFiles(cluster)
+): Promise<{ readonly configs: Configs; readonly warnings: readonly string[] }> {
+  return withWorkFolder(cluster, async (folder) => {
+    await talosctl.offline(...genConfig(cluster, 'controlplane,worker', folder))
+    const configs = new Map<string, string>()
+    const warnings = new Set<string>()
+    // Machines with the same patches have the same config: fifty workers cost as much as one.
+    for (const group of groupNodes(cluster, patches)) {
+      const { text, said } = await renderConfig(cluster, group, talosctl, folder)
+      for (const { name } of group.nodes) configs.set(name, text)
+      for (const line of said) warnings.add(line)
+    }
+    return { configs, warnings: [...warnings] }
+  })
+}
+
+/** Makes a talosconfig for the administrator, as talosctl writes it. */
+export async function renderTalosconfig(cluster: Cluster, talosctl: Talosctl): Promise<string> {
+  return withWorkFolder(cluster, async (folder) => {
+    await talosctl.offline(...genConfig(cluster, 'talosconfig', folder))
+    return folder.read('talosconfig')
+  })
+}
+
+function genConfig(cluster: Cluster, types: string, folder: WorkFolder): string[] {
   const { settings, image } = cluster
-  await files.remove(workFolder)
-  await files.write(`${workFolder}/.keep`, '')
-  try {
-    await talosctl.offline(
-      'gen',
-      'config',
-      cluster.name,
-      cluster.endpoint,
-      '--with-secrets',
-      files.path(secretsFile),
-      '--output-types',
-      'controlplane,worker,talosconfig',
-      '--output',
-      files.path(workFolder),
-      '--force',
-      '--talos-version',
-      settings.TALOS_VERSION,
-      '--kubernetes-version',
-      settings.KUBERNETES_VERSION.slice(1),
-      '--install-disk',
-      settings.INSTALL_DISK,
-      '--install-image',
-      image.installer,
-      '--additional-sans',
-      sans(cluster).join(','),
-      '--with-docs=false',
-      '--with-examples=false',
-    )
-    const endpoints = cluster.controlPlanes.map(({ address }) => address)
-    const talosconfig = files.path(workFolder, 'talosconfig')
-    await talosctl.offline('--talosconfig', talosconfig, 'config', 'endpoint', ...endpoints)
-    await talosctl.offline('--talosconfig', talosconfig, 'config', 'node', ...endpoints.slice(0, 1))
-    for (const node of cluster.nodes) await generateConfig(cluster, node, inputs, talosctl, files)
-    for (const node of cluster.nodes)
-      await files.write(configFile(node), await written(files, `${node.name}.yaml`))
-    await files.write('talosconfig', await written(files, 'talosconfig'))
-    // Last: a killed run makes them all again.
-    await files.write(inputsFile, inputs.digest)
-  } finally {
-    await files.remove(workFolder)
+  const options = {
+    'with-secrets': generatedFiles(cluster).path(secretsFile),
+    'output-types': types,
+    output: folder.path('.'),
+    'talos-version': settings.TALOS_VERSION,
+    'kubernetes-version': settings.KUBERNETES_VERSION.replace(/^v/, ''),
+    'install-disk': settings.INSTALL_DISK,
+    'install-image': image.installer,
+    'additional-sans': namesOf(cluster).join(','),
+    'with-docs': 'false',
+    'with-examples': 'false',
+    force: 'true',
   }
+  const flags = Object.entries(options).map(([name, value]) => `--${name}=${value}`)
+  return ['gen', 'config', cluster.name, cluster.endpoint, ...flags]
 }
 
-async function generateConfig(
+interface Group {
+  readonly role: Node['role']
+  readonly nodes: Node[]
+  readonly patches: readonly Patch[]
+}
+
+function groupNodes(cluster: Cluster, { byNode }: Patches): Group[] {
+  const groups = new Map<string, Group>()
+  for (const node of cluster.nodes) {
+    const patches = byNode.get(node.name) ?? []
+    const key = [node.role, ...patches.map(({ path }) => path)].join('\n')
+    const group = groups.get(key)
+    if (group === undefined) groups.set(key, { role: node.role, nodes: [node], patches })
+    else group.nodes.push(node)
+  }
+  return [...groups.values()]
+}
+
+/** Validated as `cloud`: NoCloud needs no install section. Not strict: a deprecated field of a user's patch still works. */
+async function renderConfig(
   cluster: Cluster,
-  node: Node,
-  { patches }: ConfigInputs,
+  { role, nodes, patches }: Group,
   talosctl: Talosctl,
-  files: Generated,
-): Promise<void> {
-  const own = files.path(workFolder, `${node.name}.patch.yaml`)
-  await files.write(`${workFolder}/${node.name}.patch.yaml`, renderPatch(cluster, node))
-  const theirs = (patches.get(node.name) ?? []).map(({ path }) => path)
-  const base = files.path(workFolder, `${node.role}.yaml`)
-  const result = files.path(workFolder, `${node.name}.yaml`)
-  const patchArgs = [own, ...theirs].flatMap((path) => ['--patch', `@${path}`])
+  folder: WorkFolder,
+): Promise<{ readonly text: string; readonly said: readonly string[] }> {
+  const name = nodes[0]?.name ?? role
+  await folder.write(`${name}.patch.yaml`, renderPatch(cluster, { role }))
+  // A patch is used as it was read, not as its file may be by now.
+  const own = [folder.path(`${name}.patch.yaml`)]
+  for (const [index, { text }] of patches.entries()) {
+    await folder.write(`${name}.${index}.yaml`, text)
+    own.push(folder.path(`${name}.${index}.yaml`))
+  }
+  const result = folder.path(`${name}.yaml`)
   try {
-    await talosctl.offline('machineconfig', 'patch', base, ...patchArgs, '--output', result)
-    await talosctl.offline('validate', '--mode', 'cloud', '--config', result)
+    const flags = own.map((path) => `--patch=@${path}`)
+    const base = folder.path(`${role}.yaml`)
+    await talosctl.offline('machineconfig', 'patch', base, ...flags, `--output=${result}`)
+    const { stderr } = await talosctl.offline('validate', '--mode=cloud', `--config=${result}`)
+    const said = stderr.split('\n').flatMap((line) => /^WARNING:?\s*(.+)/.exec(line)?.[1] ?? [])
+    return { text: await folder.read(`${name}.yaml`), said }
   } catch (cause) {
     throw new Problem(
       'CONFIG_INVALID',
-      `the machine config of ${node.name} is not valid for Talos ${cluster.settings.TALOS_VERSION}`,
+      `the machine config of ${name} is not valid for Talos ${cluster.settings.TALOS_VERSION}`,
       {
-        because: talosReason(cause),
+        because: talosReason(cause).replaceAll(folder.path('.'), ''),
         now: 'nothing was sent to any machine',
         hint:
-          theirs.length === 0
-            ? 'check TALOS_VERSION and KUBERNETES_VERSION'
-            : `correct the patches: ${theirs.join(', ')}`,
-        cause,
+          patches.length === 0
+            ? 'check TALOS_VERSION, KUBERNETES_VERSION and INSTALL_DISK'
+            : `correct ${patches.map(({ path }) => path).join(', ')}`,
       },
     )
   }
-}
-
-async function written(files: Generated, name: string): Promise<string> {
-  const text = await files.read(`${workFolder}/${name}`)
-  if (text === undefined) throw new Error(`talosctl wrote no ${name}`)
-  return text
-}
-
-/** Every address and name under which the API is asked for. */
-function sans({ controlPlanes, endpoint, vip }: Cluster): string[] {
-  const all = [
-    ...controlPlanes.map(({ address }) => address),
-    new URL(endpoint).hostname,
-    ...(vip === undefined ? [] : [vip]),
-  ]
-  return [...new Set(all)]
-}
-
-/** The user's patches for a node, in the order in which they are applied: all, role, the node's own. */
-async function patchesFor({ patchesDir }: Cluster, node: Node): Promise<Patch[]> {
-  const names = (await readdir(patchesDir).catch(() => []))
-    .filter((name) => name.endsWith('.yaml'))
-    .sort()
-  const chosen = ['all', node.role, node.name].flatMap((prefix) =>
-    names.filter(
-      (name) =>
-        name === `${prefix}.yaml` || name.startsWith(`${prefix}-`) || name.startsWith(`${prefix}.`),
-    ),
-  )
-  return Promise.all(
-    [...new Set(chosen)].map(async (name) => ({
-      path: join(patchesDir, name),
-      text: await readFile(join(patchesDir, name), 'utf8'),
-    })),
-  )
 }

@@ -1,72 +1,89 @@
-import type { Cluster } from '@talosmith/core'
-import {
-  parseEtcdMembers,
-  type Answer,
-  type KubernetesObject,
-  type MachineStatus,
-  type Snapshot,
-} from './health.ts'
-import { kubeReason, type Kubectl } from './kubectl.ts'
-import { parseResources, talosReason, type Talosctl } from './talosctl.ts'
+import { generatedFiles, type Cluster } from '@talosmith/core'
+import { askEtcd } from './etcd.ts'
+import type { Answer, KubernetesNode, Snapshot } from './health.ts'
+import { NotOurApi, type Kubernetes } from './kubernetes.ts'
+import { configFile } from './machine-config.ts'
+import { readMachineStatus } from './machine-status.ts'
+import { probe } from './probe.ts'
+import { expectedWorkloads, type Workload } from './rollout.ts'
+import type { PublicSecrets } from './secrets.ts'
+import type { Talosctl } from './talosctl.ts'
+import { parseVersions } from './talos-output.ts'
 
-/** Asks Talos and Kubernetes side by side, with a number of processes that grows with control planes only. */
+/** Asks Talos and Kubernetes side by side: one handshake a machine, four processes in all, the rest HTTPS. */
 export async function observeHealth(
   cluster: Cluster,
   talosctl: Talosctl,
-  kubectl: Kubectl,
+  kubernetes: Kubernetes,
+  secrets: PublicSecrets,
 ): Promise<Snapshot> {
-  const all = cluster.nodes.map(({ address }) => address)
-  const [controlPlane = ''] = all
-  const [machines, etcd, alarms, endpoint, objects, apiServers] = await Promise.all([
-    answer(talosReason, async () => {
-      const { stdout } = await talosctl.ask(all, ['get', 'machinestatus', '-o', 'json'])
-      return new Map(parseResources<MachineStatus>(stdout).map(({ node, spec }) => [node, spec]))
-    }),
-    answer(talosReason, async () =>
-      parseEtcdMembers((await talosctl.ask([controlPlane], ['etcd', 'members'])).stdout),
+  const [talos, api] = await Promise.all([
+    observeTalos(cluster, talosctl, secrets),
+    observeApi(cluster, kubernetes),
+  ])
+  const [controlPlane] = cluster.controlPlanes
+  const config = controlPlane && (await generatedFiles(cluster).read(configFile(controlPlane)))
+  return { ...talos, ...api, expectedWorkloads: expectedWorkloads(config ?? '') }
+}
+
+async function observeTalos(
+  { nodes, controlPlanes, ...rest }: Cluster,
+  talosctl: Talosctl,
+  { talosCa }: PublicSecrets,
+): Promise<Pick<Snapshot, 'probes' | 'versions' | 'machines' | 'etcd'>> {
+  const probes = new Map(
+    await Promise.all(
+      nodes.map(async ({ name, address }) => [name, await probe(address, talosCa)] as const),
     ),
-    answer(talosReason, async () => {
-      const { stdout } = await talosctl.ask([controlPlane], ['etcd', 'alarm', 'list'])
-      return stdout.split('\n').slice(1).join(' ').trim()
-    }),
-    readyz(kubectl, undefined),
-    answer(kubeReason, async () => {
-      const text = await kubectl([
-        'get',
-        'nodes,deployments,daemonsets',
-        '--namespace',
-        'kube-system',
-        '--output',
-        'json',
-      ])
-      return (JSON.parse(text) as { items: KubernetesObject[] }).items
-    }),
-    Promise.all(
-      cluster.controlPlanes.map(
-        async ({ name, address }) =>
-          [name, await readyz(kubectl, `https://${address}:6443`)] as const,
-      ),
+  )
+  // A machine that is off would hold up the answers of the others.
+  const isThere = ({ name }: { readonly name: string }) => probes.get(name)?.kind === 'ours'
+  const there = nodes.filter(isThere).map(({ address }) => address)
+  const via = controlPlanes.filter(isThere).map(({ address }) => address)
+  if (via.length === 0) {
+    const etcd = { ok: false, reason: 'no control plane answers' } as const
+    return { probes, versions: new Map(), machines: new Map(), etcd }
+  }
+  const [versions, machines, etcd] = await Promise.all([
+    talosctl
+      .ask(there, ['version'], { via, timeoutMs: 10_000, nothrow: true })
+      .then(({ stdout }) => parseVersions(stdout)),
+    readMachineStatus(there, via, talosctl),
+    answer(() => askEtcd({ nodes, controlPlanes, ...rest }, talosctl, via)),
+  ])
+  return { probes, versions, machines, etcd }
+}
+
+async function observeApi(
+  { controlPlanes }: Cluster,
+  kubernetes: Kubernetes,
+): Promise<Pick<Snapshot, 'apiServers' | 'endpoint' | 'nodes' | 'workloads'>> {
+  const list = async <T>(path: string): Promise<readonly T[]> =>
+    (JSON.parse(await kubernetes.get(path)) as { items: T[] }).items
+  const apps = '/apis/apps/v1/namespaces/kube-system'
+  const [endpoint, nodes, workloads, ...apiServers] = await Promise.all([
+    answer(() => kubernetes.get('/readyz')),
+    answer(() => list<KubernetesNode>('/api/v1/nodes')),
+    answer(async () => [
+      ...(await list<Workload>(`${apps}/deployments`)),
+      ...(await list<Workload>(`${apps}/daemonsets`)),
+    ]),
+    ...controlPlanes.map(({ address }) =>
+      answer(() => kubernetes.get('/readyz', { server: `https://${address}:6443` })),
     ),
   ])
-  return { machines, etcd, alarms, endpoint, objects, apiServers: new Map(apiServers) }
+  const byName = controlPlanes.map(({ name }, index) => {
+    const notAsked = { ok: false, reason: 'not asked' } as const
+    return [name, apiServers[index] ?? notAsked] as const
+  })
+  return { endpoint, nodes, workloads, apiServers: new Map(byName) }
 }
 
-async function readyz(kubectl: Kubectl, server: string | undefined): Promise<string | undefined> {
-  try {
-    await kubectl(['get', '--raw', '/readyz'], server === undefined ? {} : { server })
-    return undefined
-  } catch (error) {
-    return kubeReason(error)
-  }
-}
-
-async function answer<T>(
-  reasonOf: (error: unknown) => string,
-  ask: () => Promise<T>,
-): Promise<Answer<T>> {
+async function answer<T>(ask: () => Promise<T>): Promise<Answer<T>> {
   try {
     return { ok: true, value: await ask() }
   } catch (error) {
-    return { ok: false, reason: reasonOf(error) }
+    const reason = error instanceof Error ? error.message : String(error)
+    return { ok: false, reason, ...(error instanceof NotOurApi ? { final: true } : {}) }
   }
 }

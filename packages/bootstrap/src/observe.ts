@@ -1,139 +1,125 @@
-import { connect } from 'node:net'
-import { generatedFiles, type Cluster, type Node } from '@talosmith/core'
-import { configFile } from './machine-config.ts'
-import { parseResources, talosReason, type Talosctl } from './talosctl.ts'
+import type { Cluster, Node } from '@talosmith/core'
+import { probe, type ProbeResult } from './probe.ts'
+import type { PublicSecrets } from './secrets.ts'
+import type { Talosctl } from './talosctl.ts'
+import { parseResources, parseVersions } from './talos-output.ts'
+
+/** What a machine that has our config says of itself. */
+export interface Running {
+  readonly kind: 'running'
+  /** The machine config in force. Holds secrets: never print it. */
+  readonly config: string
+  readonly talosVersion: string
+}
 
 /** Where a machine is on its way to being configured. */
-export type NodeState =
-  /** Waits for its config. */
-  | { readonly kind: 'maintenance' }
-  /** Has a config of our secrets. */
-  | { readonly kind: 'configured'; readonly config: string }
-  /** Has a config of other secrets than ours. */
-  | { readonly kind: 'foreign'; readonly reason: string }
-  /** Does not answer (yet). */
-  | { readonly kind: 'silent'; readonly reason: string }
+export type NodeState = Exclude<ProbeResult, { kind: 'ours' }> | Running
 
+/** A machine and its state. */
 export interface ObservedNode {
   readonly node: Node
   readonly state: NodeState
 }
 
-/** Talos' API port (constants.ApidPort). */
-const apiPort = 50_000
+const askMs = 15_000
 
 /**
- * The state of every machine. All at once while the cluster is well; otherwise each by itself.
+ * The state of machines, all of the cluster's when not told otherwise. One handshake each, and two
+ * processes for all that have our config.
  */
-export async function observeNodes(cluster: Cluster, talosctl: Talosctl): Promise<ObservedNode[]> {
-  const isKnown = await generatedFiles(cluster).has('talosconfig')
-  const configs = isKnown ? await readConfigs(cluster, talosctl) : new Map<string, string>()
-  return Promise.all(
-    cluster.nodes.map(async (node) => {
-      const config = configs.get(node.address)
-      return {
-        node,
-        state:
-          config === undefined
-            ? await observeNode(node, talosctl, isKnown)
-            : { kind: 'configured', config },
-      }
-    }),
-  )
-}
-
-async function readConfigs({ nodes }: Cluster, talosctl: Talosctl): Promise<Map<string, string>> {
-  try {
-    const { stdout } = await talosctl.ask(
-      nodes.map(({ address }) => address),
-      getConfig,
-      { timeoutMs: 10_000 },
-    )
-    return new Map(parseResources<string>(stdout).map(({ node, spec }) => [node, spec]))
-  } catch {
-    return new Map()
-  }
-}
-
-const getConfig = ['get', 'machineconfig', 'v1alpha1', '-o', 'json']
-
-/** The state of one machine, asked without a detour over others. */
-export async function observeNode(
-  { address }: Node,
+export async function observeNodes(
+  { controlPlanes, nodes: all }: Cluster,
   talosctl: Talosctl,
-  isKnown: boolean,
-): Promise<NodeState> {
-  const closed = await portRefusal(address)
-  if (closed !== undefined) return { kind: 'silent', reason: closed }
-  if (isKnown)
-    try {
-      const { stdout } = await talosctl.ask([address], getConfig, {
-        direct: true,
-        timeoutMs: 10_000,
-      })
-      const [config] = parseResources<string>(stdout)
-      if (config !== undefined) return { kind: 'configured', config: config.spec }
-    } catch (error) {
-      // A machine in maintenance mode shows a certificate that no CA of ours has signed.
-      if (!/x509|certificate|tls:/i.test(talosReason(error)))
-        return { kind: 'silent', reason: talosReason(error) }
-    }
-  try {
-    await talosctl.askInsecurely(address, ['get', 'machinestatus', '-o', 'json'], 10_000)
-    return { kind: 'maintenance' }
-  } catch (error) {
-    const reason = talosReason(error)
-    return /certificate required|bad certificate/.test(reason)
-      ? { kind: 'foreign', reason }
-      : { kind: 'silent', reason }
-  }
-}
-
-/** Why nothing listens on a machine's API port; undefined when something does. */
-function portRefusal(address: string): Promise<string | undefined> {
-  return new Promise((resolve) => {
-    const socket = connect({ host: address, port: apiPort, timeout: 3000 })
-    const end = (reason: string | undefined): void => {
-      socket.destroy()
-      resolve(reason)
-    }
-    socket.once('connect', () => end(undefined))
-    socket.once('timeout', () => end(`${address} does not answer; it may still be booting`))
-    socket.once('error', (error: NodeJS.ErrnoException) =>
-      end(
-        error.code === 'ECONNREFUSED'
-          ? `${address} is up, but Talos does not listen on ${apiPort} yet`
-          : `${address}: ${error.code ?? error.message}`,
-      ),
-    )
+  secrets: Pick<PublicSecrets, 'talosCa'> | undefined,
+  nodes: readonly Node[] = all,
+): Promise<ObservedNode[]> {
+  const probes = new Map(
+    await Promise.all(
+      nodes.map(async (node) => [node, await probe(node.address, secrets?.talosCa)] as const),
+    ),
+  )
+  const ours = nodes.filter((node) => probes.get(node)?.kind === 'ours')
+  const gates = ours.filter((node) => controlPlanes.includes(node))
+  // Only control planes pass questions on to others.
+  const answers =
+    gates.length > 0 || ours.length === 0
+      ? await readRunning(ours, talosctl, gates)
+      : (await Promise.all(ours.map((node) => readRunning([node], talosctl, [node])))).flat()
+  const states = new Map(answers)
+  return nodes.map((node) => {
+    const seen = probes.get(node)
+    const state = states.get(node) ?? (seen?.kind === 'ours' ? undefined : seen)
+    return { node, state: state ?? { kind: 'silent', reason: `${node.name} did not answer` } }
   })
 }
 
-/** The config that a node should have. */
-export async function desiredConfig(cluster: Cluster, node: Node): Promise<string> {
-  return (await generatedFiles(cluster).read(configFile(node))) ?? ''
+async function readRunning(
+  nodes: readonly Node[],
+  talosctl: Talosctl,
+  via: readonly Node[],
+): Promise<[Node, NodeState][]> {
+  if (nodes.length === 0) return []
+  const ask = (args: readonly string[]) =>
+    talosctl
+      .ask(nodes.map(addressOf), args, { via: via.map(addressOf), timeoutMs: askMs, nothrow: true })
+      .then(({ stdout, stderr }) => ({ stdout, stderr }))
+  const [got, told] = await Promise.all([
+    ask(['get', 'machineconfig', 'v1alpha1', '--output', 'json']),
+    ask(['version']),
+  ])
+  const configs = new Map(
+    parseResources<string>(got.stdout).map(({ node, spec }) => [node, spec] as const),
+  )
+  const versions = parseVersions(told.stdout, nodes.length === 1 ? nodes[0]?.address : undefined)
+  return nodes.map((node) => {
+    const config = configs.get(node.address)
+    const talosVersion = versions.get(node.address)
+    if (config !== undefined && talosVersion !== undefined)
+      return [node, { kind: 'running', config, talosVersion }]
+    const why = lastLine(config === undefined ? got.stderr : told.stderr)
+    return [
+      node,
+      { kind: 'silent', reason: `${node.name} has our config but does not answer: ${why}` },
+    ]
+  })
 }
 
-/** Whether etcd runs, or ran and was stopped, on each control plane; a machine that can't say is missing. */
-export async function observeEtcd(
-  { controlPlanes }: Cluster,
-  talosctl: Talosctl,
-): Promise<Map<string, boolean>> {
-  const states = new Map<string, boolean>()
-  await Promise.all(
-    controlPlanes.map(async ({ address }) => {
-      try {
-        const { stdout } = await talosctl.ask([address], ['get', 'service', 'etcd', '-o', 'json'], {
-          direct: true,
-          timeoutMs: 10_000,
-        })
-        const [service] = parseResources<{ running: boolean }>(stdout)
-        states.set(address, service?.spec.running === true)
-      } catch {
-        // A service that was never started has no resource: NotFound. Anything else shows when bootstrap is tried.
-        states.set(address, false)
-      }
-    }),
+function lastLine(text: string): string {
+  const said = text.split('\n').filter((line) => line.trim() !== '')
+  return (
+    said
+      .at(-1)
+      ?.replace(/^.*\bdesc = /, '')
+      .trim() ?? 'it said nothing'
   )
-  return states
+}
+
+function addressOf({ address }: Node): string {
+  return address
+}
+
+/** What sending a config to a running machine would do, asked of the machine itself. */
+export type Preview =
+  | { readonly kind: 'nothing' }
+  | { readonly kind: 'live' }
+  | { readonly kind: 'reboot' }
+  | { readonly kind: 'rejected'; readonly reason: string }
+
+/** Asks a machine what a config would do to it; nothing is changed. Throws when it does not answer. */
+export async function previewConfig(
+  { address }: Node,
+  path: string,
+  talosctl: Talosctl,
+): Promise<Preview> {
+  const args = ['apply-config', '--mode=auto', '--dry-run', `--file=${path}`]
+  const { stdout, stderr, exitCode } = await talosctl.ask([address], args, { nothrow: true })
+  // The answer holds a diff of the configs, secrets and all: only these words of it are looked at.
+  const said = stdout + stderr
+  if (exitCode === 0) {
+    if (/^No changes\.?$/m.test(said)) return { kind: 'nothing' }
+    return { kind: /with a reboot/.test(said) ? 'reboot' : 'live' }
+  }
+  const reason = /code = InvalidArgument desc = ([\s\S]+)/.exec(stderr)?.[1]?.trim()
+  if (reason !== undefined) return { kind: 'rejected', reason }
+  throw new Error(lastLine(stderr))
 }

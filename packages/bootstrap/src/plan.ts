@@ -1,124 +1,169 @@
-import { isDeepStrictEqual } from 'node:util'
-import { Problem, type Change, type Cluster } from '@talosmith/core'
-import { parseAllDocuments } from 'yaml'
+import semver from 'semver'
+import { minorOf, Problem, type Change, type Cluster, type Node } from '@talosmith/core'
 import type { AccessFault } from './access.ts'
-import type { ObservedNode } from './observe.ts'
+import { planConfigUpdate, type HeldVersion } from './config-update.ts'
+import type { ObservedHome } from './home.ts'
+import type { ObservedNode, Preview } from './observe.ts'
 
 /** What has to happen to bring machines to a running cluster. */
 export interface BootstrapChange extends Change {
   readonly kind:
     | 'create-secrets'
-    | 'generate-configs'
+    | 'write-configs'
+    | 'write-talosconfig'
     | 'apply-config'
     | 'update-config'
     | 'bootstrap-etcd'
     | 'write-kubeconfig'
 }
 
-/** What the operator's machine lacks: secrets, configs. */
-export function planConfigs(
+/** What the operator's machine lacks: secrets, configs, a talosconfig. */
+export function planHome(
   cluster: Cluster,
-  has: { readonly secrets: boolean; readonly configs: boolean },
+  { secrets, stale, talosconfig }: Pick<ObservedHome, 'secrets' | 'stale' | 'talosconfig'>,
 ): BootstrapChange[] {
   const changes: BootstrapChange[] = []
-  if (!has.secrets)
+  if (secrets === undefined)
     changes.push({
       kind: 'create-secrets',
       target: 'secrets',
       summary: `Create the secrets of cluster ${cluster.name}`,
       risk: 'none',
     })
-  if (!has.configs)
+  if (stale.length > 0)
     changes.push({
-      kind: 'generate-configs',
+      kind: 'write-configs',
       target: 'configs',
-      summary: `Generate and validate ${cluster.nodes.length} machine configs`,
+      summary: `Write the machine config of ${listed(stale)}`,
       risk: 'none',
     })
+  if (talosconfig !== undefined) changes.push(planTalosconfig(talosconfig))
   return changes
 }
 
-/** What machines lack: a config, or parts of it. Throws for a machine that belongs to another cluster. */
-export function planConfigure(
-  nodes: readonly (ObservedNode & { readonly desired: string })[],
-): BootstrapChange[] {
-  return nodes.flatMap(({ node, state, desired }): BootstrapChange[] => {
-    if (state.kind === 'foreign')
-      throw new Problem(
-        'NODE_FOREIGN',
-        `${node.name} (${node.address}) has a config of other secrets than ours`,
-        {
-          because: state.reason,
-          now: 'nothing was changed',
-          hint: 'either generated/ lost the secrets it was made with (put secrets.yaml back), or another machine has this address; or make the machine anew: CONFIRM=<cluster> npx nx run vm:destroy',
-        },
-      )
-    if (state.kind !== 'configured')
-      return [
-        {
-          kind: 'apply-config',
-          target: node.name,
-          summary: `Give ${node.name} its machine config`,
-          risk: 'none',
-        },
-      ]
-    return sameConfig(state.config, desired)
-      ? []
-      : [
-          {
-            kind: 'update-config',
-            target: node.name,
-            summary: `Change the machine config of ${node.name}`,
-            to: 'as configs/ says',
-            risk: 'restart',
-          },
-        ]
+/** The talosconfig, made anew because of what is wrong with the one there is. */
+export function planTalosconfig(fault: AccessFault): BootstrapChange {
+  return {
+    kind: 'write-talosconfig',
+    target: 'talosconfig',
+    summary: 'Write the talosconfig',
+    from: fault,
+    to: 'valid for a year',
+    risk: 'none',
+  }
+}
+
+/** Stops for machines that belong to another cluster (NODE_FOREIGN), all of them named. */
+export function refuseForeign(nodes: readonly ObservedNode[], hasSecrets: boolean): void {
+  const foreign = nodes.filter(({ state }) => state.kind === 'foreign')
+  if (foreign.length === 0) return
+  const names = foreign.map(({ node }) => `${node.name} (${node.address})`)
+  throw new Problem('NODE_FOREIGN', `${listed(names)} got a config with other secrets than ours`, {
+    because: hasSecrets
+      ? 'the certificate of the Talos API there is not signed by the CA in secrets.yaml'
+      : 'there are no secrets in generated/, but the Talos API there asks for a certificate',
+    now: 'nothing was changed',
+    hint: hasSecrets
+      ? 'either another machine has this address, or secrets.yaml was made anew: put the first one back'
+      : 'put back the secrets.yaml that the cluster was made with',
   })
 }
 
-/** Whether two configs say the same, whatever their order of keys and comments. */
-export function sameConfig(one: string, other: string): boolean {
-  if (one === other) return true
-  const read = (text: string): unknown[] =>
-    parseAllDocuments(text).map((document) => document.toJS() as unknown)
-  return isDeepStrictEqual(read(one), read(other))
+/** What to do with one machine. */
+export interface NodePlan {
+  readonly change: BootstrapChange | undefined
+  /** The config to send. */
+  readonly text: string | undefined
+  readonly held: readonly HeldVersion[]
 }
 
-interface Started {
-  /** Whether etcd runs, by control plane address. */
-  readonly etcd: ReadonlyMap<string, boolean>
+/**
+ * What a machine lacks: its config, or the parts of it that differ. A running machine keeps its
+ * versions, and one of another Talos minor its whole config: the new form may be one it does not know.
+ */
+export function planNode(
+  { settings }: Pick<Cluster, 'settings'>,
+  { node, state }: ObservedNode,
+  desired: string | undefined,
+): NodePlan {
+  if (state.kind !== 'running') return { change: applyChange(node, state), text: desired, held: [] }
+  const asked = settings.TALOS_VERSION
+  const held =
+    state.talosVersion === asked ? [] : [{ what: 'Talos', running: state.talosVersion, asked }]
+  const isOfAnotherMinor =
+    semver.valid(state.talosVersion) !== null && minorOf(state.talosVersion) !== minorOf(asked)
+  if (desired === undefined || isOfAnotherMinor) return { change: undefined, text: undefined, held }
+  const update = planConfigUpdate(desired, state.config)
+  const what = [...held, ...update.held]
+  if (update.text === undefined) return { change: undefined, text: undefined, held: what }
+  return { change: updateChange(node), text: update.text, held: what }
+}
+
+/** The plan once the machine has said what its new config would do to it. Throws CONFIG_REJECTED. */
+export function planPreviewed(plan: NodePlan, node: Node, preview: Preview): NodePlan {
+  if (plan.change === undefined) return plan
+  if (preview.kind === 'rejected')
+    throw new Problem('CONFIG_REJECTED', `${node.name} would not take its new machine config`, {
+      because: preview.reason,
+      now: 'nothing was changed',
+      hint: 'correct the settings or patches, then run the same command again',
+    })
+  if (preview.kind === 'nothing') return { ...plan, change: undefined, text: undefined }
+  return { ...plan, change: updateChange(node, preview.kind === 'reboot') }
+}
+
+function applyChange({ name }: Node, state: ObservedNode['state']): BootstrapChange {
+  return {
+    kind: 'apply-config',
+    target: name,
+    summary: `Give ${name} its machine config`,
+    ...(state.kind === 'silent' ? { from: `not known: ${state.reason}`, to: 'configured' } : {}),
+    risk: 'none',
+  }
+}
+
+function updateChange({ name }: Node, reboots = false): BootstrapChange {
+  return {
+    kind: 'update-config',
+    target: name,
+    summary: `Change the machine config of ${name}${reboots ? ' and reboot it' : ', without a reboot'}`,
+    risk: reboots ? 'restart' : 'none',
+  }
+}
+
+/** What a configured cluster was found to have. */
+export interface ObservedStart {
+  /** Whether etcd runs; 'stopped': it does not, but its data is there; 'none': it never ran. */
+  readonly etcd: 'running' | 'stopped' | 'none'
   readonly kubeconfig: AccessFault | undefined
 }
 
-/** What a configured cluster lacks: etcd, a kubeconfig. Throws rather than begin a second etcd. */
-export function planStart(cluster: Cluster, { etcd, kubeconfig }: Started): BootstrapChange[] {
+/** What a configured cluster lacks: etcd, once in its life, and a kubeconfig. */
+export function planStart(
+  { controlPlanes }: Pick<Cluster, 'controlPlanes'>,
+  { etcd, kubeconfig }: ObservedStart,
+): BootstrapChange[] {
   const changes: BootstrapChange[] = []
-  const [first] = cluster.controlPlanes
-  if (first !== undefined && ![...etcd.values()].includes(true)) {
-    if (kubeconfig === undefined)
-      throw new Problem(
-        'ETCD_DOWN',
-        `etcd runs on no control plane of ${cluster.name}, which was started before`,
-        {
-          because: 'bootstrapping again would begin an empty cluster beside the old data',
-          now: 'nothing was changed',
-          hint: `if the control planes still boot, wait and run this again; if all of them were made anew, remove ${cluster.generated}/kubeconfig first`,
-        },
-      )
+  const [first] = controlPlanes
+  if (etcd === 'none' && first !== undefined)
     changes.push({
       kind: 'bootstrap-etcd',
       target: first.name,
       summary: `Bootstrap etcd on ${first.name}`,
       risk: 'none',
     })
-  }
   if (kubeconfig !== undefined)
     changes.push({
       kind: 'write-kubeconfig',
       target: 'kubeconfig',
       summary: 'Fetch the kubeconfig',
       from: kubeconfig,
+      to: 'valid for a year',
       risk: 'none',
     })
   return changes
+}
+
+function listed(names: readonly string[]): string {
+  return names.length <= 6 ? names.join(', ') : `${names.length} machines`
 }

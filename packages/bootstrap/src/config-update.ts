@@ -1,0 +1,85 @@
+import { isDeepStrictEqual } from 'node:util'
+import { parseAllDocuments, type Document } from 'yaml'
+
+/** A version that a running machine keeps although the settings ask for another. */
+export interface HeldVersion {
+  /** 'Kubernetes', 'the installer image'. */
+  readonly what: string
+  readonly running: string
+  readonly asked: string
+}
+
+/** What to send to a machine that has a config already. */
+export interface ConfigUpdate {
+  /** The config to send; undefined: it has it. */
+  readonly text: string | undefined
+  readonly held: readonly HeldVersion[]
+}
+
+/**
+ * Fields that say what a machine runs. Sent to all machines at once, a new image would restart every
+ * API server of the cluster at the same moment; moving versions is an upgrade, one machine at a time.
+ */
+const versionFields: readonly { readonly path: readonly string[]; readonly what: string }[] = [
+  { path: ['machine', 'install', 'image'], what: 'the installer image' },
+  { path: ['machine', 'kubelet', 'image'], what: 'Kubernetes' },
+  { path: ['cluster', 'apiServer', 'image'], what: 'Kubernetes' },
+  { path: ['cluster', 'controllerManager', 'image'], what: 'Kubernetes' },
+  { path: ['cluster', 'scheduler', 'image'], what: 'Kubernetes' },
+  { path: ['cluster', 'proxy', 'image'], what: 'Kubernetes' },
+]
+
+/** Compares a machine's config with the desired one; order of keys, comments and documents do not matter. */
+export function planConfigUpdate(desired: string, current: string): ConfigUpdate {
+  if (desired === current) return { text: undefined, held: [] }
+  const wanted = parseAllDocuments(desired)
+  const running = parseAllDocuments(current)
+  const held = holdVersions(main(wanted), main(running))
+  if (isDeepStrictEqual(contentOf(wanted), contentOf(running))) return { text: undefined, held }
+  // Untouched, it is sent byte for byte, so that the next comparison is of bytes.
+  if (held.length === 0) return { text: desired, held }
+  return { text: wanted.map((document) => document.toString({ lineWidth: 0 })).join('---\n'), held }
+}
+
+/** Puts the versions that run into the desired config; returns those that differ. */
+function holdVersions(wanted: Document | undefined, running: Document | undefined): HeldVersion[] {
+  const held: HeldVersion[] = []
+  for (const { path, what } of versionFields) {
+    const [asked, runs] = [wanted?.getIn(path), running?.getIn(path)]
+    if (typeof asked !== 'string' || typeof runs !== 'string' || asked === runs) continue
+    const isInstaller = path[1] === 'install'
+    // Another registry or image name is the user's own choice, and no other version.
+    if (!isInstaller && repositoryOf(asked) !== repositoryOf(runs)) continue
+    wanted?.setIn(path, runs)
+    if (isInstaller) held.push({ what, running: runs, asked })
+    else if (!held.some((one) => one.what === what))
+      held.push({ what, running: tagOf(runs), asked: tagOf(asked) })
+  }
+  return held
+}
+
+/** The v1alpha1 document: the only one without a kind. */
+function main(documents: readonly Document[]): Document | undefined {
+  return documents.find((document) => !document.has('kind'))
+}
+
+/** The documents as plain values, by kind and name, without empty ones. */
+function contentOf(documents: readonly Document[]): Map<string, unknown> {
+  return new Map(
+    documents
+      .filter(({ contents }) => contents !== null)
+      .map((document): [string, unknown] => [
+        `${String(document.get('kind') ?? '')}/${String(document.get('name') ?? '')}`,
+        document.toJS(),
+      ])
+      .sort(([one], [other]) => one.localeCompare(other)),
+  )
+}
+
+function repositoryOf(image: string): string {
+  return image.replace(/:[^:/]+$/, '')
+}
+
+function tagOf(image: string): string {
+  return /:([^:/]+)$/.exec(image)?.[1] ?? image
+}

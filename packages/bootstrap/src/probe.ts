@@ -1,0 +1,77 @@
+import { X509Certificate } from 'node:crypto'
+import { connect, type TLSSocket } from 'node:tls'
+
+/** What a machine's Talos API shows before anybody logs in. */
+export type ProbeResult =
+  /** Anybody may talk to it: it waits for its config. */
+  | { readonly kind: 'maintenance' }
+  /** Its certificate is signed by our CA. */
+  | { readonly kind: 'ours' }
+  /** It has a config, of another CA than ours. */
+  | { readonly kind: 'foreign'; readonly reason: string }
+  /** Nothing that could be a Talos API answers (yet). */
+  | { readonly kind: 'silent'; readonly reason: string }
+
+/** Talos' API port (constants.ApidPort). */
+export const apiPort = 50_000
+const probeMs = 8000
+
+/**
+ * Looks at a machine's Talos API with one TLS handshake, which costs a thousandth of a talosctl: a
+ * machine that boots can be asked often. A server in maintenance mode speaks HTTP/2 first; one with
+ * a config asks for a client certificate, and says so with an alert after the handshake (TLS 1.3).
+ */
+export function probe(
+  address: string,
+  ourCa: string | undefined,
+  { port = apiPort, timeoutMs = probeMs } = {},
+): Promise<ProbeResult> {
+  return new Promise((resolve) => {
+    const socket = connect({
+      host: address,
+      port,
+      ALPNProtocols: ['h2'],
+      // A machine in maintenance mode signs its own certificate; we look at it ourselves.
+      rejectUnauthorized: false,
+    })
+    const end = (result: ProbeResult): void => {
+      clearTimeout(timer)
+      socket.destroy()
+      resolve(result)
+    }
+    const timer = setTimeout(
+      () => end({ kind: 'silent', reason: `${address} does not answer; it may still be booting` }),
+      timeoutMs,
+    )
+    socket.once('secureConnect', () => {
+      if (ourCa !== undefined && isSignedBy(socket, ourCa)) end({ kind: 'ours' })
+    })
+    socket.once('data', () => end({ kind: 'maintenance' }))
+    socket.once('close', () =>
+      end({ kind: 'silent', reason: `${address} closed the connection; Talos is still starting` }),
+    )
+    socket.once('error', (error: NodeJS.ErrnoException) => end(judgeError(address, error)))
+  })
+}
+
+function judgeError(address: string, error: NodeJS.ErrnoException): ProbeResult {
+  const code = error.code ?? error.message
+  if (/ALERT_(?:CERTIFICATE_REQUIRED|BAD_CERTIFICATE|HANDSHAKE_FAILURE)/.test(code))
+    return { kind: 'foreign', reason: `${address} asks for a certificate of a CA that is not ours` }
+  const reason =
+    code === 'ECONNREFUSED'
+      ? `${address} is up, but Talos does not listen there yet`
+      : code === 'EHOSTUNREACH' || code === 'ETIMEDOUT' || code === 'ENETUNREACH'
+        ? `${address} does not answer (${code}); it may still be booting`
+        : `${address}: ${code}`
+  return { kind: 'silent', reason }
+}
+
+/**
+ * By the signature itself: Talos' CA and certificates may bear the same name, and a check of the
+ * whole chain would then take the certificate for a self-signed one.
+ */
+function isSignedBy(socket: TLSSocket, ca: string): boolean {
+  const certificate = socket.getPeerX509Certificate()
+  return certificate?.verify(new X509Certificate(ca).publicKey) ?? false
+}

@@ -1,0 +1,53 @@
+import { parseAllDocuments } from 'yaml'
+
+/** A Deployment or DaemonSet of kube-system, as far as its rollout is looked at. */
+export interface Workload {
+  readonly metadata: { readonly name: string; readonly generation?: number }
+  readonly spec?: { readonly replicas?: number }
+  readonly status?: {
+    readonly observedGeneration?: number
+    readonly updatedReplicas?: number
+    readonly availableReplicas?: number
+    readonly updatedNumberScheduled?: number
+    readonly numberAvailable?: number
+    readonly desiredNumberScheduled?: number
+  }
+}
+
+interface ClusterSection {
+  readonly coreDNS?: { readonly disabled?: boolean }
+  readonly proxy?: { readonly disabled?: boolean }
+  readonly network?: { readonly cni?: { readonly name?: string } }
+}
+
+/** The workloads that Talos itself installs, given a control plane's config: a patch may switch each off. */
+export function expectedWorkloads(controlPlaneConfig: string): string[] {
+  const main = parseAllDocuments(controlPlaneConfig).find((document) => !document.has('kind'))
+  const { cluster = {} } = (main?.toJS() ?? {}) as { cluster?: ClusterSection }
+  return [
+    ...(cluster.coreDNS?.disabled === true ? [] : ['coredns']),
+    ...((cluster.network?.cni?.name ?? 'flannel') === 'flannel' ? ['kube-flannel'] : []),
+    ...(cluster.proxy?.disabled === true ? [] : ['kube-proxy']),
+  ]
+}
+
+/** Why expected workloads are not rolled out; undefined: they are. */
+export function rolloutFault(
+  expected: readonly string[],
+  workloads: readonly Workload[],
+): string | undefined {
+  for (const name of expected) {
+    const workload = workloads.find(({ metadata }) => metadata.name === name)
+    if (workload === undefined) return `${name} is not there yet`
+    const { metadata, spec, status = {} } = workload
+    const isDaemonSet = status.desiredNumberScheduled !== undefined
+    const wanted = (isDaemonSet ? status.desiredNumberScheduled : spec?.replicas) ?? 1
+    const updated = (isDaemonSet ? status.updatedNumberScheduled : status.updatedReplicas) ?? 0
+    const available = (isDaemonSet ? status.numberAvailable : status.availableReplicas) ?? 0
+    if (status.observedGeneration !== metadata.generation) return `${name} is being changed`
+    if (isDaemonSet && wanted === 0) return `${name} is on no machine yet`
+    if (Math.min(updated, available) < wanted)
+      return `${name} has ${Math.min(updated, available)} of ${wanted} ready`
+  }
+  return undefined
+}

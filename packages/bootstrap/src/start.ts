@@ -1,0 +1,112 @@
+import {
+  applyAll,
+  Hopeless,
+  Problem,
+  waitFor,
+  type Cluster,
+  type ExitCode,
+  type Log,
+} from '@talosmith/core'
+import { checkKubeconfig, checkTalosconfig, type AccessFault } from './access.ts'
+import { applyChange } from './apply.ts'
+import type { Context } from './configure.ts'
+import { observeEtcd, type EtcdState } from './etcd.ts'
+import { NotOurApi, openKubernetes } from './kubernetes.ts'
+import { planStart, planTalosconfig, type BootstrapChange } from './plan.ts'
+import { readSecrets, type PublicSecrets } from './secrets.ts'
+import { openTalosctl, type Talosctl } from './talosctl.ts'
+
+const knowMs = 600_000
+const apiMs = 900_000
+
+/** etcd once, the access files, and a Kubernetes API that answers to them. */
+export async function startCluster({ cluster, log, dryRun, showPlan }: Context): Promise<ExitCode> {
+  const talosctl = await openTalosctl(cluster)
+  const secrets = await readSecrets(cluster)
+  if (secrets === undefined)
+    throw new Problem('NOT_CONFIGURED', `cluster ${cluster.name} has no secrets yet`, {
+      now: 'nothing was changed',
+      hint: 'npx nx run bootstrap:configure',
+    })
+  const apply = (change: BootstrapChange): Promise<void> =>
+    applyChange(change, { cluster, talosctl, log, secrets })
+  const fault = await checkTalosconfig(cluster, secrets)
+  const access = fault === undefined ? [] : [planTalosconfig(fault)]
+  if (!dryRun) await applyAll(access, apply, { log })
+  // Without a talosconfig nobody can be asked.
+  if (dryRun && fault !== undefined) return showPlan(access)
+  const kubeconfig = await observeKubeconfig(cluster, secrets)
+  const etcd = await knowEtcd(cluster, talosctl, secrets, log, dryRun)
+  const changes = planStart(cluster, { etcd, kubeconfig })
+  if (dryRun) return showPlan(changes)
+  if (etcd === 'none' && kubeconfig !== 'missing')
+    log.warn(
+      'no control plane has etcd data although the cluster was started before: it begins empty',
+    )
+  await applyAll(changes, apply, { log })
+  await waitForApi(cluster, log)
+  if (access.length + changes.length === 0)
+    log.already('etcd runs, the access files are good, the API answers')
+  return 0
+}
+
+/** What is wrong with the kubeconfig, the API's own opinion included where it answers. */
+async function observeKubeconfig(
+  cluster: Cluster,
+  secrets: PublicSecrets,
+): Promise<AccessFault | undefined> {
+  const fault = await checkKubeconfig(cluster, secrets)
+  if (fault !== undefined) return fault
+  try {
+    const kubernetes = await openKubernetes(cluster)
+    await kubernetes.get('/version', { timeoutMs: 3000 })
+    return undefined
+  } catch (error) {
+    return error instanceof NotOurApi && /HTTP 401/.test(error.message) ? 'refused' : undefined
+  }
+}
+
+/** Waits until it is known whether etcd ever ran, and until an etcd that did runs again. */
+async function knowEtcd(
+  cluster: Cluster,
+  talosctl: Talosctl,
+  secrets: PublicSecrets,
+  log: Log,
+  dryRun: boolean,
+): Promise<EtcdState> {
+  return waitFor(
+    'the control planes to say whether etcd was bootstrapped',
+    async () => {
+      const state = await observeEtcd(cluster, talosctl, secrets)
+      if (state === 'stopped' && !dryRun)
+        throw new Error('a control plane has etcd data, but etcd does not run (yet)')
+      return state
+    },
+    {
+      log,
+      withinMs: dryRun ? 0 : knowMs,
+      code: 'ETCD_DOWN',
+      hint: 'every control plane has to run and to be configured: npx nx run bootstrap:configure',
+    },
+  )
+}
+
+async function waitForApi(cluster: Cluster, log: Log): Promise<void> {
+  const kubernetes = await openKubernetes(cluster)
+  await waitFor(
+    `the Kubernetes API at ${cluster.endpoint}`,
+    async () => {
+      try {
+        await kubernetes.get('/version', { timeoutMs: 5000 })
+      } catch (error) {
+        throw error instanceof NotOurApi ? new Hopeless(error.message) : error
+      }
+    },
+    {
+      log,
+      withinMs: apiMs,
+      code: 'API_SILENT',
+      hint: `look at etcd and the API server: TALOSCONFIG=${cluster.generated}/talosconfig talosctl service`,
+    },
+  )
+}

@@ -1,0 +1,81 @@
+import { CommandFailed } from '@talosmith/core'
+
+/** A resource as `talosctl get -o json` prints it. */
+export interface Resource<Spec> {
+  readonly node: string
+  readonly metadata: { readonly id: string; readonly type: string }
+  readonly spec: Spec
+}
+
+/** Reads what `talosctl get -o json` prints: objects one after the other, without a list around them. */
+export function parseResources<Spec>(text: string): Resource<Spec>[] {
+  const found: Resource<Spec>[] = []
+  let start = -1
+  let depth = 0
+  let inString = false
+  for (let i = 0; i < text.length; i++) {
+    const char = text[i]
+    if (inString) {
+      if (char === '\\') i++
+      else if (char === '"') inString = false
+    } else if (char === '"' && depth > 0) inString = true
+    else if (char === '{' && depth++ === 0) start = i
+    else if (char === '}' && depth > 0 && --depth === 0)
+      found.push(JSON.parse(text.slice(start, i + 1)) as Resource<Spec>)
+  }
+  return found
+}
+
+/**
+ * Reads a table of talosctl, row by row, by column title. Columns are cut where the titles begin,
+ * since a cell may be empty; titles and cells may hold single spaces.
+ */
+export function parseTable(text: string): Readonly<Record<string, string>>[] {
+  const [header = '', ...rows] = text.split('\n').filter((line) => line.trim() !== '')
+  const titles = [...header.matchAll(/\S+(?: \S+)*/g)]
+  return rows.map((row) =>
+    Object.fromEntries(
+      titles.map(({ 0: title, index }, column) => [
+        title,
+        row.slice(index, titles[column + 1]?.index).trim(),
+      ]),
+    ),
+  )
+}
+
+/**
+ * Reads the text of `talosctl version`, the only form it always has: the version of each machine.
+ * A worker asked by itself does not say who it is: `only` names it.
+ */
+export function parseVersions(text: string, only?: string): ReadonlyMap<string, string> {
+  const server = text.split(/^Server:.*$/m)[1] ?? ''
+  const answers = [...server.matchAll(/^\s*NODE:\s+(\S+)\s*$\n\s*Tag:\s+(\S+)/gm)]
+  const tag = /^\s*Tag:\s+(\S+)/m.exec(server)?.[1]
+  if (answers.length === 0 && only !== undefined && tag !== undefined) return new Map([[only, tag]])
+  return new Map(answers.map(([, node = '', version = '']) => [node, version]))
+}
+
+/** What of a refusal is worth reading: a gRPC error's description, else the last thing that was said. */
+export function talosReason(error: unknown): string {
+  if (!(error instanceof CommandFailed))
+    return error instanceof Error ? error.message : String(error)
+  const said = error.stderr
+    .split('\n')
+    .filter((line) => line.trim() !== '' && !/^WARNING\b/.test(line))
+    .map((line) => line.trimEnd())
+  if (said.length === 0) return error.message
+  const text = said.join('\n')
+  const described = text.split(/\bdesc = /).at(-1) ?? text
+  const plain = described
+    .trim()
+    .replace(/^"(.*)"$/s, '$1')
+    .replace(/^error reading server preface: |^transport: authentication handshake failed: /, '')
+  const limit = 600
+  return plain.length > limit ? `${plain.slice(0, limit)} ...` : plain
+}
+
+/** The gRPC status code in a refusal, such as `InvalidArgument`; undefined without one. */
+export function grpcCode(error: unknown): string | undefined {
+  if (!(error instanceof CommandFailed)) return undefined
+  return /\bcode = (\w+)/.exec(error.stderr)?.[1]
+}

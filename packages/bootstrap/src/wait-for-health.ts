@@ -1,0 +1,55 @@
+import { generatedFiles, Hopeless, Problem, waitFor } from '@talosmith/core'
+import type { Context } from './configure.ts'
+import { judge, type Condition } from './health.ts'
+import { openKubernetes } from './kubernetes.ts'
+import { observeHealth } from './observe-health.ts'
+import { readSecrets } from './secrets.ts'
+import { openTalosctl } from './talosctl.ts'
+
+/** Waits until every condition of a healthy cluster holds, each said once, with its reason until then. */
+export async function waitForHealth({
+  cluster,
+  log,
+}: Pick<Context, 'cluster' | 'log'>): Promise<void> {
+  const files = generatedFiles(cluster)
+  const secrets = await readSecrets(cluster)
+  const isStarted = (await files.has('talosconfig')) && (await files.has('kubeconfig'))
+  if (secrets === undefined || !isStarted)
+    throw new Problem('NOT_STARTED', `cluster ${cluster.name} has no access files yet`, {
+      hint: 'npx nx run bootstrap:start',
+    })
+  const [talosctl, kubernetes] = await Promise.all([openTalosctl(cluster), openKubernetes(cluster)])
+  const held = new Set<string>()
+  await waitFor(
+    `cluster ${cluster.name} to be healthy`,
+    async () => {
+      const conditions = judge(cluster, await observeHealth(cluster, talosctl, kubernetes, secrets))
+      for (const { fact, holds, fault } of conditions) {
+        if (fault !== undefined) held.delete(fact)
+        else if (!held.has(fact)) log.already(holds)
+        if (fault === undefined) held.add(fact)
+      }
+      const unmet = conditions.filter(({ fault }) => fault !== undefined)
+      if (unmet.length === 0) return
+      const text = describe(unmet)
+      // What waiting can't mend is said last: the rest may still be on its way.
+      if (unmet.every(({ final }) => final)) throw new Hopeless(text)
+      throw new Error(text)
+    },
+    {
+      log,
+      withinMs: cluster.settings.HEALTH_TIMEOUT * 1000,
+      everyMs: 3000,
+      code: 'UNHEALTHY',
+      hint: `each reason names its machine; TALOSCONFIG=${files.path('talosconfig')} talosctl service -n <address> shows more`,
+    },
+  )
+  log.info(`   export KUBECONFIG=${files.path('kubeconfig')}`)
+}
+
+/** The first unmet condition, by name; the others follow from it more often than not. */
+function describe(unmet: readonly Condition[]): string {
+  const [first] = unmet.filter(({ final }) => !final).concat(unmet)
+
+  return first === undefined ? '' : `${first.fact}: ${first.fault}`
+}

@@ -1,0 +1,52 @@
+import { readdir } from 'node:fs/promises'
+import { generatedFiles, type Cluster, type Generated } from '@talosmith/core'
+
+/** A private folder for talosctl's output before it is put in place. */
+export interface WorkFolder {
+  path(name: string): string
+  /** What talosctl wrote; throws when it did not. */
+  read(name: string): Promise<string>
+  write(name: string, text: string): Promise<void>
+}
+
+const parent = 'work'
+let count = 0
+
+/** Gives a private folder for the time of `work`, and takes those away that killed runs have left. */
+export async function withWorkFolder<T>(
+  cluster: Cluster,
+  work: (folder: WorkFolder) => Promise<T>,
+): Promise<T> {
+  const files = generatedFiles(cluster)
+  await removeLeftovers(files)
+  const name = `${parent}/${process.pid}-${count++}`
+  await files.write(`${name}/.keep`, '')
+  try {
+    return await work({
+      path: (file) => files.path(name, file),
+      write: (file, text) => files.write(`${name}/${file}`, text),
+      async read(file) {
+        const text = await files.read(`${name}/${file}`)
+        if (text === undefined) throw new Error(`talosctl wrote no ${file}`)
+        return text
+      },
+    })
+  } finally {
+    await files.remove(name)
+  }
+}
+
+async function removeLeftovers(files: Generated): Promise<void> {
+  for (const name of await readdir(files.path(parent)).catch(() => []))
+    if (!isAlive(Number.parseInt(name, 10))) await files.remove(`${parent}/${name}`)
+}
+
+function isAlive(pid: number): boolean {
+  if (Number.isNaN(pid)) return false
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
