@@ -26,6 +26,7 @@ export function hostOver(run: Run, rest: Pick<Host, 'name' | 'isLocal' | 'close'
       })
     },
     async upload(localPath, remotePath, { mode = 0o644, onProgress, signal } = {}) {
+      signal?.throwIfAborted()
       const { size } = await stat(localPath)
       let sent = 0
       const counted = new Transform({
@@ -40,14 +41,19 @@ export function hostOver(run: Run, rest: Pick<Host, 'name' | 'isLocal' | 'close'
       // The command that reads it notices the error; it may come before there is one.
       counted.on('error', () => undefined)
       file.on('error', (error) => counted.destroy(error))
-      // Before the command is told to end: what has been sent must not be taken for all of it.
-      const stop = (): void => void counted.destroy(signal?.reason as Error)
+      // An input that ends early makes the command fail and clean up after itself, which a signal
+      // may keep it from; that comes only if it doesn't end.
+      const late = new AbortController()
+      const stop = (): void => {
+        counted.destroy(signal?.reason as Error)
+        setTimeout(() => late.abort(signal?.reason), 5000).unref()
+      }
       signal?.addEventListener('abort', stop, { once: true })
       try {
         await run(receive(remotePath, size, mode), {
           input: file.pipe(counted),
           called: commandText`upload ${remotePath}`,
-          ...(signal === undefined ? {} : { signal }),
+          signal: late.signal,
         })
       } finally {
         signal?.removeEventListener('abort', stop)

@@ -1,6 +1,7 @@
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough, Readable, type Duplex } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { NodeSSH } from 'node-ssh'
 import type { ClientChannel } from 'ssh2'
 import { Problem } from '../problem.ts'
@@ -14,11 +15,15 @@ import {
   type SshSettings,
   type SshUser,
 } from './ssh-config.ts'
-import { connectHop, connectProblem } from './ssh-connect.ts'
+import { connectHop } from './ssh-connect.ts'
+import { connectProblem } from './ssh-problems.ts'
 import type { SshTarget } from './uri.ts'
 
 /** sshd allows ten sessions on a connection (MaxSessions); two are kept for ending commands. */
 const commandsAtOnce = 8
+
+/** Some 20 seconds in all. */
+const sessionAttempts = 60
 
 /** One connection to a remote machine, for all commands of a run. */
 export interface SshConnection {
@@ -116,8 +121,9 @@ function transportOver(ssh: NodeSSH, name: string): Transport {
       } else if (input.errored !== null) giveUpInput(input.errored)
       else input.on('error', giveUpInput).pipe(stdin)
       let channel: ClientChannel | undefined
-      const ended = ssh
-        .execCommand(text, {
+      let abandoned = false
+      const execute = (): ReturnType<NodeSSH['execCommand']> =>
+        ssh.execCommand(text, {
           stdin,
           noTrim: true,
           // The runner keeps the bytes; one byte a character is all that node-ssh should spend.
@@ -128,8 +134,10 @@ function transportOver(ssh: NodeSSH, name: string): Transport {
             channel = opened
             // A program may end before it has read all of its input; its exit code tells.
             opened.on('error', () => undefined)
+            if (abandoned) opened.destroy()
           },
         })
+      const ended = onceThereIsASession(name, execute, () => abandoned)
         .then(({ code, signal }) => {
           if (inputError !== undefined) throw inputError
           if (code === null && signal === null) throw lost(name)
@@ -142,9 +150,38 @@ function transportOver(ssh: NodeSSH, name: string): Transport {
           stdin.destroy()
           free()
         })
-      return { ended, abandon: () => channel?.destroy() }
+      return {
+        ended,
+        abandon() {
+          abandoned = true
+          channel?.destroy()
+        },
+      }
     },
   }
+}
+
+/**
+ * Starts a command again while the host opens no session for it, which means that it was not started:
+ * sshd counts a session as open for a moment after it has said that it is closed.
+ */
+async function onceThereIsASession<T>(
+  name: string,
+  execute: () => Promise<T>,
+  isAbandoned: () => boolean,
+): Promise<T> {
+  for (let attempt = 1; ; attempt += 1)
+    try {
+      return await execute()
+    } catch (error) {
+      if (!(error instanceof Error) || !/Channel open failure/.test(error.message)) throw error
+      if (attempt === sessionAttempts || isAbandoned())
+        throw new Problem('SSH_NO_SESSION', `${name} opens no session for another command`, {
+          cause: error,
+          hint: `see MaxSessions in its /etc/ssh/sshd_config; the default of 10 is enough`,
+        })
+      await sleep(Math.min(attempt * 20, 500))
+    }
 }
 
 /** The number of a signal, which SSH names without SIG, and ssh2 with it. */

@@ -30,6 +30,20 @@ if (hasSshd) {
     assert.is(logins(await sshd.log()) - before, 1)
   })
 
+  test('a host that allows two sessions at a time is used two at a time', async () => {
+    const narrow = await startSshd(['ed25519'], ['MaxSessions 2'])
+    const host = await openHost(narrow.uri, '/', narrow.user)
+    const outputs = await Promise.all(
+      Array.from({ length: 20 }, (_, index) => host.$`echo ${index}`),
+    )
+    assert.equal(
+      outputs.map(({ stdout }) => Number(stdout)),
+      [...outputs.keys()],
+    )
+    await host.close()
+    await narrow.stop()
+  })
+
   test('a command ends when the connection breaks', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'talosmith-ssh-'))
     const host = await openHost(sshd.uri, '/', sshd.user)
@@ -258,6 +272,9 @@ if (hasSshd) {
   test.after(() => sshd.stop())
   test.run()
 } else {
+  const test = suite('ssh')
+  test.skip('hosts over SSH')
+  test.run()
   console.log('SKIPPED: the tests of hosts over SSH need root and /usr/sbin/sshd (openssh-server)')
 }
 

@@ -62,6 +62,8 @@ export async function startSshd(
       'StrictModes no',
       'UsePAM no',
       'LogLevel VERBOSE',
+      // Keeps bash from reading the ~/.bashrc of whoever runs the tests, which may be slow.
+      'SetEnv SHLVL=5',
       ...more,
     ].join('\n'),
   )

@@ -83,8 +83,11 @@ if (existsSync('/usr/bin/virsh')) {
 
   test('a connection that is not there is LIBVIRT_UNREACHABLE, alone and in a batch', async () => {
     const absent = virshOn('qemu+unix:///system?socket=/nonexistent/libvirt-sock')
-    for (const promise of [absent.virsh(local, 'list'), absent.virshBatch(local, [['list']])]) {
-      const error = await promise.catch((thrown: unknown) => thrown)
+    for (const ask of [
+      () => absent.virsh(local, 'list'),
+      () => absent.virshBatch(local, [['list']]),
+    ]) {
+      const error = await ask().catch((thrown: unknown) => thrown)
       assert.instance(error, Problem)
       assert.is((error as Problem).code, 'LIBVIRT_UNREACHABLE')
       assert.match((error as Problem).because ?? '', 'Failed to connect socket')
@@ -105,8 +108,8 @@ test('talks to the system connection of the host', async () => {
 
 test('a host without virsh is told so', async () => {
   const host = recordingHost({ virsh: { exitCode: 127, stderr: 'bash: virsh: command not found' } })
-  for (const promise of [virsh(host, 'list'), virshBatch(host, [['list']])]) {
-    const error = await promise.catch((thrown: unknown) => thrown)
+  for (const ask of [() => virsh(host, 'list'), () => virshBatch(host, [['list']])]) {
+    const error = await ask().catch((thrown: unknown) => thrown)
     assert.is((error as Problem).code, 'VIRSH_MISSING')
   }
 })
