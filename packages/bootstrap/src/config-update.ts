@@ -38,7 +38,7 @@ export function planConfigUpdate(desired: string, current: string): ConfigUpdate
   if (isDeepStrictEqual(contentOf(wanted), contentOf(running))) return { text: undefined, held }
   // Untouched, it is sent byte for byte, so that the next comparison is of bytes.
   if (held.length === 0) return { text: desired, held }
-  return { text: wanted.map((document) => document.toString({ lineWidth: 0 })).join('---\n'), held }
+  return { text: wanted.map(textOf).join('---\n'), held }
 }
 
 /** Puts the versions that run into the desired config; returns those that differ. */
@@ -61,6 +61,11 @@ function holdVersions(wanted: Document | undefined, running: Document | undefine
 /** The v1alpha1 document: the only one without a kind. */
 function main(documents: readonly Document[]): Document | undefined {
   return documents.find((document) => !document.has('kind'))
+}
+
+/** A parsed document keeps the `---` before it when there was one. */
+function textOf(document: Document): string {
+  return document.toString({ lineWidth: 0 }).replace(/^---\n/, '')
 }
 
 /** The documents as plain values, by kind and name, without empty ones. */

@@ -1,0 +1,89 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { parseAllDocuments } from 'yaml'
+import { planConfigUpdate } from '../src/config-update.ts'
+
+const config = (
+  over: { kubernetes?: string; installer?: string; extra?: string; more?: string } = {},
+) => {
+  const { kubernetes = 'v1.36.3', installer = 'v1.13.9', extra = '', more = '' } = over
+  return `version: v1alpha1
+machine:
+    type: controlplane
+    kubelet:
+        image: ghcr.io/siderolabs/kubelet:${kubernetes}
+    install:
+        disk: /dev/vda
+        image: factory.talos.dev/nocloud-installer/ab12:${installer}
+cluster:
+    apiServer:
+        image: registry.k8s.io/kube-apiserver:${kubernetes}
+    proxy:
+        image: registry.k8s.io/kube-proxy:${kubernetes}
+${extra}---
+apiVersion: v1alpha1
+kind: HostnameConfig
+auto: stable
+${more}`
+}
+
+test('equal texts are no update', () => {
+  assert.equal(planConfigUpdate(config(), config()), { text: undefined, held: [] })
+})
+
+test('order of keys and documents, comments and quotes are no update', () => {
+  const [main = '', host = ''] = config().split('---\n')
+  const other = `# comment\n${host}---\n${main.replace('disk: /dev/vda', 'disk: "/dev/vda"')}`
+  assert.is(planConfigUpdate(config(), other).text, undefined)
+})
+
+test('a difference is sent byte for byte as it is wanted', () => {
+  const desired = config({ extra: '    allowSchedulingOnControlPlanes: true\n' })
+  assert.equal(planConfigUpdate(desired, config()), { text: desired, held: [] })
+})
+
+test('a document more is an update', () => {
+  const desired = config({
+    more: '---\napiVersion: v1alpha1\nkind: Layer2VIPConfig\nname: 10.0.0.60\n',
+  })
+  assert.is(planConfigUpdate(desired, config()).text, desired)
+})
+
+test('another Kubernetes version alone is held, and nothing is sent', () => {
+  const { text, held } = planConfigUpdate(config({ kubernetes: 'v1.36.4' }), config())
+  assert.is(text, undefined)
+  assert.equal(held, [{ what: 'Kubernetes', running: 'v1.36.3', asked: 'v1.36.4' }])
+})
+
+test('another installer alone is held', () => {
+  const { text, held } = planConfigUpdate(config({ installer: 'v1.13.10' }), config())
+  assert.is(text, undefined)
+  assert.equal(
+    held.map(({ what }) => what),
+    ['the installer image'],
+  )
+})
+
+test('what else differs is sent with the versions that run', () => {
+  const desired = config({ kubernetes: 'v1.36.4', installer: 'v1.13.10', extra: '    x: 1\n' })
+  const { text = '', held } = planConfigUpdate(desired, config())
+  assert.is(held.length, 2)
+  const [main, host] = parseAllDocuments(text).map((document) => document.toJS() as unknown)
+  const [wanted] = parseAllDocuments(config({ extra: '    x: 1\n' }))
+  assert.equal(main, wanted?.toJS())
+  assert.equal(host, { apiVersion: 'v1alpha1', kind: 'HostnameConfig', auto: 'stable' })
+  // Once it runs with that, there is nothing to send any more.
+  assert.is(planConfigUpdate(desired, text).text, undefined)
+})
+
+test('another registry is not another version', () => {
+  const desired = config().replace('registry.k8s.io/kube-proxy', 'mirror.lan:5000/kube-proxy')
+  assert.equal(planConfigUpdate(desired, config()), { text: desired, held: [] })
+})
+
+test('a config without the version fields is compared as it is', () => {
+  assert.is(planConfigUpdate('machine: {}\n', 'machine: {}\n# x\n').text, undefined)
+  assert.is(planConfigUpdate('machine: {a: 1}\n', 'machine: {}\n').text, 'machine: {a: 1}\n')
+})
+
+test.run()

@@ -1,0 +1,186 @@
+import { testCluster } from '@talosmith/core/testing'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { judge, type KubernetesNode, type Snapshot } from '../src/health.ts'
+import type { MachineStatus } from '../src/machine-status.ts'
+
+const cluster = testCluster({
+  TALOS_VERSION: 'v1.13.9',
+  KUBERNETES_VERSION: 'v1.36.3',
+  WORKER_COUNT: '1',
+})
+const ready: MachineStatus = { stage: 'running', status: { ready: true, unmetConditions: null } }
+const answered = { ok: true, value: 'ok' } as const
+const kubernetesNode = (name: string, address: string, over = {}): KubernetesNode => ({
+  metadata: { name },
+  status: {
+    conditions: [{ type: 'Ready', status: 'True' }],
+    addresses: [
+      { type: 'InternalIP', address },
+      { type: 'Hostname', address: name },
+    ],
+    nodeInfo: { kubeletVersion: 'v1.36.3' },
+    ...over,
+  },
+})
+const nodes = cluster.nodes.map(({ name, address }) => kubernetesNode(name, address))
+const deployment = {
+  metadata: { name: 'coredns', generation: 1 },
+  spec: { replicas: 2 },
+  status: { observedGeneration: 1, updatedReplicas: 2, availableReplicas: 2 },
+}
+const healthy: Snapshot = {
+  probes: new Map(cluster.nodes.map(({ name }) => [name, { kind: 'ours' }])),
+  versions: new Map(cluster.nodes.map(({ address }) => [address, 'v1.13.9'])),
+  machines: new Map(cluster.nodes.map(({ address }) => [address, ready])),
+  etcd: {
+    ok: true,
+    value: {
+      members: [{ id: 'a', name: 'home-cp1', isLearner: false }],
+      status: [{ node: '10.0.0.70', leader: 'a', errors: '' }],
+    },
+  },
+  apiServers: new Map([['home-cp1', answered]]),
+  endpoint: answered,
+  nodes: { ok: true, value: nodes },
+  workloads: { ok: true, value: [deployment] },
+  expectedWorkloads: ['coredns'],
+}
+const unmet = (over: Partial<Snapshot>) =>
+  judge(cluster, { ...healthy, ...over }).filter(({ fault }) => fault !== undefined)
+
+test('a healthy cluster meets every condition', () => {
+  assert.equal(unmet({}), [])
+  assert.is(judge(cluster, healthy).length, 8)
+})
+
+const booting: MachineStatus = {
+  stage: 'booting',
+  status: {
+    ready: false,
+    unmetConditions: [{ name: 'services', reason: 'ext-qemu-guest-agent not running' }],
+  },
+}
+const noSuch = { ok: false, reason: 'connection refused' } as const
+const withNode = (name: string, over: object): Partial<Snapshot> => ({
+  nodes: {
+    ok: true,
+    value: nodes.map((node) =>
+      node.metadata.name === name ? kubernetesNode(name, '10.0.0.80', over) : node,
+    ),
+  },
+})
+const rows: [string, Partial<Snapshot>, RegExp, boolean][] = [
+  [
+    'a machine that is off',
+    {
+      probes: new Map([
+        ['home-cp1', { kind: 'ours' }],
+        ['home-w1', { kind: 'silent', reason: '10.0.0.80 does not answer' }],
+      ]),
+    },
+    /^10\.0\.0\.80 does not answer$/,
+    false,
+  ],
+  [
+    'a machine without config',
+    { probes: new Map([['home-cp1', { kind: 'maintenance' }]]) },
+    /^home-cp1 has no machine config$/,
+    true,
+  ],
+  [
+    'another version of Talos',
+    {
+      versions: new Map([
+        ['10.0.0.70', 'v1.13.9'],
+        ['10.0.0.80', 'v1.13.8'],
+      ]),
+    },
+    /^home-w1 runs Talos v1\.13\.8$/,
+    true,
+  ],
+  [
+    'a service that does not start',
+    {
+      machines: new Map([
+        ['10.0.0.70', ready],
+        ['10.0.0.80', booting],
+      ]),
+    },
+    /^home-w1 is booting: services: ext-qemu-guest-agent not running$/,
+    false,
+  ],
+  [
+    'a machine that is not ready',
+    {
+      machines: new Map([
+        ['10.0.0.70', { stage: 'running', status: { ready: false, unmetConditions: null } }],
+      ]),
+    },
+    /^home-cp1 is not ready$/,
+    false,
+  ],
+  ['an etcd that does not answer', { etcd: noSuch }, /^connection refused$/, false],
+  [
+    'an API server that is not ready',
+    { apiServers: new Map([['home-cp1', { ok: false, reason: 'not ready: etcd' }]]) },
+    /^home-cp1: not ready: etcd$/,
+    false,
+  ],
+  ['an endpoint without an answer', { endpoint: noSuch }, /^connection refused$/, false],
+  [
+    'an endpoint of another cluster',
+    { endpoint: { ...noSuch, final: true } },
+    /^connection refused$/,
+    true,
+  ],
+  [
+    'a node that has not registered',
+    { nodes: { ok: true, value: nodes.slice(0, 1) } },
+    /^home-w1 has not registered$/,
+    false,
+  ],
+  [
+    'a node that is not Ready',
+    withNode('home-w1', { conditions: [{ type: 'Ready', status: 'False', message: 'no CNI' }] }),
+    /^home-w1 is not Ready: no CNI$/,
+    false,
+  ],
+  [
+    'a node with another address',
+    withNode('home-w1', { addresses: [{ type: 'InternalIP', address: '10.0.0.99' }] }),
+    /^home-w1 registered with 10\.0\.0\.99 instead of 10\.0\.0\.80$/,
+    false,
+  ],
+  [
+    'another version of Kubernetes',
+    withNode('home-w1', { nodeInfo: { kubeletVersion: 'v1.36.2' } }),
+    /^home-w1 runs Kubernetes v1\.36\.2$/,
+    true,
+  ],
+  [
+    'a rollout that goes on',
+    {
+      workloads: {
+        ok: true,
+        value: [{ ...deployment, status: { ...deployment.status, availableReplicas: 1 } }],
+      },
+    },
+    /^coredns has 1 of 2 ready$/,
+    false,
+  ],
+  [
+    'a workload that is not there',
+    { workloads: { ok: true, value: [] } },
+    /^coredns is not there yet$/,
+    false,
+  ],
+]
+for (const [title, over, fault, final] of rows)
+  test(`${title} is named${final ? ', and waiting for it is in vain' : ''}`, () => {
+    const [condition] = unmet(over)
+    assert.match(condition?.fault ?? 'all met', fault)
+    assert.is(condition?.final, final)
+  })
+
+test.run()

@@ -1,0 +1,57 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/** A certificate with its key, as PEM. */
+export interface Pair {
+  readonly cert: string
+  readonly key: string
+}
+
+/** A throwaway CA of openssl's making, named as Talos names its own. */
+export interface Ca extends Pair {
+  issue(subject: string, days?: number): Pair
+}
+
+export function createCa(subject = '/O=talos'): Ca {
+  const folder = mkdtempSync(join(tmpdir(), 'talosmith-pki-'))
+  const file = (name: string): string => join(folder, name)
+  const read = (name: string): Pair => ({
+    cert: readFileSync(file(`${name}.crt`), 'utf8'),
+    key: readFileSync(file(`${name}.key`), 'utf8'),
+  })
+  const openssl = (...args: string[]): void => {
+    execFileSync('openssl', args, { cwd: folder, stdio: 'ignore' })
+  }
+  const key = (name: string): void =>
+    openssl('genpkey', '-algorithm', 'ed25519', '-out', `${name}.key`)
+  key('ca')
+  openssl(
+    'req',
+    '-x509',
+    '-new',
+    '-key',
+    'ca.key',
+    '-subj',
+    subject,
+    '-days',
+    '10',
+    '-out',
+    'ca.crt',
+  )
+  writeFileSync(file('san'), 'subjectAltName=IP:127.0.0.1')
+  let count = 0
+  return {
+    ...read('ca'),
+    issue(name, days = 365) {
+      const pair = `pair${count++}`
+      key(pair)
+      openssl('req', '-new', '-key', `${pair}.key`, '-subj', name, '-out', `${pair}.csr`)
+      const ca = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial']
+      const out = ['-days', String(days), '-extfile', 'san', '-out', `${pair}.crt`]
+      openssl('x509', '-req', '-in', `${pair}.csr`, ...ca, ...out)
+      return read(pair)
+    },
+  }
+}
