@@ -1,25 +1,34 @@
 /** vm:render: writes what vm:create would define to a folder, without asking any host. */
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hostFiles, script } from '@talosmith/core'
-import { describeMachine, describeSeed, renderDomain } from '../src/index.ts'
+import { renderDomain } from '../src/domain-xml.ts'
+import { describeMachine, plainUri } from '../src/machine.ts'
+import { describeSeed } from '../src/seed-iso.ts'
+
+/** Where libvirt's default pool is; only a host could say where another one is. */
+const pool = '/var/lib/libvirt/images'
 
 export default script(import.meta, {
-  summary:
-    'Write the domain XML and seed files of every machine to dist/render/<cluster>, without asking any host.',
+  summary: 'Write the domain XML and seed files of every machine to dist/render/<cluster>.',
   async run({ cluster, answer }) {
     const folder = join(cluster.root, 'dist', 'render', cluster.name)
-    const files = hostFiles(cluster, '/var/lib/libvirt/images')
+    const files = hostFiles(cluster, pool)
     const type = cluster.settings.DOMAIN_TYPE === 'qemu' ? 'qemu' : 'kvm'
+    await rm(folder, { recursive: true, force: true })
     for (const node of cluster.nodes) {
       const { metaData, networkConfig } = describeSeed(cluster, node)
+      const paths = { disk: files.disk(node), seed: files.seed(node) }
+      const domain = renderDomain(describeMachine(cluster, node, paths, type), {
+        image: files.image,
+        diskGib: node.diskGib,
+        uri: plainUri(cluster, node.host),
+        directIo: true,
+      })
       await mkdir(join(folder, node.name), { recursive: true })
-      await writeFile(
-        join(folder, node.name, 'domain.xml'),
-        renderDomain(describeMachine(cluster, node, files, type)),
-      )
-      await writeFile(join(folder, node.name, 'meta-data'), metaData)
-      await writeFile(join(folder, node.name, 'network-config'), networkConfig)
+      const texts = { 'domain.xml': domain, 'meta-data': metaData, 'network-config': networkConfig }
+      for (const [name, text] of Object.entries(texts))
+        await writeFile(join(folder, node.name, name), text)
     }
     answer(folder)
   },

@@ -1,10 +1,19 @@
 /** vm:stop: shuts machines down, workers first. */
 import { script } from '@talosmith/core'
-import { planStop } from '../src/index.ts'
-import { runFlow } from '../src/flow.ts'
+import { roleOf, runFlow } from '../src/flow.ts'
+import { planStop } from '../src/plan.ts'
 
 export default script(import.meta, {
   summary: 'Shut the machines down, workers first, control planes last.',
   changes: true,
-  run: (context) => runFlow(context, planStop, { sideBySide: false, nothing: 'no machine runs' }),
+  options: {
+    force: { type: 'boolean', about: 'cut the power of machines that do not shut down in time' },
+  },
+  run: (context) =>
+    runFlow(context, {
+      plan: planStop,
+      nothing: 'no machine runs',
+      step: roleOf(context.cluster),
+      force: context.options.force === true,
+    }),
 })

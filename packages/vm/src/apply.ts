@@ -1,4 +1,6 @@
+import { posix } from 'node:path'
 import {
+  CommandFailed,
   Problem,
   virsh,
   waitFor,
@@ -7,11 +9,16 @@ import {
   type Log,
   type Node,
 } from '@talosmith/core'
-import { consoleLog, parseDomain, renderDomain } from './domain-xml.ts'
-import { describeMachine } from './machine.ts'
+import { consoleLog, renderDomain } from './domain-xml.ts'
+import { editDomain } from './edit-domain.ts'
+import { explain } from './explain.ts'
+import { typeFor } from './host-facts.ts'
+import { describeMachine, plainUri, type Machine } from './machine.ts'
+import { partialSuffix } from './observe-files.ts'
 import type { ObservedHost } from './observe.ts'
-import { domainType, type VmChange } from './plan.ts'
-import { buildSeed, describeSeed, seedLabel } from './seed-iso.ts'
+import { domainOf, pathsOf } from './place.ts'
+import type { VmChange } from './plan.ts'
+import { describeSeed, sealOf } from './seed-iso.ts'
 
 /** What carrying out a change needs. */
 export interface ApplyContext {
@@ -19,6 +26,8 @@ export interface ApplyContext {
   readonly hosts: readonly Host[]
   readonly seen: readonly ObservedHost[]
   readonly log: Log
+  /** Cut the power of machines that don't shut down in time. */
+  readonly force?: boolean
 }
 
 /** One change on its host. */
@@ -27,123 +36,168 @@ interface Place {
   readonly host: Host
   readonly seen: ObservedHost
   readonly log: Log
+  readonly force: boolean
   readonly target: string
+  readonly path: string
 }
 
-/** How long a machine may take to shut itself down, in milliseconds. */
+/** How long a machine may take to shut itself down. */
 const shutdownMs = 180_000
+/** A machine that is just starting misses the power button: it is pressed again. */
+const pressAgainMs = 15_000
 
-/** Carries out one change; may be repeated. Throws VM_CHANGE_FAILED with the host's own words. */
+/** Carries out one change; may be repeated. Throws a Problem that says what is now, with the host's own words. */
 export async function applyChange(
   change: VmChange,
-  { cluster, hosts, seen, log }: ApplyContext,
+  { cluster, hosts, seen, log, force = false }: ApplyContext,
 ): Promise<void> {
   const host = hosts[change.host]
   const observed = seen.find(({ index }) => index === change.host)
   if (host === undefined || observed === undefined) throw new Error(`no host ${change.host}`)
+  const { target, path = '' } = change
   try {
-    await actions[change.kind]({ cluster, host, seen: observed, log, target: change.target })
+    await actions[change.kind]({ cluster, host, seen: observed, log, force, target, path })
   } catch (cause) {
-    if (cause instanceof Problem) throw cause
-    throw new Problem(
-      'VM_CHANGE_FAILED',
-      `${change.target} on ${host.name}: could not ${lowerFirst(change.summary)}`,
-      {
-        cause,
-        now: 'what was done before this step stays, and nothing is half-done',
-        hint: 'mend the reason, then run the same command again: it carries on here',
-      },
-    )
+    if (cause instanceof Problem || !(cause instanceof CommandFailed)) throw cause
+    throw explain(change, host.name, cause)
   }
 }
 
 const actions: Record<VmChange['kind'], (place: Place) => Promise<unknown>> = {
-  async 'create-disk'(place) {
+  async 'define-domain'(place) {
     const node = nodeOf(place)
-    const path = place.seen.files.disk(node)
-    // A temporary name first: a killed run leaves no half-made disk that would look like a whole one.
-    await place.host
-      .$`qemu-img create -q -f qcow2 -F raw -b ${place.seen.files.image} ${`${path}.tmp`} ${node.diskGib}G && mv -f ${`${path}.tmp`} ${path}`
+    const { cluster, seen, host } = place
+    const origin = {
+      image: seen.files.image,
+      diskGib: node.diskGib,
+      uri: plainUri(cluster, seen.index),
+      directIo: seen.directIo,
+    }
+    // libvirt makes this folder at the first start of a machine without a console log only.
+    await host.$`mkdir -p ${posix.dirname(consoleLog(node.name))} 2>/dev/null || true`
+    await define(host, renderDomain(wantedMachine(place), origin))
+  },
+  async 'update-domain'(place) {
+    const xml = await virsh(place.host, 'dumpxml', '--inactive', '--security-info', place.target)
+    await define(place.host, editDomain(xml, wantedMachine(place)))
+  },
+  async 'create-disk'(place) {
+    const { diskGib } = nodeOf(place)
+    const { host, seen, path } = place
+    const partial = path + partialSuffix
+    // Never over an existing file, whoever made it meanwhile.
+    await host.$`
+rm -rf -- ${partial}
+qemu-img create -q -f qcow2 -F raw -b ${seen.files.image} ${partial} ${`${diskGib}G`}
+mv -nT -- ${partial} ${path}
+if [ -e ${partial} ]; then echo ${`${path} has appeared meanwhile`} >&2; exit 1; fi`
   },
   async 'grow-disk'(place) {
     const node = nodeOf(place)
-    const path = place.seen.files.disk(node)
-    const isRunning = place.seen.domains.some(
-      ({ name, state }) => name === node.name && state !== 'shut off',
-    )
-    if (isRunning) await virsh(place.host, 'blockresize', node.name, 'vda', `${node.diskGib}GiB`)
-    else await place.host.$`qemu-img resize -q ${path} ${node.diskGib}G`
+    const { host, seen, path } = place
+    const isOff = domainOf(node, seen)?.live.state === 'shut off'
+    if (isOff) await host.$`qemu-img resize -q ${path} ${`${node.diskGib}G`}`
+    else await virsh(host, 'blockresize', node.name, path, `${node.diskGib}GiB`)
   },
   async 'create-seed'(place) {
     const node = nodeOf(place)
-    const { metaData, networkConfig, digest } = describeSeed(place.cluster, node)
-    await place.host
-      .$`bash -c ${buildSeed} talosmith-seed ${place.seen.files.seed(node)} ${seedLabel(digest)} ${metaData} ${networkConfig}`
+    const { cluster, host, path } = place
+    const { metaData, networkConfig, digest } = describeSeed(cluster, node)
+    const seal = sealOf({ cluster: cluster.name, node: node.name, digest })
+    const work = path + partialSuffix
+    // Talos looks for the label in the Joliet descriptor first; 1.12.0 didn't see ISOs under 64 KiB.
+    await host.$`
+rm -rf -- ${work}
+mkdir -p -- ${`${work}/files`}
+printf %s ${metaData} > ${`${work}/files/meta-data`}
+printf %s ${networkConfig} > ${`${work}/files/network-config`}
+xorriso -as mkisofs -quiet -V cidata -publisher ${seal.publisher} -A ${seal.application} -J -r -pad -o ${`${work}/seed.iso`} ${`${work}/files`}
+chmod 0644 ${`${work}/seed.iso`}
+mv -fT -- ${`${work}/seed.iso`} ${path}
+rm -rf -- ${work}`
   },
-  'define-domain': (place) => define(place),
-  async 'update-domain'(place) {
-    const { uuid } = parseDomain(await virsh(place.host, 'dumpxml', '--inactive', place.target))
-    await define(place, uuid)
-  },
-  async 'set-autostart'(place) {
-    await virsh(
-      place.host,
-      'autostart',
-      place.target,
-      ...(place.cluster.settings.AUTOSTART ? [] : ['--disable']),
-    )
+  async 'set-autostart'({ host, target, cluster }) {
+    await virsh(host, 'autostart', target, ...(cluster.settings.AUTOSTART ? [] : ['--disable']))
   },
   async 'start-domain'({ host, target }) {
     const state = await virsh(host, 'domstate', target)
     if (state === 'running') return
-    await virsh(host, state === 'paused' ? 'resume' : 'start', target)
+    if (state === 'paused') await virsh(host, 'resume', target)
+    else if (state === 'pmsuspended') await virsh(host, 'dompmwakeup', target)
+    else await virsh(host, 'start', target)
   },
-  async 'stop-domain'({ host, target, log }) {
-    await virsh(host, 'shutdown', target)
+  'stop-domain': stop,
+  async 'cut-power'({ host, target }) {
+    const state = await unlessGone(virsh(host, 'domstate', target))
+    if (state !== undefined && state !== 'shut off') await virsh(host, 'destroy', target)
+  },
+  'remove-disk': ({ host, path }) => host.$`rm -f -- ${path} ${path + partialSuffix}`,
+  async 'undefine-domain'({ host, target }) {
+    // virtlogd keeps older parts of the log beside it: .0, .1, .2
+    await host.$`rm -f -- ${consoleLog(target)} ${consoleLog(target)}.[0-9]*`
+    const all = ['--nvram', '--managed-save', '--snapshots-metadata', '--checkpoints-metadata']
+    await unlessGone(virsh(host, 'undefine', target, ...all))
+  },
+  'remove-seed': ({ host, path }) => host.$`rm -rf -- ${path} ${path + partialSuffix}`,
+  'remove-leftover': ({ host, path }) => host.$`rm -rf -- ${path}`,
+}
+
+async function stop({ host, target, log, force }: Place): Promise<void> {
+  let pressed = -Infinity
+  try {
     await waitFor(
       `${target} to shut down`,
       async () => {
         const state = await virsh(host, 'domstate', target)
-        if (state !== 'shut off') throw new Error(`it is ${state}`)
+        if (state === 'shut off') return
+        if (performance.now() - pressed > pressAgainMs) {
+          pressed = performance.now()
+          await virsh(host, 'shutdown', target)
+        }
+        throw new Error(`it is ${state}`)
       },
       {
         log,
         withinMs: shutdownMs,
         code: 'VM_DOES_NOT_STOP',
-        hint: `virsh destroy ${target} on ${host.name} cuts its power`,
+        hint: `wait and run the same command again, or cut its power: npx tsx packages/vm/scripts/stop.ts --force`,
       },
     )
-  },
-  async 'remove-domain'({ host, target }) {
-    if ((await virsh(host, 'domstate', target)) !== 'shut off') await virsh(host, 'destroy', target)
-    await virsh(host, 'undefine', target, '--nvram')
-    await host.$`rm -f ${consoleLog(target)}`
-  },
-  'remove-disk': ({ host, target }) => host.$`rm -f ${target}`,
-  'remove-seed': ({ host, target }) => host.$`rm -f ${target}`,
+  } catch (problem) {
+    if (!force) throw problem
+    log.warn(`${target} does not shut down: cutting its power`)
+    await virsh(host, 'destroy', target)
+  }
 }
 
-/** virsh reads a domain from a file only, so the XML goes to the host first. */
-async function define(place: Place, uuid?: string): Promise<void> {
-  const { cluster, host, seen } = place
+/** What virsh says of a domain; undefined when somebody else removed it meanwhile. */
+async function unlessGone(asked: Promise<string>): Promise<string | undefined> {
+  try {
+    return await asked
+  } catch (error) {
+    if (
+      error instanceof CommandFailed &&
+      /failed to get domain|Domain not found/.test(error.stderr)
+    )
+      return undefined
+    throw error
+  }
+}
+
+/** virsh reads a domain from a file only; bash lends it one, so that nothing is left on the host. */
+async function define(host: Host, xml: string): Promise<void> {
+  await host.$`virsh -q -c qemu:///system define <(printf %s ${xml})`
+}
+
+function wantedMachine(place: Place): Machine {
+  const { cluster, seen } = place
   const node = nodeOf(place)
-  const xml = renderDomain(
-    describeMachine(cluster, node, seen.files, domainType(cluster, seen)),
-    uuid,
-  )
-  await host.$({ input: xml })`
-    file=$(mktemp /tmp/talosmith-XXXXXX.xml)
-    trap 'rm -f "$file"' EXIT
-    cat > "$file"
-    virsh -q -c qemu:///system define --validate "$file"`
+  const type = typeFor(cluster.settings.DOMAIN_TYPE, seen.kvmFault)
+  return describeMachine(cluster, node, pathsOf(cluster, node, seen), type)
 }
 
-function nodeOf({ cluster, target }: Place): Node {
+function nodeOf({ cluster, target }: Pick<Place, 'cluster' | 'target'>): Node {
   const node = cluster.nodes.find(({ name }) => name === target)
   if (node === undefined) throw new Error(`${target} is no machine of ${cluster.name}`)
   return node
-}
-
-function lowerFirst(text: string): string {
-  return text.charAt(0).toLowerCase() + text.slice(1)
 }

@@ -1,98 +1,83 @@
 import { Problem, type Cluster } from '@talosmith/core'
+import { hostProblems } from './check-host.ts'
+import { nodeProblems } from './check-node.ts'
+import { typeFor } from './host-facts.ts'
 import type { ObservedHost } from './observe.ts'
+import { diskOf, domainOf, hostOf } from './place.ts'
 
-const untouched = 'nothing was changed'
-
-/** Throws for anything about a host that would make creating machines fail half-way. */
-export function checkHost({ settings, nodes, name }: Cluster, seen: ObservedHost): void {
-  const here = nodes.filter(({ host }) => host === seen.index)
-  if (seen.networkFault !== undefined) throw seen.networkFault
-  if (seen.missingTools.length > 0)
-    throw new Problem('HOST_TOOLS_MISSING', `${seen.host} lacks ${seen.missingTools.join(', ')}`, {
-      now: untouched,
-      hint: 'install them there, for example: apt install qemu-utils xorriso',
-    })
-  if (settings.DOMAIN_TYPE === 'kvm' && seen.usableType !== 'kvm')
-    throw new Problem('KVM_UNUSABLE', `KVM cannot be used on ${seen.host}`, {
-      because: 'there is no /dev/kvm, or the processor offers neither vmx nor svm',
-      now: untouched,
-      hint: 'enable virtualisation in the firmware (or nested virtualisation), or set DOMAIN_TYPE=qemu, which is slow',
-    })
-  if (settings.UEFI && !seen.hasUefi)
-    throw new Problem('FIRMWARE_MISSING', `${seen.host} has no UEFI firmware for QEMU`, {
-      because: 'virsh domcapabilities --machine q35 lists no firmware "efi"',
-      now: untouched,
-      hint: 'install it there: apt install ovmf; or set UEFI=false',
-    })
-  for (const node of here) {
-    const domain = seen.domains.find((one) => one.name === node.name)
-    if (domain !== undefined && domain.owner !== name)
-      throw new Problem(
-        'VM_NOT_OURS',
-        `${seen.host} has a virtual machine ${node.name} that is not of cluster ${name}`,
-        {
-          because:
-            domain.owner === undefined
-              ? 'it was not made by Talosmith'
-              : `it belongs to cluster ${domain.owner}`,
-          now: untouched,
-          hint: `rename it (virsh domrename ${node.name} ...), or choose another CLUSTER_NAME`,
-        },
+/**
+ * Everything about the hosts that would make creating the machines fail half-way, or touch what isn't
+ * ours. Empty: go ahead.
+ */
+export function findProblems(cluster: Cluster, hosts: readonly ObservedHost[]): Problem[] {
+  return [
+    ...hosts
+      .filter(({ index }) =>
+        cluster.nodes.some((node) => hostOf(cluster, node, hosts)?.index === index),
       )
-    const disk = seen.disks.find(({ path }) => path === seen.files.disk(node))
-    if (
-      domain === undefined &&
-      disk !== undefined &&
-      !isOverlayOfOurs(disk.backing, seen.files.image)
-    )
-      throw new Problem(
-        'VM_NOT_OURS',
-        `${disk.path} on ${seen.host} is there already and is not a disk of ours`,
-        {
-          because: `it is ${disk.backing === undefined ? 'no overlay' : `an overlay of ${disk.backing}`}, and no machine of ours uses it`,
-          now: untouched,
-          hint: 'move it away, or choose another CLUSTER_NAME',
-        },
-      )
-    const clash = seen.domains.find((one) => one.name !== node.name && one.machine.mac === node.mac)
-    if (clash !== undefined)
-      throw new Problem(
-        'MAC_TAKEN',
-        `${clash.name} on ${seen.host} has the MAC address ${node.mac} of ${node.name}`,
-        {
-          now: untouched,
-          hint: 'set MAC_PREFIX to other bytes',
-        },
-      )
-  }
-  if (seen.dhcp !== undefined) checkDhcp(seen.dhcp, here, seen.host)
+      .flatMap((seen) => hostProblems(cluster, seen)),
+    ...cluster.nodes.flatMap((node) => {
+      const seen = hostOf(cluster, node, hosts)
+      return seen === undefined ? [] : nodeProblems(cluster, node, seen, hosts)
+    }),
+  ]
 }
 
-function checkDhcp(
-  [start, end]: readonly [string, string],
-  nodes: Cluster['nodes'],
-  host: string,
-): void {
-  const number = (address: string): number =>
-    address.split('.').reduce((sum, byte) => sum * 256 + Number(byte), 0)
-  const inside = nodes.find(
-    ({ address }) => number(address) >= number(start) && number(address) <= number(end),
+/** Throws the first of the problems, with all others below it. */
+export function refuse(problems: readonly Problem[]): void {
+  const [first, ...others] = problems
+  if (first === undefined) return
+  if (others.length === 0) throw first
+  const also = others.map(({ code, message }) => `and ${code}: ${message}`)
+  const because = [first.because, ...also].filter((line) => line !== undefined).join('\n')
+  const { now, hint, exitCode } = first
+  throw new Problem(first.code, first.message, { because, now, hint, exitCode })
+}
+
+/** The image is downloaded by a stage of its own, so a plan may well be made before it is there. */
+export function findMissingImages(cluster: Cluster, hosts: readonly ObservedHost[]): Problem[] {
+  const missing = new Set(
+    cluster.nodes
+      .map((node) => [node, hostOf(cluster, node, hosts)] as const)
+      .filter(
+        ([node, seen]) => seen?.hasImage === false && diskOf(cluster, node, seen) === undefined,
+      )
+      .map(([, seen]) => seen),
   )
-  if (inside !== undefined)
-    throw new Problem(
-      'ADDRESS_IN_DHCP_RANGE',
-      `${inside.name} would get ${inside.address}, which the network's DHCP gives away`,
-      {
-        because: `on ${host} the range is ${start} to ${end}`,
-        now: untouched,
-        hint: 'move CONTROL_PLANE_IP_OFFSET or WORKER_IP_OFFSET out of it, or shrink the range (virsh net-edit)',
-      },
-    )
+  return [...missing].flatMap((seen) =>
+    seen === undefined
+      ? []
+      : new Problem('IMAGE_MISSING', `${seen.host} has no image ${seen.files.image}`, {
+          now: 'nothing was changed',
+          hint:
+            cluster.settings.IMAGE_PATH === undefined
+              ? `npx nx run image:download`
+              : 'put it there, or leave IMAGE_PATH out so that image:download fetches it',
+        }),
+  )
 }
 
-/** A disk that a killed run, or a domain undefined by hand, left: an overlay of a Talos image beside it. */
-function isOverlayOfOurs(backing: string | undefined, image: string): boolean {
-  if (backing === undefined) return false
-  const folder = image.slice(0, image.lastIndexOf('/') + 1)
-  return backing === image || (backing.startsWith(`${folder}talos-`) && backing.endsWith('.raw'))
+/** What may go wrong later and is the user's own business: said once, before machines are started. */
+export function findWarnings(cluster: Cluster, hosts: readonly ObservedHost[]): string[] {
+  return hosts.flatMap((seen) => {
+    const starting = cluster.nodes.filter(
+      (node) =>
+        hostOf(cluster, node, hosts) === seen && domainOf(node, seen)?.live.state !== 'running',
+    )
+    const needed = starting.reduce((sum, { memoryMib }) => sum + memoryMib, 0)
+    const slow =
+      starting.length > 0 && typeFor(cluster.settings.DOMAIN_TYPE, seen.kvmFault) === 'qemu'
+    return [
+      ...(slow && cluster.settings.DOMAIN_TYPE === 'auto'
+        ? [
+            `KVM cannot be used on ${seen.host} (${seen.kvmFault}): machines are emulated, which is slow`,
+          ]
+        : []),
+      ...(needed > seen.memoryFreeMib && seen.memoryFreeMib > 0
+        ? [
+            `${starting.length} machines need ${needed} MiB of memory; ${seen.host} has ${seen.memoryFreeMib} MiB left`,
+          ]
+        : []),
+    ]
+  })
 }

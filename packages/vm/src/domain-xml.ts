@@ -1,63 +1,50 @@
-import { XMLBuilder, XMLParser } from 'fast-xml-parser'
-import type { Machine } from './machine.ts'
+import { XMLBuilder } from 'fast-xml-parser'
+import type { Machine, Origin } from './machine.ts'
 
 /** The namespace of our element in a domain's metadata; it says whose the domain is. */
 export const metadataNamespace = 'https://talosmith.dev/xmlns/machine/1.0'
 
 /** The name of the port that the guest agent opens; Talos' extension waits for it. */
-const guestAgentPort = 'org.qemu.guest_agent.0'
+export const guestAgentPort = 'org.qemu.guest_agent.0'
+
+/** What wrote a domain; goes into its metadata. */
+const toolVersion = '0.1'
+
+/** How XML becomes plain data and back. */
+export const syntax = { ignoreAttributes: false, attributeNamePrefix: '@' }
+/** Writes plain data as XML. */
+export const builder = new XMLBuilder({ ...syntax, format: true, suppressEmptyNode: true })
 
 /** libvirt's names for CPU modes; anything else is the name of a model. */
 const cpuModes = ['host-passthrough', 'host-model', 'maximum']
 
-const builder = new XMLBuilder({
-  ignoreAttributes: false,
-  attributeNamePrefix: '@',
-  format: true,
-  suppressEmptyNode: true,
-})
-
 /**
- * The domain XML of a machine. With `uuid` it redefines that domain.
- * https://libvirt.org/formatdomain.html; devices as Talos' own QEMU provisioner has them.
+ * The domain XML of a new machine. https://libvirt.org/formatdomain.html; devices as Talos' own QEMU
+ * provisioner has them.
  */
-export function renderDomain(machine: Machine, uuid?: string): string {
-  const isCustom = !cpuModes.includes(machine.cpuModel)
-  const [networkKind = '', networkName = ''] = machine.network.split(' ')
+export function renderDomain(machine: Machine, origin: Origin): string {
+  const hvm = { '@arch': 'x86_64', '@machine': 'q35', '#text': 'hvm' }
   return builder.build({
     domain: {
       '@type': machine.type,
       name: machine.name,
-      ...(uuid === undefined ? {} : { uuid }),
       title: `Talos ${machine.role === 'controlplane' ? 'control plane' : 'worker'} of ${machine.cluster}`,
-      metadata: {
-        'talosmith:machine': {
-          '@xmlns:talosmith': metadataNamespace,
-          '@cluster': machine.cluster,
-          '@node': machine.name,
-          '@role': machine.role,
-        },
-      },
+      metadata: { 'talosmith:machine': ownElement(machine, origin) },
       memory: { '@unit': 'MiB', '#text': machine.memoryMib },
       vcpu: machine.cpu,
       os: {
         ...(machine.uefi
           ? {
               '@firmware': 'efi',
-              type: { '@arch': 'x86_64', '@machine': 'q35', '#text': 'hvm' },
+              type: hvm,
+              // Talos' plain images are not signed; firmware with Microsoft's keys would refuse them.
               firmware: { feature: [{ '@enabled': 'no', '@name': 'secure-boot' }] },
             }
-          : { type: { '@arch': 'x86_64', '@machine': 'q35', '#text': 'hvm' } }),
+          : { type: hvm }),
         boot: { '@dev': 'hd' },
       },
       features: { acpi: '', apic: '' },
-      cpu: isCustom
-        ? {
-            '@mode': 'custom',
-            '@match': 'exact',
-            model: { '@fallback': 'forbid', '#text': machine.cpuModel },
-          }
-        : { '@mode': machine.cpuModel },
+      cpu: cpuElement(machine.cpuModel),
       clock: { '@offset': 'utc' },
       on_poweroff: 'destroy',
       on_reboot: 'restart',
@@ -67,7 +54,12 @@ export function renderDomain(machine: Machine, uuid?: string): string {
           {
             '@type': 'file',
             '@device': 'disk',
-            driver: { '@name': 'qemu', '@type': 'qcow2', '@cache': 'none', '@discard': 'unmap' },
+            driver: {
+              '@name': 'qemu',
+              '@type': 'qcow2',
+              '@cache': origin.directIo ? 'none' : 'writeback',
+              '@discard': 'unmap',
+            },
             source: { '@file': machine.disk },
             target: { '@dev': 'vda', '@bus': 'virtio' },
           },
@@ -81,21 +73,18 @@ export function renderDomain(machine: Machine, uuid?: string): string {
           },
         ],
         interface: {
-          '@type': networkKind,
           mac: { '@address': machine.mac },
-          source: { [`@${networkKind}`]: networkName },
+          ...networkParts(machine.network),
           model: { '@type': 'virtio' },
         },
-        // virtlogd keeps what the console said, also after the machine is gone.
+        // virtlogd keeps what the console said, also after the machine has stopped.
         serial: {
           '@type': 'pty',
           log: { '@file': consoleLog(machine.name), '@append': 'on' },
           target: { '@port': '0' },
         },
         console: { '@type': 'pty', target: { '@type': 'serial', '@port': '0' } },
-        ...(machine.guestAgent
-          ? { channel: { '@type': 'unix', target: { '@type': 'virtio', '@name': guestAgentPort } } }
-          : {}),
+        ...(machine.guestAgent ? { channel: guestAgentElement() } : {}),
         rng: { '@model': 'virtio', backend: { '@model': 'random', '#text': '/dev/urandom' } },
         watchdog: { '@model': 'i6300esb', '@action': 'reset' },
         // Talos has no use for memory that comes and goes.
@@ -110,102 +99,63 @@ export function consoleLog(name: string): string {
   return `/var/log/libvirt/qemu/${name}-console.log`
 }
 
-/** A domain as libvirt has it: whose it is, and the machine that it would be at its next start. */
-export interface ParsedDomain {
-  readonly name: string
-  readonly uuid: string
-  /** The cluster whose domain it is; undefined: not ours. */
-  readonly owner: string | undefined
-  readonly machine: Machine
-}
+/** An element of XML as plain data: attributes begin with @. */
+export type Element = { [key: string]: unknown }
 
-const listed = new Set(['disk', 'interface', 'channel'])
-const parser = new XMLParser({
-  ignoreAttributes: false,
-  attributeNamePrefix: '@',
-  parseTagValue: false,
-  parseAttributeValue: false,
-  removeNSPrefix: true,
-  isArray: (name) => listed.has(name),
-})
-
-type Xml = { readonly [key: string]: Xml } & string
-
-/** Reads a domain's XML (`virsh dumpxml --inactive`). */
-export function parseDomain(xml: string): ParsedDomain {
-  const { domain } = parser.parse(xml) as { domain: Xml }
-  const ours = at(domain, 'metadata', 'machine')
-  const devices = at(domain, 'devices')
-  const [nic] = list(devices, 'interface')
-  const file = (device: string): string =>
-    textOf(
-      list(devices, 'disk').find((disk) => disk['@device'] === device),
-      'source',
-      '@file',
-    )
-  const kind = textOf(nic, '@type')
-  const name = textOf(domain, 'name')
-  const cpuMode = textOf(domain, 'cpu', '@mode')
-  const model = at(domain, 'cpu', 'model')
+function ownElement(machine: Machine, { image, diskGib, uri }: Origin): Element {
   return {
-    name,
-    uuid: textOf(domain, 'uuid'),
-    owner: ours === undefined ? undefined : ours['@cluster'],
-    machine: {
-      name,
-      cluster: ours?.['@cluster'] ?? '',
-      role: ours?.['@role'] === 'controlplane' ? 'controlplane' : 'worker',
-      type: textOf(domain, '@type') === 'kvm' ? 'kvm' : 'qemu',
-      cpu: Number(content(at(domain, 'vcpu'))),
-      cpuModel: cpuMode === 'custom' ? content(model) : cpuMode,
-      memoryMib: Math.round(
-        Number(content(at(domain, 'memory'))) /
-          (textOf(domain, 'memory', '@unit') === 'MiB' ? 1 : 1024),
-      ),
-      uefi: textOf(domain, 'os', '@firmware') === 'efi' || at(domain, 'os', 'loader') !== undefined,
-      mac: textOf(nic, 'mac', '@address'),
-      network: `${kind} ${textOf(nic, 'source', `@${kind}`)}`,
-      guestAgent: list(devices, 'channel').some(
-        (channel) => textOf(channel, 'target', '@name') === guestAgentPort,
-      ),
-      disk: file('disk'),
-      seed: file('cdrom'),
-    },
+    '@xmlns:talosmith': metadataNamespace,
+    '@cluster': machine.cluster,
+    '@node': machine.name,
+    '@role': machine.role,
+    '@host': uri,
+    '@version': toolVersion,
+    'talosmith:image': { '@file': image },
+    // Only the files named here are ever removed with the domain.
+    'talosmith:disk': { '@file': machine.disk, '@gib': diskGib },
+    'talosmith:seed': { '@file': machine.seed },
   }
 }
 
-function at(from: Xml | undefined, ...path: readonly string[]): Xml | undefined {
-  return path.reduce<Xml | undefined>(
-    (value, key) => (typeof value === 'object' ? value[key] : undefined),
-    from,
-  )
+/** The `cpu` element of a CPU mode or model. */
+export function cpuElement(model: string): Element {
+  return cpuModes.includes(model)
+    ? { '@mode': model }
+    : {
+        '@mode': 'custom',
+        '@match': 'exact',
+        model: { '@fallback': 'forbid', '#text': model },
+      }
 }
 
-function textOf(from: Xml | undefined, ...path: readonly string[]): string {
-  const value = at(from, ...path)
-  return typeof value === 'string' ? value : ''
+/** What an `interface` element says of its network: `bridge br0` or `network default`. */
+export function networkParts(network: string): Element {
+  const [kind = '', name = ''] = network.split(' ')
+  return { '@type': kind, source: { [`@${kind}`]: name } }
 }
 
-/** The text of an element, with or without attributes. */
-function content(element: Xml | undefined): string {
-  if (element === undefined) return ''
-  return typeof element === 'string' ? element : textOf(element, '#text')
+/** The port of the guest agent. */
+export function guestAgentElement(): Element {
+  return { '@type': 'unix', target: { '@type': 'virtio', '@name': guestAgentPort } }
 }
 
-function list(from: Xml | undefined, name: string): readonly Xml[] {
-  const value: unknown = at(from, name)
-  return Array.isArray(value) ? (value as Xml[]) : []
+/** `bridge br0` or `network default`, of an interface. */
+export function networkOf(nic: Element): string {
+  const kind = String(nic['@type'])
+  return `${kind} ${String(part(nic, 'source')[`@${kind}`])}`
 }
 
-/** Which kinds of domain and firmware a host's `virsh domcapabilities` answers for. */
-export function offersUefi(capabilities: string): boolean {
-  return /<enum name='firmware'>\s*(?:<value>[^<]*<\/value>\s*)*<value>efi<\/value>/.test(
-    capabilities,
-  )
+/** The CPU mode of a domain, or its model's name. */
+export function cpuOf(domain: Element): string {
+  const cpu = part(domain, 'cpu')
+  const model: unknown = cpu['model']
+  const mode = String(cpu['@mode'] ?? '')
+  if (mode !== 'custom') return mode
+  return typeof model === 'string' ? model : String(part(cpu, 'model')['#text'] ?? '')
 }
 
-/** The DHCP range of a libvirt network's XML, if it has one. */
-export function dhcpRange(networkXml: string): readonly [string, string] | undefined {
-  const [, start, end] = /<range start='([\d.]+)' end='([\d.]+)'/.exec(networkXml) ?? []
-  return start === undefined || end === undefined ? undefined : [start, end]
+/** A child element; an empty one where there is none. */
+export function part(from: Element, name: string): Element {
+  const value = from[name]
+  return typeof value === 'object' && value !== null ? (value as Element) : {}
 }

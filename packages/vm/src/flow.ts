@@ -1,5 +1,6 @@
 import { applyAll, Problem, type Cluster, type Host, type ScriptContext } from '@talosmith/core'
 import { applyChange } from './apply.ts'
+import { checkHosts, rememberHosts } from './made-on.ts'
 import { observeHost, type ObservedHost } from './observe.ts'
 import type { VmChange } from './plan.ts'
 
@@ -7,6 +8,21 @@ type Context = Pick<
   ScriptContext<Record<never, never>>,
   'cluster' | 'hosts' | 'log' | 'dryRun' | 'showPlan'
 >
+
+type Planner<T> = (cluster: Cluster, seen: readonly ObservedHost[]) => T
+
+interface FlowOptions {
+  readonly plan: Planner<VmChange[]>
+  /** Said when the plan is empty. */
+  readonly nothing: string
+  /** Throws, or says, what stands in the way, before anything is changed. */
+  readonly check?: (seen: readonly ObservedHost[]) => void
+  /** Data is lost: CONFIRM must name the cluster. */
+  readonly needsConfirm?: boolean
+  /** Changes of one step run side by side, steps one after the other. Without it: all side by side. */
+  readonly step?: (change: VmChange) => string
+  readonly force?: boolean
+}
 
 /** Looks at all hosts side by side. */
 export async function observeHosts(
@@ -16,44 +32,57 @@ export async function observeHosts(
   return Promise.all(hosts.map((host, index) => observeHost(host, cluster, index)))
 }
 
-interface FlowOptions {
-  /** Several machines side by side; otherwise one after the other. */
-  readonly sideBySide: boolean
-  readonly nothing: string
-  /** Data is lost: CONFIRM must name the cluster. */
-  readonly needsConfirm?: boolean
-}
-
-/** Observe, plan, apply: what every script of this part does, with another plan. */
+/** Observe, check, plan, apply: what every changing script of this part does, with another plan. */
 export async function runFlow(
   { cluster, hosts, log, dryRun, showPlan }: Context,
-  plan: (cluster: Cluster, seen: readonly ObservedHost[]) => VmChange[],
-  { sideBySide, nothing, needsConfirm = false }: FlowOptions,
+  { plan, nothing, check, needsConfirm = false, step = () => '', force = false }: FlowOptions,
 ): Promise<0 | 1 | 2 | 64 | 78> {
+  await checkHosts(cluster)
   const opened = await hosts()
   const seen = await observeHosts(cluster, opened)
+  check?.(seen)
   const changes = plan(cluster, seen)
   if (dryRun) return showPlan(changes)
   if (changes.length === 0) log.already(nothing)
   else if (needsConfirm) checkConfirm(cluster, changes)
-  await applyAll(changes, (change) => applyChange(change, { cluster, hosts: opened, seen, log }), {
-    log,
-    atOnce: 4,
-    ...(sideBySide ? { parallelBy: ({ target }: VmChange) => target } : {}),
-  })
+  else await rememberHosts(cluster)
+  for (const together of inSteps(changes, step))
+    await applyAll(
+      together,
+      (change) => applyChange(change, { cluster, hosts: opened, seen, log, force }),
+      { log, parallelBy: ({ host, target }) => `${host} ${target}`, atOnce: 8 },
+    )
   return 0
 }
 
-function checkConfirm({ name, settings }: Cluster, changes: readonly VmChange[]): void {
+function inSteps(changes: readonly VmChange[], step: (change: VmChange) => string): VmChange[][] {
+  const steps: VmChange[][] = []
+  for (const change of changes) {
+    const [first] = steps.at(-1) ?? []
+    if (first !== undefined && step(first) === step(change)) steps.at(-1)?.push(change)
+    else steps.push([change])
+  }
+  return steps
+}
+
+/** Which machines start or stop together. */
+export function roleOf({ nodes }: Cluster): (change: VmChange) => string {
+  const roles = new Map(nodes.map(({ name, role }) => [name, role]))
+  return ({ target }) => roles.get(target) ?? ''
+}
+
+function checkConfirm({ name }: Cluster, changes: readonly VmChange[]): void {
   const said = process.env['CONFIRM']
   if (said === name) return
   throw new Problem(
     'CONFIRM_MISSING',
-    `this would take away ${changes.length} things of cluster ${name} for good`,
+    `this would take away for good what belongs to cluster ${name}`,
     {
-      because: changes.map(({ summary }) => summary).join('\n'),
+      because: changes
+        .map(({ summary, from }) => (from === undefined ? summary : `${summary} (${from})`))
+        .join('\n'),
       now: 'nothing was changed',
-      hint: `${said === undefined ? '' : `CONFIRM names ${said}; `}CONFIRM=${name} in front of the command says that you mean it (hosts: ${settings.LIBVIRT_URI.length})`,
+      hint: `${said === undefined || said === '' ? '' : `CONFIRM says ${said}, which is another cluster; `}CONFIRM=${name} in front of the command says that you mean it`,
     },
   )
 }

@@ -1,7 +1,11 @@
-export { applyChange } from './apply.ts'
-export { renderDomain } from './domain-xml.ts'
-export { describeMachine } from './machine.ts'
-export { observeHost, type ObservedHost } from './observe.ts'
+export { applyChange, type ApplyContext } from './apply.ts'
+export { findMissingImages, findProblems, findWarnings, refuse } from './check.ts'
+export { consoleLog, renderDomain } from './domain-xml.ts'
+export { editDomain } from './edit-domain.ts'
+export { observeHosts } from './flow.ts'
+export { describeMachine, type Machine } from './machine.ts'
+export { observeHost, type ObservedDomain, type ObservedHost } from './observe.ts'
+export { parseDomain, type ParsedDomain } from './parse-domain.ts'
 export {
   planCreate,
   planDestroy,
@@ -10,4 +14,6 @@ export {
   planStop,
   type VmChange,
 } from './plan.ts'
-export { describeSeed } from './seed-iso.ts'
+export { describeSeed, type Seed } from './seed-iso.ts'
+export { describeStatus, renderStatus, type StatusRow } from './status.ts'
+export { describeUntouched } from './untouched.ts'

@@ -1,4 +1,4 @@
-import type { Cluster, HostFiles, Node } from '@talosmith/core'
+import type { Cluster, Node } from '@talosmith/core'
 
 /** How a domain runs: on the processor, or emulated. */
 export type DomainType = 'kvm' | 'qemu'
@@ -10,6 +10,7 @@ export interface Machine {
   readonly role: Node['role']
   readonly type: DomainType
   readonly cpu: number
+  /** A libvirt CPU mode, or the name of a model. */
   readonly cpuModel: string
   readonly memoryMib: number
   readonly uefi: boolean
@@ -21,11 +22,21 @@ export interface Machine {
   readonly seed: string
 }
 
-/** The machine that a node should be on a host of that kind. */
+/** What is noted in a domain when it is made, and never compared: an upgraded machine keeps its first image. */
+export interface Origin {
+  readonly image: string
+  readonly diskGib: number
+  /** The libvirt address it was made through, without its options. */
+  readonly uri: string
+  /** Whether the disks' file system can do O_DIRECT; QEMU's cache=none does not start without it. */
+  readonly directIo: boolean
+}
+
+/** The machine that a node should be, its files being `disk` and `seed`. */
 export function describeMachine(
   cluster: Cluster,
   node: Node,
-  files: HostFiles,
+  { disk, seed }: Pick<Machine, 'disk' | 'seed'>,
   type: DomainType,
 ): Machine {
   const { settings } = cluster
@@ -44,8 +55,8 @@ export function describeMachine(
         ? `network ${settings.NETWORK_NAME}`
         : `bridge ${settings.NETWORK_BRIDGE}`,
     guestAgent: cluster.image.hasGuestAgent,
-    disk: files.disk(node),
-    seed: files.seed(node),
+    disk,
+    seed,
   }
 }
 
@@ -53,4 +64,9 @@ export function describeMachine(
 function cpuModelFor(asked: string, type: DomainType): string {
   if (asked === 'max') return 'maximum'
   return type === 'qemu' && asked.startsWith('host-') ? 'maximum' : asked
+}
+
+/** The libvirt address of one of the cluster's hosts, without options such as key files. */
+export function plainUri({ settings }: Pick<Cluster, 'settings'>, index: number): string {
+  return (settings.LIBVIRT_URI[index] ?? '').replace(/\?.*$/s, '')
 }

@@ -6,185 +6,139 @@ import {
   type Cluster,
   type Host,
   type HostFiles,
-  type Node,
 } from '@talosmith/core'
-import { dhcpRange, offersUefi, parseDomain, type ParsedDomain } from './domain-xml.ts'
-import type { DomainType } from './machine.ts'
-import { labelOffset } from './seed-iso.ts'
+import {
+  kvmFault,
+  offersUefi,
+  parseNetwork,
+  parseStats,
+  type LiveFacts,
+  type NetworkFacts,
+} from './host-facts.ts'
+import { observeFiles, type ObservedFiles } from './observe-files.ts'
+import { parseDomain, type ParsedDomain } from './parse-domain.ts'
 
 /** A domain with what virsh says of its state. */
 export interface ObservedDomain extends ParsedDomain {
-  /** libvirt's word: running, shut off, paused, crashed ... */
-  readonly state: string
+  readonly live: LiveFacts
   readonly autostart: boolean
 }
 
-/** A disk file in the pool. */
-export interface ObservedDisk {
-  readonly path: string
-  /** The size that the machine sees. */
-  readonly virtualBytes: number
-  readonly actualBytes: number
-  /** The image it is an overlay of. */
-  readonly backing: string | undefined
+/** The libvirt networks of a host, and the one that the settings name. */
+export interface ObservedNetworks extends NetworkFacts {
+  readonly all: readonly string[]
+  readonly active: readonly string[]
 }
 
 /** Everything on one host that has to do with the cluster's machines. */
-export interface ObservedHost {
+export interface ObservedHost extends ObservedFiles {
   readonly host: string
+  /** The host's place in LIBVIRT_URI. */
   readonly index: number
   readonly files: HostFiles
+  /** Why the pool can't be used; its files may still be seen. */
+  readonly poolFault: Problem | undefined
+  /** All domains of the host, ours and others'. */
   readonly domains: readonly ObservedDomain[]
-  readonly disks: readonly ObservedDisk[]
-  /** Application IDs of the seed ISOs that are there, by path. */
-  readonly seeds: ReadonlyMap<string, string>
-  readonly hasImage: boolean
-  /** What DOMAIN_TYPE=auto means here. */
-  readonly usableType: DomainType
+  readonly networks: ObservedNetworks
+  /** Why KVM can't be used; undefined when it can. */
+  readonly kvmFault: string | undefined
   readonly hasUefi: boolean
-  readonly missingTools: readonly string[]
-  /** Why the network that the settings name can't be joined. */
-  readonly networkFault: Problem | undefined
-  /** Addresses that the libvirt network gives away. */
-  readonly dhcp: readonly [string, string] | undefined
 }
 
-/** Looks at a host: two virsh processes and one command for the files, however many machines there are. */
+type Answers = Awaited<ReturnType<typeof virshBatch>>
+
+/**
+ * Looks at a host: one virsh process and one command for the files, however many machines there are;
+ * one more virsh process where there are domains besides the wanted ones.
+ */
 export async function observeHost(
   host: Host,
   cluster: Cluster,
   index: number,
 ): Promise<ObservedHost> {
-  const files = hostFiles(cluster, await poolPath(host, cluster.settings.STORAGE_POOL))
-  const nodes = cluster.nodes.filter((node) => node.host === index)
-  const [machines, rest] = await Promise.all([
-    observeDomains(host, cluster),
-    observeFiles(host, cluster, nodes, files),
-  ])
-  return { host: host.name, index, files, ...machines, ...rest }
-}
-
-async function observeDomains(
-  host: Host,
-  { settings }: Cluster,
-): Promise<Pick<ObservedHost, 'domains' | 'networkFault' | 'hasUefi' | 'dhcp'>> {
-  const [all, running, automatic, capabilities, networks, network] = await virshBatch(host, [
+  const { settings, nodes } = cluster
+  const network = settings.NETWORK_NAME
+  const { pool, poolFault, answers } = await observePool(host, settings.STORAGE_POOL, [
     ['list', '--all', '--name'],
-    ['list', '--all', '--table'],
     ['list', '--all', '--autostart', '--name'],
+    ['domstats', '--nowait', '--state', '--balloon', '--vcpu'],
     ['domcapabilities', '--machine', 'q35', '--virttype', 'qemu'],
+    ['domcapabilities', '--machine', 'q35', '--virttype', 'kvm'],
+    ['net-list', '--all', '--name'],
     ['net-list', '--name'],
-    settings.NETWORK_NAME === undefined ? ['echo'] : ['net-dumpxml', settings.NETWORK_NAME],
+    network === undefined ? ['echo'] : ['net-dumpxml', network],
+    ...nodes.map(({ name }) => dump(name)),
   ])
-  const names = words(all?.stdout)
-  const states = new Map(
-    (running?.stdout ?? '').split('\n').map((line) => {
-      const [, name = '', state = ''] = /^\s*\S+\s+(\S+)\s+(.+?)\s*$/.exec(line) ?? []
-      return [name, state] as const
-    }),
-  )
+  const [names, automatic, stats, qemu, kvm, allNetworks, activeNetworks, networkXml] = answers
+  const dumps = answers.slice(8)
+  const wanted = new Set(nodes.map(({ name }) => name))
+  const others = words(names?.stdout).filter((name) => !wanted.has(name))
+  const files = hostFiles(cluster, pool)
+  const known = parsed(dumps)
+  const [rest, seen] = await Promise.all([
+    others.length === 0 ? [] : virshBatch(host, others.map(dump)),
+    observeFiles(host, cluster, { pool, files, domains: known }),
+  ])
+  const live = parseStats(stats?.stdout ?? '')
   const autostart = new Set(words(automatic?.stdout))
-  const dumps =
-    names.length === 0
-      ? []
-      : await virshBatch(
-          host,
-          names.map((name) => ['dumpxml', '--inactive', name]),
-        )
-  const domains = dumps
-    // A domain that went away between the two questions has no XML any more.
-    .filter(({ error }) => error === undefined)
-    .map(({ stdout }) => parseDomain(stdout))
-    .map((domain) => ({
+  const { hasKvmDevice: hasDevice, hasKvmFlag: hasFlag } = seen
+  return {
+    ...seen,
+    host: host.name,
+    index,
+    files,
+    poolFault,
+    domains: [...known, ...parsed(rest)].map((domain) => ({
       ...domain,
-      state: states.get(domain.name) ?? 'unknown',
+      live: live.get(domain.name) ?? { state: 'unknown', memoryMib: undefined, cpu: undefined },
       autostart: autostart.has(domain.name),
-    }))
-  const active = words(networks?.stdout)
-  const name = settings.NETWORK_NAME
-  return {
-    domains,
-    hasUefi: offersUefi(capabilities?.stdout ?? ''),
-    dhcp: dhcpRange(network?.stdout ?? ''),
-    networkFault:
-      name === undefined || active.includes(name)
-        ? undefined
-        : new Problem(
-            'NETWORK_NOT_FOUND',
-            `there is no active libvirt network ${name} on ${host.name}`,
-            {
-              because:
-                active.length === 0 ? 'no network is active' : `active: ${active.join(', ')}`,
-              now: 'nothing was changed',
-              hint: `set NETWORK_NAME to one of them, or: virsh net-start ${name}`,
-            },
-          ),
+    })),
+    networks: {
+      all: words(allNetworks?.stdout),
+      active: words(activeNetworks?.stdout),
+      ...parseNetwork(networkXml?.error === undefined ? (networkXml?.stdout ?? '') : ''),
+    },
+    kvmFault: kvmFault({ hasDevice, hasFlag, libvirtOffers: kvm?.error === undefined }),
+    hasUefi: offersUefi(qemu?.stdout ?? ''),
   }
 }
 
-async function observeFiles(
+/** Finds the pool's folder and asks `questions` in the same virsh process. */
+async function observePool(
   host: Host,
-  { settings }: Cluster,
-  nodes: readonly Node[],
-  files: HostFiles,
-): Promise<
-  Pick<ObservedHost, 'disks' | 'seeds' | 'hasImage' | 'usableType' | 'missingTools'> & {
-    networkFault?: Problem
-  }
-> {
-  const disks = nodes.map((node) => files.disk(node))
-  const seeds = nodes.map((node) => files.seed(node))
-  const bridge = settings.NETWORK_BRIDGE ?? ''
-  const { stdout } = await host.$`
-    [ -e ${files.image} ] && echo image
-    # /dev/kvm alone proves nothing: in a guest without nested virtualisation it is there and does not work.
-    [ -c /dev/kvm ] && grep -qEm1 '^flags.* (vmx|svm)( |$)' /proc/cpuinfo && echo kvm
-    bridge=${bridge}; [ -z "$bridge" ] || [ -d "/sys/class/net/$bridge/bridge" ] || echo "nobridge $(ls -d /sys/class/net/*/bridge 2>/dev/null | cut -d/ -f5 | tr '\\n' ' ')"
-    for tool in qemu-img xorriso; do command -v "$tool" >/dev/null || echo "missing $tool"; done
-    for path in ${seeds}; do if [ -e "$path" ]; then echo "seed $path $(dd if="$path" bs=1 skip=${labelOffset} count=128 status=none | tr -d '\\0')"; fi; done
-    for path in ${disks}; do if [ -e "$path" ]; then echo "disk $path $(qemu-img info -U --output=json "$path" | tr -d '\\n')"; fi; done
-    true`
-  const lines = stdout.split('\n').map((line) => line.trim())
-  const after = (label: string): string[] =>
-    lines.filter((line) => line.startsWith(`${label} `)).map((line) => line.slice(label.length + 1))
-  const [noBridge] = lines.filter((line) => line.startsWith('nobridge'))
-  return {
-    hasImage: lines.includes('image'),
-    usableType: lines.includes('kvm') ? 'kvm' : 'qemu',
-    missingTools: after('missing'),
-    seeds: new Map(
-      after('seed').map((line) => [
-        line.slice(0, line.indexOf(' ')),
-        line.slice(line.indexOf(' ') + 1),
-      ]),
-    ),
-    disks: after('disk').map(parseDisk),
-    ...(noBridge === undefined
-      ? {}
-      : {
-          networkFault: new Problem(
-            'BRIDGE_NOT_FOUND',
-            `there is no bridge ${bridge} on ${host.name}`,
-            {
-              because: `bridges there: ${noBridge.slice('nobridge '.length).trim() || 'none'}`,
-              now: 'nothing was changed',
-              hint: 'set NETWORK_BRIDGE to one of them, or NETWORK_NAME to a libvirt network (virsh net-list)',
-            },
-          ),
-        }),
+  name: string,
+  questions: readonly (readonly string[])[],
+): Promise<{ pool: string; poolFault: Problem | undefined; answers: Answers }> {
+  let answers: Answers = []
+  let ofPool: Answers = []
+  try {
+    const pool = await poolPath(host, name, async (_, commands) => {
+      const all = await virshBatch(host, [...commands, ...questions])
+      answers = all.slice(commands.length)
+      ofPool = all.slice(0, commands.length)
+      return ofPool
+    })
+    return { pool, poolFault: undefined, answers }
+  } catch (fault) {
+    if (!(fault instanceof Problem) || answers.length === 0) throw fault
+    return { pool: await stoppedPool(host, name, ofPool), poolFault: fault, answers }
   }
 }
 
-function parseDisk(line: string): ObservedDisk {
-  const path = line.slice(0, line.indexOf(' '))
-  const info = JSON.parse(line.slice(line.indexOf(' ') + 1)) as Record<string, unknown>
-  const backing = info['full-backing-filename'] ?? info['backing-filename']
-  return {
-    path,
-    virtualBytes: Number(info['virtual-size']),
-    actualBytes: Number(info['actual-size']),
-    backing: typeof backing === 'string' ? backing : undefined,
-  }
+/** The folder of a pool that is not active: destroying needs its files, not its volumes. */
+async function stoppedPool(host: Host, name: string, [dumped, all]: Answers): Promise<string> {
+  const answers = [dumped, all, all].filter((answer) => answer !== undefined)
+  return poolPath(host, name, async () => answers).catch(() => '/nonexistent')
+}
+
+function dump(name: string): readonly string[] {
+  return ['dumpxml', '--inactive', name]
+}
+
+/** A domain that isn't there, or went away between two questions, has no XML. */
+function parsed(dumps: Answers): ParsedDomain[] {
+  return dumps.filter(({ error }) => error === undefined).map(({ stdout }) => parseDomain(stdout))
 }
 
 function words(text: string | undefined): string[] {

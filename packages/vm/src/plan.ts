@@ -1,262 +1,248 @@
-import { Problem, type Change, type Cluster, type Node } from '@talosmith/core'
-import { checkHost } from './check.ts'
-import { describeMachine, type DomainType, type Machine } from './machine.ts'
+import type { Change, Cluster, Node } from '@talosmith/core'
+import { driftOf } from './drift.ts'
+import { typeFor } from './host-facts.ts'
+import { describeMachine } from './machine.ts'
+import type { ObservedDisk } from './observe-files.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
-import { describeSeed, seedLabel } from './seed-iso.ts'
+import { diskOf, domainOf, hostOf, machinesOf, pathsOf } from './place.ts'
+import { describeSeed } from './seed-iso.ts'
 
-/** What has to happen to one machine; `host` is its host's place in LIBVIRT_URI. */
+/** One thing to do to one machine. */
 export interface VmChange extends Change {
   readonly kind:
+    | 'define-domain'
+    | 'update-domain'
     | 'create-disk'
     | 'grow-disk'
     | 'create-seed'
-    | 'define-domain'
-    | 'update-domain'
     | 'set-autostart'
     | 'start-domain'
     | 'stop-domain'
-    | 'remove-domain'
+    | 'cut-power'
     | 'remove-disk'
+    | 'undefine-domain'
     | 'remove-seed'
+    | 'remove-leftover'
+  /** The machine's name. */
+  readonly target: string
+  /** The host's place in LIBVIRT_URI. */
   readonly host: number
+  /** The file it is about. */
+  readonly path?: string
 }
+
+type More = Partial<Pick<VmChange, 'from' | 'to' | 'risk' | 'path'>>
+type Make = (kind: VmChange['kind'], summary: string, more?: More) => VmChange
 
 const gib = 2 ** 30
 
-/** What DOMAIN_TYPE means on a host. */
-export function domainType(
-  { settings }: Cluster,
-  seen: Pick<ObservedHost, 'usableType'>,
-): DomainType {
-  return settings.DOMAIN_TYPE === 'auto' ? seen.usableType : settings.DOMAIN_TYPE
-}
-
 /**
  * What to do so that every machine exists, is as the settings ask, and runs. Machines that are not ours
- * are never mentioned. Throws, before anything is changed, for a host on which it can't work.
+ * are never mentioned. The domain comes first: its metadata claims the files before they are made, so
+ * that a run killed anywhere leaves nothing whose owner is unknown.
  */
 export function planCreate(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
-  for (const seen of hosts) checkHost(cluster, seen)
-  return cluster.nodes.flatMap((node) => {
-    const seen = hosts.find(({ index }) => index === node.host)
+  const planned = cluster.nodes.flatMap((node) => {
+    const seen = hostOf(cluster, node, hosts)
     return seen === undefined ? [] : planMachine(cluster, node, seen)
   })
+  const made = new Set(planned.map(({ target, kind }) => `${target} ${kind}`))
+  const leftovers = planLeftovers(hosts).filter(
+    // Making a file anew removes what is left of the last attempt.
+    ({ target, path }) =>
+      !made.has(`${target} ${path?.includes('-seed.iso') ? 'create-seed' : 'create-disk'}`),
+  )
+  return [...planned, ...leftovers]
 }
 
 function planMachine(cluster: Cluster, node: Node, seen: ObservedHost): VmChange[] {
-  const change = changeOf(node)
-  const domain = seen.domains.find(({ name }) => name === node.name)
-  const wanted = describeMachine(cluster, node, seen.files, domainType(cluster, seen))
-  const label = seedLabel(describeSeed(cluster, node).digest)
-  const seed = seen.seeds.get(wanted.seed)
-  const changes = [...planDisk(node, seen)]
-  if (seed !== label)
-    changes.push(
-      change(
-        'create-seed',
-        `${seed === undefined ? 'Create' : 'Replace'} the seed ISO of ${node.name}`,
-        {
-          risk: seed === undefined ? 'none' : 'restart',
-        },
-      ),
-    )
+  const { AUTOSTART: autostart, DOMAIN_TYPE: type } = cluster.settings
+  const domain = domainOf(node, seen)
+  if (domain !== undefined && domain.owner !== cluster.name) return []
+  const change = changeOn(seen, node.name)
+  const paths = pathsOf(cluster, node, seen)
+  const wanted = describeMachine(cluster, node, paths, typeFor(type, seen.kvmFault))
+  const isRunning = domain?.live.state === 'running'
+  const later = isRunning ? ', from its next start' : ''
+  const risk = isRunning ? 'restart' : 'none'
+  const changes: VmChange[] = []
   if (domain === undefined)
     changes.push(change('define-domain', `Define virtual machine ${node.name}`))
-  else changes.push(...planDrift(domain, wanted, change))
-  if ((domain?.autostart ?? false) !== cluster.settings.AUTOSTART)
+  else {
+    const drift = driftOf(domain.machine, wanted)
+    if (drift !== undefined)
+      changes.push(change('update-domain', `Change ${node.name}${later}`, { ...drift, risk }))
+  }
+  changes.push(...planDisk(node, diskOf(cluster, node, seen), paths.disk, change))
+  const mark = seen.seeds.get(paths.seed)
+  if (mark?.digest !== describeSeed(cluster, node).digest)
+    changes.push(
+      seen.seeds.has(paths.seed)
+        ? change('create-seed', `Replace the seed ISO of ${node.name}${later}`, {
+            path: paths.seed,
+            risk,
+          })
+        : change('create-seed', `Create the seed ISO of ${node.name}`, { path: paths.seed }),
+    )
+  if ((domain?.autostart ?? false) !== autostart)
     changes.push(
       change(
         'set-autostart',
-        `${cluster.settings.AUTOSTART ? 'Start' : 'Do not start'} ${node.name} with the host`,
-        {
-          to: String(cluster.settings.AUTOSTART),
-        },
+        `${autostart ? 'Start' : 'Do not start'} ${node.name} with its host`,
+        { from: String(!autostart), to: String(autostart) },
       ),
     )
-  if (domain?.state !== 'running')
-    changes.push(
-      change(
-        'start-domain',
-        `Start ${node.name}`,
-        domain === undefined ? {} : { from: domain.state, to: 'running' },
-      ),
-    )
+  if (!isRunning) changes.push(planStarting(domain, change, node))
   return changes
 }
 
-function planDisk(node: Node, seen: ObservedHost): VmChange[] {
-  const change = changeOf(node)
-  const disk = seen.disks.find(({ path }) => path === seen.files.disk(node))
-  if (disk === undefined) {
-    if (!seen.hasImage)
-      throw new Problem('IMAGE_MISSING', `${seen.host} has no image ${seen.files.image}`, {
-        now: 'nothing was changed',
-        hint: 'npx nx run image:download',
-      })
-    return [change('create-disk', `Create the disk of ${node.name}`, { to: `${node.diskGib} GiB` })]
-  }
-  const has = disk.virtualBytes / gib
-  if (has > node.diskGib)
-    throw new Problem(
-      'DISK_SHRINK',
-      `the disk of ${node.name} has ${has} GiB and would shrink to ${node.diskGib} GiB`,
-      {
-        because: 'a smaller disk would cut off data',
-        now: 'nothing was changed',
-        hint: `set ${node.role === 'worker' ? 'WORKER' : 'CONTROL_PLANE'}_DISK_GIB to at least ${Math.ceil(has)}`,
-      },
-    )
-  if (has === node.diskGib) return []
-  return [
-    change('grow-disk', `Grow the disk of ${node.name}`, {
-      from: `${has} GiB`,
-      to: `${node.diskGib} GiB`,
-    }),
-  ]
-}
-
-/** What of a machine can differ, and what it is called. */
-const compared = {
-  cpu: 'CPUs',
-  memoryMib: 'memory in MiB',
-  cpuModel: 'CPU model',
-  type: 'domain type',
-  network: 'network',
-  mac: 'MAC address',
-  guestAgent: 'guest-agent channel',
-  seed: 'seed ISO',
-  disk: 'disk',
-} as const satisfies Partial<Record<keyof Machine, string>>
-
-function planDrift(
-  domain: ObservedDomain,
-  wanted: Machine,
-  change: ReturnType<typeof changeOf>,
+function planDisk(
+  node: Node,
+  disk: ObservedDisk | undefined,
+  path: string,
+  change: Make,
 ): VmChange[] {
-  const keys = (Object.keys(compared) as (keyof typeof compared)[]).filter(
-    (key) => domain.machine[key] !== wanted[key],
-  )
-  if (keys.length === 0) return []
-  const show = (machine: Machine): string =>
-    keys.map((key) => `${compared[key]} ${machine[key]}`).join(', ')
-  return [
-    change('update-domain', `Change ${wanted.name}, effective at its next start`, {
-      from: show(domain.machine),
-      to: show(wanted),
-      risk: 'restart',
-    }),
-  ]
+  const to = `${node.diskGib} GiB`
+  if (disk === undefined)
+    return [change('create-disk', `Create the disk of ${node.name}`, { to, path })]
+  const has = disk.qcow2?.virtualBytes ?? 0
+  // A larger one is refused by check.ts.
+  if (has === 0 || has >= node.diskGib * gib) return []
+  const from = `${has / gib} GiB`
+  return [change('grow-disk', `Grow the disk of ${node.name}`, { from, to, path })]
 }
 
-/** The mirror of planCreate: every domain and disk of this cluster, workers first. */
+function planStarting(domain: ObservedDomain | undefined, change: Make, node: Node): VmChange {
+  const from = domain === undefined ? {} : { from: domain.live.state, to: 'running' }
+  return change('start-domain', `Start ${node.name}`, from)
+}
+
+/**
+ * The mirror of planCreate: every machine of this cluster on every host, also those that the settings no
+ * longer ask for. The domain goes last, because it says whose the files are.
+ */
 export function planDestroy(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
-  return hosts.flatMap((seen) => {
-    const ours = seen.domains.filter(({ owner }) => owner === cluster.name)
-    const domains = [...ours].sort(
-      (a, b) =>
-        Number(a.machine.role === 'controlplane') - Number(b.machine.role === 'controlplane'),
-    )
-    const ownDisks = new Set(domains.map(({ machine }) => machine.disk))
-    const at = (kind: VmChange['kind'], target: string, summary: string): VmChange => ({
-      kind,
-      target,
-      summary,
-      risk: 'data-loss',
-      host: seen.index,
-    })
-    return [
-      ...domains.map(({ name }) =>
-        at('remove-domain', name, `Remove virtual machine ${name} and its NVRAM`),
-      ),
-      ...domains.map(({ machine }) =>
-        at('remove-disk', machine.disk, `Remove the disk ${machine.disk}`),
-      ),
-      ...leftoverDisks(cluster, seen, ownDisks).map((path) =>
-        at('remove-disk', path, `Remove the left-over disk ${path}`),
-      ),
-    ]
-  })
-}
-
-/** Disks that a killed create or destroy left: named for our nodes, over a Talos image, used by no domain. */
-function leftoverDisks(cluster: Cluster, seen: ObservedHost, known: ReadonlySet<string>): string[] {
-  const used = new Set(seen.domains.map(({ machine }) => machine.disk))
-  const mine = new Set(
-    cluster.nodes.filter(({ host }) => host === seen.index).map((node) => seen.files.disk(node)),
+  const machines = hosts.flatMap((seen) =>
+    machinesOf(cluster, seen).flatMap((domain) => {
+      const change = changeOn(seen, domain.name)
+      const disk = seen.disks.get(domain.own?.disk ?? '')
+      return [
+        ...(domain.live.state === 'shut off'
+          ? []
+          : [
+              change('cut-power', `Cut the power of ${domain.name}`, {
+                from: domain.live.state,
+                to: 'shut off',
+                risk: 'restart',
+              }),
+            ]),
+        ...(disk === undefined
+          ? []
+          : [
+              change('remove-disk', `Remove the disk of ${domain.name}: ${disk.path}`, {
+                path: disk.path,
+                from: sizesOf(disk),
+                risk: 'data-loss',
+              }),
+            ]),
+        change(
+          'undefine-domain',
+          `Remove virtual machine ${domain.name}${domain.nvram === undefined ? '' : ', its NVRAM'} and its console log`,
+          {
+            from: `${domain.machine.cpu} CPUs, ${domain.machine.memoryMib} MiB`,
+            risk: 'data-loss',
+          },
+        ),
+      ]
+    }),
   )
-  return seen.disks
-    .filter(
-      ({ path, backing }) =>
-        mine.has(path) &&
-        !used.has(path) &&
-        !known.has(path) &&
-        /\/talos-[^/]*\.raw$/.test(backing ?? ''),
-    )
-    .map(({ path }) => path)
+  return [...machines, ...planLeftovers(hosts).filter(isOfDisk)]
 }
 
-/** The seed ISOs of this cluster; one that a foreign domain uses, or that we did not write, stays. */
+/**
+ * The last stage of destroying: seed ISOs that say of themselves that they are of this cluster, also on a
+ * host whose machines are gone. One that a machine still has attached stays.
+ */
 export function planRemoveSeeds(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
-  return hosts.flatMap((seen) => {
-    const foreign = new Set(
-      seen.domains.filter(({ owner }) => owner !== cluster.name).map(({ machine }) => machine.seed),
+  const seeds = hosts.flatMap((seen) => {
+    const used = new Set(seen.domains.map(({ machine }) => machine.seed))
+    return [...seen.seeds].flatMap(([path, mark]) =>
+      mark?.cluster !== cluster.name || used.has(path)
+        ? []
+        : [
+            changeOn(seen, mark.node)(
+              'remove-seed',
+              `Remove the seed ISO of ${mark.node}: ${path}`,
+              { path },
+            ),
+          ],
     )
-    return [...seen.seeds]
-      .filter(([path, label]) => label.startsWith('TALOSMITH SEED ') && !foreign.has(path))
-      .map(([path]) => ({
-        kind: 'remove-seed' as const,
-        target: path,
-        summary: `Remove the seed ISO ${path}`,
-        risk: 'none' as const,
-        host: seen.index,
-      }))
   })
+  return [...seeds, ...planLeftovers(hosts).filter((change) => !isOfDisk(change))]
 }
 
-/** Starts what does not run, control planes first. */
+/** Starts what doesn't run, control planes first. */
 export function planStart(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
-  return inOrder(cluster, hosts, ({ state }) => state !== 'running').map(([node, { state }]) =>
-    changeOf(node)('start-domain', `Start ${node.name}`, { from: state, to: 'running' }),
-  )
+  return ownNodes(cluster, hosts)
+    .filter(([, , { live }]) => live.state !== 'running')
+    .map(([node, seen, domain]) => planStarting(domain, changeOn(seen, node.name), node))
 }
 
 /** Stops what runs, workers first. */
 export function planStop(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
-  return inOrder(cluster, hosts, ({ state }) => state === 'running')
+  return ownNodes(cluster, hosts)
+    .filter(([, , { live }]) => live.state === 'running' || live.state === 'in shutdown')
     .reverse()
-    .map(([node, { state }]) =>
-      changeOf(node)('stop-domain', `Shut ${node.name} down`, {
-        from: state,
+    .map(([{ name }, seen, { live }]) =>
+      changeOn(seen, name)('stop-domain', `Shut ${name} down`, {
+        from: live.state,
         to: 'shut off',
         risk: 'restart',
       }),
     )
 }
 
-function inOrder(
+function ownNodes(
   cluster: Cluster,
   hosts: readonly ObservedHost[],
-  wanted: (domain: ObservedDomain) => boolean,
-): [Node, ObservedDomain][] {
-  return cluster.nodes.flatMap((node): [Node, ObservedDomain][] => {
-    const domain = hosts
-      .find(({ index }) => index === node.host)
-      ?.domains.find(({ name, owner }) => name === node.name && owner === cluster.name)
-    return domain !== undefined && wanted(domain) ? [[node, domain]] : []
+): [Node, ObservedHost, ObservedDomain][] {
+  return cluster.nodes.flatMap((node): [Node, ObservedHost, ObservedDomain][] => {
+    const seen = hostOf(cluster, node, hosts)
+    const domain = seen === undefined ? undefined : domainOf(node, seen)
+    return seen === undefined || domain?.owner !== cluster.name ? [] : [[node, seen, domain]]
   })
 }
 
-function changeOf(node: Node) {
-  return (
-    kind: VmChange['kind'],
-    summary: string,
-    more: Partial<Pick<Change, 'from' | 'to' | 'risk'>> = {},
-  ): VmChange => ({
+/** What killed runs left half-made; its name says whose it is. */
+function planLeftovers(hosts: readonly ObservedHost[]): VmChange[] {
+  return hosts.flatMap((seen) =>
+    seen.leftovers.map((path) => {
+      const name = /([^/]*?)(?:-seed\.iso|\.qcow2)\.talosmith-partial$/.exec(path)?.[1] ?? path
+      return changeOn(seen, name)('remove-leftover', `Remove what a stopped run left: ${path}`, {
+        path,
+      })
+    }),
+  )
+}
+
+function isOfDisk({ path }: VmChange): boolean {
+  return path?.includes('.qcow2') === true
+}
+
+function sizesOf({ qcow2, actualBytes }: ObservedDisk): string {
+  const show = (bytes: number): string => `${Math.round((bytes / gib) * 10) / 10} GiB`
+  return qcow2 === undefined
+    ? show(actualBytes)
+    : `${show(qcow2.virtualBytes)}, ${show(actualBytes)} written`
+}
+
+function changeOn({ index }: ObservedHost, target: string): Make {
+  return (kind, summary, more = {}) => ({
     kind,
-    target: node.name,
+    target,
     summary,
     risk: 'none',
-    host: node.host,
+    host: index,
     ...more,
   })
 }

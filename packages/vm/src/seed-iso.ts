@@ -39,27 +39,42 @@ export function describeSeed({ settings, name: cluster, prefixLength }: Cluster,
   return { metaData, networkConfig, digest }
 }
 
-/** What the ISO's application ID says, so that its content is known without mounting it; ISO 9660 knows capitals only. */
-export function seedLabel(digest: string): string {
-  return `TALOSMITH SEED ${digest.toUpperCase()}`
+/** Whose a seed ISO is and what it holds, as written into the ISO itself. */
+export interface SeedMark {
+  readonly cluster: string
+  readonly node: string
+  readonly digest: string
 }
 
 /**
- * Writes a seed ISO on its host. Arguments: path, label, meta-data, network-config. Talos looks for the
- * volume label `cidata` in the Joliet descriptor first; images under 64 KiB were not recognised by 1.12.0.
+ * The mark as the ISO's publisher and application ID. There it needs no second file that could be lost,
+ * stays after the domain is gone, and is read without mounting. ISO 9660 knows capitals only.
  */
-export const buildSeed = `
-set -euo pipefail
-path=$1 label=$2
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-mkdir "$folder/root"
-printf %s "$3" > "$folder/root/meta-data"
-printf %s "$4" > "$folder/root/network-config"
-xorriso -as mkisofs -quiet -V cidata -A "$label" -J -r -pad -o "$path.tmp" "$folder/root"
-chmod 0644 "$path.tmp"
-mv -f "$path.tmp" "$path"
-`
+export function sealOf({ cluster, node, digest }: SeedMark): {
+  readonly publisher: string
+  readonly application: string
+} {
+  return {
+    publisher: `TALOSMITH CLUSTER=${cluster} NODE=${node}`.toUpperCase(),
+    application: `TALOSMITH SEED=${digest}`.toUpperCase(),
+  }
+}
 
-/** Where an ISO's application ID lies: sector 16, byte 574, 128 bytes (ECMA-119 8.4.20). */
-export const labelOffset = 16 * 2048 + 574
+/** Sector 16 of an ISO is its primary volume descriptor (ECMA-119 8.4). */
+export const descriptorSector = 16
+
+/** The mark in an ISO's primary volume descriptor; undefined when the ISO isn't one of ours. */
+export function readMark(descriptor: Uint8Array): SeedMark | undefined {
+  const field = (offset: number): string =>
+    Buffer.from(descriptor)
+      .toString('latin1', offset, offset + 128)
+      .trim()
+  const [, cluster, node] = /^TALOSMITH CLUSTER=(\S+) NODE=(\S+)$/.exec(field(318)) ?? []
+  const [, digest] = /^TALOSMITH SEED=(\S+)$/.exec(field(574)) ?? []
+  if (cluster === undefined || node === undefined || digest === undefined) return undefined
+  return {
+    cluster: cluster.toLowerCase(),
+    node: node.toLowerCase(),
+    digest: digest.toLowerCase(),
+  }
+}

@@ -1,5 +1,6 @@
 import type { Cluster } from '@talosmith/core'
-import type { ObservedHost } from './observe.ts'
+import type { ObservedDomain, ObservedHost } from './observe.ts'
+import { diskOf, domainOf, hostOf, machinesOf } from './place.ts'
 
 /** One machine in `vm:status`. */
 export interface StatusRow {
@@ -11,37 +12,79 @@ export interface StatusRow {
   readonly state: string
   readonly cpu: number
   readonly memoryMib: number
-  /** What the machine sees, and what the disk takes on the host, in GiB. */
+  /** What the machine sees of its disk, and what the disk takes on the host, in GiB. */
   readonly diskGib: number
   readonly usedGib: number
+  /** What else there is to know. */
+  readonly notes: readonly string[]
 }
 
 /** The machines of the cluster, wanted ones first, with what their hosts say of them. */
 export function describeStatus(cluster: Cluster, hosts: readonly ObservedHost[]): StatusRow[] {
-  return cluster.nodes.map((node) => {
-    const seen = hosts.find(({ index }) => index === node.host)
-    const domain = seen?.domains.find(
-      ({ name, owner }) => name === node.name && owner === cluster.name,
-    )
-    const disk = seen?.disks.find(({ path }) => path === seen.files.disk(node))
+  const wanted = cluster.nodes.map((node): StatusRow => {
+    const seen = hostOf(cluster, node, hosts)
+    const found = seen === undefined ? undefined : domainOf(node, seen)
+    const domain = found?.owner === cluster.name ? found : undefined
+    const disk = seen === undefined ? undefined : diskOf(cluster, node, seen)
     return {
       machine: node.name,
       role: node.role,
       host: seen?.host ?? '',
       address: node.address,
-      state: domain?.state ?? 'missing',
-      cpu: domain?.machine.cpu ?? 0,
-      memoryMib: domain?.machine.memoryMib ?? 0,
-      diskGib: gib(disk?.virtualBytes),
+      state: domain?.live.state ?? 'missing',
+      cpu: domain?.machine.cpu ?? node.cpu,
+      memoryMib: domain?.machine.memoryMib ?? node.memoryMib,
+      diskGib: gib(disk?.qcow2?.virtualBytes),
       usedGib: gib(disk?.actualBytes),
+      notes: [
+        ...(found !== undefined && domain === undefined
+          ? ['a machine of this name is not ours']
+          : []),
+        ...(domain === undefined ? [] : pendingOf(domain)),
+      ],
     }
   })
+  const names = new Set(cluster.nodes.map(({ name }) => name))
+  const others = hosts.flatMap((seen) =>
+    machinesOf(cluster, seen)
+      .filter(({ name }) => !names.has(name))
+      .map(({ name, own, machine, live }): StatusRow => {
+        const disk = seen.disks.get(own?.disk ?? '')
+        return {
+          machine: name,
+          role: machine.role,
+          host: seen.host,
+          address: '',
+          state: live.state,
+          cpu: machine.cpu,
+          memoryMib: machine.memoryMib,
+          diskGib: gib(disk?.qcow2?.virtualBytes),
+          usedGib: gib(disk?.actualBytes),
+          notes: ['no longer in the settings'],
+        }
+      }),
+  )
+  return [...wanted, ...others]
+}
+
+/** What a running machine gets at its next start. */
+export function pendingOf({ live, machine }: ObservedDomain): string[] {
+  if (live.state !== 'running') return []
+  const waiting = [
+    ...(live.memoryMib !== undefined && live.memoryMib !== machine.memoryMib
+      ? [`${machine.memoryMib} MiB (now ${live.memoryMib})`]
+      : []),
+    ...(live.cpu !== undefined && live.cpu !== machine.cpu
+      ? [`${machine.cpu} CPUs (now ${live.cpu})`]
+      : []),
+  ]
+  return waiting.length === 0 ? [] : [`at its next start: ${waiting.join(', ')}`]
 }
 
 /** The rows as a table for people. */
 export function renderStatus(rows: readonly StatusRow[]): string {
   const cells = [
-    ['MACHINE', 'ROLE', 'HOST', 'ADDRESS', 'STATE', 'CPU', 'MEMORY', 'DISK', 'USED'],
+    ['MACHINE', 'ROLE', 'HOST', 'ADDRESS', 'STATE', 'CPU', 'MEMORY', 'DISK', 'USED', ''],
     ...rows.map((row) => [
       row.machine,
       row.role,
@@ -52,6 +95,7 @@ export function renderStatus(rows: readonly StatusRow[]): string {
       `${row.memoryMib} MiB`,
       `${row.diskGib} GiB`,
       `${row.usedGib} GiB`,
+      row.notes.join('; '),
     ]),
   ]
   const widths = (cells[0] ?? []).map((_, column) =>

@@ -1,0 +1,32 @@
+import type { Machine } from './machine.ts'
+
+/** What of an existing machine is compared with the settings, and how a person calls it. */
+const compared = {
+  cpu: (value) => `${value} CPUs`,
+  memoryMib: (value) => `${value} MiB of memory`,
+  cpuModel: (value) => `CPU ${value}`,
+  type: (value) => `domain type ${value}`,
+  network: (value) => `${value || 'no network'}`,
+  mac: (value) => `MAC address ${value || 'none'}`,
+  guestAgent: (value) => `${value === true ? 'a' : 'no'} guest-agent channel`,
+} as const satisfies Partial<Record<keyof Machine, (value: Machine[keyof Machine]) => string>>
+
+/** What differs, as a person reads it. */
+export interface Drift {
+  readonly from: string
+  readonly to: string
+}
+
+/**
+ * How a machine differs from what it should be; undefined when it doesn't. Files are not compared: a
+ * machine keeps its own when the pool changes, or it would come back with an empty disk.
+ */
+export function driftOf(has: Machine, wanted: Machine): Drift | undefined {
+  const keys = (Object.keys(compared) as (keyof typeof compared)[]).filter(
+    (key) => has[key] !== wanted[key],
+  )
+  if (keys.length === 0) return undefined
+  const show = (machine: Machine): string =>
+    keys.map((key) => compared[key](machine[key])).join(', ')
+  return { from: show(has), to: show(wanted) }
+}

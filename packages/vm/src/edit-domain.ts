@@ -1,0 +1,66 @@
+import { XMLParser } from 'fast-xml-parser'
+import {
+  builder,
+  cpuElement,
+  cpuOf,
+  guestAgentElement,
+  guestAgentPort,
+  networkOf,
+  networkParts,
+  part,
+  syntax,
+  type Element,
+} from './domain-xml.ts'
+import type { Machine } from './machine.ts'
+
+const lists = new Set(['disk', 'interface', 'channel'])
+const editor = new XMLParser({
+  ...syntax,
+  parseTagValue: false,
+  parseAttributeValue: false,
+  isArray: (name) => lists.has(name),
+})
+
+/**
+ * The XML of an existing domain (`virsh dumpxml --inactive`) with what the settings decide put right
+ * and all else left as it is: its UUID, its PCI addresses, its NVRAM, and what its owner added by hand.
+ */
+export function editDomain(xml: string, machine: Machine): string {
+  const document = editor.parse(xml) as { domain: Element }
+  const { domain } = document
+  const devices = part(domain, 'devices')
+  const isOtherType = domain['@type'] !== machine.type
+  domain['@type'] = machine.type
+  domain['memory'] = { '@unit': 'MiB', '#text': machine.memoryMib }
+  delete domain['currentMemory']
+  domain['vcpu'] = machine.cpu
+  if (isOtherType || cpuOf(domain) !== machine.cpuModel)
+    domain['cpu'] = cpuElement(machine.cpuModel)
+  const [nic] = items(devices, 'interface')
+  if (nic === undefined)
+    devices['interface'] = {
+      mac: { '@address': machine.mac },
+      ...networkParts(machine.network),
+      model: { '@type': 'virtio' },
+    }
+  else {
+    nic['mac'] = { '@address': machine.mac }
+    if (networkOf(nic) !== machine.network) Object.assign(nic, networkParts(machine.network))
+  }
+  const others = items(devices, 'channel').filter((channel) => !isGuestAgent(channel))
+  const own = items(devices, 'channel').filter(isGuestAgent)
+  const wanted = own.length > 0 ? own.slice(0, 1) : [guestAgentElement()]
+  devices['channel'] = machine.guestAgent ? [...others, ...wanted] : others
+  return builder.build(document)
+}
+
+function isGuestAgent(channel: Element): boolean {
+  return part(channel, 'target')['@name'] === guestAgentPort
+}
+
+function items(from: Element, name: string): Element[] {
+  const value = from[name]
+  return Array.isArray(value)
+    ? value.map((item) => (typeof item === 'object' && item !== null ? (item as Element) : {}))
+    : []
+}

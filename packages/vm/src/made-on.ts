@@ -1,0 +1,58 @@
+import { generatedFiles, Problem, type Cluster } from '@talosmith/core'
+import { plainUri } from './machine.ts'
+
+const file = 'hosts.json'
+
+/**
+ * Throws HOSTS_CHANGED when machines were made on a host that LIBVIRT_URI no longer names: they run on
+ * there, with the same addresses, and nothing would ever find them.
+ */
+export async function checkHosts(cluster: Cluster): Promise<void> {
+  const known = await readHosts(cluster)
+  const now = hostsOf(cluster)
+  const lost = known.filter((uri) => !now.some((one) => placeOf(one) === placeOf(uri)))
+  if (lost.length === 0) return
+  throw new Problem(
+    'HOSTS_CHANGED',
+    `the machines of ${cluster.name} were made on ${known.join(', ')}; LIBVIRT_URI now says ${now.join(', ')}`,
+    {
+      because: `what was made on ${lost.join(', ')} may still be there`,
+      now: 'nothing was changed',
+      hint: `put ${lost.join(', ')} back into LIBVIRT_URI; if nothing of the cluster is there any more, remove ${generatedFiles(cluster).path(file)}`,
+    },
+  )
+}
+
+/** Remembers where the machines are made, before the first of them is. */
+export async function rememberHosts(cluster: Cluster): Promise<void> {
+  const hosts = hostsOf(cluster)
+  const known = await readHosts(cluster)
+  if (hosts.length === known.length && hosts.every((uri, index) => uri === known[index])) return
+  await generatedFiles(cluster).write(file, `${JSON.stringify(hosts, null, 2)}\n`)
+}
+
+/** Forgets it, when nothing is left there. */
+export async function forgetHosts(cluster: Cluster): Promise<void> {
+  const files = generatedFiles(cluster)
+  if (await files.has(file)) await files.remove(file)
+}
+
+async function readHosts(cluster: Cluster): Promise<string[]> {
+  const text = await generatedFiles(cluster).read(file)
+  if (text === undefined) return []
+  try {
+    const hosts: unknown = JSON.parse(text)
+    return Array.isArray(hosts) ? hosts.map(String) : []
+  } catch {
+    return []
+  }
+}
+
+function hostsOf(cluster: Cluster): string[] {
+  return cluster.settings.LIBVIRT_URI.map((_, index) => plainUri(cluster, index))
+}
+
+/** The machine in a libvirt address; another user on it finds the same domains. */
+function placeOf(uri: string): string {
+  return uri.replace(/\/\/[^@/]*@/, '//')
+}

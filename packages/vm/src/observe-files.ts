@@ -1,0 +1,133 @@
+import { posix } from 'node:path'
+import type { Cluster, Host, HostFiles } from '@talosmith/core'
+import type { ParsedDomain } from './parse-domain.ts'
+import { headerBytes, readQcow2, type Qcow2 } from './qcow2.ts'
+import { descriptorSector, readMark, type SeedMark } from './seed-iso.ts'
+
+/** How the name of a file under way ends; such a file is ours and never whole. */
+export const partialSuffix = '.talosmith-partial'
+
+/** A disk file. */
+export interface ObservedDisk {
+  readonly path: string
+  /** What the file takes on the host. */
+  readonly actualBytes: number
+  /** Undefined: no qcow2 file. */
+  readonly qcow2: Qcow2 | undefined
+}
+
+/** What lies on a host's disks, and what else only a shell can tell. */
+export interface ObservedFiles {
+  /** By path. */
+  readonly disks: ReadonlyMap<string, ObservedDisk>
+  /** The marks of the seed ISOs by path; undefined: not one of ours. */
+  readonly seeds: ReadonlyMap<string, SeedMark | undefined>
+  /** What killed runs left half-made. */
+  readonly leftovers: readonly string[]
+  readonly hasImage: boolean
+  /** Whether image and pool can do O_DIRECT. */
+  readonly directIo: boolean
+  readonly hasKvmDevice: boolean
+  readonly hasKvmFlag: boolean
+  readonly missingTools: readonly string[]
+  readonly bridges: readonly string[]
+  readonly hasSeedFolder: boolean
+  readonly memoryFreeMib: number
+  readonly poolFreeBytes: number
+}
+
+interface Where {
+  readonly pool: string
+  readonly files: HostFiles
+  readonly domains: readonly ParsedDomain[]
+}
+
+/** Looks at the files of the cluster on a host, known to its domains or named like its nodes: one command. */
+export async function observeFiles(
+  host: Host,
+  cluster: Cluster,
+  { pool, files, domains }: Where,
+): Promise<ObservedFiles> {
+  const { name, settings } = cluster
+  const ours = domains.flatMap(({ own }) => own ?? [])
+  const seedFolder = settings.SEED_ISO_DIR ?? pool
+  const { stdout } = await host.$`
+shopt -s nullglob
+image=${files.image} pool=${pool} seeds=${seedFolder} cluster=${name}
+free() { df --output=avail -B1 -- "$1" 2>/dev/null | tail -n 1 | tr -d ' '; }
+[ ! -e "$image" ] || echo image
+if [ -e "$image" ] && dd if="$image" iflag=direct bs=4096 count=1 of=/dev/null status=none 2>/dev/null; then
+  case $(stat -f -c %T -- "$pool") in tmpfs|ramfs) ;; *) echo direct ;; esac
+fi
+[ ! -c /dev/kvm ] || echo kvm
+if grep -qEm1 '^flags.* (vmx|svm)( |$)' /proc/cpuinfo; then echo flag; fi
+for bridge in /sys/class/net/*/bridge; do bridge=\${bridge%/bridge}; echo "bridge \${bridge##*/}"; done
+for tool in qemu-img xorriso; do command -v "$tool" >/dev/null || echo "missing $tool"; done
+[ ! -d "$seeds" ] || echo seedfolder
+while read -r key value _; do [ "$key" != MemAvailable: ] || echo "memory $value"; done < /proc/meminfo
+echo "free $(free "$pool")"
+for file in "$pool/$cluster"-{cp,w}[0-9]*.qcow2 ${ours.map(({ disk }) => disk)}; do
+  [ ! -f "$file" ] || echo "disk $(stat -c %b -- "$file") $(head -c ${headerBytes} -- "$file" | base64 -w0) $file"
+done
+for file in "$seeds/$cluster"-{cp,w}[0-9]*-seed.iso ${ours.map(({ seed }) => seed)}; do
+  [ ! -f "$file" ] || echo "seed $(dd if="$file" bs=2048 skip=${descriptorSector} count=1 status=none | base64 -w0) - $file"
+done
+for file in "$pool/$cluster"-{cp,w}[0-9]*${partialSuffix} "$seeds/$cluster"-{cp,w}[0-9]*${partialSuffix}; do echo "partial $file"; done
+true`
+  const lines = stdout.split('\n')
+  const after = (label: string): string[] =>
+    lines.filter((line) => line.startsWith(`${label} `)).map((line) => line.slice(label.length + 1))
+  const belongs = (path: string): boolean => isNamedForNode(name, path)
+  const known = new Set(ours.flatMap(({ disk, seed }) => [disk, seed]))
+  const mine = (path: string): boolean => known.has(path) || belongs(path)
+  return {
+    disks: new Map(
+      after('disk')
+        .map(readDisk)
+        .filter(({ path }) => mine(path))
+        .map((disk) => [disk.path, disk]),
+    ),
+    seeds: new Map(
+      after('seed')
+        .map(threeFields)
+        .filter(([, , path]) => mine(path))
+        .map(([descriptor, , path]) => [path, readMark(Buffer.from(descriptor, 'base64'))]),
+    ),
+    leftovers: [...new Set(after('partial').filter(belongs))],
+    hasImage: lines.includes('image'),
+    directIo: lines.includes('direct'),
+    hasKvmDevice: lines.includes('kvm'),
+    hasKvmFlag: lines.includes('flag'),
+    missingTools: after('missing'),
+    bridges: after('bridge'),
+    hasSeedFolder: lines.includes('seedfolder'),
+    memoryFreeMib: Math.floor(Number(after('memory')[0] ?? 0) / 1024),
+    poolFreeBytes: Number(after('free')[0] ?? 0),
+  }
+}
+
+/** `home-cp1.qcow2` of cluster home; not `home-cp1-w1.qcow2`, which is of a cluster home-cp1. */
+function isNamedForNode(cluster: string, path: string): boolean {
+  const base = posix.basename(path)
+  return (
+    base.startsWith(`${cluster}-`) &&
+    /^(?:cp|w)\d+(?:\.qcow2|-seed\.iso)(?:\.talosmith-partial)?$/.test(
+      base.slice(cluster.length + 1),
+    )
+  )
+}
+
+function readDisk(line: string): ObservedDisk {
+  const [blocks, header, path] = threeFields(line)
+  return {
+    path,
+    actualBytes: Number(blocks) * 512,
+    qcow2: readQcow2(Buffer.from(header, 'base64')),
+  }
+}
+
+/** The third field is a path, and may hold spaces. */
+function threeFields(line: string): readonly [string, string, string] {
+  const [first = '', second = ''] = line.split(' ', 2)
+  return [first, second, line.slice(first.length + second.length + 2)]
+}

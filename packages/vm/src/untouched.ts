@@ -1,0 +1,30 @@
+import type { Cluster } from '@talosmith/core'
+import type { ObservedHost } from './observe.ts'
+import { machinesOf } from './place.ts'
+
+/** What destroying leaves alone although its name is like that of something of ours; a sentence each. */
+export function describeUntouched(cluster: Cluster, hosts: readonly ObservedHost[]): string[] {
+  return hosts.flatMap((seen) => {
+    const ours = new Set(
+      machinesOf(cluster, seen).flatMap(({ own }) =>
+        own === undefined ? [] : [own.disk, own.seed],
+      ),
+    )
+    const names = new Set(cluster.nodes.map(({ name }) => name))
+    return [
+      ...seen.domains
+        .filter(({ name, owner }) => names.has(name) && owner !== cluster.name)
+        .map(({ name, owner }) =>
+          owner === undefined
+            ? `virtual machine ${name} on ${seen.host}: not made by Talosmith`
+            : `virtual machine ${name} on ${seen.host}: of cluster ${owner}`,
+        ),
+      ...[...seen.disks.keys()]
+        .filter((path) => !ours.has(path))
+        .map((path) => `${path} on ${seen.host}: no machine of this cluster uses it`),
+      ...[...seen.seeds]
+        .filter(([path, mark]) => mark?.cluster !== cluster.name && !ours.has(path))
+        .map(([path]) => `${path} on ${seen.host}: no seed ISO of this cluster`),
+    ]
+  })
+}
