@@ -1,4 +1,4 @@
-import type { Log } from './log.ts'
+import type { Log, Step } from './log.ts'
 
 /** One thing that is not yet as the settings ask. Plain data: printable, comparable, JSON. */
 export interface Change {
@@ -32,10 +32,13 @@ interface ApplyOptions<C> {
   readonly atOnce?: number
 }
 
-/** Carries out changes, each as a step. The first failure stops what has not begun, and is thrown. */
+/**
+ * Carries out changes, each as a step, which `apply` may tell of progress. The first failure stops
+ * what has not begun, and is thrown.
+ */
 export async function applyAll<C extends Change>(
   changes: readonly C[],
-  apply: (change: C) => Promise<void>,
+  apply: (change: C, step: Step) => Promise<void>,
   { log, parallelBy = () => '', atOnce = 8 }: ApplyOptions<C>,
 ): Promise<void> {
   const queues = grouped(changes, parallelBy)
@@ -46,7 +49,7 @@ export async function applyAll<C extends Change>(
         if (failed !== undefined) return
         const step = log.step(change.summary)
         try {
-          await apply(change)
+          await apply(change, step)
           step.done()
         } catch (error) {
           step.fail()
