@@ -1,4 +1,4 @@
-/** Names that the chart, Kubernetes and we give to things; the chart's are facts/contracts, not choices. */
+/** Names that the chart, Kubernetes and we give to things. The names of the chart are not ours to choose. */
 
 /** The Helm release, which has the chart's own name. */
 export const releaseName = 'csi-driver-nfs'

@@ -3,8 +3,9 @@ import { causeProblem, type Cause } from './cause.ts'
 import type { Kubernetes } from './kubernetes.ts'
 import { observeNodes } from './nodes.ts'
 import { neededExport } from './storage-class.ts'
+import { removeTests } from './test-cleanup.ts'
 import { testNamespace, testPod } from './test-pods.ts'
-import { awaitPods, exportVolume, newRunName, removeTests } from './test-run.ts'
+import { awaitPods, exportVolume, newRunName } from './test-run.ts'
 
 const withinMs = 90_000
 
@@ -37,7 +38,8 @@ export async function checkNodes(
         testPod(reach, {
           name: node,
           node,
-          script: `nc -z -v -w 5 ${nfs.server} 2049 || { echo "timed out or refused"; exit 1; }`,
+          // Not -z, which many builds of busybox lack: without input nc ends when it has connected.
+          script: `nc -w 5 ${nfs.server} 2049 < /dev/null || { echo "timed out or refused"; exit 1; }`,
           hostNetwork: true,
         }),
       ),

@@ -7,14 +7,13 @@ import { storageClassName, testLabel } from './names.ts'
 import { observeNodes, type ObservedNode } from './nodes.ts'
 import { neededExport, type NfsExport } from './storage-class.ts'
 import { testNamespace, testPod } from './test-pods.ts'
+import { awaitGone, removeTests } from './test-cleanup.ts'
 import {
-  awaitGone,
   awaitPods,
   exportVolume,
   newRunName,
   observeRun,
   pollEveryMs,
-  removeTests,
   warningsOf,
   type VolumeObject,
 } from './test-run.ts'
