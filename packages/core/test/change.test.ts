@@ -3,6 +3,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { applyAll, renderPlan, type Change } from '../src/change.ts'
 import { silentLog } from '../src/log.ts'
+import { problemOf } from '../src/testing/failure.ts'
 
 const change = (kind: string, target: string): Change => ({
   kind,
@@ -42,15 +43,17 @@ test('without a key changes run one after the other', async () => {
 
 test('the first failure stops what has not begun, and is thrown', async () => {
   const done: string[] = []
-  const failure = await applyAll(
-    [change('x', 'a'), change('x', 'b')],
-    async ({ target }) => {
-      done.push(target)
-      throw new Error(`no ${target}`)
-    },
-    { log: silentLog },
-  ).then(assert.unreachable, (error: Error) => error.message)
-  assert.is(failure, 'no a')
+  const failure = await problemOf(
+    applyAll(
+      [change('x', 'a'), change('x', 'b')],
+      async ({ target }) => {
+        done.push(target)
+        throw new Error(`no ${target}`)
+      },
+      { log: silentLog },
+    ),
+  )
+  assert.is(failure.message, 'no a')
   assert.equal(done, ['a'])
 })
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { generatedFiles } from '../src/generated.ts'
-import type { Problem } from '../src/problem.ts'
+import { problemOf } from '../src/testing/failure.ts'
 
 const files = suite<{ root: string }>('generated files')
 files.before.each((context) => {
@@ -36,16 +36,16 @@ files('a file that is not there reads as undefined', async ({ root }) => {
 
 files('a planted symbolic link is refused', async ({ root }) => {
   symlinkSync('/tmp', join(root, 'configs'))
-  const problem = await generatedFiles({ generated: root })
-    .write('configs/a.yaml', 'secret')
-    .then(assert.unreachable, (error: Problem) => error)
+  const problem = await problemOf(
+    generatedFiles({ generated: root }).write('configs/a.yaml', 'secret'),
+  )
   assert.is(problem.code, 'GENERATED_IS_A_LINK')
 })
 
 files('a name that leads outside is refused', async ({ root }) => {
-  const problem = await generatedFiles({ generated: join(root, 'home') })
-    .write('../other/secrets.yaml', 'secret')
-    .then(assert.unreachable, (error: Problem) => error)
+  const problem = await problemOf(
+    generatedFiles({ generated: join(root, 'home') }).write('../other/secrets.yaml', 'secret'),
+  )
   assert.is(problem.code, 'GENERATED_OUTSIDE')
 })
 

@@ -1,2 +1,3 @@
+export { problemOf } from './failure.ts'
 export { recordingHost } from './recording-host.ts'
 export { testCluster, testSettings } from './test-cluster.ts'

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { Problem } from '../../src/problem.ts'
 import { chooseCluster } from '../../src/settings/find.ts'
+import { problemOf } from '../../src/testing/failure.ts'
 
 const choosing = suite<{ root: string }>('choosing a cluster')
 
@@ -32,20 +32,14 @@ choosing("the only file of the user's is taken", async ({ root }) => {
 choosing('several files are listed, none is taken', async ({ root }) => {
   add(root, 'home')
   add(root, 'office')
-  const problem = await chooseCluster(root, undefined).then(
-    assert.unreachable,
-    (error: Problem) => error,
-  )
+  const problem = await problemOf(chooseCluster(root, undefined))
   assert.is(problem.code, 'CLUSTER_AMBIGUOUS')
   assert.match(problem.message, 'home, office')
 })
 
 choosing('a name without a file is refused with the close one', async ({ root }) => {
   add(root, 'home')
-  const problem = await chooseCluster(root, 'hoem').then(
-    assert.unreachable,
-    (error: Problem) => error,
-  )
+  const problem = await problemOf(chooseCluster(root, 'hoem'))
   assert.is(problem.code, 'CLUSTER_UNKNOWN')
   assert.is(problem.exitCode, 78)
   assert.match(problem.hint ?? '', 'CLUSTER=home')
