@@ -49,7 +49,7 @@ export async function renderConfigs(
   talosctl: Talosctl,
 ): Promise<{ readonly configs: Configs; readonly warnings: readonly string[] }> {
   return withWorkFolder(cluster, async (folder) => {
-    await talosctl.offline(...genConfig(cluster, 'controlplane,worker', folder))
+    await talosctl.offline(...genConfig(cluster, 'controlplane,worker', folder.path('.')))
     const configs = new Map<string, string>()
     const warnings = new Set<string>()
     // Machines with the same patches have the same config: fifty workers cost as much as one.
@@ -65,17 +65,18 @@ export async function renderConfigs(
 /** Makes a talosconfig for the administrator, as talosctl writes it. */
 export async function renderTalosconfig(cluster: Cluster, talosctl: Talosctl): Promise<string> {
   return withWorkFolder(cluster, async (folder) => {
-    await talosctl.offline(...genConfig(cluster, 'talosconfig', folder))
+    await talosctl.offline(...genConfig(cluster, 'talosconfig', folder.path('talosconfig')))
     return folder.read('talosconfig')
   })
 }
 
-function genConfig(cluster: Cluster, types: string, folder: WorkFolder): string[] {
+/** One type goes to a file, several to a folder. */
+function genConfig(cluster: Cluster, types: string, output: string): string[] {
   const { settings, image } = cluster
   const options = {
     'with-secrets': generatedFiles(cluster).path(secretsFile),
     'output-types': types,
-    output: folder.path('.'),
+    output,
     'talos-version': settings.TALOS_VERSION,
     'kubernetes-version': settings.KUBERNETES_VERSION.replace(/^v/, ''),
     'install-disk': settings.INSTALL_DISK,

@@ -38,7 +38,9 @@ export async function readPatches({ patchesDir, nodes }: Cluster): Promise<Patch
   const texts = new Map<string, Patch>()
   for (const name of used) {
     const path = join(patchesDir, name)
-    texts.set(name, { path, text: await readFile(path, 'utf8') })
+    const text = await readFile(path, 'utf8')
+    // talosctl takes a patch that says nothing for a JSON patch, and refuses it.
+    if (/^(?!\s*(?:#|---|$))/m.test(text)) texts.set(name, { path, text })
   }
   return {
     byNode: new Map(

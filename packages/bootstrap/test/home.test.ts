@@ -202,22 +202,25 @@ const contracts: [string, string][] = [
   ['v1.12.11', 'v1.34.0'],
   ['v1.13.9', 'v1.35.0'],
 ]
+const shapes = {
+  'a VIP': { CONTROL_PLANE_COUNT: '3', CLUSTER_VIP: '10.0.0.60', WORKER_COUNT: '2' },
+  'no workers': { CONTROL_PLANE_COUNT: '1', WORKER_COUNT: '0' },
+}
 for (const [talos, kubernetes] of contracts)
-  for (const shape of [
-    { CONTROL_PLANE_COUNT: '3', CLUSTER_VIP: '10.0.0.60', WORKER_COUNT: '2' },
-    { CONTROL_PLANE_COUNT: '1', WORKER_COUNT: '0' },
-  ])
-    it(`talosctl validates what is made for ${talos} with ${JSON.stringify(shape)}`, async () => {
+  for (const [title, shape] of Object.entries(shapes)) {
+    if (title === 'no workers' && !['v1.11.6', 'v1.13.9'].includes(talos)) continue
+    it(`talosctl validates what is made for ${talos} with ${title}`, async () => {
       const of = with_({ ...shape, TALOS_VERSION: talos, KUBERNETES_VERSION: kubernetes })
       const { desired } = await observe(of)
       const config = desired?.get('home-cp1') ?? ''
       const isNew = talos === 'v1.12.11' || talos === 'v1.13.9'
       assert.is(/kind: HostnameConfig/.test(config), isNew)
-      assert.is(/kind: Layer2VIPConfig/.test(config), isNew && shape.CLUSTER_VIP !== undefined)
-      assert.is(/interface: eth0/.test(config), !isNew && shape.CLUSTER_VIP !== undefined)
-      assert.is(/allowSchedulingOnControlPlanes: true/.test(config), shape.WORKER_COUNT === '0')
+      assert.is(/kind: Layer2VIPConfig/.test(config), isNew && title === 'a VIP')
+      assert.is(/interface: eth0/.test(config), !isNew && title === 'a VIP')
+      assert.is(/allowSchedulingOnControlPlanes: true/.test(config), title === 'no workers')
       assert.match(config, of.image.installer)
     })
+  }
 
 it('secrets of another cluster are refused', async () => {
   const other = testCluster({ ...versions, CLUSTER_NAME: 'other' }, root)

@@ -44,17 +44,19 @@ test('patches are read once each, and files for no machine are named', async () 
     'all.yml',
     'notes.txt',
   ])
-    writeFileSync(join(folder, name), `# ${name}\n`)
+    writeFileSync(join(folder, name), `name: ${name}\n`)
   const { byNode, unused } = await readPatches(testCluster({}, root))
   assert.equal(
     byNode.get('home-cp1')?.map(({ text }) => text),
-    ['# all.yaml\n', '# home-cp1.yaml\n'],
+    ['name: all.yaml\n', 'name: home-cp1.yaml\n'],
   )
   assert.equal(
     byNode.get('home-w2')?.map(({ path }) => path),
     [join(folder, 'all.yaml'), join(folder, 'worker-a.yaml')],
   )
   assert.equal(unused, ['all.yml', 'wroker.yaml'])
+  writeFileSync(join(folder, 'all.yaml'), '# nothing\n---\n\n   # nothing\n')
+  assert.is((await readPatches(testCluster({}, root))).byNode.get('home-cp1')?.length, 1)
 })
 
 test('no folder is no patch', async () => {
