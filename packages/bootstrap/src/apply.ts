@@ -107,7 +107,7 @@ async function updateNode(context: ApplyContext, node: Node): Promise<void> {
   if (text === undefined) throw new Error(`no config for ${node.name}`)
   const wasReady = await isReady(node, talosctl)
   const guardsEtcd = wasReady && node.role === 'controlplane' && cluster.controlPlanes.length > 1
-  if (guardsEtcd) await waitForEtcd(context, 'ETCD_UNSAFE')
+  if (guardsEtcd) await waitForEtcd(context)
   await withWorkFolder(cluster, async (folder) => {
     await folder.write('config.yaml', text)
     const args = ['apply-config', '--mode=auto', `--file=${folder.path('config.yaml')}`]
@@ -132,17 +132,17 @@ async function updateNode(context: ApplyContext, node: Node): Promise<void> {
     },
     { log, withinMs: answerMs, code: 'NODE_NOT_CONFIGURED', hint: lookAt(node) },
   )
-  if (guardsEtcd) await waitForEtcd(context, 'ETCD_UNSAFE')
+  if (guardsEtcd) await waitForEtcd(context)
 }
 
-async function waitForEtcd({ cluster, talosctl, log }: ApplyContext, code: string): Promise<void> {
+async function waitForEtcd({ cluster, talosctl, log }: ApplyContext): Promise<void> {
   await waitFor(
     'etcd to have all control planes',
     async () => {
       const fault = etcdFault(cluster.controlPlanes, await askEtcd(cluster, talosctl))
       if (fault !== undefined) throw new Error(fault)
     },
-    { log, withinMs: 5 * minute, code, hint: 'mend that control plane first' },
+    { log, withinMs: 5 * minute, code: 'ETCD_UNSAFE', hint: 'mend that control plane first' },
   )
 }
 
