@@ -19,7 +19,6 @@ export interface ParsedDomain {
   /** The libvirt address it was made through. */
   readonly madeThrough: string | undefined
   readonly machine: Machine
-  readonly nvram: string | undefined
 }
 
 type Xml = { readonly [key: string]: Xml } & string
@@ -53,7 +52,6 @@ export function parseDomain(xml: string): ParsedDomain {
     owner: ours?.('@cluster'),
     own,
     madeThrough: ours?.('@host'),
-    nvram: content(at(domain, 'os', 'nvram')) || undefined,
     machine: {
       name,
       cluster: ours?.('@cluster') ?? '',

@@ -10,10 +10,9 @@ export function describeUntouched(cluster: Cluster, hosts: readonly ObservedHost
         own === undefined ? [] : [own.disk, own.seed],
       ),
     )
-    const names = new Set(cluster.nodes.map(({ name }) => name))
     return [
       ...seen.domains
-        .filter(({ name, owner }) => names.has(name) && owner !== cluster.name)
+        .filter(({ name, owner }) => owner !== cluster.name && isNodeName(cluster.name, name))
         .map(({ name, owner }) =>
           owner === undefined
             ? `virtual machine ${name} on ${seen.host}: not made by Talosmith`
@@ -27,4 +26,8 @@ export function describeUntouched(cluster: Cluster, hosts: readonly ObservedHost
         .map(([path]) => `${path} on ${seen.host}: no seed ISO of this cluster`),
     ]
   })
+}
+
+function isNodeName(cluster: string, name: string): boolean {
+  return name.startsWith(`${cluster}-`) && /^(?:cp|w)\d+$/.test(name.slice(cluster.length + 1))
 }
