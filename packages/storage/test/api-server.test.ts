@@ -76,7 +76,7 @@ if (kubelab === undefined) {
   })
 
   function cluster(overrides: Record<string, string> = {}): Cluster {
-    const settings = { NFS_SERVER: '10.0.0.5', NFS_SHARE: '/srv/appdata', HEALTH_TIMEOUT: '30s' }
+    const settings = { NFS_SERVER: '10.0.0.5', NFS_SHARE: '/srv/appdata', HEALTH_TIMEOUT: '5m' }
     const chart = repository === undefined ? {} : { NFS_CSI_CHART: repository }
     return testCluster({ ...settings, ...chart, ...overrides }, root)
   }
@@ -133,7 +133,7 @@ if (kubelab === undefined) {
     let said = ''
     child.stderr.on('data', (part: Buffer) => {
       said += part.toString()
-      if (said.includes(`• ${step}`)) setTimeout(() => child.kill('SIGKILL'), 250)
+      if (said.includes(step)) setTimeout(() => child.kill('SIGKILL'), 250)
     })
     const [, signal] = await once(child, 'exit')
     assert.is(signal, 'SIGKILL', said)
