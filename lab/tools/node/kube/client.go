@@ -1,7 +1,6 @@
 package kube
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -10,15 +9,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"time"
 )
 
-// client speaks to a Kubernetes API server in JSON; the typed libraries would double the guest's memory.
+// client speaks to the Kubernetes API in JSON; the typed libraries would double the guest's memory.
 type client struct {
-	server string
-	http   *http.Client
-	token  string
+	servers *serverList
+	http    *http.Client
+	token   string
 }
 
 // object is any Kubernetes object.
@@ -39,7 +39,7 @@ func isStatus(err error, code int) bool {
 	return errors.As(err, &status) && status.Code == code
 }
 
-func newClient(server string, ca, crt, key []byte) (*client, error) {
+func newClient(servers []string, ca, crt, key []byte) (*client, error) {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(ca)
 
@@ -61,15 +61,17 @@ func newClient(server string, ca, crt, key []byte) (*client, error) {
 		TLSHandshakeTimeout:   20 * time.Second,
 		HTTP2:                 &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
 		ResponseHeaderTimeout: 60 * time.Second,
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 	}
 
-	return &client{server: server, http: &http.Client{Transport: transport}}, nil
+	return &client{servers: &serverList{all: servers}, http: &http.Client{Transport: transport}}, nil
 }
 
 const (
-	applyType = "application/apply-patch+yaml"
-	mergeType = "application/merge-patch+json"
-	jsonType  = "application/json"
+	applyType     = "application/apply-patch+yaml"
+	mergeType     = "application/merge-patch+json"
+	strategicType = "application/strategic-merge-patch+json"
+	jsonType      = "application/json"
 )
 
 func (c *client) send(ctx context.Context, method, path, contentType string, body any) (*http.Response, error) {
@@ -84,7 +86,9 @@ func (c *client) send(ctx context.Context, method, path, contentType string, bod
 		reader = bytes.NewReader(text)
 	}
 
-	request, err := http.NewRequestWithContext(ctx, method, c.server+path, reader)
+	server := c.servers.current()
+
+	request, err := http.NewRequestWithContext(ctx, method, server+path, reader)
 	if err != nil {
 		return nil, err
 	}
@@ -101,6 +105,8 @@ func (c *client) send(ctx context.Context, method, path, contentType string, bod
 
 	response, err := c.http.Do(request)
 	if err != nil {
+		c.servers.failed(server)
+
 		return nil, err
 	}
 
@@ -154,35 +160,11 @@ func (c *client) apply(ctx context.Context, path string, body any) error {
 	return c.do(ctx, http.MethodPatch, path+"?fieldManager=talos&force=true", applyType, body, nil)
 }
 
+// patchStatus merges into an object's status; lists with keys are merged by their keys.
+func (c *client) patchStatus(ctx context.Context, path string, body any) error {
+	return c.do(ctx, http.MethodPatch, path+"/status", strategicType, body, nil)
+}
+
 func (c *client) ready(ctx context.Context) error {
 	return c.do(ctx, http.MethodGet, "/readyz", "", nil, nil)
-}
-
-// event is what a watch says.
-type event struct {
-	Type   string          `json:"type"`
-	Object json.RawMessage `json:"object"`
-}
-
-// watch calls for every event until the connection or the context ends.
-func (c *client) watch(ctx context.Context, path string, call func(event) error) error {
-	response, err := c.send(ctx, http.MethodGet, path, "", nil)
-	if err != nil {
-		return err
-	}
-
-	defer response.Body.Close() //nolint:errcheck
-
-	decoder := json.NewDecoder(bufio.NewReader(response.Body))
-
-	for {
-		var one event
-		if err := decoder.Decode(&one); err != nil {
-			return err
-		}
-
-		if err := call(one); err != nil {
-			return err
-		}
-	}
 }

@@ -2,8 +2,9 @@ package kube
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
-	"encoding/json"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
@@ -11,58 +12,165 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
-
-	"github.com/siderolabs/talos/pkg/machinery/config/config"
 )
 
 // RunControlPlane runs kube-apiserver, kube-controller-manager and kube-scheduler until the context ends, and
-// applies the cluster's first objects once the API answers.
+// applies the cluster's first objects once the API answers. A newer machine config restarts only what it changes.
 func RunControlPlane(ctx context.Context, o Options) error {
-	if err := o.writePKI(); err != nil {
-		return err
-	}
-
-	if err := o.writePolicies(); err != nil {
-		return err
-	}
+	o = o.newest()
 
 	if err := o.waitForEtcd(ctx); err != nil {
 		return err
 	}
 
-	admin, err := o.adminClient()
-	if err != nil {
+	c := &controlPlane{Options: o, running: map[string]*supervised{}, etcd: o.EtcdEndpoint}
+	if err := c.apply(ctx); err != nil {
 		return err
 	}
 
-	cluster := o.Config.Cluster()
-	processes := []process{
-		{"kube-apiserver", cluster.APIServer().Image(), o.apiServerArgs(), admin.ready},
-		{"kube-controller-manager", cluster.ControllerManager().Image(), o.controllerManagerArgs(), localHealth(10257)},
-		{"kube-scheduler", cluster.Scheduler().Image(), o.schedulerArgs(), localHealth(10259)},
-	}
+	go o.keepObjects(ctx)
 
-	var wg sync.WaitGroup
+	for ctx.Err() == nil {
+		sleep(ctx, time.Second)
 
-	for i, p := range processes {
-		wg.Go(func() {
-			// The others only fail, and burn processor time, before the API answers.
-			if i > 0 && waitReady(ctx, admin) != nil {
-				return
+		if next := o.newest(); next.Config != c.Config {
+			c.Options = next
+			if err := c.apply(ctx); err != nil {
+				o.logf(apiServer, "the new machine config is not used: %v", err)
 			}
-
-			o.supervise(ctx, p)
-		})
+		}
 	}
 
-	wg.Go(func() { o.keepObjects(ctx, admin) })
-	wg.Wait()
+	for _, s := range c.running {
+		s.wait()
+	}
 
 	return ctx.Err()
 }
 
+// controlPlane is what runs, and for which machine config.
+type controlPlane struct {
+	Options
+	running map[string]*supervised
+	etcd    string
+	// secrets is the digest of what the certificates on disk were made of.
+	secrets string
+}
+
+// supervised is a process that is kept running until it is stopped.
+type supervised struct {
+	key    string
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func (s *supervised) wait() {
+	s.cancel()
+	<-s.done
+}
+
+// apply brings files and processes to the machine config.
+func (c *controlPlane) apply(ctx context.Context) error {
+	if secrets := c.secretsDigest(); secrets != c.secrets {
+		if err := c.writePKI(); err != nil {
+			return err
+		}
+
+		c.secrets = secrets
+	}
+
+	wanted, err := c.processes()
+	if err != nil {
+		return err
+	}
+
+	admin, err := c.adminClient()
+	if err != nil {
+		return err
+	}
+
+	for _, name := range []string{apiServer, controllerManager, scheduler} {
+		p, isWanted := wanted[name]
+		old := c.running[name]
+
+		if isWanted && old != nil && old.key == p.key(c.secrets) {
+			continue
+		}
+
+		if old != nil {
+			old.wait()
+			delete(c.running, name)
+		}
+
+		if !isWanted {
+			c.state().components.remove(name)
+
+			continue
+		}
+
+		c.start(ctx, p, admin)
+	}
+
+	return nil
+}
+
+func (c *controlPlane) start(ctx context.Context, p process, admin *client) {
+	ctx, cancel := context.WithCancel(ctx)
+	s := &supervised{key: p.key(c.secrets), cancel: cancel, done: make(chan struct{})}
+	c.running[p.name] = s
+	options := c.Options
+
+	go func() {
+		defer close(s.done)
+
+		if p.name == apiServer {
+			options.supervise(ctx, p, admin.ready)
+
+			return
+		}
+
+		// These only fail, and burn processor time, before the API answers.
+		if waitReady(ctx, admin) == nil {
+			options.supervise(ctx, p, localHealth(p.port))
+		}
+	}()
+}
+
+// processes are the programs that the machine config asks for. It writes the files that they read.
+func (c *controlPlane) processes() (map[string]process, error) {
+	cluster, machine := c.Config.Cluster(), c.Config.Machine()
+
+	files, err := c.writePolicies()
+	if err != nil {
+		return nil, err
+	}
+
+	all := map[string]process{
+		apiServer: {
+			name: apiServer, image: cluster.APIServer().Image(), args: c.apiServerArgs(), env: cluster.APIServer().Env(),
+			files: files["api"],
+		},
+	}
+
+	if !machine.Controlplane().ControllerManager().Disabled() {
+		all[controllerManager] = process{
+			name: controllerManager, image: cluster.ControllerManager().Image(), args: c.controllerManagerArgs(),
+			env: cluster.ControllerManager().Env(), port: 10257,
+		}
+	}
+
+	if !machine.Controlplane().Scheduler().Disabled() {
+		all[scheduler] = process{
+			name: scheduler, image: cluster.Scheduler().Image(), args: c.schedulerArgs(), env: cluster.Scheduler().Env(),
+			port: 10259, files: files["scheduler"],
+		}
+	}
+
+	return all, nil
+}
+
+// waitReady waits until the API server says that it is ready.
 func waitReady(ctx context.Context, c *client) error {
 	for {
 		asked, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -78,7 +186,7 @@ func waitReady(ctx context.Context, c *client) error {
 			return ctx.Err()
 		}
 
-		sleep(ctx, 3*time.Second)
+		sleep(ctx, 2*time.Second)
 	}
 }
 
@@ -102,19 +210,20 @@ func (o *Options) waitForEtcd(ctx context.Context) error {
 }
 
 func (o *Options) adminClient() (*client, error) {
-	cluster := o.Config.Cluster()
-
-	crt, key, err := issue(cluster.IssuingCA(), subject{name: "talos:admin", organization: []string{"system:masters"}})
+	crt, key, err := issue(o.Config.Cluster().IssuingCA(), subject{name: "talos:admin", organization: []string{"system:masters"}})
 	if err != nil {
 		return nil, err
 	}
 
-	return newClient(o.localServer(), o.acceptedCAs(), crt, key)
+	return newClient([]string{o.localServer()}, o.acceptedCAs(), crt, key)
 }
 
 // localHealth asks a program of this machine for /healthz, which it answers to anybody.
 func localHealth(port int) func(ctx context.Context) error {
-	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // this machine's own
+	transport := &http.Transport{
+		TLSClientConfig:     &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // this machine's own
+		MaxIdleConnsPerHost: 1, IdleConnTimeout: 30 * time.Second,
+	}
 	asker := &http.Client{Transport: transport}
 
 	return func(ctx context.Context) error {
@@ -130,9 +239,9 @@ func localHealth(port int) func(ctx context.Context) error {
 
 		defer response.Body.Close() //nolint:errcheck
 
-		if response.StatusCode != http.StatusOK {
-			text, _ := io.ReadAll(io.LimitReader(response.Body, 500)) //nolint:errcheck
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 500)) //nolint:errcheck // only for the message
 
+		if response.StatusCode != http.StatusOK {
 			return fmt.Errorf("%s: %s", response.Status, text)
 		}
 
@@ -140,151 +249,9 @@ func localHealth(port int) func(ctx context.Context) error {
 	}
 }
 
-func (o *Options) apiServerArgs() map[string]string {
-	cluster := o.Config.Cluster()
-	pki := func(name string) string { return o.path("pki", name) }
-	issuer := strings.TrimSuffix(cluster.Endpoint().String(), "/")
+// digest tells apart lists of texts.
+func digest(parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 
-	return merge(map[string]string{
-		"advertise-address":                  o.Address.String(),
-		"bind-address":                       "0.0.0.0",
-		"secure-port":                        strconv.Itoa(cluster.LocalAPIServerPort()),
-		"allow-privileged":                   "true",
-		"anonymous-auth":                     "false",
-		"api-audiences":                      issuer,
-		"audit-log-path":                     o.path("audit.log"),
-		"audit-log-maxsize":                  "10",
-		"audit-log-maxbackup":                "1",
-		"audit-policy-file":                  o.path("policies", "audit.json"),
-		"admission-control-config-file":      o.path("policies", "admission.json"),
-		"authorization-mode":                 "Node,RBAC",
-		"client-ca-file":                     pki("ca.crt"),
-		"enable-admission-plugins":           "NodeRestriction",
-		"enable-bootstrap-token-auth":        "true",
-		"encryption-provider-config":         o.path("policies", "encryption.json"),
-		"etcd-cafile":                        pki("etcd-ca.crt"),
-		"etcd-certfile":                      pki("etcd-client.crt"),
-		"etcd-keyfile":                       pki("etcd-client.key"),
-		"etcd-servers":                       o.EtcdEndpoint,
-		"kubelet-client-certificate":         pki("kubelet-client.crt"),
-		"kubelet-client-key":                 pki("kubelet-client.key"),
-		"kubelet-preferred-address-types":    "InternalIP,ExternalIP,Hostname",
-		"proxy-client-cert-file":             pki("front-proxy-client.crt"),
-		"proxy-client-key-file":              pki("front-proxy-client.key"),
-		"requestheader-allowed-names":        "front-proxy-client",
-		"requestheader-client-ca-file":       pki("aggregator-ca.crt"),
-		"requestheader-extra-headers-prefix": "X-Remote-Extra-",
-		"requestheader-group-headers":        "X-Remote-Group",
-		"requestheader-username-headers":     "X-Remote-User",
-		"service-account-issuer":             issuer,
-		"service-account-key-file":           pki("service-account.pub"),
-		"service-account-signing-key-file":   pki("service-account.key"),
-		"service-cluster-ip-range":           strings.Join(cluster.Network().ServiceCIDRs(), ","),
-		"profiling":                          "false",
-		"tls-cert-file":                      pki("apiserver.crt"),
-		"tls-private-key-file":               pki("apiserver.key"),
-	}, cluster.APIServer().ExtraArgs())
-}
-
-func (o *Options) controllerManagerArgs() map[string]string {
-	cluster := o.Config.Cluster()
-	pki := func(name string) string { return o.path("pki", name) }
-
-	return merge(map[string]string{
-		"allocate-node-cidrs":              "true",
-		"authentication-kubeconfig":        pki("controller-manager.kubeconfig"),
-		"authorization-kubeconfig":         pki("controller-manager.kubeconfig"),
-		"bind-address":                     "127.0.0.1",
-		"cluster-cidr":                     strings.Join(cluster.Network().PodCIDRs(), ","),
-		"cluster-signing-cert-file":        pki("ca-issuing.crt"),
-		"cluster-signing-key-file":         pki("ca-issuing.key"),
-		"configure-cloud-routes":           "false",
-		"controllers":                      "*,tokencleaner",
-		"kubeconfig":                       pki("controller-manager.kubeconfig"),
-		"leader-elect":                     "true",
-		"profiling":                        "false",
-		"root-ca-file":                     pki("ca.crt"),
-		"service-account-private-key-file": pki("service-account.key"),
-		"service-cluster-ip-range":         strings.Join(cluster.Network().ServiceCIDRs(), ","),
-		"use-service-account-credentials":  "true",
-	}, cluster.ControllerManager().ExtraArgs())
-}
-
-func (o *Options) schedulerArgs() map[string]string {
-	config := o.path("pki", "scheduler.kubeconfig")
-
-	return merge(map[string]string{
-		"authentication-kubeconfig": config,
-		"authorization-kubeconfig":  config,
-		"bind-address":              "127.0.0.1",
-		"kubeconfig":                config,
-		"leader-elect":              "true",
-		"profiling":                 "false",
-	}, o.Config.Cluster().Scheduler().ExtraArgs())
-}
-
-func merge(args map[string]string, extra map[string][]string) map[string]string {
-	for key, values := range extra {
-		args[key] = strings.Join(values, ",")
-	}
-
-	return args
-}
-
-// writePolicies writes the files that say what the API server admits, records and encrypts.
-func (o *Options) writePolicies() error {
-	cluster := o.Config.Cluster()
-	provider := map[string]any{}
-
-	switch {
-	case cluster.SecretboxEncryptionSecret() != "":
-		provider["secretbox"] = keys("key2", cluster.SecretboxEncryptionSecret())
-	case cluster.AESCBCEncryptionSecret() != "":
-		provider["aescbc"] = keys("key1", cluster.AESCBCEncryptionSecret())
-	}
-
-	providers := []any{map[string]any{"identity": map[string]any{}}}
-	if len(provider) > 0 {
-		providers = append([]any{provider}, providers...)
-	}
-
-	policies := map[string]any{
-		"encryption": map[string]any{
-			"apiVersion": "apiserver.config.k8s.io/v1",
-			"kind":       "EncryptionConfiguration",
-			"resources":  []any{map[string]any{"resources": []any{"secrets"}, "providers": providers}},
-		},
-		"admission": map[string]any{
-			"apiVersion": "apiserver.config.k8s.io/v1",
-			"kind":       "AdmissionConfiguration",
-			"plugins":    plugins(cluster.APIServer().AdmissionControl()),
-		},
-		"audit": cluster.APIServer().AuditPolicy(),
-	}
-
-	for name, policy := range policies {
-		text, err := json.Marshal(policy)
-		if err != nil {
-			return err
-		}
-
-		if err := writeFile(o.path("policies", name+".json"), text); err != nil {
-			return err
-		}
-	}
-
-	return nil
-}
-
-func keys(name, secret string) map[string]any {
-	return map[string]any{"keys": []any{map[string]any{"name": name, "secret": secret}}}
-}
-
-func plugins(asked []config.AdmissionPlugin) []any {
-	all := []any{}
-	for _, plugin := range asked {
-		all = append(all, map[string]any{"name": plugin.Name(), "configuration": plugin.Configuration()})
-	}
-
-	return all
+	return hex.EncodeToString(sum[:16])
 }

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/siderolabs/talos/pkg/machinery/config"
 )
@@ -22,7 +24,7 @@ type Options struct {
 	// TalosVersion is reported as the node's operating system.
 	TalosVersion string
 	BootID       string
-	// Dir is a folder that survives reboots.
+	// Dir is a folder that survives reboots. Pods and their volumes live beside it, in kubelet/pods.
 	Dir string
 	// EtcdEndpoint is the node's own etcd: https://<address>:2379.
 	EtcdEndpoint string
@@ -36,10 +38,30 @@ type Options struct {
 	StaticPod func(name string, ready bool)
 	// NodeReady reports what Kubernetes says of this node.
 	NodeReady func(ready bool, unschedulable bool)
+
+	// Current gives the newest machine config; what it changes is done again, everything else goes on.
+	// May be nil: then Config is the only one.
+	Current func() config.Provider
+	// Extensions are system extensions, name to version, which the Node's labels and annotations tell. May be nil.
+	Extensions map[string]string
+	// ConfigVersion is the version of the configuration resource behind a static pod, for its annotation
+	// talos.dev/config-version, which `talosctl upgrade-k8s` waits for. May be nil.
+	ConfigVersion func(component string) string
 }
 
 func (o *Options) isControlPlane() bool {
 	return o.Config.Machine().Type().IsControlPlane()
+}
+
+// newest is the options with the machine config as it is now.
+func (o Options) newest() Options {
+	if o.Current != nil {
+		if cfg := o.Current(); cfg != nil {
+			o.Config = cfg
+		}
+	}
+
+	return o
 }
 
 func (o *Options) path(parts ...string) string {
@@ -50,12 +72,16 @@ func (o *Options) logf(service, format string, args ...any) {
 	fmt.Fprintf(o.Log(service), format+"\n", args...) //nolint:errcheck // a log that can't be written stays silent
 }
 
-// localServer is where this node's kubelet finds the API: its own server on a control plane, the endpoint elsewhere.
+// localServer is where this node's programs find the API: its own server on a control plane, the endpoint elsewhere.
 func (o *Options) localServer() string {
 	if o.isControlPlane() {
 		return "https://" + netip.AddrPortFrom(o.Address, uint16(o.Config.Cluster().LocalAPIServerPort())).String()
 	}
 
+	return o.endpoint()
+}
+
+func (o *Options) endpoint() string {
 	return strings.TrimSuffix(o.Config.Cluster().Endpoint().String(), "/")
 }
 
@@ -64,4 +90,37 @@ func tagOf(ref string) string {
 	ref, _, _ = strings.Cut(ref, "@")
 
 	return ref[strings.LastIndex(ref, ":")+1:]
+}
+
+// machineState is what RunControlPlane and RunKubelet of one machine know of each other, and what outlives a call.
+type machineState struct {
+	components *componentTable
+	runtime    *podRuntime
+}
+
+var (
+	machinesMu sync.Mutex
+	machines   = map[string]*machineState{}
+)
+
+// state finds the machine's state by its folder; a process of a test may be several machines.
+func (o *Options) state() *machineState {
+	machinesMu.Lock()
+	defer machinesMu.Unlock()
+
+	if machines[o.Dir] == nil {
+		machines[o.Dir] = &machineState{components: newComponentTable(), runtime: newPodRuntime(*o)}
+	}
+
+	return machines[o.Dir]
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
 }

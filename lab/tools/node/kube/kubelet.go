@@ -2,9 +2,7 @@ package kube
 
 import (
 	"context"
-	"fmt"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,59 +12,51 @@ import (
 type kubelet struct {
 	Options
 	api *client
+	rt  *podRuntime
 	// beat is when the lease was last renewed, in Unix nanoseconds.
 	beat atomic.Int64
-	pods podTable
-	// nodeUID owns the mirror pods.
-	nodeUID string
-	// podCIDR is where pods get their addresses, once the controller manager gave it.
-	podCIDR string
+	// refresh gets a value when the node's status must be told at once.
+	refresh chan struct{}
+
+	mu   sync.Mutex
+	node nodeView
+	// said is what NodeReady was last told: ready, unschedulable.
+	said *[2]bool
 }
 
-const (
-	leaseEvery  = 10 * time.Second
-	leaseTTL    = 40
-	statusEvery = 60 * time.Second
-)
-
-// RunKubelet registers this machine as a Node and runs what is scheduled to it, until the context ends.
+// RunKubelet registers this machine as a Node and runs what is scheduled to it, until the context ends. The pods go on
+// meanwhile, and a later RunKubelet finds them.
 func RunKubelet(ctx context.Context, o Options) error {
-	k := &kubelet{Options: o}
+	o = o.newest()
+	k := &kubelet{Options: o, rt: o.state().runtime, refresh: make(chan struct{}, 1)}
 
 	o.Service("kubelet", true, false, "waiting for a client certificate")
 
-	for ctx.Err() == nil {
-		api, err := o.kubeletClient(ctx)
-		if err == nil {
-			k.api = api
+	k.persist(ctx, "client certificate", func() (err error) {
+		k.api, err = o.kubeletClient(ctx)
 
-			break
-		}
+		return err
+	})
 
-		o.logf("kubelet", "client certificate: %v", err)
-		sleep(ctx, 3*time.Second)
+	k.persist(ctx, "register", func() error { return k.register(ctx) })
+
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 
-	for ctx.Err() == nil {
-		if err := k.register(ctx); err == nil {
-			break
-		} else {
-			o.logf("kubelet", "register: %v", err)
-			o.Service("kubelet", true, false, err.Error())
-		}
-
-		sleep(ctx, 3*time.Second)
-	}
+	k.rt.attach(k.api)
 
 	var wg sync.WaitGroup
 
-	wg.Go(func() { k.renewLease(ctx) })
-	wg.Go(func() { k.reportStatus(ctx) })
-	wg.Go(func() { k.watchPods(ctx) })
-	wg.Go(func() { k.serve(ctx) })
+	for _, part := range []func(context.Context){k.renewLease, k.watchNode, k.reportStatus, k.watchPods, k.serve, k.keepAttached} {
+		wg.Go(func() { part(ctx) })
+	}
+
+	wg.Go(func() { k.rt.publish(ctx, k.api) })
+	wg.Go(func() { k.rt.keepDrivers(ctx) })
 
 	if o.isControlPlane() {
-		wg.Go(func() { k.keepMirrorPods(ctx) })
+		wg.Go(func() { k.keepStaticPods(ctx) })
 	}
 
 	wg.Wait()
@@ -74,145 +64,35 @@ func RunKubelet(ctx context.Context, o Options) error {
 	return ctx.Err()
 }
 
-// register makes the Node, or finds it made before a reboot.
-func (k *kubelet) register(ctx context.Context) error {
-	node := k.nodeObject()
-
-	err := k.api.post(ctx, "/api/v1/nodes", node, nil)
-	if isStatus(err, http.StatusConflict) {
-		err = k.api.merge(ctx, "/api/v1/nodes/"+k.Hostname, object{"metadata": object{"labels": k.labels()}}, nil)
-	}
-
-	if err != nil {
-		return err
-	}
-
-	return k.readNode(ctx)
-}
-
-// nodeView is what we need of our Node.
-type nodeView struct {
-	Metadata struct {
-		UID string `json:"uid"`
-	} `json:"metadata"`
-	Spec struct {
-		PodCIDR       string `json:"podCIDR"`
-		Unschedulable bool   `json:"unschedulable"`
-	} `json:"spec"`
-	Status struct {
-		Conditions []struct{ Type, Status string } `json:"conditions"`
-	} `json:"status"`
-}
-
-func (k *kubelet) readNode(ctx context.Context) error {
-	var node nodeView
-	if err := k.api.get(ctx, "/api/v1/nodes/"+k.Hostname, &node); err != nil {
-		return err
-	}
-
-	k.nodeUID, k.podCIDR = node.Metadata.UID, node.Spec.PodCIDR
-	ready := false
-
-	for _, c := range node.Status.Conditions {
-		ready = ready || c.Type == "Ready" && c.Status == "True"
-	}
-
-	k.NodeReady(ready, node.Spec.Unschedulable)
-
-	return nil
-}
-
-// renewLease is the node's heartbeat; without it the controller manager calls the node unreachable after 40 seconds.
-func (k *kubelet) renewLease(ctx context.Context) {
-	path := "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
-
-	for ; ctx.Err() == nil; sleep(ctx, leaseEvery) {
-		now := time.Now().UTC().Format("2006-01-02T15:04:05.000000Z")
-		spec := object{"holderIdentity": k.Hostname, "leaseDurationSeconds": leaseTTL, "renewTime": now}
-
-		err := k.api.merge(ctx, path+"/"+k.Hostname, object{"spec": spec}, nil)
-		if isStatus(err, http.StatusNotFound) {
-			owner := object{"apiVersion": "v1", "kind": "Node", "name": k.Hostname, "uid": k.nodeUID}
-			err = k.api.post(ctx, path, object{
-				"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-				"metadata": object{"name": k.Hostname, "namespace": "kube-node-lease", "ownerReferences": []any{owner}},
-				"spec":     spec,
-			}, nil)
-		}
-
-		if err != nil {
-			k.logf("kubelet", "lease: %v", err)
-		} else {
-			k.beat.Store(time.Now().UnixNano())
-		}
-
-		k.Service("kubelet", true, k.isHealthy(), describe(err))
-	}
-}
-
-func (k *kubelet) isHealthy() bool {
-	return time.Since(time.Unix(0, k.beat.Load())) < leaseTTL*time.Second
-}
-
-func describe(err error) string {
-	if err == nil {
-		return ""
-	}
-
-	return err.Error()
-}
-
-// reportStatus says every minute how the machine is; more often until the node has its pod network.
-func (k *kubelet) reportStatus(ctx context.Context) {
-	for ctx.Err() == nil {
-		err := k.api.merge(ctx, "/api/v1/nodes/"+k.Hostname+"/status", object{"status": k.nodeStatus()}, nil)
-		if isStatus(err, http.StatusNotFound) {
-			// Somebody deleted the Node: a kubelet registers again.
-			err = k.register(ctx)
-		}
-
-		if err == nil {
-			err = k.readNode(ctx)
-		}
-
-		if err != nil {
-			k.logf("kubelet", "node status: %v", err)
-		}
-
-		if k.podCIDR == "" || err != nil {
-			sleep(ctx, 3*time.Second)
-		} else {
-			sleep(ctx, statusEvery)
-		}
-	}
-}
-
-// serve answers /healthz on the kubelet's port.
-func (k *kubelet) serve(ctx context.Context) {
-	mux := http.NewServeMux()
-	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
-		if !k.isHealthy() {
-			http.Error(w, "the lease was not renewed", http.StatusInternalServerError)
-
+// persist tries until it succeeds or the context ends.
+func (k *kubelet) persist(ctx context.Context, what string, try func() error) {
+	for told := ""; ctx.Err() == nil; sleep(ctx, 2*time.Second) {
+		err := try()
+		if err == nil || ctx.Err() != nil {
 			return
 		}
 
-		fmt.Fprint(w, "ok") //nolint:errcheck
+		if message := what + ": " + err.Error(); message != told {
+			told = message
+			k.logf("kubelet", "%s", message)
+			k.Service("kubelet", true, k.isHealthy(), message)
+		}
+	}
+}
+
+// keepAttached learns where else the API is, and asks for a new certificate when the old one ends.
+func (k *kubelet) keepAttached(ctx context.Context) {
+	for ; ctx.Err() == nil; sleep(ctx, time.Minute) {
+		if err := k.learnServers(ctx, k.api); err != nil && ctx.Err() == nil && !isStatus(err, http.StatusForbidden) {
+			k.logf("kubelet", "control planes: %v", err)
+		}
+	}
+}
+
+func (k *kubelet) watchPods(ctx context.Context) {
+	follow(ctx, k.api, watched[pod]{
+		path: "/api/v1/pods", selector: "spec.nodeName=" + k.Hostname,
+		listed: k.rt.replace, changed: k.rt.update, deleted: k.rt.gone,
+		failed: func(err error) { k.logf("kubelet", "watch pods: %v", err) },
 	})
-
-	server := &http.Server{Addr: ":10250", Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-
-	go func() {
-		<-ctx.Done()
-		server.Close() //nolint:errcheck
-	}()
-
-	crt, key := k.path("kubelet", "client.crt"), k.path("kubelet", "client.key")
-	if _, err := os.Stat(crt); err != nil {
-		return
-	}
-
-	if err := server.ListenAndServeTLS(crt, key); err != nil && ctx.Err() == nil {
-		k.logf("kubelet", "port 10250: %v", err)
-	}
 }

@@ -2,41 +2,35 @@ package kube
 
 import (
 	"bytes"
-	"context"
 	_ "embed"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"text/template"
-	"time"
 
+	"github.com/siderolabs/talos/pkg/machinery/config"
+	"github.com/siderolabs/talos/pkg/machinery/constants"
 	"go.yaml.in/yaml/v4"
 )
 
-// The first objects of a cluster, as Talos makes them: same names, labels and images; the workloads' inside is ours.
+// The first objects of a cluster, as Talos makes them: same names, labels and images; the workloads' inside is ours. The
+// comment on top of each is the ID of Talos' manifest that it belongs to.
 //
 //go:embed manifests.yaml
 var manifestText string
 
 var manifestTemplate = template.Must(template.New("manifests").Parse(manifestText))
 
-// places is where the API keeps the objects of a kind.
-var places = map[string]struct {
-	path       string
-	namespaced bool
-}{
-	"Secret":             {"/api/v1/%ssecrets/", true},
-	"ServiceAccount":     {"/api/v1/%sserviceaccounts/", true},
-	"ConfigMap":          {"/api/v1/%sconfigmaps/", true},
-	"Service":            {"/api/v1/%sservices/", true},
-	"Deployment":         {"/apis/apps/v1/%sdeployments/", true},
-	"DaemonSet":          {"/apis/apps/v1/%sdaemonsets/", true},
-	"ClusterRole":        {"/apis/rbac.authorization.k8s.io/v1/%sclusterroles/", false},
-	"ClusterRoleBinding": {"/apis/rbac.authorization.k8s.io/v1/%sclusterrolebindings/", false},
+// Manifest is one of the bootstrap manifests, under Talos' ID (11-core-dns).
+type Manifest struct {
+	ID      string
+	Objects []map[string]any
 }
 
-// manifests renders the objects that the machine config asks for.
-func (o *Options) manifests() ([]object, error) {
-	cluster := o.Config.Cluster()
+// Manifests are the bootstrap manifests that the machine config asks for, inline manifests included.
+func Manifests(cfg config.Provider) ([]Manifest, error) {
+	cluster := cfg.Cluster()
 
 	dns, err := cluster.Network().DNSServiceIPs()
 	if err != nil {
@@ -46,104 +40,82 @@ func (o *Options) manifests() ([]object, error) {
 	var text bytes.Buffer
 
 	if err := manifestTemplate.Execute(&text, map[string]any{
-		"TokenID":     cluster.Token().ID(),
-		"TokenSecret": cluster.Token().Secret(),
-		"CoreDNS":     cluster.CoreDNS().Enabled(),
-		"CoreDNSImg":  cluster.CoreDNS().Image(),
-		"DNSDomain":   cluster.Network().DNSDomain(),
-		"DNSAddress":  dns[0].String(),
-		"Proxy":       cluster.Proxy().Enabled(),
-		"ProxyImage":  cluster.Proxy().Image(),
-		"Flannel":     cluster.Network().CNI().Name() == "flannel",
-		"PodCIDR":     strings.Join(cluster.Network().PodCIDRs(), ","),
+		"TokenID": cluster.Token().ID(), "TokenSecret": cluster.Token().Secret(),
+		"CoreDNS": cluster.CoreDNS().Enabled(), "CoreDNSImage": cluster.CoreDNS().Image(),
+		"DNSDomain": cluster.Network().DNSDomain(), "DNSAddress": dns[0].String(),
+		"Proxy": cluster.Proxy().Enabled(), "ProxyImage": cluster.Proxy().Image(), "ProxyArgs": proxyArgs(cfg),
+		"Flannel":      cluster.Network().CNI().Name() == constants.FlannelCNI,
+		"FlannelImage": "ghcr.io/siderolabs/flannel:" + constants.FlannelVersion,
+		"PodCIDR":      strings.Join(cluster.Network().PodCIDRs(), ","),
 	}); err != nil {
 		return nil, err
 	}
 
-	var all []object
+	var all []Manifest
 
-	decoder := yaml.NewDecoder(&text)
+	for document := range strings.SplitSeq(text.String(), "\n---\n") {
+		first, _, _ := strings.Cut(document, "\n")
+		id := strings.TrimPrefix(first, "# ")
 
-	for {
-		var one object
-		if err := decoder.Decode(&one); err != nil {
-			break
+		objects, err := readObjects(document)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", id, err)
+		}
+
+		if last := len(all) - 1; last >= 0 && all[last].ID == id {
+			all[last].Objects = append(all[last].Objects, objects...)
+		} else {
+			all = append(all, Manifest{ID: id, Objects: objects})
+		}
+	}
+
+	for _, inline := range cluster.InlineManifests() {
+		objects, err := readObjects(inline.Contents())
+		if err != nil {
+			return nil, fmt.Errorf("inline manifest %s: %w", inline.Name(), err)
+		}
+
+		all = append(all, Manifest{ID: "99-inline-" + inline.Name(), Objects: objects})
+	}
+
+	return all, nil
+}
+
+func proxyArgs(cfg config.Provider) []string {
+	proxy := cfg.Cluster().Proxy()
+	mode := proxy.Mode()
+
+	if mode == "" {
+		mode = "nftables"
+	}
+
+	return flags(mergeArgs(map[string][]string{
+		"cluster-cidr":           {strings.Join(cfg.Cluster().Network().PodCIDRs(), ",")},
+		"conntrack-max-per-core": {"0"},
+		"hostname-override":      {"$(NODE_NAME)"},
+		"kubeconfig":             {"/etc/kubernetes/kubeconfig"},
+		"proxy-mode":             {mode},
+	}, proxy.ExtraArgs()))
+}
+
+// readObjects reads the Kubernetes objects of a YAML text.
+func readObjects(text string) ([]map[string]any, error) {
+	var all []map[string]any
+
+	for decoder := yaml.NewDecoder(strings.NewReader(text)); ; {
+		var one map[string]any
+
+		err := decoder.Decode(&one)
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+
+		if err != nil {
+			return nil, err
 		}
 
 		if len(one) > 0 {
 			all = append(all, one)
 		}
 	}
-
-	return all, nil
-}
-
-func placeOf(one object) (string, error) {
-	kind, _ := one["kind"].(string)
-
-	place, ok := places[kind]
-	if !ok {
-		return "", fmt.Errorf("no place for kind %q", kind)
-	}
-
-	meta, _ := one["metadata"].(object)
-	name, _ := meta["name"].(string)
-	namespace := ""
-
-	if place.namespaced {
-		namespace = fmt.Sprintf("namespaces/%v/", meta["namespace"])
-	}
-
-	return fmt.Sprintf(place.path, namespace) + name, nil
-}
-
-// keepObjects applies the first objects once the API is ready, and marks control planes, which a kubelet may not do itself.
-func (o *Options) keepObjects(ctx context.Context, admin *client) {
-	if waitReady(ctx, admin) != nil {
-		return
-	}
-
-	applied := false
-
-	for ctx.Err() == nil {
-		if !applied {
-			if err := o.applyManifests(ctx, admin); err != nil {
-				o.logf("kube-apiserver", "bootstrap manifests: %v", err)
-				sleep(ctx, 3*time.Second)
-
-				continue
-			}
-
-			applied = true
-		}
-
-		label := object{"metadata": object{"labels": object{"node-role.kubernetes.io/control-plane": ""}}}
-
-		err := admin.merge(ctx, "/api/v1/nodes/"+o.Hostname, label, nil)
-		if err == nil {
-			sleep(ctx, 5*time.Minute)
-		} else {
-			sleep(ctx, 3*time.Second)
-		}
-	}
-}
-
-func (o *Options) applyManifests(ctx context.Context, admin *client) error {
-	all, err := o.manifests()
-	if err != nil {
-		return err
-	}
-
-	for _, one := range all {
-		place, err := placeOf(one)
-		if err != nil {
-			return err
-		}
-
-		if err := admin.apply(ctx, place, one); err != nil {
-			return fmt.Errorf("%s: %w", place, err)
-		}
-	}
-
-	return nil
 }

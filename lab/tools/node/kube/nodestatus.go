@@ -8,62 +8,42 @@ import (
 	"strings"
 	"time"
 
+	"github.com/siderolabs/talos/pkg/machinery/constants"
 	"golang.org/x/sys/unix"
 )
 
-func (k *kubelet) labels() object {
-	labels := object{
-		"kubernetes.io/hostname": k.Hostname, "kubernetes.io/os": runtime.GOOS, "kubernetes.io/arch": runtime.GOARCH,
-		"beta.kubernetes.io/os": runtime.GOOS, "beta.kubernetes.io/arch": runtime.GOARCH,
-	}
-
-	for key, value := range k.Config.Machine().NodeLabels() {
-		labels[key] = value
-	}
-
-	return labels
+// nodeFacts are what may change of a running machine.
+type nodeFacts struct {
+	podCIDR, kubeletVersion, config string
+	hasNetwork                      bool
 }
 
-// nodeObject is the Node as this machine registers it.
-func (k *kubelet) nodeObject() object {
-	var taints []any
+func (k *kubelet) facts() nodeFacts {
+	options := k.newest()
 
-	if k.isControlPlane() && !k.Config.Cluster().ScheduleOnControlPlanes() {
-		taints = append(taints, object{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"})
-	}
-
-	for key, value := range k.Config.Machine().NodeTaints() {
-		taint, effect, _ := strings.Cut(value, ":")
-		taints = append(taints, object{"key": key, "value": taint, "effect": effect})
-	}
-
-	return object{
-		"apiVersion": "v1", "kind": "Node",
-		"metadata": object{"name": k.Hostname, "labels": k.labels(), "annotations": object{"volumes.kubernetes.io/controller-managed-attach-detach": "true"}},
-		"spec":     object{"taints": taints},
-		"status":   k.nodeStatus(),
+	return nodeFacts{
+		podCIDR: k.view().Spec.PodCIDR, hasNetwork: k.rt.hasNetwork(),
+		kubeletVersion: tagOf(options.Config.Machine().Kubelet().Image()),
+		// A config is never changed in place: a newer one is another object.
+		config: fmt.Sprintf("%p", options.Config),
 	}
 }
 
-// startedAt is when the conditions last changed: a kubelet's conditions are good from its start on.
-var startedAt = time.Now()
-
+// nodeStatus is the Node's status.
 func (k *kubelet) nodeStatus() object {
-	now := time.Now().UTC().Format(time.RFC3339)
-	since := startedAt.UTC().Format(time.RFC3339)
+	facts := k.facts()
+	cores, memory, disk := int64(runtime.NumCPU()), memoryKib(), diskKib(k.Dir)
+	reserved := memoryKibOf(constants.KubeletSystemReservedMemoryWorker)
 
-	condition := func(kind, status, reason, message string) object {
-		return object{"type": kind, "status": status, "reason": reason, "message": message, "lastHeartbeatTime": now, "lastTransitionTime": since}
+	if k.isControlPlane() {
+		reserved = memoryKibOf(constants.KubeletSystemReservedMemoryControlPlane)
 	}
 
-	ready := condition("Ready", "True", "KubeletReady", "kubelet is posting ready status")
-	if k.podCIDR == "" {
-		ready = condition("Ready", "False", "KubeletNotReady", "container runtime network not ready: no pod network was given to this node yet")
-	}
-
-	capacity := object{
-		"cpu": fmt.Sprint(runtime.NumCPU()), "memory": fmt.Sprintf("%dKi", memoryKib()), "pods": "110",
-		"ephemeral-storage": fmt.Sprintf("%dKi", diskKib(k.Dir)), "hugepages-2Mi": "0",
+	resources := func(milliCores, memoryKib, diskKib int64) object {
+		return object{
+			"cpu": fmt.Sprintf("%dm", milliCores), "memory": fmt.Sprintf("%dKi", memoryKib), "pods": "110",
+			"ephemeral-storage": fmt.Sprintf("%dKi", diskKib), "hugepages-1Gi": "0", "hugepages-2Mi": "0",
+		}
 	}
 
 	return object{
@@ -71,22 +51,63 @@ func (k *kubelet) nodeStatus() object {
 			object{"type": "InternalIP", "address": k.Address.String()},
 			object{"type": "Hostname", "address": k.Hostname},
 		},
-		"capacity":    capacity,
-		"allocatable": capacity,
-		"conditions": []any{
-			condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-			condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-			condition("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-			ready,
-		},
-		"daemonEndpoints": object{"kubeletEndpoint": object{"Port": 10250}},
+		"capacity": resources(1000*cores, memory, disk),
+		// As Talos reserves: 50 millicores, memory by role, and 100 MiB under which the kubelet would evict.
+		"allocatable":     resources(1000*cores-50, max(0, memory-reserved-100*1024), disk*9/10),
+		"conditions":      k.nodeConditions(facts),
+		"daemonEndpoints": object{"kubeletEndpoint": object{"Port": constants.KubeletPort}},
 		"nodeInfo": object{
-			"kubeletVersion": tagOf(k.Config.Machine().Kubelet().Image()), "kubeProxyVersion": "",
-			"osImage": fmt.Sprintf("Talos (%s)", k.TalosVersion), "operatingSystem": runtime.GOOS, "architecture": runtime.GOARCH,
-			"kernelVersion": kernelRelease(), "containerRuntimeVersion": "containerd://lab",
-			"bootID": k.BootID, "machineID": k.BootID, "systemUUID": k.BootID,
+			"kubeletVersion": facts.kubeletVersion, "kubeProxyVersion": "", "osImage": fmt.Sprintf("Talos (%s)", k.TalosVersion),
+			"operatingSystem": runtime.GOOS, "architecture": runtime.GOARCH, "kernelVersion": kernelRelease(),
+			"containerRuntimeVersion": "containerd://lab", "bootID": k.BootID, "machineID": k.machineID(), "systemUUID": k.machineID(),
 		},
 	}
+}
+
+func (k *kubelet) nodeConditions(facts nodeFacts) []any {
+	now := stamp(time.Now())
+	shown := k.view().Status.Conditions
+	condition := func(kind, status, reason, message string) object {
+		since := now
+
+		for _, c := range shown {
+			if c.Type == kind && c.Status == status {
+				since = c.LastTransitionTime
+			}
+		}
+
+		return object{"type": kind, "status": status, "reason": reason, "message": message, "lastHeartbeatTime": now, "lastTransitionTime": since}
+	}
+
+	all := []any{
+		condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+		condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+		condition("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+	}
+
+	if facts.podCIDR == "" || !facts.hasNetwork {
+		return append(all, condition("Ready", "False", "KubeletNotReady",
+			"container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: cni plugin not initialized"))
+	}
+
+	return append(all,
+		condition("NetworkUnavailable", "False", "FlannelIsUp", "Flannel is running on this node"),
+		condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"))
+}
+
+// machineID stays the same for this machine's whole life.
+func (k *kubelet) machineID() string {
+	path := k.path("kubelet", "machine-id")
+	if text, err := os.ReadFile(path); err == nil {
+		return string(text)
+	}
+
+	id := digest(k.BootID, k.Hostname, k.Address.String())
+	if err := writeFile(path, []byte(id)); err != nil {
+		k.logf("kubelet", "machine ID: %v", err)
+	}
+
+	return id
 }
 
 func memoryKib() int64 {
@@ -107,13 +128,22 @@ func memoryKib() int64 {
 	return 0
 }
 
-func diskKib(dir string) uint64 {
+// memoryKibOf reads a quantity in MiB, as the constants have them.
+func memoryKibOf(quantity string) int64 {
+	var mib int64
+
+	fmt.Sscanf(quantity, "%dMi", &mib) //nolint:errcheck // 0 then
+
+	return mib * 1024
+}
+
+func diskKib(dir string) int64 {
 	var stat unix.Statfs_t
 	if unix.Statfs(dir, &stat) != nil {
 		return 0
 	}
 
-	return stat.Blocks * uint64(stat.Bsize) / 1024
+	return int64(stat.Blocks) * stat.Bsize / 1024
 }
 
 func kernelRelease() string {

@@ -72,13 +72,13 @@ func (o *Options) acceptedCAs() []byte {
 	return all
 }
 
-// writePKI writes every file that the control plane's programs read, and returns the folder.
-func (o *Options) writePKI() error {
+// serverNames are the addresses and names of the API server's certificate.
+func (o *Options) serverNames() ([]net.IP, []string, error) {
 	cluster := o.Config.Cluster()
 
 	serviceIPs, err := cluster.Network().APIServerIPs()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 
 	ips := []net.IP{o.Address.AsSlice(), net.IPv4(127, 0, 0, 1)}
@@ -99,6 +99,31 @@ func (o *Options) writePKI() error {
 		}
 	}
 
+	return ips, names, nil
+}
+
+// secretsDigest changes when the certificates must be made anew.
+func (o *Options) secretsDigest() string {
+	cluster := o.Config.Cluster()
+	ips, names, _ := o.serverNames() //nolint:errcheck // writePKI says it
+	parts := append([]string{string(o.acceptedCAs()), string(cluster.ServiceAccount().Key), o.localServer(), fmt.Sprint(ips)}, names...)
+
+	for _, ca := range []*x509.PEMEncodedCertificateAndKey{cluster.IssuingCA(), cluster.AggregatorCA(), cluster.Etcd().CA()} {
+		parts = append(parts, string(ca.Crt), string(ca.Key))
+	}
+
+	return digest(parts...)
+}
+
+// writePKI writes every certificate, key and kubeconfig that the control plane's programs read.
+func (o *Options) writePKI() error {
+	cluster := o.Config.Cluster()
+
+	ips, names, err := o.serverNames()
+	if err != nil {
+		return err
+	}
+
 	issued := []struct {
 		file string
 		ca   *x509.PEMEncodedCertificateAndKey
@@ -110,7 +135,6 @@ func (o *Options) writePKI() error {
 		{"etcd-client", cluster.Etcd().CA(), subject{name: "kube-apiserver"}},
 		{"controller-manager", cluster.IssuingCA(), subject{name: "system:kube-controller-manager", organization: []string{"system:kube-controller-manager"}}},
 		{"scheduler", cluster.IssuingCA(), subject{name: "system:kube-scheduler", organization: []string{"system:kube-scheduler"}}},
-		{"admin", cluster.IssuingCA(), subject{name: "talos:admin", organization: []string{"system:masters"}}},
 	}
 
 	files := map[string][]byte{

@@ -3,8 +3,9 @@ package kube
 import (
 	"context"
 	"errors"
+	"maps"
 	"os/exec"
-	"sort"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -13,18 +14,39 @@ import (
 type process struct {
 	name  string
 	image string
-	args  map[string]string
-	// ready asks whether it serves.
-	ready func(ctx context.Context) error
+	args  map[string][]string
+	env   map[string]string
+	// port is where it answers /healthz on this machine; 0 for the API server.
+	port int
+	// files is the content of the files that it reads only when it starts.
+	files string
+}
+
+// key changes when the process must be started anew.
+func (p *process) key(secrets string) string {
+	parts := append([]string{p.image, secrets, p.files}, flags(p.args)...)
+	for _, name := range slices.Sorted(maps.Keys(p.env)) {
+		parts = append(parts, name+"="+p.env[name])
+	}
+
+	return digest(parts...)
 }
 
 // supervise keeps a process running until the context ends, and says when its readiness changes.
-func (o *Options) supervise(ctx context.Context, p process) {
+func (o *Options) supervise(ctx context.Context, p process, ready func(context.Context) error) {
+	components := o.state().components
+	restarts := 0
+
 	for pause := time.Second; ctx.Err() == nil; pause = min(2*pause, 30*time.Second) {
 		started := time.Now()
-		err := o.runOnce(ctx, p)
 
-		o.StaticPod(o.staticPodName(p.name), false)
+		components.change(p.name, func(s *componentState) {
+			*s = componentState{image: p.image, command: append([]string{"/usr/local/bin/" + p.name}, flags(p.args)...), started: started, restarts: restarts}
+		})
+
+		err := o.runOnce(ctx, p, ready)
+
+		o.setReady(p.name, false)
 
 		if ctx.Err() != nil {
 			return
@@ -36,11 +58,18 @@ func (o *Options) supervise(ctx context.Context, p process) {
 			pause = time.Second
 		}
 
+		restarts++
+
 		sleep(ctx, pause)
 	}
 }
 
-func (o *Options) runOnce(ctx context.Context, p process) error {
+func (o *Options) setReady(name string, ready bool) {
+	o.state().components.change(name, func(s *componentState) { s.ready = ready })
+	o.StaticPod(o.staticPodName(name), ready)
+}
+
+func (o *Options) runOnce(ctx context.Context, p process, ready func(context.Context) error) error {
 	binary, err := o.Pull(ctx, p.image)
 	if err != nil {
 		return err
@@ -55,30 +84,45 @@ func (o *Options) runOnce(ctx context.Context, p process) error {
 	cmd.Stderr = cmd.Stdout
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 5 * time.Second
+	cmd.WaitDelay = 10 * time.Second
 	// These programs keep more garbage than a machine of 2 GiB can spare.
 	cmd.Env = []string{"PATH=/sbin:/bin", "GOGC=60", "HOME=/"}
+
+	for name, value := range p.env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
 
 	if err := cmd.Start(); err != nil {
 		return err
 	}
 
-	go o.watchReadiness(ctx, p)
+	watched := make(chan struct{})
 
-	if err := cmd.Wait(); err != nil {
-		return err
+	go func() {
+		defer close(watched)
+
+		o.watchReadiness(ctx, p.name, ready)
+	}()
+
+	err = cmd.Wait()
+
+	cancel()
+	<-watched
+
+	if err == nil {
+		return errors.New("it exited")
 	}
 
-	return errors.New("it exited")
+	return err
 }
 
 // watchReadiness asks often until it is ready for the first time, then rarely: under emulation asking is dear.
-func (o *Options) watchReadiness(ctx context.Context, p process) {
+func (o *Options) watchReadiness(ctx context.Context, name string, ready func(context.Context) error) {
 	every := 2 * time.Second
 
 	for last := false; ctx.Err() == nil; sleep(ctx, every) {
 		asked, cancel := context.WithTimeout(ctx, 10*time.Second)
-		err := p.ready(asked)
+		err := ready(asked)
 
 		cancel()
 
@@ -86,35 +130,17 @@ func (o *Options) watchReadiness(ctx context.Context, p process) {
 			return
 		}
 
-		if ready := err == nil; ready != last {
-			last = ready
-			o.StaticPod(o.staticPodName(p.name), ready)
+		if isReady := err == nil; isReady != last {
+			last = isReady
+			o.setReady(name, isReady)
 
-			if !ready {
-				o.logf(p.name, "not ready: %v", err)
+			if !isReady {
+				o.logf(name, "not ready: %v", err)
 			}
 		}
 
-		if last {
+		if every = 2 * time.Second; last {
 			every = 10 * time.Second
 		}
-	}
-}
-
-func flags(args map[string]string) []string {
-	all := make([]string, 0, len(args))
-	for key, value := range args {
-		all = append(all, "--"+key+"="+value)
-	}
-
-	sort.Strings(all)
-
-	return all
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
 	}
 }

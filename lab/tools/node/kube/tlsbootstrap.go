@@ -37,7 +37,7 @@ func (o *Options) kubeletClient(ctx context.Context) (*client, error) {
 		}
 	}
 
-	return newClient(o.localServer(), o.acceptedCAs(), crt, key)
+	return newClient(o.knownServers(), o.acceptedCAs(), crt, key)
 }
 
 func (o *Options) isSignedByCA(text []byte) bool {
@@ -64,7 +64,7 @@ const csrPath = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 func (o *Options) requestCertificate(ctx context.Context) ([]byte, []byte, error) {
 	token := o.Config.Cluster().Token()
 
-	api, err := newClient(o.localServer(), o.acceptedCAs(), nil, nil)
+	api, err := newClient(o.knownServers(), o.acceptedCAs(), nil, nil)
 	if err != nil {
 		return nil, nil, err
 	}
