@@ -15,12 +15,15 @@ import { cacheFolder } from './layout.ts'
 /** A program built from the Go module lab/tools. */
 export type BuiltTool = 'talosctl' | 'kubelab' | 'lab-node' | 'helm'
 
-/** Versions of the real programs; lab/tools/go.mod pins the same. */
+/**
+ * Versions of the real programs; lab/tools/go.mod pins the same, but for etcd: this is the image tag that
+ * Talos asks for, the program behind it is v3.6.14.
+ */
 export const versions = {
   talos: 'v1.13.9',
   kubernetes: 'v1.36.3',
   helm: 'v4.2.4',
-  etcd: 'v3.6.14',
+  etcd: 'v3.6.12',
 } as const
 
 const moduleFolder = join(projectRoot, 'lab', 'tools')
