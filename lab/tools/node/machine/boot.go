@@ -364,7 +364,10 @@ func (m *Machine) kubeService(id string, running, healthy bool, message string) 
 		return
 	}
 
-	m.Services.Set(id, services.Running, "Started task %s", id)
+	if state, _, _, ok := m.Services.State(id); !ok || state != services.Running {
+		m.Services.Set(id, services.Running, "Started task %s", id)
+	}
+
 	m.Services.SetHealth(id, healthy, message)
 }
 

@@ -139,6 +139,10 @@ func (m *Machine) Reset(actor string, o api.ResetOptions) {
 
 func (m *Machine) reset(actor string, o api.ResetOptions) error {
 	if e := m.Etcd(); o.Graceful && e != nil {
+		if err := m.vips.Stop(10 * time.Second); err != nil { // they live in etcd
+			log.Printf("stopping shared addresses: %v", err)
+		}
+
 		m.taskBy("leaveEtcd", machine.TaskEvent_START, actor)
 
 		ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)

@@ -45,6 +45,13 @@ func campaign(ctx context.Context, a Address, self string, connect func() (*clie
 
 	defer client.Close() //nolint:errcheck // done with it
 
+	// An election that is called off asks etcd to forget it, without a time limit of its own: closing the client is one.
+	limit := context.AfterFunc(ctx, func() {
+		time.Sleep(5 * time.Second)
+		client.Close() //nolint:errcheck // closing twice is fine
+	})
+	defer limit()
+
 	session, err := concurrency.NewSession(client, concurrency.WithTTL(leaseSeconds), concurrency.WithContext(ctx))
 	if err != nil {
 		return err
