@@ -5,16 +5,18 @@ import { applyChange, checkOffer, observeFactory, planBuild } from '../src/index
 export default script(import.meta, {
   summary: 'Make the schematic known to the Image Factory.',
   changes: true,
-  async run({ cluster, log, dryRun, showPlan, signal }) {
-    if (cluster.settings.IMAGE_PATH !== undefined)
-      return void log.already('IMAGE_PATH is set: no factory needed')
-    const offer = await observeFactory(cluster)
+  async run({ cluster, log, dryRun, json, answer, showPlan, signal }) {
+    const { settings, schematic, image } = cluster
+    if (settings.IMAGE_PATH !== undefined)
+      return log.already(`IMAGE_PATH=${settings.IMAGE_PATH} needs no factory`)
+    const offer = await observeFactory(cluster, { log, signal })
     checkOffer(cluster, offer)
     const changes = planBuild(cluster, offer)
     if (dryRun) return showPlan(changes)
     await applyAll(changes, (change) => applyChange(change, { cluster, log, signal }), { log })
-    if (changes.length === 0) log.already(`the factory knows schematic ${cluster.schematic.id}`)
-    log.info(`   image ${cluster.image.url}`)
-    log.info(`   installer ${cluster.image.installer}`)
+    if (changes.length === 0) log.already('the factory knows the schematic')
+    const facts = { schematic: schematic.id, image: image.url, installer: image.installer }
+    const lines = Object.entries(facts).map(([name, value]) => `${name.padEnd(9)} ${value}`)
+    answer(json ? facts : lines.join('\n'))
   },
 })

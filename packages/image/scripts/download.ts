@@ -5,23 +5,25 @@ import { applyChange, observeImage, planDownload } from '../src/index.ts'
 export default script(import.meta, {
   summary: "Put the verified image into each host's pool.",
   changes: true,
-  async run({ cluster, hosts, log, dryRun, showPlan, signal }) {
+  async run({ cluster, hosts, log, dryRun, json, answer, showPlan, signal }) {
     const work = await Promise.all(
       (await hosts()).map(async (host) => ({ host, seen: await observeImage(host, cluster) })),
     )
     const planned = work.flatMap(({ host, seen }) =>
-      planDownload(cluster, seen).map((change) => ({ ...change, host })),
+      planDownload(cluster, seen).map((change) => ({ host, change })),
     )
-    if (dryRun) return showPlan(planned.map(({ host: _, ...change }) => change))
+    if (dryRun) return showPlan(planned.map(({ change }) => change))
+    const hostOf = new Map(planned.map(({ host, change }) => [change, host]))
     await applyAll(
-      planned,
-      ({ host, ...change }) => applyChange(change, { cluster, host, log, signal }),
-      {
-        log,
-        parallelBy: ({ host }) => host.name,
+      [...hostOf.keys()],
+      (change, { progress }) => {
+        const host = hostOf.get(change)
+        return applyChange(change, { cluster, log, signal, progress, ...(host && { host }) })
       },
+      { log, parallelBy: (change) => hostOf.get(change)?.name ?? '' },
     )
-    if (planned.length === 0)
-      log.already(`the image is on ${work.map(({ host }) => host.name).join(', ')}`)
+    const images = work.map(({ host, seen }) => ({ host: host.name, path: seen.path }))
+    if (planned.length === 0) images.forEach(({ path, host }) => log.already(`${path} on ${host}`))
+    answer(json ? images : images.map(({ host, path }) => `${path} on ${host}`).join('\n'))
   },
 })

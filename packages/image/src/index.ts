@@ -1,4 +1,5 @@
-export { applyChange } from './apply.ts'
-export { checkOffer, observeFactory, type Offer } from './factory.ts'
+export { applyChange, type ApplyContext } from './apply.ts'
+export { observeFactory, type Offer } from './factory.ts'
 export { observeImage, type ObservedImage } from './observe.ts'
+export { checkOffer } from './offer.ts'
 export { planBuild, planDownload, type ImageChange } from './plan.ts'

@@ -1,4 +1,5 @@
-import { hostFiles, poolPath, type Cluster, type Host } from '@talosmith/core'
+import { dirname } from 'node:path'
+import { hostFiles, poolPath, type Cluster, type Host, type Settings } from '@talosmith/core'
 import { readLedger, type HostLedger, type LedgerEntry } from './ledger.ts'
 
 /** The image as it is on one host. */
@@ -11,55 +12,79 @@ export interface ObservedImage {
   readonly hostLedger: HostLedger | undefined
   /** What the operator's machine remembers. */
   readonly ledger: LedgerEntry | undefined
-  /** Bytes of a broken transfer that can be carried on. */
-  readonly partialBytes: number
+  /** Bytes that a broken transfer left; undefined: it left nothing. */
+  readonly partialBytes: number | undefined
   readonly freeBytes: number
-  /** Programs that are missing on the host. */
+  /** Programs that a transfer needs and the host lacks. */
   readonly missingTools: readonly string[]
 }
 
 /** What unpacks each compression. */
-export const decompressor = { zst: 'zstd', xz: 'xz', gz: 'gzip', none: 'cat' } as const
+export const unpackers = { zst: 'zstd', xz: 'xz', gz: 'gzip', none: 'cat' } as const
 
 /** The folder of a transfer under way, beside the image. */
 export function partialFolder(image: string): string {
   return `${image}.partial`
 }
 
-/** Looks at the image on a host: two commands. */
+/** Looks at the image on a host: two commands, one where IMAGE_PATH names the file. */
 export async function observeImage(host: Host, cluster: Cluster): Promise<ObservedImage> {
-  const { image, ledger } = hostFiles(cluster, await poolPath(host, cluster.settings.STORAGE_POOL))
-  const tools = ['curl', 'sha256sum', decompressor[cluster.settings.IMAGE_COMPRESSION]]
+  const { IMAGE_PATH, STORAGE_POOL } = cluster.settings
+  const pool = IMAGE_PATH === undefined ? await poolPath(host, STORAGE_POOL) : dirname(IMAGE_PATH)
+  return observeImageIn(pool, host, cluster)
+}
+
+/** Looks at the image in the pool's folder. */
+export async function observeImageIn(
+  pool: string,
+  host: Host,
+  cluster: Cluster,
+): Promise<ObservedImage> {
+  const { image, ledger } = hostFiles(cluster, pool)
+  const folder = partialFolder(image)
   const { stdout } = await host.$`
     stat -L -c ${'file %s %.9Y'} ${image} 2>/dev/null || true
-    stat -c ${'partial %s'} ${`${partialFolder(image)}/compressed`} 2>/dev/null || true
-    echo "free $(df --output=avail -B1 ${image.slice(0, image.lastIndexOf('/')) || '/'} | tail -n 1)"
-    for tool in ${tools}; do command -v "$tool" >/dev/null || echo "missing $tool"; done
-    if [ -e ${ledger} ]; then echo "ledger $(tr -d '\\n' < ${ledger})"; fi`
-  const lines = stdout.split('\n').map((line) => line.trim().split(' '))
-  const find = (label: string): string[] | undefined =>
-    lines.find(([first]) => first === label)?.slice(1)
-  const [bytes, modified] = find('file') ?? []
-  const text = find('ledger')?.join(' ')
+    if [ -e ${ledger} ]; then echo "ledger $(tr -d ${'\\n'} < ${ledger})"; fi
+    if [ -e ${folder} ]; then echo "partial $(stat -c %s ${folder}/compressed 2>/dev/null || echo 0)"; fi
+    echo "free $(df --output=avail -B1 ${dirname(image)} | tail -n 1)"
+    for tool in ${neededTools(cluster.settings, host)}; do command -v "$tool" >/dev/null || echo "missing $tool"; done`
+  const values = (label: string): string[] =>
+    stdout
+      .split('\n')
+      .filter((line) => line.startsWith(`${label} `))
+      .map((line) => line.slice(label.length + 1).trim())
+  const [bytes, modified] = values('file')[0]?.split(' ') ?? []
+  const [partial] = values('partial')
   return {
     host: host.name,
     path: image,
-    file:
-      bytes === undefined || modified === undefined
-        ? undefined
-        : { bytes: Number(bytes), modified },
-    hostLedger: text === undefined ? undefined : parseLedger(text),
+    file: bytes && modified ? { bytes: Number(bytes), modified } : undefined,
+    hostLedger: parseLedger(values('ledger')[0]),
     ledger: await readLedger(cluster),
-    partialBytes: Number(find('partial')?.[0] ?? 0),
-    freeBytes: Number(find('free')?.[0] ?? 0),
-    missingTools: lines.filter(([first]) => first === 'missing').map(([, tool = '']) => tool),
+    partialBytes: partial === undefined ? undefined : Number(partial),
+    freeBytes: Number(values('free')[0] ?? 0),
+    missingTools: values('missing'),
   }
 }
 
+/** Whether the operator's machine fetches the image for the host. */
+export function isRelayed({ IMAGE_RELAY }: Settings, { isLocal }: Pick<Host, 'isLocal'>): boolean {
+  return IMAGE_RELAY && !isLocal
+}
+
+function neededTools(settings: Settings, host: Host): string[] {
+  const tools = ['sha256sum', 'flock', unpackers[settings.IMAGE_COMPRESSION]]
+  return isRelayed(settings, host) ? tools : ['curl', ...tools]
+}
+
 /** A ledger that can't be read counts as none: the image is then looked at afresh. */
-function parseLedger(text: string): HostLedger | undefined {
+function parseLedger(text: string | undefined): HostLedger | undefined {
+  if (text === undefined) return undefined
   try {
-    return JSON.parse(text) as HostLedger
+    const ledger = JSON.parse(text) as Partial<HostLedger>
+    return typeof ledger.modified === 'string' && typeof ledger.raw?.sha256 === 'string'
+      ? (ledger as HostLedger)
+      : undefined
   } catch {
     return undefined
   }

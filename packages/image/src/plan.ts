@@ -1,20 +1,22 @@
 import { Problem, type Change, type Cluster } from '@talosmith/core'
-import type { ObservedImage } from './observe.ts'
 import type { Offer } from './factory.ts'
+import { refuseOther } from './ledger.ts'
+import type { ObservedImage } from './observe.ts'
 
-/** What has to happen for the image of one host. */
+/** One thing to do for the image. */
 export interface ImageChange extends Change {
-  readonly kind: 'post-schematic' | 'download-image' | 'verify-image'
+  readonly kind: 'post-schematic' | 'download-image' | 'verify-image' | 'remove-partial'
 }
 
-/** Talos' nocloud images have 1246 MiB; what travels is at most a third of it. */
+/** Talos' nocloud images unpack to 1246 MiB (siderolabs/talos pkg/imager/profile/default.go). */
 const rawBytes = 1246 * 2 ** 20
-const neededBytes = rawBytes + rawBytes / 3
+/** What travels compressed is kept beside it until all has arrived: at most so much. */
+const compressedBytes = { zst: rawBytes / 3, xz: rawBytes / 3, gz: rawBytes / 3, none: rawBytes }
 
 /** What the factory has to be told: nothing when it knows the schematic. */
 export function planBuild(
   { schematic, settings }: Cluster,
-  { hasSchematic }: Offer,
+  { hasSchematic }: Pick<Offer, 'hasSchematic'>,
 ): ImageChange[] {
   if (hasSchematic) return []
   return [
@@ -27,64 +29,97 @@ export function planBuild(
   ]
 }
 
-/** What to do so that a host has the verified image. Throws where it can't be done. */
+/** What to do so that a host has the verified image. Throws a Problem where it can't be done. */
 export function planDownload(cluster: Cluster, seen: ObservedImage): ImageChange[] {
-  const { settings, image } = cluster
-  const { file, hostLedger, ledger } = seen
-  const verify: ImageChange = {
-    kind: 'verify-image',
-    target: seen.path,
-    summary: `Verify the image ${seen.path} on ${seen.host}`,
-    risk: 'none',
-  }
-  if (file !== undefined) {
-    const known = hostLedger ?? undefined
-    const isAsRecorded =
-      known !== undefined &&
-      known.modified === file.modified &&
-      known.raw.bytes === file.bytes &&
-      (ledger === undefined || ledger.raw.sha256 === known.raw.sha256) &&
-      (settings.IMAGE_SHA256 === undefined || settings.IMAGE_SHA256 === known.raw.sha256)
-    return isAsRecorded && ledger !== undefined ? [] : [verify]
-  }
-  if (settings.IMAGE_PATH !== undefined)
-    throw new Problem(
-      'IMAGE_PATH_MISSING',
-      `IMAGE_PATH names ${seen.path}, which is not on ${seen.host}`,
-      {
-        now: 'nothing was changed',
-        hint: `put the raw image there, or clear IMAGE_PATH to have it downloaded`,
-      },
-    )
-  if (seen.missingTools.length > 0)
-    throw new Problem('HOST_TOOLS_MISSING', `${seen.host} lacks ${seen.missingTools.join(', ')}`, {
-      now: 'nothing was changed',
-      hint: `install them there, for example: apt install ${seen.missingTools.map(packageOf).join(' ')}`,
-    })
-  if (seen.freeBytes + seen.partialBytes < neededBytes)
-    throw new Problem(
-      'DISK_SPACE',
-      `the pool ${settings.STORAGE_POOL} on ${seen.host} is too full for the image`,
-      {
-        because: `${mib(seen.freeBytes)} MiB are free, ${mib(neededBytes)} MiB are needed`,
-        now: 'nothing was changed',
-        hint: `make room beside ${seen.path}, or name another pool with STORAGE_POOL`,
-      },
-    )
-  const resumed = seen.partialBytes > 0 ? `, carrying on after ${mib(seen.partialBytes)} MiB` : ''
+  const { image } = cluster
+  // A pin and a ledger that contradict each other would only be noticed after the transfer.
+  if (seen.ledger !== undefined)
+    refuseOther(cluster, undefined, seen.ledger.raw, 'nothing was changed')
+  if (seen.file !== undefined) return [...planVerify(cluster, seen), ...planCleaning(seen)]
+  refuseWithoutMeans(cluster, seen)
+  const arrived = seen.partialBytes ?? 0
   return [
     {
       kind: 'download-image',
       target: seen.path,
-      summary: `Download ${image.fileName} to ${seen.host}${resumed}`,
+      summary: `Download ${image.fileName} to ${seen.host}${arrived > 0 ? `, carrying on after ${mib(arrived)} MiB` : ''}`,
       to: image.url,
       risk: 'none',
     },
   ]
 }
 
+/** An image is hashed once, and again when anything says that it may have become another. */
+function planVerify(cluster: Cluster, seen: ObservedImage): ImageChange[] {
+  const { file, hostLedger, ledger } = seen
+  const pin = cluster.settings.IMAGE_SHA256
+  const isAsRecorded =
+    file !== undefined &&
+    hostLedger !== undefined &&
+    ledger !== undefined &&
+    hostLedger.modified === file.modified &&
+    hostLedger.raw.bytes === file.bytes &&
+    hostLedger.raw.sha256 === ledger.raw.sha256 &&
+    (pin === undefined || pin === hostLedger.raw.sha256)
+  if (isAsRecorded) return []
+  return [
+    {
+      kind: 'verify-image',
+      target: seen.path,
+      summary: `Verify the image ${seen.path} on ${seen.host}`,
+      risk: 'none',
+    },
+  ]
+}
+
+function planCleaning({ path, host, partialBytes }: ObservedImage): ImageChange[] {
+  if (partialBytes === undefined) return []
+  return [
+    {
+      kind: 'remove-partial',
+      target: path,
+      summary: `Remove what a transfer left beside ${path} on ${host}`,
+      risk: 'none',
+    },
+  ]
+}
+
+function refuseWithoutMeans({ settings }: Cluster, seen: ObservedImage): void {
+  const now = 'nothing was changed'
+  if (settings.IMAGE_PATH !== undefined)
+    throw new Problem(
+      'IMAGE_PATH_MISSING',
+      `IMAGE_PATH names ${seen.path}, which is not on ${seen.host}`,
+      {
+        now,
+        hint: 'put the raw image there, or leave IMAGE_PATH out so that it is downloaded',
+      },
+    )
+  if (seen.missingTools.length > 0)
+    throw new Problem('HOST_TOOLS_MISSING', `${seen.host} lacks ${seen.missingTools.join(', ')}`, {
+      now,
+      hint: `install them there, for example: apt install ${seen.missingTools.map(packageOf).join(' ')}`,
+    })
+  const needed = rawBytes + compressedBytes[settings.IMAGE_COMPRESSION] - (seen.partialBytes ?? 0)
+  if (seen.freeBytes < needed)
+    throw new Problem(
+      'DISK_SPACE',
+      `the pool ${settings.STORAGE_POOL} on ${seen.host} is too full for the image`,
+      {
+        because: `${mib(seen.freeBytes)} MiB are free, ${mib(needed)} MiB are needed`,
+        now,
+        hint: `make room beside ${seen.path}, or name another pool with STORAGE_POOL`,
+      },
+    )
+}
+
 function packageOf(tool: string): string {
-  return ({ xz: 'xz-utils', sha256sum: 'coreutils' } as Record<string, string>)[tool] ?? tool
+  const packages: Readonly<Record<string, string>> = {
+    xz: 'xz-utils',
+    sha256sum: 'coreutils',
+    flock: 'util-linux',
+  }
+  return packages[tool] ?? tool
 }
 
 function mib(bytes: number): number {

@@ -1,13 +1,16 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { Cluster, Problem } from '@talosmith/core'
+import { silentLog, type Cluster, type Problem } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { checkOffer, observeFactory, offeredChecksum, postSchematic } from '../src/factory.ts'
+import { observeFactory, postSchematic, type AskOptions } from '../src/factory.ts'
+import { checkOffer, nearestVersion } from '../src/offer.ts'
+import { problemOf } from './support.ts'
 
 const factory = suite<{ server: Server; answer: RequestListener; cluster: Cluster }>('the factory')
 const extensions = 'siderolabs/qemu-guest-agent'
+const soon: AskOptions = { log: silentLog, timeoutMs: 300, firstPauseMs: 5 }
 
 factory.before.each(async (context) => {
   context.server = createServer((request, response) => context.answer(request, response))
@@ -32,12 +35,9 @@ const behaving =
     else response.writeHead(known ? 200 : 404).end()
   }
 
-const problemOf = async (promise: Promise<unknown>): Promise<Problem> =>
-  promise.then(assert.unreachable, (error: Problem) => error)
-
 factory('says what it offers', async (context) => {
   context.answer = behaving(true)
-  const offer = await observeFactory(context.cluster)
+  const offer = await observeFactory(context.cluster, soon)
   assert.is(offer.hasSchematic, true)
   checkOffer(context.cluster, offer)
 })
@@ -48,7 +48,7 @@ factory('an unknown version is refused with the nearest one', async (context) =>
     TALOS_FACTORY_URL: context.cluster.settings.TALOS_FACTORY_URL,
     TALOS_VERSION: 'v1.13.99',
   })
-  const offer = await observeFactory(cluster)
+  const offer = await observeFactory(cluster, soon)
   try {
     checkOffer(cluster, offer)
     assert.unreachable()
@@ -65,7 +65,7 @@ factory('unknown extensions are refused all at once, with what was meant', async
     TALOS_EXTENSIONS: 'siderolabs/qemu-gest-agent,siderolabs/teapot',
   })
   try {
-    checkOffer(cluster, await observeFactory(cluster))
+    checkOffer(cluster, await observeFactory(cluster, soon))
     assert.unreachable()
   } catch (error) {
     assert.is((error as Problem).code, 'EXTENSION_NOT_OFFERED')
@@ -78,12 +78,12 @@ factory('a passing failure is tried again', async (context) => {
   let asked = 0
   context.answer = (request, response) =>
     ++asked <= 3 ? response.writeHead(503).end('not ready') : behaving(true)(request, response)
-  assert.is((await observeFactory(context.cluster)).hasSchematic, true)
+  assert.is((await observeFactory(context.cluster, soon)).hasSchematic, true)
 })
 
 factory('a lasting failure is told in the words of the factory', async (context) => {
   context.answer = (_, response) => response.writeHead(500).end('internal server error')
-  const problem = await problemOf(postSchematic(context.cluster))
+  const problem = await problemOf(postSchematic(context.cluster, soon))
   assert.is(problem.code, 'FACTORY_ERROR')
   assert.match(problem.because ?? '', 'internal server error')
 })
@@ -91,13 +91,13 @@ factory('a lasting failure is told in the words of the factory', async (context)
 factory('a refusal is not tried again', async (context) => {
   let asked = 0
   context.answer = (_, response) => response.writeHead(400).end(`no ${++asked}`)
-  assert.is((await problemOf(postSchematic(context.cluster))).code, 'FACTORY_ERROR')
+  assert.is((await problemOf(postSchematic(context.cluster, soon))).code, 'FACTORY_ERROR')
   assert.is(asked, 1)
 })
 
 factory('an ID other than ours is refused with both', async (context) => {
   context.answer = (_, response) => response.writeHead(201).end('{"id":"0000"}')
-  const problem = await problemOf(postSchematic(context.cluster))
+  const problem = await problemOf(postSchematic(context.cluster, soon))
   assert.is(problem.code, 'SCHEMATIC_ID_DIFFERS')
   assert.match(problem.because ?? '', context.cluster.schematic.id)
 })
@@ -105,19 +105,63 @@ factory('an ID other than ours is refused with both', async (context) => {
 factory('nobody there is told with the address', async (context) => {
   context.server.close()
   await new Promise((resolve) => setTimeout(resolve, 50))
-  const problem = await problemOf(postSchematic(context.cluster))
+  const problem = await problemOf(postSchematic(context.cluster, soon))
   assert.is(problem.code, 'FACTORY_UNREACHABLE')
   assert.match(problem.because ?? '', 'ECONNREFUSED')
 })
 
-factory('a checksum that is not offered (402) is no error', async (context) => {
-  context.answer = (_, response) => response.writeHead(402).end('enterprise not enabled')
-  assert.is(await offeredChecksum(context.cluster.image.url), undefined)
+factory('an answer that stalls is named, after several tries', async (context) => {
+  let asked = 0
+  context.answer = () => void asked++
+  const problem = await problemOf(postSchematic(context.cluster, soon))
+  assert.is(problem.code, 'FACTORY_UNREACHABLE')
+  assert.match(problem.because ?? '', 'no answer within 0.3 s')
+  assert.is(asked, 4)
 })
 
-factory('an offered checksum is read', async (context) => {
-  context.answer = (_, response) => response.end(`${'a'.repeat(64)}  nocloud-amd64.raw.zst\n`)
-  assert.is(await offeredChecksum(context.cluster.image.url), 'a'.repeat(64))
+factory('an answer that is cut short is asked for again', async (context) => {
+  let asked = 0
+  context.answer = (request, response) => {
+    if (++asked > 3) return behaving(true)(request, response)
+    response.writeHead(200, { 'content-length': 100 })
+    response.write('["v1', () => response.destroy())
+  }
+  checkOffer(context.cluster, await observeFactory(context.cluster, soon))
+})
+
+factory('what is no Image Factory is told by what it says', async (context) => {
+  context.answer = (_, response) => response.end('<html>Please log in</html>')
+  const problem = await problemOf(observeFactory(context.cluster, soon))
+  assert.is(problem.code, 'FACTORY_ERROR')
+  assert.match(problem.because ?? '', 'Please log in')
+})
+
+factory('a posted schematic is sent byte for byte', async (context) => {
+  let body = ''
+  context.answer = (request, response) => {
+    request.on('data', (chunk: Buffer) => (body += chunk.toString()))
+    request.on('end', () =>
+      response.writeHead(201).end(JSON.stringify({ id: context.cluster.schematic.id })),
+    )
+  }
+  await postSchematic(context.cluster, soon)
+  assert.is(body, context.cluster.schematic.body)
+})
+
+const offered = ['v1.12.11', 'v1.13.8', 'v1.13.9', 'v1.14.0-rc.1']
+for (const [asked, near] of Object.entries({
+  'v1.13.99': 'v1.13.9',
+  'v1.12.0': 'v1.12.11',
+  'v1.14.0': 'v1.14.0-rc.1',
+  'v1.15.0': 'v1.13.9',
+  'v1.9.0': 'v1.12.11',
+}))
+  factory(`nearest to ${asked} is ${near}`, () => {
+    assert.is(nearestVersion(asked, offered), near)
+  })
+
+factory('of no versions none is near', () => {
+  assert.is(nearestVersion('v1.13.9', []), undefined)
 })
 
 factory.run()

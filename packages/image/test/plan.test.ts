@@ -23,7 +23,7 @@ const nothingThere: ObservedImage = {
   file: undefined,
   hostLedger: undefined,
   ledger: undefined,
-  partialBytes: 0,
+  partialBytes: undefined,
   freeBytes: 10 * 2 ** 30,
   missingTools: [],
 }
@@ -67,8 +67,27 @@ test('verifies when the two ledgers disagree', () => {
   const other = { ...entry, raw: { bytes: 1000, sha256: 'b'.repeat(64) } }
   assert.equal(kinds({ ...there, ledger: other }), ['verify-image'])
 })
-test('verifies when IMAGE_SHA256 pins other bytes', () => {
-  assert.equal(kinds(there, testCluster({ IMAGE_SHA256: 'c'.repeat(64) })), ['verify-image'])
+test('refuses a pin that contradicts the ledger, before anything travels', () => {
+  const pinned = testCluster({ IMAGE_SHA256: 'c'.repeat(64) })
+  assert.is(refusal(there, pinned), 'IMAGE_PIN_DIFFERS')
+  assert.is(refusal({ ...nothingThere, ledger: entry }, pinned), 'IMAGE_PIN_DIFFERS')
+})
+test('verifies when IMAGE_SHA256 pins other bytes than those recorded on the host', () => {
+  const pinned = testCluster({ IMAGE_SHA256: 'c'.repeat(64) })
+  assert.equal(kinds({ ...there, ledger: undefined }, pinned), ['verify-image'])
+})
+test('removes what a killed run left beside a good image', () => {
+  assert.equal(kinds({ ...there, partialBytes: 0 }), ['remove-partial'])
+})
+test('counts what has arrived as room', () => {
+  const mib = 2 ** 20
+  assert.is(refusal({ ...nothingThere, freeBytes: 1600 * mib }), 'DISK_SPACE')
+  assert.is(refusal({ ...nothingThere, freeBytes: 1600 * mib, partialBytes: 100 * mib }), 'none')
+})
+test('an uncompressed image needs twice the room', () => {
+  const plain = testCluster({ IMAGE_COMPRESSION: 'none' })
+  assert.is(refusal({ ...nothingThere, freeBytes: 2000 * 2 ** 20 }, plain), 'DISK_SPACE')
+  assert.is(refusal({ ...nothingThere, freeBytes: 2600 * 2 ** 20 }, plain), 'none')
 })
 test('refuses a full pool, with numbers', () => {
   assert.is(refusal({ ...nothingThere, freeBytes: 2 ** 20 }), 'DISK_SPACE')

@@ -1,0 +1,12 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+function text(name: string): string {
+  return readFileSync(join(import.meta.dirname, name), 'utf8')
+}
+
+/** Transfers an image on the host; transfer.sh describes its arguments and what it says. */
+export const transferScript = `set -euo pipefail\n${text('digest.sh')}${text('transfer.sh')}`
+
+/** Hashes an image on the host; see verify.sh. */
+export const verifyScript = `set -euo pipefail\n${text('digest.sh')}${text('verify.sh')}`

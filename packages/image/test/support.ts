@@ -1,0 +1,177 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { mkdirSync, mkdtempSync, rmSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { hostFiles, local, Problem, silentLog, type Cluster, type Host } from '@talosmith/core'
+import { testCluster } from '@talosmith/core/testing'
+import * as assert from 'uvu/assert'
+import type { Patience } from '../src/transfer.ts'
+import { transferImage } from '../src/transfer.ts'
+
+/** A raw image as factories make them: a disk, mostly holes, some bytes that don't compress. */
+export function rawImage(bytes = 8 * 2 ** 20): Buffer {
+  const raw = Buffer.alloc(bytes)
+  raw.write('\x55\xaa', 510, 'latin1')
+  randomBytes(2 ** 20).copy(raw, 2 ** 20)
+  return raw
+}
+
+export function sha256(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
+
+const compressors = {
+  zst: ['zstd', '-q'],
+  xz: ['xz', '-0'],
+  gz: ['gzip', '-1'],
+  none: ['cat'],
+} as const
+
+/** An image server whose faults the tests choose, a pool beside it, and the cluster that uses both. */
+export interface Lab {
+  readonly root: string
+  readonly path: string
+  readonly folder: string
+  readonly requests: string[]
+  readonly raw: Buffer
+  cluster: Cluster
+  body: Buffer
+  etag: string | undefined
+  /** Whether it understands Range. */
+  hasRanges: boolean
+  hasLength: boolean
+  /** So many bytes of an answer are sent, then the connection is cut; undefined: all. */
+  cutAfter: number | undefined
+  /** So many bytes are sent, then nothing more, while the connection stays. */
+  stallAfter: number | undefined
+  /** Milliseconds before the headers. */
+  delayMs: number
+  /** Bytes a second; undefined: as fast as it goes. */
+  rate: number | undefined
+  /** Answers with these statuses first. */
+  statuses: number[]
+  /** What `.sha256` answers: a status, or the text of a 200. */
+  checksum: number | string
+  settings(overrides: Readonly<Record<string, string>>): void
+  compress(raw: Buffer, compression?: keyof typeof compressors): Promise<Buffer>
+  transfer(host?: Host): Promise<void>
+  close(): void
+}
+
+/** Patience that fits a test. */
+export const inAHurry: Patience = { answer: 5, stalled: 1, pause: 0.02 }
+
+/** Starts the server and makes the pool, in a temporary folder that `close` removes. */
+export async function startLab(compression: keyof typeof compressors = 'zst'): Promise<Lab> {
+  const root = mkdtempSync(join(tmpdir(), 'talosmith-image-'))
+  mkdirSync(join(root, 'pool'))
+  const server = createServer((request, response) => void answer(lab, request, response))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const settings = {
+    TALOS_FACTORY_URL: `http://127.0.0.1:${port}`,
+    IMAGE_COMPRESSION: compression as string,
+  }
+  const cluster = testCluster(settings, root)
+  const path = hostFiles(cluster, join(root, 'pool')).image
+  const raw = rawImage()
+  const lab: Lab = {
+    root,
+    path,
+    folder: `${path}.partial`,
+    cluster,
+    raw,
+    requests: [],
+    body: Buffer.alloc(0),
+    etag: '"first"',
+    hasRanges: true,
+    hasLength: true,
+    cutAfter: undefined,
+    stallAfter: undefined,
+    delayMs: 0,
+    rate: undefined,
+    statuses: [],
+    checksum: 402,
+    settings(overrides) {
+      lab.cluster = testCluster({ ...settings, ...overrides }, root)
+    },
+    async compress(bytes, how = compression) {
+      const [from, to] = [join(root, 'bytes'), join(root, 'compressed')]
+      writeFileSync(from, bytes)
+      await local.$`${compressors[how]} < ${from} > ${to}`
+      return readFileSync(to)
+    },
+    transfer: (host = local) =>
+      transferImage(path, {
+        cluster: lab.cluster,
+        host,
+        log: silentLog,
+        signal: new AbortController().signal,
+        progress: () => undefined,
+        patience: inAHurry,
+      }),
+    close() {
+      server.closeAllConnections()
+      server.close()
+      rmSync(root, { recursive: true, force: true })
+    },
+  }
+  lab.body = await lab.compress(raw)
+  return lab
+}
+
+async function answer(
+  lab: Lab,
+  { url = '', headers }: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  lab.requests.push(`${url.split('/').at(-1)} ${headers.range ?? ''}`.trim())
+  if (url.endsWith('.sha256')) {
+    if (typeof lab.checksum === 'string') return void response.end(lab.checksum)
+    return void response.writeHead(lab.checksum).end('enterprise not enabled')
+  }
+  const status = lab.statuses.shift()
+  if (status !== undefined) return void response.writeHead(status).end(`said ${status}`)
+  if (lab.delayMs > 0) await sleep(lab.delayMs, undefined, { ref: false })
+  const [, first] = (lab.hasRanges && /^bytes=(\d+)-$/.exec(headers.range ?? '')) || []
+  const start = Number(first ?? 0)
+  if (start > 0 && start >= lab.body.length) return void response.writeHead(416).end()
+  const body = lab.body.subarray(start)
+  response.writeHead(first === undefined ? 200 : 206, {
+    ...(lab.hasLength ? { 'content-length': body.length } : {}),
+    ...(lab.etag === undefined ? {} : { etag: lab.etag }),
+    ...(first === undefined
+      ? {}
+      : { 'content-range': `bytes ${start}-${lab.body.length - 1}/${lab.body.length}` }),
+  })
+  const limit = lab.cutAfter ?? lab.stallAfter
+  if (lab.rate !== undefined) return drip(response, body, lab.rate)
+  if (limit === undefined || limit >= body.length) return void response.end(body)
+  response.write(body.subarray(0, limit), () => {
+    // Long enough for the bytes to be on their way, or the reset that follows takes them along.
+    if (lab.cutAfter !== undefined) setTimeout(() => response.destroy(), 50)
+  })
+}
+
+async function drip(response: ServerResponse, body: Buffer, rate: number): Promise<void> {
+  const piece = Math.ceil(rate / 20)
+  for (let at = 0; at < body.length && !response.destroyed; at += piece) {
+    response.write(body.subarray(at, at + piece))
+    await sleep(50)
+  }
+  response.end()
+}
+
+/** The Problem that a promise rejects with. */
+export async function problemOf(promise: Promise<unknown>): Promise<Problem> {
+  try {
+    await promise
+  } catch (error) {
+    assert.instance(error, Problem, error instanceof Error ? String(error.stack) : String(error))
+    return error as Problem
+  }
+  throw new Error('expected a Problem, and all went well')
+}

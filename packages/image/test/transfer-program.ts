@@ -1,0 +1,20 @@
+/** A transfer as a program of its own, so that tests can kill it: <root> <factory> <path>. */
+import { createLog, local } from '@talosmith/core'
+import { testCluster } from '@talosmith/core/testing'
+import { transferImage } from '../src/transfer.ts'
+import { inAHurry } from './support.ts'
+
+const [root = '', factory = '', path = ''] = process.argv.slice(2)
+try {
+  await transferImage(path, {
+    cluster: testCluster({ TALOS_FACTORY_URL: factory }, root),
+    host: local,
+    log: createLog(),
+    signal: new AbortController().signal,
+    progress: (text) => console.log(text),
+    patience: inAHurry,
+  })
+} catch (error) {
+  console.log(error)
+  process.exitCode = 1
+}
