@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Cluster, Node } from '@talosmith/core'
-import { stringify } from 'yaml'
+import { stringify, type ToStringOptions } from 'yaml'
 
 /** What the seed ISO of a machine holds. No user-data: an empty one would keep Talos from maintenance mode. */
 export interface Seed {
@@ -10,26 +10,35 @@ export interface Seed {
   readonly digest: string
 }
 
+/** YAML 1.1 reads a MAC address of digits alone as a number to the base of 60, so texts are quoted. */
+const quoted: ToStringOptions = { defaultStringType: 'QUOTE_DOUBLE', defaultKeyType: 'PLAIN' }
+
 /**
  * NoCloud's files for a node. Network configuration version 2, because Talos ignores the name servers of
  * version 1's subnets (internal/app/machined/.../platform/nocloud/metadata.go).
  */
 export function describeSeed({ settings, name: cluster, prefixLength }: Cluster, node: Node): Seed {
-  const metaData = stringify({
-    'instance-id': `${cluster}-${node.name}`,
-    'local-hostname': node.name,
-  })
-  const networkConfig = stringify({
-    version: 2,
-    ethernets: {
-      eth0: {
-        match: { macaddress: node.mac },
-        addresses: [`${node.address}/${prefixLength}`],
-        gateway4: settings.NETWORK_GATEWAY,
-        nameservers: { addresses: settings.NETWORK_NAMESERVERS },
+  const metaData = stringify(
+    {
+      'instance-id': `${cluster}-${node.name}`,
+      'local-hostname': node.name,
+    },
+    quoted,
+  )
+  const networkConfig = stringify(
+    {
+      version: 2,
+      ethernets: {
+        eth0: {
+          match: { macaddress: node.mac },
+          addresses: [`${node.address}/${prefixLength}`],
+          gateway4: settings.NETWORK_GATEWAY,
+          nameservers: { addresses: settings.NETWORK_NAMESERVERS },
+        },
       },
     },
-  })
+    quoted,
+  )
   const digest = createHash('sha256')
     .update(metaData)
     .update('\0')

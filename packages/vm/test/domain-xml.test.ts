@@ -1,0 +1,211 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { hostFiles, type Cluster } from '@talosmith/core'
+import { testCluster } from '@talosmith/core/testing'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { renderDomain } from '../src/domain-xml.ts'
+import { editDomain } from '../src/edit-domain.ts'
+import { describeMachine, plainUri, type Machine } from '../src/machine.ts'
+import { parseDomain } from '../src/parse-domain.ts'
+import { firstOf, pool } from './seen.ts'
+
+const cluster = testCluster()
+
+function machineOf(asked: Cluster, type: 'kvm' | 'qemu' = 'kvm'): Machine {
+  const files = hostFiles(asked, pool)
+  const node = firstOf(asked)
+  return describeMachine(asked, node, { disk: files.disk(node), seed: files.seed(node) }, type)
+}
+
+function render(asked: Cluster, type: 'kvm' | 'qemu' = 'kvm', directIo = true): string {
+  const image = hostFiles(asked, pool).image
+  const uri = plainUri(asked, 0)
+  return renderDomain(machineOf(asked, type), { image, diskGib: 20, uri, directIo })
+}
+
+/** What `virsh dumpxml --inactive` adds to a domain that was defined and started. */
+function dumped(xml: string, more: (xml: string) => string = (text) => text): string {
+  const filled = xml
+    .replace(/<memory unit="MiB">(\d+)<\/memory>/, (_, mib: string) => {
+      const kib = Number(mib) * 1024
+      return `<memory unit='KiB'>${kib}</memory><currentMemory unit='KiB'>${kib}</currentMemory>`
+    })
+    .replace('<title>', '<uuid>ccdd6dc8-e4ef-4fdd-afc1-14d11b8c84e4</uuid><title>')
+    .replace('machine="q35"', 'machine="pc-q35-7.2"')
+  return more(filled)
+}
+
+const variants: readonly [string, string][] = [
+  ['as by default', render(cluster)],
+  ['emulated', render(cluster, 'qemu')],
+  ['with BIOS', render(testCluster({ UEFI: 'false' }))],
+  [
+    'with the guest agent',
+    render(testCluster({ TALOS_EXTENSIONS: 'siderolabs/qemu-guest-agent' })),
+  ],
+  ['on a libvirt network', render(testCluster({ NETWORK_BRIDGE: '', NETWORK_NAME: 'lan' }))],
+  ['with a CPU model', render(testCluster({ CPU_MODEL: 'Skylake-Server' }))],
+  ['on a file system without O_DIRECT', render(cluster, 'kvm', false)],
+]
+
+/** libvirt's own schema and parser, without any host: the driver that libvirt tests itself with. */
+function defineInTestDriver(xml: string): void {
+  const folder = mkdtempSync(join(tmpdir(), 'talosmith-'))
+  try {
+    const path = join(folder, 'domain.xml')
+    writeFileSync(path, xml.replace(/<domain type="(?:kvm|qemu)"/, '<domain type="test"'))
+    execFileSync('virsh', ['-q', '-c', 'test:///default', 'define', '--validate', path], {
+      stdio: 'pipe',
+    })
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+const withLibvirt = existsSync('/usr/bin/virsh') ? test : test.skip
+
+for (const [what, xml] of variants)
+  withLibvirt(`libvirt accepts a domain ${what}`, () => defineInTestDriver(xml))
+
+withLibvirt('libvirt refuses what its schema does not know', () => {
+  assert.throws(() => defineInTestDriver(render(cluster).replace('<vcpu>', '<bogus/><vcpu>')))
+})
+
+test('what is written is read back as the same machine', () => {
+  for (const asked of [cluster, testCluster({ UEFI: 'false', CPU_MODEL: 'Nehalem' })])
+    assert.equal(parseDomain(render(asked)).machine, machineOf(asked))
+})
+
+test('the metadata names cluster, node, role, host, image and the files that are ours', () => {
+  const asked = testCluster({ LIBVIRT_URI: 'qemu+ssh://root@kvm1/system?keyfile=/root/key' })
+  const domain = parseDomain(render(asked))
+  assert.is(domain.owner, 'home')
+  assert.equal(domain.own, { disk: `${pool}/home-cp1.qcow2`, seed: `${pool}/home-cp1-seed.iso` })
+  assert.is(domain.madeThrough, 'qemu+ssh://root@kvm1/system')
+  assert.match(render(asked), `talosmith:image file="${pool}/talos-v1.13.9-`)
+  assert.not.match(render(asked), 'keyfile')
+})
+
+test('a domain without our metadata is nobody’s of ours', () => {
+  const xml = render(cluster).replace(/<metadata>.*<\/metadata>/s, '')
+  assert.is(parseDomain(xml).owner, undefined)
+  assert.is(parseDomain(xml).own, undefined)
+})
+
+test('an element of the same name in another namespace proves nothing', () => {
+  const xml = render(cluster).replace('https://talosmith.dev/xmlns/machine/1.0', 'https://evil/1')
+  assert.is(parseDomain(xml).owner, undefined)
+})
+
+test('our element is known by its namespace, whatever its prefix', () => {
+  const xml = render(cluster).replaceAll('talosmith:', 'x:').replace('xmlns:talosmith', 'xmlns:x')
+  assert.is(parseDomain(xml).owner, 'home')
+  assert.is(parseDomain(xml).own?.disk, `${pool}/home-cp1.qcow2`)
+})
+
+test('there is a guest-agent channel exactly when the image has the agent', () => {
+  assert.not.match(render(cluster), 'guest_agent')
+  const withAgent = testCluster({ TALOS_EXTENSIONS: 'siderolabs/qemu-guest-agent' })
+  assert.match(render(withAgent), 'name="org.qemu.guest_agent.0"')
+})
+
+test('an emulated machine is never given the host processor', () => {
+  assert.match(render(cluster, 'qemu'), '<cpu mode="maximum"/>')
+  assert.match(render(cluster, 'kvm'), '<cpu mode="host-passthrough"/>')
+})
+
+test('max is libvirt’s maximum', () => {
+  assert.match(render(testCluster({ CPU_MODEL: 'max' })), '<cpu mode="maximum"/>')
+})
+
+test('secure boot is off, because plain images are not signed', () => {
+  assert.match(render(cluster), '<feature enabled="no" name="secure-boot"/>')
+})
+
+test('the disk is cached by the host only where O_DIRECT does not work', () => {
+  assert.match(render(cluster), 'cache="none" discard="unmap"')
+  assert.match(render(cluster, 'kvm', false), 'cache="writeback" discard="unmap"')
+})
+
+test('memory changed with virsh setmem is what counts', () => {
+  const xml = dumped(render(cluster)).replace(
+    /<currentMemory unit='KiB'>\d+/,
+    "<currentMemory unit='KiB'>1048576",
+  )
+  assert.is(parseDomain(xml).machine.memoryMib, 1024)
+})
+
+test('CPUs taken offline are not counted', () => {
+  const xml = dumped(render(cluster)).replace('<vcpu>2', "<vcpu placement='static' current='1'>2")
+  assert.is(parseDomain(xml).machine.cpu, 1)
+})
+
+const byHand = (xml: string): string =>
+  xml
+    .replace(
+      '</metadata>',
+      "<lib:os xmlns:lib='http://libosinfo.org/1'><lib:id>x</lib:id></lib:os></metadata>",
+    )
+    .replace(
+      '</devices>',
+      "<hostdev mode='subsystem' type='pci'><source><address domain='0x0000' bus='0x01' slot='0x00' function='0x0'/></source></hostdev></devices>",
+    )
+    .replace(
+      '<model type="virtio"/>',
+      "<model type='virtio'/><address type='pci' domain='0x0000' bus='0x02' slot='0x00' function='0x0'/>",
+    )
+
+test('an edit changes what the settings ask and keeps the rest', () => {
+  const before = dumped(render(cluster), byHand)
+  const wanted = machineOf(
+    testCluster({
+      CONTROL_PLANE_MEMORY_MIB: '8192',
+      CONTROL_PLANE_CPU: '6',
+      TALOS_EXTENSIONS: 'siderolabs/qemu-guest-agent',
+      NETWORK_BRIDGE: 'lan',
+    }),
+  )
+  const after = editDomain(before, wanted)
+  assert.equal(parseDomain(after).machine, wanted)
+  assert.is(parseDomain(after).uuid, 'ccdd6dc8-e4ef-4fdd-afc1-14d11b8c84e4')
+  assert.equal(parseDomain(after).own, parseDomain(before).own)
+  for (const kept of ['hostdev', 'lib:id', 'bus="0x02"', 'pc-q35-7.2', 'i6300esb'])
+    assert.match(after, kept)
+})
+
+test('an edit takes the guest-agent channel away and leaves other channels', () => {
+  const spice =
+    "<channel type='spicevmc'><target type='virtio' name='com.redhat.spice.0'/></channel>"
+  const before = dumped(
+    render(testCluster({ TALOS_EXTENSIONS: 'siderolabs/qemu-guest-agent' })),
+    (xml) => xml.replace('</devices>', `${spice}</devices>`),
+  )
+  const after = editDomain(before, machineOf(cluster))
+  assert.not.match(after, 'guest_agent')
+  assert.match(after, 'com.redhat.spice.0')
+})
+
+test('an edit to emulation replaces the processor as well', () => {
+  const after = editDomain(dumped(render(cluster)), machineOf(cluster, 'qemu'))
+  assert.match(after, '<domain type="qemu">')
+  assert.match(after, '<cpu mode="maximum"/>')
+})
+
+test('an edit keeps a processor that was refined by hand and is of the right kind', () => {
+  const refined =
+    "<cpu mode='host-passthrough' check='none'><topology sockets='1' cores='2' threads='1'/></cpu>"
+  const before = dumped(render(cluster), (xml) =>
+    xml.replace('<cpu mode="host-passthrough"/>', refined),
+  )
+  assert.match(editDomain(before, machineOf(cluster)), 'cores="2"')
+})
+
+withLibvirt('libvirt accepts an edited domain', () => {
+  const wanted = machineOf(testCluster({ CONTROL_PLANE_CPU: '6', NETWORK_BRIDGE: 'lan' }), 'qemu')
+  const before = dumped(render(cluster), (xml) => byHand(xml).replace(/<hostdev.*<\/hostdev>/, ''))
+  defineInTestDriver(editDomain(before, wanted))
+})
+
+test.run()

@@ -1,0 +1,66 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { kvmFault, offersUefi, parseNetwork, parseStats, typeFor } from '../src/host-facts.ts'
+
+test('knows UEFI firmware by domcapabilities', () => {
+  const capabilities = (values: string): string =>
+    `<os supported='yes'>\n <enum name='firmware'>\n${values} </enum>\n</os>`
+  assert.ok(offersUefi(capabilities('  <value>bios</value>\n  <value>efi</value>\n')))
+  assert.not.ok(offersUefi(capabilities('  <value>bios</value>\n')))
+  assert.not.ok(offersUefi("<os supported='yes'><enum name='firmware'/></os><value>efi</value>"))
+  assert.not.ok(offersUefi(''))
+})
+
+test('KVM needs the device, the processor’s flag and libvirt; each is named', () => {
+  const good = { hasDevice: true, hasFlag: true, libvirtOffers: true }
+  assert.is(kvmFault(good), undefined)
+  assert.match(kvmFault({ ...good, hasDevice: false }) ?? '', '/dev/kvm')
+  assert.match(kvmFault({ ...good, hasFlag: false }) ?? '', 'vmx nor svm')
+  assert.match(kvmFault({ ...good, libvirtOffers: false }) ?? '', 'domcapabilities')
+})
+
+test('auto is KVM where it is usable; what was asked for is kept', () => {
+  assert.is(typeFor('auto', undefined), 'kvm')
+  assert.is(typeFor('auto', 'no'), 'qemu')
+  assert.is(typeFor('qemu', undefined), 'qemu')
+  assert.is(typeFor('kvm', 'no'), 'kvm')
+})
+
+test('reads the range and the DHCP of a libvirt network', () => {
+  const xml = `<network><ip family='ipv6' address='fd00::1' prefix='64'/>
+    <ip address='192.168.122.1' netmask='255.255.255.0'>
+      <dhcp><range start='192.168.122.2' end='192.168.122.254'/></dhcp></ip></network>`
+  assert.equal(parseNetwork(xml), {
+    dhcp: ['192.168.122.2', '192.168.122.254'],
+    address: { address: '192.168.122.1', prefixLength: 24 },
+  })
+  const byPrefix = "<network><ip family='ipv4' address='10.1.0.1' prefix='16'/></network>"
+  assert.equal(parseNetwork(byPrefix).address, { address: '10.1.0.1', prefixLength: 16 })
+  const bridged = "<network><forward mode='bridge'/><bridge name='br0'/></network>"
+  assert.equal(parseNetwork(bridged), { dhcp: undefined, address: undefined })
+})
+
+test('reads states, memory and CPUs of all domains at once', () => {
+  const text = `Domain: 'a'
+  state.state=1
+  state.reason=1
+  balloon.current=2097152
+  balloon.maximum=2097152
+  vcpu.current=2
+  vcpu.maximum=2
+
+Domain: 'b'
+  state.state=5
+  vcpu.current=4
+
+Domain: 'c d'
+  state.state=7
+`
+  const stats = parseStats(text)
+  assert.equal(stats.get('a'), { state: 'running', memoryMib: 2048, cpu: 2 })
+  assert.equal(stats.get('b'), { state: 'shut off', memoryMib: undefined, cpu: 4 })
+  assert.is(stats.get('c d')?.state, 'pmsuspended')
+  assert.is(parseStats('').size, 0)
+})
+
+test.run()

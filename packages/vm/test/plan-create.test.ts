@@ -1,0 +1,255 @@
+import { testCluster } from '@talosmith/core/testing'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { planCreate } from '../src/plan.ts'
+import { diskFor, firstOf, foreignDomain, seenExactly, seenNothing, withDomain } from './seen.ts'
+
+const cluster = testCluster()
+const kinds = (changes: readonly { kind: string; target: string }[]): string[] =>
+  changes.map(({ kind, target }) => `${kind} ${target}`)
+
+test('touches nothing when every machine exists', () => {
+  assert.equal(planCreate(cluster, [seenExactly(cluster)]), [])
+})
+
+test('makes everything where there is nothing, the domain first because it claims the files', () => {
+  assert.equal(kinds(planCreate(cluster, [seenNothing(cluster)])).slice(0, 5), [
+    'define-domain home-cp1',
+    'create-disk home-cp1',
+    'create-seed home-cp1',
+    'set-autostart home-cp1',
+    'start-domain home-cp1',
+  ])
+  assert.is(planCreate(cluster, [seenNothing(cluster)]).length, 15)
+})
+
+test('a plan is plain data', () => {
+  const plan = planCreate(cluster, [seenNothing(cluster)])
+  assert.equal(JSON.parse(JSON.stringify(plan)), plan)
+})
+
+test('a machine of another cluster is never mentioned', () => {
+  const seen = withDomain(seenExactly(cluster), 'home-cp1', (domain) => ({
+    ...domain,
+    owner: 'other',
+    machine: { ...domain.machine, memoryMib: 1 },
+  }))
+  assert.equal(planCreate(cluster, [seen]), [])
+})
+
+test('a machine that somebody made by hand is never mentioned', () => {
+  const seen = withDomain(seenExactly(cluster), 'home-cp1', () =>
+    foreignDomain(cluster, firstOf(cluster)),
+  )
+  assert.equal(planCreate(cluster, [seen]), [])
+})
+
+test('domains with other names are never mentioned', () => {
+  const seen = seenExactly(cluster)
+  const other = foreignDomain(cluster, { ...firstOf(cluster), name: 'web' })
+  assert.equal(planCreate(cluster, [{ ...seen, domains: [...seen.domains, other] }]), [])
+})
+
+test('goes on after a run that was killed before the disk', () => {
+  const seen = seenExactly(cluster)
+  const killed = {
+    ...withDomain(seen, 'home-w2', (domain) => ({
+      ...domain,
+      autostart: false,
+      live: { state: 'shut off', memoryMib: undefined, cpu: undefined },
+    })),
+    disks: new Map([...seen.disks].filter(([path]) => !path.includes('home-w2'))),
+    seeds: new Map([...seen.seeds].filter(([path]) => !path.includes('home-w2'))),
+  }
+  assert.equal(kinds(planCreate(cluster, [killed])), [
+    'create-disk home-w2',
+    'create-seed home-w2',
+    'set-autostart home-w2',
+    'start-domain home-w2',
+  ])
+})
+
+const drifts: readonly [string, Parameters<typeof testCluster>[0], string, string][] = [
+  ['memory', { WORKER_MEMORY_MIB: '8192' }, '4096 MiB of memory', '8192 MiB of memory'],
+  ['CPUs', { WORKER_CPU: '4' }, '2 CPUs', '4 CPUs'],
+  ['CPU model', { CPU_MODEL: 'Skylake-Server' }, 'CPU host-passthrough', 'CPU Skylake-Server'],
+  [
+    'the guest-agent channel',
+    { TALOS_EXTENSIONS: 'siderolabs/qemu-guest-agent' },
+    'no guest-agent channel',
+    'a guest-agent channel',
+  ],
+  ['the bridge', { NETWORK_BRIDGE: 'lan' }, 'bridge br0', 'bridge lan'],
+]
+for (const [what, settings, from, to] of drifts)
+  test(`sees that ${what} differs, which a running machine gets at its next start`, () => {
+    const asked = testCluster(settings)
+    const changes = planCreate(asked, [seenExactly(cluster, { files: seenNothing(asked).files })])
+    const change = changes.find(({ target }) => target === 'home-w1')
+    assert.is(change?.kind, 'update-domain')
+    assert.is(change?.from, from)
+    assert.is(change?.to, to)
+    assert.is(change?.risk, 'restart')
+    assert.match(change?.summary ?? '', 'from its next start')
+  })
+
+test('a machine that does not run is changed without a restart', () => {
+  const asked = testCluster({ WORKER_MEMORY_MIB: '8192' })
+  const seen = withDomain(seenExactly(cluster), 'home-w1', (domain) => ({
+    ...domain,
+    live: { state: 'shut off', memoryMib: undefined, cpu: undefined },
+  }))
+  const [change, start] = planCreate(asked, [seen]).filter(({ target }) => target === 'home-w1')
+  assert.is(change?.risk, 'none')
+  assert.is(start?.kind, 'start-domain')
+})
+
+test('sees memory changed with virsh setmem', () => {
+  const seen = withDomain(seenExactly(cluster), 'home-cp1', (domain) => ({
+    ...domain,
+    machine: { ...domain.machine, memoryMib: 1024 },
+  }))
+  assert.equal(
+    planCreate(cluster, [seen]).map(({ from, to }) => `${from} -> ${to}`),
+    ['1024 MiB of memory -> 4096 MiB of memory'],
+  )
+})
+
+test('several differences of one machine are one change', () => {
+  const asked = testCluster({ WORKER_COUNT: '1', WORKER_MEMORY_MIB: '2048', WORKER_CPU: '1' })
+  const changes = planCreate(asked, [seenExactly(cluster)])
+  assert.equal(kinds(changes), ['update-domain home-w1'])
+  assert.is(changes[0]?.from, '2 CPUs, 4096 MiB of memory')
+})
+
+test('grows a disk in place', () => {
+  const asked = testCluster({ WORKER_COUNT: '1', WORKER_DISK_GIB: '60' })
+  const [change, ...others] = planCreate(asked, [seenExactly(cluster)])
+  assert.is(change?.kind, 'grow-disk')
+  assert.is(`${change?.from} -> ${change?.to}`, '50 GiB -> 60 GiB')
+  assert.is(change?.risk, 'none')
+  assert.equal(others, [])
+})
+
+test('never plans to shrink a disk', () => {
+  assert.equal(planCreate(testCluster({ WORKER_DISK_GIB: '40' }), [seenExactly(cluster)]), [])
+})
+
+test('replaces the seed ISO when the network changes, effective at the next start', () => {
+  const asked = testCluster({ NETWORK_NAMESERVERS: '9.9.9.9' })
+  const changes = planCreate(asked, [seenExactly(cluster)])
+  assert.equal(kinds(changes), [
+    'create-seed home-cp1',
+    'create-seed home-w1',
+    'create-seed home-w2',
+  ])
+  assert.is(changes[0]?.risk, 'restart')
+})
+
+test('another Talos version changes no machine: upgrades do that', () => {
+  const asked = testCluster({ TALOS_VERSION: 'v1.13.8' })
+  const seen = { ...seenExactly(cluster), files: seenNothing(asked).files, hasImage: false }
+  assert.equal(planCreate(asked, [seen]), [])
+})
+
+test('an existing machine keeps its disk when the pool becomes another', () => {
+  const seen = seenExactly(cluster)
+  const moved = {
+    ...seen,
+    files: {
+      ...seen.files,
+      disk: ({ name }: { name: string }) => `/new/${name}.qcow2`,
+      seed: ({ name }: { name: string }) => `/new/${name}-seed.iso`,
+    },
+  }
+  assert.equal(planCreate(cluster, [moved]), [])
+})
+
+test('a machine stays on its host when another host is put in front', () => {
+  const two = testCluster({ LIBVIRT_URI: 'qemu+ssh://root@new/system,qemu:///system' })
+  const fresh = seenNothing(two, { index: 0, host: 'root@new' })
+  const old = seenExactly(cluster, { index: 1 })
+  assert.equal(planCreate(two, [fresh, old]), [])
+})
+
+test('new machines go where the settings place them', () => {
+  const two = testCluster({ LIBVIRT_URI: 'qemu:///system,qemu+ssh://root@b/system' })
+  const changes = planCreate(two, [
+    seenNothing(two),
+    seenNothing(two, { index: 1, host: 'root@b' }),
+  ])
+  const defined = changes.filter(({ kind }) => kind === 'define-domain')
+  assert.equal(
+    defined.map(({ target, host }) => `${target} ${host}`),
+    ['home-cp1 0', 'home-w1 1', 'home-w2 0'],
+  )
+})
+
+for (const state of ['shut off', 'paused', 'crashed', 'pmsuspended'])
+  test(`starts a machine that is ${state}`, () => {
+    const seen = withDomain(seenExactly(cluster), 'home-w1', (domain) => ({
+      ...domain,
+      live: { ...domain.live, state },
+    }))
+    assert.equal(
+      planCreate(cluster, [seen]).map(({ kind, from }) => `${kind} ${from}`),
+      [`start-domain ${state}`],
+    )
+  })
+
+test('puts autostart right both ways', () => {
+  const [on] = planCreate(cluster, [
+    withDomain(seenExactly(cluster), 'home-w1', (domain) => ({ ...domain, autostart: false })),
+  ])
+  assert.is(`${on?.kind} ${on?.to}`, 'set-autostart true')
+  const off = planCreate(testCluster({ AUTOSTART: 'false' }), [seenExactly(cluster)])
+  assert.equal(
+    off.map(({ to }) => to),
+    ['false', 'false', 'false'],
+  )
+})
+
+test('emulated machines get all that QEMU can do instead of the host processor', () => {
+  const seen = seenExactly(cluster, { kvmFault: 'no vmx' })
+  const [change] = planCreate(cluster, [seen])
+  assert.is(change?.to, 'CPU maximum, domain type qemu')
+})
+
+test('removes what a killed run left, unless it is made anew anyway', () => {
+  const leftover = '/var/lib/libvirt/images/home-w1-seed.iso.talosmith-partial'
+  const seen = seenExactly(cluster, { leftovers: [leftover] })
+  assert.equal(kinds(planCreate(cluster, [seen])), ['remove-leftover home-w1'])
+  const without = { ...seen, seeds: new Map([...seen.seeds].filter(([p]) => !p.includes('w1'))) }
+  assert.equal(kinds(planCreate(cluster, [without])), ['create-seed home-w1'])
+})
+
+test('machines that the settings no longer ask for are left alone', () => {
+  const fewer = testCluster({ WORKER_COUNT: '1' })
+  assert.equal(planCreate(fewer, [seenExactly(cluster)]), [])
+})
+
+test('a disk that was deleted by hand is made anew', () => {
+  const seen = seenExactly(cluster)
+  const disks = new Map([...seen.disks].filter(([path]) => !path.includes('home-w1')))
+  assert.equal(kinds(planCreate(cluster, [{ ...seen, disks }])), ['create-disk home-w1'])
+})
+
+test('a disk that is no qcow2 file is not grown', () => {
+  const seen = seenExactly(cluster)
+  const disk = { ...diskFor(cluster, firstOf(cluster)), qcow2: undefined }
+  assert.equal(
+    planCreate(cluster, [{ ...seen, disks: new Map([...seen.disks, [disk.path, disk]]) }]),
+    [],
+  )
+})
+
+test('fifty machines as they should be make an empty plan', () => {
+  const big = testCluster({
+    CONTROL_PLANE_COUNT: '3',
+    WORKER_COUNT: '47',
+    CLUSTER_VIP: '10.0.0.60',
+  })
+  assert.equal(planCreate(big, [seenExactly(big)]), [])
+})
+
+test.run()

@@ -1,0 +1,154 @@
+import { testCluster } from '@talosmith/core/testing'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { planDestroy, planRemoveSeeds, planStart, planStop } from '../src/plan.ts'
+import type { ObservedDomain } from '../src/observe.ts'
+import { describeUntouched } from '../src/untouched.ts'
+import {
+  diskFor,
+  firstOf,
+  foreignDomain,
+  pool,
+  seenExactly,
+  seenNothing,
+  withDomain,
+} from './seen.ts'
+
+const cluster = testCluster()
+const kinds = (changes: readonly { kind: string; target: string }[]): string[] =>
+  changes.map(({ kind, target }) => `${kind} ${target}`)
+const off = (domain: ObservedDomain): ObservedDomain => ({
+  ...domain,
+  live: { state: 'shut off', memoryMib: undefined, cpu: undefined },
+})
+
+test('takes each machine away in the order in which it can go, the domain last', () => {
+  assert.equal(kinds(planDestroy(cluster, [seenExactly(cluster)])), [
+    ...['cut-power', 'remove-disk', 'undefine-domain'].map((kind) => `${kind} home-w1`),
+    ...['cut-power', 'remove-disk', 'undefine-domain'].map((kind) => `${kind} home-w2`),
+    ...['cut-power', 'remove-disk', 'undefine-domain'].map((kind) => `${kind} home-cp1`),
+  ])
+})
+
+test('says what is lost, with sizes', () => {
+  const [, disk] = planDestroy(cluster, [seenExactly(cluster)])
+  assert.is(disk?.summary, `Remove the disk of home-w1: ${pool}/home-w1.qcow2`)
+  assert.is(disk?.from, '50 GiB, 0.5 GiB written')
+  assert.is(disk?.risk, 'data-loss')
+})
+
+test('nothing to destroy where there is nothing', () => {
+  assert.equal(planDestroy(cluster, [seenNothing(cluster)]), [])
+})
+
+test('machines that the settings no longer ask for go too', () => {
+  const fewer = testCluster({ WORKER_COUNT: '0' })
+  assert.is(planDestroy(fewer, [seenExactly(cluster)]).length, 9)
+})
+
+test('machines of all hosts go', () => {
+  const two = testCluster({ LIBVIRT_URI: 'qemu:///system,qemu+ssh://root@b/system' })
+  const [cp1, w1] = two.nodes
+  const hosts = [
+    seenExactly(two, {}, cp1 && [cp1]),
+    seenExactly(two, { index: 1, host: 'root@b' }, w1 && [w1]),
+  ]
+  assert.equal([...new Set(planDestroy(two, hosts).map(({ host }) => host))], [0, 1])
+})
+
+test('a domain of the same name that is not ours is left alone and named', () => {
+  const seen = withDomain(seenExactly(cluster), 'home-cp1', () =>
+    foreignDomain(cluster, firstOf(cluster)),
+  )
+  assert.not.ok(planDestroy(cluster, [seen]).some(({ target }) => target === 'home-cp1'))
+  assert.match(
+    describeUntouched(cluster, [seen]).join('\n'),
+    'virtual machine home-cp1 on root@kvm1',
+  )
+})
+
+test('a disk that no machine of ours uses is left alone and named', () => {
+  const seen = seenNothing(cluster)
+  const disk = diskFor(cluster, firstOf(cluster))
+  const stray = { ...seen, disks: new Map([[disk.path, disk]]) }
+  assert.equal(planDestroy(cluster, [stray]), [])
+  assert.match(describeUntouched(cluster, [stray]).join('\n'), disk.path)
+})
+
+test("another cluster's machines and files are left alone", () => {
+  const other = testCluster({ CLUSTER_NAME: 'office' })
+  assert.equal(planDestroy(cluster, [seenExactly(other)]), [])
+  assert.equal(planRemoveSeeds(cluster, [{ ...seenExactly(other), domains: [] }]), [])
+})
+
+test('goes on after a run that was killed after the disk', () => {
+  const seen = seenExactly(cluster)
+  const half = { ...withDomain(seen, 'home-w1', off), disks: new Map() }
+  assert.equal(
+    kinds(planDestroy(cluster, [half])).filter((change) => change.endsWith('home-w1')),
+    ['undefine-domain home-w1'],
+  )
+})
+
+test('half-made disks go with the machines, half-made seed ISOs with the seeds', () => {
+  const leftovers = [
+    `${pool}/home-w1.qcow2.talosmith-partial`,
+    `${pool}/home-w2-seed.iso.talosmith-partial`,
+  ]
+  const seen = seenNothing(cluster, { leftovers })
+  assert.equal(kinds(planDestroy(cluster, [seen])), ['remove-leftover home-w1'])
+  assert.equal(kinds(planRemoveSeeds(cluster, [seen])), ['remove-leftover home-w2'])
+})
+
+test('seed ISOs go after the machines, also those of nodes that the settings no longer name', () => {
+  const seen = { ...seenExactly(cluster), domains: [] }
+  assert.equal(kinds(planRemoveSeeds(testCluster({ WORKER_COUNT: '0' }), [seen])), [
+    'remove-seed home-cp1',
+    'remove-seed home-w1',
+    'remove-seed home-w2',
+  ])
+})
+
+test('a seed ISO that a machine still has attached stays', () => {
+  assert.equal(planRemoveSeeds(cluster, [seenExactly(cluster)]), [])
+})
+
+test('a file named like a seed ISO that we did not write stays, and is named', () => {
+  const seen = seenNothing(cluster, { seeds: new Map([[`${pool}/home-w1-seed.iso`, undefined]]) })
+  assert.equal(planRemoveSeeds(cluster, [seen]), [])
+  assert.match(describeUntouched(cluster, [seen]).join('\n'), 'home-w1-seed.iso')
+})
+
+test('starts control planes first', () => {
+  const seen = { ...seenExactly(cluster), domains: seenExactly(cluster).domains.map(off) }
+  assert.equal(kinds(planStart(cluster, [seen])), [
+    'start-domain home-cp1',
+    'start-domain home-w1',
+    'start-domain home-w2',
+  ])
+})
+
+test('stops workers first and control planes last', () => {
+  assert.equal(kinds(planStop(cluster, [seenExactly(cluster)])), [
+    'stop-domain home-w2',
+    'stop-domain home-w1',
+    'stop-domain home-cp1',
+  ])
+})
+
+test('starts nothing that runs and stops nothing that does not', () => {
+  const seen = seenExactly(cluster)
+  assert.equal(planStart(cluster, [seen]), [])
+  assert.equal(planStop(cluster, [{ ...seen, domains: seen.domains.map(off) }]), [])
+})
+
+test('neither starts nor stops machines that are not ours or are not there', () => {
+  const seen = withDomain(seenNothing(cluster), 'home-cp1', () => undefined)
+  const theirs = { ...seen, domains: [foreignDomain(cluster, firstOf(cluster))] }
+  for (const host of [seen, theirs]) {
+    assert.equal(planStart(cluster, [host]), [])
+    assert.equal(planStop(cluster, [host]), [])
+  }
+})
+
+test.run()

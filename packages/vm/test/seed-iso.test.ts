@@ -1,0 +1,91 @@
+import { testCluster } from '@talosmith/core/testing'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { parse } from 'yaml'
+import { describeSeed, readMark, sealOf } from '../src/seed-iso.ts'
+import { firstOf } from './seen.ts'
+
+const cluster = testCluster({ NETWORK_NAMESERVERS: '10.0.0.1, 9.9.9.9' })
+const node = firstOf(cluster)
+
+/** A primary volume descriptor with these two fields. */
+function descriptor(publisher: string, application: string): Buffer {
+  const sector = Buffer.alloc(2048, ' ')
+  sector.write(publisher, 318, 'latin1')
+  sector.write(application, 574, 'latin1')
+  return sector
+}
+
+test('meta-data names the machine', () => {
+  assert.equal(parse(describeSeed(cluster, node).metaData), {
+    'instance-id': 'home-home-cp1',
+    'local-hostname': 'home-cp1',
+  })
+})
+
+test('network-config is version 2, static, matched by MAC, with name servers', () => {
+  assert.equal(parse(describeSeed(cluster, node).networkConfig), {
+    version: 2,
+    ethernets: {
+      eth0: {
+        match: { macaddress: node.mac },
+        addresses: ['10.0.0.70/24'],
+        gateway4: '10.0.0.1',
+        nameservers: { addresses: ['10.0.0.1', '9.9.9.9'] },
+      },
+    },
+  })
+})
+
+test('a MAC address of digits alone is quoted, since YAML 1.1 would read a number', () => {
+  const digits = testCluster({ MAC_PREFIX: '52:54:00:11:22' })
+  assert.match(
+    describeSeed(digits, firstOf(digits)).networkConfig,
+    /macaddress: "?52:54:00:11:22:01/,
+  )
+  assert.type(
+    parse(describeSeed(digits, firstOf(digits)).networkConfig).ethernets.eth0.match.macaddress,
+    'string',
+  )
+})
+
+test('there is no user-data', () => {
+  assert.equal(Object.keys(describeSeed(cluster, node)).sort(), [
+    'digest',
+    'metaData',
+    'networkConfig',
+  ])
+})
+
+test('the digest changes with the content and with nothing else', () => {
+  const same = testCluster({ NETWORK_NAMESERVERS: '10.0.0.1,9.9.9.9', WORKER_CPU: '8' })
+  const other = testCluster({ NETWORK_NAMESERVERS: '10.0.0.1' })
+  assert.is(describeSeed(same, firstOf(same)).digest, describeSeed(cluster, node).digest)
+  assert.is.not(describeSeed(other, firstOf(other)).digest, describeSeed(cluster, node).digest)
+})
+
+test('the mark is read back from the ISO’s descriptor', () => {
+  const mark = { cluster: 'home', node: 'home-cp1', digest: describeSeed(cluster, node).digest }
+  const { publisher, application } = sealOf(mark)
+  assert.equal(readMark(descriptor(publisher, application)), mark)
+})
+
+test('the longest names fit into the descriptor', () => {
+  const name = `a${'b'.repeat(39)}`
+  const long = testCluster({ CLUSTER_NAME: name })
+  const last = long.nodes.at(-1) ?? firstOf(long)
+  const { publisher, application } = sealOf({
+    cluster: name,
+    node: last.name,
+    digest: 'f'.repeat(32),
+  })
+  assert.ok(publisher.length <= 128 && application.length <= 128)
+})
+
+test('an ISO of somebody else, and no ISO at all, have no mark', () => {
+  assert.is(readMark(descriptor('XORRISO', 'GENISOIMAGE')), undefined)
+  assert.is(readMark(descriptor('TALOSMITH CLUSTER=HOME NODE=HOME-CP1', '')), undefined)
+  assert.is(readMark(Buffer.alloc(0)), undefined)
+})
+
+test.run()

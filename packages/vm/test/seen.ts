@@ -1,0 +1,123 @@
+import { hostFiles, type Cluster, type Node } from '@talosmith/core'
+import { describeMachine, type Machine } from '../src/machine.ts'
+import type { ObservedDisk } from '../src/observe-files.ts'
+import type { ObservedDomain, ObservedHost } from '../src/observe.ts'
+import { describeSeed } from '../src/seed-iso.ts'
+
+export const pool = '/var/lib/libvirt/images'
+const gib = 2 ** 30
+
+/** A host with KVM, firmware, the image, br0 and the network `default`, and none of the cluster's machines. */
+export function seenNothing(cluster: Cluster, more: Partial<ObservedHost> = {}): ObservedHost {
+  return {
+    host: 'root@kvm1',
+    index: 0,
+    files: hostFiles(cluster, pool),
+    poolFault: undefined,
+    domains: [],
+    networks: { all: ['default'], active: ['default'], dhcp: undefined, address: undefined },
+    kvmFault: undefined,
+    hasUefi: true,
+    disks: new Map(),
+    seeds: new Map(),
+    leftovers: [],
+    hasImage: true,
+    directIo: true,
+    hasKvmDevice: true,
+    hasKvmFlag: true,
+    missingTools: [],
+    bridges: ['br0'],
+    hasSeedFolder: true,
+    memoryFreeMib: 64_000,
+    poolFreeBytes: 500 * gib,
+    ...more,
+  }
+}
+
+/** The same host, its machines (those of `nodes`) exactly as the settings ask, and running. */
+export function seenExactly(
+  cluster: Cluster,
+  more: Partial<ObservedHost> = {},
+  nodes: readonly Node[] = cluster.nodes,
+): ObservedHost {
+  const empty = seenNothing(cluster)
+  const domains = nodes.map((node) => domainFor(cluster, node))
+  return {
+    ...empty,
+    domains,
+    disks: new Map(nodes.map((node) => [empty.files.disk(node), diskFor(cluster, node)])),
+    seeds: new Map(
+      nodes.map((node) => [
+        empty.files.seed(node),
+        { cluster: cluster.name, node: node.name, digest: describeSeed(cluster, node).digest },
+      ]),
+    ),
+    ...more,
+  }
+}
+
+/** A node's domain as it should be, running, with parts of it different. */
+export function domainFor(
+  cluster: Cluster,
+  node: Node,
+  {
+    machine = {},
+    ...more
+  }: Partial<Omit<ObservedDomain, 'machine'>> & {
+    machine?: Partial<Machine>
+  } = {},
+): ObservedDomain {
+  const files = hostFiles(cluster, pool)
+  const own = { disk: files.disk(node), seed: files.seed(node) }
+  return {
+    name: node.name,
+    uuid: '5b0e8b0e-6c55-4c0f-8d2b-6f1f4a9c8e11',
+    owner: cluster.name,
+    own,
+    madeThrough: 'qemu:///system',
+    machine: { ...describeMachine(cluster, node, own, 'kvm'), ...machine },
+    live: { state: 'running', memoryMib: node.memoryMib, cpu: node.cpu },
+    autostart: true,
+    ...more,
+  }
+}
+
+/** A domain that somebody made by hand. */
+export function foreignDomain(cluster: Cluster, node: Node): ObservedDomain {
+  return domainFor(cluster, node, {
+    owner: undefined,
+    own: undefined,
+    machine: { mac: '52:54:00:00:00:01', disk: '/srv/theirs.qcow2', seed: '' },
+  })
+}
+
+/** A node's disk, of the size that the settings ask for, or of another. */
+export function diskFor(cluster: Cluster, node: Node, sizeGib = node.diskGib): ObservedDisk {
+  const files = hostFiles(cluster, pool)
+  return {
+    path: files.disk(node),
+    actualBytes: gib / 2,
+    qcow2: { virtualBytes: sizeGib * gib, backing: files.image },
+  }
+}
+
+/** A host in which one machine is different. */
+export function withDomain(
+  seen: ObservedHost,
+  name: string,
+  change: (domain: ObservedDomain) => ObservedDomain | undefined,
+): ObservedHost {
+  return {
+    ...seen,
+    domains: seen.domains.flatMap((domain) =>
+      domain.name === name ? (change(domain) ?? []) : domain,
+    ),
+  }
+}
+
+/** The first node; every cluster has one. */
+export function firstOf(cluster: Cluster): Node {
+  const [node] = cluster.nodes
+  if (node === undefined) throw new Error('a cluster without nodes')
+  return node
+}
