@@ -9,7 +9,7 @@ import {
 } from '@talosmith/core'
 import { parseKubeconfig } from './access.ts'
 import { planConfigUpdate } from './config-update.ts'
-import { askEtcd, etcdFault } from './etcd.ts'
+import { askEtcd, etcdFault, etcdServiceFault } from './etcd.ts'
 import { writeConfigs, writeTalosconfig, type ObservedHome } from './home.ts'
 import { configFile } from './machine-config.ts'
 import { observeNodes } from './observe.ts'
@@ -161,11 +161,19 @@ async function bootstrapEtcd({ talosctl, log }: ApplyContext, node: Node): Promi
         throw new Error(reason)
       }
     },
+    { log, withinMs: 5 * minute, code: 'BOOTSTRAP_FAILED', hint: lookAt(node) },
+  )
+  await waitFor(
+    `etcd to run on ${node.name}`,
+    async () => {
+      const fault = await etcdServiceFault(node, talosctl)
+      if (fault !== undefined) throw new Error(fault)
+    },
     {
       log,
-      withinMs: 5 * minute,
+      withinMs: 10 * minute,
       code: 'BOOTSTRAP_FAILED',
-      hint: lookAt(node),
+      hint: 'mend what the reason names (registry, name server, clock), then run the same command again',
     },
   )
 }

@@ -2,7 +2,7 @@ import type { Cluster, Node } from '@talosmith/core'
 import { probe } from './probe.ts'
 import type { PublicSecrets } from './secrets.ts'
 import type { Talosctl } from './talosctl.ts'
-import { parseResources, parseTable, talosReason } from './talos-output.ts'
+import { parseResources, parseService, parseTable, talosReason } from './talos-output.ts'
 
 /** Whether etcd runs anywhere, and if not, whether it ever did. */
 export type EtcdState = 'running' | 'stopped' | 'none'
@@ -54,6 +54,21 @@ async function hasData({ name, address }: Node, talosctl: Talosctl): Promise<boo
     const reason = talosReason(error)
     if (/no such file or directory/.test(reason)) return false
     throw new Error(`${name} does not say whether it has etcd data: ${reason}`)
+  }
+}
+
+/** Why etcd does not run on a machine, in the words of its last event; undefined: it runs. */
+export async function etcdServiceFault(
+  { name, address }: Node,
+  talosctl: Talosctl,
+): Promise<string | undefined> {
+  try {
+    const { stdout } = await talosctl.ask([address], ['service', 'etcd'], { timeoutMs: askMs })
+    const service = parseService(stdout)
+    if (service?.state === 'Running') return undefined
+    return `etcd on ${name} is ${service?.state ?? 'not there'}: ${service?.event ?? 'no event'}`
+  } catch (error) {
+    return `${name} does not say how etcd is: ${talosReason(error)}`
   }
 }
 

@@ -2,6 +2,7 @@ import {
   applyAll,
   Hopeless,
   Problem,
+  reasonOf,
   waitFor,
   type Cluster,
   type ExitCode,
@@ -12,6 +13,7 @@ import { applyChange } from './apply.ts'
 import type { Context } from './configure.ts'
 import { observeEtcd, type EtcdState } from './etcd.ts'
 import { NotOurApi, openKubernetes } from './kubernetes.ts'
+import { machineFault, readMachineStatus } from './machine-status.ts'
 import { planStart, planTalosconfig, type BootstrapChange } from './plan.ts'
 import { readSecrets, type PublicSecrets } from './secrets.ts'
 import { openTalosctl, type Talosctl } from './talosctl.ts'
@@ -44,7 +46,7 @@ export async function startCluster({ cluster, log, dryRun, showPlan }: Context):
       'no control plane has etcd data although the cluster was started before: it begins empty',
     )
   await applyAll(changes, apply, { log })
-  await waitForApi(cluster, log)
+  await waitForApi(cluster, talosctl, log)
   if (access.length + changes.length === 0)
     log.already('etcd runs, the access files are good, the API answers')
   return 0
@@ -91,7 +93,8 @@ async function knowEtcd(
   )
 }
 
-async function waitForApi(cluster: Cluster, log: Log): Promise<void> {
+/** Waits for the API; while it does not answer, what Talos misses on the first control plane is the reason. */
+async function waitForApi(cluster: Cluster, talosctl: Talosctl, log: Log): Promise<void> {
   const kubernetes = await openKubernetes(cluster)
   await waitFor(
     `the Kubernetes API at ${cluster.endpoint}`,
@@ -99,14 +102,25 @@ async function waitForApi(cluster: Cluster, log: Log): Promise<void> {
       try {
         await kubernetes.get('/version', { timeoutMs: 5000 })
       } catch (error) {
-        throw error instanceof NotOurApi ? new Hopeless(error.message) : error
+        if (error instanceof NotOurApi) throw new Hopeless(error.message)
+        throw new Error([reasonOf(error), await readinessFault(cluster, talosctl)].join('; '))
       }
     },
     {
       log,
       withinMs: apiMs,
+      everyMs: 3000,
       code: 'API_SILENT',
       hint: `look at etcd and the API server: TALOSCONFIG=${cluster.generated}/talosconfig talosctl service`,
     },
   )
+}
+
+async function readinessFault({ controlPlanes }: Cluster, talosctl: Talosctl): Promise<string> {
+  const [node] = controlPlanes
+  if (node === undefined) return ''
+  const { address, name } = node
+  const machine = (await readMachineStatus([address], [address], talosctl)).get(address)
+  if (machine === undefined) return `${name} does not say how it is`
+  return `${name} is ${machineFault(machine) ?? 'ready'}`
 }

@@ -55,6 +55,21 @@ export function parseVersions(text: string, only?: string): ReadonlyMap<string, 
   return new Map(answers.map(([, node = '', version = '']) => [node, version]))
 }
 
+/** A service as `talosctl service <id>` shows it: its state and the last thing that happened to it. */
+export interface ServiceState {
+  readonly state: string
+  readonly event: string
+}
+
+/** Reads `talosctl service <id>` of one machine; it has no JSON form. Undefined: there is no such service. */
+export function parseService(text: string): ServiceState | undefined {
+  const state = /^STATE\s+(\S+)/m.exec(text)?.[1]
+  if (state === undefined) return undefined
+  // "[Preparing]: Running pre state (3s ago)": the age would make every answer another one.
+  const event = /^EVENTS\s+\[\w+\]: (.*?)(?: \([^()]* ago\))?$/m.exec(text)?.[1]
+  return { state, event: event ?? '' }
+}
+
 /** What of a refusal is worth reading: a gRPC error's description, else the last thing that was said. */
 export function talosReason(error: unknown): string {
   if (!(error instanceof CommandFailed))

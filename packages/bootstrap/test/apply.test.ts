@@ -31,16 +31,37 @@ async function apply(one: BootstrapChange, ...replies: Reply[]) {
   return { calls: talosctl.calls, problem }
 }
 
-test('etcd is bootstrapped with one call, to that machine alone', async () => {
-  const { calls, problem } = await apply(change('bootstrap-etcd'), '')
+// As talosctl v1.13.9 prints it.
+const service = (state: string, event: string): string => `NODE     10.0.0.70
+ID       etcd
+STATE    ${state}
+HEALTH   ?
+EVENTS   [${state}]: ${event} (8m28s ago)
+         [Finished]: Service finished successfully (8m28s ago)
+`
+const runs = service('Running', 'Started task etcd (PID 2085) for container etcd')
+
+test('etcd is bootstrapped with one call, to that machine alone, and waited for', async () => {
+  const { calls, problem } = await apply(change('bootstrap-etcd'), '', runs)
   assert.is(problem, undefined)
-  assert.equal(calls, ['bootstrap @ 10.0.0.70'])
+  assert.equal(calls, ['bootstrap @ 10.0.0.70', 'service etcd @ 10.0.0.70'])
+})
+
+test('an etcd that does not come up is waited for with its own last words', async () => {
+  const lines: string[] = []
+  const replies = ['', service('Preparing', 'Failed to pull image "etcd:v1": 404'), runs]
+  const talosctl = fakeTalosctl(() => replies.shift() ?? runs)
+  const log = { ...silentLog, info: (text: string) => void lines.push(text) }
+  await applyChange(change('bootstrap-etcd'), { cluster, talosctl, log })
+  assert.match(lines[0] ?? '', 'etcd on home-cp1 is Preparing: Failed to pull image "etcd:v1": 404')
+  assert.not.match(lines[0] ?? '', 'ago')
 })
 
 test('an etcd that was bootstrapped before is bootstrapped', async () => {
   const { problem } = await apply(
     change('bootstrap-etcd'),
     refused('AlreadyExists', 'etcd data directory is not empty'),
+    runs,
   )
   assert.is(problem, undefined)
 })
@@ -50,9 +71,10 @@ test('a machine that is not ready to bootstrap is asked again', async () => {
     change('bootstrap-etcd'),
     refused('FailedPrecondition', 'time is not in sync yet'),
     '',
+    runs,
   )
   assert.is(problem, undefined)
-  assert.is(calls.length, 2)
+  assert.is(calls.length, 3)
 })
 
 test('a refusal that can never get better ends the bootstrap at once', async () => {
