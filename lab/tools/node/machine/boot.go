@@ -21,6 +21,7 @@ import (
 	"github.com/siderolabs/talos/pkg/machinery/resources/runtime"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"talosmith.dev/lab/tools/node/agent"
 	"talosmith.dev/lab/tools/node/discovery"
 	"talosmith.dev/lab/tools/node/etcd"
 	"talosmith.dev/lab/tools/node/kube"
@@ -449,6 +450,13 @@ func (m *Machine) startExtensions() {
 		}
 
 		m.Services.Set(id, services.Running, "Started task %s", id)
+
+		err := agent.Run(ctx, "/dev/virtio-ports/"+port, agent.Guest{
+			Hostname: m.Hostname, Version: m.o.Image.Version, PowerOff: func() { m.Shutdown("") }, Reboot: func() { m.Reboot("", false) },
+		})
+		if ctx.Err() == nil {
+			m.Services.Set(id, services.Failed, "%v", err)
+		}
 	})
 }
 
