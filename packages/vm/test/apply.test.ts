@@ -1,0 +1,151 @@
+import { silentLog } from '@talosmith/core'
+import { problemOf, recordingHost, testCluster } from '@talosmith/core/testing'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { applyChange } from '../src/apply.ts'
+import { planCreate, planDestroy, planRemoveSeeds, type VmChange } from '../src/plan.ts'
+import type { ObservedHost } from '../src/observe.ts'
+import { pool, seenExactly, seenNothing, withDomain } from './seen.ts'
+
+const cluster = testCluster()
+type Answers = Parameters<typeof recordingHost>[0]
+
+/** Carries out the changes of `kind` for home-w1, and gives what was run. */
+async function run(
+  changes: readonly VmChange[],
+  kind: VmChange['kind'],
+  seen: ObservedHost,
+  answers: Answers = () => '',
+): Promise<string[]> {
+  const host = recordingHost(answers)
+  const change = changes.find((one) => one.kind === kind && one.target === 'home-w1')
+  if (change === undefined) throw new Error(`no ${kind} is planned`)
+  await applyChange(change, { cluster, hosts: [host], seen: [seen], log: silentLog })
+  return host.commands
+}
+const nothing = seenNothing(cluster)
+const all = seenExactly(cluster)
+const creating = planCreate(cluster, [nothing])
+const destroying = planDestroy(cluster, [all])
+
+test('a disk is made under another name first, over the base image', async () => {
+  const [command = ''] = await run(creating, 'create-disk', nothing)
+  assert.match(
+    command,
+    /qemu-img create -q -f qcow2 -F raw -b \S+\/talos-v1\.13\.9-\S+\.raw \S+\.talosmith-partial 50G/,
+  )
+  assert.match(command, `mv -nT -- ${pool}/home-w1.qcow2.talosmith-partial ${pool}/home-w1.qcow2`)
+})
+
+test('a seed ISO is made under another name first, labelled cidata and marked', async () => {
+  const [command = ''] = await run(creating, 'create-seed', nothing)
+  assert.match(command, "-V cidata -publisher 'TALOSMITH CLUSTER=HOME NODE=HOME-W1'")
+  assert.match(command, `seed.iso ${pool}/home-w1-seed.iso`)
+  assert.not.match(command, 'user-data')
+})
+
+test('a domain is defined without a file on the host', async () => {
+  const commands = await run(creating, 'define-domain', nothing)
+  assert.match(commands.at(-1) ?? '', /^virsh -q -c qemu:\/\/\/system define <\(printf %s '<domain/)
+})
+
+test('a running machine’s disk grows through libvirt, a stopped one’s through qemu-img', async () => {
+  const asked = testCluster({ WORKER_DISK_GIB: '60' })
+  const off = withDomain(all, 'home-w1', (domain) => ({
+    ...domain,
+    live: { state: 'shut off', memoryMib: undefined, cpu: undefined },
+  }))
+  const changes = planCreate(asked, [all])
+  const grow = changes.find(({ kind, target }) => kind === 'grow-disk' && target === 'home-w1')
+  if (grow === undefined) throw new Error('nothing grows')
+  for (const [seen, expected] of [
+    [all, `blockresize home-w1 ${pool}/home-w1.qcow2 60GiB`],
+    [off, `qemu-img resize -q ${pool}/home-w1.qcow2 60G`],
+  ] as const) {
+    const host = recordingHost(() => '')
+    await applyChange(grow, { cluster: asked, hosts: [host], seen: [seen], log: silentLog })
+    assert.match(host.commands.join('\n'), expected)
+  }
+})
+
+for (const [state, verb] of [
+  ['shut off', 'start'],
+  ['crashed', 'start'],
+  ['paused', 'resume'],
+  ['pmsuspended', 'dompmwakeup'],
+] as const)
+  test(`a machine that is ${state} is started by ${verb}`, async () => {
+    const commands = await run(creating, 'start-domain', nothing, (command) =>
+      command.includes('domstate') ? state : '',
+    )
+    assert.match(commands.at(-1) ?? '', ` ${verb} home-w1`)
+  })
+
+test('starting a machine that runs meanwhile does nothing', async () => {
+  const commands = await run(creating, 'start-domain', nothing, () => 'running')
+  assert.is(commands.length, 1)
+})
+
+test('removing takes NVRAM, saved state and the console log along', async () => {
+  const commands = (await run(destroying, 'undefine-domain', all)).join('\n')
+  assert.match(commands, 'undefine home-w1 --nvram --managed-save')
+  assert.match(commands, 'rm -f -- /var/log/libvirt/qemu/home-w1-console.log')
+})
+
+test('removing what somebody else removed meanwhile is done', async () => {
+  const gone = { stderr: "error: failed to get domain 'home-w1'\n", exitCode: 1 }
+  await run(destroying, 'undefine-domain', all, (command) =>
+    command.startsWith('virsh') ? gone : '',
+  )
+  await run(destroying, 'cut-power', all, () => gone)
+})
+
+test('only the files named in the metadata are removed', async () => {
+  assert.equal(await run(destroying, 'remove-disk', all), [
+    `rm -f -- ${pool}/home-w1.qcow2 ${pool}/home-w1.qcow2.talosmith-partial`,
+  ])
+  const seeds = planRemoveSeeds(cluster, [{ ...all, domains: [] }])
+  assert.equal(await run(seeds, 'remove-seed', all), [
+    `rm -rf -- ${pool}/home-w1-seed.iso ${pool}/home-w1-seed.iso.talosmith-partial`,
+  ])
+})
+
+const refusals: readonly [string, VmChange['kind'], string, string][] = [
+  ['Permission denied', 'start-domain', 'VM_START_FAILED', 'namei -l'],
+  ["network 'lan' is not active", 'start-domain', 'VM_START_FAILED', 'net-start'],
+  ['Cannot allocate memory', 'start-domain', 'VM_START_FAILED', 'memory'],
+  ['Could not access KVM kernel module', 'start-domain', 'VM_START_FAILED', 'DOMAIN_TYPE=qemu'],
+  ['No space left on device', 'create-disk', 'VM_DISK_FAILED', 'make room'],
+  ['something odd', 'create-seed', 'VM_SEED_FAILED', 'same command again'],
+  ["domain 'home-w1' already exists", 'define-domain', 'VM_DEFINE_FAILED', 'looks anew'],
+]
+for (const [words, kind, code, hint] of refusals)
+  test(`${code} says what to do about: ${words}`, async () => {
+    const problem = await problemOf(
+      run(creating, kind, nothing, () => ({ stderr: `error: ${words}\n`, exitCode: 1 })),
+    )
+    assert.is(problem.code, code)
+    assert.match(problem.message, 'home-w1')
+    assert.match(problem.because ?? '', words)
+    assert.match(problem.now ?? '', 'home-w1')
+    assert.match(problem.hint ?? '', hint)
+  })
+
+test('a stop that takes no time presses the button once', async () => {
+  let state = 'running'
+  const host = recordingHost((command) => {
+    if (command.includes('shutdown')) state = 'shut off'
+    return state
+  })
+  const change: VmChange = {
+    kind: 'stop-domain',
+    target: 'home-w1',
+    summary: 'Shut home-w1 down',
+    risk: 'restart',
+    host: 0,
+  }
+  await applyChange(change, { cluster, hosts: [host], seen: [all], log: silentLog })
+  assert.is(host.commands.filter((command) => command.includes('shutdown')).length, 1)
+})
+
+test.run()

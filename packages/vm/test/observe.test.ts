@@ -1,0 +1,201 @@
+import { hostFiles, type Cluster } from '@talosmith/core'
+import { problemOf, recordingHost, testCluster } from '@talosmith/core/testing'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { findMissingImages, findProblems } from '../src/check.ts'
+import { renderDomain } from '../src/domain-xml.ts'
+import { describeMachine } from '../src/machine.ts'
+import { observeHost } from '../src/observe.ts'
+import { planCreate } from '../src/plan.ts'
+import { describeSeed, sealOf } from '../src/seed-iso.ts'
+import { answerBatch, type Said } from './fake-virsh.ts'
+import { pool } from './seen.ts'
+
+const cluster = testCluster()
+const capabilities = "<enum name='firmware'><value>efi</value></enum>"
+
+interface Fake {
+  readonly asked?: Cluster
+  /** Names of domains that exist, with their XML. */
+  readonly domains?: Readonly<Record<string, string>>
+  readonly files?: readonly string[]
+  /** Overrides, by the beginning of the virsh command. */
+  readonly virsh?: Readonly<Record<string, Said>>
+}
+
+/** A host on which everything is in order and `domains` run. */
+function fakeHost({ domains = {}, files = [], virsh = {} }: Fake = {}) {
+  const names = Object.keys(domains)
+  const answer = (words: string): Said => {
+    const own = Object.entries(virsh).find(([start]) => words.startsWith(start))
+    if (own !== undefined) return own[1]
+    if (words.startsWith('pool-dumpxml'))
+      return `<pool type='dir'><name>default</name><target><path>${pool}</path></target></pool>`
+    if (words.startsWith('pool-list')) return 'default'
+    if (words.startsWith('list')) return names.join('\n')
+    if (words.startsWith('domstats'))
+      return names
+        .map((name) => `Domain: '${name}'\n  state.state=1\n  balloon.maximum=4194304\n`)
+        .join('\n')
+    if (words.startsWith('domcapabilities')) return capabilities
+    if (words.startsWith('net-list')) return 'default'
+    if (words.startsWith('net-dumpxml')) return '<network/>'
+    if (words.startsWith('echo')) return ''
+    const name = words.split(' ').at(-1) ?? ''
+    return domains[name] ?? { error: `failed to get domain '${name}'` }
+  }
+  const facts = ['image', 'direct', 'kvm', 'flag', 'bridge br0', 'seedfolder', 'memory 64000000']
+  return recordingHost(
+    (command) =>
+      answerBatch(command, answer) ?? [...facts, 'free 1000000000000', ...files].join('\n'),
+  )
+}
+
+function domainXml(asked: Cluster, name: string): string {
+  const node = asked.nodes.find((one) => one.name === name) ?? asked.nodes[0]
+  if (node === undefined) throw new Error('no nodes')
+  const files = hostFiles(asked, pool)
+  return renderDomain(
+    describeMachine(asked, node, { disk: files.disk(node), seed: files.seed(node) }, 'kvm'),
+    { image: files.image, diskGib: node.diskGib, uri: 'qemu:///system', directIo: true },
+  )
+}
+
+function diskLine(path: string, gib: number): string {
+  const header = Buffer.alloc(4096)
+  header.write('QFI\xfb', 'latin1')
+  header.writeBigUInt64BE(BigInt(gib) * 2n ** 30n, 24)
+  return `disk 2048 ${header.toString('base64')} ${path}`
+}
+
+function seedLine(asked: Cluster, name: string, path: string): string {
+  const node = asked.nodes.find((one) => one.name === name)
+  if (node === undefined) throw new Error(`no node ${name}`)
+  const { publisher, application } = sealOf({
+    cluster: asked.name,
+    node: name,
+    digest: describeSeed(asked, node).digest,
+  })
+  const sector = Buffer.alloc(2048, ' ')
+  sector.write(publisher, 318)
+  sector.write(application, 574)
+  return `seed ${sector.toString('base64')} - ${path}`
+}
+
+function finished(asked: Cluster): Fake {
+  return {
+    domains: Object.fromEntries(asked.nodes.map(({ name }) => [name, domainXml(asked, name)])),
+    files: asked.nodes.flatMap(({ name, diskGib }) => [
+      diskLine(`${pool}/${name}.qcow2`, diskGib),
+      seedLine(asked, name, `${pool}/${name}-seed.iso`),
+    ]),
+  }
+}
+
+test('one virsh process and one command tell everything of a finished cluster', async () => {
+  const host = fakeHost(finished(cluster))
+  const seen = await observeHost(host, cluster, 0)
+  assert.is(host.commands.length, 2)
+  assert.equal(findProblems(cluster, [seen]), [])
+  assert.equal(planCreate(cluster, [seen]), [])
+})
+
+test('fifty machines take as many commands as three', async () => {
+  const big = testCluster({
+    CONTROL_PLANE_COUNT: '3',
+    WORKER_COUNT: '47',
+    NETWORK_CIDR: '10.0.0.0/16',
+  })
+  const host = fakeHost(finished(big))
+  assert.equal(planCreate(big, [await observeHost(host, big, 0)]), [])
+  assert.is(host.commands.length, 2)
+})
+
+test('an empty host has no machines, no disks and no fault', async () => {
+  const seen = await observeHost(fakeHost(), cluster, 0)
+  assert.equal(seen.domains, [])
+  assert.is(seen.disks.size, 0)
+  assert.is(seen.kvmFault, undefined)
+  assert.is(seen.directIo, true)
+  assert.equal(findProblems(cluster, [seen]), [])
+  assert.equal(findMissingImages(cluster, [seen]), [])
+})
+
+test('machines that the settings no longer name are found', async () => {
+  const fewer = testCluster({ WORKER_COUNT: '0' })
+  const host = fakeHost(finished(cluster))
+  const seen = await observeHost(host, fewer, 0)
+  assert.equal(
+    seen.domains.map(({ name }) => name),
+    ['home-cp1', 'home-w1', 'home-w2'],
+  )
+  assert.is(host.commands.length, 3)
+})
+
+test('libvirt’s claim of KVM is not believed without the processor’s flag', async () => {
+  const host = recordingHost(
+    (command) =>
+      answerBatch(command, (words) => {
+        if (words.startsWith('pool-dumpxml'))
+          return `<pool type='dir'><target><path>${pool}</path></target></pool>`
+        if (words.startsWith('pool-list')) return 'default'
+        return words.startsWith('dumpxml') ? { error: 'failed to get domain' } : capabilities
+      }) ?? 'kvm\nbridge br0',
+  )
+  const { kvmFault } = await observeHost(host, testCluster(), 0)
+  assert.match(kvmFault ?? '', 'vmx nor svm')
+})
+
+test('a pool that is not active is a fault, and its files are seen all the same', async () => {
+  const files = [diskLine(`${pool}/home-cp1.qcow2`, 20)]
+  const host = fakeHost({ files, virsh: { 'pool-list --name': '' } })
+  const seen = await observeHost(host, cluster, 0)
+  assert.is(seen.poolFault?.code, 'POOL_INACTIVE')
+  assert.ok(seen.disks.has(`${pool}/home-cp1.qcow2`))
+})
+
+test('a pool that is not there is a fault, and domains are seen all the same', async () => {
+  const host = fakeHost({ ...finished(cluster), virsh: { 'pool-dumpxml': { error: 'not found' } } })
+  const seen = await observeHost(host, cluster, 0)
+  assert.is(seen.poolFault?.code, 'POOL_NOT_FOUND')
+  assert.is(seen.domains.length, 3)
+})
+
+test('libvirt that does not answer ends it', async () => {
+  const host = recordingHost(() => ({
+    stderr: 'error: failed to connect to the hypervisor\n',
+    exitCode: 1,
+  }))
+  assert.is((await problemOf(observeHost(host, cluster, 0))).code, 'LIBVIRT_UNREACHABLE')
+})
+
+test('files of a cluster whose name begins like ours are not ours', async () => {
+  const files = [
+    diskLine(`${pool}/home-cp1-w1.qcow2`, 20),
+    diskLine(`${pool}/home-w1.qcow2`, 20),
+    `partial ${pool}/home-cp1-w1.qcow2.talosmith-partial`,
+    `partial ${pool}/home-w1.qcow2.talosmith-partial`,
+  ]
+  const seen = await observeHost(fakeHost({ files }), cluster, 0)
+  assert.equal([...seen.disks.keys()], [`${pool}/home-w1.qcow2`])
+  assert.equal(seen.leftovers, [`${pool}/home-w1.qcow2.talosmith-partial`])
+})
+
+test('a path with spaces stays whole', async () => {
+  const asked = testCluster()
+  const xml = domainXml(asked, 'home-cp1').replaceAll(`${pool}/home-cp1`, '/my pool/home-cp1')
+  const files = [diskLine('/my pool/home-cp1.qcow2', 20)]
+  const seen = await observeHost(fakeHost({ domains: { 'home-cp1': xml }, files }), asked, 0)
+  assert.is(seen.domains[0]?.own?.disk, '/my pool/home-cp1.qcow2')
+  assert.ok(seen.disks.has('/my pool/home-cp1.qcow2'))
+})
+
+test('a domain that went away between two questions is not there', async () => {
+  const host = fakeHost({
+    domains: { web: '<domain/>' },
+    virsh: { 'dumpxml --inactive web': { error: "failed to get domain 'web'" } },
+  })
+  assert.equal((await observeHost(host, cluster, 0)).domains, [])
+})
+
+test.run()
