@@ -9,7 +9,7 @@ export function hostProblems({ settings }: Cluster, seen: ObservedHost): Problem
   if (seen.poolFault !== undefined) problems.push(seen.poolFault)
   if (seen.missingTools.length > 0)
     problems.push(
-      new Problem('HOST_TOOLS_MISSING', `${seen.host} lacks ${seen.missingTools.join(' and ')}`, {
+      new Problem('VM_TOOLS_MISSING', `${seen.host} lacks ${seen.missingTools.join(' and ')}`, {
         now: untouched,
         hint: `install them there: apt-get install qemu-utils xorriso, or dnf install qemu-img xorriso`,
       }),

@@ -171,7 +171,7 @@ test('names missing firmware, tools and folders all at once', () => {
     hasSeedFolder: false,
   })
   assert.equal(codes(asked, seen), [
-    'HOST_TOOLS_MISSING',
+    'VM_TOOLS_MISSING',
     'FIRMWARE_MISSING',
     'SEED_FOLDER_MISSING',
   ])
