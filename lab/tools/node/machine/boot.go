@@ -75,7 +75,7 @@ func (m *Machine) boot(ctx context.Context) {
 
 	m.Services.Register("kubelet", services.Controls{Stop: m.stopKube, Start: m.startKubeAgain})
 	m.Services.Set("kubelet", services.Preparing, "Running pre state")
-	m.startKube(cfg)
+	m.startKube()
 	m.startExtensions()
 
 	m.mu.Lock()
@@ -302,6 +302,10 @@ func (m *Machine) startEtcd(cfg config.Provider) {
 		case <-ctx.Done():
 		case <-ready:
 			m.startVIPs(m.Config())
+
+			m.mu.Lock()
+			m.etcdReady = true
+			m.mu.Unlock()
 			m.kube.Go(m.controlPlaneWork)
 		}
 	})
@@ -319,7 +323,7 @@ func (m *Machine) controlPlaneWork(ctx context.Context) {
 	repeat(ctx, "control plane", func() error { return kube.RunControlPlane(ctx, m.kubeOptions(m.Config())) })
 }
 
-func (m *Machine) startKube(config.Provider) {
+func (m *Machine) startKube() {
 	m.kube.Go(func(ctx context.Context) {
 		repeat(ctx, "kubelet", func() error { return kube.RunKubelet(ctx, m.kubeOptions(m.Config())) })
 	})
@@ -348,10 +352,13 @@ func (m *Machine) stopKube(context.Context) error {
 }
 
 func (m *Machine) startKubeAgain(context.Context) error {
-	cfg := m.Config()
-	m.startKube(cfg)
+	m.startKube()
 
-	if _, healthy, _, ok := m.Services.State(etcd.ID); ok && healthy {
+	m.mu.Lock()
+	ready := m.etcdReady
+	m.mu.Unlock()
+
+	if ready {
 		m.kube.Go(m.controlPlaneWork)
 	}
 

@@ -92,6 +92,7 @@ type Machine struct {
 	running      bool          // the services were started
 	held         bool          // the seed's config is empty: never maintenance
 	etcd         *etcd.Service
+	etcdReady    bool // etcd was healthy once: the control plane may run
 	discovery    *discovery.Service
 	members      []discovery.Affiliate
 	ending       bool

@@ -250,7 +250,7 @@ func (m *Machine) UpgradeAndReboot(actor, ref string) {
 
 // Rollback implements api.Machine.
 func (m *Machine) Rollback() error {
-	return m.o.Host.ESP(func(e slots.ESP) error {
+	err := m.o.Host.ESP(func(e slots.ESP) error {
 		for _, version := range e.Installed() {
 			if version != m.o.Image.Version {
 				return e.Activate(version)
@@ -259,6 +259,11 @@ func (m *Machine) Rollback() error {
 
 		return errors.New("no other version is installed")
 	})
+	if err != nil {
+		return err
+	}
+
+	return m.writeMeta(metaUpgrade, "")
 }
 
 // Pull implements api.Machine.
