@@ -34,7 +34,7 @@ func guest(ctx context.Context) error {
 	}
 
 	boot.Reap()
-	debug.SetGCPercent(300) // memory is there, and every collection is dear in an emulated machine
+	debug.SetGCPercent(300)                                // memory is there, and every collection is dear in an emulated machine
 	_ = os.Setenv("PATH", "/sbin:/bin:/usr/sbin:/usr/bin") //nolint:errcheck // never fails
 
 	image, err := images.ReadInfo("/etc/lab-image.json")
