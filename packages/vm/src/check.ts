@@ -5,6 +5,8 @@ import { typeFor } from './host-facts.ts'
 import type { ObservedHost } from './observe.ts'
 import { diskOf, domainOf, hostOf } from './place.ts'
 
+const gib = 2 ** 30
+
 /**
  * Everything about the hosts that would make creating the machines fail half-way, or touch what isn't
  * ours. Empty: go ahead.
@@ -20,6 +22,7 @@ export function findProblems(cluster: Cluster, hosts: readonly ObservedHost[]): 
       const seen = hostOf(cluster, node, hosts)
       return seen === undefined ? [] : nodeProblems(cluster, node, seen, hosts)
     }),
+    ...findFullPools(cluster, hosts),
   ]
 }
 
@@ -55,6 +58,30 @@ export function findMissingImages(cluster: Cluster, hosts: readonly ObservedHost
               : 'put it there, or leave IMAGE_PATH out so that image:download fetches it',
         }),
   )
+}
+
+/** Overlays begin small, but a machine whose disk can't grow is paused by QEMU in the middle of its work. */
+const roomForOverlay = gib
+
+/** Pools that are too full for the disks that are yet to be made. */
+function findFullPools(cluster: Cluster, hosts: readonly ObservedHost[]): Problem[] {
+  return hosts.flatMap((seen) => {
+    const toMake = cluster.nodes.filter(
+      (node) => hostOf(cluster, node, hosts) === seen && diskOf(cluster, node, seen) === undefined,
+    )
+    if (seen.poolFault !== undefined || seen.poolFreeBytes >= toMake.length * roomForOverlay)
+      return []
+    const free = Math.round((seen.poolFreeBytes / gib) * 10) / 10
+    return new Problem(
+      'POOL_FULL',
+      `the pool ${cluster.settings.STORAGE_POOL} on ${seen.host} has ${free} GiB left for ${toMake.length} disks`,
+      {
+        because: 'each takes at least 1 GiB as soon as Talos runs, and grows from there',
+        now: 'nothing was changed',
+        hint: `make room there, or set STORAGE_POOL to a larger pool`,
+      },
+    )
+  })
 }
 
 /** What may go wrong later and is the user's own business: said once, before machines are started. */

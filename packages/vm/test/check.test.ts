@@ -170,11 +170,7 @@ test('names missing firmware, tools and folders all at once', () => {
     missingTools: ['xorriso'],
     hasSeedFolder: false,
   })
-  assert.equal(codes(asked, seen), [
-    'VM_TOOLS_MISSING',
-    'FIRMWARE_MISSING',
-    'SEED_FOLDER_MISSING',
-  ])
+  assert.equal(codes(asked, seen), ['VM_TOOLS_MISSING', 'FIRMWARE_MISSING', 'SEED_FOLDER_MISSING'])
 })
 
 test('BIOS machines need no UEFI firmware', () => {
@@ -194,6 +190,14 @@ test('a host on which no machine belongs is not looked at', () => {
   })
   const broken = seenNothing(two, { index: 1, host: 'root@b', bridges: [] })
   assert.equal(codes(two, seenNothing(two), broken), [])
+})
+
+test('refuses a pool without room for the disks that are yet to be made, and no other', () => {
+  const poolFreeBytes = 2.5 * 2 ** 30
+  const problem = only(cluster, seenNothing(cluster, { poolFreeBytes }))
+  assert.is(problem.code, 'POOL_FULL')
+  assert.match(problem.message, 'has 2.5 GiB left for 3 disks')
+  assert.equal(codes(cluster, seenExactly(cluster, { poolFreeBytes: 0 })), [])
 })
 
 test('asks for the image once, and only where a disk has to be made from it', () => {
