@@ -31,7 +31,7 @@ export function refuse(problems: readonly Problem[]): void {
   const [first, ...others] = problems
   if (first === undefined) return
   if (others.length === 0) throw first
-  const also = others.map(({ code, message }) => `and ${code}: ${message}`)
+  const also = others.map(({ code, message }) => `besides, ${code}: ${message}`)
   const because = [first.because, ...also].filter((line) => line !== undefined).join('\n')
   const { now, hint, exitCode } = first
   throw new Problem(first.code, first.message, { because, now, hint, exitCode })

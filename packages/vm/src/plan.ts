@@ -88,7 +88,9 @@ function planMachine(cluster: Cluster, node: Node, seen: ObservedHost): VmChange
     changes.push(
       change(
         'set-autostart',
-        `${autostart ? 'Start' : 'Do not start'} ${node.name} with its host`,
+        autostart
+          ? `Let ${node.name} start with its host`
+          : `Keep ${node.name} from starting with its host`,
         { from: String(!autostart), to: String(autostart) },
       ),
     )

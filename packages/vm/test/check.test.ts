@@ -221,7 +221,7 @@ test('refuses with the first problem and names all others', async () => {
     Promise.resolve().then(() => refuse([first, new Problem('B', 'two')])),
   )
   assert.is(problem.code, 'A')
-  assert.is(problem.because, 'why\nand B: two')
+  assert.is(problem.because, 'why\nbesides, B: two')
   assert.is(problem.hint, 'do')
   refuse([])
 })
