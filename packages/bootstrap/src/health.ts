@@ -1,6 +1,6 @@
 import type { Cluster, Node } from '@talosmith/core'
 import { etcdFault, type ObservedEtcd } from './etcd.ts'
-import { machineFault, type MachineStatus } from './machine-status.ts'
+import { machineFault, type MachineStatuses } from './machine-status.ts'
 import type { ProbeResult } from './probe.ts'
 import { rolloutFault, type Workload } from './rollout.ts'
 
@@ -34,8 +34,7 @@ export interface Snapshot {
   readonly probes: ReadonlyMap<string, ProbeResult>
   /** Talos versions by address. */
   readonly versions: ReadonlyMap<string, string>
-  /** By address. */
-  readonly machines: ReadonlyMap<string, MachineStatus>
+  readonly machines: MachineStatuses
   readonly etcd: Answer<ObservedEtcd>
   /** By control plane name. */
   readonly apiServers: ReadonlyMap<string, Answer<unknown>>
@@ -89,8 +88,8 @@ export function judge(cluster: Cluster, seen: Snapshot): Condition[] {
       `${counted} to be ready`,
       `${counted} ready: boot finished, services healthy`,
       first(nodes, ({ name, address }) => {
-        const machine = seen.machines.get(address)
-        if (machine === undefined) return `${name} does not say how it is`
+        const machine = seen.machines.byAddress.get(address)
+        if (machine === undefined) return `${name} does not say how it is: ${seen.machines.silence}`
         const fault = machineFault(machine)
         return fault === undefined ? undefined : `${name} is ${fault}`
       }),

@@ -1,6 +1,8 @@
 import type { Node } from '@talosmith/core'
 import type { Talosctl } from './talosctl.ts'
-import { parseResources } from './talos-output.ts'
+import { parseResources, silenceOf } from './talos-output.ts'
+
+const askMs = 20_000
 
 /** Where a machine is, as Talos says (MachineStatuses.runtime.talos.dev). */
 export interface MachineStatus {
@@ -11,18 +13,25 @@ export interface MachineStatus {
   }
 }
 
+/** The machine status by address, and why the others did not say theirs. */
+export interface MachineStatuses {
+  readonly byAddress: ReadonlyMap<string, MachineStatus>
+  readonly silence: string
+}
+
 /** Reads the machine status of every address that answers, in one process. */
 export async function readMachineStatus(
   addresses: readonly string[],
   via: readonly string[],
   talosctl: Talosctl,
-): Promise<ReadonlyMap<string, MachineStatus>> {
-  const { stdout } = await talosctl.ask(addresses, ['get', 'machinestatus', '--output', 'json'], {
-    via,
-    timeoutMs: 10_000,
-    nothrow: true,
-  })
-  return new Map(parseResources<MachineStatus>(stdout).map(({ node, spec }) => [node, spec]))
+): Promise<MachineStatuses> {
+  const args = ['get', 'machinestatus', '--output', 'json']
+  const options = { via, timeoutMs: askMs, nothrow: true }
+  const { stdout, stderr, exitCode } = await talosctl.ask(addresses, args, options)
+  return {
+    byAddress: new Map(parseResources<MachineStatus>(stdout).map(({ node, spec }) => [node, spec])),
+    silence: silenceOf({ stderr, exitCode }, askMs),
+  }
 }
 
 /** Why a machine is not running and ready; undefined: it is. */
@@ -36,6 +45,7 @@ export function machineFault(machine: MachineStatus): string | undefined {
 
 /** Whether a machine runs and is ready; one that does not answer is not. */
 export async function isReady({ address }: Node, talosctl: Talosctl): Promise<boolean> {
-  const machine = (await readMachineStatus([address], [address], talosctl)).get(address)
+  const { byAddress } = await readMachineStatus([address], [address], talosctl)
+  const machine = byAddress.get(address)
   return machine !== undefined && machineFault(machine) === undefined
 }

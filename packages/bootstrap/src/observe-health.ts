@@ -41,12 +41,14 @@ async function observeTalos(
   const there = nodes.filter(isThere).map(({ address }) => address)
   const via = controlPlanes.filter(isThere).map(({ address }) => address)
   if (via.length === 0) {
-    const etcd = { ok: false, reason: 'no control plane answers' } as const
-    return { probes, versions: new Map(), machines: new Map(), etcd }
+    const reason = 'no control plane answers'
+    const etcd = { ok: false, reason } as const
+    const machines = { byAddress: new Map(), silence: reason }
+    return { probes, versions: new Map(), machines, etcd }
   }
   const [versions, machines, etcd] = await Promise.all([
     talosctl
-      .ask(there, ['version'], { via, timeoutMs: 10_000, nothrow: true })
+      .ask(there, ['version'], { via, timeoutMs: 20_000, nothrow: true })
       .then(({ stdout }) => parseVersions(stdout)),
     readMachineStatus(there, via, talosctl),
     answer(() => askEtcd({ nodes, controlPlanes, ...rest }, talosctl, via)),

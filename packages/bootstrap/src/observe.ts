@@ -2,7 +2,7 @@ import type { Cluster, Node } from '@talosmith/core'
 import { probe, type ProbeResult } from './probe.ts'
 import type { PublicSecrets } from './secrets.ts'
 import type { Talosctl } from './talosctl.ts'
-import { parseResources, parseVersions } from './talos-output.ts'
+import { parseResources, parseVersions, silenceOf } from './talos-output.ts'
 
 /** What a machine that has our config says of itself. */
 export interface Running {
@@ -21,7 +21,7 @@ export interface ObservedNode {
   readonly state: NodeState
 }
 
-const askMs = 15_000
+const askMs = 20_000
 
 /**
  * The state of machines, all of the cluster's when not told otherwise. One handshake each, and two
@@ -60,9 +60,12 @@ async function readRunning(
 ): Promise<[Node, NodeState][]> {
   if (nodes.length === 0) return []
   const ask = (args: readonly string[]) =>
-    talosctl
-      .ask(nodes.map(addressOf), args, { via: via.map(addressOf), timeoutMs: askMs, nothrow: true })
-      .then(({ stdout, stderr }) => ({ stdout, stderr }))
+    talosctl.ask(nodes.map(addressOf), args, {
+      via: via.map(addressOf),
+      timeoutMs: askMs,
+      nothrow: true,
+    })
+
   const [got, told] = await Promise.all([
     ask(['get', 'machineconfig', 'v1alpha1', '--output', 'json']),
     ask(['version']),
@@ -76,22 +79,12 @@ async function readRunning(
     const talosVersion = versions.get(node.address)
     if (config !== undefined && talosVersion !== undefined)
       return [node, { kind: 'running', config, talosVersion }]
-    const why = lastLine(config === undefined ? got.stderr : told.stderr)
+    const why = silenceOf(config === undefined ? got : told, askMs)
     return [
       node,
       { kind: 'silent', reason: `${node.name} has our config but does not answer: ${why}` },
     ]
   })
-}
-
-function lastLine(text: string): string {
-  const said = text.split('\n').filter((line) => line.trim() !== '')
-  return (
-    said
-      .at(-1)
-      ?.replace(/^.*\bdesc = /, '')
-      .trim() ?? 'it said nothing'
-  )
 }
 
 function addressOf({ address }: Node): string {
@@ -112,7 +105,10 @@ export async function previewConfig(
   talosctl: Talosctl,
 ): Promise<Preview> {
   const args = ['apply-config', '--mode=auto', '--dry-run', `--file=${path}`]
-  const { stdout, stderr, exitCode } = await talosctl.ask([address], args, { nothrow: true })
+  const { stdout, stderr, exitCode } = await talosctl.ask([address], args, {
+    nothrow: true,
+    timeoutMs: askMs,
+  })
   // The answer holds a diff of the configs, secrets and all: only these words of it are looked at.
   const said = stdout + stderr
   if (exitCode === 0) {
@@ -121,5 +117,5 @@ export async function previewConfig(
   }
   const reason = /code = InvalidArgument desc = ([\s\S]+)/.exec(stderr)?.[1]?.trim()
   if (reason !== undefined) return { kind: 'rejected', reason }
-  throw new Error(lastLine(stderr))
+  throw new Error(silenceOf({ stderr, exitCode }, askMs))
 }

@@ -42,9 +42,7 @@ export async function startCluster({ cluster, log, dryRun, showPlan }: Context):
   const changes = planStart(cluster, { etcd, kubeconfig })
   if (dryRun) return showPlan(changes)
   if (etcd === 'none' && kubeconfig !== 'missing')
-    log.warn(
-      'no control plane has etcd data although the cluster was started before: it begins empty',
-    )
+    log.warn('there is a kubeconfig, but no control plane has etcd data: the cluster begins empty')
   await applyAll(changes, apply, { log })
   await waitForApi(cluster, talosctl, log)
   if (access.length + changes.length === 0)
@@ -120,7 +118,8 @@ async function readinessFault({ controlPlanes }: Cluster, talosctl: Talosctl): P
   const [node] = controlPlanes
   if (node === undefined) return ''
   const { address, name } = node
-  const machine = (await readMachineStatus([address], [address], talosctl)).get(address)
-  if (machine === undefined) return `${name} does not say how it is`
+  const { byAddress, silence } = await readMachineStatus([address], [address], talosctl)
+  const machine = byAddress.get(address)
+  if (machine === undefined) return `${name} does not say how it is: ${silence}`
   return `${name} is ${machineFault(machine) ?? 'ready'}`
 }

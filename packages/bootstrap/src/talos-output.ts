@@ -89,6 +89,20 @@ export function talosReason(error: unknown): string {
   return plain.length > limit ? `${plain.slice(0, limit)} ...` : plain
 }
 
+/** Why a call that may fail in part did not say something: its last words, or that it took too long. */
+export function silenceOf(
+  { stderr, exitCode }: { readonly stderr: string; readonly exitCode: number },
+  limitMs: number,
+): string {
+  const last = stderr
+    .split('\n')
+    .filter((line) => line.trim() !== '' && !/^WARNING\b/.test(line))
+    .at(-1)
+  if (last !== undefined) return last.replace(/^.*\bdesc = /, '').trim()
+  // 124: ended by our time limit.
+  return exitCode === 124 ? `no answer within ${limitMs / 1000} s` : 'it said nothing'
+}
+
 /** The gRPC status code in a refusal, such as `InvalidArgument`; undefined without one. */
 export function grpcCode(error: unknown): string | undefined {
   if (!(error instanceof CommandFailed)) return undefined

@@ -25,9 +25,9 @@ export async function waitForHealth({
     async () => {
       const conditions = judge(cluster, await observeHealth(cluster, talosctl, kubernetes, secrets))
       for (const { fact, holds, fault } of conditions) {
-        if (fault !== undefined) held.delete(fact)
-        else if (!held.has(fact)) log.already(holds)
-        if (fault === undefined) held.add(fact)
+        if (fault !== undefined || held.has(fact)) continue
+        held.add(fact)
+        log.already(holds)
       }
       const unmet = conditions.filter(({ fault }) => fault !== undefined)
       if (unmet.length === 0) return

@@ -2,7 +2,7 @@ import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { judge, type KubernetesNode, type Snapshot } from '../src/health.ts'
-import type { MachineStatus } from '../src/machine-status.ts'
+import type { MachineStatus, MachineStatuses } from '../src/machine-status.ts'
 
 const cluster = testCluster({
   TALOS_VERSION: 'v1.13.9',
@@ -10,6 +10,10 @@ const cluster = testCluster({
   WORKER_COUNT: '1',
 })
 const ready: MachineStatus = { stage: 'running', status: { ready: true, unmetConditions: null } }
+const statuses = (all: Record<string, MachineStatus>): MachineStatuses => ({
+  byAddress: new Map(Object.entries(all)),
+  silence: 'no answer within 20 s',
+})
 const answered = { ok: true, value: 'ok' } as const
 const kubernetesNode = (name: string, address: string, over = {}): KubernetesNode => ({
   metadata: { name },
@@ -32,7 +36,7 @@ const deployment = {
 const healthy: Snapshot = {
   probes: new Map(cluster.nodes.map(({ name }) => [name, { kind: 'ours' }])),
   versions: new Map(cluster.nodes.map(({ address }) => [address, 'v1.13.9'])),
-  machines: new Map(cluster.nodes.map(({ address }) => [address, ready])),
+  machines: statuses(Object.fromEntries(cluster.nodes.map(({ address }) => [address, ready]))),
   etcd: {
     ok: true,
     value: {
@@ -102,20 +106,23 @@ const rows: [string, Partial<Snapshot>, RegExp, boolean][] = [
   [
     'a service that does not start',
     {
-      machines: new Map([
-        ['10.0.0.70', ready],
-        ['10.0.0.80', booting],
-      ]),
+      machines: statuses({ '10.0.0.70': ready, '10.0.0.80': booting }),
     },
     /^home-w1 is booting: services: ext-qemu-guest-agent not running$/,
     false,
   ],
   [
+    'a machine that does not say how it is',
+    { machines: statuses({ '10.0.0.70': ready }) },
+    /^home-w1 does not say how it is: no answer within 20 s$/,
+    false,
+  ],
+  [
     'a machine that is not ready',
     {
-      machines: new Map([
-        ['10.0.0.70', { stage: 'running', status: { ready: false, unmetConditions: null } }],
-      ]),
+      machines: statuses({
+        '10.0.0.70': { stage: 'running', status: { ready: false, unmetConditions: null } },
+      }),
     },
     /^home-cp1 is not ready$/,
     false,
