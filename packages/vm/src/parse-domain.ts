@@ -35,7 +35,10 @@ const parser = new XMLParser({
 /** Reads a domain's XML (`virsh dumpxml --inactive`). */
 export function parseDomain(xml: string): ParsedDomain {
   const { domain } = parser.parse(xml) as { domain: Xml }
-  const ours = ownElement(at(domain, 'metadata'))
+  const name = textOf(domain, 'name')
+  const element = ownElement(at(domain, 'metadata'))
+  // A clone made by hand carries a copy of our element, and is not ours.
+  const ours = element?.('@node') === name ? element : undefined
   const devices = at(domain, 'devices')
   const [nic] = list(devices, 'interface')
   const file = (device: string): string =>
@@ -44,7 +47,6 @@ export function parseDomain(xml: string): ParsedDomain {
       'source',
       '@file',
     )
-  const name = textOf(domain, 'name')
   const own = ours && { disk: ours('disk', '@file'), seed: ours('seed', '@file') }
   return {
     name,

@@ -127,7 +127,9 @@ export function planDestroy(cluster: Cluster, hosts: readonly ObservedHost[]): V
   const machines = hosts.flatMap((seen) =>
     machinesOf(cluster, seen).flatMap((domain) => {
       const change = changeOn(seen, domain.name)
-      const disk = seen.disks.get(domain.own?.disk ?? '')
+      const path = domain.own?.disk ?? ''
+      const isShared = seen.domains.some((one) => one !== domain && one.machine.disk === path)
+      const disk = isShared ? undefined : seen.disks.get(path)
       return [
         ...(domain.live.state === 'shut off'
           ? []

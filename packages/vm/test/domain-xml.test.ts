@@ -94,6 +94,12 @@ test('a domain without our metadata is nobody’s of ours', () => {
   assert.is(parseDomain(xml).own, undefined)
 })
 
+test('a clone made by hand carries our metadata and is not ours', () => {
+  const xml = render(cluster).replace('<name>home-cp1</name>', '<name>clone</name>')
+  assert.is(parseDomain(xml).owner, undefined)
+  assert.is(parseDomain(xml).own, undefined)
+})
+
 test('an element of the same name in another namespace proves nothing', () => {
   const xml = render(cluster).replace('https://talosmith.dev/xmlns/machine/1.0', 'https://evil/1')
   assert.is(parseDomain(xml).owner, undefined)

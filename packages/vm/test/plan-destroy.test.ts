@@ -75,6 +75,17 @@ test('a disk that no machine of ours uses is left alone and named', () => {
   assert.match(describeUntouched(cluster, [stray]).join('\n'), disk.path)
 })
 
+test('a disk that a machine of somebody else has too is left alone', () => {
+  const seen = seenExactly(cluster)
+  const theirs = foreignDomain(cluster, { ...firstOf(cluster), name: 'clone' })
+  const sharing = { ...theirs, machine: { ...theirs.machine, disk: `${pool}/home-cp1.qcow2` } }
+  const changes = planDestroy(cluster, [{ ...seen, domains: [...seen.domains, sharing] }])
+  assert.equal(
+    kinds(changes).filter((change) => change.endsWith('home-cp1')),
+    ['cut-power home-cp1', 'undefine-domain home-cp1'],
+  )
+})
+
 test("another cluster's machines and files are left alone", () => {
   const other = testCluster({ CLUSTER_NAME: 'office' })
   assert.equal(planDestroy(cluster, [seenExactly(other)]), [])
