@@ -47,11 +47,13 @@ export function probe(
       if (ourCa !== undefined && isSignedBy(socket, ourCa)) end({ kind: 'ours' })
     })
     socket.once('data', () => end({ kind: 'maintenance' }))
-    socket.once('close', () =>
-      end({ kind: 'silent', reason: `${address} closed the connection; Talos is still starting` }),
-    )
+    socket.once('close', () => end({ kind: 'silent', reason: closed(address) }))
     socket.once('error', (error: NodeJS.ErrnoException) => end(judgeError(address, error)))
   })
+}
+
+function closed(address: string): string {
+  return `${address} closed the connection; Talos is still starting`
 }
 
 function judgeError(address: string, error: NodeJS.ErrnoException): ProbeResult {
@@ -63,7 +65,9 @@ function judgeError(address: string, error: NodeJS.ErrnoException): ProbeResult 
       ? `${address} is up, but Talos does not listen there yet`
       : code === 'EHOSTUNREACH' || code === 'ETIMEDOUT' || code === 'ENETUNREACH'
         ? `${address} does not answer (${code}); it may still be booting`
-        : `${address}: ${code}`
+        : code === 'ECONNRESET'
+          ? closed(address)
+          : `${address}: ${code}`
   return { kind: 'silent', reason }
 }
 
