@@ -51,7 +51,7 @@ function holdVersions(wanted: Document | undefined, running: Document | undefine
     // Another registry or image name is the user's own choice, and no other version.
     if (!isInstaller && repositoryOf(asked) !== repositoryOf(runs)) continue
     wanted?.setIn(path, runs)
-    if (isInstaller) held.push({ what, running: runs, asked })
+    if (isInstaller) held.push({ what, running: shortly(runs), asked: shortly(asked) })
     else if (!held.some((one) => one.what === what))
       held.push({ what, running: tagOf(runs), asked: tagOf(asked) })
   }
@@ -79,6 +79,11 @@ function contentOf(documents: readonly Document[]): Map<string, unknown> {
       ])
       .sort(([one], [other]) => one.localeCompare(other)),
   )
+}
+
+/** An installer image without its registry, and with twelve digits of its schematic. */
+function shortly(image: string): string {
+  return image.replace(/^.*\//, '').replace(/^([0-9a-f]{12})[0-9a-f]{52}/, '$1')
 }
 
 function repositoryOf(image: string): string {

@@ -58,10 +58,9 @@ test('another Kubernetes version alone is held, and nothing is sent', () => {
 test('another installer alone is held', () => {
   const { text, held } = planConfigUpdate(config({ installer: 'v1.13.10' }), config())
   assert.is(text, undefined)
-  assert.equal(
-    held.map(({ what }) => what),
-    ['the installer image'],
-  )
+  assert.equal(held, [
+    { what: 'the installer image', running: 'ab12:v1.13.9', asked: 'ab12:v1.13.10' },
+  ])
 })
 
 test('what else differs is sent with the versions that run', () => {
