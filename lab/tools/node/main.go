@@ -30,7 +30,8 @@ func main() {
 	}
 
 	dir := flag.String("dir", "", "run as an ordinary process that keeps everything in this folder")
-	address := flag.String("listen", "127.0.0.1", "the machine's address")
+	address := flag.String("address", "127.0.0.1", "the machine's address")
+	everywhere := flag.Bool("everywhere", false, "listen on all addresses, in a network namespace of its own")
 	hostname := flag.String("hostname", "", "what meta-data would say")
 	factory := flag.String("factory", "http://10.213.77.2:8480", "where binaries come from")
 	version := flag.String("version", "v1.13.9", "the Talos version to show")
@@ -41,12 +42,12 @@ func main() {
 		os.Exit(2)
 	}
 
-	if err := trial(context.Background(), *dir, *address, *hostname, images.Info{Version: *version, Factory: *factory}); err != nil {
+	if err := trial(context.Background(), *dir, *address, *everywhere, *hostname, images.Info{Version: *version, Factory: *factory}); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func trial(ctx context.Context, dir, address, hostname string, image images.Info) error {
+func trial(ctx context.Context, dir, address string, everywhere bool, hostname string, image images.Info) error {
 	ip, err := netip.ParseAddr(address)
 	if err != nil {
 		return err
@@ -56,8 +57,13 @@ func trial(ctx context.Context, dir, address, hostname string, image images.Info
 		State: filepath.Join(dir, "state"), Var: filepath.Join(dir, "var"), Run: filepath.Join(dir, "run"), Secrets: filepath.Join(dir, "secrets"),
 	}
 
+	listen := address
+	if everywhere {
+		listen = ""
+	}
+
 	m, err := machine.New(ctx, machine.Options{
-		Host: &machine.Folder{Paths: paths, Root: dir, Address: ip}, Paths: paths, Image: image, BootID: boot.ID(), Listen: address,
+		Host: &machine.Folder{Paths: paths, Root: dir, Address: ip}, Paths: paths, Image: image, BootID: boot.ID(), Listen: listen,
 	})
 	if err != nil {
 		return err
