@@ -7,7 +7,8 @@ import {
   type Node,
   type ScriptContext,
 } from '@talosmith/core'
-import { applyChange, type ApplyContext } from './apply.ts'
+import { applyChange } from './apply.ts'
+import type { ApplyContext } from './apply-context.ts'
 import type { HeldVersion } from './config-update.ts'
 import { observeHome, type ObservedHome } from './home.ts'
 import { observeNodes, previewConfig, type ObservedNode } from './observe.ts'
@@ -33,8 +34,11 @@ export type Context = Pick<
 const bootMs = 900_000
 
 /** Secrets and configs at home, then every machine its own config. */
-export async function configure({ cluster, log, dryRun, showPlan }: Context): Promise<ExitCode> {
-  const talosctl = await openTalosctl(cluster)
+export async function configure(
+  { cluster, log, dryRun, showPlan }: Context,
+  tool?: Talosctl,
+): Promise<ExitCode> {
+  const talosctl = tool ?? (await openTalosctl(cluster))
   let home = await observeHome(cluster, talosctl, log)
   const seen = await observeNodes(cluster, talosctl, home.secrets)
   refuseForeign(seen, home.secrets !== undefined)

@@ -105,7 +105,7 @@ export function planPreviewed(plan: NodePlan, node: Node, preview: Preview): Nod
   if (preview.kind === 'rejected')
     throw new Problem('CONFIG_REJECTED', `${node.name} would not take its new machine config`, {
       because: preview.reason,
-      now: 'nothing was changed',
+      now: 'no machine was changed',
       hint: 'correct the settings or patches, then run the same command again',
     })
   if (preview.kind === 'nothing') return { ...plan, change: undefined, text: undefined }

@@ -1,5 +1,12 @@
-import { generatedFiles, Hopeless, Problem, waitFor } from '@talosmith/core'
-import type { Context } from './configure.ts'
+import {
+  generatedFiles,
+  Hopeless,
+  Problem,
+  waitFor,
+  type Cluster,
+  type ScriptContext,
+} from '@talosmith/core'
+import { checkKubeconfig, checkTalosconfig } from './access.ts'
 import { judge, type Condition } from './health.ts'
 import { openKubernetes } from './kubernetes.ts'
 import { observeHealth } from './observe-health.ts'
@@ -10,17 +17,25 @@ import { openTalosctl } from './talosctl.ts'
 export async function waitForHealth({
   cluster,
   log,
-}: Pick<Context, 'cluster' | 'log'>): Promise<void> {
+  json,
+  answer,
+}: Pick<
+  ScriptContext<Record<never, never>>,
+  'cluster' | 'log' | 'json' | 'answer'
+>): Promise<void> {
   const files = generatedFiles(cluster)
   const secrets = await readSecrets(cluster)
-  const isStarted = (await files.has('talosconfig')) && (await files.has('kubeconfig'))
-  if (secrets === undefined || !isStarted)
-    throw new Problem('NOT_STARTED', `cluster ${cluster.name} has no access files yet`, {
-      hint: 'npx nx run bootstrap:start',
-    })
+  if (secrets === undefined) throw notStarted(cluster, 'there are no secrets in generated/')
+  const [talos, kube] = [checkTalosconfig(cluster, secrets), checkKubeconfig(cluster, secrets)]
+  for (const [name, fault] of [
+    ['talosconfig', await talos],
+    ['kubeconfig', await kube],
+  ] as const)
+    if (fault !== undefined && fault !== 'expiring')
+      throw notStarted(cluster, `the ${name} is ${fault}`)
   const [talosctl, kubernetes] = await Promise.all([openTalosctl(cluster), openKubernetes(cluster)])
   const held = new Set<string>()
-  await waitFor(
+  const met = await waitFor(
     `cluster ${cluster.name} to be healthy`,
     async () => {
       const conditions = judge(cluster, await observeHealth(cluster, talosctl, kubernetes, secrets))
@@ -30,7 +45,7 @@ export async function waitForHealth({
         log.already(holds)
       }
       const unmet = conditions.filter(({ fault }) => fault !== undefined)
-      if (unmet.length === 0) return
+      if (unmet.length === 0) return conditions
       const text = describe(unmet)
       // What waiting can't mend is said last: the rest may still be on its way.
       if (unmet.every(({ final }) => final)) throw new Hopeless(text)
@@ -44,7 +59,15 @@ export async function waitForHealth({
       hint: `each reason names its machine; TALOSCONFIG=${files.path('talosconfig')} talosctl service -n <address> shows more`,
     },
   )
+  if (json) answer(met.map(({ fact, holds }) => ({ fact, holds })))
   log.info(`   export KUBECONFIG=${files.path('kubeconfig')}`)
+}
+
+function notStarted({ name }: Cluster, because: string): Problem {
+  return new Problem('NOT_STARTED', `nobody can look at cluster ${name} yet`, {
+    because,
+    hint: 'npx nx run bootstrap:start',
+  })
 }
 
 /** The first unmet condition, by name; the others follow from it more often than not. */

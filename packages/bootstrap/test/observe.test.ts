@@ -1,11 +1,10 @@
-import { createServer, type Server } from 'node:tls'
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { observeEtcd } from '../src/etcd.ts'
 import { observeNodes, previewConfig } from '../src/observe.ts'
-import { apiPort } from '../src/probe.ts'
 import { fakeTalosctl, resource, versions, type Reply } from './fakes.ts'
+import { showMachine } from './machines.ts'
 import { createCa } from './pki.ts'
 
 // Machines on addresses of this test alone, at Talos' own port.
@@ -27,23 +26,18 @@ async function withMachines<T>(
   work: () => Promise<T>,
 ): Promise<T> {
   const stranger = createCa().issue('/O=maintenance')
-  const servers = await Promise.all(
-    Object.entries(machines).map(async ([name, kind]): Promise<Server> => {
-      const server =
-        kind === 'ours'
-          ? createServer({ ...pair, ca: ca.cert, requestCert: true, ALPNProtocols: ['h2'] })
-          : createServer({ ...stranger, ALPNProtocols: ['h2'] }, (socket) => {
-              socket.on('error', () => undefined)
-              socket.write('settings')
-            })
-      await new Promise<void>((resolve) => server.listen(apiPort, addressOf[name], resolve))
-      return server
-    }),
+  const listening = await Promise.all(
+    Object.entries(machines).map(([name, kind]) =>
+      showMachine(
+        addressOf[name] ?? '',
+        kind === 'ours' ? { has: pair, ca: ca.cert } : { waits: stranger },
+      ),
+    ),
   )
   try {
     return await work()
   } finally {
-    for (const server of servers) server.close()
+    await Promise.all(listening.map((machine) => machine.stop()))
   }
 }
 

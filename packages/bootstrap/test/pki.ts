@@ -14,7 +14,8 @@ export interface Ca extends Pair {
   issue(subject: string, days?: number): Pair
 }
 
-export function createCa(subject = '/O=talos'): Ca {
+/** Makes a CA, or takes `given` for one. */
+export function createCa(subject = '/O=talos', given?: Pair): Ca {
   const folder = mkdtempSync(join(tmpdir(), 'talosmith-pki-'))
   const file = (name: string): string => join(folder, name)
   const read = (name: string): Pair => ({
@@ -26,20 +27,14 @@ export function createCa(subject = '/O=talos'): Ca {
   }
   const key = (name: string): void =>
     openssl('genpkey', '-algorithm', 'ed25519', '-out', `${name}.key`)
-  key('ca')
-  openssl(
-    'req',
-    '-x509',
-    '-new',
-    '-key',
-    'ca.key',
-    '-subj',
-    subject,
-    '-days',
-    '10',
-    '-out',
-    'ca.crt',
-  )
+  if (given === undefined) {
+    key('ca')
+    const self = ['-x509', '-new', '-key', 'ca.key', '-subj', subject, '-days', '10']
+    openssl('req', ...self, '-out', 'ca.crt')
+  } else {
+    writeFileSync(file('ca.crt'), given.cert)
+    writeFileSync(file('ca.key'), given.key, { mode: 0o600 })
+  }
   writeFileSync(file('san'), 'subjectAltName=IP:127.0.0.1')
   let count = 0
   return {
