@@ -113,7 +113,7 @@ export async function previewConfig(
   const said = stdout + stderr
   if (exitCode === 0) {
     if (/^No changes\.?$/m.test(said)) return { kind: 'nothing' }
-    return { kind: /with a reboot/.test(said) ? 'reboot' : 'live' }
+    return { kind: /^Applied configuration with a reboot/m.test(said) ? 'reboot' : 'live' }
   }
   const reason = /code = InvalidArgument desc = ([\s\S]+)/.exec(stderr)?.[1]?.trim()
   if (reason !== undefined) return { kind: 'rejected', reason }
