@@ -10,6 +10,7 @@ import (
 	"github.com/cosi-project/runtime/pkg/state"
 	"github.com/cosi-project/runtime/pkg/state/protobuf/server"
 	clusterapi "github.com/siderolabs/talos/pkg/machinery/api/cluster"
+	"github.com/siderolabs/talos/pkg/machinery/api/inspect"
 	"github.com/siderolabs/talos/pkg/machinery/api/machine"
 	"github.com/siderolabs/talos/pkg/machinery/api/storage"
 	timeapi "github.com/siderolabs/talos/pkg/machinery/api/time"
@@ -144,6 +145,9 @@ func (s *Server) Serve(listener net.Listener) error {
 	clusterapi.RegisterClusterServiceServer(g, &s.health)
 	storage.RegisterStorageServiceServer(g, &s.storage)
 	timeapi.RegisterTimeServiceServer(g, &s.time)
+	// Registered so that what they lack is named.
+	machine.RegisterDebugServiceServer(g, &machine.UnimplementedDebugServiceServer{})
+	inspect.RegisterInspectServiceServer(g, &inspect.UnimplementedInspectServiceServer{})
 	cosi.RegisterStateServer(g, server.NewState(readOnly(s.State)))
 
 	return g.Serve(listener)

@@ -17,6 +17,7 @@ import (
 	"talosmith.dev/lab/tools/node/images"
 	"talosmith.dev/lab/tools/node/services"
 	"talosmith.dev/lab/tools/node/slots"
+	"talosmith.dev/lab/tools/node/trustd"
 )
 
 // begin marks the machine as ending; only the first of several sequences goes on.
@@ -289,6 +290,11 @@ func (m *Machine) serviceChanged(id string, e *machine.ServiceStateEvent) {
 	m.Events.Publish(e, "")
 	m.publishService(id, e)
 	fmt.Fprintf(m.Store.Writer("machined"), "service[%s](%s): %s\n", id, stateName(e.GetAction()), e.GetMessage()) //nolint:errcheck // in memory
+
+	if id == "apid" || id == trustd.ID { // parts of this program, with nothing else to say
+		fmt.Fprintf(m.Store.Writer(id), "%s: %s\n", stateName(e.GetAction()), e.GetMessage()) //nolint:errcheck // in memory
+	}
+
 	m.kick()
 }
 
