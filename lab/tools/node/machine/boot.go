@@ -9,31 +9,22 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"time"
 
 	"github.com/siderolabs/talos/pkg/machinery/api/machine"
 	"github.com/siderolabs/talos/pkg/machinery/config"
-	machinetype "github.com/siderolabs/talos/pkg/machinery/config/machine"
 	"github.com/siderolabs/talos/pkg/machinery/constants"
 	etcdres "github.com/siderolabs/talos/pkg/machinery/resources/etcd"
 	"github.com/siderolabs/talos/pkg/machinery/resources/runtime"
-	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"talosmith.dev/lab/tools/node/agent"
 	"talosmith.dev/lab/tools/node/discovery"
 	"talosmith.dev/lab/tools/node/etcd"
-	"talosmith.dev/lab/tools/node/kube"
-	"talosmith.dev/lab/tools/node/network"
 	"talosmith.dev/lab/tools/node/resources"
 	"talosmith.dev/lab/tools/node/services"
 	"talosmith.dev/lab/tools/node/slots"
 	"talosmith.dev/lab/tools/node/trustd"
-	"talosmith.dev/lab/tools/node/vip"
 )
-
-const guestAgent = "siderolabs/qemu-guest-agent"
 
 // bootTimeout is how long the services may take to come up: 70 minutes, unless a kernel argument of the lab's says otherwise.
 func (m *Machine) bootTimeout() time.Duration {
@@ -309,195 +300,4 @@ func (m *Machine) startEtcd(cfg config.Provider) {
 			m.kube.Go(m.controlPlaneWork)
 		}
 	})
-}
-
-func (m *Machine) kubeOptions(cfg config.Provider) kube.Options {
-	return kube.Options{
-		Config: cfg, Address: m.firstAddress(), Hostname: m.Hostname(), TalosVersion: m.o.Image.Version, BootID: m.o.BootID,
-		Dir: filepath.Join(m.o.Paths.Var, "lib", "kube"), EtcdEndpoint: "https://" + netip.AddrPortFrom(m.firstAddress(), 2379).String(),
-		Pull: m.images.Binary, Log: m.Store.Writer, Service: m.kubeService, StaticPod: m.staticPod, NodeReady: m.nodeReady,
-	}
-}
-
-func (m *Machine) controlPlaneWork(ctx context.Context) {
-	repeat(ctx, "control plane", func() error { return kube.RunControlPlane(ctx, m.kubeOptions(m.Config())) })
-}
-
-func (m *Machine) startKube() {
-	m.kube.Go(func(ctx context.Context) {
-		repeat(ctx, "kubelet", func() error { return kube.RunKubelet(ctx, m.kubeOptions(m.Config())) })
-	})
-}
-
-func repeat(ctx context.Context, what string, do func() error) {
-	for ctx.Err() == nil {
-		if err := do(); err != nil && ctx.Err() == nil {
-			log.Printf("%s: %v", what, err)
-		}
-
-		select {
-		case <-ctx.Done():
-		case <-time.After(5 * time.Second):
-		}
-	}
-}
-
-func (m *Machine) stopKube(context.Context) error {
-	m.Services.Set("kubelet", services.Stopping, "Stopping")
-
-	err := m.kube.Stop(30 * time.Second)
-	m.Services.Set("kubelet", services.Finished, "Service finished successfully")
-
-	return err
-}
-
-func (m *Machine) startKubeAgain(context.Context) error {
-	m.startKube()
-
-	m.mu.Lock()
-	ready := m.etcdReady
-	m.mu.Unlock()
-
-	if ready {
-		m.kube.Go(m.controlPlaneWork)
-	}
-
-	return nil
-}
-
-func (m *Machine) kubeService(id string, running, healthy bool, message string) {
-	if !running {
-		m.Services.Set(id, services.Waiting, "%s", message)
-
-		return
-	}
-
-	if state, _, _, ok := m.Services.State(id); !ok || state != services.Running {
-		m.Services.Set(id, services.Running, "Started task %s", id)
-	}
-
-	m.Services.SetHealth(id, healthy, message)
-}
-
-func (m *Machine) sharedAddresses() []netip.Addr {
-	var all []netip.Addr
-	for _, v := range m.virtualIPs(m.Config()) {
-		all = append(all, v.IP)
-	}
-
-	return all
-}
-
-// virtualIPs are the shared addresses of the config, in its new and its old form.
-func (m *Machine) virtualIPs(cfg config.Provider) []vip.Address {
-	if cfg == nil {
-		return nil
-	}
-
-	var all []vip.Address
-
-	for _, v := range cfg.NetworkVirtualIPConfigs() {
-		all = append(all, vip.Address{Link: v.Link(), IP: v.VIP()})
-	}
-
-	if raw := cfg.RawV1Alpha1(); raw != nil && raw.MachineConfig != nil && raw.MachineConfig.MachineNetwork != nil { //nolint:staticcheck // older configs
-		for _, d := range cfg.Machine().Network().Devices() { //nolint:staticcheck // older configs
-			if d.VIPConfig() == nil {
-				continue
-			}
-
-			if ip, err := netip.ParseAddr(d.VIPConfig().IP()); err == nil {
-				all = append(all, vip.Address{Link: d.Interface(), IP: ip})
-			}
-		}
-	}
-
-	for i := range all {
-		if _, err := net.InterfaceByName(all[i].Link); err != nil { // an alias or a selector: the link of the address' own network
-			if link := network.LinkOf(all[i].IP); link != "" {
-				all[i].Link = link
-			}
-		}
-	}
-
-	return all
-}
-
-func (m *Machine) startVIPs(cfg config.Provider) {
-	e := m.Etcd()
-
-	for _, address := range m.virtualIPs(cfg) {
-		m.vips.Go(func(ctx context.Context) {
-			vip.Run(ctx, address, m.Hostname(), func() (*clientv3.Client, error) { return e.Client(false) }, m.publishNetwork)
-		})
-	}
-}
-
-// startExtensions starts the services of the image's extensions, as far as the lab knows any: the guest agent.
-func (m *Machine) startExtensions() {
-	if !m.o.Image.Has(guestAgent) {
-		return
-	}
-
-	const id, port = "ext-qemu-guest-agent", "org.qemu.guest_agent.0"
-
-	m.Services.Register(id, services.Controls{})
-
-	if !m.o.Host.HasPort(port) {
-		m.Services.Set(id, services.Waiting, "Waiting for file %q to exist", "/dev/virtio-ports/"+port)
-	}
-
-	m.others.Go(func(ctx context.Context) {
-		for !m.o.Host.HasPort(port) {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(5 * time.Second):
-			}
-		}
-
-		m.Services.Set(id, services.Running, "Started task %s", id)
-
-		err := agent.Run(ctx, "/dev/virtio-ports/"+port, agent.Guest{
-			Hostname: m.Hostname, Version: m.o.Image.Version, PowerOff: func() { m.Shutdown("") }, Reboot: func() { m.Reboot("", false) },
-		})
-		if ctx.Err() == nil {
-			m.Services.Set(id, services.Failed, "%v", err)
-		}
-	})
-}
-
-// reconfigure makes a running machine follow a changed config: what the change touches is started anew.
-func (m *Machine) reconfigure(old, now config.Provider) {
-	m.publishConfigured()
-
-	if now.Machine().Type() == machinetype.TypeWorker {
-		m.others.Go(m.startWorkerAPI)
-	} else if identity, err := m.controlPlaneIdentity(now); err != nil {
-		log.Printf("certificate of this machine: %v", err)
-	} else if err := m.door.Use(identity); err != nil {
-		log.Printf("certificate of this machine: %v", err)
-	}
-
-	if !reflect.DeepEqual(m.virtualIPs(old), m.virtualIPs(now)) {
-		if err := m.vips.Stop(10 * time.Second); err != nil {
-			log.Printf("shared addresses: %v", err)
-		}
-
-		m.startVIPs(now)
-	}
-
-	a, b := old.RawV1Alpha1(), now.RawV1Alpha1()
-	if a != nil && b != nil && reflect.DeepEqual(a.ClusterConfig, b.ClusterConfig) && reflect.DeepEqual(a.MachineConfig.MachineKubelet, b.MachineConfig.MachineKubelet) &&
-		reflect.DeepEqual(a.MachineConfig.MachineNodeLabels, b.MachineConfig.MachineNodeLabels) &&
-		reflect.DeepEqual(a.MachineConfig.MachineNodeTaints, b.MachineConfig.MachineNodeTaints) &&
-		reflect.DeepEqual(a.MachineConfig.MachineNodeAnnotations, b.MachineConfig.MachineNodeAnnotations) {
-		return
-	}
-
-	if err := m.kube.Stop(60 * time.Second); err != nil {
-		log.Printf("Kubernetes: %v", err)
-	}
-
-	_ = m.startKubeAgain(context.Background()) //nolint:errcheck // never fails
 }

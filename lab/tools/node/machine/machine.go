@@ -3,7 +3,6 @@ package machine
 
 import (
 	"context"
-	"fmt"
 	"log"
 	"net"
 	"net/netip"
@@ -11,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/cosi-project/runtime/pkg/state"
 	"github.com/siderolabs/talos/pkg/machinery/api/machine"
@@ -32,30 +30,7 @@ import (
 	"talosmith.dev/lab/tools/node/nocloud"
 	"talosmith.dev/lab/tools/node/resources"
 	"talosmith.dev/lab/tools/node/services"
-	"talosmith.dev/lab/tools/node/slots"
 )
-
-// Host is what the machine runs on: a guest with disks, or a folder on a developer's machine.
-type Host interface {
-	// HasState mounts the state partition if there is one; EnsureState and EnsureEphemeral make theirs when needed, and mount them.
-	HasState() (bool, error)
-	EnsureState() error
-	EnsureEphemeral() error
-	// Disks publishes what `get disks` and the like show.
-	Disks(st state.State)
-	// ESP gives access to the boot slots.
-	ESP(do func(slots.ESP) error) error
-	// SetHostname makes the name known to the kernel and in /etc.
-	SetHostname(name string, addresses []netip.Addr, nameservers []netip.Addr) error
-	// Addresses are the machine's own, shared ones included.
-	Addresses() []netip.Addr
-	Unmount()
-	Wipe(o api.ResetOptions) error
-	Reboot() error
-	PowerOff() error
-	// HasPort tells whether a named virtio port exists.
-	HasPort(name string) bool
-}
 
 // Paths are where things are kept.
 type Paths struct{ State, Var, Run, Secrets string }
@@ -411,56 +386,4 @@ func (m *Machine) serveAPI() error {
 	m.Services.Set("apid", services.Preparing, "Running pre state")
 
 	return err
-}
-
-// group is work that is ended together.
-type group struct {
-	mu     sync.Mutex
-	parent context.Context
-	ctx    context.Context
-	cancel context.CancelFunc
-	work   *sync.WaitGroup
-}
-
-func newGroup(parent context.Context) *group {
-	g := &group{parent: parent}
-	g.reset()
-
-	return g
-}
-
-func (g *group) reset() {
-	g.ctx, g.cancel = context.WithCancel(g.parent)
-	g.work = &sync.WaitGroup{}
-}
-
-// Go begins a piece of work.
-func (g *group) Go(do func(ctx context.Context)) {
-	g.mu.Lock()
-	ctx, work := g.ctx, g.work
-	g.mu.Unlock()
-	work.Go(func() { do(ctx) })
-}
-
-// Stop ends all work, and waits for it, up to a limit; afterwards new work may begin.
-func (g *group) Stop(limit time.Duration) error {
-	g.mu.Lock()
-	cancel, work := g.cancel, g.work
-	g.reset()
-	g.mu.Unlock()
-	cancel()
-
-	done := make(chan struct{})
-
-	go func() {
-		work.Wait()
-		close(done)
-	}()
-
-	select {
-	case <-done:
-		return nil
-	case <-time.After(limit):
-		return fmt.Errorf("still busy after %s", limit)
-	}
 }

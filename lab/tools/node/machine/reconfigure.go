@@ -1,0 +1,46 @@
+package machine
+
+import (
+	"context"
+	"log"
+	"reflect"
+	"time"
+
+	"github.com/siderolabs/talos/pkg/machinery/config"
+	machinetype "github.com/siderolabs/talos/pkg/machinery/config/machine"
+)
+
+// reconfigure makes a running machine follow a changed config: what the change touches is started anew.
+func (m *Machine) reconfigure(old, now config.Provider) {
+	m.publishConfigured()
+
+	if now.Machine().Type() == machinetype.TypeWorker {
+		m.others.Go(m.startWorkerAPI)
+	} else if identity, err := m.controlPlaneIdentity(now); err != nil {
+		log.Printf("certificate of this machine: %v", err)
+	} else if err := m.door.Use(identity); err != nil {
+		log.Printf("certificate of this machine: %v", err)
+	}
+
+	if !reflect.DeepEqual(m.virtualIPs(old), m.virtualIPs(now)) {
+		if err := m.vips.Stop(10 * time.Second); err != nil {
+			log.Printf("shared addresses: %v", err)
+		}
+
+		m.startVIPs(now)
+	}
+
+	a, b := old.RawV1Alpha1(), now.RawV1Alpha1()
+	if a != nil && b != nil && reflect.DeepEqual(a.ClusterConfig, b.ClusterConfig) && reflect.DeepEqual(a.MachineConfig.MachineKubelet, b.MachineConfig.MachineKubelet) &&
+		reflect.DeepEqual(a.MachineConfig.MachineNodeLabels, b.MachineConfig.MachineNodeLabels) &&
+		reflect.DeepEqual(a.MachineConfig.MachineNodeTaints, b.MachineConfig.MachineNodeTaints) &&
+		reflect.DeepEqual(a.MachineConfig.MachineNodeAnnotations, b.MachineConfig.MachineNodeAnnotations) {
+		return
+	}
+
+	if err := m.kube.Stop(60 * time.Second); err != nil {
+		log.Printf("Kubernetes: %v", err)
+	}
+
+	_ = m.startKubeAgain(context.Background()) //nolint:errcheck // never fails
+}
