@@ -2,7 +2,7 @@ import type { Machine } from './machine.ts'
 
 /** What of an existing machine is compared with the settings, and how a person calls it. */
 const compared = {
-  cpu: (value) => `${value} CPUs`,
+  cpu: (value) => `${value} CPU${value === 1 ? '' : 's'}`,
   memoryMib: (value) => `${value} MiB of memory`,
   cpuModel: (value) => `CPU ${value}`,
   type: (value) => `domain type ${value}`,
