@@ -1,12 +1,12 @@
 /**
  * Everything there is to test, as `npm test`: format, types, layers and unit tests of every project
- * (through Nx, cached), then the lab. Ends with one line, `N passed, N failed`.
+ * (through Nx, cached); with `--lab` a cluster in the lab as well. Ends with one line, `N passed, N failed`.
  *
- *   npm test [-- --no-lab]
+ *   npm test [-- --lab]
  */
 import { spawn } from 'node:child_process'
 
-const withLab = !process.argv.includes('--no-lab')
+const withLab = process.argv.includes('--lab')
 const total = { passed: 0, failed: 0 }
 await count('npx', ['nx', 'run-many', '-t', 'check', '--outputStyle=stream-without-prefixes'])
 if (withLab && total.failed === 0)

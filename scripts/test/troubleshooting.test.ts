@@ -6,17 +6,24 @@ import * as assert from 'uvu/assert'
 
 const sources = ['packages', 'scripts'].flatMap((folder) =>
   readdirSync(join(projectRoot, folder), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts') && !name.includes('node_modules') && !/(^|\/)test\//.test(name))
+    .filter(
+      (name) =>
+        name.endsWith('.ts') && !name.includes('node_modules') && !/(^|\/)test\//.test(name),
+    )
     .map((name) => readFileSync(join(projectRoot, folder, name), 'utf8')),
 )
 const used = new Set(
   sources.flatMap((text) =>
-    [...text.matchAll(/(?:new Problem\(\s*|\bcode(?::|\s*=)\s*)'([A-Z][A-Z0-9_]+)'/g)].map(([, code = '']) => code),
+    [...text.matchAll(/(?:new Problem\(\s*|\bcode(?::|\s*=)\s*)'([A-Z][A-Z0-9_]+)'/g)].map(
+      ([, code = '']) => code,
+    ),
   ),
 )
 const folder = join(projectRoot, 'docs', 'troubleshooting')
 const documented = readdirSync(folder).flatMap((name) =>
-  [...readFileSync(join(folder, name), 'utf8').matchAll(/^## ([A-Z][A-Z0-9_]+)$/gm)].map(([, code = '']) => code),
+  [...readFileSync(join(folder, name), 'utf8').matchAll(/^## ([A-Z][A-Z0-9_]+)$/gm)].map(
+    ([, code = '']) => code,
+  ),
 )
 
 test('every code of a Problem has its heading in docs/troubleshooting', () => {
@@ -28,7 +35,10 @@ test('every heading in docs/troubleshooting is a code that is used', () => {
 })
 
 test('no code has two headings', () => {
-  assert.equal(documented.filter((code, index) => documented.indexOf(code) !== index), [])
+  assert.equal(
+    documented.filter((code, index) => documented.indexOf(code) !== index),
+    [],
+  )
 })
 
 test.run()
