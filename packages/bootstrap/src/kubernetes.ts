@@ -1,4 +1,4 @@
-import { request } from 'node:https'
+import { Agent, request } from 'node:https'
 import { generatedFiles, type Cluster } from '@talosmith/core'
 import { parseKubeconfig } from './access.ts'
 
@@ -16,7 +16,8 @@ export interface Kubernetes {
   ): Promise<string>
 }
 
-const requestMs = 10_000
+// An API server that starts on a busy machine takes its time for a handshake alone.
+const requestMs = 15_000
 
 /**
  * Opens the cluster's API with its kubeconfig. Plain HTTPS: a health check asks many small questions,
@@ -26,6 +27,8 @@ export async function openKubernetes(cluster: Cluster): Promise<Kubernetes> {
   const text = await generatedFiles(cluster).read('kubeconfig')
   if (text === undefined) throw new Error('there is no kubeconfig')
   const access = parseKubeconfig(text)
+  // A handshake costs the server more than an answer: connections are used again.
+  const agent = new Agent({ keepAlive: true })
   return {
     get: (path, { server = access.server, timeoutMs = requestMs } = {}) =>
       new Promise((resolve, reject) => {
@@ -33,7 +36,7 @@ export async function openKubernetes(cluster: Cluster): Promise<Kubernetes> {
           ca: access.ca,
           cert: access.certificate,
           key: access.key,
-          agent: false,
+          agent,
           headers: { accept: 'application/json' },
           signal: AbortSignal.timeout(timeoutMs),
         })

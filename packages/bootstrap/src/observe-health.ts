@@ -63,17 +63,22 @@ async function observeApi(
   const list = async <T>(path: string): Promise<readonly T[]> =>
     (JSON.parse(await kubernetes.get(path)) as { items: T[] }).items
   const apps = '/apis/apps/v1/namespaces/kube-system'
-  const [endpoint, nodes, workloads, ...apiServers] = await Promise.all([
+  const [endpoint, ...apiServers] = await Promise.all([
     answer(() => kubernetes.get('/readyz')),
-    answer(() => list<KubernetesNode>('/api/v1/nodes')),
-    answer(async () => [
-      ...(await list<Workload>(`${apps}/deployments`)),
-      ...(await list<Workload>(`${apps}/daemonsets`)),
-    ]),
     ...controlPlanes.map(({ address }) =>
       answer(() => kubernetes.get('/readyz', { server: `https://${address}:6443` })),
     ),
   ])
+  // An API that just starts has enough to do.
+  const [nodes, workloads] = endpoint.ok
+    ? await Promise.all([
+        answer(() => list<KubernetesNode>('/api/v1/nodes')),
+        answer(async () => [
+          ...(await list<Workload>(`${apps}/deployments`)),
+          ...(await list<Workload>(`${apps}/daemonsets`)),
+        ]),
+      ])
+    : [endpoint, endpoint]
   const byName = controlPlanes.map(({ name }, index) => {
     const notAsked = { ok: false, reason: 'not asked' } as const
     return [name, apiServers[index] ?? notAsked] as const

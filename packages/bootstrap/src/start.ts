@@ -98,7 +98,7 @@ async function waitForApi(cluster: Cluster, talosctl: Talosctl, log: Log): Promi
     `the Kubernetes API at ${cluster.endpoint}`,
     async () => {
       try {
-        await kubernetes.get('/version', { timeoutMs: 5000 })
+        await kubernetes.get('/version')
       } catch (error) {
         if (error instanceof NotOurApi) throw new Hopeless(error.message)
         throw new Error([reasonOf(error), await readinessFault(cluster, talosctl)].join('; '))
@@ -107,7 +107,7 @@ async function waitForApi(cluster: Cluster, talosctl: Talosctl, log: Log): Promi
     {
       log,
       withinMs: apiMs,
-      everyMs: 3000,
+      everyMs: 4000,
       code: 'API_SILENT',
       hint: `look at etcd and the API server: TALOSCONFIG=${cluster.generated}/talosconfig talosctl service`,
     },

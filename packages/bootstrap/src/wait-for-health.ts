@@ -54,7 +54,7 @@ export async function waitForHealth({
     {
       log,
       withinMs: cluster.settings.HEALTH_TIMEOUT * 1000,
-      everyMs: 3000,
+      everyMs: 4000,
       code: 'UNHEALTHY',
       hint: `each reason names its machine; TALOSCONFIG=${files.path('talosconfig')} talosctl service -n <address> shows more`,
     },
