@@ -34,7 +34,7 @@ export function start(
     cwd: projectRoot,
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, NX_TUI: 'false', CLUSTER: 'lab', ...overrides },
+    env: { ...process.env, NX_TUI: 'false', NO_COLOR: '1', CLUSTER: 'lab', ...overrides },
   })
   let output = ''
   const keep = (chunk: Buffer): void => {
@@ -162,11 +162,12 @@ function localFiles(folder: string): string {
     .join('\n')
 }
 
-/** Takes a cluster away again: machines, disks, seeds, and the operator's files. */
+/** Takes a cluster away again: machines, disks, seeds, its image, and the operator's files. */
 export async function removeCluster(overrides: Overrides = {}): Promise<void> {
   const cluster = await labCluster(overrides)
   const confirmed = { ...overrides, CONFIRM: cluster.name }
   for (const name of ['destroy', 'remove-seeds'])
     await run(scriptOf(`packages/vm/scripts/${name}.ts`, '--cluster', 'lab'), confirmed)
+  await withHost(cluster, ({ $ }) => $`rm -rf /var/lib/libvirt/images/talos-*`)
   await local.$`rm -rf ${cluster.generated}`
 }
