@@ -1,14 +1,14 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { findTool, local, withLock, type Cluster, type Log, type ToolName } from '@talosmith/core'
+import { packageChart } from '../chart/package.ts'
 import { factoryVersion } from './factory/version.ts'
 import { forgetImages } from './forget.ts'
 import { buildInitramfs } from './guest/initramfs.ts'
 import { fetchKernel } from './guest/kernel.ts'
-import { labFolder, type LabHost } from './layout.ts'
+import { chartFolder, labFolder, type LabHost } from './layout.ts'
 import { createNamespace, inside, isUp, removeNamespace } from './namespace.ts'
 import { installPackages } from './packages.ts'
-import { startDaemon } from './processes.ts'
 import { startFactory, startLibvirt, startNfs, startSshd } from './services.ts'
 import { builtPath, buildTool, offerTool, versions } from './tools.ts'
 
@@ -23,10 +23,13 @@ export async function startLab(host: LabHost, cluster: Cluster, log: Log): Promi
       buildTools(cluster, log),
       startServices(host, log).then(() => fetchKernel(log)),
     ])
-    await buildInitramfs(kernel, builtPath('lab-node'), log)
+    const initramfs = await buildInitramfs(kernel, builtPath('lab-node'), log)
     await startFactory(host, factoryVersion(), log)
-    forgetImagesOfOldParts()
-    await provideHelm(host, cluster, log)
+    await forgetImagesOfOldParts(host, initramfs)
+    await provideHelm(cluster, log)
+    await buildTool('csi-provisioner', log)
+    const helm = await findTool('helm', cluster)
+    await packageChart(helm.path, chartFolder)
   })
 }
 
@@ -46,20 +49,10 @@ async function buildTools(cluster: Cluster, log: Log): Promise<void> {
   offerTool('kubectl', versions.kubernetes, await buildTool('kubelab', log))
 }
 
-/** Helm is needed last, and only for storage: otherwise it is built while the machines come up. */
-async function provideHelm(host: LabHost, cluster: Cluster, log: Log): Promise<void> {
-  if (await hasTool('helm', cluster)) return
-  if (cluster.settings.NFS_SERVER !== undefined) return buildHelm(log)
-  const program = join(import.meta.dirname, 'build-helm.ts')
-  startDaemon(join(host.folder, 'pids', 'build-helm'), join(host.folder, 'log', 'build-helm.log'), [
-    ...['nice', '-n', '19', process.execPath, '--import', import.meta.resolve('tsx'), program],
-  ])
-  log.info('helm is built in the background; lab:status says when it is there')
-}
-
-/** Builds helm and puts it where the project looks for it. */
-export async function buildHelm(log: Log): Promise<void> {
-  offerTool('helm', versions.helm, await buildTool('helm', log))
+/** Helm is needed last; most of it is compiled by then, as a part of kubectl. */
+async function provideHelm(cluster: Cluster, log: Log): Promise<void> {
+  if (!(await hasTool('helm', cluster)))
+    offerTool('helm', versions.helm, await buildTool('helm', log))
 }
 
 async function hasTool(name: ToolName, cluster: Cluster): Promise<boolean> {
@@ -69,19 +62,31 @@ async function hasTool(name: ToolName, cluster: Cluster): Promise<boolean> {
   )
 }
 
-/** A changed guest makes other images of the same names; who remembers the old bytes would refuse them. */
-function forgetImagesOfOldParts(): void {
+/**
+ * A changed guest makes other images of the same names: who remembers the old bytes would refuse them.
+ * Images that no machine can back onto go; beside machines, the old ones stay in use.
+ */
+async function forgetImagesOfOldParts(host: LabHost, parts: string): Promise<void> {
   const file = join(labFolder, 'image-parts')
-  const parts = builtPath('lab-node')
   const before = existsSync(file) ? readFileSync(file, 'utf8') : parts
-  if (before !== parts) forgetImages()
+  if (before !== parts) {
+    forgetImages()
+    const { stdout } = await local.$`${virshOn(host)} list --all --name`
+    if (stdout.trim() === '')
+      await local.$`rm -rf ${join(host.folder, 'root/var/lib/libvirt/images')}/talos-*`
+  }
   writeFileSync(file, parts)
 }
+
+const virshOn = (host: LabHost): string[] => [
+  ...inside(host),
+  ...['virsh', '-q', '-c', 'qemu:///system'],
+]
 
 /** Takes the lab away: guests, services, namespaces and, unless they are to be kept, the machines' disks. */
 export async function stopLab(host: LabHost, keepDisks: boolean): Promise<void> {
   if (isUp(host)) {
-    const virsh = [...inside(host), 'virsh', '-q', '-c', 'qemu:///system']
+    const virsh = virshOn(host)
     const { stdout } = await local.$({ nothrow: true })`${virsh} list --name`
     for (const name of stdout.split('\n').filter(Boolean))
       await local.$({ nothrow: true })`${virsh} destroy ${name}`

@@ -54,3 +54,6 @@ export const faultsFile: string = join(labFolder, 'faults.json')
 
 /** The folder that the host exports over NFS, as the host names it. */
 export const exportPath = '/srv/appdata'
+
+/** Another one, which nobody may write to. */
+export const readOnlyExportPath = '/srv/readonly'

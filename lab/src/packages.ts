@@ -24,6 +24,8 @@ const needed: Readonly<Record<string, string>> = {
   '/usr/sbin/depmod': 'kmod',
   '/usr/sbin/mke2fs': 'e2fsprogs',
   '/usr/bin/curl': 'curl',
+  // Not /bin/busybox: the package without -static has one too, which needs its libraries.
+  '/usr/share/doc/busybox-static/copyright': 'busybox-static',
 }
 
 /** Installs the Debian packages that are missing. Throws LAB_PACKAGES with the command when not root. */

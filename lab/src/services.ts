@@ -1,7 +1,8 @@
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { local, waitFor, type Log } from '@talosmith/core'
-import { exportPath, factoryPort, sshFolder, type LabHost } from './layout.ts'
+import { exportPath, factoryPort, readOnlyExportPath, sshFolder, type LabHost } from './layout.ts'
 import { inside } from './namespace.ts'
 import { runningProcess, startDaemon, stopDaemon, type Running } from './processes.ts'
 
@@ -116,29 +117,32 @@ export async function startFactory(host: LabHost, version: string, log: Log): Pr
   )
 }
 
-/** An NFS server (NFS-Ganesha, protocol 4) that exports one folder of the host. */
+/**
+ * An NFS server (NFS-Ganesha, protocol 4) that exports two folders of the host, one of them read-only. One
+ * that was started with other settings is replaced.
+ */
 export async function startNfs(host: LabHost): Promise<void> {
-  if (runningProcess(pidFile(host, 'nfs')) !== undefined) return
-  const folder = join(host.folder, 'root', exportPath)
-  await local.$`mkdir -p ${folder}`
+  const exports = [
+    { path: exportPath, access: 'RW' },
+    { path: readOnlyExportPath, access: 'RO' },
+  ]
+  const settings = [
+    `NFS_CORE_PARAM { Protocols = 4; Bind_addr = ${host.address}; NFS_Port = 2049; Enable_NLM = false; Enable_RQUOTA = false; }`,
+    'NFSv4 { Grace_Period = 5; Lease_Lifetime = 10; RecoveryBackend = fs; Only_Numeric_Owners = true; }',
+    ...exports.map(
+      ({ path, access }, index) =>
+        `EXPORT { Export_Id = ${index + 1}; Path = ${path}; Pseudo = ${path}; Access_Type = ${access}; Squash = No_Root_Squash; SecType = sys; Protocols = 4; Transports = TCP; FSAL { Name = VFS; } }`,
+    ),
+  ].join('\n')
+  const file = pidFile(host, 'nfs')
+  const version = createHash('sha256').update(settings).digest('hex').slice(0, 12)
+  const running = runningProcess(file)
+  if (running?.version === version) return
+  if (running !== undefined) await stopDaemon(file)
+  for (const { path } of exports) await local.$`mkdir -p ${join(host.folder, 'root', path)}`
   const config = join(host.folder, 'ganesha.conf')
-  await local.write(
-    config,
-    `NFS_CORE_PARAM { Protocols = 4; Bind_addr = ${host.address}; NFS_Port = 2049; Enable_NLM = false; Enable_RQUOTA = false; }
-NFSv4 { Grace_Period = 5; Lease_Lifetime = 10; RecoveryBackend = fs; Only_Numeric_Owners = true; }
-EXPORT { Export_Id = 1; Path = ${exportPath}; Pseudo = ${exportPath}; Access_Type = RW; Squash = No_Root_Squash; SecType = sys; Protocols = 4; Transports = TCP; FSAL { Name = VFS; } }
-`,
-  )
-  daemon(
-    host,
-    'nfs',
-    '/usr/bin/ganesha.nfsd',
-    '-F',
-    '-L',
-    'STDOUT',
-    '-f',
-    config,
-    '-p',
-    '/run/ganesha.pid',
-  )
+  await local.write(config, `${settings}\n`)
+  const flags = ['-F', '-L', 'STDOUT', '-f', config, '-p', '/run/ganesha.pid']
+  const command = [...inside(host), '/usr/bin/ganesha.nfsd', ...flags]
+  startDaemon(file, logFile(host, 'nfs'), command, version)
 }

@@ -13,25 +13,26 @@ import { local, Problem, projectRoot, toolFolder, type Log, type ToolName } from
 import { cacheFolder } from './layout.ts'
 
 /** A program built from the Go module lab/tools. */
-export type BuiltTool = 'talosctl' | 'kubelab' | 'lab-node' | 'helm'
+export type BuiltTool = 'talosctl' | 'kubelab' | 'lab-node' | 'helm' | 'csi-provisioner'
 
 /**
- * Versions of the real programs; lab/tools/go.mod pins the same, but for etcd: this is the image tag that
- * Talos asks for, the program behind it is v3.6.14.
+ * Versions of the real programs; lab/tools/go.mod pins the same, but for two image tags that are asked for:
+ * etcd's is Talos' own, and the program behind it is v3.6.14; the provisioner's is the chart's.
  */
 export const versions = {
   talos: 'v1.13.9',
   kubernetes: 'v1.36.3',
   helm: 'v4.2.4',
   etcd: 'v3.6.12',
+  provisioner: 'v6.3.0',
 } as const
 
 const moduleFolder = join(projectRoot, 'lab', 'tools')
 
 interface Recipe {
   readonly package: string
-  /** Folder of lab/tools whose sources it is made of; none: only of modules. */
-  readonly sources?: string
+  /** Folders of lab/tools whose sources it is made of, beside modules. */
+  readonly sources: readonly string[]
   readonly ldflags: readonly string[]
 }
 
@@ -53,14 +54,17 @@ const kubernetesVersion = ['k8s.io/component-base/version', 'k8s.io/client-go/pk
 const recipes: Readonly<Record<BuiltTool, Recipe>> = {
   talosctl: {
     package: 'github.com/siderolabs/talos/cmd/talosctl',
+    sources: [],
     ldflags: ['-X github.com/siderolabs/talos/pkg/machinery/version.Built=lab'],
   },
-  'lab-node': { package: './node', sources: 'node', ldflags: [] },
-  kubelab: { package: './kube', sources: 'kube', ldflags: kubernetesVersion },
+  'lab-node': { package: './node', sources: ['node', 'nfs'], ldflags: [] },
+  kubelab: { package: './kube', sources: ['kube'], ldflags: kubernetesVersion },
   helm: {
     package: 'helm.sh/helm/v4/cmd/helm',
+    sources: [],
     ldflags: [`-X helm.sh/helm/v4/internal/version.version=${versions.helm}`],
   },
+  'csi-provisioner': { package: './provisioner', sources: ['provisioner', 'nfs'], ldflags: [] },
 }
 
 export const builtTools = Object.keys(recipes) as readonly BuiltTool[]
@@ -78,8 +82,8 @@ function digestOf(tool: BuiltTool): string {
   const { sources, ...recipe } = recipes[tool]
   const hash = createHash('sha256').update(JSON.stringify(recipe))
   for (const name of ['go.mod', 'go.sum']) hash.update(readFileSync(join(moduleFolder, name)))
-  if (sources !== undefined) {
-    const folder = join(moduleFolder, sources)
+  for (const source of sources) {
+    const folder = join(moduleFolder, source)
     const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(
       (name) => name.endsWith('.go') && !name.endsWith('_test.go'),
     )

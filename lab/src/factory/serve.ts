@@ -13,15 +13,17 @@ const { values } = parseArgs({ options: { listen: { type: 'string' }, url: { typ
 const { listen = '127.0.0.1', url = `http://${listen}:${factoryPort}` } = values
 const kernel = await fetchKernel(silentLog)
 const initramfs = await buildInitramfs(kernel, builtPath('lab-node'), silentLog)
+const kubernetes = { path: builtPath('kubelab'), versions: [versions.kubernetes] }
 const server = createFactory({
   assets: new Assets({ kernel, initramfs }, url, join(labFolder, 'factory')),
   binaries: {
-    kubelab: builtPath('kubelab'),
-    talosctl: builtPath('talosctl'),
-    etcdVersion: versions.etcd,
-    kubernetesVersions: [versions.kubernetes],
-    talosVersion: versions.talos,
+    etcd: { path: builtPath('kubelab'), versions: [versions.etcd] },
+    'kube-apiserver': kubernetes,
+    'kube-controller-manager': kubernetes,
+    'kube-scheduler': kubernetes,
+    'csi-provisioner': { path: builtPath('csi-provisioner'), versions: [versions.provisioner] },
   },
+  talosctl: { path: builtPath('talosctl'), version: versions.talos },
   chartFolder,
   faultsFile,
 })

@@ -10,25 +10,19 @@ import { InvalidSchematic } from './schematic.ts'
 /** What the server serves, and from where. */
 export interface FactoryOptions {
   readonly assets: Assets
-  /** Programs that guests and operators fetch: kubelab for every Kubernetes component, talosctl. */
-  readonly binaries: {
-    readonly kubelab: string
-    readonly talosctl: string
-    readonly etcdVersion: string
-    readonly kubernetesVersions: readonly string[]
-    readonly talosVersion: string
-  }
+  /** What images hold: the program of each component, and the tags that there are. */
+  readonly binaries: Readonly<Record<string, Binary>>
+  /** What operators fetch. */
+  readonly talosctl: { readonly path: string; readonly version: string }
   readonly chartFolder: string
   readonly faultsFile: string
 }
 
-/** Components that the one Kubernetes binary can be, beside etcd. */
-const kubernetesComponents = [
-  'kube-apiserver',
-  'kube-controller-manager',
-  'kube-scheduler',
-  'kubectl',
-]
+/** One program, which images of these tags hold. */
+export interface Binary {
+  readonly path: string
+  readonly versions: readonly string[]
+}
 
 type Answer = (
   request: IncomingMessage,
@@ -138,25 +132,23 @@ export function createFactory(options: FactoryOptions): Server {
       'GET',
       /^\/talosctl\/([^/]+)\/talosctl-linux-amd64$/,
       (request, response, [version = ''], fault) => {
-        if (offeredVersion(version) !== options.binaries.talosVersion)
+        if (offeredVersion(version) !== options.talosctl.version)
           throw new Refused(404, `version ${version} is not available`)
-        if (!existsSync(options.binaries.talosctl)) throw new Refused(404, '404 page not found')
-        return sendFile(request, response, options.binaries.talosctl, fault)
+        if (!existsSync(options.talosctl.path)) throw new Refused(404, '404 page not found')
+        return sendFile(request, response, options.talosctl.path, fault)
       },
     ],
     [
       'GET',
       /^\/lab\/binaries\/([^/]+)\/([^/]+)$/,
       (request, response, [component = '', version = ''], fault) => {
-        const offered =
-          component === 'etcd'
-            ? [options.binaries.etcdVersion]
-            : kubernetesComponents.includes(component)
-              ? options.binaries.kubernetesVersions
-              : []
-        if (!offered.includes(version)) throw new Refused(404, `${component}:${version}: not found`)
-        response.setHeader('x-sha256', digestOf(options.binaries.kubelab))
-        return sendFile(request, response, options.binaries.kubelab, fault)
+        const binary = Object.hasOwn(options.binaries, component)
+          ? options.binaries[component]
+          : undefined
+        if (binary?.versions.includes(version) !== true)
+          throw new Refused(404, `${component}:${version}: not found`)
+        response.setHeader('x-sha256', digestOf(binary.path))
+        return sendFile(request, response, binary.path, fault)
       },
     ],
     [

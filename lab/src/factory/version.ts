@@ -6,7 +6,8 @@ import { builtPath } from '../tools.ts'
 /** What a running factory was made of: the programs that it serves, and its own source. */
 export function factoryVersion(): string {
   const hash = createHash('sha256')
-  for (const tool of ['lab-node', 'kubelab', 'talosctl'] as const) hash.update(builtPath(tool))
+  for (const tool of ['lab-node', 'kubelab', 'talosctl', 'csi-provisioner'] as const)
+    hash.update(builtPath(tool))
   const sources = join(import.meta.dirname, '..')
   for (const name of readdirSync(sources, { recursive: true, encoding: 'utf8' }).sort())
     if (name.endsWith('.ts')) hash.update(name).update(readFileSync(join(sources, name)))

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { local, type Log } from '@talosmith/core'
@@ -11,7 +12,7 @@ const modules =
   )
 
 /** Programs of this machine that the guest needs, with the libraries that they load. */
-const programs = ['/sbin/mke2fs']
+const programs = ['/sbin/mke2fs', '/bin/busybox']
 
 /** The part of the initramfs that every image shares, as a cpio archive compressed with zstd's fast level. */
 export async function buildInitramfs(
@@ -19,7 +20,10 @@ export async function buildInitramfs(
   nodeProgram: string,
   log: Log,
 ): Promise<string> {
-  const name = `initramfs-${kernel.release}-${basename(dirname(nodeProgram))}.cpio.zst`
+  const recipe = createHash('sha256')
+    .update(readFileSync(import.meta.filename))
+    .digest('hex')
+  const name = `initramfs-${kernel.release}-${basename(dirname(nodeProgram))}-${recipe.slice(0, 8)}.cpio.zst`
   const path = join(cacheFolder, 'guest', name)
   if (existsSync(path)) return path
   const step = log.step("Build the guest's initramfs")
@@ -73,7 +77,8 @@ async function copyModules({ root: kernelRoot, release }: Kernel, root: string):
 }
 
 async function copyProgram(program: string, root: string): Promise<void> {
-  const { stdout } = await local.$`ldd ${program}`
+  // A static program has no libraries; ldd says so and fails.
+  const { stdout } = await local.$({ nothrow: true })`ldd ${program}`
   const libraries = [...stdout.matchAll(/(\/\S+) \(0x/g)].map(([, path = '']) => path)
   for (const file of [program, ...libraries]) {
     mkdirSync(join(root, dirname(file)), { recursive: true })

@@ -23,13 +23,8 @@ const faultsFile = join(folder, 'faults.json')
 const kernel = { release: 'r', image: '/none', root: '/none' }
 const server = createFactory({
   assets: new ReadyAssets({ kernel, initramfs: 'initramfs-r.cpio.zst' }, 'http://factory', folder),
-  binaries: {
-    kubelab: join(folder, 'kubelab'),
-    talosctl: join(folder, 'none'),
-    etcdVersion: 'v3.6.14',
-    kubernetesVersions: ['v1.36.3'],
-    talosVersion: 'v1.13.9',
-  },
+  binaries: { etcd: { path: join(folder, 'kubelab'), versions: ['v3.6.14'] } },
+  talosctl: { path: join(folder, 'none'), version: 'v1.13.9' },
   chartFolder: folder,
   faultsFile,
 })
