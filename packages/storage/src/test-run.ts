@@ -128,7 +128,8 @@ export async function awaitPods(
         if (pod.status?.phase === 'Succeeded') continue
         const cause = podCause(pod, state.events, nfs)
         if (cause !== undefined && (isLate || !passing.has(cause.code))) causes.push(cause)
-        else if (pod.status?.phase === 'Failed' || isLate) causes.push(unnamedCause(pod))
+        else if (pod.status?.phase === 'Failed' || isLate)
+          causes.push(unnamedCause(pod, state.events))
         else open.push(`${nodeOf(pod)}: ${cause?.message ?? stateOf(pod)}`)
       }
       if (open.length > 0) throw new Error(open.join('; '))
@@ -166,12 +167,12 @@ export function warningsOf(kind: string, name: string, events: readonly EventObj
     .map(({ reason, message }) => words(reason, message) ?? '')
 }
 
-function unnamedCause(pod: PodObject): Cause {
+function unnamedCause(pod: PodObject, events: readonly EventObject[]): Cause {
   const said = pod.status?.containerStatuses?.[0]?.state?.terminated?.message?.trim()
   return {
     code: 'STORAGE_TEST_FAILED',
     message: `the test on ${nodeOf(pod)} did not succeed`,
-    because: said || stateOf(pod),
+    because: said || warningsOf('Pod', pod.metadata.name, events).at(-1) || stateOf(pod),
     hint: `kubectl get events -A --field-selector involvedObject.name=${pod.metadata.name}`,
   }
 }

@@ -4,11 +4,12 @@ import { silentLog, type Problem } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { missingParts } from '../src/driver.ts'
-import type { KubeObject } from '../src/kubernetes.ts'
+import type { KubeObject, Kubernetes } from '../src/kubernetes.ts'
 import { readWorkloads } from '../src/observe.ts'
 import { chooseNodes } from '../src/proof.ts'
 import { testPod } from '../src/test-pods.ts'
 import {
+  awaitPods,
   exportVolume,
   podCause,
   warningsOf,
@@ -32,6 +33,20 @@ for (const [file, code] of [
     assert.is(cause?.code, code)
     assert.match(cause?.message ?? '', 'home-w1')
   })
+
+test('a pod that never starts is told with the last warning about it, known cause or not', async () => {
+  const { pod, events } = recorded('mount-refused.json')
+  const strange = events.map((event) => ({
+    ...event,
+    kind: 'Event',
+    message: 'mount.nfs: No such device',
+  }))
+  const kubernetes = { get: () => Promise.resolve([{ ...pod, kind: 'Pod' }, ...strange]) }
+  const options = { fact: 'the pod to end', nfs, log: silentLog, withinMs: 1 }
+  const [cause] = await awaitPods(kubernetes as unknown as Kubernetes, 'ns', options)
+  assert.is(cause?.code, 'STORAGE_TEST_FAILED')
+  assert.match(cause?.because ?? '', 'mount.nfs: No such device')
+})
 
 test("another pod's warnings and ordinary events are no clues", () => {
   const { pod, events } = recorded('mount-refused.json')

@@ -18,7 +18,7 @@ var Wanted = []string{
 	"virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng", "virtio_scsi", "sd_mod",
 	"ahci", "sr_mod", "isofs",
 	"crc32c_generic", "crc32c_intel", "ext4", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859-1", "nls_utf8",
-	"button", "evdev", "i6300esb",
+	"button", "evdev", "i6300esb", "nfs", "nfsv4",
 }
 
 // Modules is the dependency table of one kernel's modules.
