@@ -42,8 +42,9 @@ func TestOneFilePerDigest(t *testing.T) {
 		switch r.URL.Path {
 		case "/lab/binaries/etcd/v1", "/lab/binaries/kube-scheduler/v2":
 			w.Header().Set("X-Sha256", digest)
-		case "/lab/binaries/etcd/wrong":
+		case "/lab/binaries/etcd/short":
 			w.Header().Set("X-Sha256", "00")
+			w.Header().Set("Content-Length", "100")
 		default:
 			http.NotFound(w, r)
 
@@ -72,7 +73,7 @@ func TestOneFilePerDigest(t *testing.T) {
 		t.Errorf("%d blobs", len(blobs))
 	}
 
-	for _, ref := range []string{"r/etcd:none", "r/etcd:wrong"} {
+	for _, ref := range []string{"r/etcd:none", "r/etcd:short"} {
 		if _, err := store.Binary(context.Background(), ref); err == nil {
 			t.Errorf("%s: pulled", ref)
 		}

@@ -125,7 +125,7 @@ func (c *controlPlane) start(ctx context.Context, p process, admin *client) {
 		defer close(s.done)
 
 		if p.name == apiServer {
-			options.supervise(ctx, p, admin.ready)
+			options.startInTurn(ctx, p, admin)
 
 			return
 		}

@@ -13,6 +13,13 @@ import (
 // additive flags take the machine config's values after Talos' own; all others are replaced by them.
 var additive = []string{"enable-admission-plugins", "feature-gates", "authorization-mode", "tls-cipher-suites", "controllers"}
 
+// The defaults (15, 10 and 2 s) end a leader whose emulated API server stalls for ten seconds, and starting it anew is dear.
+const (
+	leaseDuration = "45s"
+	renewDeadline = "35s"
+	retryPeriod   = "5s"
+)
+
 func (o *Options) apiServerArgs() map[string][]string {
 	cluster := o.Config.Cluster()
 	pki := func(name string) []string { return []string{o.path("pki", name)} }
@@ -98,6 +105,9 @@ func (o *Options) controllerManagerArgs() map[string][]string {
 		"controllers":                      one("*,tokencleaner"),
 		"kubeconfig":                       access,
 		"leader-elect":                     one("true"),
+		"leader-elect-lease-duration":      one(leaseDuration),
+		"leader-elect-renew-deadline":      one(renewDeadline),
+		"leader-elect-retry-period":        one(retryPeriod),
 		"profiling":                        one("false"),
 		"root-ca-file":                     pki("ca-issuing.crt"),
 		"service-account-private-key-file": pki("service-account.key"),
@@ -117,6 +127,9 @@ func (o *Options) schedulerArgs() map[string][]string {
 		"bind-address":                           {"127.0.0.1"},
 		"config":                                 {o.path("policies", "scheduler.json")},
 		"leader-elect":                           {"true"},
+		"leader-elect-lease-duration":            {leaseDuration},
+		"leader-elect-renew-deadline":            {renewDeadline},
+		"leader-elect-retry-period":              {retryPeriod},
 		"profiling":                              {"false"},
 		"tls-min-version":                        {"VersionTLS13"},
 	}, o.Config.Cluster().Scheduler().ExtraArgs())

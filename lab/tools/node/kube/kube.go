@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/siderolabs/talos/pkg/machinery/config"
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // Options is what the platform gives to Kubernetes.
@@ -28,6 +29,8 @@ type Options struct {
 	Dir string
 	// EtcdEndpoint is the node's own etcd: https://<address>:2379.
 	EtcdEndpoint string
+	// EtcdClient connects to the cluster's etcd. May be nil: then API servers start whenever they like.
+	EtcdClient func() (*clientv3.Client, error)
 	// Pull fetches the program of a container image.
 	Pull func(ctx context.Context, imageRef string) (string, error)
 	// Log gives a service's log.

@@ -4,19 +4,27 @@ import (
 	"context"
 	"log"
 	"net/netip"
+	"path"
 	"path/filepath"
 	"time"
 
 	"github.com/siderolabs/talos/pkg/machinery/config"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"talosmith.dev/lab/tools/node/kube"
 	"talosmith.dev/lab/tools/node/services"
 )
 
 func (m *Machine) kubeOptions(cfg config.Provider) kube.Options {
+	extensions := map[string]string{}
+	for _, extension := range m.o.Image.Extensions {
+		extensions[path.Base(extension.Name)] = extension.Version
+	}
+
 	return kube.Options{
 		Config: cfg, Address: m.firstAddress(), Hostname: m.Hostname(), TalosVersion: m.o.Image.Version, BootID: m.o.BootID,
 		Dir: filepath.Join(m.o.Paths.Var, "lib", "kube"), EtcdEndpoint: "https://" + netip.AddrPortFrom(m.firstAddress(), 2379).String(),
+		EtcdClient: func() (*clientv3.Client, error) { return m.Etcd().Client(false) }, Current: m.Config, Extensions: extensions,
 		Pull: m.images.Binary, Log: m.Store.Writer, Service: m.kubeService, StaticPod: m.staticPod, NodeReady: m.nodeReady,
 	}
 }

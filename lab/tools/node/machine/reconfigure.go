@@ -1,7 +1,6 @@
 package machine
 
 import (
-	"context"
 	"log"
 	"reflect"
 	"time"
@@ -10,7 +9,8 @@ import (
 	machinetype "github.com/siderolabs/talos/pkg/machinery/config/machine"
 )
 
-// reconfigure makes a running machine follow a changed config: what the change touches is started anew.
+// reconfigure makes a running machine follow a changed config: what the change touches is started anew. Kubernetes looks for
+// changes itself.
 func (m *Machine) reconfigure(old, now config.Provider) {
 	m.publishConfigured()
 
@@ -29,18 +29,4 @@ func (m *Machine) reconfigure(old, now config.Provider) {
 
 		m.startVIPs(now)
 	}
-
-	a, b := old.RawV1Alpha1(), now.RawV1Alpha1()
-	if a != nil && b != nil && reflect.DeepEqual(a.ClusterConfig, b.ClusterConfig) && reflect.DeepEqual(a.MachineConfig.MachineKubelet, b.MachineConfig.MachineKubelet) &&
-		reflect.DeepEqual(a.MachineConfig.MachineNodeLabels, b.MachineConfig.MachineNodeLabels) &&
-		reflect.DeepEqual(a.MachineConfig.MachineNodeTaints, b.MachineConfig.MachineNodeTaints) &&
-		reflect.DeepEqual(a.MachineConfig.MachineNodeAnnotations, b.MachineConfig.MachineNodeAnnotations) {
-		return
-	}
-
-	if err := m.kube.Stop(60 * time.Second); err != nil {
-		log.Printf("Kubernetes: %v", err)
-	}
-
-	_ = m.startKubeAgain(context.Background()) //nolint:errcheck // never fails
 }
