@@ -1,0 +1,103 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import {
+  appendFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { projectRoot } from '@talosmith/core'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+
+/** A copy of this workspace, to do wrong things in; Nx really reads it. */
+const copy = join(realpathSync(mkdtempSync(join(tmpdir(), 'talosmith-workspace-'))), 'copy')
+const env = { ...process.env, NX_DAEMON: 'false', NX_TUI: 'false' }
+const graph = suite('the graph that Nx makes of the sources')
+
+graph.before(() => {
+  const listed = execFileSync(
+    'git',
+    ['ls-files', '-z', '--cached', '--others', '--exclude-standard'],
+    {
+      cwd: projectRoot,
+      encoding: 'utf8',
+    },
+  )
+  for (const file of listed
+    .split('\0')
+    .filter((name) => name !== '' && !name.startsWith('lab/tools/')))
+    cpSync(join(projectRoot, file), join(copy, file), { recursive: true })
+  linkModules()
+})
+graph.after(() => rmSync(dirname(copy), { recursive: true }))
+
+/** The packages of this workspace are the copy's own; all others are those that are installed here. */
+function linkModules(): void {
+  const installed = join(projectRoot, 'node_modules')
+  const own = join(copy, 'node_modules')
+  mkdirSync(join(own, '@talosmith'), { recursive: true })
+  for (const name of readdirSync(installed).filter((entry) => entry !== '@talosmith'))
+    symlinkSync(join(installed, name), join(own, name))
+  for (const name of readdirSync(join(installed, '@talosmith')))
+    symlinkSync(readlinkSync(join(installed, '@talosmith', name)), join(own, '@talosmith', name))
+}
+
+const checkLayers = (): { status: number | null; stderr: string } =>
+  spawnSync(process.execPath, ['--import', 'tsx', 'scripts/checks/check-layers.ts'], {
+    cwd: copy,
+    env,
+    encoding: 'utf8',
+  })
+
+/** Projects whose check runs after one file has changed. */
+const affectedBy = (file: string): string[] =>
+  execFileSync('npx', ['nx', 'show', 'projects', '--affected', '-t', 'check', `--files=${file}`], {
+    cwd: copy,
+    env,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+    .split('\n')
+    .filter(Boolean)
+    .sort()
+
+graph('is free of forbidden imports', () => {
+  const { status, stderr } = checkLayers()
+  assert.is(status, 0, stderr)
+})
+
+graph('shows an import of vm in image, and the layer check fails on it', () => {
+  appendFileSync(
+    join(copy, 'packages/image/src/plan.ts'),
+    "import { renderDomain } from '@talosmith/vm'\n",
+  )
+  const { status, stderr } = checkLayers()
+  assert.is(status, 1)
+  assert.match(stderr, 'image (layer:part) imports vm (layer:part)')
+  cpSync(join(projectRoot, 'packages/image/src/plan.ts'), join(copy, 'packages/image/src/plan.ts'))
+})
+
+graph('runs the checks of image and of what depends on it, when image has changed', () => {
+  assert.equal(affectedBy('packages/image/src/plan.ts'), ['cluster', 'image'])
+})
+
+graph('runs the checks of all projects, when core has changed', () => {
+  assert.equal(affectedBy('packages/core/src/cluster.ts'), [
+    'bootstrap',
+    'cluster',
+    'core',
+    'image',
+    'lab',
+    'storage',
+    'vm',
+  ])
+})
+
+graph.run()
