@@ -10,6 +10,7 @@ export class Hopeless extends Error {
 interface WaitOptions {
   readonly log: Log
   readonly withinMs: number
+  /** Pause between two checks; after a check that took longer, up to three times as long. */
   readonly everyMs?: number
   /** What to type when it never comes true. */
   readonly hint?: string
@@ -31,6 +32,7 @@ export async function waitFor<T>(
   let reason: string | undefined
   let announced = false
   for (;;) {
+    const asked = performance.now()
     try {
       const answer = await check()
       if (announced) log.info(`   waited for ${fact}: ok (${seconds(started)} s)`)
@@ -44,12 +46,15 @@ export async function waitFor<T>(
       reason = now
       announced = true
     }
-    if (performance.now() - started + everyMs > withinMs)
+    const leftMs = withinMs - (performance.now() - started)
+    if (leftMs < everyMs)
       throw new Problem(code, `gave up after ${seconds(started)} s waiting for ${fact}`, {
         because: reason,
         hint,
       })
-    await sleep(everyMs)
+    // What answers slowly has enough to do.
+    const tookMs = performance.now() - asked
+    await sleep(Math.min(Math.max(everyMs, tookMs), 3 * everyMs, leftMs))
   }
 }
 

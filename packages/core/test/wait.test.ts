@@ -43,6 +43,22 @@ test('gives up with the last reason and the hint', async () => {
   assert.match((problem as Problem).message, 'waiting for the door to open')
 })
 
+test('what answers slowly is asked less often', async () => {
+  const asked: number[] = []
+  const check = async (): Promise<void> => {
+    asked.push(performance.now())
+    await new Promise((resolve) => setTimeout(resolve, 40))
+    if (asked.length < 3) throw new Error('busy')
+  }
+  await waitFor('the door to open', check, { ...quick, withinMs: 5000, everyMs: 20 })
+  // 40 ms for the check and as long for the pause; 20 ms would be the pause of a quick one.
+  for (const [index, time] of asked.slice(1).entries())
+    assert.ok(
+      time - (asked[index] ?? 0) >= 75,
+      `asked again after ${time - (asked[index] ?? 0)} ms`,
+    )
+})
+
 test('what can never get better ends the wait at once', async () => {
   let asked = 0
   const check = async (): Promise<never> => {
