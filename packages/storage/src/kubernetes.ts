@@ -61,8 +61,9 @@ export function openKubernetes(
     },
     async apply(objects) {
       const list = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects })
-      const flags = ['--server-side', '--field-manager=talosmith', '--force-conflicts']
-      await kubectl(['apply', ...flags, '--filename=-'], list)
+      // The server refuses unknown fields itself; kubectl would first fetch the description of every kind.
+      const flags = ['--server-side', '--validate=false', '--field-manager=talosmith']
+      await kubectl(['apply', ...flags, '--force-conflicts', '--filename=-'], list)
     },
     async helm(args, input) {
       const path = await (helmPath ??= find('helm', cluster).then((tool) => tool.path))
