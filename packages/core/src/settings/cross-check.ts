@@ -140,8 +140,6 @@ function checkStorage(settings: GivenSettings, faulty: ReadonlySet<string>, wron
   const { NFS_SERVER: server, NFS_SHARE: share, NFS_MOUNT_OPTIONS: options } = settings
   if (server !== undefined && share === undefined && !faulty.has('NFS_SHARE'))
     wrong.push(`NFS_SHARE: missing; NFS_SERVER ${server} needs the path that it exports`)
-  if (server === undefined && share !== undefined && !faulty.has('NFS_SERVER'))
-    wrong.push(`NFS_SERVER: missing; NFS_SHARE ${share} needs the server that exports it`)
   const isVersion3 = options?.some((option) => /^(?:nfs)?vers=3$/.test(option))
   if (isVersion3 && !options?.includes('nolock'))
     wrong.push(

@@ -1,0 +1,110 @@
+/**
+ * What cluster:up costs beyond what the machines themselves take, in the lab: overhead over boot, etcd and
+ * API server (goal: at most 10 %), a run that changes nothing (goal: at most 5 s), and the peak memory of
+ * each stage's program (goal: at most 150 MiB).
+ *
+ * The machines' time is when a stage waited for them, by its own run record; waits that overlap count once.
+ * Everything else is ours: Nx, start-up of programs, SSH, virsh, talosctl, the image. The lab shares its
+ * processors with what is measured, so that both shares are larger than with KVM.
+ *
+ * Takes the lab's cluster away and makes it again:  CONFIRM=lab npm run bench -- cluster-up
+ */
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { projectRoot } from '@talosmith/core'
+
+if (process.env['CONFIRM'] !== 'lab') {
+  console.log("takes the lab's cluster away; with CONFIRM=lab in front it does")
+  process.exit(0)
+}
+const env = { ...process.env, CLUSTER: 'lab', NX_TUI: 'false' }
+const generated = join(projectRoot, 'generated', 'lab')
+const started = (
+  command: string,
+  args: readonly string[],
+  more: NodeJS.ProcessEnv = {},
+): number => {
+  const from = performance.now()
+  const { status, stderr, stdout } = spawnSync(command, args, {
+    cwd: projectRoot,
+    env: { ...env, ...more },
+    encoding: 'utf8',
+  })
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${status}\n${stdout}${stderr}`)
+  return (performance.now() - from) / 1000
+}
+const nx = (target: string): number => started('npx', ['nx', 'run', target])
+
+nx('lab:start')
+for (const name of ['destroy', 'remove-seeds'])
+  started('npx', ['tsx', `packages/vm/scripts/${name}.ts`, '--cluster', 'lab'])
+rmSync(generated, { recursive: true, force: true })
+
+const wall = nx('cluster:up')
+const machines = covered(readdirSync(join(generated, 'runs')).flatMap(waits))
+const ours = wall - machines
+console.log(`cluster:up            ${wall.toFixed(0)} s`)
+console.log(`  machines            ${machines.toFixed(0)} s`)
+console.log(`  ours                ${ours.toFixed(0)} s, ${percent(ours / machines)} (goal: 10 %)`)
+
+const again = Array.from({ length: 3 }, () => nx('cluster:up'))
+console.log(`nothing to do         ${Math.min(...again).toFixed(1)} s, best of three (goal: 5 s)`)
+
+const scratch = mkdtempSync(join(tmpdir(), 'talosmith-bench-'))
+const stages = {
+  'image:build': 'packages/image/scripts/build.ts',
+  'image:download': 'packages/image/scripts/download.ts',
+  'vm:create': 'packages/vm/scripts/create.ts',
+  'bootstrap:configure': 'packages/bootstrap/scripts/configure.ts',
+  'bootstrap:start': 'packages/bootstrap/scripts/start.ts',
+  'bootstrap:health': 'packages/bootstrap/scripts/health.ts',
+  'storage:install': 'packages/storage/scripts/install.ts',
+  'storage:verify': 'packages/storage/scripts/verify.ts',
+  'vm:status': 'packages/vm/scripts/status.ts',
+}
+for (const [name, path] of Object.entries(stages)) {
+  const file = join(scratch, name.replace(':', '-'))
+  const note = `import{writeFileSync as w}from'node:fs';process.on('exit',()=>w(process.env.PEAK,String(process.resourceUsage().maxRSS)))`
+  const hook = `data:text/javascript,${encodeURIComponent(note)}`
+  const seconds = started('node', ['--import', 'tsx', '--import', hook, path], { PEAK: file })
+  const mib = Number(readFileSync(file, 'utf8')) / 1024
+  console.log(
+    `${name.padEnd(21)} ${mib.toFixed(0)} MiB at most (goal: 150), ${seconds.toFixed(1)} s`,
+  )
+}
+rmSync(scratch, { recursive: true })
+
+/** When a run waited for machines, in seconds: from the first "waiting for" of a fact to its "waited for". */
+function waits(name: string): [number, number][] {
+  const since = new Map<string, number>()
+  const found: [number, number][] = []
+  for (const line of readFileSync(join(generated, 'runs', name), 'utf8')
+    .split('\n')
+    .filter(Boolean)) {
+    const { at, text = '' } = JSON.parse(line) as { at: string; text?: string }
+    const time = Date.parse(at) / 1000
+    const [, begun] = /^ {3}waiting for (.*?): /.exec(text) ?? []
+    if (begun !== undefined && !since.has(begun)) since.set(begun, time)
+    const [, over = ''] = /^ {3}waited for (.*): ok/.exec(text) ?? []
+    const from = since.get(over)
+    if (from !== undefined) found.push([from, time])
+  }
+  return found
+}
+
+/** The time that intervals cover together. */
+function covered(intervals: readonly [number, number][]): number {
+  let total = 0
+  let until = 0
+  for (const [from, to] of [...intervals].sort(([a], [b]) => a - b)) {
+    total += Math.max(0, to - Math.max(from, until))
+    until = Math.max(until, to)
+  }
+  return total
+}
+
+function percent(ratio: number): string {
+  return `${(ratio * 100).toFixed(0)} %`
+}
