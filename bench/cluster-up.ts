@@ -10,10 +10,11 @@
  * Takes the lab's cluster away and makes it again:  CONFIRM=lab npm run bench -- cluster-up
  */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { projectRoot } from '@talosmith/core'
+import { coveredSeconds, readRecords, waits } from './support/run-record.ts'
 
 if (process.env['CONFIRM'] !== 'lab') {
   console.log("takes the lab's cluster away; with CONFIRM=lab in front it does")
@@ -43,7 +44,7 @@ for (const name of ['destroy', 'remove-seeds'])
 rmSync(generated, { recursive: true, force: true })
 
 const wall = nx('cluster:up')
-const machines = covered(readdirSync(join(generated, 'runs')).flatMap(waits))
+const machines = coveredSeconds(readRecords(generated).flatMap((events) => waits(events)))
 const ours = wall - machines
 console.log(`cluster:up            ${wall.toFixed(0)} s`)
 console.log(`  machines            ${machines.toFixed(0)} s`)
@@ -75,35 +76,6 @@ for (const [name, path] of Object.entries(stages)) {
   )
 }
 rmSync(scratch, { recursive: true })
-
-/** When a run waited for machines, in seconds: from the first "waiting for" of a fact to its "waited for". */
-function waits(name: string): [number, number][] {
-  const since = new Map<string, number>()
-  const found: [number, number][] = []
-  for (const line of readFileSync(join(generated, 'runs', name), 'utf8')
-    .split('\n')
-    .filter(Boolean)) {
-    const { at, text = '' } = JSON.parse(line) as { at: string; text?: string }
-    const time = Date.parse(at) / 1000
-    const [, begun] = /^ {3}waiting for (.*?): /.exec(text) ?? []
-    if (begun !== undefined && !since.has(begun)) since.set(begun, time)
-    const [, over = ''] = /^ {3}waited for (.*): ok/.exec(text) ?? []
-    const from = since.get(over)
-    if (from !== undefined) found.push([from, time])
-  }
-  return found
-}
-
-/** The time that intervals cover together. */
-function covered(intervals: readonly [number, number][]): number {
-  let total = 0
-  let until = 0
-  for (const [from, to] of [...intervals].sort(([a], [b]) => a - b)) {
-    total += Math.max(0, to - Math.max(from, until))
-    until = Math.max(until, to)
-  }
-  return total
-}
 
 function percent(ratio: number): string {
   return `${(ratio * 100).toFixed(0)} %`

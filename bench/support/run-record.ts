@@ -1,0 +1,52 @@
+/** What the record of a run (generated/<cluster>/runs/<time>.jsonl) says about time. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+export interface Event {
+  readonly at: string
+  readonly event: string
+  readonly text?: string
+  readonly seconds?: number
+}
+
+/** A stretch of time, in seconds since 1970. */
+export type Interval = readonly [from: number, to: number]
+
+/** All runs of a cluster, oldest first. */
+export function readRecords(generated: string): Event[][] {
+  const folder = join(generated, 'runs')
+  return readdirSync(folder)
+    .sort()
+    .map((name) =>
+      readFileSync(join(folder, name), 'utf8')
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => JSON.parse(line) as Event),
+    )
+}
+
+/** When a run waited, for what matches: from the first "waiting for" of a fact to its "waited for". */
+export function waits(events: readonly Event[], facts = /./): Interval[] {
+  const since = new Map<string, number>()
+  const found: Interval[] = []
+  for (const { at, text = '' } of events) {
+    const time = Date.parse(at) / 1000
+    const [, begun] = /^ {3}waiting for (.*?): /.exec(text) ?? []
+    if (begun !== undefined && facts.test(begun) && !since.has(begun)) since.set(begun, time)
+    const [, over = ''] = /^ {3}waited for (.*): ok/.exec(text) ?? []
+    const from = since.get(over)
+    if (from !== undefined) found.push([from, time])
+  }
+  return found
+}
+
+/** The time that intervals cover together: what overlaps counts once. */
+export function coveredSeconds(intervals: readonly Interval[]): number {
+  let total = 0
+  let until = 0
+  for (const [from, to] of [...intervals].sort(([a], [b]) => a - b)) {
+    total += Math.max(0, to - Math.max(from, until))
+    until = Math.max(until, to)
+  }
+  return total
+}
