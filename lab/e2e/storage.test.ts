@@ -43,7 +43,7 @@ const state = (): Promise<string> =>
   kubectl(
     'get',
     'deployment,daemonset,storageclass,csidriver,serviceaccount,secret,persistentvolume',
-    '-A',
+    '--namespace=kube-system',
     '-o',
     'jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.generation} {.metadata.uid}{"\\n"}{end}',
   )

@@ -101,10 +101,11 @@ async function readBootId(): Promise<string> {
   return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '')).trim()
 }
 
-/** Field 22 of /proc/<pid>/stat; undefined when there is no such process. */
+/** Field 22 of /proc/<pid>/stat; undefined when there is no such process, or only what its parent has not yet noticed. */
 async function startOf(pid: number): Promise<string | undefined> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
-  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
+  const [state, ...fields] = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? []
+  return state === 'Z' || state === 'X' ? undefined : fields[18]
 }
 
 function parseHolder(text: string): Holder | undefined {

@@ -1,6 +1,14 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -43,6 +51,29 @@ test('is held while the work goes on, and gone afterwards', async ({ cluster, lo
   })
   assert.is(result, 7)
   assert.equal(readdirSync(cluster.generated), [])
+})
+
+test('of a run that has ended, which its parent has not yet noticed, is taken over', async ({
+  cluster,
+  lock,
+}) => {
+  // The shell starts a child, becomes a program that never asks for it, and the child ends: a zombie.
+  const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 60'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  try {
+    const pid = Number(String((await once(parent.stdout, 'data'))[0]))
+    const statOf = (): string => readFileSync(`/proc/${pid}/stat`, 'utf8')
+    while (!statOf().includes(') Z ')) await sleep(10)
+    const started = statOf()
+      .slice(statOf().lastIndexOf(')') + 2)
+      .split(' ')[19]
+    mkdirSync(cluster.generated, { recursive: true })
+    writeFileSync(lock, me({ pid, started }))
+    assert.is(await withLock(cluster, 'x', () => Promise.resolve(7)), 7)
+  } finally {
+    parent.kill('SIGKILL')
+  }
 })
 
 test('is given back when the work fails', async ({ cluster, lock }) => {

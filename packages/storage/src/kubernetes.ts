@@ -77,7 +77,7 @@ export function openKubernetes(
 }
 
 const unreachable =
-  /unable to connect to the server|connection refused|no route to host|i\/o timeout|TLS handshake timeout|Client\.Timeout|did not end within|EOF$|ServiceUnavailable/im
+  /unable to connect to the server|connection refused|server .* was refused|no route to host|i\/o timeout|TLS handshake timeout|Client\.Timeout|did not end within|EOF$|ServiceUnavailable/im
 
 function kubectlProblem(cluster: Cluster, args: readonly string[], error: CommandFailed): Problem {
   if (unreachable.test(`${error.stderr}\n${error.message}`))

@@ -33,7 +33,7 @@ export async function checkNodes(
   try {
     const reach = newRunName('reach')
     await kubernetes.apply([
-      testNamespace(reach, 'privileged'),
+      ...testNamespace(reach, 'privileged'),
       ...ready.map((node) =>
         testPod(reach, {
           name: node,
@@ -53,7 +53,7 @@ export async function checkNodes(
     )
     const write = newRunName('write')
     await kubernetes.apply([
-      testNamespace(write, 'baseline'),
+      ...testNamespace(write, 'baseline'),
       ...exportVolume(write, nfs, cluster.settings.NFS_MOUNT_OPTIONS),
       ...ready.map((node) =>
         testPod(write, {

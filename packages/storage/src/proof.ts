@@ -53,7 +53,7 @@ export async function proveStorage(
   const token = randomUUID()
   try {
     const binding = stopwatch()
-    await kubernetes.apply([testNamespace(namespace, 'baseline'), claimObject(namespace)])
+    await kubernetes.apply([...testNamespace(namespace, 'baseline'), claimObject(namespace)])
     const volumeName = await awaitBound(kubernetes, namespace, nfs, log)
     const boundSeconds = binding()
     const subDirectory = await inspectVolume(kubernetes, volumeName, nfs)

@@ -20,9 +20,12 @@ interface TestPod {
   readonly hostNetwork?: boolean
 }
 
-/** A namespace for one run; `level` is the PodSecurity level that its pods need. */
-export function testNamespace(name: string, level: 'privileged' | 'baseline'): object {
-  return {
+/** The account of test pods: the namespace's own one is made by a controller, which may take its time. */
+const serviceAccount = 'test'
+
+/** A namespace for one run, with an account for its pods; `level` is the PodSecurity level that they need. */
+export function testNamespace(name: string, level: 'privileged' | 'baseline'): object[] {
+  const namespace = {
     apiVersion: 'v1',
     kind: 'Namespace',
     metadata: {
@@ -35,6 +38,14 @@ export function testNamespace(name: string, level: 'privileged' | 'baseline'): o
       },
     },
   }
+  return [
+    namespace,
+    {
+      apiVersion: 'v1',
+      kind: 'ServiceAccount',
+      metadata: { name: serviceAccount, namespace: name, labels: oursLabel },
+    },
+  ]
 }
 
 /**
@@ -51,6 +62,7 @@ export function testPod(namespace: string, pod: TestPod): object {
       nodeName: pod.node,
       restartPolicy: 'Never',
       terminationGracePeriodSeconds: 0,
+      serviceAccountName: serviceAccount,
       automountServiceAccountToken: false,
       enableServiceLinks: false,
       ...(pod.hostNetwork === true ? { hostNetwork: true } : {}),

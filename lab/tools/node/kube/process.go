@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"os/exec"
+	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -77,6 +78,10 @@ func (o *Options) runOnce(ctx context.Context, p process, ready func(context.Con
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+
+	// Pdeathsig is about the thread that started the process, and threads end: with a container's, that gave up its rights.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 
 	cmd := exec.CommandContext(ctx, binary)
 	cmd.Args = append([]string{p.name}, flags(p.args)...)
