@@ -144,8 +144,9 @@ export async function askEtcd(
   { controlPlanes }: Cluster,
   talosctl: Talosctl,
   alive: readonly string[] = controlPlanes.map(({ address }) => address),
+  timeoutMs = askMs,
 ): Promise<ObservedEtcd> {
-  const via = { via: alive, timeoutMs: askMs }
+  const via = { via: alive, timeoutMs }
   try {
     const [members, status] = await Promise.all([
       talosctl.ask(alive.slice(0, 1), ['etcd', 'members'], via),

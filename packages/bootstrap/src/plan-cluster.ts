@@ -1,0 +1,91 @@
+import type { Change, Cluster, Node } from '@talosmith/core'
+import { differingPaths } from './config-update.ts'
+import type { EtcdState } from './etcd.ts'
+import type { ObservedCluster } from './observe-cluster.ts'
+import { applyChange, planHome, planStart, type NodePlan } from './plan.ts'
+
+/** What is to be done, and what could not be found out. */
+export interface ClusterPlan {
+  readonly changes: readonly Change[]
+  /** Each a sentence: what was not seen, and why. */
+  readonly unknown: readonly string[]
+}
+
+/**
+ * What bootstrap:configure, bootstrap:start and an upgrade would do. Machines in `fresh` are yet to be
+ * made: they are planned from the settings. Of one that exists and is silent nothing is claimed.
+ */
+export function planCluster(
+  cluster: Cluster,
+  seen: ObservedCluster,
+  fresh: ReadonlySet<string>,
+): ClusterPlan {
+  const unknown: string[] = []
+  const ofMachines = seen.nodes.flatMap(({ node, state }): Change[] => {
+    if (state.kind === 'running') return planRunning(seen.plans.get(node.name), state.config)
+    if (fresh.has(node.name)) return [applyChange(node, { kind: 'maintenance' })]
+    if (state.kind === 'maintenance') return [applyChange(node, state)]
+    unknown.push(`the machine config of ${node.name}: ${state.reason}`)
+    return []
+  })
+  const etcd = etcdOf(cluster, seen, fresh)
+  if (etcd === undefined && !seen.etcd.ok)
+    unknown.push(`whether etcd was bootstrapped: ${seen.etcd.reason}`)
+  if (etcd === 'stopped') unknown.push('etcd: its data is there, but it does not run')
+  return {
+    changes: [
+      ...planHome(cluster, seen.home),
+      ...ofMachines,
+      ...planUpgrades(seen),
+      // Unknown is planned as running: then nothing is to be bootstrapped.
+      ...planStart(cluster, { etcd: etcd ?? 'running', kubeconfig: seen.kubeconfig }),
+    ],
+    unknown,
+  }
+}
+
+/** Whether etcd ever ran; it did not where no control plane has a config. Undefined: not known. */
+function etcdOf(
+  { controlPlanes }: Cluster,
+  { nodes, etcd }: ObservedCluster,
+  fresh: ReadonlySet<string>,
+): EtcdState | undefined {
+  const isEmpty = (controlPlane: Node): boolean =>
+    fresh.has(controlPlane.name) ||
+    nodes.some(({ node, state }) => node.name === controlPlane.name && state.kind === 'maintenance')
+  if (controlPlanes.every(isEmpty)) return 'none'
+  return etcd.ok ? etcd.value : undefined
+}
+
+const listedPaths = 3
+
+function planRunning(plan: NodePlan | undefined, config: string): Change[] {
+  if (plan?.change === undefined) return []
+  if (plan.change.kind !== 'update-config' || plan.text === undefined) return [plan.change]
+  const paths = differingPaths(plan.text, config)
+  const more = paths.length > listedPaths ? ` and ${paths.length - listedPaths} more` : ''
+  const where = paths.slice(0, listedPaths).join(', ') + more
+  return [{ ...plan.change, from: `other values of ${where}`, to: 'as the settings ask' }]
+}
+
+/** Versions that running machines keep until they are upgraded; one change for all machines alike. */
+function planUpgrades({ plans }: ObservedCluster): Change[] {
+  const found = new Map<string, { names: string[]; from: string; to: string; what: string }>()
+  for (const [name, { held }] of plans)
+    for (const { what, running, asked } of held) {
+      // Talos and its installer image move together.
+      if (what === 'the installer image' && held.some((one) => one.what === 'Talos')) continue
+      const key = [what, running, asked].join('\n')
+      const upgrade = found.get(key) ?? { names: [], from: running, to: asked, what }
+      if (!upgrade.names.includes(name)) upgrade.names.push(name)
+      found.set(key, upgrade)
+    }
+  return [...found.values()].map(({ names, from, to, what }) => ({
+    kind: what === 'Kubernetes' ? 'upgrade-kubernetes' : 'upgrade-talos',
+    target: names.join(', '),
+    summary: `Upgrade ${what} on ${names.length === 1 ? names[0] : `${names.length} machines`} (cluster:upgrade)`,
+    from,
+    to,
+    risk: 'restart',
+  }))
+}
