@@ -2,7 +2,12 @@ export { observeAccessFiles, type AccessFile } from './access-status.ts'
 export { configure } from './configure.ts'
 export type { ObservedEtcd } from './etcd.ts'
 export type { Answer, KubernetesNode } from './health.ts'
-export { observeCluster, type ObservedCluster } from './observe-cluster.ts'
+export {
+  observeAccess,
+  observeCluster,
+  type ObservedAccess,
+  type ObservedCluster,
+} from './observe-cluster.ts'
 export { observeKubernetesNodes, type KubernetesStatus } from './observe-nodes.ts'
 export { observeTalosStatus, type TalosFacts, type TalosStatus } from './observe-status.ts'
 export { planCluster, type ClusterPlan } from './plan-cluster.ts'

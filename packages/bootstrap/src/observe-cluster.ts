@@ -1,4 +1,4 @@
-import type { Cluster, Log } from '@talosmith/core'
+import { Problem, reasonOf, type Cluster, type Log } from '@talosmith/core'
 import { checkKubeconfig, type AccessFault } from './access.ts'
 import { planFor } from './configure.ts'
 import { observeEtcd, type EtcdState } from './etcd.ts'
@@ -8,16 +8,20 @@ import { openKubernetes } from './kubernetes.ts'
 import { answer } from './observe-health.ts'
 import { observeNodes, type ObservedNode } from './observe.ts'
 import { refuseForeign, type NodePlan } from './plan.ts'
-import { readSecrets, type PublicSecrets } from './secrets.ts'
+import { readSecrets } from './secrets.ts'
 import { openTalosctl, type Talosctl } from './talosctl.ts'
 
-/** All that the plan of this part is made of. */
+/** What there is of a cluster, at home and on its machines. */
 export interface ObservedCluster {
   readonly home: ObservedHome
   readonly nodes: readonly ObservedNode[]
   /** What each machine that runs lacks, by name. */
-  readonly plans: ReadonlyMap<string, NodePlan>
+  readonly plans: ReadonlyMap<string, Answer<NodePlan>>
   readonly etcd: Answer<EtcdState>
+}
+
+/** Whether the cluster lets us in. */
+export interface ObservedAccess {
   readonly kubeconfig: AccessFault | undefined
   /** Whether the Kubernetes API answers to the kubeconfig. */
   readonly api: Answer<unknown>
@@ -26,8 +30,8 @@ export interface ObservedCluster {
 const apiMs = 3000
 
 /**
- * Looks at generated/, the machines, etcd and the API side by side: a handshake a machine, three
- * processes in all, and one for each machine whose config differs.
+ * Looks at generated/, the machines and etcd side by side: a handshake a machine, three processes in
+ * all, and one for each machine whose config differs. Throws NODE_FOREIGN and what configure throws.
  */
 export async function observeCluster(
   cluster: Cluster,
@@ -38,28 +42,31 @@ export async function observeCluster(
     tool ?? openTalosctl(cluster),
     readSecrets(cluster),
   ])
-  const [home, nodes, etcd, access] = await Promise.all([
+  const [home, nodes, etcd] = await Promise.all([
     observeHome(cluster, talosctl, log),
     observeNodes(cluster, talosctl, secrets),
     secrets === undefined
       ? unasked('there are no secrets yet')
       : answer(() => observeEtcd(cluster, talosctl, secrets)),
-    observeAccess(cluster, secrets),
   ])
   refuseForeign(nodes, secrets !== undefined)
   const running = nodes.filter(({ state }) => state.kind === 'running')
   const plans = await Promise.all(
-    running.map(
-      async (one) => [one.node.name, await planFor(cluster, one, home, talosctl)] as const,
-    ),
+    running.map(async (one): Promise<[string, Answer<NodePlan>]> => {
+      try {
+        return [one.node.name, { ok: true, value: await planFor(cluster, one, home, talosctl) }]
+      } catch (error) {
+        if (error instanceof Problem) throw error
+        return [one.node.name, unasked(reasonOf(error) ?? 'no reason given')]
+      }
+    }),
   )
-  return { home, nodes, etcd, plans: new Map(plans), ...access }
+  return { home, nodes, etcd, plans: new Map(plans) }
 }
 
-async function observeAccess(
-  cluster: Cluster,
-  secrets: PublicSecrets | undefined,
-): Promise<Pick<ObservedCluster, 'kubeconfig' | 'api'>> {
+/** Looks at the kubeconfig and asks the API, once, whether it is there and accepts it. */
+export async function observeAccess(cluster: Cluster): Promise<ObservedAccess> {
+  const secrets = await readSecrets(cluster)
   const fault = secrets === undefined ? 'missing' : await checkKubeconfig(cluster, secrets)
   if (fault !== undefined && fault !== 'expiring')
     return { kubeconfig: fault, api: unasked(`the kubeconfig is ${fault}`) }

@@ -1,7 +1,8 @@
 import type { Change, Cluster, Node } from '@talosmith/core'
-import { differingPaths } from './config-update.ts'
+import { differingPaths, type HeldVersion } from './config-update.ts'
 import type { EtcdState } from './etcd.ts'
-import type { ObservedCluster } from './observe-cluster.ts'
+import type { Answer } from './health.ts'
+import type { ObservedAccess, ObservedCluster } from './observe-cluster.ts'
 import { applyChange, planHome, planStart, type NodePlan } from './plan.ts'
 
 /** What is to be done, and what could not be found out. */
@@ -17,12 +18,16 @@ export interface ClusterPlan {
  */
 export function planCluster(
   cluster: Cluster,
-  seen: ObservedCluster,
+  seen: ObservedCluster & Pick<ObservedAccess, 'kubeconfig'>,
   fresh: ReadonlySet<string>,
 ): ClusterPlan {
   const unknown: string[] = []
   const ofMachines = seen.nodes.flatMap(({ node, state }): Change[] => {
-    if (state.kind === 'running') return planRunning(seen.plans.get(node.name), state.config)
+    if (state.kind === 'running') {
+      const plan = seen.plans.get(node.name)
+      if (plan?.ok === false) unknown.push(`the machine config of ${node.name}: ${plan.reason}`)
+      return plan?.ok === true ? planRunning(plan.value, state.config) : []
+    }
     if (fresh.has(node.name)) return [applyChange(node, { kind: 'maintenance' })]
     if (state.kind === 'maintenance') return [applyChange(node, state)]
     unknown.push(`the machine config of ${node.name}: ${state.reason}`)
@@ -59,22 +64,19 @@ function etcdOf(
 
 const listedPaths = 3
 
-function planRunning(plan: NodePlan | undefined, config: string): Change[] {
-  if (plan?.change === undefined) return []
-  if (plan.change.kind !== 'update-config' || plan.text === undefined) return [plan.change]
-  const paths = differingPaths(plan.text, config)
+function planRunning({ change, text }: NodePlan, config: string): Change[] {
+  if (change === undefined || text === undefined) return []
+  const paths = differingPaths(text, config)
   const more = paths.length > listedPaths ? ` and ${paths.length - listedPaths} more` : ''
   const where = paths.slice(0, listedPaths).join(', ') + more
-  return [{ ...plan.change, from: `other values of ${where}`, to: 'as the settings ask' }]
+  return [{ ...change, from: `other values of ${where}`, to: 'as the settings ask' }]
 }
 
 /** Versions that running machines keep until they are upgraded; one change for all machines alike. */
 function planUpgrades({ plans }: ObservedCluster): Change[] {
   const found = new Map<string, { names: string[]; from: string; to: string; what: string }>()
-  for (const [name, { held }] of plans)
-    for (const { what, running, asked } of held) {
-      // Talos and its installer image move together.
-      if (what === 'the installer image' && held.some((one) => one.what === 'Talos')) continue
+  for (const [name, plan] of plans)
+    for (const { what, running, asked } of heldBy(plan)) {
       const key = [what, running, asked].join('\n')
       const upgrade = found.get(key) ?? { names: [], from: running, to: asked, what }
       if (!upgrade.names.includes(name)) upgrade.names.push(name)
@@ -88,4 +90,11 @@ function planUpgrades({ plans }: ObservedCluster): Change[] {
     to,
     risk: 'restart',
   }))
+}
+
+function heldBy(plan: Answer<NodePlan>): readonly HeldVersion[] {
+  const held = plan.ok ? plan.value.held : []
+  // Talos and its installer image move together.
+  const movesTalos = held.some(({ what }) => what === 'Talos')
+  return movesTalos ? held.filter(({ what }) => what !== 'the installer image') : held
 }
