@@ -22,13 +22,7 @@ export async function planAll({ cluster, eachHost, log, signal }: Context): Prom
     cluster.controlPlanes.every(({ name }) => fresh.has(name)),
   )
   const [image, { plan: vm, fresh, missingImages }, seen, allowed, storage] = await Promise.all([
-    hosts.then((opened) =>
-      planImage(
-        cluster,
-        opened.flatMap(({ value }) => value ?? []),
-        signal,
-      ),
-    ),
+    hosts.then((opened) => planImage(cluster, opened, signal)),
     machines,
     attempt(() => observeCluster(cluster, log)),
     access,

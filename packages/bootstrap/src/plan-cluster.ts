@@ -14,7 +14,8 @@ export interface ClusterPlan {
 
 /**
  * What bootstrap:configure, bootstrap:start and an upgrade would do. Machines in `fresh` are yet to be
- * made: they are planned from the settings. Of one that exists and is silent nothing is claimed.
+ * made: they are planned from the settings, as is everything before there are secrets. Of a machine that
+ * exists and is silent nothing is claimed.
  */
 export function planCluster(
   cluster: Cluster,
@@ -22,18 +23,19 @@ export function planCluster(
   fresh: ReadonlySet<string>,
 ): ClusterPlan {
   const unknown: string[] = []
+  const isFresh = ({ name }: Node): boolean => fresh.has(name) || seen.home.secrets === undefined
   const ofMachines = seen.nodes.flatMap(({ node, state }): Change[] => {
     if (state.kind === 'running') {
       const plan = seen.plans.get(node.name)
       if (plan?.ok === false) unknown.push(`the machine config of ${node.name}: ${plan.reason}`)
       return plan?.ok === true ? planRunning(plan.value, state.config) : []
     }
-    if (fresh.has(node.name)) return [applyChange(node, { kind: 'maintenance' })]
+    if (isFresh(node)) return [applyChange(node, { kind: 'maintenance' })]
     if (state.kind === 'maintenance') return [applyChange(node, state)]
     unknown.push(`the machine config of ${node.name}: ${state.reason}`)
     return []
   })
-  const etcd = etcdOf(cluster, seen, fresh)
+  const etcd = etcdOf(cluster, seen, isFresh)
   if (etcd === undefined && !seen.etcd.ok)
     unknown.push(`whether etcd was bootstrapped: ${seen.etcd.reason}`)
   if (etcd === 'stopped') unknown.push('etcd: its data is there, but it does not run')
@@ -53,10 +55,10 @@ export function planCluster(
 function etcdOf(
   { controlPlanes }: Cluster,
   { nodes, etcd }: ObservedCluster,
-  fresh: ReadonlySet<string>,
+  isFresh: (node: Node) => boolean,
 ): EtcdState | undefined {
   const isEmpty = (controlPlane: Node): boolean =>
-    fresh.has(controlPlane.name) ||
+    isFresh(controlPlane) ||
     nodes.some(({ node, state }) => node.name === controlPlane.name && state.kind === 'maintenance')
   if (controlPlanes.every(isEmpty)) return 'none'
   return etcd.ok ? etcd.value : undefined
