@@ -24,14 +24,21 @@ export function exitCodeOf(parts: readonly PartPlan[]): ExitCode {
   return has('unknown') ? exitCodes.failed : exitCodes.done
 }
 
-/** Several parts meet the same host: each problem is said once, by the first. */
+/** Several parts meet the same host: each problem is said once, by the first; the others know less for it. */
 export function withoutRepeats(parts: readonly PartPlan[]): PartPlan[] {
   const said = new Set<string>()
-  const isNew = ({ code, message }: Problem): boolean => {
-    const key = `${code} ${message}`
-    return !said.has(key) && said.add(key).size > 0
-  }
-  return parts.map((part) => ({ ...part, problems: part.problems.filter(isNew) }))
+  return parts.map((part) => {
+    const [problems, unknown] = [[...part.problems], [...part.unknown]]
+    for (const problem of part.problems) {
+      const key = `${problem.code} ${problem.message}`
+      if (said.has(key)) {
+        problems.splice(problems.indexOf(problem), 1)
+        unknown.push(`${problem.message} (${problem.code}, above)`)
+      }
+      said.add(key)
+    }
+    return { ...part, problems, unknown }
+  })
 }
 
 /** The plan as JSON; docs/operations.md describes it. */
