@@ -68,7 +68,6 @@ export async function startMachines(
 *"get machinestatus"*) cat machinestatus ;;
 *"get extensions"*) cat extensions ;;
 *"get service etcd"*) cat etcd ;;
-*"etcd members") cat members ;;
 *"etcd status") cat status ;;
 *mounts) cat mounts ;;
 *version) cat versions ;;
@@ -185,17 +184,6 @@ function talosAnswers(
       ...nodes.flatMap(({ address }) => [
         [address, 'devtmpfs', '0.99', '0.00', '0.99', '0.00%', '/dev'],
         [address, '/dev/vda4', '18.20', '2.10', '16.10', '11.54%', '/var'],
-      ]),
-    ]),
-    members: table([
-      ['NODE', 'ID', 'HOSTNAME', 'PEER URLS', 'CLIENT URLS', 'LEARNER'],
-      ...controlPlanes.map(({ address, name }, index) => [
-        controlPlanes[0]?.address ?? '',
-        memberId(index),
-        name,
-        `https://${address}:2380`,
-        `https://${address}:2379`,
-        'false',
       ]),
     ]),
     status: table([

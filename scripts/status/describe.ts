@@ -1,4 +1,4 @@
-import type { AccessFile, Answer, ObservedEtcd } from '@talosmith/bootstrap'
+import type { AccessFile, Answer, EtcdStatus } from '@talosmith/bootstrap'
 import type { Cluster, Node } from '@talosmith/core'
 import { describeStatus as describeMachines, type StatusRow } from '@talosmith/vm'
 import type { Gathered } from './gather.ts'
@@ -116,15 +116,17 @@ function describeKubernetes(
   }
 }
 
-function describeEtcd({ name }: Node, { talos }: Gathered): NodeStatus['etcd'] {
-  const etcd: Answer<ObservedEtcd> = talos.ok ? talos.value.etcd : talos
+/** An etcd that runs says which member it is; on a machine that answers, one that says nothing is none. */
+function describeEtcd({ name, address }: Node, { talos }: Gathered): NodeStatus['etcd'] {
+  const etcd: Answer<readonly EtcdStatus[]> = talos.ok ? talos.value.etcd : talos
   if (!etcd.ok) return null
-  const { members, status } = etcd.value
-  const member = members.find((one) => one.name === name)
+  const own = etcd.value.find(({ node }) => node === address)
+  const isSilent = talos.ok && talos.value.machines.get(name)?.stage === undefined
+  if (own === undefined && isSilent) return null
   return {
-    member: member !== undefined,
-    learner: member?.isLearner ?? false,
-    leader: member !== undefined && status.some(({ leader }) => leader === member.id),
+    member: own !== undefined,
+    learner: own?.isLearner ?? false,
+    leader: own !== undefined && own.leader === own.member,
   }
 }
 

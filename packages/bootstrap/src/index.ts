@@ -1,6 +1,6 @@
 export { observeAccessFiles, type AccessFile } from './access-status.ts'
 export { configure } from './configure.ts'
-export type { ObservedEtcd } from './etcd.ts'
+export type { EtcdStatus } from './etcd.ts'
 export type { Answer, KubernetesNode } from './health.ts'
 export {
   observeAccess,

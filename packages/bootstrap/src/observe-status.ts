@@ -1,5 +1,5 @@
 import type { Cluster, Node } from '@talosmith/core'
-import { askEtcd, type ObservedEtcd } from './etcd.ts'
+import { parseEtcdStatus, type EtcdStatus } from './etcd.ts'
 import type { Answer } from './health.ts'
 import { readMachineStatus } from './machine-status.ts'
 import { answer } from './observe-health.ts'
@@ -25,7 +25,8 @@ export interface TalosFacts {
 export interface TalosStatus {
   /** By machine name. */
   readonly machines: ReadonlyMap<string, TalosFacts>
-  readonly etcd: Answer<ObservedEtcd>
+  /** What each etcd that runs says of itself. */
+  readonly etcd: Answer<readonly EtcdStatus[]>
   /** The control plane that has the VIP, by name; undefined: none. */
   readonly vipHolder: Answer<string | undefined>
 }
@@ -35,7 +36,7 @@ const probeMs = 2500
 const askMs = 4000
 
 /**
- * Asks Talos on all machines how it is: a handshake each, and six processes for all that have our config,
+ * Asks Talos on all machines how it is: a handshake each, and five processes for all that have our config,
  * one more with a VIP. Machines that are off cost no more than the handshake's time limit.
  */
 export async function observeTalosStatus(cluster: Cluster, tool?: Talosctl): Promise<TalosStatus> {
@@ -67,7 +68,7 @@ export async function observeTalosStatus(cluster: Cluster, tool?: Talosctl): Pro
     ask(there, ['version']).then((text) => parseVersions(text, there.length === 1 ? there[0] : '')),
     ask(there, ['get', 'extensions', '--output', 'json']).then(readSchematics),
     ask(there, ['mounts']).then(readDisks),
-    answer(() => askEtcd(cluster, talosctl, via, askMs)),
+    ask(via, ['etcd', 'status']).then(readEtcd),
     vip === undefined
       ? ({ ok: true, value: undefined } as const)
       : answer(async () =>
@@ -129,6 +130,13 @@ function readDisks(table: string): ReadonlyMap<string, NonNullable<TalosFacts['d
         { sizeGb: Number(row['SIZE(GB)']), usedGb: Number(row['USED(GB)']) },
       ]),
   )
+}
+
+function readEtcd(table: string): TalosStatus['etcd'] {
+  const value = parseEtcdStatus(table)
+  return value.length === 0
+    ? { ok: false, reason: 'etcd runs on no control plane that answers' }
+    : { ok: true, value }
 }
 
 function holderOf(vip: string, controlPlanes: readonly Node[], text: string): string | undefined {
