@@ -28,7 +28,7 @@ export async function planImage(
     unseen === 0
       ? []
       : [`the image on ${unseen} of ${hosts.length} hosts, which could not be reached`]
-  const isNeeded = changes.some(({ kind }) => kind === 'download-image')
+  const isNeeded = unseen > 0 || changes.some(({ kind }) => kind === 'download-image')
   if (offer.problem !== undefined && !isNeeded)
     return partOf('image', images, {
       changes,
