@@ -92,7 +92,8 @@ function endpointsOf({ controlPlanes }: Cluster): string[] {
   return controlPlanes.map(({ address }) => address)
 }
 
-function readTalosconfig(text: string): { whole: object; context: TalosContext } {
+/** Reads a talosconfig and its current context. Throws for a text without one. */
+export function readTalosconfig(text: string): { whole: object; context: TalosContext } {
   const whole = parse(text) as { context: string; contexts: Record<string, TalosContext> }
   const context = whole.contexts[whole.context]
   if (context === undefined) throw new Error('a talosconfig without a context')

@@ -41,6 +41,30 @@ export function planConfigUpdate(desired: string, current: string): ConfigUpdate
   return { text: wanted.map(textOf).join('---\n'), held }
 }
 
+/** Where two configs differ, as dotted paths without values, which may be secrets. */
+export function differingPaths(one: string, other: string): string[] {
+  const [wanted, running] = [parseAllDocuments(one), parseAllDocuments(other)].map(contentOf)
+  const kinds = new Set([...(wanted?.keys() ?? []), ...(running?.keys() ?? [])])
+  return [...kinds].flatMap((kind) =>
+    pathsBetween(wanted?.get(kind), running?.get(kind)).map((path) =>
+      [kind.replace(/\/$/, ''), ...path].filter((part) => part !== '').join('.'),
+    ),
+  )
+}
+
+function pathsBetween(one: unknown, other: unknown): string[][] {
+  if (isDeepStrictEqual(one, other)) return []
+  if (!isMap(one) || !isMap(other)) return [[]]
+  const keys = new Set([...Object.keys(one), ...Object.keys(other)])
+  return [...keys].flatMap((key) =>
+    pathsBetween(one[key], other[key]).map((path) => [key, ...path]),
+  )
+}
+
+function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
 /** Puts the versions that run into the desired config; returns those that differ. */
 function holdVersions(wanted: Document | undefined, running: Document | undefined): HeldVersion[] {
   const held: HeldVersion[] = []

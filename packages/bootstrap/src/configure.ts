@@ -132,10 +132,11 @@ async function waitForAnswer(
   )
 }
 
-async function planFor(
+/** What a machine lacks; one that would get another config is asked what that would do to it. */
+export async function planFor(
   cluster: Cluster,
   seen: ObservedNode,
-  { desired }: ObservedHome,
+  { desired }: Pick<ObservedHome, 'desired'>,
   talosctl: Talosctl,
 ): Promise<NodePlan> {
   const plan = planNode(cluster, seen, desired?.get(seen.node.name))

@@ -83,7 +83,10 @@ export interface EtcdMember {
 /** What one control plane's etcd says of itself. */
 export interface EtcdStatus {
   readonly node: string
+  /** The ID of the member that runs there. */
+  readonly member: string
   readonly leader: string
+  readonly isLearner: boolean
   /** Alarms and troubles, such as `NOSPACE` or `etcdserver: no leader`; empty: none. */
   readonly errors: string
 }
@@ -101,7 +104,9 @@ export function parseEtcdMembers(table: string): EtcdMember[] {
 export function parseEtcdStatus(table: string): EtcdStatus[] {
   return parseTable(table).map((row) => ({
     node: row['NODE'] ?? '',
+    member: row['MEMBER'] ?? '',
     leader: row['LEADER'] ?? '',
+    isLearner: row['LEARNER'] === 'true',
     errors: row['ERRORS'] ?? '',
   }))
 }

@@ -1,3 +1,15 @@
+export { observeAccessFiles, type AccessFile } from './access-status.ts'
 export { configure } from './configure.ts'
+export type { EtcdStatus } from './etcd.ts'
+export type { Answer, KubernetesNode } from './health.ts'
+export {
+  observeAccess,
+  observeCluster,
+  type ObservedAccess,
+  type ObservedCluster,
+} from './observe-cluster.ts'
+export { observeKubernetesNodes, type KubernetesStatus } from './observe-nodes.ts'
+export { observeTalosStatus, type TalosFacts, type TalosStatus } from './observe-status.ts'
+export { planCluster, type ClusterPlan } from './plan-cluster.ts'
 export { startCluster } from './start.ts'
 export { waitForHealth } from './wait-for-health.ts'

@@ -24,13 +24,14 @@ export async function readMachineStatus(
   addresses: readonly string[],
   via: readonly string[],
   talosctl: Talosctl,
+  timeoutMs = askMs,
 ): Promise<MachineStatuses> {
   const args = ['get', 'machinestatus', '--output', 'json']
-  const options = { via, timeoutMs: askMs, nothrow: true }
+  const options = { via, timeoutMs, nothrow: true }
   const { stdout, stderr, exitCode } = await talosctl.ask(addresses, args, options)
   return {
     byAddress: new Map(parseResources<MachineStatus>(stdout).map(({ node, spec }) => [node, spec])),
-    silence: silenceOf({ stderr, exitCode }, askMs),
+    silence: silenceOf({ stderr, exitCode }, timeoutMs),
   }
 }
 

@@ -86,7 +86,8 @@ async function observeApi(
   return { endpoint, nodes, workloads, apiServers: new Map(byName) }
 }
 
-async function answer<T>(ask: () => Promise<T>): Promise<Answer<T>> {
+/** An answer, or the reason why there is none. */
+export async function answer<T>(ask: () => Promise<T>): Promise<Answer<T>> {
   try {
     return { ok: true, value: await ask() }
   } catch (error) {

@@ -112,7 +112,8 @@ export function planPreviewed(plan: NodePlan, node: Node, preview: Preview): Nod
   return { ...plan, change: updateChange(node, preview.kind === 'reboot') }
 }
 
-function applyChange({ name }: Node, state: ObservedNode['state']): BootstrapChange {
+/** The change that gives a machine its first config. */
+export function applyChange({ name }: Node, state: ObservedNode['state']): BootstrapChange {
   return {
     kind: 'apply-config',
     target: name,

@@ -1,7 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parseAllDocuments } from 'yaml'
-import { planConfigUpdate } from '../src/config-update.ts'
+import { differingPaths, planConfigUpdate } from '../src/config-update.ts'
 
 const config = (
   over: { kubernetes?: string; installer?: string; extra?: string; more?: string } = {},
@@ -83,6 +83,35 @@ test('another registry is not another version', () => {
 test('a config without the version fields is compared as it is', () => {
   assert.is(planConfigUpdate('machine: {}\n', 'machine: {}\n# x\n').text, undefined)
   assert.is(planConfigUpdate('machine: {a: 1}\n', 'machine: {}\n').text, 'machine: {a: 1}\n')
+})
+
+const differences: [string, string, string, string[]][] = [
+  ['nothing', config(), config(), []],
+  ['nothing but the order of keys', 'a: 1\nb: 2\n', 'b: 2\na: 1\n', []],
+  ['a value', config(), config({ installer: 'v1.13.8' }), ['machine.install.image']],
+  ['a key that one lacks', 'a: { b: 1 }\n', 'a: { b: 1, c: 2 }\n', ['a.c']],
+  ['a list, as a whole', 'a: { b: [1] }\n', 'a: { b: [1, 2] }\n', ['a.b']],
+  [
+    'a document that one lacks',
+    config(),
+    config({ more: '---\napiVersion: v1alpha1\nkind: WatchdogTimerConfig\ntimeout: 5m0s\n' }),
+    ['WatchdogTimerConfig'],
+  ],
+  [
+    'a value of a document with a name',
+    '---\nkind: Layer2VIPConfig\nname: 10.0.0.60\nlink: eth0\n',
+    '---\nkind: Layer2VIPConfig\nname: 10.0.0.60\nlink: eth1\n',
+    ['Layer2VIPConfig/10.0.0.60.link'],
+  ],
+]
+for (const [title, one, other, paths] of differences)
+  test(`two configs differ in ${title}`, () => {
+    assert.equal(differingPaths(one, other), paths)
+  })
+
+test('a path never holds a value, which may be a secret', () => {
+  const paths = differingPaths('token: old-secret\n', 'token: new-secret\n')
+  assert.equal(paths, ['token'])
 })
 
 test.run()

@@ -41,7 +41,7 @@ const healthy: Snapshot = {
     ok: true,
     value: {
       members: [{ id: 'a', name: 'home-cp1', isLearner: false }],
-      status: [{ node: '10.0.0.70', leader: 'a', errors: '' }],
+      status: [{ node: '10.0.0.70', member: 'a', leader: 'a', isLearner: false, errors: '' }],
     },
   },
   apiServers: new Map([['home-cp1', answered]]),

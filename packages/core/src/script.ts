@@ -18,6 +18,8 @@ export interface ScriptContext<O extends Options> {
   readonly cluster: Cluster
   /** The cluster's hosts in LIBVIRT_URI's order; connected at the first call, closed at the end. */
   readonly hosts: () => Promise<readonly Host[]>
+  /** The same one by one: a host that can't be reached does not hide the others. */
+  readonly eachHost: () => readonly Promise<Host>[]
   readonly log: Log
   readonly options: OptionValues<O>
   readonly dryRun: boolean
@@ -34,6 +36,8 @@ interface ScriptDefinition<O extends Options> {
   readonly summary: string
   /** Whether it changes anything: then it has --dry-run, and takes the cluster's lock. */
   readonly changes?: boolean
+  /** Ends without waiting for what is still under way when `run` returns, such as an answer given up. */
+  readonly endsAtOnce?: boolean
   readonly options?: O
   readonly run: (context: ScriptContext<O>) => Promise<ExitCode | void>
 }
@@ -99,7 +103,8 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
       process.env,
     )
     for (const warning of warnings) log.warn(warning)
-    let connecting: Promise<readonly Host[]> | undefined
+    let connecting: readonly Promise<Host>[] | undefined
+    const eachHost = (): readonly Promise<Host>[] => (connecting ??= connect(cluster, opened))
     const context: ScriptContext<O> = {
       cluster,
       log,
@@ -107,7 +112,8 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
       json: given.json === true,
       options: given as unknown as OptionValues<O>,
       signal: abort.signal,
-      hosts: () => (connecting ??= connect(cluster, opened)),
+      hosts: () => Promise.all(eachHost()),
+      eachHost,
       answer: (value) =>
         console.log(typeof value === 'string' ? value : JSON.stringify(value, null, 2)),
       showPlan(changes) {
@@ -123,18 +129,17 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
   } catch (error) {
     process.exitCode = report(error, log)
   } finally {
+    if (definition.endsAtOnce === true) process.exit()
     await Promise.all(opened.map((host) => host.close().catch(() => undefined)))
   }
 }
 
-async function connect({ settings, root }: Cluster, opened: Host[]): Promise<readonly Host[]> {
-  return Promise.all(
-    settings.LIBVIRT_URI.map(async (uri) => {
-      const host = await openHost(uri, root)
-      opened.push(host)
-      return host
-    }),
-  )
+function connect({ settings, root }: Cluster, opened: Host[]): readonly Promise<Host>[] {
+  return settings.LIBVIRT_URI.map(async (uri) => {
+    const host = await openHost(uri, root)
+    opened.push(host)
+    return host
+  })
 }
 
 /** The run record's path; undefined where it can't be kept, which a run must survive. */

@@ -62,14 +62,28 @@ function planVerify(cluster: Cluster, seen: ObservedImage): ImageChange[] {
     hostLedger.raw.sha256 === ledger.raw.sha256 &&
     (pin === undefined || pin === hostLedger.raw.sha256)
   if (isAsRecorded) return []
+  const isReplaced =
+    file !== undefined &&
+    (hostLedger?.modified !== file.modified || hostLedger.raw.bytes !== file.bytes)
   return [
     {
       kind: 'verify-image',
       target: seen.path,
       summary: `Verify the image ${seen.path} on ${seen.host}`,
+      ...(isReplaced && hostLedger !== undefined
+        ? {
+            from: `${file.bytes} bytes, changed ${timeOf(file.modified)}`,
+            to: `${hostLedger.raw.bytes} bytes, as recorded ${hostLedger.at}`,
+          }
+        : {}),
       risk: 'none',
     },
   ]
+}
+
+function timeOf(seconds: string): string {
+  const time = new Date(Number(seconds) * 1000)
+  return Number.isNaN(time.getTime()) ? seconds : time.toISOString()
 }
 
 function planCleaning({ path, host, partialBytes }: ObservedImage): ImageChange[] {

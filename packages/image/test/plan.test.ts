@@ -63,6 +63,12 @@ test('verifies an image that was replaced behind our back', () => {
   ])
   assert.equal(kinds({ ...there, file: { bytes: 999, modified } }), ['verify-image'])
 })
+test('a replaced image is shown with its own size and time beside the recorded ones', () => {
+  const file = { bytes: 999, modified: '1763900009.0' }
+  const [change] = planDownload(cluster, { ...there, file })
+  assert.is(change?.from, '999 bytes, changed 2025-11-23T12:13:29.000Z')
+  assert.is(change?.to, '1000 bytes, as recorded 2026-11-23T00:00:00Z')
+})
 test('verifies when the two ledgers disagree', () => {
   const other = { ...entry, raw: { bytes: 1000, sha256: 'b'.repeat(64) } }
   assert.equal(kinds({ ...there, ledger: other }), ['verify-image'])

@@ -4,6 +4,7 @@ import type { Machine } from './machine.ts'
 const compared = {
   cpu: (value) => `${value} CPU${value === 1 ? '' : 's'}`,
   memoryMib: (value) => `${value} MiB of memory`,
+  maxMemoryMib: (value) => `a maximum of ${value} MiB of memory`,
   cpuModel: (value) => `CPU ${value}`,
   type: (value) => `domain type ${value}`,
   network: (value) => `${value || 'no network'}`,
@@ -23,10 +24,15 @@ export interface Drift {
  */
 export function driftOf(has: Machine, wanted: Machine): Drift | undefined {
   const keys = (Object.keys(compared) as (keyof typeof compared)[]).filter(
-    (key) => has[key] !== wanted[key],
+    (key) => has[key] !== wanted[key] && !(key === 'maxMemoryMib' && isOneMemory(has)),
   )
   if (keys.length === 0) return undefined
   const show = (machine: Machine): string =>
     keys.map((key) => compared[key](machine[key])).join(', ')
   return { from: show(has), to: show(wanted) }
+}
+
+/** Memory and its maximum differ from the settings together: said once. */
+function isOneMemory({ memoryMib, maxMemoryMib }: Machine): boolean {
+  return memoryMib === maxMemoryMib
 }

@@ -3,6 +3,7 @@ export { findMissingImages, findProblems, findWarnings, refuse } from './check.t
 export { consoleLog, renderDomain } from './domain-xml.ts'
 export { editDomain } from './edit-domain.ts'
 export { observeHosts } from './flow.ts'
+export { checkHosts } from './made-on.ts'
 export { describeMachine, type Machine } from './machine.ts'
 export { observeHost, type ObservedDomain, type ObservedHost } from './observe.ts'
 export { parseDomain, type ParsedDomain } from './parse-domain.ts'

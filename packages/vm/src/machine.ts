@@ -13,6 +13,8 @@ export interface Machine {
   /** A libvirt CPU mode, or the name of a model. */
   readonly cpuModel: string
   readonly memoryMib: number
+  /** The same, unless somebody set only one of both: without a balloon, this is what the machine gets. */
+  readonly maxMemoryMib: number
   readonly uefi: boolean
   readonly mac: string
   /** `bridge br0` or `network default`. */
@@ -48,6 +50,7 @@ export function describeMachine(
     cpu: node.cpu,
     cpuModel: cpuModelFor(settings.CPU_MODEL, type),
     memoryMib: node.memoryMib,
+    maxMemoryMib: node.memoryMib,
     uefi: settings.UEFI,
     mac: node.mac,
     network:

@@ -66,11 +66,19 @@ for tool in qemu-img xorriso; do command -v "$tool" >/dev/null || echo "missing 
 [ ! -d "$seeds" ] || echo seedfolder
 while read -r key value _; do [ "$key" != MemAvailable: ] || echo "memory $value"; done < /proc/meminfo
 echo "free $(free "$pool")"
+declare -A looked=()
+once() { [ -f "$1" ] && [ -z "\${looked[$1]-}" ] && looked[$1]=1; }
 for file in "$pool/$cluster"-{cp,w}[0-9]*.qcow2 ${ours.map(({ disk }) => disk)}; do
-  [ ! -f "$file" ] || echo "disk $(stat -c %b -- "$file") $(head -c ${headerBytes} -- "$file" | base64 -w0) $file"
+  once "$file" || continue
+  printf 'disk %s ' "$(stat -c %b -- "$file")"
+  head -c ${headerBytes} -- "$file" | base64 -w0 || true
+  echo " $file"
 done
 for file in "$seeds/$cluster"-{cp,w}[0-9]*-seed.iso ${ours.map(({ seed }) => seed)}; do
-  [ ! -f "$file" ] || echo "seed $(dd if="$file" bs=2048 skip=${descriptorSector} count=1 status=none | base64 -w0) - $file"
+  once "$file" || continue
+  printf 'seed '
+  dd if="$file" bs=2048 skip=${descriptorSector} count=1 status=none | base64 -w0 || true
+  echo " - $file"
 done
 for file in "$pool/$cluster"-{cp,w}[0-9]*${partialSuffix} "$seeds/$cluster"-{cp,w}[0-9]*${partialSuffix}; do echo "partial $file"; done
 true`

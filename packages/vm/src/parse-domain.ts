@@ -62,6 +62,7 @@ export function parseDomain(xml: string): ParsedDomain {
       cpu: Number(textOf(domain, 'vcpu', '@current') || content(at(domain, 'vcpu'))),
       cpuModel: cpuOf(domain),
       memoryMib: Math.round(mib(at(domain, 'currentMemory')) || mib(at(domain, 'memory'))),
+      maxMemoryMib: Math.round(mib(at(domain, 'memory'))),
       uefi: textOf(domain, 'os', '@firmware') === 'efi' || at(domain, 'os', 'loader') !== undefined,
       mac: textOf(nic, 'mac', '@address').toLowerCase(),
       network: nic === undefined ? '' : networkOf(nic),

@@ -141,6 +141,7 @@ test('memory changed with virsh setmem is what counts', () => {
     "<currentMemory unit='KiB'>1048576",
   )
   assert.is(parseDomain(xml).machine.memoryMib, 1024)
+  assert.is(parseDomain(xml).machine.maxMemoryMib, 4096)
 })
 
 test('CPUs taken offline are not counted', () => {

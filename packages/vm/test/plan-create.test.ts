@@ -115,6 +115,17 @@ test('sees memory changed with virsh setmem', () => {
   )
 })
 
+test('sees a maximum changed with virsh setmaxmem', () => {
+  const seen = withDomain(seenExactly(cluster), 'home-cp1', (domain) => ({
+    ...domain,
+    machine: { ...domain.machine, maxMemoryMib: 8192 },
+  }))
+  assert.equal(
+    planCreate(cluster, [seen]).map(({ from, to }) => `${from} -> ${to}`),
+    ['a maximum of 8192 MiB of memory -> a maximum of 4096 MiB of memory'],
+  )
+})
+
 test('several differences of one machine are one change', () => {
   const asked = testCluster({ WORKER_COUNT: '1', WORKER_MEMORY_MIB: '2048', WORKER_CPU: '1' })
   const changes = planCreate(asked, [seenExactly(cluster)])

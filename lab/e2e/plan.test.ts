@@ -1,0 +1,245 @@
+import { hostFiles } from '@talosmith/core'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { access, fingerprint, labCluster, nx, run, withHost } from './support.ts'
+
+const cluster = await labCluster()
+const files = hostFiles(cluster, '/var/lib/libvirt/images')
+const addressOf = (name: string): string =>
+  cluster.nodes.find((node) => node.name === name)?.address ?? ''
+
+interface Plan {
+  readonly changes: number
+  readonly parts: readonly {
+    readonly part: string
+    readonly changes: readonly {
+      readonly kind: string
+      readonly target: string
+      readonly from?: string
+      readonly to?: string
+    }[]
+    readonly problems: readonly { readonly code: string }[]
+    readonly unknown: readonly string[]
+  }[]
+}
+
+interface Status {
+  readonly endpoint: { readonly answers: boolean }
+  readonly access: readonly { readonly daysLeft: number; readonly fault: string | null }[]
+  readonly nodes: readonly {
+    readonly name: string
+    readonly vm: { readonly state: string } | null
+    readonly talos: Readonly<Record<string, unknown>> | null
+    readonly kubernetes: Readonly<Record<string, unknown>> | null
+    readonly etcd: Readonly<Record<string, unknown>> | null
+    readonly disk: { readonly sizeGb: number; readonly usedGb: number } | null
+    readonly reasons: readonly string[]
+  }[]
+  readonly unknown: readonly unknown[]
+}
+
+async function ask<T>(
+  name: 'plan' | 'status',
+): Promise<{ code: number | null; said: T; seconds: number }> {
+  const started = performance.now()
+  const script = ['node', '--import', 'tsx', `scripts/${name}.ts`, '--cluster', 'lab', '--json']
+  const { code, output } = await run(script)
+  // Progress on stderr may stand around it.
+  const [json = ''] = /^\{[\s\S]*^\}/m.exec(output) ?? []
+  return { code, said: JSON.parse(json) as T, seconds: (performance.now() - started) / 1000 }
+}
+
+/** Every change of the plan as `part kind target`. */
+async function planned(): Promise<{ code: number | null; changes: string[]; plan: Plan }> {
+  const { code, said } = await ask<Plan>('plan')
+  const changes = said.parts.flatMap(({ part, changes: own }) =>
+    own.map(({ kind, target }) => `${part} ${kind} ${target}`),
+  )
+  return { code, changes, plan: said }
+}
+
+test('after cluster:up the plan says that there is nothing to do', async () => {
+  assert.is((await nx('cluster:up')).code, 0)
+  const { code, changes, plan } = await planned()
+  assert.equal(changes, [])
+  assert.equal(
+    plan.parts.flatMap(({ problems, unknown }) => [...problems, ...unknown]),
+    [],
+  )
+  assert.is(code, 0)
+  const { code: throughNx, output } = await nx('cluster:plan')
+  assert.is(throughNx, 0)
+  assert.match(output, 'Nothing to do: everything is as the settings ask.')
+})
+
+test('the status knows everything of every machine', async () => {
+  const { code, said, seconds } = await ask<Status>('status')
+  assert.is(code, 0)
+  assert.ok(seconds < 10, `it took ${seconds} s`)
+  assert.equal(said.unknown, [])
+  assert.ok(said.endpoint.answers)
+  for (const { fault, daysLeft } of said.access) {
+    assert.is(fault, null)
+    assert.ok(daysLeft > 300)
+  }
+  const { TALOS_VERSION, KUBERNETES_VERSION } = cluster.settings
+  for (const { name, vm, talos, kubernetes, disk, reasons } of said.nodes) {
+    assert.is(vm?.state, 'running')
+    assert.equal(talos, {
+      stage: 'running',
+      ready: true,
+      version: TALOS_VERSION,
+      schematic: cluster.schematic.id,
+    })
+    assert.equal(kubernetes, { version: KUBERNETES_VERSION, ready: true })
+    assert.ok(disk !== null && disk.usedGb > 0 && disk.usedGb < disk.sizeGb, `disk of ${name}`)
+    assert.equal(reasons, [])
+  }
+  assert.equal(
+    said.nodes.map(({ etcd }) => etcd),
+    [{ member: true, learner: false, leader: true }, null, null],
+  )
+})
+
+test('the table of cluster:status shows the same', async () => {
+  const { code, output } = await nx('cluster:status')
+  assert.is(code, 0)
+  assert.match(
+    output,
+    /^lab-cp1 +controlplane +\S+ +running +running +v\S+ +\w{12} +v\S+ +yes +leader /m,
+  )
+  assert.match(output, /^lab-w2 +worker +\S+ +running +running /m)
+  assert.match(
+    output,
+    /^kubeconfig +\S+generated\/lab\/kubeconfig until \d{4}-\d\d-\d\d \(\d+ days\)$/m,
+  )
+})
+
+test('a machine that hangs is shown with its reason, and in time', async () => {
+  await withHost(cluster, ({ $ }) => $`virsh suspend lab-w1`)
+  try {
+    const { code, said, seconds } = await ask<Status>('status')
+    assert.is(code, 0)
+    assert.ok(seconds < 10, `it took ${seconds} s`)
+    const [, hanging, well] = said.nodes
+    assert.is(hanging?.vm?.state, 'paused')
+    assert.is(hanging?.talos, null)
+    assert.match(hanging?.reasons.join() ?? '', 'does not answer')
+    assert.is(well?.talos?.['stage'], 'running')
+  } finally {
+    await withHost(cluster, ({ $ }) => $`virsh resume lab-w1`)
+  }
+})
+
+const drifts: [string, () => Promise<unknown>, RegExp][] = [
+  [
+    'memory changed with virsh setmaxmem',
+    () => withHost(cluster, ({ $ }) => $`virsh setmaxmem lab-w1 2G --config`),
+    /^vm update-domain lab-w1$/m,
+  ],
+  [
+    'memory changed with virsh setmem',
+    () => withHost(cluster, ({ $ }) => $`virsh setmem lab-cp1 1G --config`),
+    /^vm update-domain lab-cp1$/m,
+  ],
+  [
+    'a machine config patched by hand',
+    () =>
+      access(
+        cluster,
+        'talosctl',
+        '-n',
+        addressOf('lab-w1'),
+        'patch',
+        'machineconfig',
+        '--mode=no-reboot',
+        '--patch',
+        '{"machine":{"sysctls":{"vm.swappiness":"10"}}}',
+      ),
+    /^bootstrap update-config lab-w1$/m,
+  ],
+  [
+    'a StorageClass edited',
+    () =>
+      access(
+        cluster,
+        'kubectl',
+        'patch',
+        'storageclass',
+        'nfs-appdata',
+        '--patch={"allowVolumeExpansion":false}',
+      ),
+    /^storage update-storage-class StorageClass\/nfs-appdata$/m,
+  ],
+  [
+    'a domain deleted with its files',
+    () =>
+      withHost(
+        cluster,
+        ({ $ }) => $`virsh destroy lab-w2; virsh undefine --nvram lab-w2
+rm ${files.disk({ name: 'lab-w2' })} ${files.seed({ name: 'lab-w2' })}`,
+      ),
+    /^vm define-domain lab-w2$[\s\S]*^bootstrap apply-config lab-w2$/m,
+  ],
+]
+for (const [title, make, expected] of drifts)
+  test(`the plan shows ${title}`, async () => {
+    await make()
+    const { code, changes } = await planned()
+    assert.is(code, 2)
+    assert.match(changes.join('\n'), expected)
+  })
+
+test('the plan shows where the patched config differs', async () => {
+  const { plan } = await planned()
+  const changes = plan.parts.flatMap((part) => part.changes)
+  const patched = changes.find(({ kind }) => kind === 'update-config')
+  assert.is(patched?.from, 'other values of machine.sysctls')
+})
+
+test('the plan shows an image file that was replaced, and the download refuses it', async () => {
+  const kept = `${files.image}.kept`
+  await withHost(
+    cluster,
+    ({ $ }) => $`mv ${files.image} ${kept}; cp --sparse=always ${kept} ${files.image}
+printf x | dd of=${files.image} bs=1 seek=1000000 conv=notrunc status=none`,
+  )
+  try {
+    const { code, changes } = await planned()
+    assert.is(code, 2)
+    assert.match(changes.join('\n'), `image verify-image ${files.image}`)
+    const refused = await run([
+      'npx',
+      'tsx',
+      'packages/image/scripts/download.ts',
+      '--cluster',
+      'lab',
+    ])
+    assert.is(refused.code, 1)
+    assert.match(refused.output, 'IMAGE_LEDGER_MISMATCH')
+  } finally {
+    await withHost(cluster, ({ $ }) => $`mv ${kept} ${files.image}`)
+  }
+})
+
+test('looking has changed nothing, and Nx turns exit code 2 into 1', async () => {
+  const before = await hostAndHome()
+  assert.is((await nx('cluster:plan')).code, 1)
+  assert.is((await nx('cluster:status')).code, 0)
+  assert.is(await hostAndHome(), before)
+})
+
+test('cluster:up mends all of it, and the plan is empty again', async () => {
+  assert.is((await nx('cluster:up')).code, 0)
+  const { code, changes } = await planned()
+  assert.equal(changes, [])
+  assert.is(code, 0)
+})
+
+/** The fingerprint while a machine is missing: talosctl asks the others only. */
+async function hostAndHome(): Promise<string> {
+  const nodes = cluster.nodes.filter(({ name }) => name !== 'lab-w2')
+  return fingerprint({ ...cluster, nodes })
+}
+
+test.run()

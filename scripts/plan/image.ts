@@ -1,0 +1,42 @@
+import { silentLog, type Cluster, type Host } from '@talosmith/core'
+import { checkOffer, observeFactory, observeImage, planBuild, planDownload } from '@talosmith/image'
+import { attempt, partOf, type Attempt } from './attempt.ts'
+import type { PartPlan } from './report.ts'
+
+/** A plan waits for the factory less patiently than a download does. */
+const patience = { timeoutMs: 5000, firstPauseMs: 100 }
+
+/** What image:build and image:download would do. Without a download, a silent factory is no problem. */
+export async function planImage(
+  cluster: Cluster,
+  hosts: readonly Attempt<Host>[],
+  signal: AbortSignal,
+): Promise<PartPlan> {
+  const [offer, ...images] = await Promise.all([
+    attempt(async () => {
+      const offered = await observeFactory(cluster, { log: silentLog, signal, ...patience })
+      checkOffer(cluster, offered)
+      return planBuild(cluster, offered)
+    }),
+    ...hosts
+      .flatMap(({ value }) => value ?? [])
+      .map((host) => attempt(async () => planDownload(cluster, await observeImage(host, cluster)))),
+  ])
+  const changes = images.flatMap(({ value }) => value ?? [])
+  const unseen = hosts.length - images.length
+  const unknown =
+    unseen === 0
+      ? []
+      : [`the image on ${unseen} of ${hosts.length} hosts, which could not be reached`]
+  const isNeeded = unseen > 0 || changes.some(({ kind }) => kind === 'download-image')
+  if (offer.problem !== undefined && !isNeeded)
+    return partOf('image', images, {
+      changes,
+      unknown,
+      notes: [`${offer.problem.message}; nothing is needed from it now`],
+    })
+  return partOf('image', [offer, ...images], {
+    changes: [...(offer.value ?? []), ...changes],
+    unknown,
+  })
+}

@@ -1,0 +1,143 @@
+import type { AccessFile, Answer, EtcdStatus } from '@talosmith/bootstrap'
+import type { Cluster, Node } from '@talosmith/core'
+import { describeStatus as describeMachines, type StatusRow } from '@talosmith/vm'
+import type { Gathered } from './gather.ts'
+import type { AccessStatus, ClusterStatus, NodeStatus, Source } from './report.ts'
+
+const dayMs = 24 * 3600 * 1000
+
+/** Puts together what hosts, Talos, etcd and Kubernetes said of each machine. Pure. */
+export function describeCluster(cluster: Cluster, seen: Gathered, now: Date): ClusterStatus {
+  const { settings, endpoint, vip, schematic, image } = cluster
+  const rows = describeMachines(
+    cluster,
+    seen.hosts.flatMap((host) => (host.ok ? [host.value] : [])),
+  )
+  const names = new Set(cluster.nodes.map(({ name }) => name))
+  const answers = reached(seen)
+  return {
+    cluster: cluster.name,
+    at: now.toISOString(),
+    talosVersion: settings.TALOS_VERSION,
+    kubernetesVersion: settings.KUBERNETES_VERSION,
+    endpoint: { url: endpoint, answers: answers.ok, reason: answers.ok ? null : answers.reason },
+    vip: vip === undefined ? null : { address: vip, ...holderOf(seen) },
+    schematic: { id: schematic.id, extensions: settings.TALOS_EXTENSIONS },
+    image: { url: settings.IMAGE_PATH ?? image.url, installer: image.installer },
+    access: seen.access.ok ? seen.access.value.map((file) => describeAccess(file, now)) : [],
+    nodes: cluster.nodes.map((node) =>
+      describeNode(
+        node,
+        seen,
+        rows.find(({ machine }) => machine === node.name),
+      ),
+    ),
+    leftOver: rows
+      .filter(({ machine }) => !names.has(machine))
+      .map(({ machine, host, state }) => ({ name: machine, host, state })),
+    unknown: unknownOf(seen),
+  }
+}
+
+function reached({ kubernetes }: Gathered): Answer<unknown> {
+  return kubernetes.ok ? kubernetes.value.endpoint : kubernetes
+}
+
+function holderOf({ talos }: Gathered): { holder: string | null; reason: string | null } {
+  const held = talos.ok ? talos.value.vipHolder : talos
+  if (!held.ok) return { holder: null, reason: held.reason }
+  const nobody = 'no control plane has it'
+  return { holder: held.value ?? null, reason: held.value === undefined ? nobody : null }
+}
+
+function describeAccess({ name, path, expires, fault }: AccessFile, now: Date): AccessStatus {
+  const left = expires === undefined ? undefined : new Date(expires).getTime() - now.getTime()
+  return {
+    name,
+    path,
+    expires: expires ?? null,
+    daysLeft: left === undefined ? null : Math.floor(left / dayMs),
+    fault: fault ?? null,
+  }
+}
+
+function describeNode(node: Node, seen: Gathered, row: StatusRow | undefined): NodeStatus {
+  const { name, role, address } = node
+  const facts = seen.talos.ok ? seen.talos.value.machines.get(name) : undefined
+  const ofKubernetes = describeKubernetes(node, seen)
+  const vm = describeVm(seen, row)
+  return {
+    name,
+    role,
+    address,
+    vm,
+    talos:
+      facts?.stage === undefined
+        ? null
+        : {
+            stage: facts.stage,
+            ready: facts.ready ?? null,
+            version: facts.version ?? null,
+            schematic: facts.schematic ?? null,
+          },
+    kubernetes: ofKubernetes.value,
+    etcd: role === 'controlplane' ? describeEtcd(node, seen) : null,
+    disk: facts?.disk ?? null,
+    reasons: [
+      ...(vm === null ? [] : (row?.notes ?? [])),
+      ...(facts?.reason === undefined ? [] : [facts.reason]),
+      ...ofKubernetes.reasons,
+    ],
+  }
+}
+
+/** A machine that was found nowhere is missing only when all hosts were seen. */
+function describeVm({ hosts }: Gathered, row: StatusRow | undefined): NodeStatus['vm'] {
+  if (row === undefined || row.host === '') return null
+  if (row.state === 'missing' && !hosts.every(({ ok }) => ok)) return null
+  const { host, state, cpu, memoryMib, diskGib, usedGib: writtenGib } = row
+  return { host, state, cpu, memoryMib, diskGib, writtenGib }
+}
+
+function describeKubernetes(
+  { name }: Node,
+  { kubernetes }: Gathered,
+): { value: NodeStatus['kubernetes']; reasons: readonly string[] } {
+  const nodes = kubernetes.ok ? kubernetes.value.nodes : kubernetes
+  if (!nodes.ok) return { value: null, reasons: [] }
+  const found = nodes.value.find(({ metadata }) => metadata.name === name)
+  if (found === undefined) return { value: null, reasons: ['Kubernetes does not know it'] }
+  const condition = found.status?.conditions?.find(({ type }) => type === 'Ready')
+  const ready = condition?.status === 'True'
+  const version = found.status?.nodeInfo?.kubeletVersion ?? null
+  return {
+    value: { version, ready },
+    reasons: ready ? [] : [`not Ready: ${condition?.message ?? 'it has not said why'}`],
+  }
+}
+
+/** An etcd that runs says which member it is; on a machine that answers, one that says nothing is none. */
+function describeEtcd({ name, address }: Node, { talos }: Gathered): NodeStatus['etcd'] {
+  const etcd: Answer<readonly EtcdStatus[]> = talos.ok ? talos.value.etcd : talos
+  if (!etcd.ok) return null
+  const own = etcd.value.find(({ node }) => node === address)
+  const isSilent = talos.ok && talos.value.machines.get(name)?.stage === undefined
+  if (own === undefined && isSilent) return null
+  return {
+    member: own !== undefined,
+    learner: own?.isLearner ?? false,
+    leader: own !== undefined && own.leader === own.member,
+  }
+}
+
+function unknownOf({ hosts, talos, kubernetes, access }: Gathered): ClusterStatus['unknown'] {
+  const silent = (source: Source, answer: Answer<unknown>): ClusterStatus['unknown'] =>
+    answer.ok ? [] : [{ source, reason: answer.reason }]
+  return [
+    ...hosts.flatMap((host) => silent('hosts', host)),
+    ...silent('talos', talos),
+    ...(talos.ok ? silent('etcd', talos.value.etcd) : []),
+    ...silent('kubernetes', kubernetes.ok ? kubernetes.value.nodes : kubernetes),
+    ...silent('access', access),
+  ]
+}

@@ -1,0 +1,96 @@
+import type { AccessStatus, ClusterStatus, NodeStatus } from './report.ts'
+
+const titles = [
+  'NODE',
+  'ROLE',
+  'ADDRESS',
+  'VM',
+  'TALOS',
+  'VERSION',
+  'SCHEMATIC',
+  'KUBERNETES',
+  'READY',
+  'ETCD',
+  'DISK',
+]
+
+/** The status for people: a table of machines, the reasons for what is missing, then the cluster's own facts. */
+export function renderStatus(status: ClusterStatus): string {
+  const table = columns([titles, ...status.nodes.map(rowOf)])
+  const reasons = [
+    ...status.nodes.flatMap(({ name, reasons: said }) => said.map((text) => `  ${name}: ${text}`)),
+    ...status.leftOver.map(
+      ({ name, host, state }) => `  ${name} on ${host}: ${state}, no longer in the settings`,
+    ),
+    ...status.unknown.map(({ source, reason }) => `  ${source}: ${oneLine(reason)}`),
+  ]
+  return [table, ...(reasons.length === 0 ? [] : ['', ...reasons]), '', facts(status)].join('\n')
+}
+
+function rowOf({ name, role, address, vm, talos, kubernetes, etcd, disk }: NodeStatus): string[] {
+  return [
+    name,
+    role,
+    address,
+    vm?.state ?? unknown,
+    talos === null ? unknown : `${talos.stage}${talos.ready === false ? ', not ready' : ''}`,
+    talos?.version ?? unknown,
+    talos?.schematic?.slice(0, 12) ?? unknown,
+    kubernetes?.version ?? unknown,
+    kubernetes === null ? unknown : kubernetes.ready ? 'yes' : 'no',
+    role === 'worker' ? '' : etcdWord(etcd),
+    disk === null ? unknown : `${disk.usedGb.toFixed(1)} of ${disk.sizeGb.toFixed(1)} GB`,
+  ]
+}
+
+const unknown = '-'
+
+function etcdWord(etcd: NodeStatus['etcd']): string {
+  if (etcd === null) return unknown
+  if (!etcd.member) return 'no member'
+  if (etcd.leader) return 'leader'
+  return etcd.learner ? 'learner' : 'member'
+}
+
+function facts({ endpoint, vip, schematic, image, access }: ClusterStatus): string {
+  const reached = endpoint.answers
+    ? 'answers'
+    : `does not answer: ${oneLine(endpoint.reason ?? '')}`
+  return columns([
+    ['endpoint', `${endpoint.url} ${reached}`],
+    ...(vip === null ? [] : [['VIP', `${vip.address}${holderWords(vip)}`]]),
+    ['schematic', schematic.id],
+    ['image', image.url],
+    ...access.map((file) => [file.name, `${file.path} ${validity(file)}`]),
+  ])
+}
+
+function holderWords({ holder, reason }: NonNullable<ClusterStatus['vip']>): string {
+  return holder === null ? `: ${oneLine(reason ?? '')}` : ` on ${holder}`
+}
+
+function validity({ expires, daysLeft, fault }: AccessStatus): string {
+  const until =
+    expires === null || daysLeft === null
+      ? ''
+      : `until ${expires.slice(0, 10)} (${daysLeft} day${daysLeft === 1 ? '' : 's'})`
+  return [until, fault].filter((text) => text !== null && text !== '').join(', ')
+}
+
+function oneLine(text: string): string {
+  return text.replaceAll(/\s*\n\s*/g, '; ')
+}
+
+function columns(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(...rows.map((row) => row[column]?.length ?? 0)),
+  )
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
+}

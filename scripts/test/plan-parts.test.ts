@@ -1,0 +1,149 @@
+import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import type { Host } from '@talosmith/core'
+import { Problem, projectRoot } from '@talosmith/core'
+import { recordingHost, testCluster } from '@talosmith/core/testing'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { planImage } from '../plan/image.ts'
+import { planMachines } from '../plan/machines.ts'
+import { planStoragePart } from '../plan/storage.ts'
+
+const signal = new AbortController().signal
+const unreachable = { problem: new Problem('SSH_TIMEOUT', 'kvm2 does not answer') }
+
+/** A host with libvirt, a pool, and nothing of the cluster. */
+const emptyHost = (image = ''): Host =>
+  recordingHost((command) => {
+    if (!command.includes('virsh')) return `${image}\nfree 99999999999\nbridge br0\nkvm\nflag\n`
+    return answerBatch(command)
+  })
+
+/** Answers a batch of virsh commands, each followed by a mark on both outputs. */
+function answerBatch(command: string): { stdout: string; stderr: string } {
+  const mark = /[0-9a-f-]{36}\./.exec(command)?.[0] ?? ''
+  const count = command.split(`echo --err ${mark}`).length - 1
+  const one = (index: number): string =>
+    index === 0
+      ? "<pool type='dir'><target><path>/pool</path></target></pool>"
+      : index < 3
+        ? 'default'
+        : command.includes('domcapabilities') && index >= 6 && index < 8
+          ? "<enum name='firmware'><value>efi</value></enum>"
+          : ''
+  const isMissing = (index: number): boolean => index > 10
+  const all = Array.from({ length: count }, (_, index) => index)
+  return {
+    stdout: all.map((index) => `${one(index)}\n${mark}\n`).join(''),
+    stderr: all
+      .map((index) => `${isMissing(index) ? 'error: failed to get domain\n' : ''}error: ${mark}\n`)
+      .join(''),
+  }
+}
+
+test('machines that are nowhere are planned from the settings, and are to be made anew', async () => {
+  const { plan, fresh } = await planMachines(testCluster(), [{ value: emptyHost() }])
+  assert.equal(
+    plan.changes.slice(0, 2).map(({ kind, target }) => `${kind} ${target}`),
+    ['define-domain home-cp1', 'create-disk home-cp1'],
+  )
+  assert.equal([...fresh].sort(), ['home-cp1', 'home-w1', 'home-w2'])
+  assert.equal(
+    plan.problems.map(({ code }) => code),
+    [],
+  )
+})
+
+test('while a host is out of reach, a machine that was not found is not planned anew', async () => {
+  const two = testCluster({ LIBVIRT_URI: 'qemu:///system,qemu+ssh://root@kvm2/system' })
+  const { plan, fresh } = await planMachines(two, [{ value: emptyHost() }, unreachable])
+  assert.equal(plan.changes, [])
+  assert.is(fresh.size, 0)
+  assert.equal(
+    plan.problems.map(({ code }) => code),
+    ['SSH_TIMEOUT'],
+  )
+})
+
+test('a silent factory is a note while nothing is to be downloaded, and a problem otherwise', async () => {
+  const cluster = testCluster({
+    TALOS_FACTORY_URL: 'http://127.0.0.1:1',
+    IMAGE_PATH: '/pool/my.raw',
+  })
+  const there = await planImage(cluster, [{ value: emptyHost('file 1000 1.0') }], signal)
+  assert.equal(there.problems, [])
+  assert.match(there.notes[0] ?? '', 'does not answer')
+  assert.equal(
+    there.changes.map(({ kind }) => kind),
+    ['verify-image'],
+  )
+  const download = testCluster({ TALOS_FACTORY_URL: 'http://127.0.0.1:1' })
+  const absent = await planImage(download, [{ value: emptyHost() }], signal)
+  assert.equal(
+    absent.problems.map(({ code }) => code),
+    ['FACTORY_UNREACHABLE'],
+  )
+  assert.equal(
+    absent.changes.map(({ kind }) => kind),
+    ['download-image'],
+  )
+})
+
+test('a schematic that the factory does not know is to be posted', async () => {
+  const factory = createServer(({ url = '' }, response) => {
+    if (url.startsWith('/schematics')) response.statusCode = 404
+    response.end(url === '/versions' ? '["v1.13.9"]' : '[]')
+  })
+  await new Promise<void>((resolve) => factory.listen(0, '127.0.0.1', resolve))
+  const { port } = factory.address() as AddressInfo
+  const cluster = testCluster({
+    TALOS_VERSION: 'v1.13.9',
+    TALOS_FACTORY_URL: `http://127.0.0.1:${port}`,
+  })
+  try {
+    const { changes } = await planImage(cluster, [{ value: emptyHost() }], signal)
+    assert.equal(
+      changes.map(({ kind }) => kind),
+      ['post-schematic', 'download-image'],
+    )
+  } finally {
+    factory.close()
+  }
+})
+
+test('an image on a host out of reach is not known', async () => {
+  const { unknown } = await planImage(
+    testCluster({ TALOS_FACTORY_URL: 'http://127.0.0.1:1' }),
+    [unreachable],
+    signal,
+  )
+  assert.match(unknown[0] ?? '', 'the image on 1 of 1 hosts')
+})
+
+const look = (isFresh: boolean) => ({
+  access: Promise.resolve(undefined),
+  isFresh: Promise.resolve(isFresh),
+})
+
+test('storage without NFS_SERVER is nothing; with it, and no cluster, the whole install', async () => {
+  assert.equal((await planStoragePart(testCluster(), look(true))).changes, [])
+  const nfs = testCluster({ NFS_SERVER: '10.0.0.5', NFS_SHARE: '/srv' })
+  assert.equal(
+    (await planStoragePart(nfs, look(true))).changes.map(({ kind }) => kind),
+    ['check-chart', 'check-nodes', 'install-release', 'create-storage-class', 'prove-storage'],
+  )
+})
+
+test('plan and status are targets of the project cluster, and never cached', () => {
+  const { targets } = JSON.parse(
+    readFileSync(join(projectRoot, 'scripts/project.json'), 'utf8'),
+  ) as { targets: Record<string, { cache: boolean; command: string }> }
+  for (const name of ['plan', 'status']) {
+    assert.is(targets[name]?.cache, false)
+    assert.is(targets[name]?.command, `node --import tsx scripts/${name}.ts`)
+  }
+})
+
+test.run()

@@ -1,0 +1,79 @@
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { projectRoot } from '@talosmith/core'
+import { testCluster } from '@talosmith/core/testing'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { ClusterStatus } from '../status/report.ts'
+
+const settings = {
+  CLUSTER_NAME: 'silent',
+  NETWORK_CIDR: '127.13.11.0/24',
+  CONTROL_PLANE_COUNT: '3',
+  WORKER_COUNT: '2',
+}
+const cluster = testCluster(settings, projectRoot)
+const sockets = new Set<Socket>()
+
+/** Takes connections and never says a word: worse than a machine that is off. */
+async function silentServer(host: string, port: number): Promise<Server> {
+  const server = createServer((socket) => {
+    sockets.add(socket)
+    socket.on('error', () => undefined)
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, resolve)
+  })
+  return server
+}
+
+test('a status is there within ten seconds when the host and every machine are silent', async () => {
+  const ssh = await silentServer('127.0.0.1', 0)
+  const machines = await Promise.all(
+    cluster.nodes.map(({ address }) => silentServer(address, 50_000)),
+  )
+  const { port } = ssh.address() as AddressInfo
+  const started = performance.now()
+  const { code, said } = await run({
+    ...settings,
+    CLUSTER: 'example',
+    LIBVIRT_URI: `qemu+ssh://root@127.0.0.1:${port}/system?known_hosts=/dev/null`,
+  })
+  const seconds = (performance.now() - started) / 1000
+  sockets.forEach((socket) => socket.destroy())
+  await Promise.all([ssh, ...machines].map((server) => new Promise((done) => server.close(done))))
+  assert.is(code, 0)
+  assert.ok(seconds < 10, `it took ${seconds} s`)
+  const { nodes, unknown } = JSON.parse(said) as ClusterStatus
+  for (const { talos, reasons } of nodes) {
+    assert.is(talos, null)
+    assert.match(reasons[0] ?? '', 'does not answer')
+  }
+  const reasons = new Map(unknown.map(({ source, reason }) => [source, reason]))
+  assert.match(reasons.get('hosts') ?? '', /no answer within \d s/)
+  assert.is(reasons.get('etcd'), 'no control plane answers')
+  assert.is(reasons.get('kubernetes'), 'there is no kubeconfig')
+})
+
+test('looking writes nothing', () => {
+  assert.not.ok(existsSync(cluster.generated))
+})
+
+async function run(
+  env: Readonly<Record<string, string>>,
+): Promise<{ code: number | null; said: string }> {
+  const child = spawn(
+    process.execPath,
+    ['--import', 'tsx', join('scripts', 'status.ts'), '--json'],
+    { cwd: projectRoot, stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, ...env } },
+  )
+  let said = ''
+  child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
+  const code = await new Promise<number | null>((resolve) => child.on('close', resolve))
+  return { code, said }
+}
+
+test.run()
