@@ -4,8 +4,10 @@ export { consoleLog, renderDomain } from './domain-xml.ts'
 export { editDomain } from './edit-domain.ts'
 export { observeHosts } from './flow.ts'
 export { describeMachine, type Machine } from './machine.ts'
+export { checkHosts, findOtherHosts, forgetHosts, remembersHosts } from './made-on.ts'
 export { observeHost, type ObservedDomain, type ObservedHost } from './observe.ts'
 export { parseDomain, type ParsedDomain } from './parse-domain.ts'
+export { machinesOf, withoutMachines } from './place.ts'
 export {
   planCreate,
   planDestroy,
