@@ -2,7 +2,7 @@ import { applyAll, type Cluster, type Host, type ScriptContext } from '@talosmit
 import { applyChange } from './apply.ts'
 import { checkHosts, rememberHosts } from './made-on.ts'
 import { observeHost, type ObservedHost } from './observe.ts'
-import type { VmChange } from './plan.ts'
+import { planStart, type VmChange } from './plan.ts'
 
 type Context = Pick<
   ScriptContext<Record<never, never>>,
@@ -53,6 +53,12 @@ export async function runFlow(
       { log, parallelBy: ({ host, target }) => `${host} ${target}`, atOnce: 8 },
     )
   return 0
+}
+
+/** Starts the machines that don't run, control planes first; ends when they run, whatever is in them. */
+export async function startMachines(context: Context): Promise<0 | 1 | 2 | 64 | 78> {
+  const step = roleOf(context.cluster)
+  return runFlow(context, { plan: planStart, nothing: 'every machine runs', step })
 }
 
 function inSteps(changes: readonly VmChange[], step: (change: VmChange) => string): VmChange[][] {
