@@ -18,4 +18,5 @@ export {
 } from './plan.ts'
 export { describeSeed, type Seed } from './seed-iso.ts'
 export { describeStatus, renderStatus, type StatusRow } from './status.ts'
+export { observeStrays, type Stray } from './strays.ts'
 export { describeUntouched } from './untouched.ts'
