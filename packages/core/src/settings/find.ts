@@ -25,7 +25,7 @@ export async function chooseCluster(root: string, asked: string | undefined): Pr
     })
   }
   const fallback = await fallbackCluster(root)
-  const users = names.filter((name) => name !== 'example' && name !== fallback)
+  const users = names.filter((name) => isNoExample(name) && name !== fallback)
   if (users.length > 1)
     throw new Problem('CLUSTER_AMBIGUOUS', `env/ describes several clusters: ${users.join(', ')}`, {
       hint: `say which one: CLUSTER=${users[0]} in front of the command, or --cluster ${users[0]}`,
@@ -41,12 +41,16 @@ async function envFiles(root: string): Promise<string[]> {
     .sort()
 }
 
-/** Every env file, with its cluster or with what keeps it from being read. */
+function isNoExample(file: string): boolean {
+  return file !== 'example'
+}
+
+/** Every env file but the example, with its cluster or with what keeps it from being read. */
 export async function listClusters(
   root: string,
 ): Promise<{ readonly file: string; readonly cluster?: Cluster; readonly fault?: string }[]> {
   return Promise.all(
-    (await envFiles(root)).map(async (file) => {
+    (await envFiles(root)).filter(isNoExample).map(async (file) => {
       try {
         return { file, cluster: (await loadCluster(root, file, {})).cluster }
       } catch (error) {
