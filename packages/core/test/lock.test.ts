@@ -1,6 +1,16 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -140,6 +150,32 @@ await withLock(${JSON.stringify(cluster)}, 'x', async () => { ${code} })`
     assert.is(existsSync(lock), end === 'SIGKILL')
     assert.is(await withLock(cluster, 'x', async () => 'mine'), 'mine')
   })
+
+test('a link in the place of the folder is refused, and nothing is written behind it', async ({
+  cluster,
+}) => {
+  const elsewhere = mkdtempSync(join(tmpdir(), 'talosmith-lock-'))
+  symlinkSync(elsewhere, cluster.generated)
+  assert.is((await refusal(cluster)).code, 'GENERATED_IS_A_LINK')
+  assert.equal(readdirSync(elsewhere), [])
+  rmSync(elsewhere, { recursive: true })
+})
+
+test('a folder that cannot be written is named', async ({ cluster }) => {
+  mkdirSync(cluster.generated)
+  chmodSync(cluster.generated, 0o555)
+  chmodSync(join(cluster.generated, '..'), 0o755)
+  const isRoot = process.getuid?.() === 0
+  // Permissions do not hold root back.
+  if (isRoot) process.seteuid?.(65_534)
+  try {
+    const problem = await refusal(cluster)
+    assert.is(problem.code, 'GENERATED_NOT_WRITABLE')
+    assert.match(problem.hint ?? '', cluster.generated)
+  } finally {
+    if (isRoot) process.seteuid?.(0)
+  }
+})
 
 async function refusal(cluster: { name: string; generated: string }): Promise<Problem> {
   const error = await withLock(cluster, 'second', async () => undefined).then(
