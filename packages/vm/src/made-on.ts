@@ -39,11 +39,6 @@ export async function forgetHosts(cluster: Cluster): Promise<void> {
   if (await files.has(file)) await files.remove(file)
 }
 
-/** Whether a host is remembered: something was, or still is, made there. */
-export async function remembersHosts(cluster: Cluster): Promise<boolean> {
-  return (await readHosts(cluster)).length > 0
-}
-
 /** Machines whose metadata names another host than the one that they were found on; a sentence each. */
 export function findOtherHosts(cluster: Cluster, hosts: readonly ObservedHost[]): string[] {
   return hosts.flatMap((seen) => {
