@@ -13,3 +13,13 @@ export { observeTalosStatus, type TalosFacts, type TalosStatus } from './observe
 export { planCluster, type ClusterPlan } from './plan-cluster.ts'
 export { startCluster } from './start.ts'
 export { waitForHealth } from './wait-for-health.ts'
+export {
+  hasRemoved,
+  observeHomeFiles,
+  planRemoveAccess,
+  planRemoveConfig,
+  removedFolder,
+  removeFiles,
+  type HomeFile,
+} from './removal.ts'
+export { findFinalSnapshot, takeFinalSnapshot } from './snapshot.ts'

@@ -22,10 +22,13 @@ export interface Talosctl {
 const offlineMs = 60_000
 const askMs = 20_000
 
-/** Finds talosctl and binds it to the cluster's talosconfig. */
-export async function openTalosctl(cluster: Cluster): Promise<Talosctl> {
+/** Finds talosctl and binds it to the cluster's talosconfig, by its name in the cluster's folder. */
+export async function openTalosctl(
+  cluster: Cluster,
+  configFile = 'talosconfig',
+): Promise<Talosctl> {
   const { path, version } = await findTool('talosctl', cluster)
-  const config = generatedFiles(cluster).path('talosconfig')
+  const config = generatedFiles(cluster).path(configFile)
   const run = (
     args: readonly string[],
     options: { readonly timeoutMs: number; readonly nothrow?: boolean },

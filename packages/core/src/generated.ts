@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import { lstat, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { Problem } from './problem.ts'
 
@@ -12,6 +12,10 @@ export interface Generated {
   /** Written whole or not at all: a temporary name first, then renamed. */
   write(name: string, text: string | Uint8Array): Promise<void>
   remove(name: string): Promise<void>
+  /** The files below a folder, links included, by their names from the cluster's folder; none when it is not there. */
+  list(folder?: string): Promise<{ readonly name: string; readonly bytes: number }[]>
+  /** Gives a file another name in one step; done already when only the other is there. */
+  move(from: string, to: string): Promise<void>
 }
 
 /**
@@ -60,16 +64,54 @@ export function generatedFiles({ generated: root }: { readonly generated: string
         await rename(temporary, full)
       } catch (error) {
         await rm(temporary, { force: true }).catch(() => undefined)
-        throw new Problem('GENERATED_NOT_WRITABLE', `could not write ${full}`, {
-          cause: error,
-          hint: `make ${root} writable for you, then run the same command again`,
-        })
+        refuse(root, `write ${full}`)(error)
       }
     },
     async remove(name) {
-      await rm(await checked(name), { force: true, recursive: true })
+      const full = await checked(name)
+      await rm(full, { force: true, recursive: true }).catch(refuse(root, `remove ${full}`))
+    },
+    async list(folder = '.') {
+      const full = await checked(folder)
+      const entries = await readdir(full, { recursive: true, withFileTypes: true }).catch(ifMissing)
+      const files = entries.filter((entry) => !entry.isDirectory())
+      return Promise.all(
+        files.map(async (entry) => {
+          const file = join(entry.parentPath, entry.name)
+          return { name: relative(root, file), bytes: Number((await stats(file))?.size ?? 0) }
+        }),
+      )
+    },
+    async move(from, to) {
+      const [source, target] = [await checked(from), await checked(to)]
+      try {
+        await mkdir(dirname(target), { recursive: true, mode: 0o700 })
+        await rename(source, target)
+      } catch (error) {
+        if (isMissing(error) && (await stats(target)) !== undefined) return
+        refuse(root, `move ${source} to ${target}`)(error)
+      }
     },
   }
+}
+
+function refuse(root: string, what: string): (cause: unknown) => never {
+  return (cause) => {
+    throw notWritable(root, what, cause)
+  }
+}
+
+/** What to say when something below `root` can't be written. */
+export function notWritable(root: string, what: string, cause: unknown): Problem {
+  return new Problem('GENERATED_NOT_WRITABLE', `could not ${what}`, {
+    cause,
+    hint: `make ${root} writable for you, then run the same command again`,
+  })
+}
+
+function ifMissing(error: unknown): [] {
+  if (isMissing(error)) return []
+  throw error
 }
 
 function foldersBetween(root: string, full: string): string[] {

@@ -3,6 +3,7 @@ import { readFileSync, unlinkSync } from 'node:fs'
 import { link, mkdir, readFile, rename, unlink, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { generatedFiles, notWritable } from './generated.ts'
 import { Problem } from './problem.ts'
 
 /** Who holds a lock: enough to tell whether that run still goes on, and to tell a person. */
@@ -25,10 +26,17 @@ export async function withLock<T>(
   command: string,
   fn: () => Promise<T>,
 ): Promise<T> {
-  await mkdir(cluster.generated, { recursive: true, mode: 0o700 })
   const path = join(cluster.generated, 'lock')
   const mine = JSON.stringify(await describeMyself(command), null, 2)
-  await take(path, mine, cluster.name)
+  // Looks for planted links on the way, before anything is written.
+  await generatedFiles(cluster).has('lock')
+  try {
+    await mkdir(cluster.generated, { recursive: true, mode: 0o700 })
+    await take(path, mine, cluster.name)
+  } catch (cause) {
+    if (cause instanceof Problem) throw cause
+    throw notWritable(cluster.generated, `write ${path}`, cause)
+  }
   const releaseNow = (): void => {
     if (readOrNothing(path) === mine) unlinkSync(path)
   }

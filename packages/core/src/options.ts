@@ -6,6 +6,8 @@ import { exitCodes, Problem } from './problem.ts'
 export interface Option {
   readonly type: 'string' | 'boolean'
   readonly about: string
+  /** The variable of the shell that gives its value when the command line does not; it passes through Nx. */
+  readonly env?: string
 }
 
 export type Options = Readonly<Record<string, Option>>
@@ -32,10 +34,14 @@ const takenByNx = new Set([
   'batch',
 ])
 
-/** Reads options strictly: an unknown one is a Problem (exit 64) that names the close one. */
+/**
+ * Reads options strictly: an unknown one is a Problem (exit 64) that names the close one. A variable
+ * of `shell` that is empty counts as not set.
+ */
 export function readOptions<O extends Options>(
   options: O,
   args: readonly string[],
+  shell: Readonly<Record<string, string | undefined>> = {},
 ): OptionValues<O> {
   for (const name of Object.keys(options))
     if (takenByNx.has(name))
@@ -62,7 +68,23 @@ export function readOptions<O extends Options>(
       throw wrongOption(`${token.rawName} takes no value`, Object.keys(options))
   }
   const { values } = parseArgs({ args: [...args], options, strict: true })
-  return values as unknown as OptionValues<O>
+  return { ...fromShell(options, shell), ...values } as unknown as OptionValues<O>
+}
+
+function fromShell(
+  options: Options,
+  shell: Readonly<Record<string, string | undefined>>,
+): Record<string, string | boolean> {
+  return Object.fromEntries(
+    Object.entries(options).flatMap(([name, { type, env }]): [string, string | boolean][] => {
+      const said = env === undefined ? undefined : shell[env]
+      if (env === undefined || said === undefined || said === '') return []
+      if (type === 'string') return [[name, said]]
+      if (said !== 'true' && said !== 'false')
+        throw wrongOption(`${env}=${said} is neither true nor false`, Object.keys(options))
+      return [[name, said === 'true']]
+    }),
+  )
 }
 
 function wrongOption(message: string, names: readonly string[], meant?: string): Problem {

@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { renderPlan, type Change } from './change.ts'
 import type { Cluster } from './cluster.ts'
+import { checkConfirm } from './confirm.ts'
+import { generatedFiles } from './generated.ts'
 import type { Host } from './host/host.ts'
 import { openHost } from './host/open.ts'
 import { withLock } from './lock.ts'
@@ -24,6 +26,10 @@ export interface ScriptContext<O extends Options> {
   readonly options: OptionValues<O>
   readonly dryRun: boolean
   readonly json: boolean
+  /** Whether CONFIRM names the cluster: what is lost for good may go. */
+  readonly confirmed: boolean
+  /** Throws CONFIRM_MISSING, which lists `changes`, unless CONFIRM names the cluster. */
+  readonly confirm: (changes: readonly Change[]) => void
   /** Prints the answer on stdout: text as it is, anything else as JSON. */
   readonly answer: (value: unknown) => void
   /** Prints a plan (or its JSON) on stdout; returns the exit code that says whether it is empty. */
@@ -38,18 +44,28 @@ interface ScriptDefinition<O extends Options> {
   readonly changes?: boolean
   /** Ends without waiting for what is still under way when `run` returns, such as an answer given up. */
   readonly endsAtOnce?: boolean
+  /** Whether it can lose data for good: then it has --confirm. */
+  readonly losesData?: boolean
   readonly options?: O
   readonly run: (context: ScriptContext<O>) => Promise<ExitCode | void>
 }
 
 const standardOptions = {
-  cluster: { type: 'string', about: 'reads env/<name>.env (or CLUSTER)' },
+  cluster: { type: 'string', about: 'reads env/<name>.env (or CLUSTER)', env: 'CLUSTER' },
   json: { type: 'boolean', about: 'print the answer as JSON' },
   help: { type: 'boolean', about: 'print this and stop' },
 } as const satisfies Options
 
 const dryRunOption = {
   'dry-run': { type: 'boolean', about: 'print what would change and stop' },
+} as const satisfies Options
+
+const confirmOption = {
+  confirm: {
+    type: 'string',
+    about: 'the name of the cluster, to say that its data may be lost (or CONFIRM)',
+    env: 'CONFIRM',
+  },
 } as const satisfies Options
 
 /**
@@ -84,8 +100,14 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
   const opened: Host[] = []
   try {
     const given = readOptions(
-      { ...standardOptions, ...dryRunOption, ...definition.options },
+      {
+        ...standardOptions,
+        ...dryRunOption,
+        ...(definition.losesData === true ? confirmOption : {}),
+        ...definition.options,
+      },
       process.argv.slice(2),
+      process.env,
     )
     if (given.help === true) return console.log(usage(definition))
     const dryRun = given['dry-run'] === true
@@ -97,11 +119,8 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
           exitCode: exitCodes.wrongOption,
         },
       )
-    const { cluster, warnings } = await loadCluster(
-      projectRoot,
-      given.cluster ?? process.env['CLUSTER'],
-      process.env,
-    )
+    const { cluster, warnings } = await loadCluster(projectRoot, given.cluster, process.env)
+    const said = 'confirm' in given ? given.confirm : undefined
     for (const warning of warnings) log.warn(warning)
     let connecting: readonly Promise<Host>[] | undefined
     const eachHost = (): readonly Promise<Host>[] => (connecting ??= connect(cluster, opened))
@@ -110,6 +129,8 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
       log,
       dryRun,
       json: given.json === true,
+      confirmed: said === cluster.name,
+      confirm: (changes) => checkConfirm(cluster, said, changes),
       options: given as unknown as OptionValues<O>,
       signal: abort.signal,
       hosts: () => Promise.all(eachHost()),
@@ -121,11 +142,12 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
         return changes.length === 0 ? exitCodes.done : exitCodes.planHasChanges
       },
     }
-    if (definition.changes === true && !dryRun) {
-      record = openRecord(cluster)
-      process.exitCode =
-        (await withLock(cluster, programName(), () => definition.run(context))) ?? exitCodes.done
-    } else process.exitCode = (await definition.run(context)) ?? exitCodes.done
+    if (definition.changes === true && !dryRun)
+      process.exitCode = await withLock(cluster, programName(), async () => {
+        record = await openRecord(cluster)
+        return (await definition.run(context)) ?? exitCodes.done
+      })
+    else process.exitCode = (await definition.run(context)) ?? exitCodes.done
   } catch (error) {
     process.exitCode = report(error, log)
   } finally {
@@ -143,9 +165,10 @@ function connect({ settings, root }: Cluster, opened: Host[]): readonly Promise<
 }
 
 /** The run record's path; undefined where it can't be kept, which a run must survive. */
-function openRecord(cluster: Cluster): string | undefined {
+async function openRecord(cluster: Cluster): Promise<string | undefined> {
+  const folder = join(cluster.generated, 'runs')
+  await generatedFiles(cluster).has('runs')
   try {
-    const folder = join(cluster.generated, 'runs')
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     const time = new Date().toISOString().replaceAll(':', '-')
     return join(folder, `${time}-${process.pid}.jsonl`)
@@ -170,8 +193,14 @@ function programName(): string {
   return (process.argv[1] ?? 'unknown').replace(`${projectRoot}/`, '')
 }
 
-function usage<O extends Options>({ summary, options, changes }: ScriptDefinition<O>): string {
-  const all: Options = { ...standardOptions, ...(changes === true ? dryRunOption : {}), ...options }
+function usage<O extends Options>(definition: ScriptDefinition<O>): string {
+  const { summary, options, changes, losesData } = definition
+  const all: Options = {
+    ...standardOptions,
+    ...(changes === true ? dryRunOption : {}),
+    ...(losesData === true ? confirmOption : {}),
+    ...options,
+  }
   const lines = Object.entries(all).map(
     ([name, { type, about }]) =>
       `  --${name}${type === 'string' ? ' <text>' : ''}`.padEnd(28) + about,

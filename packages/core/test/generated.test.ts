@@ -49,4 +49,26 @@ files('a name that leads outside is refused', async ({ root }) => {
   assert.is(problem.code, 'GENERATED_OUTSIDE')
 })
 
+files('a list names files in folders, and never goes through a link', async ({ root }) => {
+  const generated = generatedFiles({ generated: root })
+  await generated.write('configs/a.yaml', 'abc')
+  symlinkSync('/etc', join(root, 'configs', 'link'))
+  const listed = (await generated.list('configs')).sort((a, b) => a.name.localeCompare(b.name))
+  assert.equal(listed[0], { name: 'configs/a.yaml', bytes: 3 })
+  assert.is(listed[1]?.name, 'configs/link')
+  assert.is(listed.length, 2)
+  assert.equal(await generated.list('nothing'), [])
+})
+
+files('a move keeps the file private, and done again is done', async ({ root }) => {
+  const generated = generatedFiles({ generated: root })
+  await generated.write('secrets.yaml', 'secret')
+  await generated.move('secrets.yaml', 'removed/secrets.yaml')
+  await generated.move('secrets.yaml', 'removed/secrets.yaml')
+  assert.is(await generated.read('removed/secrets.yaml'), 'secret')
+  assert.is(mode(join(root, 'removed')), '700')
+  const problem = await problemOf(generated.move('nothing', 'removed/nothing'))
+  assert.is(problem.code, 'GENERATED_NOT_WRITABLE')
+})
+
 files.run()

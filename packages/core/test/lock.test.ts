@@ -1,12 +1,14 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
@@ -58,7 +60,7 @@ test('of a run that has ended, which its parent has not yet noticed, is taken ov
   lock,
 }) => {
   // The shell starts a child, becomes a program that never asks for it, and the child ends: a zombie.
-  const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 60'], {
+  const parent = spawn('sh', ['-c', 'sleep 0.3 & echo $!; exec sleep 60'], {
     stdio: ['ignore', 'pipe', 'ignore'],
   })
   try {
@@ -171,6 +173,32 @@ await withLock(${JSON.stringify(cluster)}, 'x', async () => { ${code} })`
     assert.is(existsSync(lock), end === 'SIGKILL')
     assert.is(await withLock(cluster, 'x', async () => 'mine'), 'mine')
   })
+
+test('a link in the place of the folder is refused, and nothing is written behind it', async ({
+  cluster,
+}) => {
+  const elsewhere = mkdtempSync(join(tmpdir(), 'talosmith-lock-'))
+  symlinkSync(elsewhere, cluster.generated)
+  assert.is((await refusal(cluster)).code, 'GENERATED_IS_A_LINK')
+  assert.equal(readdirSync(elsewhere), [])
+  rmSync(elsewhere, { recursive: true })
+})
+
+test('a folder that cannot be written is named', async ({ cluster }) => {
+  mkdirSync(cluster.generated)
+  chmodSync(cluster.generated, 0o555)
+  chmodSync(join(cluster.generated, '..'), 0o755)
+  const isRoot = process.getuid?.() === 0
+  // Permissions do not hold root back.
+  if (isRoot) process.seteuid?.(65_534)
+  try {
+    const problem = await refusal(cluster)
+    assert.is(problem.code, 'GENERATED_NOT_WRITABLE')
+    assert.match(problem.hint ?? '', cluster.generated)
+  } finally {
+    if (isRoot) process.seteuid?.(0)
+  }
+})
 
 async function refusal(cluster: { name: string; generated: string }): Promise<Problem> {
   const error = await withLock(cluster, 'second', async () => undefined).then(

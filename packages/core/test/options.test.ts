@@ -32,6 +32,28 @@ for (const [name, args, hint] of wrong)
     }
   })
 
+const fromShell = {
+  confirm: { type: 'string', about: '', env: 'CONFIRM' },
+  'final-snapshot': { type: 'boolean', about: '', env: 'FINAL_SNAPSHOT' },
+} as const
+
+test('a variable of the shell gives what the command line does not; an empty one gives nothing', () => {
+  assert.equal(readOptions(fromShell, [], { CONFIRM: 'home', FINAL_SNAPSHOT: 'true' }), {
+    confirm: 'home',
+    'final-snapshot': true,
+  })
+  assert.is(readOptions(fromShell, ['--confirm', 'lab'], { CONFIRM: 'home' }).confirm, 'lab')
+  assert.equal(readOptions(fromShell, [], { CONFIRM: '', FINAL_SNAPSHOT: '' }), {})
+  assert.is(readOptions(fromShell, [], { FINAL_SNAPSHOT: 'false' })['final-snapshot'], false)
+})
+
+test('a flag in the shell that is neither true nor false is refused', () => {
+  assert.throws(
+    () => readOptions(fromShell, [], { FINAL_SNAPSHOT: 'yes' }),
+    /FINAL_SNAPSHOT=yes is neither true nor false/,
+  )
+})
+
 test('an option that Nx would swallow is a fault of the script', () => {
   assert.throws(
     () => readOptions({ parallel: { type: 'string', about: '' } }, []),

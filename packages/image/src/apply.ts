@@ -32,7 +32,7 @@ export async function applyChange(change: ImageChange, context: ApplyContext): P
 }
 
 /** Removes what a transfer left, unless one is at work there. */
-async function removePartial(image: string, host: Host): Promise<void> {
+export async function removePartial(image: string, host: Host): Promise<void> {
   const folder = partialFolder(image)
   await host.$`if [ -e ${folder} ]; then
       exec 8>>${folder}/lock

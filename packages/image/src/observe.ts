@@ -78,7 +78,7 @@ function neededTools(settings: Settings, host: Host): string[] {
 }
 
 /** A ledger that can't be read counts as none: the image is then looked at afresh. */
-function parseLedger(text: string | undefined): HostLedger | undefined {
+export function parseLedger(text: string | undefined): HostLedger | undefined {
   if (text === undefined) return undefined
   try {
     const ledger = JSON.parse(text) as Partial<HostLedger>

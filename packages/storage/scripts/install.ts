@@ -5,5 +5,6 @@ import { installStorage } from '../src/index.ts'
 export default script(import.meta, {
   summary: 'Install the NFS driver and the nfs-appdata StorageClass, and prove that they work.',
   changes: true,
+  losesData: true,
   run: installStorage,
 })

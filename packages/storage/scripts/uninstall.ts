@@ -6,5 +6,6 @@ export default script(import.meta, {
   summary:
     'Remove nfs-appdata and the NFS driver; needs CONFIRM=<cluster> while claims are open. Data stays.',
   changes: true,
+  losesData: true,
   run: uninstallStorage,
 })

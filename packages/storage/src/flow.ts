@@ -20,6 +20,8 @@ export interface FlowContext {
   readonly cluster: Cluster
   readonly log: Log
   readonly dryRun: boolean
+  /** Whether CONFIRM names the cluster. */
+  readonly confirmed: boolean
   readonly showPlan: (changes: readonly Change[]) => ExitCode
   /** Stands in for kubectl and helm in tests. */
   readonly kubernetes?: Kubernetes
@@ -54,14 +56,13 @@ export async function installStorage(context: FlowContext): Promise<ExitCode | v
 
 /** The mirror: StorageClass and release go, refused while claims are open; data stays on the server. */
 export async function uninstallStorage(context: FlowContext): Promise<ExitCode | void> {
-  const { cluster, log, dryRun, showPlan } = context
+  const { cluster, log, dryRun, confirmed, showPlan } = context
   const { hasAccess } = await observeMarks(cluster)
   if (!hasAccess) {
     if (dryRun) return showPlan([])
     return log.already('no kubeconfig: no storage to remove')
   }
   const kubernetes = openStorage(context, hasAccess)
-  const confirmed = process.env['CONFIRM']
   let changes: StorageChange[]
   try {
     const [seen, claims] = await Promise.all([
@@ -73,7 +74,7 @@ export async function uninstallStorage(context: FlowContext): Promise<ExitCode |
     if (changes.length > 0) checkClaims(cluster, claims, confirmed)
   } catch (error) {
     if (!(error instanceof Problem) || error.code !== 'KUBERNETES_UNREACHABLE') throw error
-    if (confirmed !== cluster.name || dryRun) throw error
+    if (!confirmed || dryRun) throw error
     return log.warn(`${error.message}: what is in the cluster is left as it is`)
   }
   await applyAll(changes, (one) => applyChange(one, { cluster, kubernetes, log }), { log })

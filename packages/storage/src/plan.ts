@@ -77,13 +77,9 @@ export function planStorage(cluster: Cluster, seen: ObservedStorage): StorageCha
   return nfsExport(cluster) === undefined ? planUninstall(seen) : planInstall(cluster, seen)
 }
 
-/** Refuses a removal while claims are open, unless `confirmed` (CONFIRM's value) names the cluster. */
-export function checkClaims(
-  cluster: Cluster,
-  claims: readonly Claim[],
-  confirmed: string | undefined,
-): void {
-  if (claims.length === 0 || confirmed === cluster.name) return
+/** Refuses a removal while claims are open, unless it is `confirmed`. */
+export function checkClaims(cluster: Cluster, claims: readonly Claim[], confirmed: boolean): void {
+  if (claims.length === 0 || confirmed) return
   const list = claims.map(({ namespace, name, phase }) => `${namespace}/${name} (${phase})`)
   throw new Problem(
     'CLAIMS_OPEN',

@@ -86,6 +86,7 @@ if (kubelab === undefined) {
     flow: typeof installStorage,
     one: Cluster,
     dryRun = false,
+    confirmed = false,
   ): Promise<{ lines: string[]; asked: string[]; plan: readonly Change[] }> {
     const lines: string[] = []
     const asked: string[] = []
@@ -110,7 +111,7 @@ if (kubelab === undefined) {
       helm: (args, input) => (asked.push(`helm ${args.join(' ')}`), real.helm(args, input)),
     }
     const showPlan = (changes: readonly Change[]) => ((plan = changes), 2 as const)
-    await flow({ cluster: one, log, dryRun, showPlan, kubernetes })
+    await flow({ cluster: one, log, dryRun, confirmed, showPlan, kubernetes })
     return { lines, asked, plan }
   }
 
@@ -348,12 +349,7 @@ if (kubelab === undefined) {
   })
 
   real('CONFIRM removes class and release, and leaves volumes alone', async () => {
-    process.env['CONFIRM'] = 'home'
-    try {
-      await run(uninstallStorage, cluster())
-    } finally {
-      delete process.env['CONFIRM']
-    }
+    await run(uninstallStorage, cluster(), false, true)
     assert.not(await exists(classPath))
     assert.not(await exists(controllerPath))
     const volumes = await server.api('GET', '/api/v1/persistentvolumes')

@@ -1,12 +1,14 @@
 /** vm:destroy: takes the machines of the cluster, their disks and NVRAM away; needs CONFIRM=<cluster>. */
 import { script } from '@talosmith/core'
 import { runFlow } from '../src/flow.ts'
+import { findOtherHosts } from '../src/made-on.ts'
 import { planDestroy } from '../src/plan.ts'
 import { describeUntouched } from '../src/untouched.ts'
 
 export default script(import.meta, {
   summary: 'Take the machines, their disks and NVRAM away; needs CONFIRM=<cluster>.',
   changes: true,
+  losesData: true,
   run: (context) =>
     runFlow(context, {
       plan: planDestroy,
@@ -15,6 +17,7 @@ export default script(import.meta, {
       check(seen) {
         for (const thing of describeUntouched(context.cluster, seen))
           context.log.info(`   left alone: ${thing}`)
+        findOtherHosts(context.cluster, seen).forEach((found) => context.log.warn(found))
       },
     }),
 })

@@ -8,6 +8,7 @@ import { planRemoveSeeds } from '../src/plan.ts'
 export default script(import.meta, {
   summary: 'Take the seed ISOs away, after the machines are gone; needs CONFIRM=<cluster>.',
   changes: true,
+  losesData: true,
   async run(context) {
     let machinesLeft = true
     const exitCode = await runFlow(context, {

@@ -1,12 +1,12 @@
-import { applyAll, Problem, type Cluster, type Host, type ScriptContext } from '@talosmith/core'
+import { applyAll, type Cluster, type Host, type ScriptContext } from '@talosmith/core'
 import { applyChange } from './apply.ts'
 import { checkHosts, rememberHosts } from './made-on.ts'
 import { observeHost, type ObservedHost } from './observe.ts'
-import type { VmChange } from './plan.ts'
+import { planStart, type VmChange } from './plan.ts'
 
 type Context = Pick<
   ScriptContext<Record<never, never>>,
-  'cluster' | 'hosts' | 'log' | 'dryRun' | 'showPlan'
+  'cluster' | 'hosts' | 'log' | 'dryRun' | 'showPlan' | 'confirm'
 >
 
 type Planner<T> = (cluster: Cluster, seen: readonly ObservedHost[]) => T
@@ -34,7 +34,7 @@ export async function observeHosts(
 
 /** Observe, check, plan, apply: what every changing script of this part does, with another plan. */
 export async function runFlow(
-  { cluster, hosts, log, dryRun, showPlan }: Context,
+  { cluster, hosts, log, dryRun, showPlan, confirm }: Context,
   { plan, nothing, check, needsConfirm = false, step = () => '', force = false }: FlowOptions,
 ): Promise<0 | 1 | 2 | 64 | 78> {
   await checkHosts(cluster)
@@ -44,7 +44,7 @@ export async function runFlow(
   const changes = plan(cluster, seen)
   if (dryRun) return showPlan(changes)
   if (changes.length === 0) log.already(nothing)
-  else if (needsConfirm) checkConfirm(cluster, changes)
+  else if (needsConfirm) confirm(changes)
   else await rememberHosts(cluster)
   for (const together of inSteps(changes, step))
     await applyAll(
@@ -53,6 +53,12 @@ export async function runFlow(
       { log, parallelBy: ({ host, target }) => `${host} ${target}`, atOnce: 8 },
     )
   return 0
+}
+
+/** Starts the machines that don't run, control planes first; ends when they run, whatever is in them. */
+export async function startMachines(context: Context): Promise<0 | 1 | 2 | 64 | 78> {
+  const step = roleOf(context.cluster)
+  return runFlow(context, { plan: planStart, nothing: 'every machine runs', step })
 }
 
 function inSteps(changes: readonly VmChange[], step: (change: VmChange) => string): VmChange[][] {
@@ -69,20 +75,4 @@ function inSteps(changes: readonly VmChange[], step: (change: VmChange) => strin
 export function roleOf({ nodes }: Cluster): (change: VmChange) => string {
   const roles = new Map(nodes.map(({ name, role }) => [name, role]))
   return ({ target }) => roles.get(target) ?? ''
-}
-
-function checkConfirm({ name }: Cluster, changes: readonly VmChange[]): void {
-  const said = process.env['CONFIRM']
-  if (said === name) return
-  throw new Problem(
-    'CONFIRM_MISSING',
-    `this would take away for good what belongs to cluster ${name}`,
-    {
-      because: changes
-        .map(({ summary, from }) => (from === undefined ? summary : `${summary} (${from})`))
-        .join('\n'),
-      now: 'nothing was changed',
-      hint: `${said === undefined || said === '' ? '' : `CONFIRM says ${said}, which is another cluster; `}CONFIRM=${name} in front of the command says that you mean it`,
-    },
-  )
 }

@@ -2,11 +2,12 @@ export { applyChange, type ApplyContext } from './apply.ts'
 export { findMissingImages, findProblems, findWarnings, refuse } from './check.ts'
 export { consoleLog, renderDomain } from './domain-xml.ts'
 export { editDomain } from './edit-domain.ts'
-export { observeHosts } from './flow.ts'
-export { checkHosts } from './made-on.ts'
+export { observeHosts, startMachines } from './flow.ts'
 export { describeMachine, type Machine } from './machine.ts'
+export { checkHosts, findOtherHosts, forgetHosts } from './made-on.ts'
 export { observeHost, type ObservedDomain, type ObservedHost } from './observe.ts'
 export { parseDomain, type ParsedDomain } from './parse-domain.ts'
+export { machinesOf, withoutMachines } from './place.ts'
 export {
   planCreate,
   planDestroy,
@@ -17,4 +18,5 @@ export {
 } from './plan.ts'
 export { describeSeed, type Seed } from './seed-iso.ts'
 export { describeStatus, renderStatus, type StatusRow } from './status.ts'
+export { observeStrays, type Stray } from './strays.ts'
 export { describeUntouched } from './untouched.ts'

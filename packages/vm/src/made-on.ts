@@ -1,5 +1,7 @@
 import { generatedFiles, Problem, type Cluster } from '@talosmith/core'
 import { plainUri } from './machine.ts'
+import type { ObservedHost } from './observe.ts'
+import { machinesOf } from './place.ts'
 
 const file = 'hosts.json'
 
@@ -35,6 +37,18 @@ export async function rememberHosts(cluster: Cluster): Promise<void> {
 export async function forgetHosts(cluster: Cluster): Promise<void> {
   const files = generatedFiles(cluster)
   if (await files.has(file)) await files.remove(file)
+}
+
+/** Machines whose metadata names another host than the one that they were found on; a sentence each. */
+export function findOtherHosts(cluster: Cluster, hosts: readonly ObservedHost[]): string[] {
+  return hosts.flatMap((seen) => {
+    const now = plainUri(cluster, seen.index)
+    return machinesOf(cluster, seen)
+      .filter(({ madeThrough = now }) => placeOf(madeThrough) !== placeOf(now))
+      .map(
+        ({ name, madeThrough }) => `${name} was made through ${madeThrough}, and found on ${now}`,
+      )
+  })
 }
 
 async function readHosts(cluster: Cluster): Promise<string[]> {

@@ -16,12 +16,17 @@ export interface ObservedDisk {
   readonly qcow2: Qcow2 | undefined
 }
 
+/** A seed ISO of ours. */
+export interface ObservedSeed extends SeedMark {
+  readonly bytes: number
+}
+
 /** What lies on a host's disks, and what else only a shell can tell. */
 export interface ObservedFiles {
   /** By path. */
   readonly disks: ReadonlyMap<string, ObservedDisk>
   /** The marks of the seed ISOs by path; undefined: not one of ours. */
-  readonly seeds: ReadonlyMap<string, SeedMark | undefined>
+  readonly seeds: ReadonlyMap<string, ObservedSeed | undefined>
   /** What killed runs left half-made. */
   readonly leftovers: readonly string[]
   readonly hasImage: boolean
@@ -78,7 +83,7 @@ for file in "$seeds/$cluster"-{cp,w}[0-9]*-seed.iso ${ours.map(({ seed }) => see
   once "$file" || continue
   printf 'seed '
   dd if="$file" bs=2048 skip=${descriptorSector} count=1 status=none | base64 -w0 || true
-  echo " - $file"
+  echo " $(stat -c %s -- "$file") $file"
 done
 for file in "$pool/$cluster"-{cp,w}[0-9]*${partialSuffix} "$seeds/$cluster"-{cp,w}[0-9]*${partialSuffix}; do echo "partial $file"; done
 true`
@@ -99,7 +104,7 @@ true`
       after('seed')
         .map(threeFields)
         .filter(([, , path]) => mine(path))
-        .map(([descriptor, , path]) => [path, readMark(Buffer.from(descriptor, 'base64'))]),
+        .map(([descriptor, bytes, path]) => [path, readSeed(descriptor, Number(bytes))]),
     ),
     leftovers: [...new Set(after('partial').filter(belongs))],
     hasImage: lines.includes('image'),
@@ -132,6 +137,11 @@ function readDisk(line: string): ObservedDisk {
     actualBytes: Number(blocks) * 512,
     qcow2: readQcow2(Buffer.from(header, 'base64')),
   }
+}
+
+function readSeed(descriptor: string, bytes: number): ObservedSeed | undefined {
+  const mark = readMark(Buffer.from(descriptor, 'base64'))
+  return mark === undefined ? undefined : { ...mark, bytes }
 }
 
 /** The third field is a path, and may hold spaces. */

@@ -58,3 +58,8 @@ export function machinesOf(
     Number(machine.role === 'controlplane')
   return ours.sort((a, b) => isControlPlane(a) - isControlPlane(b))
 }
+
+/** The same host once the machines of the cluster are gone: what is then left is nobody's. */
+export function withoutMachines(cluster: Pick<Cluster, 'name'>, seen: ObservedHost): ObservedHost {
+  return { ...seen, domains: seen.domains.filter(({ owner }) => owner !== cluster.name) }
+}

@@ -177,7 +177,7 @@ export function planRemoveSeeds(cluster: Cluster, hosts: readonly ObservedHost[]
             changeOn(seen, mark.node)(
               'remove-seed',
               `Remove the seed ISO of ${mark.node}: ${path}`,
-              { path },
+              { path, from: `${Math.ceil(mark.bytes / 1024)} KiB` },
             ),
           ],
     )

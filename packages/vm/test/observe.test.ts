@@ -79,7 +79,7 @@ function seedLine(asked: Cluster, name: string, path: string): string {
   const sector = Buffer.alloc(2048, ' ')
   sector.write(publisher, 318)
   sector.write(application, 574)
-  return `seed ${sector.toString('base64')} - ${path}`
+  return `seed ${sector.toString('base64')} 65536 ${path}`
 }
 
 function finished(asked: Cluster): Fake {

@@ -49,7 +49,12 @@ export function seenExactly(
     seeds: new Map(
       nodes.map((node) => [
         empty.files.seed(node),
-        { cluster: cluster.name, node: node.name, digest: describeSeed(cluster, node).digest },
+        {
+          cluster: cluster.name,
+          node: node.name,
+          digest: describeSeed(cluster, node).digest,
+          bytes: 65_536,
+        },
       ]),
     ),
     ...more,

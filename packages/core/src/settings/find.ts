@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { nearest } from '../did-you-mean.ts'
 import { describeCluster, type Cluster } from '../cluster.ts'
-import { exitCodes, Problem } from '../problem.ts'
+import { exitCodes, Problem, reasonOf } from '../problem.ts'
 import { readSettings } from './read.ts'
 
 /**
@@ -11,10 +11,7 @@ import { readSettings } from './read.ts'
  * several.
  */
 export async function chooseCluster(root: string, asked: string | undefined): Promise<string> {
-  const names = (await readdir(join(root, 'env')).catch(() => []))
-    .filter((name) => name.endsWith('.env') && name !== '.env')
-    .map((name) => name.slice(0, -'.env'.length))
-    .sort()
+  const names = await envFiles(root)
   if (asked !== undefined && asked !== '') {
     if (names.includes(asked)) return asked
     const meant = nearest(asked, names)
@@ -28,13 +25,39 @@ export async function chooseCluster(root: string, asked: string | undefined): Pr
     })
   }
   const fallback = await fallbackCluster(root)
-  const users = names.filter((name) => name !== 'example' && name !== fallback)
+  const users = names.filter((name) => isNoExample(name) && name !== fallback)
   if (users.length > 1)
     throw new Problem('CLUSTER_AMBIGUOUS', `env/ describes several clusters: ${users.join(', ')}`, {
       hint: `say which one: CLUSTER=${users[0]} in front of the command, or --cluster ${users[0]}`,
       exitCode: exitCodes.wrongSetting,
     })
   return users[0] ?? fallback
+}
+
+async function envFiles(root: string): Promise<string[]> {
+  return (await readdir(join(root, 'env')).catch(() => []))
+    .filter((name) => name.endsWith('.env') && name !== '.env')
+    .map((name) => name.slice(0, -'.env'.length))
+    .sort()
+}
+
+function isNoExample(file: string): boolean {
+  return file !== 'example'
+}
+
+/** Every env file but the example, with its cluster or with what keeps it from being read. */
+export async function listClusters(
+  root: string,
+): Promise<{ readonly file: string; readonly cluster?: Cluster; readonly fault?: string }[]> {
+  return Promise.all(
+    (await envFiles(root)).filter(isNoExample).map(async (file) => {
+      try {
+        return { file, cluster: (await loadCluster(root, file, {})).cluster }
+      } catch (error) {
+        return { file, fault: reasonOf(error) ?? '' }
+      }
+    }),
+  )
 }
 
 /** The env file for who has written none: a cluster that needs nothing of the user's. */

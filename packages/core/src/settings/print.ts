@@ -66,7 +66,8 @@ ${tables.join('\n')}
 | ${exitCodes.wrongOption} | wrong option on the command line |
 | ${exitCodes.wrongSetting} | wrong setting in the env file |
 
-Nx turns every failure into 1: a wrapper that needs the code runs the script itself with \`npx tsx\`.
+Nx turns a failure into 1, and into 130 when a stage before the last one failed: a wrapper that needs the
+code runs the script itself with \`npx tsx\`.
 `
 }
 

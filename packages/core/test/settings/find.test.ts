@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { chooseCluster } from '../../src/settings/find.ts'
+import { chooseCluster, listClusters } from '../../src/settings/find.ts'
 import { problemOf } from '../../src/testing/failure.ts'
 
 const choosing = suite<{ root: string }>('choosing a cluster')
@@ -49,5 +49,17 @@ choosing('the file that was asked for is taken', async ({ root }) => {
   add(root, 'home')
   assert.is(await chooseCluster(root, 'demo'), 'demo')
 })
+
+choosing(
+  'all are listed but the example, with what keeps one from being read',
+  async ({ root }) => {
+    writeFileSync(join(root, 'env', 'home.env'), 'CLUSTER_NAME=house\nNETWORK_BRIDGE=br0\n')
+    const [demo, home, ...others] = await listClusters(root)
+    assert.is(home?.cluster?.name, 'house')
+    assert.is(demo?.cluster, undefined)
+    assert.match(demo?.fault ?? '', 'env/demo.env')
+    assert.equal(others, [])
+  },
+)
 
 choosing.run()

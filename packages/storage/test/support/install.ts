@@ -8,4 +8,10 @@ const cluster = testCluster(
   { NFS_SERVER: '10.0.0.5', NFS_SHARE: '/srv/appdata', NFS_CSI_CHART: repository },
   root,
 )
-await installStorage({ cluster, log: createLog(), dryRun: false, showPlan: () => 0 })
+await installStorage({
+  cluster,
+  log: createLog(),
+  dryRun: false,
+  confirmed: false,
+  showPlan: () => 0,
+})

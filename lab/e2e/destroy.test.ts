@@ -1,0 +1,153 @@
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Host } from '@talosmith/core'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { fingerprint, killWhen, labCluster, nx, run, scriptOf, withHost } from './support.ts'
+
+const cluster = await labCluster()
+const confirmed = { CONFIRM: cluster.name }
+const pool = '/var/lib/libvirt/images'
+const bystander = `<domain type='qemu'><name>lab-bystander</name><memory unit='MiB'>64</memory>
+  <os><type arch='x86_64'>hvm</type></os><devices>
+  <disk type='file' device='disk'><source file='${pool}/lab-bystander.qcow2'/><target dev='vda'/></disk>
+  </devices></domain>`
+
+/** All of the cluster on the host: domains, files in every folder of libvirt's, console logs. */
+const ofCluster = (): Promise<string[]> =>
+  withHost(cluster, async ({ $ }) => {
+    const { stdout } =
+      await $`virsh -q list --all --name; find /var/lib/libvirt /etc/libvirt /var/log/libvirt`
+    return stdout.split('\n').filter((line) => /lab-(cp|w)\d/.test(line))
+  })
+const bystanders = (): Promise<string> =>
+  withHost(cluster, async ({ $ }) => {
+    const { stdout } = await $`virsh dumpxml --inactive lab-bystander
+sha256sum ${`${pool}/lab-bystander.qcow2`} ${`${pool}/lab-w9.qcow2`}
+ls ${pool}/talos-*.raw`
+    return stdout
+  })
+const inRemoved = (name: string): string => join(cluster.generated, 'removed', name)
+
+test('a cluster is up, beside a machine and a volume that are not ours', async () => {
+  assert.is((await nx('cluster:up')).code, 0)
+  await withHost(cluster, async ({ $ }: Host) => {
+    await $`qemu-img create -q -f qcow2 ${`${pool}/lab-bystander.qcow2`} 1M`
+    await $`qemu-img create -q -f qcow2 ${`${pool}/lab-w9.qcow2`} 1M`
+    await $`virsh -q define <(printf %s ${bystander})`
+  })
+})
+
+test('cluster:destroy without CONFIRM lists everything, and changes nothing', async () => {
+  const before = await fingerprint(cluster)
+  for (const CONFIRM of ['', 'home']) {
+    const { code, output } = await nx('cluster:destroy', { CONFIRM })
+    assert.is.not(code, 0)
+    assert.match(output, 'CONFIRM_MISSING')
+    for (const { name } of cluster.nodes) {
+      assert.match(output, `Remove virtual machine ${name}`)
+      assert.match(output, `${pool}/${name}.qcow2 (`)
+      assert.match(output, `${name}-seed.iso`)
+    }
+    for (const thing of ['StorageClass', 'kubeconfig', 'talosconfig', 'secrets.yaml'])
+      assert.match(output, thing)
+    assert.match(output, `left alone: ${pool}/lab-w9.qcow2`)
+    assert.not.match(output, 'lab-bystander')
+  }
+  assert.is(await fingerprint(cluster), before)
+})
+
+test('the script itself ends with 1 without CONFIRM, and with 2 after a dry run', async () => {
+  assert.is((await run(scriptOf('scripts/confirm-destroy.ts'))).code, 1)
+  assert.is((await run(scriptOf('scripts/confirm-destroy.ts', '--dry-run'))).code, 2)
+})
+
+test('FINAL_SNAPSHOT takes etcd with it first, for its owner alone', async () => {
+  const settings = { ...confirmed, FINAL_SNAPSHOT: 'true' }
+  assert.is((await run(scriptOf('scripts/confirm-destroy.ts'), settings)).code, 0)
+  const folder = join(cluster.generated, 'snapshots')
+  const [name = ''] = readdirSync(folder)
+  assert.match(name, /^final-.*\.db$/)
+  assert.ok(statSync(join(folder, name)).size > 100_000)
+  assert.is(statSync(join(folder, name)).mode & 0o777, 0o600)
+})
+
+// Ended by SIGKILL wherever it can be told from outside, each time run again: nothing may be in the way of
+// the next. The machines' stage is begun anew until it gets through.
+test('is killed after each stage and inside the fourth, and the next run goes on', async () => {
+  const points: [string, RegExp][] = [
+    ['scripts/confirm-destroy.ts', /left alone/],
+    ['packages/storage/scripts/destroy.ts', /• Remove StorageClass/],
+    ['packages/storage/scripts/destroy.ts', /✓ Remove the NFS driver|• Remove the NFS driver/],
+    ['packages/bootstrap/scripts/remove-access.ts', /✓ Set aside .*kubeconfig/],
+    ['packages/bootstrap/scripts/remove-access.ts', /✓ Set aside .*talosconfig/],
+    ['packages/bootstrap/scripts/remove-config.ts', /✓ Set aside .*made-of/],
+    ['packages/bootstrap/scripts/remove-config.ts', /✓ Set aside .*secrets\.yaml/],
+    ['packages/vm/scripts/destroy.ts', /✓ Cut the power/],
+    ['packages/vm/scripts/destroy.ts', /• Remove (the disk|virtual machine)/],
+    ['packages/vm/scripts/destroy.ts', /✓ Remove (the disk|virtual machine)/],
+    ['packages/vm/scripts/destroy.ts', /✓ Remove virtual machine/],
+    ['packages/vm/scripts/remove-seeds.ts', /• Remove the seed ISO/],
+  ]
+  let killed = 0
+  for (const [script, when] of points) {
+    const { signal, output } = await killWhen(when, scriptOf(script), confirmed)
+    if (signal === 'SIGKILL') killed += 1
+    assert.not.match(output, 'This is a fault of Talosmith')
+  }
+  assert.ok(killed >= 8, `only ${killed} of ${points.length} were killed in time`)
+  assert.ok(existsSync(inRemoved('secrets.yaml')), 'the way in was thrown away too early')
+  assert.is(statSync(inRemoved('secrets.yaml')).mode & 0o777, 0o600)
+})
+
+test('cluster:destroy finishes it, and leaves nothing but what is not ours', async () => {
+  const before = await bystanders()
+  const { code, output } = await nx('cluster:destroy', confirmed)
+  assert.is(code, 0)
+  assert.match(output, 'Nothing of cluster lab is left')
+  assert.equal(
+    (await ofCluster()).filter((line) => !line.endsWith('/lab-w9.qcow2')),
+    [],
+  )
+  assert.is(await bystanders(), before)
+  assert.equal(
+    readdirSync(cluster.generated).filter(
+      (name) => !['runs', 'images.json', 'snapshots'].includes(name),
+    ),
+    [],
+  )
+})
+
+test('done again it does nothing, and needs no CONFIRM', async () => {
+  const { code, output } = await nx('cluster:destroy')
+  assert.is(code, 0)
+  assert.match(output, 'nothing to destroy of cluster lab')
+})
+
+test('machines without Kubernetes go too: the pool stopped, a domain removed by hand', async () => {
+  assert.is((await nx('vm:create')).code, 0)
+  await withHost(cluster, async ({ $ }) => {
+    await $`virsh -q destroy lab-w1; virsh -q undefine lab-w1 --nvram; rm ${`${pool}/lab-w1.qcow2`}`
+    await $`virsh -q pool-destroy ${cluster.settings.STORAGE_POOL}`
+  })
+  const { code } = await nx('cluster:destroy', confirmed)
+  await withHost(cluster, ({ $ }) => $`virsh -q pool-start ${cluster.settings.STORAGE_POOL}`)
+  assert.is(code, 0)
+  assert.equal(
+    (await ofCluster()).filter((line) => !line.endsWith('/lab-w9.qcow2')),
+    [],
+  )
+})
+
+test('image:prune removes the image once nothing backs onto it', async () => {
+  const { output } = await run(scriptOf('packages/image/scripts/list.ts'))
+  assert.match(output, /talos-\S+-nocloud-amd64\.raw .* nothing/)
+  assert.is((await nx('image:prune')).code, 0)
+  await withHost(cluster, async ({ $ }) => {
+    const { stdout } = await $`ls ${pool}`
+    assert.not.match(stdout, /talos-.*nocloud/)
+    await $`virsh -q undefine lab-bystander; rm ${`${pool}/lab-bystander.qcow2`} ${`${pool}/lab-w9.qcow2`}`
+  })
+})
+
+test.run()

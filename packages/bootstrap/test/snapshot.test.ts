@@ -1,0 +1,81 @@
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Cluster } from '@talosmith/core'
+import { problemOf, testCluster } from '@talosmith/core/testing'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { findFinalSnapshot, takeFinalSnapshot } from '../src/snapshot.ts'
+import { fakeTalosctl, type Reply } from './fakes.ts'
+
+const snapshot = suite<{ cluster: Cluster }>('the last snapshot')
+snapshot.before.each((context) => {
+  const root = mkdtempSync(join(tmpdir(), 'talosmith-snapshot-'))
+  context.cluster = testCluster({ CONTROL_PLANE_COUNT: '3', CLUSTER_VIP: '10.0.0.60' }, root)
+  put(context.cluster, 'talosconfig', 'way in')
+})
+snapshot.after.each(({ cluster }) => rmSync(cluster.root, { recursive: true }))
+
+function put({ generated }: Cluster, name: string, text: string): void {
+  mkdirSync(join(generated, name, '..'), { recursive: true })
+  writeFileSync(join(generated, name), text)
+}
+
+/** Takes it with a talosctl whose machines in `down` don't answer; remembers which talosconfig it was given. */
+async function take(
+  cluster: Cluster,
+  down: readonly string[] = [],
+  configs: string[] = [],
+): Promise<string> {
+  const talosctl = fakeTalosctl((words, nodes): Reply => {
+    if (nodes.some((node) => down.includes(node)))
+      return { stderr: 'rpc error: connection refused' }
+    const [, path] = /^etcd snapshot (.*)$/.exec(words) ?? []
+    if (path !== undefined) writeFileSync(path, 'etcd data', { mode: 0o644 })
+    return ''
+  })
+  return takeFinalSnapshot(cluster, async (_, config = '') => (configs.push(config), talosctl))
+}
+
+snapshot('lies in snapshots/, for its owner alone, and is found again', async ({ cluster }) => {
+  assert.is(await findFinalSnapshot(cluster), undefined)
+  const path = await take(cluster)
+  assert.is(readFileSync(path, 'utf8'), 'etcd data')
+  assert.is(statSync(path).mode & 0o777, 0o600)
+  assert.is(join(path, '..'), join(cluster.generated, 'snapshots'))
+  assert.is(await findFinalSnapshot(cluster), path)
+})
+
+snapshot('comes from the first control plane that gives one', async ({ cluster }) => {
+  await take(cluster, ['10.0.0.70', '10.0.0.71'])
+  assert.ok(await findFinalSnapshot(cluster))
+})
+
+snapshot('that nobody gives says why of each, and leaves nothing', async ({ cluster }) => {
+  const problem = await problemOf(take(cluster, ['10.0.0.70', '10.0.0.71', '10.0.0.72']))
+  assert.is(problem.code, 'SNAPSHOT_FAILED')
+  for (const name of ['home-cp1', 'home-cp2', 'home-cp3'])
+    assert.match(problem.because ?? '', `${name}: `)
+  assert.not.ok(readdirSync(cluster.generated).includes('snapshots'))
+})
+
+snapshot(
+  'can be taken with the talosconfig that a stopped destroy set aside',
+  async ({ cluster }) => {
+    rmSync(join(cluster.generated, 'talosconfig'))
+    put(cluster, 'removed/talosconfig', 'way in')
+    const configs: string[] = []
+    await take(cluster, [], configs)
+    assert.equal(configs, ['removed/talosconfig'])
+  },
+)
+
+snapshot.run()

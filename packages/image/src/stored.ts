@@ -1,0 +1,118 @@
+import { poolPath, Problem, virsh, virshBatch, type Cluster, type Host } from '@talosmith/core'
+import type { HostLedger } from './ledger.ts'
+import { parseLedger } from './observe.ts'
+
+/** An image of ours, or what is left of one, in a host's pool. */
+export interface StoredImage {
+  readonly path: string
+  /** Undefined: there is no file, only what lay beside it. */
+  readonly bytes: number | undefined
+  /** What it takes on the host. */
+  readonly usedBytes: number
+  /** Undefined: nothing proves that we put it there. */
+  readonly ledger: HostLedger | undefined
+  /** Whether a transfer has left something beside it, or is at work there. */
+  readonly hasPartial: boolean
+  /** Machines, and files without a machine, that read it or back onto it. */
+  readonly usedBy: readonly string[]
+}
+
+/** The images of one host. */
+export interface StoredImages {
+  readonly host: string
+  readonly images: readonly StoredImage[]
+  /** Disks that do not say what they back onto: any image may be needed. */
+  readonly unreadable: readonly string[]
+}
+
+const suffix = '-nocloud-amd64.raw'
+
+/** Looks at the images in a host's pool and at what uses them, whoever's it is. */
+export async function observeImages(host: Host, { settings }: Cluster): Promise<StoredImages> {
+  const [pool, disks] = await Promise.all([
+    poolPath(host, settings.STORAGE_POOL),
+    observeDisks(host),
+  ])
+  return observeImagesIn(pool, host, disks)
+}
+
+/** The machines by disk: what they have defined, and what they run with. */
+async function observeDisks(host: Host): Promise<ReadonlyMap<string, string>> {
+  const names = (await virsh(host, 'list', '--all', '--name')).split('\n').filter(Boolean)
+  const asked = names.flatMap((name) => [
+    ['domblklist', name, '--details'],
+    ['domblklist', name, '--details', '--inactive'],
+  ])
+  const answers = names.length === 0 ? [] : await virshBatch(host, asked)
+  return new Map(
+    answers.flatMap(({ stdout }, index) =>
+      [...stdout.matchAll(/^\s*(?:file|block)\s+\S+\s+\S+\s+(\/.*)$/gm)].map(
+        ([, path = '']): [string, string] => [path, names[Math.floor(index / 2)] ?? ''],
+      ),
+    ),
+  )
+}
+
+/** Looks at the images in the folder `pool`; `disks` names the machine of each disk, here or elsewhere. */
+export async function observeImagesIn(
+  pool: string,
+  host: Host,
+  disks: ReadonlyMap<string, string>,
+): Promise<StoredImages> {
+  // Files are told apart by device and inode: a backing file may be named through a link.
+  const { stdout } = await host.$`
+shopt -s nullglob
+pool=${pool}
+command -v qemu-img >/dev/null || { echo "missing qemu-img"; exit 0; }
+for file in "$pool"/talos-*${suffix}{,.ledger.json,.partial}; do
+  image=\${file%.ledger.json}; image=\${image%.partial}; echo "$image"
+done | sort -u | while IFS= read -r image; do
+  echo "image $(stat -Lc '%d:%i %s %b' -- "$image" 2>/dev/null || echo '- - 0') $([ -e "$image.partial" ] && echo partial || echo -) $image"
+  [ ! -f "$image.ledger.json" ] || echo "ledger $(tr -d '\\n' < "$image.ledger.json")"
+done
+uses() {
+  local link found
+  if ! found=$(qemu-img info -U --backing-chain -- "$1" 2>/dev/null | sed -n 's/^image: //p'); then
+    # A chain that is broken further down needs what it names itself.
+    found=$(qemu-img info -U -- "$1" 2>/dev/null | sed -n -e 's/^image: //p' -e 's/^backing file: .*(actual path: \\(.*\\))$/\\1/p' -e 's/^backing file: \\([^(]*\\)$/\\1/p') || { echo "unreadable $1"; return 0; }
+  fi
+  while IFS= read -r link; do echo "uses $(stat -Lc %d:%i -- "$link" 2>/dev/null || echo -) $1"; done <<< "$found"
+}
+for disk in ${[...disks.keys()]}; do [ ! -e "$disk" ] || uses "$disk"; done
+for file in "$pool"/*; do
+  case $file in *${suffix}) continue ;; esac
+  if [ -f "$file" ] && [ "$(head -c 3 -- "$file" | tr -d '\\0')" = QFI ]; then uses "$file"; fi
+done`
+  const lines = stdout.split('\n')
+  if (lines.includes('missing qemu-img'))
+    throw new Problem('HOST_TOOLS_MISSING', `${host.name} lacks qemu-img`, {
+      because: 'nothing else tells which images are in use',
+      now: 'nothing was changed',
+      hint: 'install it there, for example: apt install qemu-utils',
+    })
+  const users = lines.flatMap((line) => {
+    const [, file, path] = /^uses (\S+) (.*)$/.exec(line) ?? []
+    return file === undefined || path === undefined ? [] : [{ file, user: disks.get(path) ?? path }]
+  })
+  const images = lines.flatMap((line, index): StoredImage[] => {
+    const [, file, bytes, blocks, partial, path] =
+      /^image (\S+) (\S+) (\S+) (\S+) (.*)$/.exec(line) ?? []
+    if (path === undefined) return []
+    const ledger = /^ledger (.*)$/.exec(lines[index + 1] ?? '')?.[1]
+    const using = file === '-' ? [] : users.filter((one) => one.file === file)
+    return [
+      {
+        path,
+        bytes: bytes === '-' ? undefined : Number(bytes),
+        usedBytes: Number(blocks) * 512,
+        ledger: parseLedger(ledger),
+        hasPartial: partial === 'partial',
+        usedBy: [...new Set(using.map(({ user }) => user))].sort(),
+      },
+    ]
+  })
+  const unreadable = lines
+    .filter((line) => line.startsWith('unreadable '))
+    .map((line) => line.slice('unreadable '.length))
+  return { host: host.name, images, unreadable }
+}

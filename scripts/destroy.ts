@@ -1,0 +1,32 @@
+/** The last stage of cluster:destroy: when nothing is left on the hosts, what was set aside goes too. */
+import { applyAll, generatedFiles, Problem, script } from '@talosmith/core'
+import { observeHomeFiles, removedFolder } from '@talosmith/bootstrap'
+import { forgetStorage } from '@talosmith/storage'
+import { checkHosts, forgetHosts, observeHosts } from '@talosmith/vm'
+import { planLast, planUnfinished } from './destroy/remains.ts'
+
+export default script(import.meta, {
+  summary: 'End a destroy: remove what was set aside, once the hosts hold nothing of the cluster.',
+  changes: true,
+  losesData: true,
+  async run({ cluster, hosts, log, dryRun, answer, confirm, showPlan }) {
+    const { name } = cluster
+    await checkHosts(cluster)
+    const left = planUnfinished(cluster, await observeHosts(cluster, await hosts()))
+    if (left.length > 0)
+      throw new Problem('DESTROY_UNFINISHED', `something of cluster ${name} is left`, {
+        because: left.map(({ summary }) => `still to do: ${summary}`).join('\n'),
+        now: 'nothing was changed',
+        hint: `CLUSTER=${name} CONFIRM=${name} npx nx run cluster:destroy`,
+      })
+    const changes = planLast(cluster, await observeHomeFiles(cluster))
+    if (dryRun) return showPlan(changes)
+    confirm(changes)
+    await applyAll(changes, () => generatedFiles(cluster).remove(removedFolder), { log })
+    await forgetStorage(cluster)
+    await forgetHosts(cluster)
+    answer(
+      `Nothing of cluster ${name} is left. Images stay (npx nx run image:prune), and so does data on an NFS server.`,
+    )
+  },
+})

@@ -1,0 +1,255 @@
+import { mkdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { problemOf } from '@talosmith/core/testing'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { runChain } from './support/chain.ts'
+import { makeCluster, type Made } from './support/made-cluster.ts'
+
+const destroy = suite<{ made: Made; path: string | undefined; cache: string | undefined }>(
+  'destroying a cluster',
+)
+destroy.before.each((context) => {
+  context.made = makeCluster()
+  context.path = process.env['PATH']
+  context.cache = process.env['XDG_CACHE_HOME']
+  process.env['PATH'] = `${context.made.path('bin')}:${context.path}`
+  process.env['XDG_CACHE_HOME'] = context.made.path('cache')
+})
+destroy.after.each(({ made, path, cache }) => {
+  process.env['PATH'] = path
+  if (cache === undefined) delete process.env['XDG_CACHE_HOME']
+  else process.env['XDG_CACHE_HOME'] = cache
+  made.close()
+})
+const nameOf = ({ cluster }: Made): string => cluster.name
+const confirmed = (made: Made) => ({ confirm: nameOf(made) })
+
+destroy(
+  'without CONFIRM lists all that would go, with sizes, and changes nothing',
+  async ({ made }) => {
+    const before = made.everything()
+    const problem = await problemOf(runChain(made.cluster))
+    assert.is(problem.code, 'CONFIRM_MISSING')
+    assert.is(problem.exitCode, 1)
+    const list = problem.because ?? ''
+    for (const { name } of made.cluster.nodes) {
+      assert.match(list, `Remove virtual machine ${name}`)
+      assert.match(list, `${made.pool}/${name}.qcow2 (`)
+      assert.match(list, `${made.pool}/${name}-seed.iso (34 KiB)`)
+      assert.match(list, `configs/${name}.yaml (`)
+    }
+    for (const thing of ['nfs-appdata', 'kubeconfig (', 'talosconfig (', 'secrets.yaml ('])
+      assert.match(list, thing)
+    assert.not.match(list, 'bystander')
+    assert.not.match(list, 'talosmith-test-b')
+    assert.not.match(list, '-w9')
+    assert.equal(made.everything(), before)
+  },
+)
+
+destroy('a CONFIRM that names another cluster is none', async ({ made }) => {
+  const before = made.everything()
+  const problem = await problemOf(runChain(made.cluster, { confirm: 'talosmith-test-b' }))
+  assert.is(problem.code, 'CONFIRM_MISSING')
+  assert.match(problem.hint ?? '', 'CONFIRM says talosmith-test-b, which is not this cluster')
+  assert.equal(made.everything(), before)
+})
+
+destroy(
+  '--dry-run shows the whole plan in its first stage, and changes nothing',
+  async ({ made }) => {
+    const before = made.everything()
+    const until = 'cluster:confirm-destroy'
+    const { answers } = await runChain(made.cluster, { dryRun: true, until, finalSnapshot: true })
+    assert.match(answers[0] ?? '', /^\d+ changes:\n {2}\+ Take a last etcd snapshot/)
+    assert.match(answers[0] ?? '', 'Remove virtual machine')
+    assert.equal(made.everything(), before)
+  },
+)
+
+destroy('leaves nothing of the cluster, and everything of others', async ({ made }) => {
+  const others = Object.entries(made.everything()).filter(([name]) => !made.ours().includes(name))
+  const { lines, answers } = await runChain(made.cluster, confirmed(made))
+  assert.equal(made.ours(), [])
+  assert.equal(
+    Object.entries(made.everything()),
+    others.filter(([name]) => name !== 'storageclass'),
+  )
+  assert.match(answers[0] ?? '', 'Images stay')
+  assert.match(lines.join('\n'), `left alone: ${made.pool}/${nameOf(made)}-w9.qcow2`)
+})
+
+destroy('done twice does nothing the second time, and needs no CONFIRM', async ({ made }) => {
+  await runChain(made.cluster, confirmed(made))
+  const before = made.everything()
+  const { lines, moments } = await runChain(made.cluster)
+  assert.is(moments, 0)
+  assert.match(lines.join('\n'), 'nothing to destroy of cluster talosmith-test-a')
+  assert.equal(made.everything(), before)
+})
+
+destroy('killed at any moment and run again, ends the same', async ({ made }) => {
+  const { moments } = await runChain(made.cluster, confirmed(made))
+  const end = made.everything()
+  assert.ok(moments >= 40, `only ${moments} moments`)
+  for (let killAt = 1; killAt <= moments; killAt += 1) {
+    const again = makeCluster()
+    try {
+      process.env['PATH'] = `${again.path('bin')}:${process.env['PATH']}`
+      process.env['XDG_CACHE_HOME'] = again.path('cache')
+      const { killed } = await runChain(again.cluster, { ...confirmed(again), killAt })
+      assert.ok(killed, `not killed at ${killAt}`)
+      await runChain(again.cluster, confirmed(again))
+      assert.equal(Object.keys(again.everything()), Object.keys(end), `killed at ${killAt}`)
+    } finally {
+      again.close()
+    }
+  }
+})
+
+destroy('the way in is kept aside until the last seed ISO is gone', async ({ made }) => {
+  await runChain(made.cluster, { ...confirmed(made), until: 'vm:remove-seeds' })
+  const kept = (name: string): string => join(made.generated, 'removed', name)
+  for (const name of [
+    'kubeconfig',
+    'talosconfig',
+    'secrets.yaml',
+    'configs/talosmith-test-a-cp1.yaml',
+  ])
+    assert.is(statSync(kept(name)).mode & 0o777, 0o600, name)
+  assert.is(statSync(kept('')).mode & 0o777, 0o700)
+  assert.not.ok(Object.keys(made.everything()).some((name) => name.endsWith('test-a/secrets.yaml')))
+})
+
+destroy('what waits aside is never overwritten by what was made since', async ({ made }) => {
+  await runChain(made.cluster, { ...confirmed(made), until: 'bootstrap:remove-config' })
+  writeFileSync(join(made.generated, 'secrets.yaml'), 'made anew')
+  await runChain(made.cluster, { ...confirmed(made), until: 'bootstrap:remove-config' })
+  const all = made.everything()
+  const folder = `generated/${nameOf(made)}/removed`
+  assert.is(all[`${folder}/secrets.yaml`], `secrets.yaml of ${nameOf(made)}`)
+  assert.is(all[`${folder}/secrets.yaml.2`], 'made anew')
+})
+
+destroy('the last stage keeps what is aside while a machine is left', async ({ made }) => {
+  const home = made.path('domains/talosmith-test-a-w2')
+  renameSync(home, made.path('hidden'))
+  await runChain(made.cluster, { ...confirmed(made), until: 'vm:remove-seeds' })
+  renameSync(made.path('hidden'), home)
+  const problem = await problemOf(
+    runChain(made.cluster, { ...confirmed(made), only: 'cluster:destroy' }),
+  )
+  assert.is(problem.code, 'DESTROY_UNFINISHED')
+  assert.match(problem.because ?? '', 'talosmith-test-a-w2')
+  assert.ok(Object.keys(made.everything()).some((name) => name.endsWith('removed/secrets.yaml')))
+})
+
+const halfDead: [string, (made: Made) => void][] = [
+  ['whose API is down', (made) => made.set('api', 'down')],
+  ['whose pool is stopped', (made) => made.set('pool-state', 'inactive')],
+  [
+    'whose host was rebooted',
+    (made) => {
+      for (const { name } of made.cluster.nodes)
+        writeFileSync(made.path(`domains/${name}/state`), 'shut off\n')
+    },
+  ],
+  [
+    'whose domains are gone',
+    (made) => {
+      for (const { name } of made.cluster.nodes) {
+        rmSync(made.path(`domains/${name}`), { recursive: true })
+        rmSync(join(made.pool, `${name}.qcow2`))
+      }
+    },
+  ],
+  [
+    'whose secrets are gone',
+    (made) => {
+      for (const name of ['secrets.yaml', 'talosconfig', 'kubeconfig', 'configs'])
+        rmSync(join(made.generated, name), { recursive: true })
+    },
+  ],
+  [
+    'of which a killed write left a temporary file',
+    (made) => writeFileSync(join(made.generated, 'secrets.yaml.0f8fad5b-d9cb-469f.tmp'), 'secret'),
+  ],
+]
+for (const [which, harm] of halfDead)
+  destroy(`goes through with a cluster ${which}`, async ({ made }) => {
+    harm(made)
+    await runChain(made.cluster, confirmed(made))
+    assert.equal(made.ours(), [])
+  })
+
+destroy('says that storage goes with the machines when the API is down', async ({ made }) => {
+  made.set('api', 'down')
+  const { lines } = await runChain(made.cluster, confirmed(made))
+  assert.match(lines.join('\n'), 'goes with its machines; the data on the NFS server stays')
+})
+
+destroy(
+  'stops when generated/ says that the machines are on another host, and names both',
+  async ({ made }) => {
+    writeFileSync(join(made.generated, 'hosts.json'), '["qemu+ssh://root@kvm9/system"]')
+    const before = made.everything()
+    const problem = await problemOf(runChain(made.cluster, confirmed(made)))
+    assert.is(problem.code, 'HOSTS_CHANGED')
+    assert.match(problem.message, 'qemu+ssh://root@kvm9/system')
+    assert.match(problem.message, 'qemu:///system')
+    assert.equal(made.everything(), before)
+  },
+)
+
+destroy('warns of machines whose metadata names another host', async () => {
+  const made = makeCluster({ LIBVIRT_URI: 'qemu+ssh://root@kvm9/system' })
+  process.env['PATH'] = `${made.path('bin')}:${process.env['PATH']}`
+  writeFileSync(join(made.generated, 'hosts.json'), '[]')
+  try {
+    const moved = {
+      ...made.cluster,
+      settings: { ...made.cluster.settings, LIBVIRT_URI: ['qemu:///system'] },
+    }
+    const { lines } = await runChain(moved, {
+      ...confirmed(made),
+      until: 'cluster:confirm-destroy',
+    })
+    assert.match(
+      lines.join('\n'),
+      'talosmith-test-a-cp1 was made through qemu+ssh://root@kvm9/system, and found on qemu:///system',
+    )
+  } finally {
+    made.close()
+  }
+})
+
+for (const planted of ['secrets.yaml', 'kubeconfig', 'configs', 'removed'])
+  destroy(
+    `refuses a symbolic link planted as ${planted}, before anything is changed`,
+    async ({ made }) => {
+      const target = made.path('elsewhere')
+      mkdirSync(target)
+      writeFileSync(join(target, 'precious'), 'theirs')
+      rmSync(join(made.generated, planted), { recursive: true, force: true })
+      symlinkSync(target, join(made.generated, planted))
+      const before = made.everything()
+      const problem = await problemOf(runChain(made.cluster, confirmed(made)))
+      assert.is(problem.code, 'GENERATED_IS_A_LINK')
+      assert.match(problem.message, planted)
+      assert.equal(made.everything(), before)
+    },
+  )
+
+destroy('FINAL_SNAPSHOT that cannot be had stops before anything is changed', async ({ made }) => {
+  rmSync(join(made.generated, 'talosconfig'))
+  const before = made.everything()
+  const problem = await problemOf(
+    runChain(made.cluster, { ...confirmed(made), finalSnapshot: true }),
+  )
+  assert.is(problem.code, 'SNAPSHOT_FAILED')
+  assert.match(problem.hint ?? '', 'leave FINAL_SNAPSHOT out')
+  assert.equal(made.everything(), before)
+})
+
+destroy.run()

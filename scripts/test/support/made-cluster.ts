@@ -1,0 +1,145 @@
+/** A cluster as it is after cluster:up, on a libvirt and an API server that are made of files. */
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { hostFiles, type Cluster } from '@talosmith/core'
+import { testCluster } from '@talosmith/core/testing'
+import { describeMachine, describeSeed, renderDomain } from '@talosmith/vm'
+
+/** Names that no libvirt of this machine has: the console logs of these machines are removed for real. */
+const names = { ours: 'talosmith-test-a', other: 'talosmith-test-b' } as const
+
+export interface Made {
+  readonly root: string
+  readonly cluster: Cluster
+  /** The files of the cluster on the operator's machine. */
+  readonly generated: string
+  readonly pool: string
+  path(name: string): string
+  set(name: 'api' | 'pool-state', value: string): void
+  /** Every file below the root, but for run records, with its text; links and folders by what they are. */
+  everything(): Record<string, string>
+  /** The same without what is not the cluster's. */
+  ours(): string[]
+  close(): void
+}
+
+/** Makes the cluster, beside a domain of nobody, another cluster, and a volume without a machine. */
+export function makeCluster(settings: Readonly<Record<string, string>> = {}): Made {
+  const root = mkdtempSync(join(tmpdir(), 'talosmith-destroy-'))
+  const cluster = testCluster({ CLUSTER_NAME: names.ours, ...settings }, root)
+  const pool = join(root, 'pool')
+  const path = (name: string): string => join(root, name)
+  const put = (name: string, text: string | Buffer): void => {
+    mkdirSync(dirname(path(name)), { recursive: true })
+    writeFileSync(path(name), text, { mode: 0o600 })
+  }
+  installTools(root, cluster)
+  put('pool-state', 'active\n')
+  put('api', 'up\n')
+  put('storageclass', '')
+  put(`pool/${cluster.image.fileName}`, 'image')
+  for (const one of [cluster, testCluster({ CLUSTER_NAME: names.other }, root)])
+    makeMachines(one, pool, put)
+  put('domains/bystander/xml', '<domain><name>bystander</name></domain>')
+  put('domains/bystander/state', 'running\n')
+  put('pool/bystander.qcow2', 'theirs')
+  put(`pool/${names.ours}-w9.qcow2`, 'a volume without a machine')
+  for (const name of [names.ours, names.other]) {
+    const home = `generated/${name}`
+    for (const file of ['kubeconfig', 'talosconfig', 'secrets.yaml', 'secrets.owner.json'])
+      put(`${home}/${file}`, `${file} of ${name}`)
+    for (const node of ['cp1', 'w1', 'w2'])
+      put(`${home}/configs/${name}-${node}.yaml`, `config of ${name}-${node}`)
+    put(`${home}/configs/made-of.json`, '{}')
+    put(`${home}/storage.json`, '{}')
+    put(`${home}/images.json`, '{}')
+    put(`${home}/hosts.json`, JSON.stringify(cluster.settings.LIBVIRT_URI))
+  }
+  return {
+    root,
+    cluster,
+    generated: cluster.generated,
+    pool,
+    path,
+    set: (name, value) => writeFileSync(path(name), `${value}\n`),
+    everything: () => allBelow(root),
+    ours: () =>
+      Object.keys(allBelow(root)).filter(
+        (file) =>
+          file.includes(names.ours) &&
+          !file.endsWith('-w9.qcow2') &&
+          !file.endsWith('/images.json'),
+      ),
+    close: () => rmSync(root, { recursive: true, force: true }),
+  }
+}
+
+function installTools(root: string, { settings }: Cluster): void {
+  const here = import.meta.dirname
+  const tools: [string, string][] = [
+    ['fake-virsh.sh', 'bin/virsh'],
+    ['fake-kubectl.sh', `bin/kubectl`],
+  ]
+  for (const [from, to] of tools) {
+    mkdirSync(dirname(join(root, to)), { recursive: true })
+    copyFileSync(join(here, from), join(root, to))
+    chmodSync(join(root, to), 0o755)
+  }
+  // Where findTool looks first; the tool itself finds its state beside the folder it lies in.
+  const cached = join(root, 'cache/talosmith/tools/kubectl', settings.KUBERNETES_VERSION, 'kubectl')
+  mkdirSync(dirname(cached), { recursive: true })
+  writeFileSync(cached, `#!/bin/sh\nexec ${join(root, 'bin/kubectl')} "$@"\n`, { mode: 0o755 })
+}
+
+function makeMachines(
+  cluster: Cluster,
+  pool: string,
+  put: (name: string, text: string | Buffer) => void,
+): void {
+  const files = hostFiles(cluster, pool)
+  const local = (path: string): string => `pool/${path.slice(pool.length + 1)}`
+  for (const node of cluster.nodes) {
+    const own = { disk: files.disk(node), seed: files.seed(node) }
+    const [uri = ''] = cluster.settings.LIBVIRT_URI
+    const origin = { image: files.image, diskGib: node.diskGib, uri, directIo: true }
+    const xml = renderDomain(describeMachine(cluster, node, own, 'qemu'), origin)
+    put(`domains/${node.name}/xml`, xml)
+    put(`domains/${node.name}/state`, 'running\n')
+    put(local(own.disk), `disk of ${node.name}`)
+    put(local(own.seed), seedIso(cluster.name, node.name, describeSeed(cluster, node).digest))
+  }
+}
+
+/** An ISO as far as its mark is concerned: ECMA-119 8.4, sector 16. */
+function seedIso(cluster: string, node: string, digest: string): Buffer {
+  const iso = Buffer.alloc(17 * 2048, 0x20)
+  const at = 16 * 2048
+  iso.write(`TALOSMITH CLUSTER=${cluster} NODE=${node}`.toUpperCase(), at + 318, 'latin1')
+  iso.write(`TALOSMITH SEED=${digest}`.toUpperCase(), at + 574, 'latin1')
+  return iso
+}
+
+function allBelow(root: string): Record<string, string> {
+  return Object.fromEntries(
+    readdirSync(root, { recursive: true, encoding: 'utf8' })
+      .filter((name) => !/^(bin|cache)(\/|$)/.test(name) && existsSync(join(root, name)))
+      .sort()
+      .flatMap((name): [string, string][] => {
+        const stats = lstatSync(join(root, name))
+        if (stats.isDirectory()) return []
+        return [[name, stats.isFile() ? readFileSync(join(root, name), 'latin1') : 'link']]
+      }),
+  )
+}
