@@ -1,6 +1,6 @@
 export { applyChange, type ApplyContext } from './apply.ts'
 export { findMissingImages, findProblems, findWarnings, refuse } from './check.ts'
-export { consoleLog, renderDomain } from './domain-xml.ts'
+export { renderDomain } from './domain-xml.ts'
 export { editDomain } from './edit-domain.ts'
 export { observeHosts } from './flow.ts'
 export { describeMachine, type Machine } from './machine.ts'
