@@ -1,3 +1,5 @@
 export { configure } from './configure.ts'
 export { startCluster } from './start.ts'
 export { waitForHealth } from './wait-for-health.ts'
+export { backUpEtcd, showUpgrade, upgradeKubernetes, upgradeTalos } from './upgrade/flows.ts'
+export type { UpgradeScript } from './upgrade/upgrade-context.ts'

@@ -37,12 +37,16 @@ export function judgeGate(
   candidates: readonly Pick<Node, 'name' | 'role'>[],
 ): GateReason[] {
   return [
-    ...judgeMembers(cluster, facts.etcd),
-    ...judgeAgreement(cluster, facts.etcd),
+    ...judgeEtcd(cluster, facts.etcd),
     ...judgeQuorum(cluster, facts.etcd, candidates),
     ...judgeMachines(cluster, facts, candidates),
     ...judgeNodes(cluster, facts, candidates),
   ]
+}
+
+/** What is wrong with etcd itself: a member that is missing, learning, silent, behind, or alarmed; no leader. */
+export function judgeEtcd(cluster: Cluster, etcd: EtcdFacts): GateReason[] {
+  return [...judgeMembers(cluster, etcd), ...judgeAgreement(cluster, etcd)]
 }
 
 const not = (who: string, why: string, final = false): GateReason => ({ who, why, final })
