@@ -14,6 +14,7 @@ export {
   planStop,
   type VmChange,
 } from './plan.ts'
+export { recreateMachines } from './recreate.ts'
 export { describeSeed, type Seed } from './seed-iso.ts'
 export { describeStatus, renderStatus, type StatusRow } from './status.ts'
 export { describeUntouched } from './untouched.ts'

@@ -1,5 +1,5 @@
 import { Problem, type ExitCode, type ScriptContext } from '@talosmith/core'
-import { takeBackup } from './backup.ts'
+import { takeBackup } from '../backup/backup.ts'
 import { takeKubernetesStep } from './kubernetes-step.ts'
 import { backUp, lookAhead, writeHome } from './look-ahead.ts'
 import { configOf, machinesOf, planUpgrade } from './plan-upgrade.ts'

@@ -1,7 +1,7 @@
 import { applyAll } from '@talosmith/core'
 import { applyChange } from '../apply.ts'
 import { planHome, type BootstrapChange } from '../plan.ts'
-import { takeBackup } from './backup.ts'
+import { takeBackup } from '../backup/backup.ts'
 import { refuseBlocked } from './drain.ts'
 import { refuseMissingExtensions } from './factory.ts'
 import { refuseMissingChannel } from './guest-agent.ts'

@@ -1,5 +1,4 @@
-import { Hopeless, local, Problem, waitFor, type Node } from '@talosmith/core'
-import { generatedFiles } from '@talosmith/core'
+import { generatedFiles, Hopeless, local, Problem, waitFor, type Node } from '@talosmith/core'
 import { judgeGate, type GateFacts, type GateReason } from './gate.ts'
 import { observeGate } from './observe-gate.ts'
 import type { UpgradeContext } from './upgrade-context.ts'
@@ -12,6 +11,7 @@ export async function passGate(
   context: UpgradeContext,
   turn: readonly Node[],
   now: string,
+  withinMs = settleMs,
 ): Promise<GateFacts> {
   const names = turn.map(({ name }) => name).join(', ') || 'the machines'
   try {
@@ -24,7 +24,7 @@ export async function passGate(
         const text = reasons.map(describe).join('\n')
         throw reasons.some(({ final }) => final) ? new Hopeless(text) : new Error(text)
       },
-      { log: context.log, withinMs: settleMs, everyMs: 4000, code: 'GATE_CLOSED' },
+      { log: context.log, withinMs, everyMs: 4000, code: 'GATE_CLOSED' },
     )
   } catch (error) {
     if (!(error instanceof Problem) || error.code !== 'GATE_CLOSED') throw error

@@ -1,5 +1,6 @@
 import { chmod, mkdir, readdir, rename } from 'node:fs/promises'
-import { generatedFiles, Problem, reasonOf, type Cluster } from '@talosmith/core'
+import { generatedFiles, minorOf, Problem, reasonOf, type Cluster } from '@talosmith/core'
+import semver from 'semver'
 import type { PublicSecrets } from '../secrets.ts'
 import type { Talosctl } from '../talosctl.ts'
 import { talosReason } from '../talos-output.ts'
@@ -15,7 +16,7 @@ export interface Backup {
   /** ISO 8601. */
   readonly takenAt: string
   readonly machine: string
-  readonly talos: string
+  /** The API server's version: an older one may not read what it wrote. */
   readonly kubernetes: string
   /** Digest of the secrets that the cluster was made with: with others its data is of no use. */
   readonly secrets: string
@@ -43,7 +44,10 @@ const snapshotMs = 600_000
 export async function takeBackup(tools: BackupTools, now = new Date()): Promise<Backup> {
   const { cluster } = tools
   const files = generatedFiles(cluster)
-  const identity = await readIdentity(tools.kubernetes).catch((error: unknown) => {
+  const [identity, kubernetes] = await Promise.all([
+    readIdentity(tools.kubernetes),
+    readVersion(tools.kubernetes),
+  ]).catch((error: unknown) => {
     throw failed(reasonOf(error) ?? 'Kubernetes does not answer')
   })
   return withWorkFolder(cluster, async (work) => {
@@ -60,9 +64,8 @@ export async function takeBackup(tools: BackupTools, now = new Date()): Promise<
       await files.remove(`${folder}/${file}`)
       throw failed(`what ${machine} sent is no snapshot: ${reasonOf(error)}`)
     })
-    const { TALOS_VERSION: talos, KUBERNETES_VERSION: kubernetes } = cluster.settings
     const backup: Backup = {
-      ...{ file, cluster: cluster.name, takenAt, machine, talos, kubernetes },
+      ...{ file, cluster: cluster.name, takenAt, machine, kubernetes },
       ...{ secrets: tools.secrets.digest, identity },
       ...bytes,
       revision: Number(/revision (\d+)/.exec(said)?.[1] ?? 0),
@@ -108,6 +111,10 @@ export async function readIdentity({ get }: Pick<WritableKubernetes, 'get'>): Pr
   return metadata.uid
 }
 
+async function readVersion({ get }: Pick<WritableKubernetes, 'get'>): Promise<string> {
+  return (JSON.parse(await get('/version')) as { gitVersion: string }).gitVersion
+}
+
 /** The backups of a cluster that were verified when they were taken, newest first. */
 export async function listBackups(cluster: Cluster): Promise<Backup[]> {
   const files = generatedFiles(cluster)
@@ -150,6 +157,11 @@ export async function chooseBackup(
   if (backup.cluster !== cluster.name) throw refuse(`it is of cluster ${backup.cluster}`)
   if (backup.secrets !== secrets.digest)
     throw refuse('it was taken when the cluster had other secrets than those in secrets.yaml')
+  const { KUBERNETES_VERSION: kubernetes } = cluster.settings
+  if (semver.lt(`${minorOf(kubernetes)}.0`, `${minorOf(backup.kubernetes)}.0`))
+    throw refuse(
+      `Kubernetes ${backup.kubernetes} wrote it, and KUBERNETES_VERSION=${kubernetes} is older`,
+    )
   const path = files.path(folder, backup.file)
   const { sha256 } = await checkSnapshot(path).catch((error: unknown) => {
     throw refuse(reasonOf(error) ?? 'it cannot be read')
