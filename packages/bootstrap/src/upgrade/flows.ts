@@ -4,14 +4,17 @@ import { takeKubernetesStep } from './kubernetes-step.ts'
 import { backUp, lookAhead, writeHome } from './look-ahead.ts'
 import { configOf, machinesOf, planUpgrade } from './plan-upgrade.ts'
 import { finishLeftovers, takeTalosStep } from './talos-step.ts'
-import { openUpgrade, type UpgradeScript } from './upgrade-context.ts'
+import { openUpgrade, type UpgradeContext, type UpgradeScript } from './upgrade-context.ts'
 import { inStep } from './upgrade-machine.ts'
 import { bringConfig } from './upgraded-config.ts'
 
 /** Every machine to the asked Talos, one safe restart after the other; Kubernetes on the way only where it must. */
-export async function upgradeTalos(script: UpgradeScript): Promise<ExitCode> {
+export async function upgradeTalos(
+  script: UpgradeScript,
+  given?: UpgradeContext,
+): Promise<ExitCode> {
   const { cluster, log, dryRun, showPlan } = script
-  const context = await openUpgrade(script)
+  const context = given ?? (await openUpgrade(script))
   const { seen, steps: path, home } = await lookAhead(context, !dryRun)
   const steps = path.slice(0, path.findLastIndex(({ kind }) => kind === 'talos') + 1)
   const { desired } = context.home
@@ -34,9 +37,12 @@ export async function upgradeTalos(script: UpgradeScript): Promise<ExitCode> {
 }
 
 /** Kubernetes to the asked version, minor by minor, once every machine runs the asked Talos. */
-export async function upgradeKubernetes(script: UpgradeScript): Promise<ExitCode> {
+export async function upgradeKubernetes(
+  script: UpgradeScript,
+  given?: UpgradeContext,
+): Promise<ExitCode> {
   const { cluster, log, dryRun, showPlan } = script
-  const context = await openUpgrade(script)
+  const context = given ?? (await openUpgrade(script))
   const { seen, steps, home } = await lookAhead(context, !dryRun)
   const last = steps.findLastIndex(({ kind }) => kind === 'talos')
   const later = steps.slice(last + 1)

@@ -1,7 +1,7 @@
 import { generatedFiles, Hopeless, local, Problem, waitFor, type Node } from '@talosmith/core'
 import { judgeGate, type GateFacts, type GateReason } from './gate.ts'
 import { observeGate } from './observe-gate.ts'
-import type { UpgradeContext } from './upgrade-context.ts'
+import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
 
 /** A cluster that settles after a restart does so within a minute or two; what does not is not well. */
 const settleMs = 120_000
@@ -11,7 +11,7 @@ export async function passGate(
   context: UpgradeContext,
   turn: readonly Node[],
   now: string,
-  withinMs = settleMs,
+  withinMs = Math.min(settleMs, comebackMs(context.cluster)),
 ): Promise<GateFacts> {
   const names = turn.map(({ name }) => name).join(', ') || 'the machines'
   try {
