@@ -5,7 +5,7 @@ import { machineFault } from '../machine-status.ts'
 import { probe } from '../probe.ts'
 import { grpcCode, talosReason } from '../talos-output.ts'
 import { lastWords } from './console.ts'
-import { isRight, readBootId, readNode, type Target } from './node-facts.ts'
+import { isRight, readBootId, readNode, type NodeFacts, type Target } from './node-facts.ts'
 import { describeRunning } from './proof.ts'
 import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
 
@@ -120,8 +120,8 @@ function flagsOf(talosctl: string): string[] {
 }
 
 /**
- * Waits until a machine is back, in another boot, with what it should run. Throws UPGRADE_ROLLED_BACK,
- * with its console's last lines, when Talos went back to the version before.
+ * Waits until a machine is back, in another boot, and has booted what it should. Throws
+ * UPGRADE_ROLLED_BACK, with its console's last lines, when Talos went back to the version before.
  */
 export async function waitForComeback(
   context: UpgradeContext,
@@ -141,19 +141,10 @@ export async function waitForComeback(
       })
       if (boot === before) throw new Error('it has not restarted yet')
       const facts = await readNode(node, talosctl)
-      if (isRight(facts, target)) return
       const fault = facts.machine === undefined ? 'starting' : machineFault(facts.machine)
-      const runs = `it is back with ${describeRunning(facts)}`
-      if (fault !== undefined) throw new Error(`${runs}, and is ${fault}`)
-      throw new Problem(
-        'UPGRADE_ROLLED_BACK',
-        `${node.name} went back from Talos ${target.version}: ${runs}`,
-        {
-          because: `its console ended with\n${await lastWords(context, node)}`,
-          now: `${node.name} runs its old version and is in use again; the machines after it were not touched`,
-          hint: `set TALOS_VERSION (or TALOS_EXTENSIONS, TALOS_KERNEL_ARGS) to what boots, then run the same command again`,
-        },
-      )
+      // Until its boot has ended, Talos may still go back to the other version.
+      if (fault !== undefined) throw new Error(`it has ${describeRunning(facts)}, and is ${fault}`)
+      if (!isRight(facts, target)) throw await rolledBack(context, node, target, facts)
     },
     {
       log,
@@ -161,6 +152,25 @@ export async function waitForComeback(
       everyMs: 3000,
       code: 'UPGRADE_UNFINISHED',
       hint: `look at its console (virsh console ${node.name}); the same command waits for it again. Talos goes back by itself when its boot does not end within 70 minutes`,
+    },
+  )
+}
+
+/** A machine that has booted, and not what it should. */
+export async function rolledBack(
+  context: UpgradeContext,
+  node: Node,
+  target: Target,
+  facts: NodeFacts,
+): Promise<Problem> {
+  const runs = `it is back with ${describeRunning(facts)}`
+  return new Problem(
+    'UPGRADE_ROLLED_BACK',
+    `${node.name} went back from Talos ${target.version}: ${runs}`,
+    {
+      because: `its console ended with\n${await lastWords(context, node)}`,
+      now: `${node.name} runs its old version and is in use again; the machines after it were not touched`,
+      hint: 'set TALOS_VERSION (or TALOS_EXTENSIONS, TALOS_KERNEL_ARGS) to what boots, then run the same command again',
     },
   )
 }

@@ -1,4 +1,5 @@
 import { Hopeless, Problem, waitFor, type Log, type Node, type Step } from '@talosmith/core'
+import { machineFault } from '../machine-status.ts'
 import { talosReason } from '../talos-output.ts'
 import { cordon, uncordon } from './cordon.ts'
 import { evictPods } from './drain.ts'
@@ -8,7 +9,7 @@ import { isRight, readBootId, readNode, type NodeFacts, type Target } from './no
 import { observeMembers } from './observe-gate.ts'
 import { passGate } from './pass-gate.ts'
 import { proofFault, type Expected } from './proof.ts'
-import { install, installsLive, restart, waitForComeback } from './restart.ts'
+import { install, installsLive, restart, rolledBack, waitForComeback } from './restart.ts'
 import { listOf } from './through-nodes.ts'
 import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
 
@@ -57,7 +58,9 @@ export async function upgradeMachine(
       })
     })
   }
-  await inStep(log, `Prove ${name}`, () => prove(context, node, { target, kubernetes }))
+  await stayingUsable(context, node, () =>
+    inStep(log, `Prove ${name}`, () => prove(context, node, { target, kubernetes })),
+  )
 }
 
 /** A step of the log around some work. */
@@ -147,6 +150,10 @@ async function prove(context: UpgradeContext, node: Node, expected: Expected): P
         listOf<NodeObject>(kubernetes, '/api/v1/nodes'),
         observeMembers(context),
       ])
+      // It had its target before: what has ended its boot without it went back.
+      const isUp = facts.machine !== undefined && machineFault(facts.machine) === undefined
+      if (isUp && !isRight(facts, expected.target))
+        throw await rolledBack(context, node, expected.target, facts)
       const own = nodes.find(({ metadata }) => metadata.name === node.name)
       const fault = proofFault(cluster, node, expected, { facts, node: own, etcd })
       if (fault?.final === true) throw new Hopeless(fault.reason)

@@ -203,6 +203,21 @@ test('a version that does not come up ends the upgrade after that machine, with 
   assertDone(simulation)
 })
 
+test('a version that does not come up is recognised by the run after the one that restarted the machine, too', async () => {
+  const simulation = new Simulation(described(), 'v1.13.8')
+  simulation.broken.add('v1.13.9')
+  const died = new Promise<'killed'>((resolve) => {
+    // The snapshot, the installation, the cordon, the restart.
+    simulation.kill = { left: 3, after: true, died: () => resolve('killed') }
+  })
+  assert.is(await Promise.race([run(simulation), died]), 'killed')
+  assert.equal(restarts(simulation), ['home-cp2'])
+  const { problem } = await run(simulation)
+  assert.is(problem?.code, 'UPGRADE_ROLLED_BACK')
+  assert.equal(restarts(simulation), ['home-cp2'])
+  assert.ok(simulation.machines.every(({ cordoned }) => !cordoned))
+})
+
 test('a stopped member of etcd closes the gate, by name, before anything is changed on a machine', async () => {
   const simulation = new Simulation(described({ HEALTH_TIMEOUT: '5s' }), 'v1.13.8')
   simulation.named('home-cp3').etcdFault = 'service etcd is not running'

@@ -24,6 +24,8 @@ export interface Machine {
   marked: string | undefined
   config: string
   etcdFault: string | undefined
+  /** What it goes back to, after so many further looks at its version. */
+  trial: { readonly version: string; left: number } | undefined
 }
 
 /** A machine config as far as an upgrade looks at it. */
@@ -62,6 +64,7 @@ export class Simulation {
       marked: undefined,
       config: configText(cluster, `old/${schematic}:${version}`),
       etcdFault: undefined,
+      trial: undefined,
     }))
   }
 
@@ -137,10 +140,9 @@ export class Simulation {
     machine.boot++
     machine.away = 6
     machine.installed = undefined
-    if (!this.broken.has(wanted)) {
-      machine.version = wanted
-      machine.schematic = this.cluster.schematic.id
-    }
+    if (this.broken.has(wanted)) machine.trial = { version: machine.version, left: 3 }
+    machine.version = wanted
+    machine.schematic = this.cluster.schematic.id
     if (this.leader === node.name) this.moveLeader(node.name)
   }
 
@@ -203,6 +205,11 @@ export class Simulation {
       return silence === '' ? stdout : { stdout, stderr: silence }
     }
     const [first] = there
+    if (first?.trial !== undefined && words === 'version' && --first.trial.left < 0) {
+      first.version = first.trial.version
+      first.trial = undefined
+      first.boot++
+    }
     if (words === 'version')
       return there.length === 0
         ? { stderr: silence }
@@ -215,9 +222,9 @@ export class Simulation {
     if (get === 'platformmetadata')
       return all(({ node }) => resource(node.address, { platform: 'nocloud' }))
     if (get === 'machinestatus')
-      return all(({ node }) =>
+      return all(({ node, trial }) =>
         resource(node.address, {
-          stage: 'running',
+          stage: trial === undefined ? 'running' : 'booting',
           status: { ready: true, unmetConditions: null },
         }),
       )
