@@ -4,7 +4,7 @@ import { minute } from '../apply-context.ts'
 import { machineFault } from '../machine-status.ts'
 import { probe } from '../probe.ts'
 import { grpcCode, talosReason } from '../talos-output.ts'
-import { lastWords } from './console.ts'
+import { lastWords, plain } from './console.ts'
 import { isRight, readBootId, readNode, type NodeFacts, type Target } from './node-facts.ts'
 import { describeRunning } from './proof.ts'
 import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
@@ -23,53 +23,43 @@ export async function install(
   image: string,
   tell: (line: string) => void,
 ): Promise<void> {
-  await takeUpgrade(
-    node,
-    () =>
-      talosctl.ask(
-        [node.address],
-        ['upgrade', `--image=${image}`, '--no-reboot', '--progress=plain'],
-        {
-          timeoutMs: installMs,
-          onLine: tell,
-        },
-      ),
-    { log },
-    'it runs as before and was not restarted',
-  )
-}
-
-async function takeUpgrade(
-  { name }: Node,
-  upgrade: () => Promise<unknown>,
-  { log }: Pick<UpgradeContext, 'log'>,
-  now: string,
-): Promise<void> {
+  const args = ['upgrade', `--image=${image}`, '--no-reboot', '--progress=plain']
+  const check = async (): Promise<void> => {
+    const said: string[] = []
+    const onLine = (line: string): void => {
+      said.push(...plain(line))
+      tell(line)
+    }
+    try {
+      await talosctl.ask([node.address], args, { timeoutMs: installMs, onLine })
+    } catch (error) {
+      const isLate = error instanceof CommandFailed && error.exitCode === 124
+      // Refused for now: the installation that a killed run has begun.
+      const isPassing =
+        isLate || ['FailedPrecondition', 'Unavailable'].includes(grpcCode(error) ?? '')
+      if (isPassing) throw new Error(talosReason(error))
+      throw new Hopeless(said.slice(-5).join('\n') || talosReason(error))
+    }
+  }
   try {
-    await waitFor(
-      `${name} to take its new version`,
-      async () => {
-        try {
-          await upgrade()
-        } catch (error) {
-          const code = grpcCode(error)
-          const reason = talosReason(error)
-          // Another installation: the one that a killed run has begun.
-          if (code === 'FailedPrecondition' || code === 'Unavailable') throw new Error(reason)
-          if (error instanceof CommandFailed && error.exitCode === 124) throw new Error(reason)
-          throw new Hopeless(reason)
-        }
-      },
-      { log, withinMs: installMs, everyMs: 5000, code: 'INSTALL_FAILED' },
-    )
+    await waitFor(`${node.name} to take its new version`, check, {
+      log,
+      withinMs: installMs,
+      everyMs: 5000,
+      code: 'INSTALL_FAILED',
+    })
   } catch (error) {
     if (!(error instanceof Problem)) throw error
-    throw new Problem('INSTALL_FAILED', `${name} did not install its new version`, {
-      because: error.because,
-      now,
-      hint: 'see that the machine reaches the factory (TALOS_FACTORY_URL), then run the same command again',
-    })
+    throw installFailed(node, error.because)
   }
+}
+
+function installFailed({ name }: Pick<Node, 'name'>, because: string | undefined): Problem {
+  return new Problem('INSTALL_FAILED', `${name} did not install its new version`, {
+    because,
+    now: 'it runs as before and was not restarted',
+    hint: 'see that the machine reaches the factory (TALOS_FACTORY_URL), then run the same command again',
+  })
 }
 
 /** Restarts a machine, and waits until it has another boot; one that answers no more is on its way. */
@@ -100,6 +90,8 @@ export async function restart(
       if (asked) throw new Error('it is asked to, and shuts down')
       const limit = image === undefined ? minute : installMs
       await talosctl.ask([node.address], args, { timeoutMs: limit }).catch((error: unknown) => {
+        const isPassing = ['Unavailable', 'FailedPrecondition', undefined].includes(grpcCode(error))
+        if (image !== undefined && !isPassing) throw installFailed(node, talosReason(error))
         throw new Error(talosReason(error))
       })
       asked = true

@@ -218,6 +218,18 @@ test('a version that does not come up is recognised by the run after the one tha
   assert.ok(simulation.machines.every(({ cordoned }) => !cordoned))
 })
 
+test('a machine that cannot fetch its new version says why, and is neither drained nor restarted', async () => {
+  const simulation = new Simulation(described(), 'v1.13.8')
+  simulation.refusal = 'rpc error: code = NotFound desc = nocloud-installer: not found'
+  const { problem } = await run(simulation)
+  assert.is(problem?.code, 'INSTALL_FAILED')
+  assert.match(problem?.because ?? '', 'nocloud-installer: not found')
+  assert.equal(
+    simulation.changes.filter((change) => !change.startsWith('etcd snapshot')),
+    [],
+  )
+})
+
 test('a stopped member of etcd closes the gate, by name, before anything is changed on a machine', async () => {
   const simulation = new Simulation(described({ HEALTH_TIMEOUT: '5s' }), 'v1.13.8')
   simulation.named('home-cp3').etcdFault = 'service etcd is not running'

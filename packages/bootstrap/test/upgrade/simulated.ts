@@ -42,6 +42,8 @@ export class Simulation {
   readonly pods: PodObject[] = []
   readonly budgets: BudgetObject[] = []
   leader: string
+  /** What every machine says to a new version instead of taking it. */
+  refusal: string | undefined
   /** Versions that do not come up. */
   readonly broken = new Set<string>()
   readonly cluster: Cluster
@@ -252,6 +254,7 @@ export class Simulation {
         ]),
       )
     }
+    if (words.startsWith('upgrade ') && this.refusal !== undefined) return { stderr: this.refusal }
     if (words.startsWith('etcd snapshot')) return 'snapshot info: hash 1, revision 77, total keys 5'
     if (words.includes('--dry-run')) return 'Applied configuration without a reboot'
     return ''
