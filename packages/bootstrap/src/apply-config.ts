@@ -77,7 +77,7 @@ export async function updateNode(context: ApplyContext, node: Node): Promise<voi
       const [seen] = await observeNodes(cluster, talosctl, secrets, [node])
       if (seen?.state.kind !== 'running')
         throw new Error(seen?.state.kind === 'silent' ? seen.state.reason : 'it is not configured')
-      if (planConfigUpdate(text, seen.state.config).text !== undefined)
+      if (planConfigUpdate(text, seen.state.config, { movesInstaller: true }).text !== undefined)
         throw new Error('it runs with the config it had before')
       if (wasReady && !(await isReady(node, talosctl))) throw new Error('it is not ready yet')
     },

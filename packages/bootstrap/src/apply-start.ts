@@ -5,13 +5,19 @@ import { etcdServiceFault } from './etcd.ts'
 import { grpcCode, talosReason } from './talos-output.ts'
 import { withWorkFolder } from './work-folder.ts'
 
-/** Bootstraps etcd on one machine and waits until it runs there; done already is done. */
-export async function bootstrapEtcd({ talosctl, log }: ApplyContext, node: Node): Promise<void> {
+/** Bootstraps etcd on one machine, from a snapshot if one is given, and waits until it runs there; done already is done. */
+export async function bootstrapEtcd(
+  { talosctl, log }: ApplyContext,
+  node: Node,
+  snapshot?: string,
+): Promise<void> {
+  const from = snapshot === undefined ? [] : [`--recover-from=${snapshot}`]
+  const timeoutMs = snapshot === undefined ? minute / 2 : 10 * minute
   await waitFor(
     `${node.name} to bootstrap etcd`,
     async () => {
       try {
-        await talosctl.ask([node.address], ['bootstrap'], { timeoutMs: minute / 2 })
+        await talosctl.ask([node.address], ['bootstrap', ...from], { timeoutMs })
       } catch (error) {
         const code = grpcCode(error)
         // A run before us did it.

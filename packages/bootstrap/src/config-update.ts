@@ -29,12 +29,19 @@ const versionFields: readonly { readonly path: readonly string[]; readonly what:
   { path: ['cluster', 'proxy', 'image'], what: 'Kubernetes' },
 ]
 
-/** Compares a machine's config with the desired one; order of keys, comments and documents do not matter. */
-export function planConfigUpdate(desired: string, current: string): ConfigUpdate {
+/**
+ * Compares a machine's config with the desired one; order of keys, comments and documents do not matter.
+ * A machine that was just upgraded takes its installer image, too: it only names what runs already.
+ */
+export function planConfigUpdate(
+  desired: string,
+  current: string,
+  { movesInstaller = false } = {},
+): ConfigUpdate {
   if (desired === current) return { text: undefined, held: [] }
   const wanted = parseAllDocuments(desired)
   const running = parseAllDocuments(current)
-  const held = holdVersions(main(wanted), main(running))
+  const held = holdVersions(main(wanted), main(running), movesInstaller)
   if (isDeepStrictEqual(contentOf(wanted), contentOf(running))) return { text: undefined, held }
   // Untouched, it is sent byte for byte, so that the next comparison is of bytes.
   if (held.length === 0) return { text: desired, held }
@@ -66,12 +73,17 @@ function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
 }
 
 /** Puts the versions that run into the desired config; returns those that differ. */
-function holdVersions(wanted: Document | undefined, running: Document | undefined): HeldVersion[] {
+function holdVersions(
+  wanted: Document | undefined,
+  running: Document | undefined,
+  movesInstaller: boolean,
+): HeldVersion[] {
   const held: HeldVersion[] = []
   for (const { path, what } of versionFields) {
     const [asked, runs] = [wanted?.getIn(path), running?.getIn(path)]
     if (typeof asked !== 'string' || typeof runs !== 'string' || asked === runs) continue
     const isInstaller = path[1] === 'install'
+    if (isInstaller && movesInstaller) continue
     // Another registry or image name is the user's own choice, and no other version.
     if (!isInstaller && repositoryOf(asked) !== repositoryOf(runs)) continue
     wanted?.setIn(path, runs)

@@ -23,3 +23,6 @@ export {
   type HomeFile,
 } from './removal.ts'
 export { findFinalSnapshot, takeFinalSnapshot } from './snapshot.ts'
+export { backUpEtcd, showUpgrade, upgradeKubernetes, upgradeTalos } from './upgrade/flows.ts'
+export type { UpgradeScript } from './upgrade/upgrade-context.ts'
+export { findBackup, planRestore, restoreEtcd } from './backup/restore.ts'

@@ -6,6 +6,8 @@ interface AskOptions {
   readonly timeoutMs?: number
   /** Gives back what some machines said even when others did not. */
   readonly nothrow?: boolean
+  /** Told every line as it comes. */
+  readonly onLine?: (line: string) => void
 }
 
 /** talosctl for one cluster. Every call has a time limit: before bootstrap some never end by themselves. */
@@ -31,17 +33,21 @@ export async function openTalosctl(
   const config = generatedFiles(cluster).path(configFile)
   const run = (
     args: readonly string[],
-    options: { readonly timeoutMs: number; readonly nothrow?: boolean },
+    options: Pick<AskOptions, 'nothrow' | 'onLine'> & { readonly timeoutMs: number },
   ): Promise<Output> =>
     // Its own environment could point it at another cluster.
     local.$({ ...options, env: { TALOSCONFIG: config } })`${path} ${args}`
   return {
     version,
     offline: (...args) => run(args, { timeoutMs: offlineMs }),
-    ask(nodes, args, { via, timeoutMs = askMs, nothrow = false } = {}) {
+    ask(nodes, args, { via, timeoutMs = askMs, nothrow = false, onLine } = {}) {
       const endpoints = via ?? (nodes.length === 1 ? nodes : cluster.controlPlanes.map(addressOf))
       const where = ['--endpoints', endpoints.join(','), '--nodes', nodes.join(',')]
-      return run(['--talosconfig', config, ...where, ...args], { timeoutMs, nothrow })
+      return run(['--talosconfig', config, ...where, ...args], {
+        timeoutMs,
+        nothrow,
+        ...(onLine && { onLine }),
+      })
     },
     askInsecurely: (node, args, timeoutMs = askMs) =>
       run([...args, '--insecure', '--nodes', node], { timeoutMs }),

@@ -1,7 +1,14 @@
 export { addressAt, contains } from './addresses.ts'
 export { applyAll, renderPlan, type Change } from './change.ts'
-export { describeCluster, hostFiles, type Cluster, type HostFiles, type Image } from './cluster.ts'
 export { checkConfirm } from './confirm.ts'
+export {
+  consoleLog,
+  describeCluster,
+  hostFiles,
+  type Cluster,
+  type HostFiles,
+  type Image,
+} from './cluster.ts'
 export { nearest } from './did-you-mean.ts'
 export { generatedFiles, type Generated } from './generated.ts'
 export {
@@ -26,6 +33,11 @@ export { script, type ScriptContext } from './script.ts'
 export { chooseCluster, listClusters, loadCluster } from './settings/find.ts'
 export { readSettings } from './settings/read.ts'
 export type { Settings } from './settings/schema.ts'
-export { minorOf, supportedTalosMinors } from './settings/versions.ts'
+export {
+  defaultKubernetesVersion,
+  minorOf,
+  supportedTalosMinors,
+  unsupportedPair,
+} from './settings/versions.ts'
 export { findTool, toolFolder, type Tool, type ToolName } from './tools.ts'
 export { Hopeless, waitFor } from './wait.ts'

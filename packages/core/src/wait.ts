@@ -2,6 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from './log.ts'
 import { Problem, reasonOf } from './problem.ts'
 
+/** How waits pause between two checks; tests put a quicker one in its place. */
+export const pauses = { sleep: (ms: number): Promise<unknown> => sleep(ms) }
+
 /** Thrown by a check whose answer can never get better; ends the wait at once. */
 export class Hopeless extends Error {
   override name = 'Hopeless'
@@ -54,7 +57,7 @@ export async function waitFor<T>(
       })
     // What answers slowly has enough to do.
     const tookMs = performance.now() - asked
-    await sleep(Math.min(Math.max(everyMs, tookMs), 3 * everyMs, leftMs))
+    await pauses.sleep(Math.min(Math.max(everyMs, tookMs), 3 * everyMs, leftMs))
   }
 }
 

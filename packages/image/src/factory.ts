@@ -70,6 +70,20 @@ export async function postSchematic(
   })
 }
 
+const buildMs = 1_200_000
+
+/** Asks for the installer's manifest: the factory builds an installer when it is first asked for. */
+export async function warmInstaller(
+  { settings, schematic }: Cluster,
+  options: AskOptions,
+): Promise<void> {
+  const { TALOS_FACTORY_URL: factory, TALOS_VERSION: version } = settings
+  await ask(`${factory}/v2/nocloud-installer/${schematic.id}/manifests/${version}`, {
+    timeoutMs: buildMs,
+    ...options,
+  })
+}
+
 /** The checksum of a compressed image where the factory offers one, else ''; the public one answers 402. */
 export async function offeredChecksum(url: string, options: AskOptions): Promise<string> {
   const answer = await ask(`${url}.sha256`, options, { accepted: [400, 402, 403, 404, 405] })

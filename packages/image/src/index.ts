@@ -1,5 +1,5 @@
 export { applyChange, type ApplyContext } from './apply.ts'
-export { observeFactory, type Offer } from './factory.ts'
+export { observeFactory, warmInstaller, type Offer } from './factory.ts'
 export { observeImage, type ObservedImage } from './observe.ts'
 export { checkOffer } from './offer.ts'
 export { planBuild, planDownload, type ImageChange } from './plan.ts'

@@ -1,6 +1,7 @@
 import { posix } from 'node:path'
 import {
   CommandFailed,
+  consoleLog,
   Problem,
   virsh,
   waitFor,
@@ -9,7 +10,7 @@ import {
   type Log,
   type Node,
 } from '@talosmith/core'
-import { consoleLog, renderDomain } from './domain-xml.ts'
+import { renderDomain } from './domain-xml.ts'
 import { editDomain } from './edit-domain.ts'
 import { explain } from './explain.ts'
 import { typeFor } from './host-facts.ts'

@@ -1,3 +1,4 @@
+import { consoleLog } from '@talosmith/core'
 import { XMLBuilder } from 'fast-xml-parser'
 import type { Machine, Origin } from './machine.ts'
 
@@ -92,11 +93,6 @@ export function renderDomain(machine: Machine, origin: Origin): string {
       },
     },
   })
-}
-
-/** Where virtlogd writes a machine's serial console, on its host. */
-export function consoleLog(name: string): string {
-  return `/var/log/libvirt/qemu/${name}-console.log`
 }
 
 /** An element of XML as plain data: attributes begin with @. */

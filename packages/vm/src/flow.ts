@@ -4,7 +4,8 @@ import { checkHosts, rememberHosts } from './made-on.ts'
 import { observeHost, type ObservedHost } from './observe.ts'
 import { planStart, type VmChange } from './plan.ts'
 
-type Context = Pick<
+/** What the flows of this part take from a script. */
+export type Context = Pick<
   ScriptContext<Record<never, never>>,
   'cluster' | 'hosts' | 'log' | 'dryRun' | 'showPlan' | 'confirm'
 >

@@ -1,6 +1,6 @@
 export { applyChange, type ApplyContext } from './apply.ts'
 export { findMissingImages, findProblems, findWarnings, refuse } from './check.ts'
-export { consoleLog, renderDomain } from './domain-xml.ts'
+export { renderDomain } from './domain-xml.ts'
 export { editDomain } from './edit-domain.ts'
 export { observeHosts, startMachines } from './flow.ts'
 export { describeMachine, type Machine } from './machine.ts'
@@ -16,6 +16,7 @@ export {
   planStop,
   type VmChange,
 } from './plan.ts'
+export { recreateMachines } from './recreate.ts'
 export { describeSeed, type Seed } from './seed-iso.ts'
 export { describeStatus, renderStatus, type StatusRow } from './status.ts'
 export { observeStrays, type Stray } from './strays.ts'

@@ -127,3 +127,6 @@ export const duration = z
   .string()
   .refine((value) => /^[1-9]\d{0,4}[sm]$/.test(value), { error: 'a time such as 15m or 90s' })
   .transform((value) => Number(value.slice(0, -1)) * (value.endsWith('m') ? 60 : 1))
+
+/** A command line for the operator's own shell. */
+export const commandLine = text('a command on one line', /^[^\n\r\0]+$/)

@@ -228,6 +228,16 @@ export const settingGroups = {
       default: '15m',
       about: 'How long to wait for a healthy cluster.',
     },
+    UPGRADE_WORKERS_AT_ONCE: {
+      type: kind.wholeNumber(1, 100),
+      default: '1',
+      about: 'How many workers an upgrade takes at the same time; control planes go one at a time.',
+    },
+    UPGRADE_GATE_COMMAND: {
+      type: kind.commandLine,
+      about:
+        'A command of yours that must succeed before an upgrade goes on to the next machine, for example one that looks at your storage.',
+    },
   },
 } as const satisfies Record<string, Record<string, Setting>>
 
@@ -252,6 +262,7 @@ type Optional =
   | 'IMAGE_SHA256'
   | 'NFS_SERVER'
   | 'NFS_SHARE'
+  | 'UPGRADE_GATE_COMMAND'
 
 type ValueOf<K extends SettingName> = AllSettings[K] extends { type: z.ZodType<infer T> }
   ? T

@@ -1,0 +1,159 @@
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import {
+  access,
+  fingerprint,
+  killWhen,
+  kubernetesNodes,
+  labCluster,
+  nx,
+  removeCluster,
+  scriptOf,
+  type Finished,
+  type Overrides,
+} from '../e2e/support.ts'
+import { faultsFile } from '../src/layout.ts'
+import { watch } from './hammer.ts'
+
+/** A boot that never ends is given up after three minutes instead of seventy. */
+const before: Overrides = {
+  CLUSTER_NAME: 'labup',
+  CONTROL_PLANE_COUNT: '3',
+  WORKER_COUNT: '1',
+  CLUSTER_VIP: '10.213.77.61',
+  TALOS_VERSION: 'v1.13.8',
+  TALOS_KERNEL_ARGS: 'lab.boot-timeout=3m',
+  HEALTH_TIMEOUT: '60m',
+}
+const after = { ...before, TALOS_VERSION: 'v1.13.9' }
+const cluster = await labCluster(before)
+const upgraded = await labCluster(after)
+const offerBroken = `${faultsFile}.offer-broken`
+
+async function versions(): Promise<string[]> {
+  const nodes = await kubernetesNodes(cluster)
+  return nodes.map(({ status }) => /v[\d.]+/.exec(status.nodeInfo.osImage)?.[0] ?? '')
+}
+
+async function talos(node: string, ...args: string[]): Promise<string> {
+  const address = cluster.nodes.find(({ name }) => name === node)?.address ?? ''
+  return access(cluster, 'talosctl', '-e', address, '-n', address, ...args)
+}
+
+async function leader(): Promise<string> {
+  const status = await talos('labup-cp1', 'etcd', 'status')
+  const members = await talos('labup-cp1', 'etcd', 'members')
+  const ids = [...status.matchAll(/\b[0-9a-f]{16}\b/g)].map(([id]) => id)
+  // The member itself comes first, its leader second.
+  return new RegExp(`${ids[1]}\\s+(\\S+)`).exec(members)?.[1] ?? ''
+}
+
+/** Who was restarted, in order, as the records of the last runs say. */
+function restarts(since: number): string[] {
+  const folder = join(cluster.generated, 'runs')
+  return readdirSync(folder)
+    .sort()
+    .flatMap((name) => readFileSync(join(folder, name), 'utf8').trim().split('\n'))
+    .map((line) => JSON.parse(line) as { at: string; event: string; text?: string })
+    .filter(({ at, event }) => event === 'start' && Date.parse(at) >= since)
+    .flatMap(({ text }) => /^Restart (\S+)$/.exec(text ?? '')?.[1] ?? [])
+}
+
+async function upgrade(overrides: Overrides): Promise<Finished> {
+  return nx('cluster:upgrade', overrides)
+}
+
+test('a cluster of three control planes and a worker comes up on the old version', async () => {
+  assert.is((await nx('lab:start')).code, 0)
+  rmSync(offerBroken, { force: true })
+  await removeCluster()
+  await removeCluster(before)
+  assert.is((await nx('cluster:up', before)).code, 0)
+  assert.equal(await versions(), ['v1.13.8', 'v1.13.8', 'v1.13.8', 'v1.13.8'])
+})
+
+test('a stopped member of etcd is named, and nothing is restarted', async () => {
+  const since = Date.now()
+  await talos('labup-cp3', 'service', 'etcd', 'stop')
+  const { code, output } = await upgrade({ ...after, HEALTH_TIMEOUT: '30s' })
+  await talos('labup-cp3', 'service', 'etcd', 'start')
+  assert.not.equal(code, 0)
+  assert.match(output, 'GATE_CLOSED')
+  assert.match(output, /labup-cp3: its etcd does not answer/)
+  assert.equal(restarts(since), [])
+})
+
+test('a version that does not boot ends the upgrade after one machine, and the cluster stays well', async () => {
+  writeFileSync(offerBroken, '')
+  const since = Date.now()
+  const { code, output } = await upgrade({ ...before, TALOS_VERSION: 'v1.13.10' })
+  rmSync(offerBroken)
+  assert.not.equal(code, 0)
+  assert.match(output, 'UPGRADE_ROLLED_BACK')
+  assert.match(output, /its console ended with/)
+  assert.is(restarts(since).length, 1)
+  assert.is((await nx('bootstrap:health', before)).code, 0)
+  assert.equal(await versions(), ['v1.13.8', 'v1.13.8', 'v1.13.8', 'v1.13.8'])
+})
+
+test('the upgrade restarts one control plane at a time, the leader last, and no write loses its quorum', async () => {
+  const led = await leader()
+  const since = Date.now()
+  const watched = watch(cluster)
+  const { code } = await upgrade(after)
+  const { writes, lostQuorum, mostAway, samples } = await watched.stop()
+  assert.is(code, 0)
+  assert.equal(lostQuorum, [])
+  assert.ok(mostAway <= 1, `${mostAway} control planes were away at once`)
+  assert.ok(writes > samples / 2, `${writes} writes of ${samples}`)
+  const order = restarts(since)
+  assert.is(order.length, 4)
+  assert.equal(order.slice(2), [led, 'labup-w1'])
+  assert.equal(await versions(), ['v1.13.9', 'v1.13.9', 'v1.13.9', 'v1.13.9'])
+})
+
+test('a second upgrade changes nothing at all', async () => {
+  const state = await fingerprint(upgraded)
+  const since = Date.now()
+  assert.is((await upgrade(after)).code, 0)
+  assert.is(await fingerprint(upgraded), state)
+  assert.equal(restarts(since), [])
+})
+
+// Other extensions mean another schematic: every machine restarts once more, whatever run it is in.
+const extended = { ...after, TALOS_EXTENSIONS: 'siderolabs/nfs-utils' }
+const script = scriptOf('packages/bootstrap/scripts/upgrade-talos.ts', '--cluster', 'lab')
+const killed: RegExp[] = [
+  /• Take a snapshot/,
+  /✓ Take a snapshot/,
+  /• Install Talos/,
+  /✓ Install Talos/,
+  /• Drain/,
+  /✓ Drain/,
+  /• Restart/,
+  /waiting for labup-\w+ to come back/,
+  /✓ Restart/,
+  /• Prove/,
+  /✓ Prove/,
+  /✓ Bring labup-/,
+]
+test('the image of other extensions is made', async () => {
+  assert.is((await nx('image:warm-installer', extended)).code, 0)
+})
+for (const when of killed)
+  test(`an upgrade is ended by SIGKILL at ${when.source}`, async () => {
+    const { signal } = await killWhen(when, script, extended)
+    assert.is(signal, 'SIGKILL')
+  })
+test('the next run finishes what was killed', async () => {
+  assert.is((await upgrade(extended)).code, 0)
+  const nodes = await access(cluster, 'kubectl', 'get', 'nodes', '-o', 'json')
+  assert.not.match(nodes, 'unschedulable')
+  assert.not.match(nodes, 'talosmith.dev/upgrading-to')
+  for (const { name } of cluster.nodes)
+    assert.match(await talos(name, 'get', 'extensions'), 'nfs-utils')
+})
+
+test.run()

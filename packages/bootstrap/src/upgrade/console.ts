@@ -1,0 +1,31 @@
+import { consoleLog, reasonOf, type Node } from '@talosmith/core'
+import type { UpgradeContext } from './upgrade-context.ts'
+
+const lines = 15
+
+/** The last lines that a machine wrote on its console, from its KVM host; or why they can't be had. */
+export async function lastWords(
+  { hosts }: Pick<UpgradeContext, 'hosts'>,
+  node: Node,
+): Promise<string> {
+  const path = consoleLog(node.name)
+  try {
+    const host = (await hosts())[node.host]
+    if (host === undefined) return `its host is not in LIBVIRT_URI`
+    const { stdout, stderr, exitCode } = await host.$({ nothrow: true, timeoutMs: 20_000 })`
+      if [ -r ${path} ]; then tail -c 20000 -- ${path}; else sudo -n tail -c 20000 -- ${path}; fi`
+    if (exitCode !== 0) return `${path} on ${host.name} cannot be read: ${stderr.trim()}`
+    return plain(stdout).slice(-lines).join('\n')
+  } catch (error) {
+    return `its console cannot be read: ${reasonOf(error)}`
+  }
+}
+
+/** Lines without the terminal's own codes, and without empty ones. */
+export function plain(text: string): string[] {
+  return text
+    .replace(/\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|[\x00-\x08\x0b-\x1a\x7f]/g, '')
+    .split(/\r?\n|\r/)
+    .map((line) => line.trimEnd())
+    .filter((line) => line !== '')
+}

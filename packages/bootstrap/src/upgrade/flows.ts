@@ -1,0 +1,87 @@
+import { Problem, type ExitCode, type ScriptContext } from '@talosmith/core'
+import { takeBackup } from '../backup/backup.ts'
+import { takeKubernetesStep } from './kubernetes-step.ts'
+import { backUp, lookAhead, writeHome } from './look-ahead.ts'
+import { configOf, machinesOf, planUpgrade } from './plan-upgrade.ts'
+import { finishLeftovers, takeTalosStep } from './talos-step.ts'
+import { openUpgrade, type UpgradeContext, type UpgradeScript } from './upgrade-context.ts'
+import { inStep } from './upgrade-machine.ts'
+import { bringConfig } from './upgraded-config.ts'
+
+/** Every machine to the asked Talos, one safe restart after the other; Kubernetes on the way only where it must. */
+export async function upgradeTalos(
+  script: UpgradeScript,
+  given?: UpgradeContext,
+): Promise<ExitCode> {
+  const { cluster, log, dryRun, showPlan } = script
+  const context = given ?? (await openUpgrade(script))
+  const { seen, steps: path, home } = await lookAhead(context, !dryRun)
+  const steps = path.slice(0, path.findLastIndex(({ kind }) => kind === 'talos') + 1)
+  const { desired } = context.home
+  const changes = [...home, ...planUpgrade(cluster, seen, steps, desired)]
+  if (dryRun) return showPlan(changes)
+  if (changes.length === 0) {
+    log.already(`${seen.machines.length} machines run Talos ${cluster.settings.TALOS_VERSION}`)
+    return 0
+  }
+  await writeHome(context, home)
+  if (steps.length === 0) await finishLeftovers(context, seen.machines)
+  else await backUp(context)
+  for (const step of steps)
+    await (step.kind === 'talos' ? takeTalosStep(context, step) : takeKubernetesStep(context, step))
+  const restarted = new Set(steps.flatMap((step) => machinesOf(cluster, step, seen.machines)))
+  for (const machine of seen.machines)
+    if (!restarted.has(machine) && configOf(machine, desired) !== undefined)
+      await bringConfig(context, machine.node)
+  return 0
+}
+
+/** Kubernetes to the asked version, minor by minor, once every machine runs the asked Talos. */
+export async function upgradeKubernetes(
+  script: UpgradeScript,
+  given?: UpgradeContext,
+): Promise<ExitCode> {
+  const { cluster, log, dryRun, showPlan } = script
+  const context = given ?? (await openUpgrade(script))
+  const { seen, steps, home } = await lookAhead(context, !dryRun)
+  const last = steps.findLastIndex(({ kind }) => kind === 'talos')
+  const later = steps.slice(last + 1)
+  if (dryRun) return showPlan(planUpgrade(cluster, { ...seen, machines: [] }, later, undefined))
+  if (last >= 0)
+    throw new Problem('TALOS_COMES_FIRST', `machines do not run Talos ${steps[last]?.to} yet`, {
+      now: 'nothing was changed',
+      hint: 'npx nx run bootstrap:upgrade-talos',
+    })
+  if (later.length === 0) {
+    log.already(`every component runs Kubernetes ${cluster.settings.KUBERNETES_VERSION}`)
+    return 0
+  }
+  await writeHome(context, home)
+  await finishLeftovers(context, seen.machines)
+  await backUp(context)
+  for (const step of later) await takeKubernetesStep(context, step)
+  return 0
+}
+
+/** The whole way, Talos and Kubernetes, as a plan: nothing is changed. */
+export async function showUpgrade(script: UpgradeScript): Promise<ExitCode> {
+  const context = await openUpgrade(script)
+  const { seen, steps, home } = await lookAhead(context, false)
+  return script.showPlan([
+    ...home,
+    ...planUpgrade(script.cluster, seen, steps, context.home.desired),
+  ])
+}
+
+/** Takes a snapshot of etcd on its own; the answer is where it lies. */
+export async function backUpEtcd(
+  script: UpgradeScript & Pick<ScriptContext<Record<never, never>>, 'answer' | 'json'>,
+): Promise<ExitCode> {
+  const { cluster, log, dryRun, showPlan, json, answer } = script
+  const summary = `Take a snapshot of etcd of cluster ${cluster.name}`
+  if (dryRun) return showPlan([{ kind: 'backup-etcd', target: 'etcd', summary, risk: 'none' }])
+  const context = await openUpgrade(script)
+  const backup = await inStep(log, summary, () => takeBackup(context))
+  answer(json ? backup : `${cluster.generated}/backups/${backup.file}`)
+  return 0
+}

@@ -1,0 +1,55 @@
+import type { Cluster } from '@talosmith/core'
+import { nodeFault, type NodeObject, type PodObject } from './kubernetes-objects.ts'
+
+/** What is looked at to know which Kubernetes runs. */
+export interface KubernetesFacts {
+  readonly nodes: readonly NodeObject[]
+  /** The pods of kube-system. */
+  readonly pods: readonly PodObject[]
+}
+
+const components = ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler'] as const
+
+/** The version of every component, by machine: 'home-cp1' -> 'kube-apiserver' -> 'v1.36.3'. */
+export function versionsOf(
+  { controlPlanes, nodes: machines }: Pick<Cluster, 'controlPlanes' | 'nodes'>,
+  { nodes, pods }: KubernetesFacts,
+): ReadonlyMap<string, ReadonlyMap<string, string | undefined>> {
+  return new Map(
+    machines.map(({ name }) => {
+      const kubelet = nodes.find(({ metadata }) => metadata.name === name)?.status?.nodeInfo
+      const isControlPlane = controlPlanes.some((one) => one.name === name)
+      const own = (isControlPlane ? components : []).map((component) => {
+        const pod = pods.find(({ metadata }) => metadata.name === `${component}-${name}`)
+        return [component, tagOf(pod?.spec.containers[0]?.image)] as const
+      })
+      return [name, new Map([['kubelet', kubelet?.kubeletVersion], ...own])] as const
+    }),
+  )
+}
+
+/** Why Kubernetes is not in a version everywhere, and well; undefined: it is. */
+export function kubernetesFault(
+  cluster: Pick<Cluster, 'controlPlanes' | 'nodes'>,
+  version: string,
+  facts: KubernetesFacts,
+): string | undefined {
+  for (const [machine, versions] of versionsOf(cluster, facts))
+    for (const [component, runs] of versions)
+      if (runs !== version) return `${component} on ${machine} is ${runs ?? 'not there'}`
+  for (const { name } of cluster.controlPlanes)
+    for (const component of components) {
+      const pod = facts.pods.find(({ metadata }) => metadata.name === `${component}-${name}`)
+      const ready = pod?.status?.conditions?.find(({ type }) => type === 'Ready')
+      if (ready?.status !== 'True') return `${component} on ${name} is not ready`
+    }
+  for (const node of facts.nodes) {
+    const fault = nodeFault(node)
+    if (fault !== undefined) return `${node.metadata.name} ${fault}`
+  }
+  return undefined
+}
+
+function tagOf(image: string | undefined): string | undefined {
+  return image === undefined ? undefined : /:(v\d[^:/@]*)(?:@.*)?$/.exec(image)?.[1]
+}

@@ -1,0 +1,54 @@
+import { applyAll } from '@talosmith/core'
+import { applyChange } from '../apply.ts'
+import { planHome, type BootstrapChange } from '../plan.ts'
+import { takeBackup } from '../backup/backup.ts'
+import { refuseBlocked } from './drain.ts'
+import { refuseMissingExtensions } from './factory.ts'
+import { refuseMissingChannel } from './guest-agent.ts'
+import { observeUpgrade, type ObservedUpgrade } from './observe-upgrade.ts'
+import { machinesOf, planSteps } from './plan-upgrade.ts'
+import type { UpgradeContext } from './upgrade-context.ts'
+import type { PathStep } from './upgrade-path.ts'
+import { inStep } from './upgrade-machine.ts'
+
+/** What is, and which versions lead to what is asked. */
+export interface Outlook {
+  readonly seen: ObservedUpgrade
+  readonly steps: readonly PathStep[]
+  /** What the operator's machine lacks. */
+  readonly home: readonly BootstrapChange[]
+}
+
+/** Looks at everything and works the path out; throws whatever stands in the way before anything is changed. */
+export async function lookAhead(context: UpgradeContext, patient: boolean): Promise<Outlook> {
+  const { cluster, log } = context
+  const seen = await observeUpgrade(context, { patient })
+  const steps = planSteps(cluster, seen)
+  const talos = steps.filter(({ kind }) => kind === 'talos')
+  for (const { to } of talos) await refuseMissingExtensions(cluster, to, log)
+  const restarting = [...new Set(talos.flatMap((step) => machinesOf(cluster, step, seen.machines)))]
+  await refuseMissingChannel(context, restarting)
+  await refuseBlocked(
+    context,
+    restarting.map(({ node }) => node),
+  )
+  return { seen, steps, home: planHome(cluster, context.home) }
+}
+
+/** Configs and talosconfig as the settings ask for them now. */
+export async function writeHome(
+  { cluster, talosctl, log, home }: UpgradeContext,
+  changes: Outlook['home'],
+): Promise<void> {
+  await applyAll(changes, (change) => applyChange(change, { cluster, talosctl, log, home }), {
+    log,
+  })
+}
+
+/** A snapshot before anything that could cost what it holds. */
+export async function backUp(context: UpgradeContext): Promise<void> {
+  await inStep(context.log, 'Take a snapshot of etcd', async () => {
+    const { file, revision } = await takeBackup(context)
+    context.log.info(`   ${file}, revision ${revision}`)
+  })
+}

@@ -1,0 +1,90 @@
+import { reasonOf, type Cluster } from '@talosmith/core'
+import { parseEtcdMembers } from '../etcd.ts'
+import type { Kubernetes } from '../kubernetes.ts'
+import { readMachineStatus } from '../machine-status.ts'
+import { probe } from '../probe.ts'
+import type { PublicSecrets } from '../secrets.ts'
+import type { Talosctl } from '../talosctl.ts'
+import { silenceOf } from '../talos-output.ts'
+import { parseAlarms, parseMemberStatus, type EtcdFacts } from './etcd-facts.ts'
+import type { GateFacts } from './gate.ts'
+import type { NodeObject } from './kubernetes-objects.ts'
+import { listOf } from './through-nodes.ts'
+
+/** With what the gate looks. */
+export interface GateTools {
+  readonly cluster: Cluster
+  readonly talosctl: Talosctl
+  readonly kubernetes: Kubernetes
+  readonly secrets: Pick<PublicSecrets, 'talosCa'>
+}
+
+const askMs = 15_000
+
+/** Looks at everything the gate judges by, side by side. */
+export async function observeGate(tools: GateTools): Promise<GateFacts> {
+  const { cluster, talosctl, kubernetes } = tools
+  const [etcd, nodes] = await Promise.all([
+    observeMembers(tools),
+    listOf<NodeObject>(kubernetes, '/api/v1/nodes').catch((error: unknown) => ({
+      reason: reasonOf(error) ?? 'no reason given',
+    })),
+  ])
+  const via = cluster.controlPlanes.filter(({ name }) => !etcd.unreachable.has(name))
+  const addresses = (list: readonly { readonly address: string }[]): string[] =>
+    list.map(({ address }) => address)
+  const machines =
+    via.length === 0
+      ? { byAddress: new Map(), silence: 'no control plane answers' }
+      : await readMachineStatus(addresses(cluster.nodes), addresses(via), talosctl)
+  return { etcd, nodes, machines }
+}
+
+/**
+ * Asks every control plane's etcd by itself, so that one that is down hides nothing of the others, and
+ * why it did not answer is known.
+ */
+export async function observeMembers({
+  cluster,
+  talosctl,
+  secrets,
+}: Omit<GateTools, 'kubernetes'>): Promise<EtcdFacts & { unreachable: ReadonlySet<string> }> {
+  const { controlPlanes } = cluster
+  const silence = new Map<string, string>()
+  const unreachable = new Set<string>()
+  await Promise.all(
+    controlPlanes.map(async ({ name, address }) => {
+      const seen = await probe(address, secrets.talosCa)
+      if (seen.kind === 'ours') return
+      unreachable.add(name)
+      silence.set(name, seen.kind === 'maintenance' ? 'it has no machine config' : seen.reason)
+    }),
+  )
+  const there = controlPlanes.filter(({ name }) => !unreachable.has(name))
+  const status = await Promise.all(
+    there.map(async ({ name, address }) => {
+      const said = await talosctl.ask([address], ['etcd', 'status'], {
+        timeoutMs: askMs,
+        nothrow: true,
+      })
+      const [own] = parseMemberStatus(said.stdout)
+      if (own === undefined) silence.set(name, silenceOf(said, askMs))
+      return own === undefined ? [] : [{ ...own, node: address }]
+    }),
+  )
+  // One that has just answered knows the members and the alarms.
+  const asked = status.flat()[0]?.node ?? there[0]?.address
+  if (asked === undefined) return { members: [], status: [], alarms: [], silence, unreachable }
+  const options = { timeoutMs: askMs, nothrow: true }
+  const [members, alarms] = await Promise.all([
+    talosctl.ask([asked], ['etcd', 'members'], options),
+    talosctl.ask([asked], ['etcd', 'alarm', 'list'], options),
+  ])
+  return {
+    members: parseEtcdMembers(members.stdout),
+    status: status.flat(),
+    alarms: parseAlarms(alarms.stdout),
+    silence,
+    unreachable,
+  }
+}

@@ -1,0 +1,123 @@
+import { Problem, waitFor, type Cluster, type Node } from '@talosmith/core'
+import semver from 'semver'
+import { observeNodes } from '../observe.ts'
+import { refuseForeign } from '../plan.ts'
+import type { Kubernetes } from '../kubernetes.ts'
+import { leaderOf } from './etcd-facts.ts'
+import { offeredVersions } from './factory.ts'
+import { mark, type NodeObject, type PodObject } from './kubernetes-objects.ts'
+import { versionsOf, type KubernetesFacts } from './kubernetes-proof.ts'
+import { readNodes, type NodeFacts } from './node-facts.ts'
+import { observeMembers } from './observe-gate.ts'
+import { listOf } from './through-nodes.ts'
+import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
+
+/** A machine before an upgrade. */
+export interface ObservedMachine {
+  readonly node: Node
+  readonly facts: NodeFacts
+  /** The machine config in force. Holds secrets: never print it. */
+  readonly config: string
+  readonly kubelet: string
+  /** The oldest Kubernetes component on it. */
+  readonly kubernetes: string
+  /** A run before cordoned it, and did not finish with it. */
+  readonly unfinished: boolean
+}
+
+/** A cluster before an upgrade. */
+export interface ObservedUpgrade {
+  readonly machines: readonly ObservedMachine[]
+  readonly leader: string | undefined
+  readonly offered: readonly string[]
+}
+
+/** Reads what says which Kubernetes runs. */
+export async function observeKubernetes(kubernetes: Kubernetes): Promise<KubernetesFacts> {
+  const [nodes, pods] = await Promise.all([
+    listOf<NodeObject>(kubernetes, '/api/v1/nodes'),
+    listOf<PodObject>(kubernetes, '/api/v1/namespaces/kube-system/pods'),
+  ])
+  return { nodes, pods }
+}
+
+/** Looks at every machine; one that a killed run restarted is waited for. */
+export async function observeUpgrade(
+  context: UpgradeContext,
+  { patient = true } = {},
+): Promise<ObservedUpgrade> {
+  const { cluster, log } = context
+  const machines = await waitFor(
+    `every machine of ${cluster.name} to say what it runs`,
+    () => observeMachines(context),
+    {
+      log,
+      withinMs: patient ? comebackMs(cluster) : 0,
+      everyMs: 5000,
+      code: 'NODE_SILENT',
+      hint: 'look whether it runs (npx nx run vm:status), and at its console (virsh console <machine>)',
+    },
+  )
+  const { TALOS_VERSION: version } = cluster.settings
+  const isThere = machines.every(
+    ({ facts }) => facts.talosVersion === version && facts.schematic === cluster.schematic.id,
+  )
+  const [etcd, offered] = await Promise.all([
+    observeMembers(context),
+    isThere ? [] : offeredVersions(cluster, log),
+  ])
+  return { machines, leader: leaderOf(etcd), offered }
+}
+
+async function observeMachines({
+  cluster,
+  talosctl,
+  kubernetes,
+  secrets,
+}: UpgradeContext): Promise<ObservedMachine[]> {
+  const states = await observeNodes(cluster, talosctl, secrets)
+  refuseForeign(states, true)
+  refuseUnconfigured(cluster, states)
+  const silent = states.flatMap(({ state }) => (state.kind === 'silent' ? [state.reason] : []))
+  if (silent.length > 0) throw new Error(silent.join('; '))
+  const [facts, seen] = await Promise.all([
+    readNodes(cluster.nodes, cluster.controlPlanes, talosctl),
+    observeKubernetes(kubernetes),
+  ])
+  const versions = versionsOf(cluster, seen)
+  return states.map(({ node, state }) => {
+    const own = facts.get(node.name)
+    if (own === undefined || 'reason' in own || state.kind !== 'running')
+      throw new Error(`${node.name}: ${own && 'reason' in own ? own.reason : 'it was not asked'}`)
+    const object = seen.nodes.find(({ metadata }) => metadata.name === node.name)
+    const parts = [...(versions.get(node.name) ?? [])]
+    const [missing] = parts.filter(([, version]) => version === undefined)
+    if (missing !== undefined)
+      throw new Error(`${missing[0]} on ${node.name} does not say its version`)
+    const [oldest = ''] = parts.map(([, version]) => version ?? '').sort(semver.compare)
+    return {
+      node,
+      facts: own,
+      config: state.config,
+      kubelet: object?.status?.nodeInfo?.kubeletVersion ?? '',
+      kubernetes: oldest,
+      unfinished: object?.metadata.annotations?.[mark] !== undefined,
+    }
+  })
+}
+
+function refuseUnconfigured(
+  { name }: Cluster,
+  states: Awaited<ReturnType<typeof observeNodes>>,
+): void {
+  const fresh = states.filter(({ state }) => state.kind === 'maintenance')
+  if (fresh.length === 0) return
+  throw new Problem(
+    'NOT_CONFIGURED',
+    `${fresh.map(({ node }) => node.name).join(', ')} has no machine config`,
+    {
+      now: 'nothing was changed',
+      hint: `bring cluster ${name} up first: npx nx run cluster:up`,
+    },
+  )
+}

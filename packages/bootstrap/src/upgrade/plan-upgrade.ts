@@ -1,0 +1,158 @@
+import type { Change, Cluster } from '@talosmith/core'
+import semver from 'semver'
+import { planConfigUpdate } from '../config-update.ts'
+import type { Configs } from '../machine-config.ts'
+import { isRight, type Target } from './node-facts.ts'
+import type { ObservedMachine, ObservedUpgrade } from './observe-upgrade.ts'
+import { foreseeTurns } from './order.ts'
+import { describeRunning } from './proof.ts'
+import { findPath, refuseNotOffered, type PathStep } from './upgrade-path.ts'
+
+/** One thing that an upgrade does. */
+export interface UpgradeChange extends Change {
+  readonly kind:
+    | 'write-configs'
+    | 'write-talosconfig'
+    | 'backup-etcd'
+    | 'upgrade-talos'
+    | 'finish-upgrade'
+    | 'update-config'
+    | 'upgrade-kubernetes'
+}
+
+/** The installer image of a version, with the cluster's own schematic. */
+export function installerOf({ image }: Pick<Cluster, 'image'>, version: string): string {
+  return image.installer.replace(/:[^:/]+$/, `:${version}`)
+}
+
+/** The path of a cluster, one more step for another schematic alone included. Throws what findPath throws. */
+export function planSteps(cluster: Cluster, { machines, offered }: ObservedUpgrade): PathStep[] {
+  const { TALOS_VERSION: talos, KUBERNETES_VERSION: kubernetes } = cluster.settings
+  const steps = findPath({
+    running: machines.map(({ node, facts, kubernetes: runs }) => ({
+      name: node.name,
+      talos: facts.talosVersion,
+      kubernetes: runs,
+    })),
+    talos,
+    kubernetes,
+    offered,
+  })
+  if (steps.some(({ kind }) => kind === 'talos')) return steps
+  const hasOther = machines.some(({ facts }) => facts.schematic !== cluster.schematic.id)
+  if (!hasOther) return steps
+  refuseNotOffered(talos, offered)
+  return [{ kind: 'talos', from: talos, to: talos }, ...steps]
+}
+
+/** Who has to restart for a step: whoever is not there yet; at the last one, whoever differs at all. */
+export function machinesOf(
+  cluster: Cluster,
+  { kind, to }: PathStep,
+  machines: readonly ObservedMachine[],
+): readonly ObservedMachine[] {
+  if (kind !== 'talos') return []
+  const { TALOS_VERSION: talos } = cluster.settings
+  return machines.filter(({ facts }) =>
+    to === talos ? !isRight(facts, targetOf(cluster, to)) : semver.lt(facts.talosVersion, to),
+  )
+}
+
+/** What a machine runs after a step. */
+export function targetOf({ schematic }: Cluster, version: string): Target {
+  return { version, schematic: schematic.id }
+}
+
+/** What every machine has to do for some steps, every restart named. */
+export function planUpgrade(
+  cluster: Cluster,
+  seen: ObservedUpgrade,
+  steps: readonly PathStep[],
+  desired: Configs | undefined,
+): UpgradeChange[] {
+  const now = new Map(seen.machines.map((machine) => [machine.node.name, machine]))
+  const changes: UpgradeChange[] = []
+  for (const step of steps)
+    if (step.kind === 'kubernetes') changes.push(kubernetesChange(step))
+    else
+      for (const machine of foreseeOrder(cluster, seen, step, [...now.values()])) {
+        const after = { talosVersion: step.to, schematic: cluster.schematic.id }
+        changes.push(talosChange(machine, after))
+        now.set(machine.node.name, { ...machine, facts: { ...machine.facts, ...after } })
+      }
+  const restarting = new Set(changes.map(({ target }) => target))
+  const others = seen.machines.filter(({ node }) => !restarting.has(node.name))
+  return [
+    ...(changes.length > 0 ? [backupChange] : []),
+    ...others.filter(({ unfinished }) => unfinished).map(finishChange),
+    ...changes,
+    ...others.filter((machine) => configOf(machine, desired) !== undefined).map(configChange),
+  ]
+}
+
+function foreseeOrder(
+  cluster: Cluster,
+  { leader }: ObservedUpgrade,
+  step: PathStep,
+  machines: readonly ObservedMachine[],
+): ObservedMachine[] {
+  const waiting = machinesOf(cluster, step, machines)
+  const names = waiting.map(({ node }) => node.name)
+  const turns = foreseeTurns(cluster, names, { leader, unfinished: unfinishedOf(machines) })
+  return turns.flat().flatMap(({ name }) => waiting.find(({ node }) => node.name === name) ?? [])
+}
+
+const backupChange: UpgradeChange = {
+  kind: 'backup-etcd',
+  target: 'etcd',
+  summary: 'Take a snapshot of etcd',
+  risk: 'none',
+}
+
+function kubernetesChange({ from, to }: PathStep): UpgradeChange {
+  const summary = 'Upgrade Kubernetes'
+  return { kind: 'upgrade-kubernetes', target: 'kubernetes', summary, from, to, risk: 'restart' }
+}
+
+function talosChange(
+  { node, facts }: ObservedMachine,
+  after: Pick<ObservedMachine['facts'], 'talosVersion' | 'schematic'>,
+): UpgradeChange {
+  return {
+    kind: 'upgrade-talos',
+    target: node.name,
+    summary: `Upgrade Talos on ${node.name}`,
+    from: describeRunning(facts),
+    to: describeRunning(after),
+    risk: 'restart',
+  }
+}
+
+function finishChange({ node: { name } }: ObservedMachine): UpgradeChange {
+  const summary = `Prove and uncordon ${name}, which a run before left half-way`
+  return { kind: 'finish-upgrade', target: name, summary, risk: 'none' }
+}
+
+/** The change of a machine's config that follows an upgrade. */
+export function configChange({
+  node: { name },
+}: Pick<ObservedMachine, 'node'>): UpgradeChange & { readonly kind: 'update-config' } {
+  const summary = `Change the machine config of ${name}`
+  return { kind: 'update-config', target: name, summary, risk: 'none' }
+}
+
+/** The config that a machine lacks once it runs the asked Talos; its Kubernetes images stay as they are. */
+export function configOf(
+  { node, config }: Pick<ObservedMachine, 'node' | 'config'>,
+  desired: Configs | undefined,
+): string | undefined {
+  const text = desired?.get(node.name)
+  return text === undefined
+    ? undefined
+    : planConfigUpdate(text, config, { movesInstaller: true }).text
+}
+
+/** Names of the machines that a run before left half-way. */
+export function unfinishedOf(machines: readonly ObservedMachine[]): ReadonlySet<string> {
+  return new Set(machines.flatMap(({ node, unfinished }) => (unfinished ? [node.name] : [])))
+}

@@ -1,0 +1,168 @@
+import { CommandFailed, Hopeless, Problem, waitFor, type Node } from '@talosmith/core'
+import semver from 'semver'
+import { minute } from '../apply-context.ts'
+import { machineFault } from '../machine-status.ts'
+import { probe } from '../probe.ts'
+import { grpcCode, talosReason } from '../talos-output.ts'
+import { lastWords, plain } from './console.ts'
+import { isRight, readBootId, readNode, type NodeFacts, type Target } from './node-facts.ts'
+import { describeRunning } from './proof.ts'
+import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
+
+const installMs = 20 * minute
+
+/** Whether a machine takes its new version while it runs on, so that only the restart itself takes it away. */
+export function installsLive(machine: string, talosctl: string): boolean {
+  return semver.gte(machine, '1.13.0') && semver.gte(talosctl, '1.13.7')
+}
+
+/** Installs an image into the machine's other boot slot; it goes on with what it runs. */
+export async function install(
+  { talosctl, log }: UpgradeContext,
+  node: Node,
+  image: string,
+  tell: (line: string) => void,
+): Promise<void> {
+  const args = ['upgrade', `--image=${image}`, '--no-reboot', '--progress=plain']
+  const check = async (): Promise<void> => {
+    const said: string[] = []
+    const onLine = (line: string): void => {
+      said.push(...plain(line))
+      tell(line)
+    }
+    try {
+      await talosctl.ask([node.address], args, { timeoutMs: installMs, onLine })
+    } catch (error) {
+      const isLate = error instanceof CommandFailed && error.exitCode === 124
+      // Refused for now: the installation that a killed run has begun.
+      const isPassing =
+        isLate || ['FailedPrecondition', 'Unavailable'].includes(grpcCode(error) ?? '')
+      if (isPassing) throw new Error(talosReason(error))
+      throw new Hopeless(said.slice(-5).join('\n') || talosReason(error))
+    }
+  }
+  try {
+    await waitFor(`${node.name} to take its new version`, check, {
+      log,
+      withinMs: installMs,
+      everyMs: 5000,
+      code: 'INSTALL_FAILED',
+    })
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error
+    throw installFailed(node, error.because)
+  }
+}
+
+function installFailed({ name }: Pick<Node, 'name'>, because: string | undefined): Problem {
+  return new Problem('INSTALL_FAILED', `${name} did not install its new version`, {
+    because,
+    now: 'it runs as before and was not restarted',
+    hint: 'see that the machine reaches the factory (TALOS_FACTORY_URL), then run the same command again',
+  })
+}
+
+/** Restarts a machine, and waits until it has another boot; one that answers no more is on its way. */
+export async function restart(
+  { talosctl, log, secrets }: UpgradeContext,
+  node: Node,
+  before: string,
+  image: string | undefined,
+): Promise<void> {
+  const args =
+    image === undefined
+      ? ['reboot', '--wait=false']
+      : ['upgrade', `--image=${image}`, '--wait=false', ...flagsOf(talosctl.version)]
+  let asked = false
+  await waitFor(
+    `${node.name} to restart`,
+    async () => {
+      const seen = await probe(node.address, secrets.talosCa)
+      if (seen.kind !== 'ours') {
+        if (asked) return
+        throw new Error(seen.kind === 'maintenance' ? 'it has no machine config' : seen.reason)
+      }
+      const boot = await readBootId(node, talosctl).catch((error: unknown) => {
+        if (asked) return undefined
+        throw new Error(talosReason(error))
+      })
+      if (boot === undefined || boot !== before) return
+      if (asked) throw new Error('it is asked to, and shuts down')
+      const limit = image === undefined ? minute : installMs
+      await talosctl.ask([node.address], args, { timeoutMs: limit }).catch((error: unknown) => {
+        const isPassing = ['Unavailable', 'FailedPrecondition', undefined].includes(grpcCode(error))
+        if (image !== undefined && !isPassing) throw installFailed(node, talosReason(error))
+        throw new Error(talosReason(error))
+      })
+      asked = true
+      throw new Error('it is asked to')
+    },
+    {
+      log,
+      withinMs: installMs,
+      code: 'NODE_STAYS_UP',
+      hint: `look at its console (virsh console ${node.name}), then run the same command again`,
+    },
+  )
+}
+
+/** Draining is ours: talosctl's own would leave the machine cordoned when it fails. */
+function flagsOf(talosctl: string): string[] {
+  return semver.gte(talosctl, '1.13.0-alpha.0') ? ['--drain=false'] : []
+}
+
+/**
+ * Waits until a machine is back, in another boot, and has booted what it should. Throws
+ * UPGRADE_ROLLED_BACK, with its console's last lines, when Talos went back to the version before.
+ */
+export async function waitForComeback(
+  context: UpgradeContext,
+  node: Node,
+  before: string,
+  target: Target,
+): Promise<void> {
+  const { cluster, talosctl, log, secrets } = context
+  await waitFor(
+    `${node.name} to come back with Talos ${target.version}`,
+    async () => {
+      const seen = await probe(node.address, secrets.talosCa)
+      if (seen.kind !== 'ours')
+        throw new Error(seen.kind === 'maintenance' ? 'it has no machine config' : seen.reason)
+      const boot = await readBootId(node, talosctl).catch((error: unknown) => {
+        throw new Error(talosReason(error))
+      })
+      if (boot === before) throw new Error('it has not restarted yet')
+      const facts = await readNode(node, talosctl)
+      const fault = facts.machine === undefined ? 'starting' : machineFault(facts.machine)
+      // Until its boot has ended, Talos may still go back to the other version.
+      if (fault !== undefined) throw new Error(`it has ${describeRunning(facts)}, and is ${fault}`)
+      if (!isRight(facts, target)) throw await rolledBack(context, node, target, facts)
+    },
+    {
+      log,
+      withinMs: comebackMs(cluster),
+      everyMs: 3000,
+      code: 'UPGRADE_UNFINISHED',
+      hint: `look at its console (virsh console ${node.name}); the same command waits for it again. Talos goes back by itself when its boot does not end within 70 minutes`,
+    },
+  )
+}
+
+/** A machine that has booted, and not what it should. */
+export async function rolledBack(
+  context: UpgradeContext,
+  node: Node,
+  target: Target,
+  facts: NodeFacts,
+): Promise<Problem> {
+  const runs = `it is back with ${describeRunning(facts)}`
+  return new Problem(
+    'UPGRADE_ROLLED_BACK',
+    `${node.name} went back from Talos ${target.version}: ${runs}`,
+    {
+      because: `its console ended with\n${await lastWords(context, node)}`,
+      now: `${node.name} runs its old version and is in use again; the machines after it were not touched`,
+      hint: 'set TALOS_VERSION (or TALOS_EXTENSIONS, TALOS_KERNEL_ARGS) to what boots, then run the same command again',
+    },
+  )
+}

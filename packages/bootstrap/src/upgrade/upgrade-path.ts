@@ -1,0 +1,207 @@
+import {
+  defaultKubernetesVersion,
+  minorOf,
+  Problem,
+  supportedTalosMinors,
+  unsupportedPair,
+} from '@talosmith/core'
+import semver from 'semver'
+
+/** The versions that one machine runs. */
+export interface RunningVersions {
+  readonly name: string
+  readonly talos: string
+  /** The oldest Kubernetes component on it. */
+  readonly kubernetes: string
+}
+
+/** What is asked, of what. */
+export interface PathQuestion {
+  readonly running: readonly RunningVersions[]
+  readonly talos: string
+  readonly kubernetes: string
+  /** Talos versions that the factory offers. */
+  readonly offered: readonly string[]
+}
+
+/** One version that every machine takes before any takes the next. */
+export interface PathStep {
+  readonly kind: 'talos' | 'kubernetes'
+  readonly from: string
+  readonly to: string
+}
+
+/**
+ * The oldest minor over which each minor installs itself (MinimumHostUpgradeVersion in Talos'
+ * pkg/machinery/compatibility): its installer refuses older ones on the machine.
+ */
+const installsOver: Readonly<Record<string, string>> = {
+  '1.9': '1.8',
+  '1.10': '1.8',
+  '1.11': '1.9',
+  '1.12': '1.10',
+  '1.13': '1.11',
+  '1.14': '1.12',
+}
+
+/**
+ * The versions to go through, oldest first: Talos minor by minor over the newest patch of each, as its
+ * documentation asks, with Kubernetes brought along where the next Talos would not run it; then
+ * Kubernetes minor by minor. Throws a Problem with the nearest allowed answer; nothing was changed then.
+ */
+export function findPath(question: PathQuestion): PathStep[] {
+  const { running, talos, kubernetes } = question
+  const talosVersions = running.map((one) => one.talos).sort(semver.compare)
+  const kubernetesVersions = running.map((one) => one.kubernetes).sort(semver.compare)
+  const [oldest, newest] = [talosVersions[0], talosVersions.at(-1)]
+  const [oldestKubernetes, newestKubernetes] = [kubernetesVersions[0], kubernetesVersions.at(-1)]
+  if (!oldest || !newest || !oldestKubernetes || !newestKubernetes) return []
+  refuseUnknown(question)
+  refuseDowngrade('TALOS_VERSION', 'Talos', newest, talos)
+  refuseDowngrade('KUBERNETES_VERSION', 'Kubernetes', newestKubernetes, kubernetes)
+  refusePair(talos, kubernetes)
+  const steps: PathStep[] = []
+  let runs = oldestKubernetes
+  let from = talosVersions.find((version) => version !== talos) ?? talos
+  for (const to of talosHops(from, question)) {
+    while (isTooOld(to, runs)) {
+      const next = nextKubernetes(runs, kubernetes)
+      refusePair(from, next)
+      steps.push({ kind: 'kubernetes', from: runs, to: next })
+      runs = next
+    }
+    steps.push({ kind: 'talos', from, to })
+    from = to
+  }
+  while (runs !== kubernetes) {
+    const next = nextKubernetes(runs, kubernetes)
+    steps.push({ kind: 'kubernetes', from: runs, to: next })
+    runs = next
+  }
+  // A newer patch than asked on some machines only.
+  if (steps.every(({ kind }) => kind === 'talos') && newestKubernetes !== kubernetes)
+    steps.push({ kind: 'kubernetes', from: newestKubernetes, to: kubernetes })
+  return steps
+}
+
+/** Throws when the factory lacks a version that machines are to install. */
+export function refuseNotOffered(version: string, offered: readonly string[]): void {
+  if (offered.includes(version)) return
+  const releases = releasesOf(offered)
+  const near =
+    releases.findLast((one) => minorOf(one) === minorOf(version)) ??
+    releases.findLast((one) => semver.lt(one, version))
+  throw new Problem('TALOS_VERSION_NOT_OFFERED', `the factory does not offer Talos ${version}`, {
+    now: 'nothing was changed',
+    hint:
+      near === undefined
+        ? 'see which versions it offers: curl <TALOS_FACTORY_URL>/versions'
+        : `set TALOS_VERSION=${near}`,
+  })
+}
+
+function talosHops(from: string, { talos, offered }: PathQuestion): string[] {
+  if (from === talos) return []
+  refuseNotOffered(talos, offered)
+  if (minorOf(from) === minorOf(talos)) return [talos]
+  const releases = releasesOf(offered)
+  const newestOf = (minor: string): string | undefined =>
+    releases.findLast((one) => minorOf(one) === minor)
+  const own = newestOf(minorOf(from))
+  const hops = own !== undefined && semver.gt(own, from) ? [own] : []
+  for (const minor of minorsBetween(from, talos)) {
+    const newest = newestOf(minor)
+    if (newest !== undefined) hops.push(newest)
+  }
+  hops.push(talos)
+  for (const [index, to] of hops.entries()) refuseSkip(hops[index - 1] ?? from, to)
+  return hops
+}
+
+function refuseSkip(from: string, to: string): void {
+  const oldest = installsOver[minorOf(to)]
+  if (oldest !== undefined && isFrom(from, oldest)) return
+  const reachable = supportedTalosMinors.findLast((minor) => {
+    const source = installsOver[minor]
+    return source !== undefined && isFrom(from, source)
+  })
+  throw new Problem(
+    'UPGRADE_SKIPS_MINORS',
+    `Talos ${to} cannot be installed over ${from}, and the factory offers nothing in between`,
+    {
+      because: `Talos ${minorOf(to)} installs itself over ${oldest ?? 'an older one'} and newer`,
+      now: 'nothing was changed',
+      hint: `set TALOS_VERSION to a ${reachable ?? minorOf(from)} version that a factory offers, upgrade, then go on`,
+    },
+  )
+}
+
+/** Whether a version is of a minor or a newer one; a pre-release counts as its minor. */
+function isFrom(version: string, minor: string): boolean {
+  return semver.gte(`${minorOf(version)}.0`, `${minor}.0`)
+}
+
+function refuseUnknown({ running, talos }: PathQuestion): void {
+  const [first] = supportedTalosMinors
+  const last = supportedTalosMinors.at(-1)
+  for (const { name, talos: runs } of running) {
+    if (supportedTalosMinors.includes(minorOf(runs))) continue
+    throw new Problem('UPGRADE_FROM_UNKNOWN', `${name} runs Talos ${runs}`, {
+      because: `upgrades are known from Talos ${first} to ${last}, so ${talos} is out of reach from there`,
+      now: 'nothing was changed',
+      hint: semver.lt(runs, `${first}.0`)
+        ? `bring it to the newest ${first} by hand: talosctl upgrade --image <factory>/nocloud-installer/<schematic>:<version>`
+        : `upgrades of Talos ${minorOf(runs)} need a newer version of this project`,
+    })
+  }
+}
+
+function refuseDowngrade(setting: string, what: string, runs: string, asked: string): void {
+  if (semver.gte(asked, runs) || minorOf(asked) === minorOf(runs)) return
+  throw new Problem('DOWNGRADE_REFUSED', `${setting}=${asked} would go back from ${what} ${runs}`, {
+    because: `data of ${what} ${minorOf(runs)} may be such that ${minorOf(asked)} cannot read it; only another patch of the same minor is safe`,
+    now: 'nothing was changed',
+    hint: `set ${setting}=${runs}, or an older ${minorOf(runs)}.x; a cluster can be taken back further with cluster:restore only`,
+  })
+}
+
+function refusePair(talos: string, kubernetes: string): void {
+  const why = unsupportedPair(talos, kubernetes)
+  if (why === undefined) return
+  const belongs = defaultKubernetesVersion(talos)
+  throw new Problem('VERSIONS_DO_NOT_FIT', `Talos ${talos} does not run Kubernetes ${kubernetes}`, {
+    because: why,
+    now: 'nothing was changed',
+    hint: belongs === undefined ? 'choose another pair' : `set KUBERNETES_VERSION=${belongs}`,
+  })
+}
+
+/** Whether a Talos runs newer Kubernetes versions only. */
+function isTooOld(talos: string, kubernetes: string): boolean {
+  if (unsupportedPair(talos, kubernetes) === undefined) return false
+  const own = defaultKubernetesVersion(talos)
+  return own !== undefined && semver.lt(kubernetes, own)
+}
+
+/** The next minor, on its way to a version: that version itself in the last minor. */
+function nextKubernetes(runs: string, asked: string): string {
+  if (minorOf(runs) === minorOf(asked)) return asked
+  const minor = `1.${semver.minor(runs) + 1}`
+  if (minor === minorOf(asked)) return asked
+  const known = supportedTalosMinors
+    .map((talos) => defaultKubernetesVersion(`${talos}.0`))
+    .find((version) => version !== undefined && minorOf(version) === minor)
+  return known ?? `v${minor}.0`
+}
+
+function minorsBetween(from: string, to: string): string[] {
+  const count = semver.minor(to) - semver.minor(from) - 1
+  return Array.from({ length: Math.max(count, 0) }, (_, i) => `1.${semver.minor(from) + 1 + i}`)
+}
+
+/** Versions without pre-releases, oldest first. */
+function releasesOf(offered: readonly string[]): string[] {
+  return offered
+    .filter((one) => semver.valid(one) !== null && semver.prerelease(one) === null)
+    .sort(semver.compare)
+}

@@ -1,0 +1,30 @@
+import { applyAll, type Node } from '@talosmith/core'
+import { updateNode } from '../apply-config.ts'
+import { observeNodes, previewConfig } from '../observe.ts'
+import { planPreviewed } from '../plan.ts'
+import { withWorkFolder } from '../work-folder.ts'
+import { configChange, configOf } from './plan-upgrade.ts'
+import type { UpgradeContext } from './upgrade-context.ts'
+
+/**
+ * Brings a machine that runs the asked Talos to the config that belongs to it. After the restart, not
+ * before: a new Talos reads the forms of the old one, an old one refuses document kinds it does not know.
+ */
+export async function bringConfig(context: UpgradeContext, node: Node): Promise<void> {
+  const { cluster, talosctl, log, home, secrets } = context
+  const [seen] = await observeNodes(cluster, talosctl, secrets, [node])
+  if (seen?.state.kind !== 'running') return
+  const text = configOf({ node, config: seen.state.config }, home.desired)
+  if (text === undefined) return
+  const preview = await withWorkFolder(cluster, async (folder) => {
+    await folder.write('config.yaml', text)
+    return previewConfig(node, folder.path('config.yaml'), talosctl)
+  })
+  const wanted = { change: configChange({ node }), text, held: [] }
+  const { change } = planPreviewed(wanted, node, preview)
+  if (change === undefined) return
+  const updates = new Map([[node.name, text]])
+  await applyAll([change], () => updateNode({ cluster, talosctl, log, secrets, updates }, node), {
+    log,
+  })
+}

@@ -1,0 +1,193 @@
+import { mkdtempSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdir, readdir } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Cluster } from '@talosmith/core'
+import { problemOf, testCluster } from '@talosmith/core/testing'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { chooseBackup, listBackups, takeBackup } from '../../src/backup/backup.ts'
+import { checkSnapshot } from '../../src/backup/snapshot-file.ts'
+import { fakeTalosctl, type Reply } from '../fakes.ts'
+import { snapshotBytes } from '../upgrade/simulated.ts'
+
+const fresh = (overrides: Record<string, string> = {}): Cluster =>
+  testCluster(
+    { CONTROL_PLANE_COUNT: '3', ...overrides },
+    mkdtempSync(join(tmpdir(), 'talosmith-backup-')),
+  )
+const secrets = { digest: 'ours' }
+const said =
+  'etcd snapshot saved\nsnapshot info: hash 4fd1a3c0, revision 77, total keys 5, total size 9'
+const kubernetes = {
+  get: async (path: string) =>
+    path === '/version' ? '{"gitVersion":"v1.36.3"}' : '{"metadata":{"uid":"uid-1"}}',
+}
+
+/** Takes a backup from a talosctl that writes these bytes; machines in `refusing` say no. */
+async function take(
+  cluster: Cluster,
+  { bytes = snapshotBytes(), refusing = [] as string[], at = '2026-11-24T01:00:00.000Z' } = {},
+) {
+  const talosctl = fakeTalosctl((words, [node = '']): Reply => {
+    if (refusing.includes(node))
+      return { stderr: 'rpc error: code = Unavailable desc = etcd is down' }
+    writeFileSync(words.split(' ')[2] ?? '', bytes, { mode: 0o644 })
+    return said
+  })
+  const backup = takeBackup({ cluster, talosctl, kubernetes, secrets }, new Date(at))
+  return { backup, talosctl }
+}
+const pathOf = (cluster: Cluster, name: string): string => join(cluster.generated, 'backups', name)
+
+test('a snapshot is private, whole, and described with what it takes to restore it', async () => {
+  const cluster = fresh()
+  const { backup: taking, talosctl } = await take(cluster)
+  const backup = await taking
+  assert.is(backup.file, 'etcd-2026-11-24T01-00-00.000Z.db')
+  assert.equal(
+    [backup.cluster, backup.secrets, backup.revision, backup.keys, backup.machine],
+    ['home', 'ours', 77, 5, 'home-cp1'],
+  )
+  assert.equal([backup.identity, backup.kubernetes], ['uid-1', 'v1.36.3'])
+  assert.match(talosctl.calls[0] ?? '', /^etcd snapshot \S+ @ 10\.0\.0\.70$/)
+  for (const name of [backup.file, backup.file.replace('.db', '.json')])
+    assert.is(statSync(pathOf(cluster, name)).mode & 0o777, 0o600)
+  assert.is(statSync(pathOf(cluster, '.')).mode & 0o777, 0o700)
+  assert.equal(readFileSync(pathOf(cluster, backup.file)), snapshotBytes())
+  const { path, ...chosen } = await chooseBackup(cluster, secrets)
+  assert.equal(chosen, backup)
+  assert.is(path, pathOf(cluster, backup.file))
+})
+
+test('another control plane gives the snapshot when the first does not', async () => {
+  const { backup } = await take(fresh(), { refusing: ['10.0.0.70'] })
+  assert.is((await backup).machine, 'home-cp2')
+})
+
+test('when none gives one, every reason is said', async () => {
+  const cluster = fresh()
+  const { backup } = await take(cluster, {
+    refusing: cluster.controlPlanes.map(({ address }) => address),
+  })
+  const problem = await problemOf(backup)
+  assert.is(problem.code, 'BACKUP_FAILED')
+  assert.is(problem.because?.split('\n').length, 3)
+  assert.match(problem.because ?? '', 'home-cp3: etcd is down')
+})
+
+const cut = snapshotBytes().subarray(0, 1024)
+const changed = snapshotBytes()
+changed[100] = 8
+for (const [title, bytes] of [
+  ['cut short', cut],
+  ['changed on its way', changed],
+  ['empty', Buffer.alloc(0)],
+] as const)
+  test(`a snapshot that is ${title} is not kept`, async () => {
+    const cluster = fresh()
+    const { backup } = await take(cluster, { bytes })
+    assert.is((await problemOf(backup)).code, 'BACKUP_FAILED')
+    assert.equal(await readdir(pathOf(cluster, '.')), [])
+  })
+
+test('the newest ten are kept', async () => {
+  const cluster = fresh()
+  for (let hour = 10; hour < 23; hour++)
+    await (
+      await take(cluster, { at: `2026-11-24T${hour}:00:00.000Z` })
+    ).backup
+  const files = (await listBackups(cluster)).map(({ file }) => file)
+  assert.is(files.length, 10)
+  assert.is(files[0], 'etcd-2026-11-24T22-00-00.000Z.db')
+  assert.is(files[9], 'etcd-2026-11-24T13-00-00.000Z.db')
+  assert.is((await readdir(pathOf(cluster, '.'))).length, 20)
+})
+
+test('a folder of backups that is a link is not written to', async () => {
+  const cluster = fresh()
+  await mkdir(cluster.generated, { recursive: true })
+  const elsewhere = mkdtempSync(join(tmpdir(), 'talosmith-elsewhere-'))
+  symlinkSync(elsewhere, pathOf(cluster, '.').replace(/\/$/, ''))
+  const { backup } = await take(cluster)
+  assert.is((await problemOf(backup)).code, 'GENERATED_IS_A_LINK')
+  assert.equal(await readdir(elsewhere), [])
+})
+
+test('a backup is chosen by name, with or without its folder', async () => {
+  const cluster = fresh()
+  await (
+    await take(cluster, { at: '2026-11-23T00:00:00.000Z' })
+  ).backup
+  await (
+    await take(cluster)
+  ).backup
+  const name = 'etcd-2026-11-23T00-00-00.000Z.db'
+  assert.is((await chooseBackup(cluster, secrets, name)).file, name)
+  assert.is((await chooseBackup(cluster, secrets, `/somewhere/${name}`)).file, name)
+  assert.is((await chooseBackup(cluster, secrets)).file, 'etcd-2026-11-24T01-00-00.000Z.db')
+})
+
+const refusals: [string, (cluster: Cluster, path: string) => Promise<unknown>, RegExp][] = [
+  [
+    'does not exist',
+    (cluster) => chooseBackup(cluster, secrets, 'other.db'),
+    /no such verified snapshot/,
+  ],
+  [
+    'is of other secrets',
+    (cluster) => chooseBackup(cluster, { digest: 'new' }),
+    /had other secrets/,
+  ],
+  [
+    'was changed since',
+    async (cluster, path) => {
+      writeFileSync(path, changed)
+      return chooseBackup(cluster, secrets)
+    },
+    /not those that etcd wrote/,
+  ],
+  [
+    'was replaced by another',
+    async (cluster, path) => {
+      writeFileSync(path, snapshotBytes(4))
+      return chooseBackup(cluster, secrets)
+    },
+    /not those that were written/,
+  ],
+  [
+    'is of another cluster',
+    async (cluster, path) => {
+      const json = path.replace('.db', '.json')
+      writeFileSync(json, readFileSync(json, 'utf8').replace('"home"', '"work"'))
+      return chooseBackup(cluster, secrets)
+    },
+    /of cluster work/,
+  ],
+  [
+    'was written by a newer Kubernetes',
+    (cluster) =>
+      chooseBackup(
+        { ...cluster, settings: { ...cluster.settings, KUBERNETES_VERSION: 'v1.35.0' } },
+        secrets,
+      ),
+    /Kubernetes v1\.36\.3 wrote it/,
+  ],
+]
+for (const [title, choose, reason] of refusals)
+  test(`a backup that ${title} is not restored`, async () => {
+    const cluster = fresh()
+    const { file } = await (await take(cluster)).backup
+    const problem = await problemOf(choose(cluster, pathOf(cluster, file)))
+    assert.is(problem.code, 'BACKUP_UNUSABLE')
+    assert.match(problem.because ?? '', reason)
+    assert.is(problem.now, 'nothing was changed')
+  })
+
+test('a snapshot larger than one read is checked whole', async () => {
+  const path = join(mkdtempSync(join(tmpdir(), 'talosmith-large-')), 'etcd.db')
+  writeFileSync(path, snapshotBytes(2000))
+  assert.is((await checkSnapshot(path)).bytes, 2000 * 512 + 32)
+})
+
+test.run()

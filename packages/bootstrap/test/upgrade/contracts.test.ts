@@ -1,0 +1,95 @@
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { testCluster } from '@talosmith/core/testing'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { parseAllDocuments } from 'yaml'
+import { renderPatch } from '../../src/contract.ts'
+import { planConfigUpdate } from '../../src/config-update.ts'
+import { renderConfigs } from '../../src/machine-config.ts'
+import { createSecrets } from '../../src/secrets.ts'
+import { openTalosctl, type Talosctl } from '../../src/talosctl.ts'
+import { hasTalosctl } from '../fakes.ts'
+
+const test = suite('contracts')
+const root = mkdtempSync(join(tmpdir(), 'talosmith-contracts-'))
+const clusterOf = (version: string) =>
+  testCluster(
+    {
+      TALOS_VERSION: version,
+      CONTROL_PLANE_COUNT: '3',
+      WORKER_COUNT: '1',
+      CLUSTER_VIP: '10.0.0.60',
+      KUBERNETES_VERSION: 'v1.32.0',
+    },
+    root,
+  )
+const newest = clusterOf('v1.13.9')
+const isThere = await hasTalosctl(newest)
+const it = isThere ? test : test.skip
+const noPatches = { byNode: new Map(), unused: [] }
+
+/** A client makes the forms of its own minor and of those before. */
+const versions = ['v1.9.6', 'v1.10.9', 'v1.11.6', 'v1.12.11', 'v1.13.9']
+const rendered = new Map<string, string>()
+
+async function talosctl(): Promise<Talosctl> {
+  return openTalosctl(newest)
+}
+
+test.before(async () => {
+  if (isThere) await createSecrets(newest, await talosctl())
+})
+
+for (const version of [...versions, 'v1.14.2'])
+  for (const role of ['controlplane', 'worker'] as const)
+    test(`our part of a ${role}'s config for Talos ${version} is as it was reviewed`, () => {
+      const path = join(import.meta.dirname, '..', 'golden', `${version}-${role}.yaml`)
+      assert.fixture(renderPatch(clusterOf(version), { role }), readFileSync(path, 'utf8'))
+    })
+
+for (const version of versions)
+  it(`the real talosctl makes and accepts the whole config for Talos ${version}`, async () => {
+    const { configs } = await renderConfigs(clusterOf(version), noPatches, await talosctl())
+    const [text = ''] = configs.values()
+    rendered.set(version, text)
+    const kinds = parseAllDocuments(text).map((document) => String(document.get('kind') ?? 'main'))
+    const isNew = ['v1.12.11', 'v1.13.9'].includes(version)
+    assert.is(kinds.includes('Layer2VIPConfig'), isNew)
+    assert.is(kinds.includes('HostnameConfig'), isNew)
+    const main = parseAllDocuments(text)[0]
+    assert.match(String(main?.getIn(['machine', 'install', 'image'])), `nocloud-installer/`)
+    assert.match(String(main?.getIn(['machine', 'install', 'image'])), version)
+    assert.is(main?.getIn(['machine', 'network', 'hostname']), undefined)
+  })
+
+// A machine restarts with the config it has, and gets the new one afterwards.
+it('the config of every version before is accepted by the newest', async () => {
+  const client = await talosctl()
+  for (const version of versions) {
+    await client.offline('validate', '--mode=cloud', `--config=${written(version)}`)
+    assert.ok(rendered.get(version))
+  }
+})
+
+it('what an upgraded machine lacks is its new form, its Kubernetes stays', () => {
+  const [old = '', now = ''] = [rendered.get('v1.11.6'), rendered.get('v1.13.9')]
+  const moved = now.replaceAll(':v1.32.0', ':v1.33.0')
+  const { text = '' } = planConfigUpdate(moved, old, { movesInstaller: true })
+  assert.match(text, 'kind: Layer2VIPConfig')
+  assert.match(text, /nocloud-installer\/[0-9a-f]+:v1\.13\.9/)
+  assert.match(text, 'kube-apiserver:v1.32.0')
+  assert.not.match(text, 'v1.33.0')
+  assert.is(planConfigUpdate(text, text, { movesInstaller: true }).text, undefined)
+  // Without an upgrade the installer image stays, too.
+  assert.match(planConfigUpdate(moved, old).text ?? '', /nocloud-installer\/[0-9a-f]+:v1\.11\.6/)
+})
+
+function written(version: string): string {
+  const path = join(root, `${version}.yaml`)
+  writeFileSync(path, rendered.get(version) ?? '', { mode: 0o600 })
+  return path
+}
+
+test.run()

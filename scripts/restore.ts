@@ -1,0 +1,29 @@
+/** cluster:restore: control planes on new, empty disks, and etcd as a snapshot has it; needs CONFIRM=<cluster>. */
+import { findBackup, planRestore, restoreEtcd } from '@talosmith/bootstrap'
+import { script, type Change } from '@talosmith/core'
+import { recreateMachines } from '@talosmith/vm'
+
+export default script(import.meta, {
+  summary: 'Rebuild the control planes on empty disks from a snapshot; needs CONFIRM=<cluster>.',
+  changes: true,
+  losesData: true,
+  options: {
+    snapshot: { type: 'string', about: 'name of the snapshot; the newest when left out' },
+  },
+  async run(context) {
+    const { cluster, dryRun, showPlan } = context
+    const backup = await findBackup(context)
+    const names = new Set(cluster.controlPlanes.map(({ name }) => name))
+    if (dryRun) {
+      const planned: Change[] = []
+      const collect = (changes: readonly Change[]) => {
+        planned.push(...changes)
+        return 0 as const
+      }
+      await recreateMachines({ ...context, showPlan: collect }, names)
+      return showPlan([...planned, ...planRestore(cluster, backup)])
+    }
+    await recreateMachines(context, names)
+    return restoreEtcd({ ...context, options: { snapshot: backup.file } })
+  },
+})

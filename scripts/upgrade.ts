@@ -1,0 +1,14 @@
+/** The last stage of cluster:upgrade: sees that the whole cluster is well. With --dry-run: the whole way, before anything. */
+import { showUpgrade, waitForHealth } from '@talosmith/bootstrap'
+import { script } from '@talosmith/core'
+
+export default script(import.meta, {
+  summary: 'See that the upgraded cluster is well; with --dry-run, print the whole way there.',
+  changes: true,
+  async run(context) {
+    if (context.dryRun) return showUpgrade(context)
+    await waitForHealth(context)
+    const { TALOS_VERSION: talos, KUBERNETES_VERSION: kubernetes } = context.cluster.settings
+    context.log.info(`   ${context.cluster.name} runs Talos ${talos} and Kubernetes ${kubernetes}`)
+  },
+})
