@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { access, kubernetesNodes, labCluster, nx, removeCluster, withHost } from '../e2e/support.ts'
+import { access, kubernetesNodes, labCluster, nx, removeCluster, withHost } from './support.ts'
 
 const overrides = {
   CLUSTER_NAME: 'labha',

@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { exportPath, kvm1 } from '../src/layout.ts'
@@ -127,7 +128,11 @@ test('storage:install finishes what was killed, with the proof', async () => {
   const { code, output } = await run(install)
   assert.is(code, 0)
   assert.match(output, /Storage works: a claim on 10\.213\.77\.2:\/srv\/appdata was bound in/)
-  assert.not.match(await kubectl('get', 'namespaces', '-o', 'name'), /talosmith-storage-\S+$/m)
+  // Kubernetes takes its time to empty a namespace.
+  const namespaces = (): Promise<string> => kubectl('get', 'namespaces', '-o', 'name')
+  for (let tries = 0; tries < 30 && (await namespaces()).includes('talosmith-'); tries++)
+    await sleep(2000)
+  assert.not.match(await namespaces(), 'talosmith-')
 })
 
 test('a second storage:install changes nothing', async () => {
