@@ -26,3 +26,12 @@ export { findFinalSnapshot, takeFinalSnapshot } from './snapshot.ts'
 export { backUpEtcd, showUpgrade, upgradeKubernetes, upgradeTalos } from './upgrade/flows.ts'
 export type { UpgradeScript } from './upgrade/upgrade-context.ts'
 export { findBackup, planRestore, restoreEtcd } from './backup/restore.ts'
+export { proveOldAccessRefused } from './old-access.ts'
+export {
+  archiveSecrets,
+  endRegeneration,
+  findRegeneration,
+  newRegeneration,
+  noteNewMachines,
+  planArchive,
+} from './regeneration.ts'

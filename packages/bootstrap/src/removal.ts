@@ -66,12 +66,16 @@ function setAside({ name: cluster }: Cluster, { name, bytes }: HomeFile): Remova
   }
 }
 
-/** Moves one file to `removed/`, never over another that waits there: it may be the only way in. */
-export async function applyRemoval(cluster: Cluster, { target }: RemovalChange): Promise<void> {
+/** Moves one file to `folder`, never over another that waits there: it may be the only way in. */
+export async function applyRemoval(
+  cluster: Cluster,
+  { target }: RemovalChange,
+  folder: string = removedFolder,
+): Promise<void> {
   const files = generatedFiles(cluster)
   const text = await files.read(target)
   for (let count = 1; ; count += 1) {
-    const place = `${removedFolder}/${target}${count === 1 ? '' : `.${count}`}`
+    const place = `${folder}/${target}${count === 1 ? '' : `.${count}`}`
     const there = await files.read(place)
     if (there === undefined) return files.move(target, place)
     if (there === text) return files.remove(target)
@@ -98,7 +102,8 @@ export async function removeFiles(
   return 0
 }
 
-async function removeEmptyFolders(cluster: Cluster): Promise<void> {
+/** Leaves no empty folder where files were moved away. */
+export async function removeEmptyFolders(cluster: Cluster): Promise<void> {
   const files = generatedFiles(cluster)
   for (const folder of ['configs', 'work'])
     if ((await files.list(folder)).length === 0) await files.remove(folder)

@@ -1,0 +1,77 @@
+import {
+  CommandFailed,
+  findTool,
+  generatedFiles,
+  local,
+  Problem,
+  type Cluster,
+} from '@talosmith/core'
+import type { Log } from '@talosmith/core'
+import { openTalosctl } from './talosctl.ts'
+
+/** How Talos, Kubernetes and their clients say that they do not know each other (any more). */
+const refusal =
+  /x509|unknown authority|certificate (?:signed|required|is not valid)|bad certificate|tls: |Unauthorized|authentication handshake failed/i
+
+/**
+ * Asks with the access files of an archive, by the real clients, and expects to be refused. Throws
+ * OLD_ACCESS_WORKS when one is let in, OLD_ACCESS_UNKNOWN when nobody answers. Files that the archive does
+ * not have are passed over.
+ */
+export async function proveOldAccessRefused(
+  cluster: Cluster,
+  archive: string,
+  log: Log,
+): Promise<void> {
+  const files = generatedFiles(cluster)
+  const [controlPlane] = cluster.controlPlanes
+  const clients: [file: string, client: string, ask: (path: string) => Promise<unknown>][] = [
+    [
+      'talosconfig',
+      'talosctl',
+      async () => {
+        const talosctl = await openTalosctl(cluster, `${archive}/talosconfig`)
+        await talosctl.ask([controlPlane?.address ?? ''], ['version'])
+      },
+    ],
+    [
+      'kubeconfig',
+      'kubectl',
+      async (path) => {
+        const kubectl = await findTool('kubectl', cluster)
+        const limits = ['--request-timeout=15s']
+        await local.$({
+          timeoutMs: 30_000,
+        })`${kubectl.path} --kubeconfig ${path} ${limits} get --raw /api`
+      },
+    ],
+  ]
+  for (const [name, client, ask] of clients) {
+    const file = `${archive}/${name}`
+    if (!(await files.has(file))) continue
+    await expectRefusal(name, client, () => ask(files.path(file)))
+    log.already(`${client} is refused with the old ${name}`)
+  }
+}
+
+async function expectRefusal(
+  name: string,
+  client: string,
+  ask: () => Promise<unknown>,
+): Promise<void> {
+  try {
+    await ask()
+  } catch (error) {
+    if (!(error instanceof CommandFailed)) throw error
+    if (refusal.test(error.stderr)) return
+    throw new Problem('OLD_ACCESS_UNKNOWN', `whether the old ${name} is refused is not known`, {
+      cause: error,
+      now: 'the cluster runs with its new secrets',
+      hint: 'run the same command again',
+    })
+  }
+  throw new Problem('OLD_ACCESS_WORKS', `${client} is let in with the old ${name}`, {
+    now: 'the machines were made anew, and yet somebody at their addresses takes the old certificates',
+    hint: 'look whether other machines have these addresses: npx nx run cluster:status',
+  })
+}
