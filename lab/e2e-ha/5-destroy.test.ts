@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Host } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { fingerprint, killWhen, labCluster, nx, run, scriptOf, withHost } from './support.ts'
+import { fingerprint, killWhen, labCluster, nx, run, scriptOf, withHost } from '../e2e/support.ts'
 
 const cluster = await labCluster()
 const confirmed = { CONFIRM: cluster.name }
