@@ -1,5 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { kvm1 } from '../src/layout.ts'
 import {
   access,
   fingerprint,
@@ -10,6 +11,7 @@ import {
   removeCluster,
   scriptOf,
 } from './support.ts'
+import { watchHost } from './watch-host.ts'
 
 const cluster = await labCluster()
 
@@ -81,8 +83,12 @@ test('talosctl agrees about members, version and etcd', async () => {
 
 test('a second cluster:up changes nothing at all', async () => {
   const before = await fingerprint(cluster)
+  const stop = watchHost(kvm1)
   const { code } = await nx('cluster:up')
+  const { seen, changing } = stop()
   assert.is(code, 0)
+  assert.ok(seen.length > 5, `only seen on the host: ${seen.join('; ')}`)
+  assert.equal(changing, [])
   assert.is(await fingerprint(cluster), before)
 })
 
