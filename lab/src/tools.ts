@@ -22,6 +22,8 @@ export type BuiltTool = 'talosctl' | 'kubelab' | 'lab-node' | 'helm' | 'csi-prov
 export const versions = {
   talos: 'v1.13.9',
   kubernetes: 'v1.36.3',
+  /** Offered as well, for upgrades. */
+  kubernetesBefore: 'v1.36.2',
   helm: 'v4.2.4',
   etcd: 'v3.6.12',
   provisioner: 'v6.3.0',

@@ -7,21 +7,25 @@ import { fetchKernel } from '../guest/kernel.ts'
 import { chartFolder, factoryPort, faultsFile, labFolder } from '../layout.ts'
 import { builtPath, versions } from '../tools.ts'
 import { Assets } from './assets.ts'
+import { kubernetesAs } from './other-version.ts'
 import { createFactory } from './server.ts'
 
 const { values } = parseArgs({ options: { listen: { type: 'string' }, url: { type: 'string' } } })
 const { listen = '127.0.0.1', url = `http://${listen}:${factoryPort}` } = values
 const kernel = await fetchKernel(silentLog)
 const initramfs = await buildInitramfs(kernel, builtPath('lab-node'), silentLog)
-const kubernetes = { path: builtPath('kubelab'), versions: [versions.kubernetes] }
+const kubernetes = {
+  [versions.kubernetes]: builtPath('kubelab'),
+  [versions.kubernetesBefore]: kubernetesAs(versions.kubernetesBefore),
+}
 const server = createFactory({
   assets: new Assets({ kernel, initramfs }, url, join(labFolder, 'factory')),
   binaries: {
-    etcd: { path: builtPath('kubelab'), versions: [versions.etcd] },
+    etcd: { [versions.etcd]: builtPath('kubelab') },
     'kube-apiserver': kubernetes,
     'kube-controller-manager': kubernetes,
     'kube-scheduler': kubernetes,
-    'csi-provisioner': { path: builtPath('csi-provisioner'), versions: [versions.provisioner] },
+    'csi-provisioner': { [versions.provisioner]: builtPath('csi-provisioner') },
   },
   talosctl: { path: builtPath('talosctl'), version: versions.talos },
   chartFolder,

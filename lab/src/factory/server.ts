@@ -10,18 +10,12 @@ import { InvalidSchematic } from './schematic.ts'
 /** What the server serves, and from where. */
 export interface FactoryOptions {
   readonly assets: Assets
-  /** What images hold: the program of each component, and the tags that there are. */
-  readonly binaries: Readonly<Record<string, Binary>>
+  /** What images hold: component, then tag, to the program's path. */
+  readonly binaries: Readonly<Record<string, Readonly<Record<string, string>>>>
   /** What operators fetch. */
   readonly talosctl: { readonly path: string; readonly version: string }
   readonly chartFolder: string
   readonly faultsFile: string
-}
-
-/** One program, which images of these tags hold. */
-export interface Binary {
-  readonly path: string
-  readonly versions: readonly string[]
 }
 
 type Answer = (
@@ -142,13 +136,11 @@ export function createFactory(options: FactoryOptions): Server {
       'GET',
       /^\/lab\/binaries\/([^/]+)\/([^/]+)$/,
       (request, response, [component = '', version = ''], fault) => {
-        const binary = Object.hasOwn(options.binaries, component)
-          ? options.binaries[component]
-          : undefined
-        if (binary?.versions.includes(version) !== true)
-          throw new Refused(404, `${component}:${version}: not found`)
-        response.setHeader('x-sha256', digestOf(binary.path))
-        return sendFile(request, response, binary.path, fault)
+        const tags = new Map(Object.entries(options.binaries[component] ?? {}))
+        const path = tags.get(version)
+        if (path === undefined) throw new Refused(404, `${component}:${version}: not found`)
+        response.setHeader('x-sha256', digestOf(path))
+        return sendFile(request, response, path, fault)
       },
     ],
     [

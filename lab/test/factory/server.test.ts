@@ -23,7 +23,7 @@ const faultsFile = join(folder, 'faults.json')
 const kernel = { release: 'r', image: '/none', root: '/none' }
 const server = createFactory({
   assets: new ReadyAssets({ kernel, initramfs: 'initramfs-r.cpio.zst' }, 'http://factory', folder),
-  binaries: { etcd: { path: join(folder, 'kubelab'), versions: ['v3.6.14'] } },
+  binaries: { etcd: { 'v3.6.14': join(folder, 'kubelab') } },
   talosctl: { path: join(folder, 'none'), version: 'v1.13.9' },
   chartFolder: folder,
   faultsFile,
