@@ -134,8 +134,10 @@ rm -rf -- ${work}`
   },
   'remove-disk': ({ host, path }) => host.$`rm -f -- ${path} ${path + partialSuffix}`,
   async 'undefine-domain'({ host, target }) {
-    // virtlogd keeps older parts of the log beside it: .0, .1, .2
-    await host.$`rm -f -- ${consoleLog(target)} ${consoleLog(target)}.[0-9]*`
+    const serial = consoleLog(target)
+    const emulator = posix.join(posix.dirname(serial), `${target}.log`)
+    // virtlogd keeps older parts of a log beside it: .0, .1, .2
+    await host.$`rm -f -- ${serial} ${serial}.[0-9]* ${emulator} ${emulator}.[0-9]*`
     const all = ['--nvram', '--managed-save', '--snapshots-metadata', '--checkpoints-metadata']
     await unlessGone(virsh(host, 'undefine', target, ...all))
   },

@@ -151,7 +151,7 @@ export function planDestroy(cluster: Cluster, hosts: readonly ObservedHost[]): V
             ]),
         change(
           'undefine-domain',
-          `Remove virtual machine ${domain.name}${domain.machine.uefi ? ', its NVRAM' : ''} and its console log`,
+          `Remove virtual machine ${domain.name}${domain.machine.uefi ? ', its NVRAM' : ''} and its logs`,
           {
             from: `${domain.machine.cpu} CPUs, ${domain.machine.memoryMib} MiB`,
             risk: 'data-loss',

@@ -86,10 +86,11 @@ test('starting a machine that runs meanwhile does nothing', async () => {
   assert.is(commands.length, 1)
 })
 
-test('removing takes NVRAM, saved state and the console log along', async () => {
+test('removing takes NVRAM, saved state and both logs along', async () => {
   const commands = (await run(destroying, 'undefine-domain', all)).join('\n')
   assert.match(commands, 'undefine home-w1 --nvram --managed-save')
   assert.match(commands, 'rm -f -- /var/log/libvirt/qemu/home-w1-console.log')
+  assert.match(commands, ' /var/log/libvirt/qemu/home-w1.log ')
 })
 
 test('removing what somebody else removed meanwhile is done', async () => {

@@ -3,7 +3,7 @@ import { readFileSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { kubernetesNodes, killWhen, labCluster, nx, run, scriptOf } from '../e2e/support.ts'
+import { kubernetesNodes, killWhen, labCluster, nx, run, scriptOf } from './support.ts'
 
 const cluster = await labCluster()
 const confirmed = { CONFIRM: cluster.name }
