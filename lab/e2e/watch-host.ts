@@ -3,9 +3,22 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import type { LabHost } from '../src/layout.ts'
 
-/** Commands that change something, as whole words of a command line. */
+/** Programs that change something. */
 const changes =
-  /\b(?:virsh\b.*\b(?:define|undefine|start|destroy|shutdown|reboot|reset|suspend|resume|vol-(?:create|delete|resize|upload)\S*|pool-(?:define|build|start|destroy|undefine|delete)\S*|net-(?:define|start|destroy|undefine)|set(?:mem|maxmem|vcpus)|(?:at|de)tach-\S+|update-device|metadata|autostart|blockresize)|qemu-img (?:create|resize|convert|rebase|commit|amend)|xorriso|curl|zstd|xz|truncate|fallocate|tee|cp|mv|rm|ln|mkdir|rmdir|chmod|chown|touch|install|dd\b.*\bof=)\b/
+  /\b(?:qemu-img (?:create|resize|convert|rebase|commit|amend)|xorriso|curl|zstd|xz|truncate|fallocate|tee|cp|mv|rm|ln|mkdir|rmdir|chmod|chown|touch|install|dd\b.*\bof=)\b/
+/** What virsh only reads; it takes many commands in one argument, each after a semicolon. */
+const virshReads =
+  /^(?:echo|version|uri|capabilities|domcapabilities|nodeinfo|nodememstats|list|dumpxml|dom(?:info|state|stats|blkinfo|blklist|blkerror|iflist|time)|(?:pool|net|vol)-(?:list|info|dumpxml|path))$/
+
+/** Whether a command line is of a program that changes something on its host. */
+export function isChanging(command: string): boolean {
+  const [, text] = /^(?:\S*\/)?virsh((?: .*)?)$/.exec(command) ?? []
+  if (text === undefined) return changes.test(command)
+  const words = text.replace(/^(?: -q| -c \S+| --?\w+=\S+)*/, '').split(';')
+  return words
+    .map((one) => one.trim().split(' ')[0] ?? '')
+    .some((verb) => verb !== '' && !virshReads.test(verb))
+}
 
 const shell = /^(?:\S*\/)?(?:ba|da)?sh /
 
@@ -25,7 +38,7 @@ export function watchHost(host: LabHost): () => { seen: string[]; changing: stri
     const all = [...seen].filter((command) => command !== '')
     // A shell's command line holds all that it may do; what it does are processes of their own.
     const done = all.filter((command) => !shell.test(command))
-    return { seen: all, changing: done.filter((command) => changes.test(command)) }
+    return { seen: all, changing: done.filter(isChanging) }
   }
 }
 
