@@ -5,7 +5,7 @@ import type { LabHost } from '../src/layout.ts'
 
 /** Programs that change something. */
 const changes =
-  /\b(?:qemu-img (?:create|resize|convert|rebase|commit|amend)|xorriso|curl|zstd|xz|truncate|fallocate|tee|cp|mv|rm|ln|mkdir|rmdir|chmod|chown|touch|install|dd\b.*\bof=)\b/
+  /\b(?:qemu-img (?:create|resize|convert|rebase|commit|amend)|xorriso|curl|zstd|xz|truncate|fallocate|tee|cp|mv|rm|ln|mkdir|rmdir|chmod|chown|touch|install)\b|\bdd\b.*\bof=/
 /** What virsh only reads; it takes many commands in one argument, each after a semicolon. */
 const virshReads =
   /^(?:echo|version|uri|capabilities|domcapabilities|nodeinfo|nodememstats|list|dumpxml|dom(?:info|state|stats|blkinfo|blklist|blkerror|iflist|time)|(?:pool|net|vol)-(?:list|info|dumpxml|path))$/
