@@ -112,7 +112,7 @@ test('cluster:destroy finishes it, and leaves nothing but what is not ours', asy
   assert.is(await bystanders(), before)
   assert.equal(
     readdirSync(cluster.generated).filter(
-      (name) => !['runs', 'images.json', 'snapshots'].includes(name),
+      (name) => !['runs', 'images.json', 'snapshots', 'backups', 'archive'].includes(name),
     ),
     [],
   )

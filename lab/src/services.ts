@@ -54,6 +54,8 @@ export async function startSshd(host: LabHost): Promise<void> {
       'UseDNS no',
       'MaxSessions 64',
       'MaxStartups 64',
+      // Keeps bash from reading this machine's ~/.bashrc, which is not the host's.
+      'SetEnv SHLVL=5',
       'Subsystem sftp internal-sftp',
     ].join('\n') + '\n',
   )
