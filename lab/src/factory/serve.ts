@@ -25,6 +25,11 @@ const server = createFactory({
     'kube-apiserver': kubernetes,
     'kube-controller-manager': kubernetes,
     'kube-scheduler': kubernetes,
+    // The node's own program is its kubelet, whatever the version.
+    kubelet: {
+      [versions.kubernetes]: builtPath('lab-node'),
+      [versions.kubernetesBefore]: builtPath('lab-node'),
+    },
     'csi-provisioner': { [versions.provisioner]: builtPath('csi-provisioner') },
   },
   talosctl: { path: builtPath('talosctl'), version: versions.talos },

@@ -45,6 +45,12 @@ func guest(ctx context.Context) error {
 	log.Printf("Talos (lab) %s, schematic %s", image.Version, image.Schematic)
 	loadModules()
 
+	if err := boot.SetClock(); err != nil {
+		log.Printf("clock: %v", err)
+	}
+
+	go boot.KeepClock(ctx)
+
 	if err := network.Up("lo", 0); err != nil {
 		log.Printf("lo: %v", err)
 	}

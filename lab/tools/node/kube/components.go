@@ -15,8 +15,10 @@ const (
 
 // componentState is how one program of the control plane is.
 type componentState struct {
-	image    string
-	command  []string
+	image   string
+	command []string
+	// version is that of the configuration resource it was started for.
+	version  string
 	ready    bool
 	started  time.Time
 	restarts int
@@ -42,7 +44,7 @@ func (t *componentTable) change(name string, edit func(*componentState)) {
 	after := before
 	edit(&after)
 
-	if known && before.image == after.image && before.ready == after.ready && before.restarts == after.restarts &&
+	if known && before.image == after.image && before.version == after.version && before.ready == after.ready && before.restarts == after.restarts &&
 		before.started.Equal(after.started) && slices.Equal(before.command, after.command) {
 		return
 	}

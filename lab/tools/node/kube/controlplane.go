@@ -167,6 +167,13 @@ func (c *controlPlane) processes() (map[string]process, error) {
 		}
 	}
 
+	if c.ConfigVersion != nil {
+		for name, p := range all {
+			p.version = c.ConfigVersion(name, c.Config)
+			all[name] = p
+		}
+	}
+
 	return all, nil
 }
 

@@ -47,9 +47,9 @@ type Options struct {
 	Current func() config.Provider
 	// Extensions are system extensions, name to version, which the Node's labels and annotations tell. May be nil.
 	Extensions map[string]string
-	// ConfigVersion is the version of the configuration resource behind a static pod, for its annotation
-	// talos.dev/config-version, which `talosctl upgrade-k8s` waits for. May be nil.
-	ConfigVersion func(component string) string
+	// ConfigVersion is the version of the configuration resource behind a static pod of a machine config, for its
+	// annotation talos.dev/config-version, which `talosctl upgrade-k8s` waits for. May be nil.
+	ConfigVersion func(component string, cfg config.Provider) string
 }
 
 func (o *Options) isControlPlane() bool {

@@ -15,8 +15,10 @@ import (
 type process struct {
 	name  string
 	image string
-	args  map[string][]string
-	env   map[string]string
+	// version is that of the configuration resource that asks for it.
+	version string
+	args    map[string][]string
+	env     map[string]string
 	// port is where it answers /healthz on this machine; 0 for the API server.
 	port int
 	// files is the content of the files that it reads only when it starts.
@@ -42,7 +44,7 @@ func (o *Options) supervise(ctx context.Context, p process, ready func(context.C
 		started := time.Now()
 
 		components.change(p.name, func(s *componentState) {
-			*s = componentState{image: p.image, command: append([]string{"/usr/local/bin/" + p.name}, flags(p.args)...), started: started, restarts: restarts}
+			*s = componentState{image: p.image, version: p.version, command: append([]string{"/usr/local/bin/" + p.name}, flags(p.args)...), started: started, restarts: restarts}
 		})
 
 		err := o.runOnce(ctx, p, ready)

@@ -145,8 +145,8 @@ func (k *kubelet) staticPod(name string, state componentState) manifest {
 		"app.kubernetes.io/version": version, "app.kubernetes.io/component": "control-plane", "app.kubernetes.io/managed-by": "Talos",
 	}
 
-	if k.ConfigVersion != nil {
-		annotations[constants.AnnotationStaticPodConfigVersion] = k.ConfigVersion(name)
+	if state.version != "" {
+		annotations[constants.AnnotationStaticPodConfigVersion] = state.version
 	}
 
 	probe := func(port int) object {

@@ -26,6 +26,7 @@ func (m *Machine) kubeOptions(cfg config.Provider) kube.Options {
 		Dir: filepath.Join(m.o.Paths.Var, "lib", "kube"), EtcdEndpoint: "https://" + netip.AddrPortFrom(m.firstAddress(), 2379).String(),
 		EtcdClient: func() (*clientv3.Client, error) { return m.Etcd().Client(false) }, Current: m.Config, Extensions: extensions,
 		Pull: m.images.Binary, Log: m.Store.Writer, Service: m.kubeService, StaticPod: m.staticPod, NodeReady: m.nodeReady,
+		ConfigVersion: m.kubeConfigVersion,
 	}
 }
 
@@ -34,7 +35,7 @@ func (m *Machine) controlPlaneWork(ctx context.Context) {
 }
 
 func (m *Machine) startKube() {
-	m.kube.Go(func(ctx context.Context) {
+	m.kubelet.Go(func(ctx context.Context) {
 		repeat(ctx, "kubelet", func() error { return kube.RunKubelet(ctx, m.kubeOptions(m.Config())) })
 	})
 }
@@ -52,25 +53,19 @@ func repeat(ctx context.Context, what string, do func() error) {
 	}
 }
 
+// stopKube stops the kubelet alone: containers, and with them the control plane, go on without it.
 func (m *Machine) stopKube(context.Context) error {
 	m.Services.Set("kubelet", services.Stopping, "Stopping")
 
-	err := m.kube.Stop(30 * time.Second)
+	err := m.kubelet.Stop(30 * time.Second)
 	m.Services.Set("kubelet", services.Finished, "Service finished successfully")
 
 	return err
 }
 
 func (m *Machine) startKubeAgain(context.Context) error {
+	m.Services.Set("kubelet", services.Preparing, "Running pre state")
 	m.startKube()
-
-	m.mu.Lock()
-	ready := m.etcdReady
-	m.mu.Unlock()
-
-	if ready {
-		m.kube.Go(m.controlPlaneWork)
-	}
 
 	return nil
 }

@@ -57,23 +57,24 @@ type Machine struct {
 	door     *apid.Server
 	poke     chan struct{}
 
-	mu           sync.Mutex
-	cfg          config.Provider
-	metadata     nocloud.Metadata
-	nameservers  []netip.Addr
-	hostname     string
-	stage        runtime.MachineStage
-	complete     chan struct{} // closed once a config is there that can be booted
-	running      bool          // the services were started
-	held         bool          // the seed's config is empty: never maintenance
-	etcd         *etcd.Service
-	etcdReady    bool // etcd was healthy once: the control plane may run
-	discovery    *discovery.Service
-	members      []discovery.Affiliate
-	ending       bool
-	last         runtime.MachineStatusSpec
-	kube, others *group
-	vips         *group
+	mu          sync.Mutex
+	cfg         config.Provider
+	metadata    nocloud.Metadata
+	nameservers []netip.Addr
+	hostname    string
+	stage       runtime.MachineStage
+	complete    chan struct{} // closed once a config is there that can be booted
+	running     bool          // the services were started
+	held        bool          // the seed's config is empty: never maintenance
+	etcd        *etcd.Service
+	etcdReady   bool // etcd was healthy once: the control plane may run
+	discovery   *discovery.Service
+	members     []discovery.Affiliate
+	ending      bool
+	last        runtime.MachineStatusSpec
+	// kube is the control plane; kubelet goes on without it, and the other way round.
+	kube, kubelet, others *group
+	vips                  *group
 }
 
 // New prepares a machine that does nothing yet.
@@ -86,7 +87,7 @@ func New(ctx context.Context, o Options) (*Machine, error) {
 	m := &Machine{
 		o: o, State: st, Events: events.New(), Store: logs.New(), images: images.New(filepath.Join(o.Paths.Var, "lib", "lab", "images"), o.Image.Factory),
 		poke: make(chan struct{}, 1), complete: make(chan struct{}), stage: runtime.MachineStageBooting,
-		kube: newGroup(ctx), others: newGroup(ctx), vips: newGroup(ctx),
+		kube: newGroup(ctx), kubelet: newGroup(ctx), others: newGroup(ctx), vips: newGroup(ctx),
 	}
 	m.Services = services.New(m.serviceChanged)
 

@@ -42,7 +42,7 @@ func (m *Machine) publishFacts() {
 	resources.Put(m.State, runtime.NewKernelCmdline(), func(r *runtime.KernelCmdline) { r.TypedSpec().Cmdline = strings.Join(m.o.Args, " ") })
 	resources.Put(m.State, runtime.NewSecurityStateSpec(runtime.NamespaceName), func(r *runtime.SecurityState) { r.TypedSpec().BootedWithUKI = true })
 
-	// The guest's clock is the host's: there is no time server to ask, and no need to.
+	// There is no time server to ask: the clock follows the machine's own, which is the host's.
 	resources.Put(m.State, timeres.NewStatus(), func(r *timeres.Status) { r.TypedSpec().Synced = true })
 	m.o.Host.Disks(m.State)
 }
@@ -105,6 +105,8 @@ func (m *Machine) publishConfigured() {
 	resources.Put(m.State, k8s.NewNodename(k8s.NamespaceName, k8s.NodenameID), func(r *k8s.Nodename) {
 		*r.TypedSpec() = k8s.NodenameSpec{Nodename: m.Hostname(), HostnameVersion: "1"}
 	})
+
+	m.publishKubeConfigs(cfg)
 
 	if cfg.Machine().Type().IsControlPlane() {
 		resources.Put(m.State, k8s.NewBootstrapManifestsConfig(), func(r *k8s.BootstrapManifestsConfig) {

@@ -22,6 +22,13 @@ func (m *Machine) reconfigure(old, now config.Provider) {
 		log.Printf("certificate of this machine: %v", err)
 	}
 
+	// As on Talos, another kubelet is started only once the old one has ended.
+	if old.Machine().Kubelet().Image() != now.Machine().Kubelet().Image() {
+		if err := m.Services.Restart(stateContext, "kubelet"); err != nil {
+			log.Printf("kubelet: %v", err)
+		}
+	}
+
 	if !reflect.DeepEqual(m.virtualIPs(old), m.virtualIPs(now)) {
 		if err := m.vips.Stop(10 * time.Second); err != nil {
 			log.Printf("shared addresses: %v", err)

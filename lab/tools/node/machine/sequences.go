@@ -47,7 +47,7 @@ func (m *Machine) stopServices(actor string) {
 		name  string
 		group *group
 		limit time.Duration
-	}{{"shared addresses", m.vips, 10 * time.Second}, {"Kubernetes", m.kube, 30 * time.Second}, {"services", m.others, 40 * time.Second}} {
+	}{{"shared addresses", m.vips, 10 * time.Second}, {"kubelet", m.kubelet, 30 * time.Second}, {"Kubernetes", m.kube, 30 * time.Second}, {"services", m.others, 40 * time.Second}} {
 		if err := step.group.Stop(step.limit); err != nil {
 			log.Printf("stopping %s: %v", step.name, err)
 		}
