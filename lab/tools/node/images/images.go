@@ -23,6 +23,14 @@ type Info struct {
 	Broken     bool        `json:"broken"`
 }
 
+// Slot is the name under which a machine keeps this image.
+func (i Info) Slot() string { return Slot(i.Version, i.Schematic) }
+
+// Slot is the name under which a machine keeps an image: other extensions of the same version are another image.
+func Slot(version, schematic string) string {
+	return version + "-" + schematic[:min(12, len(schematic))]
+}
+
 // Extension is a system extension of the image.
 type Extension struct {
 	Name    string `json:"name"`

@@ -116,7 +116,7 @@ func (m *Machine) finishBoot(ctx context.Context) {
 			m.setStage(runtime.MachineStageRunning)
 			log.Print("boot sequence: done")
 
-			if err := m.o.Host.ESP(func(e slots.ESP) error { return e.Adopt(m.o.Image.Version) }); err != nil {
+			if err := m.o.Host.ESP(func(e slots.ESP) error { return e.Adopt(m.o.Image.Slot()) }); err != nil {
 				log.Printf("the boot slot of this version could not be kept: %v", err)
 			}
 

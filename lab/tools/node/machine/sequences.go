@@ -113,9 +113,9 @@ func (m *Machine) fail(err error) {
 	m.Reboot("", true)
 }
 
-// activate makes a version the one to boot, and forgets that an upgrade is on trial.
-func (m *Machine) activate(version string) error {
-	err := m.o.Host.ESP(func(e slots.ESP) error { return e.Activate(version) })
+// activate makes a slot the one to boot, and forgets that an upgrade is on trial.
+func (m *Machine) activate(slot string) error {
+	err := m.o.Host.ESP(func(e slots.ESP) error { return e.Activate(slot) })
 
 	return errors.Join(err, m.writeMeta(metaUpgrade, ""))
 }
@@ -199,23 +199,25 @@ func (m *Machine) Install(ctx context.Context, ref string, progress func(string)
 	progress("running Talos installer " + r.Tag)
 
 	err = m.o.Host.ESP(func(e slots.ESP) error {
-		if err := e.Adopt(m.o.Image.Version); err != nil {
+		if err := e.Adopt(m.o.Image.Slot()); err != nil {
 			return err
 		}
 
-		progress("installing the boot slot Talos-" + r.Tag + ".efi")
+		slot := images.Slot(r.Tag, r.Name)
 
-		if err := e.Install(r.Tag, m.o.Image.Version, func(w io.Writer) error { return m.images.UKI(ctx, r, w) }); err != nil {
+		progress("installing the boot slot Talos-" + slot + ".efi")
+
+		if err := e.Install(slot, m.o.Image.Slot(), func(w io.Writer) error { return m.images.UKI(ctx, r, w) }); err != nil {
 			return err
 		}
 
-		return e.Activate(r.Tag)
+		return e.Activate(slot)
 	})
 	if err != nil {
 		return err
 	}
 
-	if err := m.writeMeta(metaUpgrade, m.o.Image.Version); err != nil {
+	if err := m.writeMeta(metaUpgrade, m.o.Image.Slot()); err != nil {
 		return err
 	}
 
@@ -252,13 +254,13 @@ func (m *Machine) UpgradeAndReboot(actor, ref string) {
 // Rollback implements api.Machine.
 func (m *Machine) Rollback() error {
 	err := m.o.Host.ESP(func(e slots.ESP) error {
-		for _, version := range e.Installed() {
-			if version != m.o.Image.Version {
-				return e.Activate(version)
+		for _, slot := range e.Installed() {
+			if slot != m.o.Image.Slot() {
+				return e.Activate(slot)
 			}
 		}
 
-		return errors.New("no other version is installed")
+		return errors.New("no other image is installed")
 	})
 	if err != nil {
 		return err

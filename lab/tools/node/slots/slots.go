@@ -1,4 +1,4 @@
-// Package slots keeps the boot slots on the ESP: every installed version as EFI/Linux/Talos-<version>.efi, the one to boot as EFI/BOOT/BOOTX64.EFI.
+// Package slots keeps the boot slots on the ESP: every installed image as EFI/Linux/Talos-<version>-<schematic>.efi, the one to boot as EFI/BOOT/BOOTX64.EFI.
 package slots
 
 import (
@@ -17,27 +17,27 @@ const kept = 2
 
 func (e ESP) active() string { return filepath.Join(e.Root, "EFI", "BOOT", "BOOTX64.EFI") }
 
-func (e ESP) slot(version string) string {
-	return filepath.Join(e.Root, "EFI", "Linux", "Talos-"+version+".efi")
+func (e ESP) path(slot string) string {
+	return filepath.Join(e.Root, "EFI", "Linux", "Talos-"+slot+".efi")
 }
 
-// Installed lists the versions that have a slot.
+// Installed lists the slots.
 func (e ESP) Installed() []string {
-	paths, _ := filepath.Glob(e.slot("*")) //nolint:errcheck // the pattern is good
+	paths, _ := filepath.Glob(e.path("*")) //nolint:errcheck // the pattern is good
 
-	var versions []string
+	var slots []string
 
 	for _, p := range paths {
 		name := filepath.Base(p)
-		versions = append(versions, strings.TrimSuffix(strings.TrimPrefix(name, "Talos-"), ".efi"))
+		slots = append(slots, strings.TrimSuffix(strings.TrimPrefix(name, "Talos-"), ".efi"))
 	}
 
-	return versions
+	return slots
 }
 
-// Adopt gives the running version a slot, if it has none yet: the disk image comes with the active file alone.
-func (e ESP) Adopt(version string) error {
-	if _, err := os.Stat(e.slot(version)); err == nil {
+// Adopt gives the running image a slot, if it has none yet: the disk image comes with the active file alone.
+func (e ESP) Adopt(slot string) error {
+	if _, err := os.Stat(e.path(slot)); err == nil {
 		return nil
 	}
 
@@ -48,14 +48,14 @@ func (e ESP) Adopt(version string) error {
 
 	defer f.Close() //nolint:errcheck // read only
 
-	return write(e.slot(version), f)
+	return write(e.path(slot), f)
 }
 
-// Install writes a version's slot from what fill writes; slots that are neither this one nor keep's go.
-func (e ESP) Install(version, keep string, fill func(io.Writer) error) error {
+// Install writes a slot from what fill writes; slots that are neither this one nor keep's go.
+func (e ESP) Install(slot, keep string, fill func(io.Writer) error) error {
 	for _, v := range e.Installed() {
-		if v != keep && v != version && len(e.Installed()) >= kept {
-			if err := os.Remove(e.slot(v)); err != nil {
+		if v != keep && v != slot && len(e.Installed()) >= kept {
+			if err := os.Remove(e.path(v)); err != nil {
 				return err
 			}
 		}
@@ -65,14 +65,14 @@ func (e ESP) Install(version, keep string, fill func(io.Writer) error) error {
 
 	go func() { w.CloseWithError(fill(w)) }() //nolint:errcheck // never fails
 
-	return write(e.slot(version), r)
+	return write(e.path(slot), r)
 }
 
-// Activate makes a version the one to boot.
-func (e ESP) Activate(version string) error {
-	f, err := os.Open(e.slot(version))
+// Activate makes a slot the one to boot.
+func (e ESP) Activate(slot string) error {
+	f, err := os.Open(e.path(slot))
 	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("version %s is not installed", version)
+		return fmt.Errorf("Talos-%s.efi is not installed", slot)
 	}
 
 	if err != nil {
