@@ -25,7 +25,8 @@ func (s *Service) issue(name string, usage []stdx509.ExtKeyUsage, hosts bool) (*
 	}
 
 	options := []x509.Option{
-		x509.CommonName(name), x509.ExtKeyUsage(usage), x509.NotAfter(time.Now().Add(certificateLife)),
+		x509.CommonName(name), x509.ExtKeyUsage(usage),
+		x509.NotBefore(time.Now().Add(-time.Minute)), x509.NotAfter(time.Now().Add(certificateLife)),
 		x509.KeyUsage(stdx509.KeyUsageDigitalSignature | stdx509.KeyUsageKeyEncipherment),
 	}
 

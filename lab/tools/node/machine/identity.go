@@ -85,7 +85,11 @@ func (m *Machine) serverCertificate(ca *x509.CertificateAuthority, cfg config.Pr
 }
 
 func keyPair(ca *x509.CertificateAuthority, options ...x509.Option) (tls.Certificate, error) {
-	pair, err := x509.NewKeyPair(ca, append(options, x509.NotAfter(time.Now().Add(certificateLife)), x509.KeyUsage(stdx509.KeyUsageDigitalSignature))...)
+	// Emulated clocks may differ by a second, and a certificate may be shown to another machine at once.
+	options = append(options, x509.NotBefore(time.Now().Add(-time.Minute)), x509.NotAfter(time.Now().Add(certificateLife)),
+		x509.KeyUsage(stdx509.KeyUsageDigitalSignature))
+
+	pair, err := x509.NewKeyPair(ca, options...)
 	if err != nil {
 		return tls.Certificate{}, err
 	}

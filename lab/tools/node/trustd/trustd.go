@@ -60,7 +60,7 @@ func (s *server) Certificate(ctx context.Context, in *securityapi.CertificateReq
 
 	signed, err := x509.NewCertificateFromCSRBytes(s.issuer.Crt, s.issuer.Key, in.GetCsr(),
 		x509.KeyUsage(stdx509.KeyUsageDigitalSignature), x509.ExtKeyUsage([]stdx509.ExtKeyUsage{stdx509.ExtKeyUsageServerAuth}),
-		x509.NotAfter(time.Now().Add(365*24*time.Hour)),
+		x509.NotBefore(time.Now().Add(-time.Minute)), x509.NotAfter(time.Now().Add(365*24*time.Hour)),
 		x509.OverrideSubject(func(subject *pkix.Name) { subject.Organization = nil }))
 	if err != nil {
 		return nil, status.Errorf(codes.Internal, "failed to sign CSR: %v", err)
