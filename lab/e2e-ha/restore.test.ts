@@ -13,7 +13,9 @@ import {
 const overrides = {
   CLUSTER_NAME: 'labup',
   CONTROL_PLANE_COUNT: '3',
+  CONTROL_PLANE_CPU: '1',
   WORKER_COUNT: '1',
+  NFS_SERVER: '',
   CLUSTER_VIP: '10.213.77.61',
   HEALTH_TIMEOUT: '60m',
 }

@@ -21,21 +21,31 @@ import { watch } from './hammer.ts'
 const before: Overrides = {
   CLUSTER_NAME: 'labup',
   CONTROL_PLANE_COUNT: '3',
+  // Emulated processors that outnumber the machine's own only wait for each other.
+  CONTROL_PLANE_CPU: '1',
   WORKER_COUNT: '1',
+  NFS_SERVER: '',
   CLUSTER_VIP: '10.213.77.61',
   TALOS_VERSION: 'v1.13.8',
+  KUBERNETES_VERSION: 'v1.36.2',
   TALOS_KERNEL_ARGS: 'lab.boot-timeout=3m',
   HEALTH_TIMEOUT: '60m',
 }
 const after = { ...before, TALOS_VERSION: 'v1.13.9' }
 const cluster = await labCluster(before)
-const upgraded = await labCluster(after)
+const newest = { ...after, KUBERNETES_VERSION: 'v1.36.3' }
+const upgraded = await labCluster(newest)
 const offerBroken = `${faultsFile}.offer-broken`
 
+/** What each node says it runs: Talos and Kubernetes. */
 async function versions(): Promise<string[]> {
   const nodes = await kubernetesNodes(cluster)
-  return nodes.map(({ status }) => /v[\d.]+/.exec(status.nodeInfo.osImage)?.[0] ?? '')
+  return nodes.map(
+    ({ status: { nodeInfo } }) =>
+      `${/v[\d.]+/.exec(nodeInfo.osImage)?.[0]} ${nodeInfo.kubeletVersion}`,
+  )
 }
+const four = (one: string): string[] => [one, one, one, one]
 
 async function talos(node: string, ...args: string[]): Promise<string> {
   const address = cluster.nodes.find(({ name }) => name === node)?.address ?? ''
@@ -71,7 +81,7 @@ test('a cluster of three control planes and a worker comes up on the old version
   await removeCluster()
   await removeCluster(before)
   assert.is((await nx('cluster:up', before)).code, 0)
-  assert.equal(await versions(), ['v1.13.8', 'v1.13.8', 'v1.13.8', 'v1.13.8'])
+  assert.equal(await versions(), four('v1.13.8 v1.36.2'))
 })
 
 test('a stopped member of etcd is named, and nothing is restarted', async () => {
@@ -95,7 +105,7 @@ test('a version that does not boot ends the upgrade after one machine, and the c
   assert.match(output, /its console ended with/)
   assert.is(restarts(since).length, 1)
   assert.is((await nx('bootstrap:health', before)).code, 0)
-  assert.equal(await versions(), ['v1.13.8', 'v1.13.8', 'v1.13.8', 'v1.13.8'])
+  assert.equal(await versions(), four('v1.13.8 v1.36.2'))
 })
 
 test('the upgrade restarts one control plane at a time, the leader last, and no write loses its quorum', async () => {
@@ -111,19 +121,28 @@ test('the upgrade restarts one control plane at a time, the leader last, and no 
   const order = restarts(since)
   assert.is(order.length, 4)
   assert.equal(order.slice(2), [led, 'labup-w1'])
-  assert.equal(await versions(), ['v1.13.9', 'v1.13.9', 'v1.13.9', 'v1.13.9'])
+  assert.equal(await versions(), four('v1.13.9 v1.36.2'))
+})
+
+test('Kubernetes follows, every component of it, without a machine restarted', async () => {
+  const since = Date.now()
+  assert.is((await upgrade(newest)).code, 0)
+  assert.equal(await versions(), four('v1.13.9 v1.36.3'))
+  const pods = await access(cluster, 'kubectl', 'get', 'pods', '-A', '-o', 'jsonpath={..image}')
+  assert.is(pods.split(' ').filter((image) => image.endsWith(':v1.36.2')).length, 0)
+  assert.equal(restarts(since), [])
 })
 
 test('a second upgrade changes nothing at all', async () => {
   const state = await fingerprint(upgraded)
   const since = Date.now()
-  assert.is((await upgrade(after)).code, 0)
+  assert.is((await upgrade(newest)).code, 0)
   assert.is(await fingerprint(upgraded), state)
   assert.equal(restarts(since), [])
 })
 
 // Other extensions mean another schematic: every machine restarts once more, whatever run it is in.
-const extended = { ...after, TALOS_EXTENSIONS: 'siderolabs/nfs-utils' }
+const extended = { ...newest, TALOS_EXTENSIONS: 'siderolabs/nfs-utils' }
 const script = scriptOf('packages/bootstrap/scripts/upgrade-talos.ts', '--cluster', 'lab')
 const killed: RegExp[] = [
   /• Take a snapshot/,
