@@ -24,6 +24,30 @@ export interface Finished {
   readonly output: string
 }
 
+/** Three control planes behind a VIP, and a worker, on versions that there is something newer than. */
+export const threeControlPlanes: Overrides = {
+  CLUSTER_NAME: 'labha',
+  CONTROL_PLANE_COUNT: '3',
+  // Emulated processors that outnumber the machine's own only wait for each other.
+  CONTROL_PLANE_CPU: '1',
+  WORKER_COUNT: '1',
+  NFS_SERVER: '',
+  CLUSTER_VIP: '10.213.77.60',
+  TALOS_VERSION: 'v1.13.8',
+  KUBERNETES_VERSION: 'v1.36.2',
+  // A boot that never ends is given up after three minutes instead of seventy.
+  TALOS_KERNEL_ARGS: 'lab.boot-timeout=3m',
+  HEALTH_TIMEOUT: '60m',
+}
+
+/** What they run in the end, when the upgrade's test is through. */
+export const threeUpgraded: Overrides = {
+  ...threeControlPlanes,
+  TALOS_VERSION: 'v1.13.9',
+  KUBERNETES_VERSION: 'v1.36.3',
+  TALOS_EXTENSIONS: 'siderolabs/nfs-utils',
+}
+
 /** Starts a command of the project; what it prints goes to the test's own output as it comes. */
 export function start(
   command: readonly string[],

@@ -91,12 +91,15 @@ export async function startLibvirt(host: LabHost, log: Log): Promise<void> {
     },
   )
   const virsh = [...ns, 'virsh', '-q', '-c', 'qemu:///system']
-  const { stdout } = await local.$`${virsh} pool-list --all --name`
-  if (!stdout.split('\n').some((name) => name.trim() === 'default')) {
+  const isListed = async (...options: string[]): Promise<boolean> => {
+    const { stdout } = await local.$`${virsh} pool-list --name ${options}`
+    return stdout.split('\n').some((name) => name.trim() === 'default')
+  }
+  if (!(await isListed('--all'))) {
     await local.$`${virsh} pool-define-as default dir --target /var/lib/libvirt/images`
     await local.$`${virsh} pool-autostart default`
   }
-  await local.$({ nothrow: true })`${virsh} pool-start default`
+  if (!(await isListed())) await local.$`${virsh} pool-start default`
 }
 
 /**

@@ -9,6 +9,7 @@ import { mark, type NodeObject, type PodObject } from './kubernetes-objects.ts'
 import { versionsOf, type KubernetesFacts } from './kubernetes-proof.ts'
 import { readNodes, type NodeFacts } from './node-facts.ts'
 import { observeMembers } from './observe-gate.ts'
+import { refuseFaultyEtcd } from './pass-gate.ts'
 import { listOf } from './through-nodes.ts'
 import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
 
@@ -57,7 +58,11 @@ export async function observeUpgrade(
       code: 'NODE_SILENT',
       hint: 'look whether it runs (npx nx run vm:status), and at its console (virsh console <machine>)',
     },
-  )
+  ).catch(async (error: unknown) => {
+    // Without its etcd an API server knows of nothing: then the machine is not what is to be looked at.
+    if (error instanceof Problem && error.code === 'NODE_SILENT') await refuseFaultyEtcd(context)
+    throw error
+  })
   const { TALOS_VERSION: version } = cluster.settings
   const isThere = machines.every(
     ({ facts }) => facts.talosVersion === version && facts.schematic === cluster.schematic.id,

@@ -1,6 +1,6 @@
 import { generatedFiles, Hopeless, local, Problem, waitFor, type Node } from '@talosmith/core'
-import { judgeGate, type GateFacts, type GateReason } from './gate.ts'
-import { observeGate } from './observe-gate.ts'
+import { judgeEtcd, judgeGate, type GateFacts, type GateReason } from './gate.ts'
+import { observeGate, observeMembers } from './observe-gate.ts'
 import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
 
 /** A cluster that settles after a restart does so within a minute or two; what does not is not well. */
@@ -28,16 +28,33 @@ export async function passGate(
     )
   } catch (error) {
     if (!(error instanceof Problem) || error.code !== 'GATE_CLOSED') throw error
-    throw new Problem('GATE_CLOSED', `${names} may not be restarted now`, {
-      because: error.because,
-      now,
-      hint: 'mend what is named (cordoned: kubectl uncordon <machine>), then run the same command again',
-    })
+    throw closed(names, error.because, now)
   }
 }
 
 function describe({ who, why }: GateReason): string {
   return `${who}: ${why}`
+}
+
+function closed(names: string, because: string | undefined, now: string): Problem {
+  return new Problem('GATE_CLOSED', `${names} may not be restarted now`, {
+    because,
+    now,
+    hint: 'mend what is named (cordoned: kubectl uncordon <machine>), then run the same command again',
+  })
+}
+
+/** Throws GATE_CLOSED when every control plane answers and it is etcd that is not well. */
+export async function refuseFaultyEtcd(context: UpgradeContext): Promise<void> {
+  const { cluster } = context
+  const etcd = await observeMembers(context)
+  const reasons = etcd.unreachable.size > 0 ? [] : judgeEtcd(cluster, etcd)
+  if (reasons.length === 0) return
+  throw closed(
+    `the machines of ${cluster.name}`,
+    reasons.map(describe).join('\n'),
+    'nothing was changed',
+  )
 }
 
 /** Runs the user's own command between machines; throws GATE_COMMAND_FAILED with what it said. */

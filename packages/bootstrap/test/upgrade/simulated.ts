@@ -332,7 +332,9 @@ function nodeObject({ node, away, cordoned, marked, kubernetes }: Machine): obje
   }
 }
 
-function staticPods({ node, kubernetes }: Machine): object[] {
+/** A kubelet whose own API server has no etcd tells nobody of its static pods. */
+function staticPods({ node, kubernetes, etcdFault }: Machine): object[] {
+  if (etcdFault !== undefined) return []
   return ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler'].map((name) => ({
     metadata: { name: `${name}-${node.name}`, namespace: 'kube-system' },
     spec: { nodeName: node.name, containers: [{ image: `registry.k8s.io/${name}:${kubernetes}` }] },
