@@ -1,4 +1,10 @@
-import { observeAccess, observeCluster, planCluster } from '@talosmith/bootstrap'
+import {
+  observeAccess,
+  observeCluster,
+  planCluster,
+  planWholeUpgrade,
+  type ClusterPlan,
+} from '@talosmith/bootstrap'
 import type { Cluster, Host, Log } from '@talosmith/core'
 import { attempt, partOf } from './attempt.ts'
 import { planImage } from './image.ts'
@@ -31,9 +37,28 @@ export async function planAll({ cluster, eachHost, log, signal }: Context): Prom
   const bootstrap =
     seen.value === undefined || allowed.value === undefined
       ? partOf('bootstrap', [seen, allowed])
-      : partOf('bootstrap', [], planCluster(cluster, { ...seen.value, ...allowed.value }, fresh))
+      : await planBootstrap(
+          { cluster, eachHost, log },
+          planCluster(cluster, { ...seen.value, ...allowed.value }, fresh),
+        )
   // Missing images are no problem where the plan fetches them.
   const isFetched = image.changes.some(({ kind }) => kind === 'download-image')
   const ofMachines = isFetched ? vm : { ...vm, problems: [...vm.problems, ...missingImages] }
   return withoutRepeats([image, ofMachines, bootstrap, storage])
+}
+
+/** What cluster:up would do, and cluster:upgrade after it. */
+async function planBootstrap(
+  { cluster, eachHost, log }: Omit<Context, 'signal'>,
+  { changes, needsUpgrade, unknown }: ClusterPlan,
+): Promise<PartPlan> {
+  const hosts = (): Promise<Host[]> => Promise.all(eachHost())
+  const whole = await attempt(() =>
+    needsUpgrade ? planWholeUpgrade({ cluster, log, hosts }) : undefined,
+  )
+  // An upgrade brings machines that do not restart their config, too: said once.
+  const upgrade = (whole.value?.upgrade ?? []).filter(
+    ({ kind, target }) => !changes.some((one) => one.kind === kind && one.target === target),
+  )
+  return partOf('bootstrap', [whole], { changes: [...changes, ...upgrade], unknown })
 }

@@ -88,15 +88,26 @@ function indented(text: string): string {
 function conclusion(cluster: string, parts: readonly PartPlan[]): string {
   const count = countChanges(parts)
   if (parts.some(({ problems }) => problems.length > 0))
-    return 'Something stands in the way (x); cluster:up would stop there.'
+    return 'Something stands in the way (x); the run would stop there.'
   if (count > 0) {
-    const kinds = parts.flatMap(({ changes }) => changes.map(({ kind }) => kind))
-    const target = kinds.every((kind) => kind.startsWith('upgrade-')) ? 'upgrade' : 'up'
-    return `${count} change${count === 1 ? '' : 's'}. To make ${count === 1 ? 'it' : 'them'}: CLUSTER=${cluster} npx nx run cluster:${target}`
+    const type = targetsFor(parts).map((target) => `CLUSTER=${cluster} npx nx run ${target}`)
+    return `${count} change${count === 1 ? '' : 's'}. To make ${count === 1 ? 'it' : 'them'}: ${type.join(', then ')}`
   }
   return parts.some(({ unknown }) => unknown.length > 0)
     ? 'Nothing is known to differ, but not everything could be seen (?).'
     : 'Nothing to do: everything is as the settings ask.'
+}
+
+const ofUpgrades = /^(?:upgrade-|backup-etcd$|finish-upgrade$|update-config$)/
+
+/** What to type; an upgrade fetches the images that it needs itself. */
+function targetsFor(parts: readonly PartPlan[]): string[] {
+  const changes = parts.flatMap(({ part, changes }) => changes.map(({ kind }) => ({ part, kind })))
+  const isUpgrade = changes.some(({ kind }) => kind.startsWith('upgrade-'))
+  const isMore = changes.some(
+    ({ part, kind }) => !ofUpgrades.test(kind) && !(isUpgrade && part === 'image'),
+  )
+  return [...(isMore ? ['cluster:up'] : []), ...(isUpgrade ? ['cluster:upgrade'] : [])]
 }
 
 function countChanges(parts: readonly PartPlan[]): number {

@@ -70,8 +70,15 @@ vm: 1 change:
 test('upgrades alone are made by another command', () => {
   const upgrade = { ...change, kind: 'upgrade-talos' }
   const say = (...changes: Change[]): string => renderReport('home', [part('vm', { changes })])
-  assert.match(say(upgrade), 'cluster:upgrade')
-  assert.match(say(upgrade, change), 'npx nx run cluster:up')
+  assert.match(say(upgrade), 'it: CLUSTER=home npx nx run cluster:upgrade')
+  assert.match(
+    say({ ...change, kind: 'backup-etcd' }, upgrade),
+    'them: CLUSTER=home npx nx run cluster:upgrade',
+  )
+  assert.match(
+    say(upgrade, change),
+    'CLUSTER=home npx nx run cluster:up, then CLUSTER=home npx nx run cluster:upgrade',
+  )
 })
 
 test('a problem is said with its reason and what to type; its part claims nothing', () => {
@@ -83,7 +90,7 @@ test('a problem is said with its reason and what to type; its part claims nothin
       because: virsh says so
       try: virsh pool-start default
 
-Something stands in the way (x); cluster:up would stop there.`,
+Something stands in the way (x); the run would stop there.`,
   )
 })
 

@@ -23,7 +23,13 @@ export {
   type HomeFile,
 } from './removal.ts'
 export { findFinalSnapshot, takeFinalSnapshot } from './snapshot.ts'
-export { backUpEtcd, showUpgrade, upgradeKubernetes, upgradeTalos } from './upgrade/flows.ts'
+export {
+  backUpEtcd,
+  planWholeUpgrade,
+  showUpgrade,
+  upgradeKubernetes,
+  upgradeTalos,
+} from './upgrade/flows.ts'
 export type { UpgradeScript } from './upgrade/upgrade-context.ts'
 export { findBackup, planRestore, restoreEtcd } from './backup/restore.ts'
 export { proveOldAccessRefused } from './old-access.ts'

@@ -1,19 +1,20 @@
 import type { Change, Cluster, Node } from '@talosmith/core'
-import { differingPaths, type HeldVersion } from './config-update.ts'
+import { differingPaths } from './config-update.ts'
 import type { EtcdState } from './etcd.ts'
-import type { Answer } from './health.ts'
 import type { ObservedAccess, ObservedCluster } from './observe-cluster.ts'
 import { applyChange, planHome, planStart, type NodePlan } from './plan.ts'
 
 /** What is to be done, and what could not be found out. */
 export interface ClusterPlan {
   readonly changes: readonly Change[]
+  /** Machines run other versions than the settings ask for, which only an upgrade moves. */
+  readonly needsUpgrade: boolean
   /** Each a sentence: what was not seen, and why. */
   readonly unknown: readonly string[]
 }
 
 /**
- * What bootstrap:configure, bootstrap:start and an upgrade would do. Machines in `fresh` are yet to be
+ * What bootstrap:configure and bootstrap:start would do. Machines in `fresh` are yet to be
  * made: they are planned from the settings, as is everything before there are secrets. Of a machine that
  * exists and is silent nothing is claimed.
  */
@@ -43,10 +44,10 @@ export function planCluster(
     changes: [
       ...planHome(cluster, seen.home),
       ...ofMachines,
-      ...planUpgrades(seen),
       // Unknown is planned as running: then nothing is to be bootstrapped.
       ...planStart(cluster, { etcd: etcd ?? 'running', kubeconfig: seen.kubeconfig }),
     ],
+    needsUpgrade: [...seen.plans.values()].some((plan) => plan.ok && plan.value.held.length > 0),
     unknown,
   }
 }
@@ -72,31 +73,4 @@ function planRunning({ change, text }: NodePlan, config: string): Change[] {
   const more = paths.length > listedPaths ? ` and ${paths.length - listedPaths} more` : ''
   const where = paths.slice(0, listedPaths).join(', ') + more
   return [{ ...change, from: `other values of ${where}`, to: 'as the settings ask' }]
-}
-
-/** Versions that running machines keep until they are upgraded; one change for all machines alike. */
-function planUpgrades({ plans }: ObservedCluster): Change[] {
-  const found = new Map<string, { names: string[]; from: string; to: string; what: string }>()
-  for (const [name, plan] of plans)
-    for (const { what, running, asked } of heldBy(plan)) {
-      const key = [what, running, asked].join('\n')
-      const upgrade = found.get(key) ?? { names: [], from: running, to: asked, what }
-      if (!upgrade.names.includes(name)) upgrade.names.push(name)
-      found.set(key, upgrade)
-    }
-  return [...found.values()].map(({ names, from, to, what }) => ({
-    kind: what === 'Kubernetes' ? 'upgrade-kubernetes' : 'upgrade-talos',
-    target: names.join(', '),
-    summary: `Upgrade ${what} on ${names.length === 1 ? names[0] : `${names.length} machines`} (cluster:upgrade)`,
-    from,
-    to,
-    risk: 'restart',
-  }))
-}
-
-function heldBy(plan: Answer<NodePlan>): readonly HeldVersion[] {
-  const held = plan.ok ? plan.value.held : []
-  // Talos and its installer image move together.
-  const movesTalos = held.some(({ what }) => what === 'Talos')
-  return movesTalos ? held.filter(({ what }) => what !== 'the installer image') : held
 }

@@ -1,4 +1,4 @@
-import { Problem, type ExitCode, type ScriptContext } from '@talosmith/core'
+import { Problem, type Change, type ExitCode, type ScriptContext } from '@talosmith/core'
 import { takeBackup } from '../backup/backup.ts'
 import { takeKubernetesStep } from './kubernetes-step.ts'
 import { backUp, lookAhead, writeHome } from './look-ahead.ts'
@@ -63,14 +63,20 @@ export async function upgradeKubernetes(
   return 0
 }
 
-/** The whole way, Talos and Kubernetes, as a plan: nothing is changed. */
-export async function showUpgrade(script: UpgradeScript): Promise<ExitCode> {
-  const context = await openUpgrade(script)
+/** The whole way, Talos and Kubernetes, on top of what the operator's files lack. Throws what would refuse it. */
+export async function planWholeUpgrade(
+  script: Pick<UpgradeScript, 'cluster' | 'log' | 'hosts'>,
+  given?: UpgradeContext,
+): Promise<{ readonly home: readonly Change[]; readonly upgrade: readonly Change[] }> {
+  const context = given ?? (await openUpgrade(script))
   const { seen, steps, home } = await lookAhead(context, false)
-  return script.showPlan([
-    ...home,
-    ...planUpgrade(script.cluster, seen, steps, context.home.desired),
-  ])
+  return { home, upgrade: planUpgrade(script.cluster, seen, steps, context.home.desired) }
+}
+
+/** Shows it: nothing is changed. */
+export async function showUpgrade(script: UpgradeScript): Promise<ExitCode> {
+  const { home, upgrade } = await planWholeUpgrade(script)
+  return script.showPlan([...home, ...upgrade])
 }
 
 /** Takes a snapshot of etcd on its own; the answer is where it lies. */
