@@ -8,5 +8,5 @@ export default script(import.meta, {
   options: {
     snapshot: { type: 'string', about: 'name of the snapshot; the newest when left out' },
   },
-  run: restoreEtcd,
+  run: (context) => restoreEtcd(context),
 })

@@ -4,7 +4,7 @@ import { silentLog, type Cluster, type Problem } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { observeFactory, postSchematic, type AskOptions } from '../src/factory.ts'
+import { observeFactory, postSchematic, warmInstaller, type AskOptions } from '../src/factory.ts'
 import { checkOffer, nearestVersion } from '../src/offer.ts'
 import { problemOf } from './support.ts'
 
@@ -162,6 +162,17 @@ for (const [asked, near] of Object.entries({
 
 factory('of no versions none is near', () => {
   assert.is(nearestVersion('v1.13.9', []), undefined)
+})
+
+factory('is asked for the installer of the schematic, until it has built it', async (context) => {
+  const urls: string[] = []
+  context.answer = ({ url = '' }, response) => {
+    urls.push(url)
+    response.writeHead(urls.length < 2 ? 503 : 200).end('{}')
+  }
+  await warmInstaller(context.cluster, soon)
+  const { id } = context.cluster.schematic
+  assert.equal(urls, Array(2).fill(`/v2/nocloud-installer/${id}/manifests/v1.13.9`))
 })
 
 factory.run()

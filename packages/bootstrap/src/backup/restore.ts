@@ -1,11 +1,4 @@
-import {
-  Problem,
-  reasonOf,
-  waitFor,
-  type Change,
-  type ExitCode,
-  type ScriptContext,
-} from '@talosmith/core'
+import { Problem, reasonOf, waitFor, type Change, type ExitCode } from '@talosmith/core'
 import { bootstrapEtcd } from '../apply-start.ts'
 import { configure } from '../configure.ts'
 import { observeEtcd } from '../etcd.ts'
@@ -28,7 +21,7 @@ import { chooseBackup, readIdentity, type Backup } from './backup.ts'
 /** What a restore takes from a script. */
 export type RestoreScript = UpgradeScript & {
   readonly options: { readonly snapshot?: string | undefined }
-} & Pick<ScriptContext<Record<never, never>>, 'answer'>
+}
 
 /** The snapshot that a restore would take, checked; throws before anything is changed. */
 export async function findBackup({
@@ -43,9 +36,12 @@ export async function findBackup({
  * Brings etcd back from a snapshot on control planes without data, restarts each once, and proves
  * before and after that it is the cluster of the snapshot.
  */
-export async function restoreEtcd(script: RestoreScript): Promise<ExitCode> {
+export async function restoreEtcd(
+  script: RestoreScript,
+  given?: UpgradeContext,
+): Promise<ExitCode> {
   const { cluster, log, dryRun, showPlan } = script
-  const context = await openUpgrade(script)
+  const context = given ?? (await openUpgrade(script))
   const backup = await chooseBackup(cluster, context.secrets, script.options.snapshot)
   await refuseData(context)
   if (dryRun) return showPlan(planRestore(cluster, backup))

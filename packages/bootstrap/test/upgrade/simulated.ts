@@ -49,6 +49,8 @@ export class Simulation {
   readonly cluster: Cluster
   /** Ends the run as SIGKILL would, at so many changes from now: before it takes effect, or after. */
   kill: { left: number; after: boolean; died: () => void } | undefined
+  /** Whether etcd runs on the control planes, or at least left its data there. */
+  etcd: 'running' | 'stopped' | 'none' = 'running'
   private generation = 0
 
   constructor(cluster: Cluster, version: string, schematic = cluster.schematic.id) {
@@ -230,6 +232,12 @@ export class Simulation {
           status: { ready: true, unmetConditions: null },
         }),
       )
+    if (get === 'service')
+      return all(({ node }) => resource(node.address, { running: this.etcd === 'running' }))
+    if (words === 'list /var/lib/etcd')
+      return this.etcd === 'none'
+        ? { stderr: 'rpc error: code = Unknown desc = no such file or directory' }
+        : all(({ node }) => `${node.address}   member\n`)
     if (get === 'machineconfig') return all(({ node, config }) => resource(node.address, config))
     if (first === undefined) return { stderr: silence }
     if (words.startsWith('read')) return `boot-${first.node.name}-${first.boot}\n`

@@ -1,0 +1,105 @@
+import { mkdtempSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { silentLog, type Change } from '@talosmith/core'
+import { problemOf, testCluster } from '@talosmith/core/testing'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { takeBackup } from '../../src/backup/backup.ts'
+import { planRestore, restoreEtcd } from '../../src/backup/restore.ts'
+import { showMachine } from '../machines.ts'
+import { createCa } from '../pki.ts'
+import { Simulation } from '../upgrade/simulated.ts'
+
+const test = suite('restore')
+const ca = createCa('/O=talos')
+const shown: { stop(): Promise<void> }[] = []
+
+test.before(async () => {
+  for (const last of [70, 71, 72])
+    shown.push(await showMachine(`127.13.8.${last}`, { has: ca.issue('/CN=machine'), ca: ca.cert }))
+})
+test.after(async () => {
+  await Promise.all(shown.map((machine) => machine.stop()))
+})
+
+/** Three control planes, a worker, and a snapshot of their etcd. */
+async function backedUp(etcd: Simulation['etcd']): Promise<Simulation> {
+  const cluster = testCluster(
+    { NETWORK_CIDR: '127.13.8.0/24', CONTROL_PLANE_COUNT: '3', WORKER_COUNT: '1' },
+    mkdtempSync(join(tmpdir(), 'talosmith-restore-')),
+  )
+  const simulation = new Simulation(cluster, 'v1.13.9')
+  const { talosctl, kubernetes, secrets } = simulation.context({ talosCa: ca.cert })
+  await takeBackup({ cluster, talosctl, kubernetes, secrets })
+  simulation.changes.length = 0
+  simulation.etcd = etcd
+  return simulation
+}
+
+async function restore(
+  simulation: Simulation,
+  { dryRun = false, snapshot = undefined as string | undefined } = {},
+): Promise<readonly Change[]> {
+  const { cluster } = simulation
+  let planned: readonly Change[] = []
+  const showPlan = (changes: readonly Change[]) => {
+    planned = changes
+    return 2 as const
+  }
+  const context = simulation.context({ talosCa: ca.cert })
+  const script = { cluster, log: silentLog, dryRun, showPlan, hosts: context.hosts }
+  await restoreEtcd({ ...script, options: { snapshot } }, context)
+  return planned
+}
+
+for (const [etcd, because] of [
+  ['running', 'etcd runs'],
+  ['stopped', 'etcd does not run, but its data is there'],
+] as const)
+  test(`while etcd is ${etcd}, nothing is restored over its data, not even as a plan`, async () => {
+    for (const dryRun of [false, true]) {
+      const simulation = await backedUp(etcd)
+      const problem = await problemOf(restore(simulation, { dryRun }))
+      assert.is(problem.code, 'RESTORE_REFUSED')
+      assert.is(problem.because, because)
+      assert.match(problem.hint ?? '', 'CONFIRM=home npx nx run cluster:restore')
+      assert.equal(simulation.changes, [])
+    }
+  })
+
+test('on empty control planes the plan is the newest snapshot, then a restart of each', async () => {
+  const simulation = await backedUp('none')
+  const planned = await restore(simulation, { dryRun: true })
+  assert.equal(
+    planned.map(({ kind, target, risk }) => `${kind} ${target} ${risk}`),
+    [
+      'restore-etcd etcd data-loss',
+      'restart home-cp1 restart',
+      'restart home-cp2 restart',
+      'restart home-cp3 restart',
+    ],
+  )
+  assert.equal(simulation.changes, [])
+})
+
+test('a snapshot that is not there ends the restore before anything is changed', async () => {
+  const simulation = await backedUp('none')
+  const named = await problemOf(restore(simulation, { snapshot: 'etcd-never.db' }))
+  assert.is(named.code, 'BACKUP_UNUSABLE')
+  assert.match(named.hint ?? '', 'choose another with --snapshot: etcd-')
+  await rm(join(simulation.cluster.generated, 'backups'), { recursive: true })
+  const none = await problemOf(restore(simulation))
+  assert.is(none.code, 'BACKUP_UNUSABLE')
+  assert.match(none.hint ?? '', 'put a snapshot with its .json into')
+  assert.equal(simulation.changes, [])
+})
+
+test('the plan says until when the data goes', () => {
+  const [first] = planRestore(testCluster(), { file: 'a.db', takenAt: '2026-11-24T01:00:00.000Z' })
+  assert.is(first?.to, '2026-11-24T01:00:00.000Z')
+  assert.is(first?.risk, 'data-loss')
+})
+
+test.run()
