@@ -40,6 +40,15 @@ export function waits(events: readonly Event[], facts = /./): Interval[] {
   return found
 }
 
+/** When a run was busy with the steps that match. */
+export function steps(events: readonly Event[], which: RegExp): Interval[] {
+  return events.flatMap(({ at, event, text = '', seconds }): Interval[] => {
+    if (event !== 'done' || seconds === undefined || !which.test(text)) return []
+    const to = Date.parse(at) / 1000
+    return [[to - seconds, to]]
+  })
+}
+
 /** The time that intervals cover together: what overlaps counts once. */
 export function coveredSeconds(intervals: readonly Interval[]): number {
   let total = 0

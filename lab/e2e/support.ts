@@ -35,8 +35,6 @@ export const threeControlPlanes: Overrides = {
   CLUSTER_VIP: '10.213.77.60',
   TALOS_VERSION: 'v1.13.8',
   KUBERNETES_VERSION: 'v1.36.2',
-  // A boot that never ends is given up after three minutes instead of seventy.
-  TALOS_KERNEL_ARGS: 'lab.boot-timeout=3m',
   HEALTH_TIMEOUT: '60m',
 }
 

@@ -1,0 +1,66 @@
+/**
+ * What an upgrade of Talos takes in the lab: the time per machine split into install, drain, restart and
+ * prove; the share that is ours, which is everything outside the waits for machines and outside installing
+ * and the snapshot (goal: at most 10 %); and three workers one at a time against three at once.
+ *
+ * Takes the lab's cluster away and makes it again:  CONFIRM=lab npm run bench -- upgrade
+ */
+import { spawnSync } from 'node:child_process'
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { projectRoot } from '@talosmith/core'
+import { coveredSeconds, readRecords, steps, waits, type Event } from './support/run-record.ts'
+
+if (process.env['CONFIRM'] !== 'lab') {
+  console.log("takes the lab's cluster away; with CONFIRM=lab in front it does")
+  process.exit(0)
+}
+const generated = join(projectRoot, 'generated', 'lab')
+const older = { WORKER_COUNT: '3', TALOS_VERSION: 'v1.13.8', NFS_SERVER: '' }
+const newer = { ...older, TALOS_VERSION: 'v1.13.9' }
+
+function run(args: readonly string[], settings: NodeJS.ProcessEnv): number {
+  const from = performance.now()
+  const { status, stdout, stderr } = spawnSync('npx', args, {
+    cwd: projectRoot,
+    env: { ...process.env, CLUSTER: 'lab', NX_TUI: 'false', ...settings },
+    encoding: 'utf8',
+  })
+  if (status !== 0) throw new Error(`${args.join(' ')}: ${status}\n${stdout}${stderr}`)
+  return (performance.now() - from) / 1000
+}
+
+/** Upgrades, and gives the seconds of it and what its run recorded. */
+function upgrade(settings: NodeJS.ProcessEnv): { wall: number; events: Event[] } {
+  run(['nx', 'run', 'image:warm-installer'], settings)
+  const wall = run(['tsx', 'packages/bootstrap/scripts/upgrade-talos.ts'], settings)
+  return { wall, events: readRecords(generated).at(-1) ?? [] }
+}
+
+run(['nx', 'run', 'lab:start'], {})
+for (const name of ['destroy', 'remove-seeds'])
+  run(['tsx', `packages/vm/scripts/${name}.ts`], older)
+rmSync(generated, { recursive: true, force: true })
+run(['nx', 'run', 'cluster:up'], older)
+
+const { wall, events } = upgrade(newer)
+const parts = { install: /^Install/, drain: /^Drain/, restart: /^Restart/, prove: /^Prove/ }
+for (const [name, text] of Object.entries(parts)) {
+  const each = steps(events, text).map(([from, to]) => to - from)
+  const mean = each.reduce((sum, one) => sum + one, 0) / Math.max(1, each.length)
+  console.log(`${name.padEnd(10)} ${mean.toFixed(1)} s a machine, of ${each.length}`)
+}
+const theirs = coveredSeconds([...waits(events), ...steps(events, /^(?:Install|Take a snapshot)/)])
+console.log(`upgrade    ${wall.toFixed(0)} s`)
+console.log(`  ours     ${(100 * (1 - theirs / wall)).toFixed(0)} % (goal: 10 %)`)
+
+const workers = (records: readonly Event[]): number =>
+  coveredSeconds(steps(records, /^(?:Install|Drain|Restart|Prove).* lab-w\d/))
+// Another kernel argument is another schematic: every machine restarts once more.
+const together = upgrade({
+  ...newer,
+  TALOS_KERNEL_ARGS: 'lab.bench=1',
+  UPGRADE_WORKERS_AT_ONCE: '3',
+})
+const ratio = workers(events) / workers(together.events)
+console.log(`3 workers  ${ratio.toFixed(1)} times as fast at once as one by one`)
