@@ -1,6 +1,19 @@
 export { observeAccessFiles, type AccessFile } from './access-status.ts'
 export { configure } from './configure.ts'
 export type { EtcdStatus } from './etcd.ts'
+export {
+  isWell,
+  observeTalosEvidence,
+  type ServiceEvidence,
+  type TalosEvidence,
+  type TalosFindings,
+} from './evidence.ts'
+export {
+  observeKubernetesEvidence,
+  type EventEvidence,
+  type KubernetesFindings,
+  type PodEvidence,
+} from './kubernetes-evidence.ts'
 export type { Answer, KubernetesNode } from './health.ts'
 export {
   observeAccess,
@@ -10,7 +23,9 @@ export {
 } from './observe-cluster.ts'
 export { observeKubernetesNodes, type KubernetesStatus } from './observe-nodes.ts'
 export { observeTalosStatus, type TalosFacts, type TalosStatus } from './observe-status.ts'
+export type { NodePlan } from './plan.ts'
 export { planCluster, type ClusterPlan } from './plan-cluster.ts'
+export type { ProbeResult } from './probe.ts'
 export { startCluster } from './start.ts'
 export { waitForHealth } from './wait-for-health.ts'
 export {

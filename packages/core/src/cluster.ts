@@ -100,8 +100,3 @@ export function hostFiles(cluster: Cluster, poolPath: string): HostFiles {
     seed: ({ name }) => join(seeds, `${name}-seed.iso`),
   }
 }
-
-/** Where virtlogd writes a machine's serial console, on its host. */
-export function consoleLog(name: string): string {
-  return `/var/log/libvirt/qemu/${name}-console.log`
-}

@@ -1,14 +1,8 @@
 export { addressAt, contains } from './addresses.ts'
 export { applyAll, renderPlan, type Change } from './change.ts'
 export { checkConfirm } from './confirm.ts'
-export {
-  consoleLog,
-  describeCluster,
-  hostFiles,
-  type Cluster,
-  type HostFiles,
-  type Image,
-} from './cluster.ts'
+export { describeCluster, hostFiles, type Cluster, type HostFiles, type Image } from './cluster.ts'
+export { consoleLog, plainLines } from './console.ts'
 export { nearest } from './did-you-mean.ts'
 export { generatedFiles, type Generated } from './generated.ts'
 export {

@@ -2,12 +2,13 @@ export { applyChange, type ApplyContext } from './apply.ts'
 export { findMissingImages, findProblems, findWarnings, refuse } from './check.ts'
 export { renderDomain } from './domain-xml.ts'
 export { editDomain } from './edit-domain.ts'
+export { observeEvidence, type HostEvidence, type MachineEvidence } from './evidence.ts'
 export { observeHosts, startMachines } from './flow.ts'
 export { describeMachine, type Machine } from './machine.ts'
 export { checkHosts, findOtherHosts, forgetHosts } from './made-on.ts'
 export { observeHost, type ObservedDomain, type ObservedHost } from './observe.ts'
 export { parseDomain, type ParsedDomain } from './parse-domain.ts'
-export { machinesOf, withoutMachines } from './place.ts'
+export { domainOf, hostOf, machinesOf, pathsOf, withoutMachines } from './place.ts'
 export {
   planCreate,
   planDestroy,

@@ -72,6 +72,12 @@ export function sealOf({ cluster, node, digest }: SeedMark): {
 /** Sector 16 of an ISO is its primary volume descriptor (ECMA-119 8.4). */
 export const descriptorSector = 16
 
+/** The volume label in an ISO's primary volume descriptor; undefined when it is none. */
+export function readLabel(descriptor: Uint8Array): string | undefined {
+  const text = Buffer.from(descriptor).toString('latin1')
+  return text.slice(1, 6) === 'CD001' ? text.slice(40, 72).trim() : undefined
+}
+
 /** The mark in an ISO's primary volume descriptor; undefined when the ISO isn't one of ours. */
 export function readMark(descriptor: Uint8Array): SeedMark | undefined {
   const field = (offset: number): string =>

@@ -1,4 +1,4 @@
-import { consoleLog, reasonOf, type Node } from '@talosmith/core'
+import { consoleLog, plainLines, reasonOf, type Node } from '@talosmith/core'
 import type { UpgradeContext } from './upgrade-context.ts'
 
 const lines = 15
@@ -15,17 +15,8 @@ export async function lastWords(
     const { stdout, stderr, exitCode } = await host.$({ nothrow: true, timeoutMs: 20_000 })`
       if [ -r ${path} ]; then tail -c 20000 -- ${path}; else sudo -n tail -c 20000 -- ${path}; fi`
     if (exitCode !== 0) return `${path} on ${host.name} cannot be read: ${stderr.trim()}`
-    return plain(stdout).slice(-lines).join('\n')
+    return plainLines(stdout).slice(-lines).join('\n')
   } catch (error) {
     return `its console cannot be read: ${reasonOf(error)}`
   }
-}
-
-/** Lines without the terminal's own codes, and without empty ones. */
-export function plain(text: string): string[] {
-  return text
-    .replace(/\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|[\x00-\x08\x0b-\x1a\x7f]/g, '')
-    .split(/\r?\n|\r/)
-    .map((line) => line.trimEnd())
-    .filter((line) => line !== '')
 }

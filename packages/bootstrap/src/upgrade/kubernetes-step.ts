@@ -1,9 +1,8 @@
-import { CommandFailed, minorOf, Problem, waitFor } from '@talosmith/core'
+import { CommandFailed, minorOf, Problem, waitFor, plainLines } from '@talosmith/core'
 import { minute } from '../apply-context.ts'
 import { observeKubernetes } from './observe-upgrade.ts'
 import { kubernetesFault } from './kubernetes-proof.ts'
 import { passGate } from './pass-gate.ts'
-import { plain } from './console.ts'
 import { inStep } from './upgrade-machine.ts'
 import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
 import type { PathStep } from './upgrade-path.ts'
@@ -33,7 +32,7 @@ export async function takeKubernetesStep(
       await talosctl.ask([node.address], args, {
         timeoutMs: upgradeMs,
         onLine(line) {
-          said.push(...plain(line))
+          said.push(...plainLines(line))
           step.progress(line.trim())
         },
       })

@@ -1,10 +1,10 @@
-import { CommandFailed, Hopeless, Problem, waitFor, type Node } from '@talosmith/core'
+import { CommandFailed, Hopeless, Problem, waitFor, type Node, plainLines } from '@talosmith/core'
 import semver from 'semver'
 import { minute } from '../apply-context.ts'
 import { machineFault } from '../machine-status.ts'
 import { probe } from '../probe.ts'
 import { grpcCode, talosReason } from '../talos-output.ts'
-import { lastWords, plain } from './console.ts'
+import { lastWords } from './console.ts'
 import { isRight, readBootId, readNode, type NodeFacts, type Target } from './node-facts.ts'
 import { describeRunning } from './proof.ts'
 import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
@@ -27,7 +27,7 @@ export async function install(
   const check = async (): Promise<void> => {
     const said: string[] = []
     const onLine = (line: string): void => {
-      said.push(...plain(line))
+      said.push(...plainLines(line))
       tell(line)
     }
     try {

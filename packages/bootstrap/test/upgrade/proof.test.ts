@@ -1,7 +1,7 @@
+import { plainLines } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { plain } from '../../src/upgrade/console.ts'
 import { parseAlarms, parseMemberStatus } from '../../src/upgrade/etcd-facts.ts'
 import { kubernetesFault, versionsOf } from '../../src/upgrade/kubernetes-proof.ts'
 import type { PodObject } from '../../src/upgrade/kubernetes-objects.ts'
@@ -190,7 +190,7 @@ test('only a Talos and a talosctl that both can install live do', () => {
 })
 
 test('a console is shown without what steers a terminal', () => {
-  assert.equal(plain('\x1b[0;32m[ ok ]\x1b[0m a\r\n\r\n\x1b[2Jb\r'), ['[ ok ] a', 'b'])
+  assert.equal(plainLines('\x1b[0;32m[ ok ]\x1b[0m a\r\n\r\n\x1b[2Jb\r'), ['[ ok ] a', 'b'])
 })
 
 test.run()

@@ -1,0 +1,193 @@
+import type { Cluster, Node } from '@talosmith/core'
+import { readSecrets } from './secrets.ts'
+import { openTalosctl, type Talosctl } from './talosctl.ts'
+import { parseResources, parseTable, talosReason } from './talos-output.ts'
+import { readMachineStatus, type MachineStatus } from './machine-status.ts'
+import { probe, type ProbeResult } from './probe.ts'
+import { observeMembers } from './upgrade/observe-gate.ts'
+import type { EtcdFacts } from './upgrade/etcd-facts.ts'
+
+/** A service of Talos with the last thing that happened to it. */
+export interface ServiceEvidence {
+  readonly id: string
+  /** Running, Waiting, Preparing, Finished, Failed ... */
+  readonly state: string
+  /** OK, Fail or ?. */
+  readonly health: string
+  readonly event: string
+  /** The end of its log, where it is not well. */
+  readonly log: readonly string[]
+}
+
+/** What one machine's Talos says in answer to everything that a diagnosis asks. */
+export interface TalosEvidence {
+  readonly status: MachineStatus | undefined
+  readonly services: readonly ServiceEvidence[]
+  /** Of its network interfaces, without the prefix length. */
+  readonly addresses: readonly string[]
+  /** Gateways of its default routes. */
+  readonly gateways: readonly string[]
+  readonly resolvers: readonly string[]
+  /** How far its clock is ahead of ours, in seconds; undefined: it did not say. */
+  readonly clockAheadS: number | undefined
+  /** Whether it has the time from a time server; undefined: it did not say. */
+  readonly timeSynced: boolean | undefined
+  readonly memoryMib: number | undefined
+  /** What Talos itself complains of (Diagnostics.runtime.talos.dev). */
+  readonly diagnostics: readonly string[]
+}
+
+/** What Talos says, machine by machine, and etcd as its members see it. */
+export interface TalosFindings {
+  /** By machine name. */
+  readonly probes: ReadonlyMap<string, ProbeResult>
+  /** By machine name; one that did not answer is missing. */
+  readonly machines: ReadonlyMap<string, TalosEvidence>
+  readonly etcd: EtcdFacts
+}
+
+const probeMs = 2500
+const askMs = 6000
+const logLines = 30
+
+/**
+ * Asks Talos on every machine that answers a handshake: seven processes for all of them together, two more a
+ * machine for its clock, and one for the log of each service that is not well.
+ */
+export async function observeTalosEvidence(
+  cluster: Cluster,
+  tool?: Talosctl,
+): Promise<TalosFindings> {
+  const [talosctl, secrets] = await Promise.all([
+    tool ?? openTalosctl(cluster),
+    readSecrets(cluster),
+  ])
+  const talosCa = secrets?.talosCa
+  const probes = new Map(
+    await Promise.all(
+      cluster.nodes.map(async ({ name, address }) => {
+        const seen = await probe(address, talosCa, { timeoutMs: probeMs })
+        return [name, seen] as const
+      }),
+    ),
+  )
+  const there = cluster.nodes.filter(({ name }) => probes.get(name)?.kind === 'ours')
+  const gates = there.filter(({ role }) => role === 'controlplane')
+  const nobody = { members: [], status: [], alarms: [], silence: new Map() }
+  // Only control planes pass questions on to others; without one, each worker is asked by itself.
+  const groups = gates.length > 0 ? [there] : there.map((node) => [node])
+  const [etcd, ...answers] = await Promise.all([
+    talosCa === undefined || gates.length === 0
+      ? nobody
+      : observeMembers({ cluster, talosctl, secrets: { talosCa } }),
+    ...groups.map((group) => askMachines(group, gates.length > 0 ? gates : group, talosctl)),
+  ])
+  return { probes, machines: new Map(answers.flat()), etcd }
+}
+
+async function askMachines(
+  nodes: readonly Node[],
+  gates: readonly Node[],
+  talosctl: Talosctl,
+): Promise<(readonly [string, TalosEvidence])[]> {
+  if (nodes.length === 0) return []
+  const [addresses, via] = [nodes.map(addressOf), gates.map(addressOf)]
+  const ask = async (...args: string[]): Promise<string> =>
+    (await talosctl.ask(addresses, args, { via, timeoutMs: askMs, nothrow: true })).stdout
+  const get = (type: string) => ask('get', type, '--output', 'json')
+  const [statuses, services, found, routes, resolvers, times, memory, complaints, clocks] =
+    await Promise.all([
+      readMachineStatus(addresses, via, talosctl, askMs),
+      ask('services').then(parseTable),
+      get('addresses').then(parseResources<{ address: string }>),
+      get('routes').then(parseResources<{ dst?: string; gateway?: string }>),
+      get('resolvers').then(parseResources<{ dnsServers?: string[] }>),
+      get('timestatus').then(parseResources<{ synced: boolean }>),
+      ask('memory').then(parseTable),
+      get('diagnostics').then(parseResources<{ message: string; details?: string[] }>),
+      Promise.all(nodes.map((node) => readClock(node, via, talosctl))),
+    ])
+  const at = <T extends { readonly node: string }>(all: readonly T[], { address }: Node): T[] =>
+    all.filter(({ node }) => node === address)
+  return Promise.all(
+    nodes.map(async (node, index): Promise<readonly [string, TalosEvidence]> => {
+      const total = Number(
+        memory.find((row) => row['NODE'] === node.address || nodes.length === 1)?.['TOTAL'],
+      )
+      return [
+        node.name,
+        {
+          status: statuses.byAddress.get(node.address),
+          services: await withLogs(
+            services.filter((row) => row['NODE'] === node.address),
+            node,
+            via,
+            talosctl,
+          ),
+          addresses: at(found, node).map(({ spec }) => spec.address.replace(/\/.*$/, '')),
+          gateways: at(routes, node).flatMap(({ spec }) =>
+            (spec.dst ?? '') === '' && spec.gateway !== undefined && spec.gateway !== ''
+              ? [spec.gateway]
+              : [],
+          ),
+          resolvers: at(resolvers, node).flatMap(({ spec }) => spec.dnsServers ?? []),
+          clockAheadS: clocks[index],
+          timeSynced: at(times, node)[0]?.spec.synced,
+          memoryMib: Number.isNaN(total) ? undefined : total,
+          diagnostics: at(complaints, node).map(({ spec }) =>
+            [spec.message, ...(spec.details ?? [])].join(': '),
+          ),
+        },
+      ]
+    }),
+  )
+}
+
+/** When the machine booted and how long ago, by its own clock, is its time of day. */
+async function readClock(
+  { address }: Node,
+  via: readonly string[],
+  talosctl: Talosctl,
+): Promise<number | undefined> {
+  const read = async (path: string): Promise<string> =>
+    (await talosctl.ask([address], ['read', path], { via, timeoutMs: askMs, nothrow: true })).stdout
+  const [stat, uptime] = await Promise.all([read('/proc/stat'), read('/proc/uptime')])
+  const booted = /^btime (\d+)$/m.exec(stat)?.[1]
+  const since = /^[\d.]+/.exec(uptime)?.[0]
+  if (booted === undefined || since === undefined) return undefined
+  return Math.round(Number(booted) + Number(since) - Date.now() / 1000)
+}
+
+/** A service that runs and is not said to be ill is well; one with no health check says `?`. */
+export function isWell({ state, health }: Pick<ServiceEvidence, 'state' | 'health'>): boolean {
+  return state === 'Running' && health !== 'Fail'
+}
+
+async function withLogs(
+  rows: readonly Readonly<Record<string, string>>[],
+  { address }: Node,
+  via: readonly string[],
+  talosctl: Talosctl,
+): Promise<ServiceEvidence[]> {
+  return Promise.all(
+    rows.map(async (row) => {
+      const service = {
+        id: row['SERVICE'] ?? '',
+        state: row['STATE'] ?? '',
+        health: row['HEALTH'] ?? '',
+        event: row['LAST EVENT'] ?? '',
+      }
+      if (isWell(service)) return { ...service, log: [] }
+      const args = ['logs', service.id, '--tail', String(logLines)]
+      const said = await talosctl
+        .ask([address], args, { via, timeoutMs: askMs, nothrow: true })
+        .then(({ stdout }) => stdout, talosReason)
+      const lines = said.split('\n').map((line) => line.replace(`${address}: `, ''))
+      return { ...service, log: lines.filter((line) => line !== '') }
+    }),
+  )
+}
+
+function addressOf({ address }: Node): string {
+  return address
+}

@@ -1,0 +1,160 @@
+import {
+  consoleLog,
+  plainLines,
+  virshBatch,
+  type Cluster,
+  type Host,
+  type Node,
+} from '@talosmith/core'
+import { parseDomain, type ParsedDomain } from './parse-domain.ts'
+import { descriptorSector, readLabel } from './seed-iso.ts'
+
+/** What a host knows of one machine besides its definition: how it is now, and what it did last. */
+export interface MachineEvidence {
+  /** libvirt's word for the state, and why it is in it: 'paused', 'I/O error'. */
+  readonly state: string
+  readonly stateReason: string
+  /** What the disks complain of; empty: nothing. */
+  readonly diskErrors: string
+  /** The machine as it runs; undefined: it does not. */
+  readonly running: ParsedDomain['machine'] | undefined
+  /** The label of the ISO in its drive; undefined: there is no such file, or it is no ISO. */
+  readonly seedLabel: string | undefined
+  /** The end of its serial console, line by line; empty where it can't be read. */
+  readonly console: readonly string[]
+  /** MAC addresses that answer for the machine's address; none: nobody does. */
+  readonly answering: readonly string[]
+  /** Other addresses at which the machine's own MAC was seen. */
+  readonly elsewhere: readonly string[]
+  /** Whether the host itself reaches the machine's Talos API. */
+  readonly opens: boolean
+}
+
+/** What a host knows of its machines, and of the network that they are in. */
+export interface HostEvidence {
+  readonly host: string
+  /** By machine name. */
+  readonly machines: ReadonlyMap<string, MachineEvidence>
+  /** Whether anybody answers for the gateway's address; undefined: it is not in the host's network. */
+  readonly gatewayAnswers: boolean | undefined
+}
+
+const apiPort = 50_000
+/** Enough for the last boots; a machine writes some 30 KiB a boot. */
+const consoleBytes = 120_000
+
+/** Looks at the machines of `nodes` on a host, in one virsh process and one command. */
+export async function observeEvidence(
+  host: Host,
+  { settings }: Pick<Cluster, 'settings'>,
+  nodes: readonly Node[],
+  seeds: ReadonlyMap<string, string>,
+): Promise<HostEvidence> {
+  const [answers, text] = await Promise.all([
+    virshBatch(
+      host,
+      nodes.flatMap(({ name }) => [
+        ['domstate', name, '--reason'],
+        ['domblkerror', name],
+        ['dumpxml', name],
+      ]),
+    ),
+    look(host, nodes, seeds, settings.NETWORK_GATEWAY),
+  ])
+  const seen = readLook(text)
+  const machines = nodes.map((node, index): readonly [string, MachineEvidence] => {
+    const [state, errors, xml] = answers.slice(index * 3)
+    const [, word = 'unknown', reason = ''] =
+      /^(.*?)(?: \((.*)\))?$/m.exec(state?.stdout.trim() ?? '') ?? []
+    const isActive = /^(?:running|paused|idle|in shutdown|pmsuspended)/.test(word)
+    return [
+      node.name,
+      {
+        state: word,
+        stateReason: reason,
+        diskErrors: /^No errors found/m.test(errors?.stdout ?? '')
+          ? ''
+          : (errors?.stdout.trim() ?? ''),
+        running: isActive && xml?.error === undefined ? machineIn(xml?.stdout) : undefined,
+        seedLabel: seen.labels.get(node.name),
+        console: seen.consoles.get(node.name) ?? [],
+        answering: seen.macsOf(node.address),
+        elsewhere: seen.addressesOf(node.mac).filter((address) => address !== node.address),
+        opens: seen.open.has(node.address),
+      },
+    ]
+  })
+  const { NETWORK_GATEWAY: gateway } = settings
+  return {
+    host: host.name,
+    machines: new Map(machines),
+    gatewayAnswers: seen.asked.has(gateway) ? seen.macsOf(gateway).length > 0 : undefined,
+  }
+}
+
+function machineIn(xml = ''): ParsedDomain['machine'] | undefined {
+  return xml === '' ? undefined : parseDomain(xml).machine
+}
+
+/** Connecting makes the host ask who has the address; what it learns stands in its table of neighbours. */
+async function look(
+  host: Host,
+  nodes: readonly Node[],
+  seeds: ReadonlyMap<string, string>,
+  gateway: string,
+): Promise<string> {
+  const { stdout } = await host.$({ timeoutMs: 20_000, nothrow: true })`
+knock() { timeout 2 bash -c "exec 3<>/dev/tcp/$1/$2" 2>/dev/null && echo "open $1"; }
+if command -v arping >/dev/null; then arping=arping; else arping='busybox arping'; fi
+shout() {
+  link=$(ip -o route get "$1" 2>/dev/null | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p')
+  $arping -c 2 -w 2 -I "$link" "$1" 2>/dev/null |
+    sed -n "s/.*\\[\\(..:..:..:..:..:..\\)\\].*/neigh $1 lladdr \\1/p"
+}
+for address in ${nodes.map(({ address }) => address)}; do knock "$address" ${apiPort} & shout "$address" & done
+knock ${gateway} 9 >/dev/null &
+wait
+ip -o -4 neigh show | sed 's/^/neigh /'
+as_root() { "$@" 2>/dev/null || sudo -n "$@" 2>/dev/null; }
+names=(${nodes.map(({ name }) => name)})
+logs=(${nodes.map(({ name }) => consoleLog(name))})
+isos=(${nodes.map(({ name }) => seeds.get(name) ?? '/nonexistent')})
+for at in "\${!names[@]}"; do
+  echo "console \${names[at]} $(as_root tail -c ${consoleBytes} -- "\${logs[at]}" | base64 -w0)"
+  echo "iso \${names[at]} $(as_root dd if="\${isos[at]}" bs=2048 skip=${descriptorSector} count=1 status=none | base64 -w0)"
+done
+true`
+  return stdout
+}
+
+function readLook(text: string) {
+  const open = new Set<string>()
+  const consoles = new Map<string, string[]>()
+  const labels = new Map<string, string>()
+  const neighbours: { address: string; mac: string }[] = []
+  const asked = new Set<string>()
+  for (const line of text.split('\n')) {
+    const [kind, first = '', second = ''] = line.split(' ')
+    const bytes = (): Buffer => Buffer.from(second, 'base64')
+    if (kind === 'open') open.add(first)
+    if (kind === 'console') consoles.set(first, plainLines(bytes().toString()))
+    const label = kind === 'iso' ? readLabel(bytes()) : undefined
+    if (label !== undefined) labels.set(first, label)
+    if (kind !== 'neigh') continue
+    asked.add(first)
+    const mac = / lladdr (\S+)/.exec(line)?.[1]?.toLowerCase()
+    if (mac !== undefined && !/ FAILED| INCOMPLETE/.test(line))
+      neighbours.push({ address: first, mac })
+  }
+  const unique = (list: readonly string[]): string[] => [...new Set(list)]
+  return {
+    open,
+    consoles,
+    labels,
+    asked,
+    macsOf: (wanted: string) =>
+      unique(neighbours.filter(({ address }) => address === wanted).map(({ mac }) => mac)),
+    addressesOf: (wanted: string) =>
+      unique(neighbours.filter(({ mac }) => mac === wanted).map(({ address }) => address)),
+  }
+}

@@ -1,0 +1,28 @@
+import type { Cluster } from '@talosmith/core'
+
+/** What is wrong, what shows it, and what mends it. */
+export interface Diagnosis {
+  /** Permanent; docs/troubleshooting/diagnosis.md has a heading for each. */
+  readonly code: string
+  /** The machine, or the host; undefined: it concerns the whole cluster. */
+  readonly where: string | undefined
+  readonly cause: string
+  /** What was seen, line by line, in the words of whoever said it. */
+  readonly evidence: readonly string[]
+  /** What to type, one after the other; a line that is no command begins with `#`. */
+  readonly remedy: readonly string[]
+}
+
+/** A target of Nx as the user types it for this cluster. */
+export function type({ name }: Pick<Cluster, 'name'>, target: string): string {
+  return `CLUSTER=${name} npx nx run ${target}`
+}
+
+/** A talosctl call for one machine, as the user types it. */
+export function talosctl(
+  { generated }: Pick<Cluster, 'generated'>,
+  address: string,
+  words: string,
+): string {
+  return `talosctl --talosconfig ${generated}/talosconfig -e ${address} -n ${address} ${words}`
+}

@@ -1,0 +1,101 @@
+/** Causes that only a machine's console shows: it runs, and Talos does not come up in it. */
+import type { Cluster } from '@talosmith/core'
+import { type, type Diagnosis } from '../diagnosis.ts'
+import { isReady, type View } from '../view.ts'
+
+/** Where a boot begins on the console. */
+const kernelStart = /\[ {0,4}0\.0{6}\] Linux version /
+/** How Talos, or its kernel, says that it gives a boot up. */
+const bootEnd = /boot sequence failed|fatal sequencer error|Kernel panic - not syncing/
+
+/** What a console says: each rule is a line to look for in the last boot. */
+const signs: readonly {
+  readonly code: string
+  readonly line: RegExp
+  readonly cause: string
+  readonly remedy: (cluster: Cluster) => string[]
+}[] = [
+  {
+    code: 'CPU_LEVEL_TOO_LOW',
+    line: /microarchitecture level 2/,
+    cause: 'its processor model lacks what Talos needs (x86-64-v2)',
+    remedy: (cluster) => [
+      '# set CPU_MODEL=host-passthrough in the env file, or a model with x86-64-v2, then',
+      type(cluster, 'vm:create'),
+      type(cluster, 'vm:start'),
+    ],
+  },
+  {
+    code: 'NO_BOOT_DISK',
+    line: /No bootable (?:device|option)|BdsDxe: No bootable|failed to load Boot\d+.*Not Found/,
+    cause: 'its firmware finds nothing to boot on the disk',
+    remedy: (cluster) => [
+      '# the disk is not a copy of the image; make the machine anew (its data is lost)',
+      `CONFIRM=${cluster.name} ${type(cluster, 'cluster:destroy')}`,
+      type(cluster, 'cluster:up'),
+    ],
+  },
+  {
+    code: 'INSTALL_DISK_WRONG',
+    line: /(?:install disk|disk) "?\/dev\/\w+"? (?:not found|does not exist)|no disk(?:s)? matched/,
+    cause: 'it looks for a disk that it does not have',
+    remedy: (cluster) => [
+      '# set INSTALL_DISK in the env file to the disk it has (/dev/vda), then',
+      type(cluster, 'bootstrap:configure'),
+    ],
+  },
+]
+
+export function judgeBoot(cluster: Cluster, view: View): Diagnosis | undefined {
+  const { node, evidence } = view
+  if (evidence === undefined || evidence.state !== 'running' || isReady(view)) return undefined
+  const boots = bootsOf(evidence.console)
+  const last = boots.at(-1) ?? []
+  for (const { code, line, cause, remedy } of signs) {
+    const found = last.find((text) => line.test(text))
+    if (found !== undefined)
+      return {
+        code,
+        where: node.name,
+        cause: `${node.name} does not come up: ${cause}`,
+        evidence: [`console: ${found}`],
+        remedy: remedy(cluster),
+      }
+  }
+  const ended = boots.flatMap((boot) => boot.findLast((text) => bootEnd.test(text)) ?? [])
+  if (ended.length >= 2)
+    return {
+      code: 'BOOT_LOOP',
+      where: node.name,
+      cause: `${node.name} gives up its boot and begins anew: ${ended.length} times of late`,
+      evidence: ended.slice(-3).map((text) => `console: ${text}`),
+      remedy: [
+        '# what is named does not come up; if it came with a new version, go back to the old one:',
+        `talosctl -n ${node.address} rollback`,
+        '# or set TALOS_VERSION, TALOS_EXTENSIONS, TALOS_KERNEL_ARGS to what boots, then',
+        type(cluster, 'cluster:upgrade'),
+      ],
+    }
+  const panic = last.find((text) => /Kernel panic - not syncing/.test(text))
+  if (panic === undefined) return undefined
+  return {
+    code: 'KERNEL_PANIC',
+    where: node.name,
+    cause: `the kernel of ${node.name} gave up`,
+    evidence: last.slice(last.indexOf(panic), last.indexOf(panic) + 3),
+    remedy: [
+      `virsh reset ${node.name}`,
+      '# if it comes again: is its memory enough, its disk whole?',
+    ],
+  }
+}
+
+/** The console boot by boot; what stands before the first begin is of a boot, too. */
+export function bootsOf(console: readonly string[]): string[][] {
+  const boots: string[][] = [[]]
+  for (const line of console) {
+    if (kernelStart.test(line)) boots.push([])
+    boots.at(-1)?.push(line)
+  }
+  return boots.filter((boot) => boot.length > 0)
+}

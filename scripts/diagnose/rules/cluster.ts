@@ -1,0 +1,187 @@
+/** Causes that no machine has by itself: etcd as a whole, the API, the shared address, our own access. */
+import type { Cluster } from '@talosmith/core'
+import { talosctl, type, type Diagnosis } from '../diagnosis.ts'
+import type { Seen } from '../gather.ts'
+import { isReady, type View } from '../view.ts'
+
+type Judge = (cluster: Cluster, seen: Seen, views: readonly View[]) => Diagnosis[]
+
+export const judgeCluster: Judge = (...args) =>
+  [judgeAccess, judgeQuorum, judgeMembers, judgeApi, judgeNames, judgeVip, judgeImages].flatMap(
+    (judge) => judge(...args),
+  )
+
+const one = (
+  code: string,
+  cause: string,
+  evidence: readonly string[],
+  remedy: readonly string[],
+  where?: string,
+): Diagnosis[] => [{ code, where, cause, evidence, remedy }]
+
+const judgeAccess: Judge = (cluster, { access }) =>
+  (access.ok ? access.value : []).flatMap(({ name, path, expires }) =>
+    expires !== undefined && Date.parse(expires) < Date.now()
+      ? one(
+          'ACCESS_EXPIRED',
+          `the certificate in the ${name} has expired`,
+          [`${path}: good until ${expires}`],
+          [type(cluster, 'bootstrap:start')],
+        )
+      : [],
+  )
+
+/** A control plane whose etcd certainly does not run: it is off, or etcd was ended there. */
+function isAway({ evidence, domain, talos }: View): boolean {
+  const state = evidence?.state ?? domain?.live.state
+  const etcd = talos?.services.find(({ id }) => id === 'etcd')
+  return (
+    (state !== undefined && state !== 'running') ||
+    /^(?:Finished|Failed|Skipped)$/.test(etcd?.state ?? '')
+  )
+}
+
+const judgeQuorum: Judge = (cluster, _, views) => {
+  const { controlPlanes } = cluster
+  const away = views.filter((view) => view.node.role === 'controlplane' && isAway(view))
+  const needed = Math.floor(controlPlanes.length / 2) + 1
+  const left = controlPlanes.length - away.length
+  if (left >= needed) return []
+  return one(
+    'ETCD_NO_QUORUM',
+    `etcd has lost its quorum: ${left} of ${controlPlanes.length} members can run, and ${needed} are needed`,
+    away.map(({ node, evidence, talos }) => {
+      const etcd = talos?.services.find(({ id }) => id === 'etcd')
+      return `${node.name}: ${etcd === undefined ? `the machine is ${evidence?.state ?? 'not running'}` : `etcd is ${etcd.state}`}`
+    }),
+    [
+      '# bring back the control planes named above; nothing is lost as long as their disks are',
+      type(cluster, 'vm:start'),
+      '# disks lost? Then from the newest snapshot:',
+      `CONFIRM=${cluster.name} ${type(cluster, 'cluster:restore')}`,
+    ],
+  )
+}
+
+const judgeMembers: Judge = (cluster, { findings }) => {
+  if (!findings.ok) return []
+  const { members, status, alarms } = findings.value.etcd
+  const leaders = status.filter(({ id, leader }) => id === leader)
+  if (leaders.length > 1)
+    return one(
+      'ETCD_BOOTSTRAPPED_TWICE',
+      `there are ${leaders.length} etcd clusters where there should be one: it was bootstrapped more than once`,
+      leaders.map(({ node, id }) => `talosctl etcd status on ${node}: ${id} leads itself`),
+      [
+        '# which of them has your data? On every other control plane:',
+        talosctl(
+          cluster,
+          '<address>',
+          'reset --system-labels-to-wipe EPHEMERAL --reboot --graceful=false',
+        ),
+      ],
+    )
+  const strangers = members.filter(
+    ({ name }) => !cluster.controlPlanes.some((node) => node.name === name),
+  )
+  const alarmed = alarms.map(({ member, alarm }) => `talosctl etcd alarm list: ${member} ${alarm}`)
+  return [
+    ...(strangers.length === 0
+      ? []
+      : one(
+          'ETCD_MEMBER_MISMATCH',
+          'etcd has members that are no control planes of the settings',
+          strangers.map(
+            ({ id, name }) => `talosctl etcd members: ${id} ${name || '(never started)'}`,
+          ),
+          strangers.map(({ id }) =>
+            talosctl(cluster, cluster.controlPlanes[0]?.address ?? '', `etcd remove-member ${id}`),
+          ),
+        )),
+    ...(alarmed.length === 0
+      ? []
+      : one('ETCD_ALARM', 'etcd has raised an alarm and takes no writes', alarmed, [
+          '# NOSPACE: make room first, member by member',
+          ...cluster.controlPlanes.map(({ address }) => talosctl(cluster, address, 'etcd defrag')),
+          talosctl(cluster, cluster.controlPlanes[0]?.address ?? '', 'etcd alarm disarm'),
+        ])),
+  ]
+}
+
+/** Talos says that all is well, and yet the API server does not answer us: something is in between. */
+const judgeApi: Judge = (cluster, { api }, views) =>
+  views.flatMap((view) => {
+    const answer = api.ok ? api.value.apiServers.get(view.node.name) : undefined
+    if (answer === undefined || answer.ok || !isReady(view)) return []
+    if (answer.final === true)
+      return one(
+        'API_NOT_OURS',
+        `the API server of ${view.node.name} does not take our kubeconfig`,
+        [answer.reason],
+        [type(cluster, 'bootstrap:start')],
+        view.node.name,
+      )
+    if (!/no answer|refused|EHOSTUNREACH|reset/i.test(answer.reason)) return []
+    return one(
+      'API_PORT_BLOCKED',
+      `Talos says that ${view.node.name} is ready, and its API server cannot be reached from here`,
+      [`https://${view.node.address}:6443/readyz: ${answer.reason}`],
+      ['# let TCP 6443 through between here and the machines (firewall, VPN, routes)'],
+      view.node.name,
+    )
+  })
+
+const judgeNames: Judge = (cluster, { api }, views) => {
+  const nodes = api.ok && api.value.nodes.ok ? api.value.nodes.value : []
+  return nodes.flatMap(({ metadata: { name }, status }) => {
+    const addresses = (status?.addresses ?? []).filter(({ type: kind }) => kind === 'InternalIP')
+    const view = views.find(({ node }) => addresses.some(({ address }) => address === node.address))
+    if (view === undefined || view.node.name === name || view.kubernetes !== undefined) return []
+    return one(
+      'KUBELET_NAME',
+      `${view.node.name} registered as ${name}`,
+      [`kubectl get node ${name}: ${view.node.address}`],
+      [
+        '# Talos takes the name from the seed when it boots',
+        type(cluster, 'vm:create'),
+        talosctl(cluster, view.node.address, 'reboot'),
+        `kubectl --kubeconfig ${cluster.generated}/kubeconfig delete node ${name}`,
+      ],
+      view.node.name,
+    )
+  })
+}
+
+const judgeVip: Judge = (cluster, { talos, findings }, views) => {
+  const held = talos.ok ? talos.value.vipHolder : undefined
+  if (cluster.vip === undefined || held?.ok !== true || held.value !== undefined) return []
+  // While etcd has no leader nobody may take it; and one that boots has not had the time.
+  const leads = findings.ok && findings.value.etcd.status.some(({ id, leader }) => id === leader)
+  const ready = views.filter((view) => view.node.role === 'controlplane' && isReady(view))
+  if (!leads || ready.length === 0) return []
+  return one(
+    'VIP_UNHELD',
+    `no control plane has the shared address ${cluster.vip}`,
+    ready.map(({ node }) => `talosctl get addresses on ${node.name}: not among them`),
+    ['# the machine configs have to name it', type(cluster, 'bootstrap:configure')],
+  )
+}
+
+/** Pods of kube-system: what Talos itself fetches is told by its services. */
+const judgeImages: Judge = (cluster, { api }) => {
+  const pods = api.ok && api.value.pods.ok ? api.value.pods.value : []
+  return pods.flatMap(({ metadata: { name, namespace }, spec, status }) => {
+    const stuck = (status?.containerStatuses ?? []).find(({ state }) =>
+      /^(?:ErrImagePull|ImagePullBackOff|InvalidImageName)$/.test(state?.waiting?.reason ?? ''),
+    )
+    if (namespace !== 'kube-system' || stuck === undefined) return []
+    const { reason = '', message = '' } = stuck.state?.waiting ?? {}
+    return one(
+      'POD_IMAGE_PULL_FAILS',
+      `${namespace}/${name} cannot fetch ${stuck.image}`,
+      [`${reason}: ${message}`],
+      [`kubectl --kubeconfig ${cluster.generated}/kubeconfig -n ${namespace} describe pod ${name}`],
+      spec.nodeName,
+    )
+  })
+}
