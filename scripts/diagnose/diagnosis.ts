@@ -1,4 +1,4 @@
-import type { Cluster } from '@talosmith/core'
+import type { Cluster, Node } from '@talosmith/core'
 
 /** What is wrong, what shows it, and what mends it. */
 export interface Diagnosis {
@@ -25,4 +25,9 @@ export function talosctl(
   words: string,
 ): string {
   return `talosctl --talosconfig ${generated}/talosconfig -e ${address} -n ${address} ${words}`
+}
+
+/** The setting of a machine's role: WORKER_DISK_GIB. */
+export function settingOf({ role }: Pick<Node, 'role'>, what: string): string {
+  return `${role === 'worker' ? 'WORKER' : 'CONTROL_PLANE'}_${what}`
 }

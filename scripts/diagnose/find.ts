@@ -48,22 +48,39 @@ export function findCauses(cluster: Cluster, seen: Seen): Findings {
       ...judgeCluster(cluster, seen, views),
       ...ofMachines.filter((diagnosis) => !isReason(diagnosis)),
     ],
-    unmet: views.filter(({ node }) => !found.has(node.name)).flatMap(unmetOf),
+    unmet: [
+      ...views.filter(({ node }) => !found.has(node.name)).flatMap(unmetOf),
+      ...notSeen(seen),
+    ],
   }
+}
+
+/** Whoever did not answer may hide anything. */
+function notSeen({ evidence, findings, api, hosts }: Seen): string[] {
+  const kubernetes = api.ok ? api.value.nodes : api
+  return [
+    ...evidence.flatMap((answer, index) =>
+      answer.ok || hosts[index]?.ok === false
+        ? []
+        : [`the host did not say how its machines are: ${answer.reason}`],
+    ),
+    ...(findings.ok ? [] : [`Talos was not asked to the end: ${findings.reason}`]),
+    ...(kubernetes.ok ? [] : [`Kubernetes does not list its nodes: ${kubernetes.reason}`]),
+  ]
 }
 
 /** What a machine lacks of being well, in its own words. */
 function unmetOf(view: View): string[] {
   const { node, probe, talos, kubernetes } = view
   if (probe?.kind === 'silent') return [`${node.name}: ${probe.reason}`]
-  if (talos === undefined) return []
-  const { stage, status } = talos.status ?? {}
-  const unmet = (status?.unmetConditions ?? []).map(({ name, reason }) => `${name}: ${reason}`)
+  if (talos === undefined)
+    return probe?.kind === 'ours' ? [`${node.name} says nothing more than who it is`] : []
+  if (talos.status === undefined) return [`${node.name} does not say how it is: ${talos.silence}`]
+  const { stage, status } = talos.status
+  const unmet = (status.unmetConditions ?? []).map(({ name, reason }) => `${name}: ${reason}`)
   const ready = kubernetes?.status?.conditions?.find(({ type }) => type === 'Ready')
   return [
-    ...(isReady(view)
-      ? []
-      : [`${node.name} is ${[stage ?? 'of no known stage', ...unmet].join('; ')}`]),
+    ...(isReady(view) ? [] : [`${node.name} is ${[stage, ...unmet].join('; ')}`]),
     ...(ready === undefined || ready.status === 'True'
       ? []
       : [`${node.name} is not Ready in Kubernetes: ${ready.message ?? 'it does not say why'}`]),

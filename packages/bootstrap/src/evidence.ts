@@ -22,6 +22,8 @@ export interface ServiceEvidence {
 /** What one machine's Talos says in answer to everything that a diagnosis asks. */
 export interface TalosEvidence {
   readonly status: MachineStatus | undefined
+  /** Why there is no status. */
+  readonly silence: string
   readonly services: readonly ServiceEvidence[]
   /** Of its network interfaces, without the prefix length. */
   readonly addresses: readonly string[]
@@ -47,7 +49,8 @@ export interface TalosFindings {
 }
 
 const probeMs = 2500
-const askMs = 6000
+/** A machine that is short of processors answers late; together with the handshake still within half a minute. */
+const askMs = 12_000
 const logLines = 30
 
 /**
@@ -118,6 +121,7 @@ async function askMachines(
         node.name,
         {
           status: statuses.byAddress.get(node.address),
+          silence: statuses.silence,
           services: await withLogs(
             services.filter((row) => row['NODE'] === node.address),
             node,

@@ -65,7 +65,7 @@ export async function observeEvidence(
   const machines = nodes.map((node, index): readonly [string, MachineEvidence] => {
     const [state, errors, xml] = answers.slice(index * 3)
     const [, word = 'unknown', reason = ''] =
-      /^(.*?)(?: \((.*)\))?$/m.exec(state?.stdout.trim() ?? '') ?? []
+      /^(.+?)(?: \((.*)\))?$/m.exec(state?.stdout.trim() ?? '') ?? []
     const isActive = /^(?:running|paused|idle|in shutdown|pmsuspended)/.test(word)
     return [
       node.name,

@@ -18,7 +18,7 @@ export {
   type VmChange,
 } from './plan.ts'
 export { recreateMachines } from './recreate.ts'
-export { describeSeed, type Seed } from './seed-iso.ts'
+export { describeSeed, seedLabels, type Seed } from './seed-iso.ts'
 export { describeStatus, renderStatus, type StatusRow } from './status.ts'
 export { observeStrays, type Stray } from './strays.ts'
 export { describeUntouched } from './untouched.ts'

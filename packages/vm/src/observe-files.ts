@@ -2,7 +2,7 @@ import { posix } from 'node:path'
 import type { Cluster, Host, HostFiles } from '@talosmith/core'
 import type { ParsedDomain } from './parse-domain.ts'
 import { headerBytes, readQcow2, type Qcow2 } from './qcow2.ts'
-import { descriptorSector, readMark, type SeedMark } from './seed-iso.ts'
+import { descriptorSector, readLabel, readMark, type SeedMark } from './seed-iso.ts'
 
 /** How the name of a file under way ends; such a file is ours and never whole. */
 export const partialSuffix = '.talosmith-partial'
@@ -18,6 +18,7 @@ export interface ObservedDisk {
 
 /** A seed ISO of ours. */
 export interface ObservedSeed extends SeedMark {
+  readonly label: string
   readonly bytes: number
 }
 
@@ -140,8 +141,9 @@ function readDisk(line: string): ObservedDisk {
 }
 
 function readSeed(descriptor: string, bytes: number): ObservedSeed | undefined {
-  const mark = readMark(Buffer.from(descriptor, 'base64'))
-  return mark === undefined ? undefined : { ...mark, bytes }
+  const sector = Buffer.from(descriptor, 'base64')
+  const mark = readMark(sector)
+  return mark === undefined ? undefined : { ...mark, label: readLabel(sector) ?? '', bytes }
 }
 
 /** The third field is a path, and may hold spaces. */

@@ -5,7 +5,7 @@ import { describeMachine } from './machine.ts'
 import type { ObservedDisk } from './observe-files.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
 import { diskOf, domainOf, hostOf, machinesOf, pathsOf } from './place.ts'
-import { describeSeed } from './seed-iso.ts'
+import { describeSeed, seedLabels } from './seed-iso.ts'
 
 /** One thing to do to one machine. */
 export interface VmChange extends Change {
@@ -75,7 +75,8 @@ function planMachine(cluster: Cluster, node: Node, seen: ObservedHost): VmChange
   }
   changes.push(...planDisk(node, diskOf(cluster, node, seen), paths.disk, change))
   const mark = seen.seeds.get(paths.seed)
-  if (mark?.digest !== describeSeed(cluster, node).digest)
+  const isRead = mark !== undefined && seedLabels.includes(mark.label)
+  if (!isRead || mark.digest !== describeSeed(cluster, node).digest)
     changes.push(
       seen.seeds.has(paths.seed)
         ? change('create-seed', `Replace the seed ISO of ${node.name}${later}`, {

@@ -78,6 +78,9 @@ export function readLabel(descriptor: Uint8Array): string | undefined {
   return text.slice(1, 6) === 'CD001' ? text.slice(40, 72).trim() : undefined
 }
 
+/** Talos looks for exactly these labels. */
+export const seedLabels: readonly string[] = ['cidata', 'CIDATA']
+
 /** The mark in an ISO's primary volume descriptor; undefined when the ISO isn't one of ours. */
 export function readMark(descriptor: Uint8Array): SeedMark | undefined {
   const field = (offset: number): string =>

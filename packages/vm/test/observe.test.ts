@@ -77,6 +77,8 @@ function seedLine(asked: Cluster, name: string, path: string): string {
     digest: describeSeed(asked, node).digest,
   })
   const sector = Buffer.alloc(2048, ' ')
+  sector.write('CD001', 1)
+  sector.write('cidata', 40)
   sector.write(publisher, 318)
   sector.write(application, 574)
   return `seed ${sector.toString('base64')} 65536 ${path}`

@@ -53,6 +53,7 @@ export function seenExactly(
           cluster: cluster.name,
           node: node.name,
           digest: describeSeed(cluster, node).digest,
+          label: 'cidata',
           bytes: 65_536,
         },
       ]),

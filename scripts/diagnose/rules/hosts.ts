@@ -32,7 +32,7 @@ export function judgeHosts(cluster: Cluster, seen: Seen): Diagnosis[] {
       })
     else if (poolFreeBytes < poolMinimumBytes)
       found.push({
-        code: 'POOL_FULL',
+        code: 'POOL_OUT_OF_SPACE',
         where: host,
         cause: `the storage pool ${pool} is full: machines that write are paused`,
         evidence: [`${mib(poolFreeBytes)} MiB are free beside ${files.image}`],
@@ -49,7 +49,7 @@ export function judgeHosts(cluster: Cluster, seen: Seen): Diagnosis[] {
     )
     if (!hasUefi && wantsUefi)
       found.push({
-        code: 'FIRMWARE_MISSING',
+        code: 'UEFI_MISSING',
         where: host,
         cause: 'the host has no UEFI firmware for its machines',
         evidence: ['virsh domcapabilities --machine q35: no firmware "efi"'],

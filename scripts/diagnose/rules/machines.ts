@@ -1,6 +1,7 @@
 /** Causes in a virtual machine: whether it runs, and whether it has what Talos needs. */
 import type { Cluster } from '@talosmith/core'
-import { type, type Diagnosis } from '../diagnosis.ts'
+import { seedLabels } from '@talosmith/vm'
+import { settingOf, type, type Diagnosis } from '../diagnosis.ts'
 import { isReady, type View } from '../view.ts'
 
 const agentService = 'ext-qemu-guest-agent'
@@ -90,7 +91,7 @@ function judgeParts(cluster: Cluster, view: View): Diagnosis | undefined {
       `${node.name} has ${running.memoryMib} MiB of memory; Talos wants ${minimum} MiB at least`,
       [`virsh dumpxml ${node.name}: ${running.memoryMib} MiB`],
       [
-        `# set ${node.role === 'worker' ? 'WORKER' : 'CONTROL_PLANE'}_MEMORY_MIB in the env file, then`,
+        `# set ${settingOf(node, 'MEMORY_MIB')} in the env file, then`,
         type(cluster, 'vm:create'),
         ...offAndOn,
       ],
@@ -105,11 +106,7 @@ function judgeSeed(
   offAndOn: readonly string[],
 ): Diagnosis | undefined {
   const path = evidence?.running?.seed ?? ''
-  const remedy = [
-    ...(path === '' ? [] : [`# on ${host?.host}`, `rm -f ${path}`]),
-    type(cluster, 'vm:create'),
-    ...offAndOn,
-  ]
+  const remedy = [type(cluster, 'vm:create'), ...offAndOn]
   const where = node.name
   const label = evidence?.seedLabel
   if (path === '' || label === undefined)
@@ -124,7 +121,7 @@ function judgeSeed(
           ],
           remedy,
         }
-  if (label !== 'cidata' && label !== 'CIDATA')
+  if (!seedLabels.includes(label))
     return {
       code: 'SEED_LABEL_WRONG',
       where,

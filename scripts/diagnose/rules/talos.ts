@@ -1,7 +1,7 @@
 /** Causes that Talos tells of itself: config, clock, disk, services. */
 import { isWell, type ServiceEvidence } from '@talosmith/bootstrap'
 import type { Cluster } from '@talosmith/core'
-import { talosctl, type, type Diagnosis } from '../diagnosis.ts'
+import { settingOf, talosctl, type, type Diagnosis } from '../diagnosis.ts'
 import type { View } from '../view.ts'
 
 /** Certificates of machines are good from minutes before they are made; etcd and leases mind less. */
@@ -51,7 +51,7 @@ export function judgeTalos(cluster: Cluster, view: View): Diagnosis | undefined 
       `the disk of ${node.name} is full`,
       [`/var: ${disk.usedGb} of ${disk.sizeGb} GB are used`],
       [
-        `# set ${node.role === 'worker' ? 'WORKER' : 'CONTROL_PLANE'}_DISK_GIB higher in the env file, then`,
+        `# set ${settingOf(node, 'DISK_GIB')} higher in the env file, then`,
         type(cluster, 'vm:create'),
         '# Talos takes the new space at its next boot',
         talosctl(cluster, node.address, 'reboot'),
