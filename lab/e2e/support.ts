@@ -38,7 +38,7 @@ export const threeControlPlanes: Overrides = {
   HEALTH_TIMEOUT: '60m',
 }
 
-/** What they run in the end, when the upgrade's test is through. */
+/** What they run in the end, when all tests of upgrades are through. */
 export const threeUpgraded: Overrides = {
   ...threeControlPlanes,
   TALOS_VERSION: 'v1.13.9',

@@ -2,15 +2,16 @@
  * Everything there is to test, as `npm test`: format, types, layers and unit tests of every project
  * (through Nx, cached), then a cluster in the lab. Ends with one line, `N passed, N failed`.
  *
- *   npm test [-- --no-lab]
+ *   npm test [-- --no-lab | --ha]     without the lab | with upgrades that fail, are killed, and a restore as well
  */
 import { spawn } from 'node:child_process'
 
 const withLab = !process.argv.includes('--no-lab')
+const suites = process.argv.includes('--ha') ? ['lab/e2e', 'lab/e2e-ha'] : ['lab/e2e']
 const total = { passed: 0, failed: 0 }
 await count('npx', ['nx', 'run-many', '-t', 'check', '--outputStyle=stream-without-prefixes'])
 if (withLab && total.failed === 0)
-  await count('npx', ['tsx', 'scripts/checks/run-tests.ts', '--one-by-one', 'lab/e2e'])
+  await count('npx', ['tsx', 'scripts/checks/run-tests.ts', '--one-by-one', ...suites])
 console.log(`${total.passed} passed, ${total.failed} failed`)
 process.exitCode = total.failed > 0 ? 1 : 0
 

@@ -8,7 +8,7 @@ import {
   removeCluster,
   threeUpgraded,
   withHost,
-} from './support.ts'
+} from '../e2e/support.ts'
 
 const cluster = await labCluster(threeUpgraded)
 

@@ -1,0 +1,68 @@
+import { rmSync, writeFileSync } from 'node:fs'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { access, killWhen, nx, scriptOf, threeUpgraded } from '../e2e/support.ts'
+import { cluster, four, restarts, talos, versions } from '../e2e/three.ts'
+import { faultsFile } from '../src/layout.ts'
+
+const newest = { ...threeUpgraded, TALOS_EXTENSIONS: '' }
+const offerBroken = `${faultsFile}.offer-broken`
+
+test('three control planes and a worker are there', async () => {
+  rmSync(offerBroken, { force: true })
+  assert.is((await nx('lab:start')).code, 0)
+  assert.is((await nx('cluster:up', newest)).code, 0)
+})
+
+test('a version that does not boot ends the upgrade after one machine, and the cluster stays well', async () => {
+  writeFileSync(offerBroken, '')
+  const since = Date.now()
+  const { code, output } = await nx('cluster:upgrade', {
+    ...newest,
+    TALOS_VERSION: 'v1.13.10',
+    // A boot that never ends is given up after three minutes instead of seventy.
+    TALOS_KERNEL_ARGS: 'lab.boot-timeout=3m',
+  })
+  rmSync(offerBroken)
+  assert.not.equal(code, 0)
+  assert.match(output, 'UPGRADE_ROLLED_BACK')
+  assert.match(output, /its console ended with/)
+  assert.is(restarts(since).length, 1)
+  assert.is((await nx('bootstrap:health', newest)).code, 0)
+  assert.equal(await versions(), four('v1.13.9 v1.36.3'))
+})
+
+// Other extensions mean another schematic: every machine restarts once more, whatever run it is in.
+const script = scriptOf('packages/bootstrap/scripts/upgrade-talos.ts', '--cluster', 'lab')
+const killed: RegExp[] = [
+  /• Take a snapshot/,
+  /✓ Take a snapshot/,
+  /• Install Talos/,
+  /✓ Install Talos/,
+  /• Drain/,
+  /✓ Drain/,
+  /• Restart/,
+  /waiting for labha-\w+ to come back/,
+  /✓ Restart/,
+  /• Prove/,
+  /✓ Prove/,
+  /✓ Bring labha-/,
+]
+test('the image of other extensions is made', async () => {
+  assert.is((await nx('image:warm-installer', threeUpgraded)).code, 0)
+})
+for (const when of killed)
+  test(`an upgrade is ended by SIGKILL at ${when.source}`, async () => {
+    const { signal } = await killWhen(when, script, threeUpgraded)
+    assert.is(signal, 'SIGKILL')
+  })
+test('the next run finishes what was killed', async () => {
+  assert.is((await nx('cluster:upgrade', threeUpgraded)).code, 0)
+  const nodes = await access(cluster, 'kubectl', 'get', 'nodes', '-o', 'json')
+  assert.not.match(nodes, 'unschedulable')
+  assert.not.match(nodes, 'talosmith.dev/upgrading-to')
+  for (const { name } of cluster.nodes)
+    assert.match(await talos(name, 'get', 'extensions'), 'nfs-utils')
+})
+
+test.run()

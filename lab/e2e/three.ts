@@ -1,0 +1,43 @@
+/** What the tests of upgrades share: the cluster of three control planes, and what is asked of it. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { access, kubernetesNodes, labCluster, threeControlPlanes } from './support.ts'
+
+export const cluster = await labCluster(threeControlPlanes)
+
+/** What each node says it runs: Talos and Kubernetes. */
+export async function versions(): Promise<string[]> {
+  const nodes = await kubernetesNodes(cluster)
+  return nodes.map(
+    ({ status: { nodeInfo } }) =>
+      `${/v[\d.]+/.exec(nodeInfo.osImage)?.[0]} ${nodeInfo.kubeletVersion}`,
+  )
+}
+
+export const four = (one: string): string[] => [one, one, one, one]
+
+/** Asks one machine, through itself. */
+export async function talos(node: string, ...args: string[]): Promise<string> {
+  const address = cluster.nodes.find(({ name }) => name === node)?.address ?? ''
+  return access(cluster, 'talosctl', '-e', address, '-n', address, ...args)
+}
+
+/** The name of the control plane that leads etcd. */
+export async function leader(): Promise<string> {
+  const status = await talos('labha-cp1', 'etcd', 'status')
+  const members = await talos('labha-cp1', 'etcd', 'members')
+  const ids = [...status.matchAll(/\b[0-9a-f]{16}\b/g)].map(([id]) => id)
+  // The member itself comes first, its leader second.
+  return new RegExp(`${ids[1]}\\s+(\\S+)`).exec(members)?.[1] ?? ''
+}
+
+/** Who was restarted, in order, as the records of the last runs say. */
+export function restarts(since: number): string[] {
+  const folder = join(cluster.generated, 'runs')
+  return readdirSync(folder)
+    .sort()
+    .flatMap((name) => readFileSync(join(folder, name), 'utf8').trim().split('\n'))
+    .map((line) => JSON.parse(line) as { at: string; event: string; text?: string })
+    .filter(({ at, event }) => event === 'start' && Date.parse(at) >= since)
+    .flatMap(({ text }) => /^Restart (\S+)$/.exec(text ?? '')?.[1] ?? [])
+}
