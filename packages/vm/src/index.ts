@@ -9,6 +9,7 @@ export { checkHosts, findOtherHosts, forgetHosts } from './made-on.ts'
 export { observeHost, type ObservedDomain, type ObservedHost } from './observe.ts'
 export { parseDomain, type ParsedDomain } from './parse-domain.ts'
 export { domainOf, hostOf, machinesOf, pathsOf, withoutMachines } from './place.ts'
+export { observeDetails, tryMachine, type HostDetails, type Trial } from './preflight.ts'
 export {
   planCreate,
   planDestroy,

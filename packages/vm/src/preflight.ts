@@ -1,0 +1,107 @@
+import type { Cluster, Host } from '@talosmith/core'
+import { builder } from './domain-xml.ts'
+import { typeFor } from './host-facts.ts'
+import type { ObservedHost } from './observe.ts'
+
+/** What a host is besides what the machines' own plan needs to know. */
+export interface HostDetails {
+  /** Who we are there. */
+  readonly user: string
+  readonly groups: readonly string[]
+  /** Programs that image:download and vm:create run there, and that are not there. */
+  readonly missingPrograms: readonly string[]
+  /** Instruction sets of x86-64-v2 that the processor lacks. */
+  readonly missingCpuFlags: readonly string[]
+  /** The host is itself a virtual machine. */
+  readonly isNested: boolean
+  /** Whether iptables sees what crosses a bridge, and how forwarding ends by default ('DROP'). */
+  readonly bridgeFilter: { readonly active: boolean; readonly policy: string }
+  /** AppArmor or SELinux, where one of them is enforced. */
+  readonly confinement: readonly string[]
+}
+
+/** x86-64-v2, as /proc/cpuinfo names what it adds (System V ABI, micro-architecture levels). */
+const levelFlags = ['cx16', 'lahf_lm', 'popcnt', 'sse4_1', 'sse4_2', 'ssse3'] as const
+
+/** Looks at a host, in one command. */
+export async function observeDetails(host: Host): Promise<HostDetails> {
+  const { stdout } = await host.$({ nothrow: true, timeoutMs: 10_000 })`
+echo "user $(id -un)"
+echo "groups $(id -Gn)"
+for tool in curl zstd xz sha256sum base64; do command -v "$tool" >/dev/null || echo "missing $tool"; done
+echo "flags $(grep -m1 '^flags' /proc/cpuinfo)"
+echo "nf $(cat /proc/sys/net/bridge/bridge-nf-call-iptables 2>/dev/null)"
+echo "policy $(iptables -S FORWARD 2>/dev/null | head -n 1)"
+[ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" != Y ] || echo "confined AppArmor"
+[ "$(cat /sys/fs/selinux/enforce 2>/dev/null)" != 1 ] || echo "confined SELinux"
+true`
+  const lines = stdout.split('\n')
+  const after = (label: string): string[] =>
+    lines.filter((line) => line.startsWith(`${label} `)).map((line) => line.slice(label.length + 1))
+  const flags = new Set((after('flags')[0] ?? '').split(/\s+/))
+  return {
+    user: after('user')[0] ?? '',
+    groups: (after('groups')[0] ?? '').split(' '),
+    missingPrograms: after('missing'),
+    missingCpuFlags: levelFlags.filter((flag) => !flags.has(flag)),
+    isNested: flags.has('hypervisor'),
+    bridgeFilter: {
+      active: after('nf')[0] === '1',
+      policy: / FORWARD (\w+)/.exec(after('policy')[0] ?? '')?.[1] ?? '',
+    },
+    confinement: after('confined'),
+  }
+}
+
+/** What came of a throwaway machine: it was made, or what was said when it could not be. */
+export type Trial =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly reason: string; readonly kernelLog: readonly string[] }
+
+/**
+ * Makes a volume in the pool and a paused machine with it, and takes both away again: whether QEMU may open
+ * what libvirt makes is known only by letting it. What a killed run left behind goes first.
+ */
+export async function tryMachine(
+  host: Host,
+  { name: cluster, settings }: Pick<Cluster, 'name' | 'settings'>,
+  seen: ObservedHost,
+): Promise<Trial> {
+  const name = `talosmith-doctor-${cluster}`
+  const pool = settings.STORAGE_POOL
+  const volume = `${name}.qcow2`
+  const xml = builder.build({
+    domain: {
+      '@type': typeFor(settings.DOMAIN_TYPE, seen.kvmFault),
+      name,
+      memory: { '@unit': 'MiB', '#text': 32 },
+      vcpu: 1,
+      os: { type: { '@arch': 'x86_64', '@machine': 'q35', '#text': 'hvm' } },
+      devices: {
+        disk: {
+          '@type': 'file',
+          '@device': 'disk',
+          driver: { '@name': 'qemu', '@type': 'qcow2' },
+          source: { '@file': seen.files.disk({ name }) },
+          target: { '@dev': 'vda', '@bus': 'virtio' },
+        },
+      },
+    },
+  })
+  const { exitCode, stderr, stdout } = await host.$({ nothrow: true, timeoutMs: 20_000 })`
+virsh() { command virsh -q -c qemu:///system "$@"; }
+gone() { virsh destroy ${name} >/dev/null 2>&1; virsh vol-delete --pool ${pool} ${volume} >/dev/null 2>&1; }
+gone
+trap gone EXIT
+virsh vol-create-as ${pool} ${volume} 1M --format qcow2 >/dev/null &&
+virsh create <(printf %s ${xml}) --paused >/dev/null
+code=$?
+[ "$code" = 0 ] || { dmesg 2>/dev/null || sudo -n dmesg 2>/dev/null; } | grep -E 'apparmor="DENIED"|avc: +denied' | tail -n 3
+exit "$code"`
+  if (exitCode === 0) return { ok: true }
+  return {
+    ok: false,
+    reason: stderr.trim() || `it ended with ${exitCode}`,
+    kernelLog: stdout.split('\n').filter((line) => line !== ''),
+  }
+}

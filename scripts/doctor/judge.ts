@@ -1,0 +1,223 @@
+/** What the facts of a preflight mean, line by line. Pure. */
+import type { Cluster, Problem } from '@talosmith/core'
+import type { HostDetails, HostEvidence, ObservedHost, Trial } from '@talosmith/vm'
+import { domainOf } from '@talosmith/vm'
+import { missing, type Check } from './check.ts'
+
+/** Everything that was found out about one host. */
+export interface SeenHost {
+  readonly seen: ObservedHost
+  readonly details: HostDetails
+  /** Undefined: not tried. */
+  readonly trial: Trial | undefined
+  readonly evidence: HostEvidence | undefined
+  /** What would stop vm:create there. */
+  readonly problems: readonly Problem[]
+  readonly warnings: readonly string[]
+  /** What the factory answered to the host: an HTTP status, or why it did not. */
+  readonly factory: string
+  /** Whether the NFS server answers to the host; undefined: no storage is asked for. */
+  readonly nfs: boolean | undefined
+}
+
+/** Which line a problem of vm:create belongs to. */
+const lineOf: Readonly<Record<string, string>> = {
+  POOL_INACTIVE: 'storage pool',
+  POOL_NOT_FOUND: 'storage pool',
+  POOL_NOT_A_FOLDER: 'storage pool',
+  POOL_FULL: 'storage pool',
+  VM_TOOLS_MISSING: 'programs',
+  KVM_UNUSABLE: 'KVM',
+  FIRMWARE_MISSING: 'UEFI firmware',
+  BRIDGE_NOT_FOUND: 'network',
+  NETWORK_INACTIVE: 'network',
+  NETWORK_NOT_FOUND: 'network',
+  ADDRESS_OUTSIDE_NETWORK: 'network',
+  ADDRESS_IN_DHCP_RANGE: 'network',
+}
+
+export function judgeHost(cluster: Cluster, host: SeenHost): Check[] {
+  const { seen, details, problems } = host
+  const area = seen.host
+  const stands = problems.map((problem) =>
+    missing(area, lineOf[problem.code] ?? 'machines', problem),
+  )
+  const taken = new Set(stands.map(({ check }) => check))
+  const line = (
+    check: string,
+    says: string,
+    verdict: Check['verdict'] = 'ok',
+    remedy?: string,
+  ): Check => ({ area, check, verdict, says, ...(remedy === undefined ? {} : { remedy }) })
+  const free = `${(seen.poolFreeBytes / 2 ** 30).toFixed(0)} GiB free`
+  const { NETWORK_BRIDGE: bridge, NETWORK_NAME: network, UEFI: uefi } = cluster.settings
+  const fine = [
+    line('access', `as ${details.user} (${details.groups.join(', ')}); virsh answers`),
+    judgeKvm(host, line),
+    judgeLevel(cluster, host, line),
+    line(
+      'storage pool',
+      `${cluster.settings.STORAGE_POOL}: ${seen.files.image.replace(/\/[^/]*$/, '')}, ${free}`,
+    ),
+    line(
+      'network',
+      bridge === undefined ? `libvirt network ${network} is active` : `bridge ${bridge} is there`,
+    ),
+    judgeFilter(cluster, details, line),
+    line('UEFI firmware', uefi ? 'there' : 'not asked for'),
+    judgePrograms(details, line),
+    ...(host.trial === undefined ? [] : [judgeTrial(host.trial, details, line)]),
+    line(
+      'memory',
+      host.warnings.find((text) => text.includes('memory')) ?? `${seen.memoryFreeMib} MiB free`,
+      host.warnings.some((text) => text.includes('memory')) ? 'warning' : 'ok',
+    ),
+    ...judgeAddresses(cluster, host, line),
+    judgeFactory(cluster, host.factory, line),
+    ...judgeNfs(cluster, host.nfs, line),
+  ].filter(({ check }) => !taken.has(check))
+  return [...fine, ...stands]
+}
+
+type Line = (check: string, says: string, verdict?: Check['verdict'], remedy?: string) => Check
+
+function judgeKvm({ seen, details }: SeenHost, line: Line): Check {
+  if (seen.kvmFault !== undefined)
+    return line(
+      'KVM',
+      `${seen.kvmFault}: machines are emulated, ten to thirty times slower`,
+      'warning',
+      'enable virtualisation in the firmware (or nested virtualisation), or accept it with DOMAIN_TYPE=qemu',
+    )
+  return line('KVM', details.isNested ? 'usable, nested: somewhat slower' : 'usable')
+}
+
+function judgeLevel({ settings }: Cluster, { seen, details }: SeenHost, line: Line): Check {
+  const model = settings.CPU_MODEL
+  if (/^(?:qemu|kvm)(?:32|64)$/.test(model))
+    return line(
+      'processor',
+      `CPU_MODEL=${model} lacks x86-64-v2, which Talos needs`,
+      'missing',
+      'leave CPU_MODEL out, or set a model with x86-64-v2',
+    )
+  // An emulated processor has what QEMU has.
+  if (seen.kvmFault === undefined && details.missingCpuFlags.length > 0)
+    return line(
+      'processor',
+      `it lacks ${details.missingCpuFlags.join(', ')} of x86-64-v2, which Talos needs`,
+      'missing',
+      'Talos does not run on this processor; set DOMAIN_TYPE=qemu to emulate another one',
+    )
+  return line('processor', 'has x86-64-v2')
+}
+
+function judgeFilter({ settings }: Cluster, { bridgeFilter }: HostDetails, line: Line): Check {
+  const { active, policy } = bridgeFilter
+  if (settings.NETWORK_BRIDGE === undefined || !active || policy !== 'DROP')
+    return line('firewall', 'lets through what crosses the bridge')
+  return line(
+    'firewall',
+    'iptables sees what crosses the bridge, and drops what it does not know (Docker sets this)',
+    'warning',
+    `iptables -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT, or sysctl net.bridge.bridge-nf-call-iptables=0`,
+  )
+}
+
+function judgePrograms({ missingPrograms }: HostDetails, line: Line): Check {
+  if (missingPrograms.length === 0) return line('programs', 'all there')
+  return line(
+    'programs',
+    `${missingPrograms.join(', ')} missing`,
+    'missing',
+    'apt-get install curl zstd xz-utils, or dnf install curl zstd xz',
+  )
+}
+
+/** Why QEMU may not open what libvirt made; never answered with security_driver=none. */
+export function judgeTrial(trial: Trial, { confinement }: HostDetails, line: Line): Check {
+  const check = 'throwaway machine'
+  if (trial.ok) return line(check, 'a volume and a paused machine were made, and taken away again')
+  const { reason, kernelLog } = trial
+  const [shown = ''] = reason.split('\n')
+  const not = (says: string, remedy: string): Check =>
+    line(check, `${says}: ${shown}`, 'missing', remedy)
+  if (kernelLog.some((text) => /apparmor="DENIED"/.test(text)))
+    return not(
+      'AppArmor keeps QEMU from the pool',
+      "allow the pool's folder: add '<folder>/** rwk,' to /etc/apparmor.d/local/abstractions/libvirt-qemu, then systemctl reload apparmor",
+    )
+  if (kernelLog.some((text) => /avc: +denied/.test(text)))
+    return not(
+      'SELinux keeps QEMU from the pool',
+      "label the pool's folder: semanage fcontext -a -t virt_image_t '<folder>(/.*)?' && restorecon -R <folder>",
+    )
+  if (/authentication unavailable|polkit|access denied/i.test(reason))
+    return not(
+      'libvirt does not let us in',
+      'join the group libvirt there (usermod -aG libvirt <user>), or connect as root',
+    )
+  if (/Permission denied/.test(reason))
+    return not(
+      'the user that QEMU runs as may not reach the pool',
+      'every folder above the pool needs the x permission for others (namei -l <folder>); a pool in a home folder rarely has it',
+    )
+  if (/invalid|unsupported|Emulator|kvm/i.test(reason) && confinement.length === 0)
+    return not('QEMU does not start', 'virsh -c qemu:///system capabilities says what it can do')
+  return not(
+    'a machine cannot be made',
+    `journalctl -u libvirtd -n 20 there says more${confinement.length > 0 ? `; ${confinement.join(', ')} is enforced` : ''}`,
+  )
+}
+
+function judgeAddresses(cluster: Cluster, { seen, evidence }: SeenHost, line: Line): Check[] {
+  if (evidence === undefined) return []
+  const taken = cluster.nodes.flatMap((node) => {
+    const answering = evidence.machines.get(node.name)?.answering ?? []
+    const own = domainOf(node, seen)?.owner === cluster.name
+    const others = answering.filter((mac) => !own || mac !== node.mac)
+    return others.map((mac) => `${node.address} (${node.name}) is ${mac}'s`)
+  })
+  const addresses =
+    taken.length === 0
+      ? line('addresses', `nobody else has those of ${evidence.machines.size} machines`)
+      : line(
+          'addresses',
+          taken.join('; '),
+          'missing',
+          'move CONTROL_PLANE_IP_OFFSET or WORKER_IP_OFFSET, or give the other machines other addresses',
+        )
+  if (evidence.gatewayAnswers !== false) return [addresses]
+  return [
+    addresses,
+    line(
+      'gateway',
+      `nobody answers for ${cluster.settings.NETWORK_GATEWAY}`,
+      'warning',
+      'set NETWORK_GATEWAY to the router (ip route on the host)',
+    ),
+  ]
+}
+
+function judgeFactory({ settings }: Cluster, said: string, line: Line): Check {
+  if (/^2\d\d$/.test(said)) return line('Image Factory', 'reached from the host')
+  return line(
+    'Image Factory',
+    `the host does not reach ${settings.TALOS_FACTORY_URL}: ${said}`,
+    'warning',
+    'images then go through this machine, which is slower; or mend DNS, proxy or firewall of the host',
+  )
+}
+
+function judgeNfs({ settings }: Cluster, answers: boolean | undefined, line: Line): Check[] {
+  if (answers === undefined) return []
+  if (answers) return [line('NFS server', `${settings.NFS_SERVER} answers on port 2049`)]
+  return [
+    line(
+      'NFS server',
+      `${settings.NFS_SERVER} does not answer on port 2049`,
+      'missing',
+      'start it, and let the machines through; or leave NFS_SERVER out',
+    ),
+  ]
+}

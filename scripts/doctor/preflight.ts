@@ -1,0 +1,135 @@
+import { findTool, Problem, silentLog, type Cluster, type Host } from '@talosmith/core'
+import { checkOffer, observeFactory } from '@talosmith/image'
+import {
+  domainOf,
+  findProblems,
+  findWarnings,
+  hostOf,
+  observeDetails,
+  observeEvidence,
+  observeHost,
+  tryMachine,
+  type ObservedHost,
+} from '@talosmith/vm'
+import { attempt } from '../plan/attempt.ts'
+import { missing, type Check } from './check.ts'
+import { judgeHost, type SeenHost } from './judge.ts'
+
+const here = 'this machine'
+/** As package.json says (engines). */
+const nodeMinimum = [20, 11] as const
+
+interface Context {
+  readonly cluster: Cluster
+  readonly eachHost: () => readonly Promise<Host>[]
+  readonly signal: AbortSignal
+}
+
+/** Looks at everything that cluster:up will need, all of it side by side; changes nothing that stays. */
+export async function runChecks({ cluster, eachHost, signal }: Context): Promise<Check[]> {
+  const [operator, factory, hosts] = await Promise.all([
+    checkOperator(cluster),
+    checkFactory(cluster, signal),
+    checkHosts(cluster, eachHost()),
+  ])
+  return [...operator, ...factory, ...hosts]
+}
+
+async function checkOperator(cluster: Cluster): Promise<Check[]> {
+  const { settings, nodes } = cluster
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+  const isNew = major > nodeMinimum[0] || (major === nodeMinimum[0] && minor >= nodeMinimum[1])
+  const node: Check = {
+    area: here,
+    check: 'Node',
+    verdict: isNew ? 'ok' : 'missing',
+    says: process.version,
+    ...(isNew ? {} : { remedy: `get Node ${nodeMinimum.join('.')} or newer (mise install)` }),
+  }
+  const names = ['talosctl', 'kubectl', ...(settings.NFS_SERVER ? ['helm' as const] : [])] as const
+  const tools = await Promise.all(
+    names.map(async (name): Promise<Check> => {
+      const { value, problem } = await attempt(() => findTool(name, cluster))
+      return value === undefined
+        ? missing(here, name, problem ?? new Problem('TOOL_MISSING', `${name} does not answer`))
+        : { area: here, check: name, verdict: 'ok', says: `${value.version}, ${value.path}` }
+    }),
+  )
+  const asked = `${nodes.length} machines, Talos ${settings.TALOS_VERSION}, Kubernetes ${settings.KUBERNETES_VERSION}`
+  return [node, ...tools, { area: here, check: 'settings', verdict: 'ok', says: asked }]
+}
+
+async function checkFactory(cluster: Cluster, signal: AbortSignal): Promise<Check[]> {
+  const { TALOS_FACTORY_URL: url, TALOS_VERSION: version, IMAGE_PATH: own } = cluster.settings
+  const [area, check] = ['Image Factory', 'version and extensions']
+  if (own !== undefined)
+    return [{ area, check, verdict: 'ok', says: 'not asked: IMAGE_PATH names an image' }]
+  const { problem, reason } = await attempt(async () =>
+    checkOffer(
+      cluster,
+      await observeFactory(cluster, { log: silentLog, signal, timeoutMs: 5000, firstPauseMs: 100 }),
+    ),
+  )
+  if (problem !== undefined) return [missing(area, check, problem)]
+  if (reason !== undefined) return [{ area, check, verdict: 'missing', says: reason }]
+  const extensions = cluster.settings.TALOS_EXTENSIONS.length
+  return [
+    { area, check, verdict: 'ok', says: `${url} offers ${version} with ${extensions} extensions` },
+  ]
+}
+
+async function checkHosts(cluster: Cluster, opening: readonly Promise<Host>[]): Promise<Check[]> {
+  const opened = await Promise.all(opening.map((host) => attempt(() => host)))
+  const looks = await Promise.all(
+    opened.map(({ value: host }, index) =>
+      attempt(async () => (host === undefined ? undefined : observeHost(host, cluster, index))),
+    ),
+  )
+  const seen = looks.flatMap(({ value }) => value ?? [])
+  const checks = await Promise.all(
+    opened.map(async (host, index): Promise<Check[]> => {
+      const area = cluster.settings.LIBVIRT_URI[index] ?? ''
+      const failed = host.problem ?? looks[index]?.problem
+      if (failed !== undefined) return [missing(area, 'access', failed)]
+      const own = looks[index]?.value
+      if (host.value === undefined || own === undefined)
+        return [{ area, check: 'access', verdict: 'missing', says: looks[index]?.reason ?? '' }]
+      const looked = await attempt(() => lookCloser(cluster, host.value, own, seen))
+      if (looked.value !== undefined) return judgeHost(cluster, looked.value)
+      const says = looked.problem?.message ?? looked.reason ?? ''
+      return [{ area, check: 'access', verdict: 'missing', says }]
+    }),
+  )
+  return checks.flat()
+}
+
+async function lookCloser(
+  cluster: Cluster,
+  host: Host,
+  own: ObservedHost,
+  all: readonly ObservedHost[],
+): Promise<SeenHost> {
+  const nodes = cluster.nodes.filter((node) => hostOf(cluster, node, all) === own)
+  // One that is not ours is in the way; that is said with the machine itself.
+  const free = nodes.filter((node) => domainOf(node, own)?.owner === undefined)
+  const { TALOS_FACTORY_URL: factory, NFS_SERVER: nfs } = cluster.settings
+  const [details, trial, evidence, net] = await Promise.all([
+    observeDetails(host),
+    own.poolFault === undefined ? tryMachine(host, cluster, own) : undefined,
+    observeEvidence(host, cluster, free, new Map()),
+    host.$({ nothrow: true, timeoutMs: 12_000 })`
+echo "factory $(curl -sS -o /dev/null -m 8 -w '%{http_code}' ${`${factory}/versions`} 2>&1)"
+server=${nfs ?? ''}
+[ -z "$server" ] || { timeout 3 bash -c "exec 3<>/dev/tcp/$server/2049" 2>/dev/null && echo 'nfs yes' || echo 'nfs no'; }`,
+  ])
+  return {
+    seen: own,
+    details,
+    trial,
+    evidence,
+    problems: findProblems({ ...cluster, nodes }, [own]),
+    warnings: findWarnings({ ...cluster, nodes }, [own]),
+    factory: /^factory (.*?)(?:000)?$/m.exec(net.stdout)?.[1] ?? 'curl did not run',
+    nfs: nfs === undefined || nfs === '' ? undefined : /^nfs yes$/m.test(net.stdout),
+  }
+}
