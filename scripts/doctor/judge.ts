@@ -14,10 +14,15 @@ export interface SeenHost {
   /** What would stop vm:create there. */
   readonly problems: readonly Problem[]
   readonly warnings: readonly string[]
-  /** What the factory answered to the host: an HTTP status, or why it did not. */
-  readonly factory: string
-  /** Whether the NFS server answers to the host; undefined: no storage is asked for. */
-  readonly nfs: boolean | undefined
+  /** What the host reaches; undefined: not asked. */
+  readonly outside:
+    | {
+        /** What the factory answered: an HTTP status, or why it did not. */
+        readonly factory: string
+        /** Whether the NFS server answers; undefined: no storage is asked for. */
+        readonly nfs: boolean | undefined
+      }
+    | undefined
 }
 
 /** Which line a problem of vm:create belongs to. */
@@ -73,8 +78,12 @@ export function judgeHost(cluster: Cluster, host: SeenHost): Check[] {
       host.warnings.some((text) => text.includes('memory')) ? 'warning' : 'ok',
     ),
     ...judgeAddresses(cluster, host, line),
-    judgeFactory(cluster, host.factory, line),
-    ...judgeNfs(cluster, host.nfs, line),
+    ...(host.outside === undefined
+      ? []
+      : [
+          judgeFactory(cluster, host.outside.factory, line),
+          ...judgeNfs(cluster, host.outside.nfs, line),
+        ]),
   ].filter(({ check }) => !taken.has(check))
   return [...fine, ...stands]
 }
@@ -180,7 +189,10 @@ function judgeAddresses(cluster: Cluster, { seen, evidence }: SeenHost, line: Li
   })
   const addresses =
     taken.length === 0
-      ? line('addresses', `nobody else has those of ${evidence.machines.size} machines`)
+      ? line(
+          'addresses',
+          evidence.machines.size === 0 ? 'every machine is there already' : 'nobody else has them',
+        )
       : line(
           'addresses',
           taken.join('; '),

@@ -25,12 +25,18 @@ interface Context {
   readonly signal: AbortSignal
 }
 
-/** Looks at everything that cluster:up will need, all of it side by side; changes nothing that stays. */
-export async function runChecks({ cluster, eachHost, signal }: Context): Promise<Check[]> {
+/**
+ * Looks at everything that cluster:up will need, all of it side by side; changes nothing that stays. `quick`
+ * leaves out what a finished cluster does not need (factory, storage), and makes no throwaway machine.
+ */
+export async function runChecks(
+  { cluster, eachHost, signal }: Context,
+  { quick = false } = {},
+): Promise<Check[]> {
   const [operator, factory, hosts] = await Promise.all([
     checkOperator(cluster),
-    checkFactory(cluster, signal),
-    checkHosts(cluster, eachHost()),
+    quick ? [] : checkFactory(cluster, signal),
+    checkHosts(cluster, eachHost(), quick),
   ])
   return [...operator, ...factory, ...hosts]
 }
@@ -78,7 +84,11 @@ async function checkFactory(cluster: Cluster, signal: AbortSignal): Promise<Chec
   ]
 }
 
-async function checkHosts(cluster: Cluster, opening: readonly Promise<Host>[]): Promise<Check[]> {
+async function checkHosts(
+  cluster: Cluster,
+  opening: readonly Promise<Host>[],
+  quick: boolean,
+): Promise<Check[]> {
   const opened = await Promise.all(opening.map((host) => attempt(() => host)))
   const looks = await Promise.all(
     opened.map(({ value: host }, index) =>
@@ -94,7 +104,7 @@ async function checkHosts(cluster: Cluster, opening: readonly Promise<Host>[]): 
       const own = looks[index]?.value
       if (host.value === undefined || own === undefined)
         return [{ area, check: 'access', verdict: 'missing', says: looks[index]?.reason ?? '' }]
-      const looked = await attempt(() => lookCloser(cluster, host.value, own, seen))
+      const looked = await attempt(() => lookCloser(cluster, host.value, own, seen, quick))
       if (looked.value !== undefined) return judgeHost(cluster, looked.value)
       const says = looked.problem?.message ?? looked.reason ?? ''
       return [{ area, check: 'access', verdict: 'missing', says }]
@@ -108,19 +118,17 @@ async function lookCloser(
   host: Host,
   own: ObservedHost,
   all: readonly ObservedHost[],
+  quick: boolean,
 ): Promise<SeenHost> {
   const nodes = cluster.nodes.filter((node) => hostOf(cluster, node, all) === own)
   // One that is not ours is in the way; that is said with the machine itself.
   const free = nodes.filter((node) => domainOf(node, own)?.owner === undefined)
-  const { TALOS_FACTORY_URL: factory, NFS_SERVER: nfs } = cluster.settings
-  const [details, trial, evidence, net] = await Promise.all([
+  const [details, trial, evidence, outside] = await Promise.all([
     observeDetails(host),
-    own.poolFault === undefined ? tryMachine(host, cluster, own) : undefined,
-    observeEvidence(host, cluster, free, new Map()),
-    host.$({ nothrow: true, timeoutMs: 12_000 })`
-echo "factory $(curl -sS -o /dev/null -m 8 -w '%{http_code}' ${`${factory}/versions`} 2>&1)"
-server=${nfs ?? ''}
-[ -z "$server" ] || { timeout 3 bash -c "exec 3<>/dev/tcp/$server/2049" 2>/dev/null && echo 'nfs yes' || echo 'nfs no'; }`,
+    own.poolFault !== undefined || quick ? undefined : tryMachine(host, cluster, own),
+    // Asking who has an address takes seconds; with every machine in place there is nothing to ask.
+    quick && free.length === 0 ? undefined : observeEvidence(host, cluster, free, new Map()),
+    quick ? undefined : lookOut(host, cluster),
   ])
   return {
     seen: own,
@@ -129,7 +137,19 @@ server=${nfs ?? ''}
     evidence,
     problems: findProblems({ ...cluster, nodes }, [own]),
     warnings: findWarnings({ ...cluster, nodes }, [own]),
-    factory: /^factory (.*?)(?:000)?$/m.exec(net.stdout)?.[1] ?? 'curl did not run',
-    nfs: nfs === undefined || nfs === '' ? undefined : /^nfs yes$/m.test(net.stdout),
+    outside,
+  }
+}
+
+/** What the host itself reaches. */
+async function lookOut(host: Host, { settings }: Cluster): Promise<SeenHost['outside']> {
+  const { TALOS_FACTORY_URL: url, NFS_SERVER: nfs = '' } = settings
+  const { stdout } = await host.$({ nothrow: true, timeoutMs: 12_000 })`
+echo "factory $(curl -sS -o /dev/null -m 8 -w '%{http_code}' ${`${url}/versions`} 2>&1)"
+server=${nfs}
+if [ -n "$server" ] && timeout 3 bash -c "exec 3<>/dev/tcp/$server/2049" 2>/dev/null; then echo 'nfs yes'; fi`
+  return {
+    factory: /^factory (.*?)(?:000)?$/m.exec(stdout)?.[1] ?? 'curl did not run',
+    nfs: nfs === '' ? undefined : /^nfs yes$/m.test(stdout),
   }
 }

@@ -89,15 +89,18 @@ export async function tryMachine(
     },
   })
   const { exitCode, stderr, stdout } = await host.$({ nothrow: true, timeoutMs: 20_000 })`
-virsh() { command virsh -q -c qemu:///system "$@"; }
-gone() { virsh destroy ${name} >/dev/null 2>&1; virsh vol-delete --pool ${pool} ${volume} >/dev/null 2>&1; }
+ask() { virsh -q -c qemu:///system "$@"; }
+gone() {
+  ask destroy ${name} >/dev/null 2>&1 || true
+  ask vol-delete --pool ${pool} ${volume} >/dev/null 2>&1 || true
+}
 gone
 trap gone EXIT
-virsh vol-create-as ${pool} ${volume} 1M --format qcow2 >/dev/null &&
-virsh create <(printf %s ${xml}) --paused >/dev/null
-code=$?
-[ "$code" = 0 ] || { dmesg 2>/dev/null || sudo -n dmesg 2>/dev/null; } | grep -E 'apparmor="DENIED"|avc: +denied' | tail -n 3
-exit "$code"`
+if ask vol-create-as ${pool} ${volume} 1M --format qcow2 >/dev/null && ask create <(printf %s ${xml}) --paused >/dev/null; then
+  exit 0
+fi
+{ dmesg 2>/dev/null || sudo -n dmesg 2>/dev/null; } | grep -E 'apparmor="DENIED"|avc: +denied' | tail -n 3 || true
+exit 1`
   if (exitCode === 0) return { ok: true }
   return {
     ok: false,

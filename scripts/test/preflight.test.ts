@@ -1,0 +1,234 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { hostFiles, Problem, projectRoot } from '@talosmith/core'
+import { testCluster } from '@talosmith/core/testing'
+import type { HostDetails, ObservedHost } from '@talosmith/vm'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { missing, renderChecks, type Check } from '../doctor/check.ts'
+import { judgeHost, type SeenHost } from '../doctor/judge.ts'
+
+const cluster = testCluster({ NFS_SERVER: '10.0.0.9', NFS_SHARE: '/srv', NETWORK_BRIDGE: 'br0' })
+const [node] = cluster.nodes
+if (node === undefined) throw new Error('no machines')
+
+const seen: ObservedHost = {
+  host: 'root@kvm1',
+  index: 0,
+  files: hostFiles(cluster, '/pool'),
+  poolFault: undefined,
+  domains: [],
+  networks: { all: [], active: [], dhcp: undefined, address: undefined },
+  kvmFault: undefined,
+  hasUefi: true,
+  disks: new Map(),
+  seeds: new Map(),
+  leftovers: [],
+  hasImage: false,
+  directIo: true,
+  hasKvmDevice: true,
+  hasKvmFlag: true,
+  missingTools: [],
+  bridges: ['br0'],
+  hasSeedFolder: true,
+  memoryFreeMib: 64_000,
+  poolFreeBytes: 500 * 2 ** 30,
+}
+const details: HostDetails = {
+  user: 'root',
+  groups: ['root'],
+  missingPrograms: [],
+  missingCpuFlags: [],
+  isNested: false,
+  bridgeFilter: { active: false, policy: 'ACCEPT' },
+  confinement: [],
+}
+const host: SeenHost = {
+  seen,
+  details,
+  trial: { ok: true },
+  evidence: { host: seen.host, machines: new Map(), gatewayAnswers: true },
+  problems: [],
+  warnings: [],
+  outside: { factory: '200', nfs: true },
+}
+
+const faults = (changed: Partial<SeenHost>, settings: Record<string, string> = {}): string[] =>
+  judgeHost(
+    testCluster({ NFS_SERVER: '10.0.0.9', NFS_SHARE: '/srv', NETWORK_BRIDGE: 'br0', ...settings }),
+    {
+      ...host,
+      ...changed,
+    },
+  )
+    .filter(({ verdict }) => verdict !== 'ok')
+    .map(({ verdict, check, says }) => `${verdict} ${check}: ${says}`)
+
+test('a host that has everything is ok in every line', () => {
+  const checks = judgeHost(cluster, host)
+  assert.equal([...new Set(checks.map(({ verdict }) => verdict))], ['ok'])
+  assert.equal(
+    checks.map(({ check }) => check),
+    [
+      ...['access', 'KVM', 'processor', 'storage pool', 'network', 'firewall', 'UEFI firmware'],
+      ...['programs', 'throwaway machine', 'memory', 'addresses', 'Image Factory', 'NFS server'],
+    ],
+  )
+})
+
+const refused = (reason: string, kernelLog: string[] = []): Partial<SeenHost> => ({
+  trial: { ok: false, reason, kernelLog },
+})
+const rows: [string, Partial<SeenHost>, RegExp, Record<string, string>?][] = [
+  [
+    'no KVM',
+    { seen: { ...seen, kvmFault: 'there is no /dev/kvm' } },
+    /^warning KVM: there is no \/dev\/kvm: machines are emulated/,
+  ],
+  [
+    'an old processor',
+    { details: { ...details, missingCpuFlags: ['sse4_2'] } },
+    /^missing processor: it lacks sse4_2/,
+  ],
+  [
+    'a processor model below the level',
+    {},
+    /^missing processor: CPU_MODEL=qemu64/,
+    { CPU_MODEL: 'qemu64' },
+  ],
+  [
+    'a bridge that iptables filters',
+    { details: { ...details, bridgeFilter: { active: true, policy: 'DROP' } } },
+    /^warning firewall: iptables sees/,
+  ],
+  [
+    'missing programs',
+    { details: { ...details, missingPrograms: ['zstd', 'xz'] } },
+    /^missing programs: zstd, xz missing/,
+  ],
+  [
+    'AppArmor',
+    refused("error: internal error: cannot open '/pool/x': Permission denied", [
+      'audit: apparmor="DENIED" operation="open"',
+    ]),
+    /^missing throwaway machine: AppArmor keeps QEMU/,
+  ],
+  [
+    'SELinux',
+    refused("Could not open '/pool/x': Permission denied", ['avc:  denied  { read }']),
+    /^missing throwaway machine: SELinux keeps QEMU/,
+  ],
+  [
+    "a pool that QEMU's user may not reach",
+    refused("Could not open '/home/me/x': Permission denied"),
+    /^missing throwaway machine: the user that QEMU runs as/,
+  ],
+  [
+    'a user without rights',
+    refused('error: authentication unavailable: no polkit agent available'),
+    /^missing throwaway machine: libvirt does not let us in/,
+  ],
+  [
+    'an unknown refusal',
+    refused('error: something else'),
+    /^missing throwaway machine: a machine cannot be made: error: something else/,
+  ],
+  [
+    'a factory out of reach',
+    { outside: { factory: 'curl: (6) Could not resolve host: factory', nfs: true } },
+    /^warning Image Factory: the host does not reach .*Could not resolve/,
+  ],
+  [
+    'an NFS server out of reach',
+    { outside: { factory: '200', nfs: false } },
+    /^missing NFS server: 10\.0\.0\.9 does not answer/,
+  ],
+  [
+    'little memory',
+    { warnings: ['3 machines need 9 MiB of memory; kvm1 has 1 MiB left'] },
+    /^warning memory: 3 machines need/,
+  ],
+  [
+    'a silent gateway',
+    { evidence: { host: '', machines: new Map(), gatewayAnswers: false } },
+    /^warning gateway: nobody answers for 10\.0\.0\.1/,
+  ],
+  [
+    'a problem of vm:create',
+    {
+      problems: [new Problem('BRIDGE_NOT_FOUND', 'there is no bridge br0 on kvm1', { hint: 'x' })],
+    },
+    /^missing network: there is no bridge br0 on kvm1 \(BRIDGE_NOT_FOUND\)$/,
+  ],
+]
+for (const [title, changed, expected, settings] of rows)
+  test(`${title} is one line, with a remedy`, () => {
+    const found = faults(changed, settings)
+    assert.is(found.length, 1, found.join('\n'))
+    assert.match(found[0] ?? '', expected)
+    assert.not.match(JSON.stringify(judgeHost(cluster, { ...host, ...changed })), 'security_driver')
+  })
+
+test('an address that somebody has is missing, by name; our own machine’s is not', () => {
+  const evidence = {
+    host: '',
+    gatewayAnswers: true,
+    machines: new Map([
+      [
+        node.name,
+        {
+          state: 'unknown',
+          stateReason: '',
+          diskErrors: '',
+          running: undefined,
+          seedLabel: undefined,
+          console: [],
+          answering: ['52:54:00:99:99:99'],
+          elsewhere: [],
+          opens: false,
+        },
+      ],
+    ]),
+  }
+  assert.equal(faults({ evidence }), [
+    `missing addresses: ${node.address} (${node.name}) is 52:54:00:99:99:99's`,
+  ])
+})
+
+test('a host without NFS_SERVER has no line for it', () => {
+  assert.not(
+    judgeHost(cluster, { ...host, outside: { factory: '200', nfs: undefined } }).some(({ check }) =>
+      /NFS/.test(check),
+    ),
+  )
+})
+
+test('the lines stand by area, remedies below, and the last says what follows', () => {
+  const checks: Check[] = [
+    { area: 'this machine', check: 'Node', verdict: 'ok', says: 'v20' },
+    missing('kvm1', 'access', new Problem('HOST_UNREACHABLE', 'no ssh', { hint: 'ssh kvm1' })),
+  ]
+  assert.is(
+    renderChecks(checks),
+    `this machine:
+  ok       Node    v20
+kvm1:
+  missing  access  no ssh (HOST_UNREACHABLE)
+                   try: ssh kvm1
+
+1 missing: mend these first.`,
+  )
+  assert.match(renderChecks(checks.slice(0, 1)), /Nothing is missing\.$/)
+})
+
+test('mise.toml pins tools that fit the versions in env/lab.env, and Node as package.json asks', () => {
+  const read = (name: string): string => readFileSync(join(projectRoot, name), 'utf8')
+  const pinned = (tool: string) =>
+    new RegExp(`^${tool} = "(.+)"$`, 'm').exec(read('mise.toml'))?.[1]
+  const asked = (name: string) => new RegExp(`^${name}=v(.+)$`, 'm').exec(read('env/lab.env'))?.[1]
+  assert.is(pinned('talosctl'), asked('TALOS_VERSION'))
+  assert.is(pinned('kubectl'), asked('KUBERNETES_VERSION'))
+  assert.match(read('package.json'), `"node": ">=${pinned('node')}.`)
+})
+
+test.run()
