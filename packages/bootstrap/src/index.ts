@@ -8,8 +8,10 @@ export {
   type TalosEvidence,
   type TalosFindings,
 } from './evidence.ts'
+export { openTalosctl } from './talosctl.ts'
 export {
   observeKubernetesEvidence,
+  readKubernetes,
   type EventEvidence,
   type KubernetesFindings,
   type PodEvidence,

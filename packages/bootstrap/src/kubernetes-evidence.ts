@@ -61,3 +61,8 @@ export async function observeKubernetesEvidence(cluster: Cluster): Promise<Kuber
   ])
   return { apiServers: new Map(ready), nodes, pods, warnings }
 }
+
+/** The body of a GET, from whichever control plane answers. Throws with the reason when none does. */
+export async function readKubernetes(cluster: Cluster, path: string): Promise<string> {
+  return throughNodes(cluster, await openKubernetes(cluster)).get(path)
+}

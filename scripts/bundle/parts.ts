@@ -1,0 +1,164 @@
+import { readFile } from 'node:fs/promises'
+import { openTalosctl, readKubernetes } from '@talosmith/bootstrap'
+import {
+  consoleLog,
+  findTool,
+  generatedFiles,
+  plainLines,
+  reasonOf,
+  silentLog,
+  virshBatch,
+  type Cluster,
+  type Host,
+} from '@talosmith/core'
+import { unzipSync } from 'fflate'
+import { findCauses, type Findings } from '../diagnose/find.ts'
+import { gather } from '../diagnose/gather.ts'
+import { findingsAsJson, renderFindings } from '../diagnose/report.ts'
+import { planAll } from '../plan/cluster.ts'
+import { renderReport } from '../plan/report.ts'
+import { inTime } from '../status/gather.ts'
+
+/** A file of a bundle; its text is not redacted yet. */
+export interface Part {
+  readonly name: string
+  readonly text: string
+}
+
+interface Context {
+  readonly cluster: Cluster
+  readonly eachHost: () => readonly Promise<Host>[]
+  readonly signal: AbortSignal
+  readonly work: string
+}
+
+/** Everything together is there, or said to be missing, within a minute. */
+const partMs = 45_000
+const consoleBytes = 200_000
+const keptRuns = 5
+
+/** Collects all parts side by side; one that can't be had is a file that says why. */
+export async function collectParts(
+  context: Context,
+): Promise<{ readonly parts: Part[]; readonly findings: Findings | undefined }> {
+  let findings: Findings | undefined
+  const collect = async (
+    name: string,
+    look: () => Promise<readonly Part[]>,
+  ): Promise<readonly Part[]> => {
+    const answer = await inTime(look, partMs)
+    return answer.ok ? answer.value : [{ name: `${name}.missing.txt`, text: answer.reason }]
+  }
+  const { cluster } = context
+  const one = async (name: string, text: string): Promise<Part[]> => [{ name, text }]
+  const parts = await Promise.all([
+    collect('settings', () => one('settings.json', JSON.stringify(cluster.settings, null, 2))),
+    collect('plan', async () =>
+      one('plan.txt', renderReport(cluster.name, await planAll({ ...context, log: silentLog }))),
+    ),
+    collect('diagnosis', async () => {
+      findings = findCauses(cluster, await gather(cluster, context.eachHost))
+      return [
+        ...(await one('diagnosis.txt', renderFindings(cluster, findings))),
+        ...(await one(
+          'diagnosis.json',
+          JSON.stringify(findingsAsJson(cluster, findings), null, 2),
+        )),
+      ]
+    }),
+    collect('runs', () => readRuns(cluster)),
+    collect('versions', () => readVersions(cluster)),
+    collect('talos-support', () => readSupport(context)),
+    ...kubernetesPaths.map(([name, path]) =>
+      collect(`kubernetes/${name}`, async () =>
+        one(`kubernetes/${name}.json`, await readKubernetes(cluster, path)),
+      ),
+    ),
+    ...context
+      .eachHost()
+      .map((host, index) =>
+        collect(`host-${index + 1}`, async () => readHost(cluster, await host)),
+      ),
+  ])
+  return { parts: parts.flat(), findings }
+}
+
+const kubernetesPaths = [
+  ['nodes', '/api/v1/nodes'],
+  ['events', '/api/v1/events'],
+  ['pods-kube-system', '/api/v1/namespaces/kube-system/pods'],
+] as const
+
+/** The records of the last runs: what was done, when, and how long it took. */
+async function readRuns(cluster: Cluster): Promise<Part[]> {
+  const files = generatedFiles(cluster)
+  const names = (await files.list('runs')).map(({ name }) => name).sort()
+  return Promise.all(
+    names.slice(-keptRuns).map(async (name) => ({ name, text: (await files.read(name)) ?? '' })),
+  )
+}
+
+async function readVersions(cluster: Cluster): Promise<Part[]> {
+  const tools = await Promise.all(
+    (['talosctl', 'kubectl', 'helm'] as const).map(async (name) => {
+      const said = await findTool(name, cluster).then(
+        ({ version, path }) => `${version} ${path}`,
+        (error: unknown) => reasonOf(error) ?? '',
+      )
+      return `${name}: ${said}`
+    }),
+  )
+  const text = [`node: ${process.version} ${process.platform} ${process.arch}`, ...tools].join('\n')
+  return [{ name: 'versions.txt', text }]
+}
+
+/** `talosctl support`, whose archive is taken apart: nothing goes out that was not looked through. */
+async function readSupport({ cluster, work }: Context): Promise<Part[]> {
+  const talosctl = await openTalosctl(cluster)
+  const path = `${work}/support.zip`
+  const addresses = cluster.nodes.map(({ address }) => address)
+  await talosctl.ask(addresses, ['support', '--output', path, '--num-workers', '4'], {
+    timeoutMs: partMs - 5000,
+    nothrow: true,
+  })
+  const entries = unzipSync(new Uint8Array(await readFile(path)))
+  return Object.entries(entries).flatMap(([name, bytes]) =>
+    // What is no text can't be looked through.
+    bytes.length === 0 || bytes.includes(0)
+      ? []
+      : [{ name: `talos-support/${name}`, text: Buffer.from(bytes).toString() }],
+  )
+}
+
+async function readHost({ nodes }: Cluster, host: Host): Promise<Part[]> {
+  const folder = `hosts/${host.name.replaceAll(/[^\w.@-]/g, '_')}`
+  const [xmls, { stdout }] = await Promise.all([
+    virshBatch(host, [
+      ['version'],
+      ['nodeinfo'],
+      ['list', '--all'],
+      ...nodes.map(({ name }) => ['dumpxml', name]),
+    ]),
+    host.$({ nothrow: true, timeoutMs: 20_000 })`
+as_root() { "$@" 2>/dev/null || sudo -n "$@" 2>/dev/null || true; }
+for file in ${nodes.map(({ name }) => consoleLog(name))} ${nodes.map(({ name }) => consoleLog(name).replace('-console', ''))}; do
+  echo "$file $(as_root tail -c ${consoleBytes} -- "$file" | base64 -w0)"
+done`,
+  ])
+  const [version, info, list, ...domains] = xmls
+  const said = [version, info, list].map((answer) => answer?.stdout ?? answer?.error ?? '')
+  return [
+    { name: `${folder}/host.txt`, text: said.join('\n\n') },
+    ...nodes.flatMap(({ name }, index) => {
+      const xml = domains[index]
+      return xml?.error === undefined && xml !== undefined
+        ? [{ name: `${folder}/${name}.xml`, text: xml.stdout }]
+        : []
+    }),
+    ...stdout.split('\n').flatMap((line) => {
+      const [file = '', bytes = ''] = line.split(' ')
+      const text = plainLines(Buffer.from(bytes, 'base64').toString()).join('\n')
+      return text === '' ? [] : [{ name: `${folder}/${file.replace(/^.*\//, '')}`, text }]
+    }),
+  ]
+}

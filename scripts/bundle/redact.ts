@@ -1,0 +1,55 @@
+import { parseAllDocuments } from 'yaml'
+
+/** Takes secrets out of a text. */
+export type Redactor = (text: string) => string
+
+const removed = '[removed]'
+/** Shorter values, such as `true` or a port, stand in texts for other reasons. */
+const shortest = 8
+
+/** What a secret looks like, for those that are not in our own files. */
+const shapes: readonly (readonly [RegExp, string])[] = [
+  [/-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g, removed],
+  // The same in base64, as configs hold it: "-----BEGIN" and what follows.
+  [/LS0tLS1CRUdJTi[A-Za-z0-9+/=]*/g, removed],
+  [/\b(Bearer\s+)[\w.~+/-]+=*/gi, `$1${removed}`],
+  [/\beyJ[\w-]+\.[\w-]+\.[\w-]+/g, removed],
+  [/\b[a-z0-9]{6}\.[a-z0-9]{16}\b/g, removed],
+  [
+    /((?:^|[\s"'{,])(?:[\w-]*(?:token|secret|password|passwd|passphrase|private[-_]?key|client-key-data|key-data|aescbcEncryptionSecret|secretboxEncryptionSecret)[\w-]*|key)["']?\s*[:=]\s*)(?:"[^"\n]*"|'[^'\n]*'|[^\s,"'}]+)/gim,
+    `$1${removed}`,
+  ],
+  [/(\b[a-z][\w+.-]*:\/\/[^\s:/@]*:)[^\s/@]+(@)/gi, `$1${removed}$2`],
+]
+
+/** Redacts the values of `secrets` wherever they stand, plain or in base64, and all that looks like one. */
+export function createRedactor(secrets: Iterable<string>): Redactor {
+  const known = new Set<string>()
+  for (const secret of secrets) {
+    if (secret.length < shortest) continue
+    known.add(secret)
+    known.add(Buffer.from(secret).toString('base64'))
+    const inside = Buffer.from(secret, 'base64').toString('latin1')
+    // A key in base64 may be printed as the PEM that it is.
+    if (inside.startsWith('-----BEGIN')) known.add(inside.trim())
+  }
+  // Longest first: a value may hold another.
+  const values = [...known].sort((one, other) => other.length - one.length)
+  return (text) => {
+    let clean = text
+    for (const value of values) clean = clean.replaceAll(value, removed)
+    for (const [shape, by] of shapes) clean = clean.replace(shape, by)
+    return clean
+  }
+}
+
+/** Every text in a YAML or JSON file that may be secret: all of them, since no list of names is complete. */
+export function secretsIn(text: string): string[] {
+  const found: string[] = []
+  const collect = (value: unknown): void => {
+    if (typeof value === 'string') found.push(value)
+    else if (typeof value === 'object' && value !== null) Object.values(value).forEach(collect)
+  }
+  for (const document of parseAllDocuments(text)) collect(document.toJS())
+  return found
+}
