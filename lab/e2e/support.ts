@@ -56,7 +56,15 @@ export function start(
     cwd: projectRoot,
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, NX_TUI: 'false', NO_COLOR: '1', CLUSTER: 'lab', ...overrides },
+    // Failures that a test makes are not searched for their causes, which takes up to a minute each.
+    env: {
+      ...process.env,
+      NX_TUI: 'false',
+      NO_COLOR: '1',
+      CLUSTER: 'lab',
+      FAILURE_BUNDLE: 'false',
+      ...overrides,
+    },
   })
   let output = ''
   const keep = (chunk: Buffer): void => {

@@ -50,7 +50,8 @@ export interface TalosFindings {
 
 const probeMs = 2500
 /** A machine that is short of processors answers late; together with the handshake still within half a minute. */
-const askMs = 12_000
+const askMs = 9000
+const logsMs = 5000
 const logLines = 30
 
 /**
@@ -184,7 +185,7 @@ async function withLogs(
       if (isWell(service)) return { ...service, log: [] }
       const args = ['logs', service.id, '--tail', String(logLines)]
       const said = await talosctl
-        .ask([address], args, { via, timeoutMs: askMs, nothrow: true })
+        .ask([address], args, { via, timeoutMs: logsMs, nothrow: true })
         .then(({ stdout }) => stdout, talosReason)
       const lines = said.split('\n').map((line) => line.replace(`${address}: `, ''))
       return { ...service, log: lines.filter((line) => line !== '') }

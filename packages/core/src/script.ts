@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { tellAftermath } from './aftermath.ts'
 import { renderPlan, type Change } from './change.ts'
 import type { Cluster } from './cluster.ts'
 import { checkConfirm } from './confirm.ts'
@@ -89,7 +90,8 @@ async function isProgram(url: string): Promise<boolean> {
 
 async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>): Promise<void> {
   let record: string | undefined
-  const log = createLog({ record: () => record })
+  const { log, hasActed } = watched(createLog({ record: () => record }))
+  let afterwards: (() => Promise<void>) | undefined
   const abort = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.once(signal, () => {
@@ -121,6 +123,8 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
       )
     const { cluster, warnings } = await loadCluster(projectRoot, given.cluster, process.env)
     const said = 'confirm' in given ? given.confirm : undefined
+    if (!dryRun && cluster.settings.FAILURE_BUNDLE)
+      afterwards = () => tellAftermath(log, { file: given.cluster })
     for (const warning of warnings) log.warn(warning)
     let connecting: readonly Promise<Host>[] | undefined
     const eachHost = (): readonly Promise<Host>[] => (connecting ??= connect(cluster, opened))
@@ -150,9 +154,23 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
     else process.exitCode = (await definition.run(context)) ?? exitCodes.done
   } catch (error) {
     process.exitCode = report(error, log)
+    if (hasActed()) await afterwards?.()
   } finally {
     if (definition.endsAtOnce === true) process.exit()
     await Promise.all(opened.map((host) => host.close().catch(() => undefined)))
+  }
+}
+
+/** A log that knows whether anything was begun, or waited for: only then is a failure worth a search. */
+function watched(log: Log): { readonly log: Log; readonly hasActed: () => boolean } {
+  let acted = false
+  return {
+    hasActed: () => acted,
+    log: {
+      ...log,
+      step: (text) => ((acted = true), log.step(text)),
+      info: (text) => ((acted ||= /^ +waiting for /.test(text)), log.info(text)),
+    },
   }
 }
 

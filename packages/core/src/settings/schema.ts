@@ -228,6 +228,12 @@ export const settingGroups = {
       default: '15m',
       about: 'How long to wait for a healthy cluster.',
     },
+    FAILURE_BUNDLE: {
+      type: kind.flag,
+      default: 'true',
+      about:
+        'Whether a stage that fails looks for the cause and writes what it saw into generated/<cluster>/bundles.',
+    },
     UPGRADE_WORKERS_AT_ONCE: {
       type: kind.wholeNumber(1, 100),
       default: '1',
