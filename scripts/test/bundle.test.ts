@@ -1,0 +1,128 @@
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { local, type Cluster } from '@talosmith/core'
+import { suite, test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { createRedactor, secretsIn } from '../bundle/redact.ts'
+import { writeBundle } from '../bundle/write.ts'
+import { makeCluster, type Made } from './support/made-cluster.ts'
+
+const pem =
+  '-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIAbCdEf0123456789\n-----END EC PRIVATE KEY-----'
+const pemIn64 = Buffer.from(pem).toString('base64')
+const known = 'kHq3+8fPz0vYt5LcR1uXw9mN2bQe7sDa'
+const redact = createRedactor([known, pemIn64, 'home', 'true'])
+
+const planted: [string, string][] = [
+  ['a known value', known],
+  ['a known value inside another word', `x${known}y`],
+  ['a known value in base64', Buffer.from(known).toString('base64')],
+  ['a key in base64 that is known', pemIn64],
+  ['the key itself', pem],
+  ['somebody else’s key', pem.replace('MHcC', 'MHdD')],
+  ['somebody else’s key in base64', Buffer.from(pem.replace('MHcC', 'MHdD')).toString('base64')],
+  ['a key that is cut off', '-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkq'],
+  ['a bearer token', 'Authorization: Bearer abc.def-ghi_123'],
+  ['a service account’s token', 'eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJrdWJl.c2lnbmF0dXJl'],
+  ['a bootstrap token', 'abcdef.0123456789abcdef'],
+  ['a password in a URL', 'http://me:hunter2pass@proxy:3128'],
+  ['a YAML field', 'token: s3cretvalue99'],
+  ['a JSON field', '{"clientSecret":"s3cretvalue99","a":1}'],
+  ['a line of an env file', 'REGISTRY_PASSWORD=s3cretvalue99'],
+  ['an attribute of XML', "<graphics type='vnc' passwd='s3cretvalue99'/>"],
+  ['a key of a config', 'key: c2VjcmV0dmFsdWU5OQ=='],
+]
+const secret =
+  /kHq3|a0hxMys4|MHcC|MHdD|MIIEvQ|TUhjQ|TUhkR|abc\.def|eyJhb|abcdef\.0123|hunter2|s3cretvalue|c2VjcmV0/
+for (const [title, text] of planted)
+  test(`${title} is taken out, and what stands around it stays`, () => {
+    const clean = redact(`before ${text} after`)
+    assert.match(text, secret)
+    assert.not.match(clean, secret)
+    assert.match(clean, /^before /)
+    assert.match(clean, '[removed]')
+  })
+
+test('what is no secret stays as it is', () => {
+  const text = `machine home-cp1 at 10.0.0.70: etcd is ready: true
+digest sha256:${'ab'.repeat(32)}, key "monkey", tokens left: none; see https://kubernetes.io/docs/x#y`
+  assert.is(
+    redact(text),
+    text.replace('none', '[removed]').replace('tokens left: [removed]', 'tokens left: none'),
+  )
+})
+
+test('every text of a file of secrets counts as one', () => {
+  assert.equal(secretsIn('a: one\nb: [two, 3]\n---\nc:\n  d: three\n'), ['one', 'two', 'three'])
+})
+
+const bundle = suite<{ made: Made; path: string | undefined }>('a bundle')
+bundle.before.each((context) => {
+  context.made = makeCluster()
+  context.path = process.env['PATH']
+  process.env['PATH'] = `${context.made.path('bin')}:${context.path}`
+})
+bundle.after.each(({ made, path }) => {
+  process.env['PATH'] = path
+  made.close()
+})
+
+const write = (cluster: Cluster, now?: Date) =>
+  writeBundle(
+    { cluster, eachHost: () => [Promise.resolve(local)], signal: new AbortController().signal },
+    now,
+  )
+
+bundle(
+  'holds what could be had, says what could not, and leaks nothing that was planted',
+  async ({ made }) => {
+    const { cluster, generated } = made
+    writeFileSync(join(generated, 'secrets.yaml'), `cluster:\n  secret: ${known}\n`)
+    mkdirSync(join(generated, 'runs'), { recursive: true })
+    writeFileSync(join(generated, 'runs', '2026.jsonl'), `{"text":"said ${known}"}\n`)
+    const [first] = cluster.nodes
+    const xml = made.path(`domains/${first?.name}/xml`)
+    writeFileSync(
+      xml,
+      readFileSync(xml, 'utf8').replace('</devices>', `<x passwd='s3cretvalue99'/></devices>`),
+    )
+    const { path } = await write(cluster)
+    assert.is(statSync(path).mode & 0o777, 0o600)
+    const out = made.path('out')
+    mkdirSync(out)
+    await local.$`tar -C ${out} -xf ${path}`
+    const names = readdirSync(out, { recursive: true, encoding: 'utf8' }).filter((name) =>
+      statSync(join(out, name)).isFile(),
+    )
+    for (const name of [
+      'settings.json',
+      'versions.txt',
+      'diagnosis.txt',
+      'diagnosis.json',
+      'runs/2026.jsonl',
+    ])
+      assert.ok(names.includes(name), `${name} is not among ${names.join(', ')}`)
+    assert.ok(names.some((name) => name.endsWith(`${first?.name}.xml`)))
+    assert.ok(
+      names.some((name) => name.startsWith('talos-support') && name.endsWith('.missing.txt')),
+    )
+    const all = names.map((name) => readFileSync(join(out, name), 'utf8')).join('\n')
+    assert.not.match(all, known)
+    assert.not.match(all, 's3cretvalue99')
+    assert.match(all, 'said [removed]')
+  },
+)
+
+bundle('pushes out the oldest of more than five', async ({ made }) => {
+  const folder = join(made.generated, 'bundles')
+  mkdirSync(folder)
+  for (let day = 1; day < 8; day++) writeFileSync(join(folder, `2026-01-0${day}.tar.zst`), '')
+  await write(made.cluster, new Date('2026-11-24T00:00:00Z'))
+  const left = readdirSync(folder).sort()
+  assert.is(left.length, 5)
+  assert.match(left[4] ?? '', '2026-11-24')
+  assert.is(left[0], '2026-01-04.tar.zst')
+})
+
+test.run()
+bundle.run()
