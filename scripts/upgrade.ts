@@ -1,6 +1,7 @@
 /** The last stage of cluster:upgrade: sees that the whole cluster is well. With --dry-run: the whole way, before anything. */
 import { showUpgrade, waitForHealth } from '@talosmith/bootstrap'
 import { script } from '@talosmith/core'
+import { dropChannels } from '@talosmith/vm'
 
 export default script(import.meta, {
   summary: 'See that the upgraded cluster is well; with --dry-run, print the whole way there.',
@@ -8,6 +9,8 @@ export default script(import.meta, {
   async run(context) {
     if (context.dryRun) return showUpgrade(context)
     await waitForHealth(context)
+    // Every machine runs the asked schematic by now: without the agent nothing waits for its channel.
+    await dropChannels(context)
     const { TALOS_VERSION: talos, KUBERNETES_VERSION: kubernetes } = context.cluster.settings
     context.log.info(`   ${context.cluster.name} runs Talos ${talos} and Kubernetes ${kubernetes}`)
   },

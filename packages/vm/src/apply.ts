@@ -11,6 +11,7 @@ import {
   type Node,
 } from '@talosmith/core'
 import { renderDomain } from './domain-xml.ts'
+import { keepChannel } from './drift.ts'
 import { editDomain } from './edit-domain.ts'
 import { explain } from './explain.ts'
 import { typeFor } from './host-facts.ts'
@@ -80,7 +81,12 @@ const actions: Record<VmChange['kind'], (place: Place) => Promise<unknown>> = {
   },
   async 'update-domain'(place) {
     const xml = await virsh(place.host, 'dumpxml', '--inactive', '--security-info', place.target)
-    await define(place.host, editDomain(xml, wantedMachine(place)))
+    const has = domainOf({ name: place.target }, place.seen)?.machine
+    await define(place.host, editDomain(xml, keepChannel(has, wantedMachine(place))))
+  },
+  async 'drop-channel'(place) {
+    const xml = await virsh(place.host, 'dumpxml', '--inactive', '--security-info', place.target)
+    await define(place.host, editDomain(xml, { ...wantedMachine(place), guestAgent: false }))
   },
   async 'create-disk'(place) {
     const { diskGib } = nodeOf(place)

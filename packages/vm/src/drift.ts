@@ -36,3 +36,11 @@ export function driftOf(has: Machine, wanted: Machine): Drift | undefined {
 function isOneMemory({ memoryMib, maxMemoryMib }: Machine): boolean {
   return memoryMib === maxMemoryMib
 }
+
+/**
+ * What is wanted of a machine whose channel for the guest agent stays if it has one: while Talos has the
+ * agent's extension, a boot without the channel never ends. Who knows what Talos has takes it away.
+ */
+export function keepChannel(has: Machine | undefined, wanted: Machine): Machine {
+  return { ...wanted, guestAgent: wanted.guestAgent || has?.guestAgent === true }
+}

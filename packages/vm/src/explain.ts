@@ -39,6 +39,7 @@ const remove: Words = {
 const words: Record<VmChange['kind'], Words> = {
   'define-domain': define,
   'update-domain': change,
+  'drop-channel': change,
   'create-disk': disk,
   'grow-disk': disk,
   'create-seed': {

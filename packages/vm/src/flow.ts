@@ -2,7 +2,7 @@ import { applyAll, type Cluster, type Host, type ScriptContext } from '@talosmit
 import { applyChange } from './apply.ts'
 import { checkHosts, rememberHosts } from './made-on.ts'
 import { observeHost, type ObservedHost } from './observe.ts'
-import { planStart, type VmChange } from './plan.ts'
+import { planDropChannels, planStart, type VmChange } from './plan.ts'
 
 /** What the flows of this part take from a script. */
 export type Context = Pick<
@@ -60,6 +60,14 @@ export async function runFlow(
 export async function startMachines(context: Context): Promise<0 | 1 | 2 | 64 | 78> {
   const step = roleOf(context.cluster)
   return runFlow(context, { plan: planStart, nothing: 'every machine runs', step })
+}
+
+/** Takes guest-agent channels away that no machine needs any more; only for when Talos has no agent for certain. */
+export async function dropChannels(context: Context): Promise<0 | 1 | 2 | 64 | 78> {
+  return runFlow(context, {
+    plan: planDropChannels,
+    nothing: 'no guest-agent channel is left over',
+  })
 }
 
 function inSteps(changes: readonly VmChange[], step: (change: VmChange) => string): VmChange[][] {

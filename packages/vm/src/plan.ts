@@ -1,5 +1,5 @@
 import type { Change, Cluster, Node } from '@talosmith/core'
-import { driftOf } from './drift.ts'
+import { driftOf, keepChannel } from './drift.ts'
 import { typeFor } from './host-facts.ts'
 import { describeMachine } from './machine.ts'
 import type { ObservedDisk } from './observe-files.ts'
@@ -15,6 +15,7 @@ export interface VmChange extends Change {
     | 'create-disk'
     | 'grow-disk'
     | 'create-seed'
+    | 'drop-channel'
     | 'set-autostart'
     | 'start-domain'
     | 'stop-domain'
@@ -61,7 +62,10 @@ function planMachine(cluster: Cluster, node: Node, seen: ObservedHost): VmChange
   if (domain !== undefined && domain.owner !== cluster.name) return []
   const change = changeOn(seen, node.name)
   const paths = pathsOf(cluster, node, seen)
-  const wanted = describeMachine(cluster, node, paths, typeFor(type, seen.kvmFault))
+  const wanted = keepChannel(
+    domain?.machine,
+    describeMachine(cluster, node, paths, typeFor(type, seen.kvmFault)),
+  )
   const isRunning = domain?.live.state === 'running'
   const later = isRunning ? ', from its next start' : ''
   const risk = isRunning ? 'restart' : 'none'
@@ -97,6 +101,19 @@ function planMachine(cluster: Cluster, node: Node, seen: ObservedHost): VmChange
     )
   if (!isRunning) changes.push(planStarting(domain, change, node))
   return changes
+}
+
+/** Channels that are left over once every machine runs without the agent's extension. */
+export function planDropChannels(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
+  if (cluster.image.hasGuestAgent) return []
+  return cluster.nodes.flatMap((node) => {
+    const seen = hostOf(cluster, node, hosts)
+    const domain = seen && domainOf(node, seen)
+    if (seen === undefined || domain?.owner !== cluster.name || !domain.machine.guestAgent)
+      return []
+    const summary = `Take the guest-agent channel of ${node.name} away, from its next start`
+    return [changeOn(seen, node.name)('drop-channel', summary)]
+  })
 }
 
 function planDisk(

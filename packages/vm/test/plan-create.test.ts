@@ -1,7 +1,7 @@
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { planCreate } from '../src/plan.ts'
+import { planCreate, planDropChannels } from '../src/plan.ts'
 import { diskFor, firstOf, foreignDomain, seenExactly, seenNothing, withDomain } from './seen.ts'
 
 const cluster = testCluster()
@@ -92,6 +92,18 @@ for (const [what, settings, from, to] of drifts)
     assert.is(change?.risk, 'restart')
     assert.match(change?.summary ?? '', 'from its next start')
   })
+
+test('a guest-agent channel stays while Talos may still have the agent, and goes once it has not', () => {
+  const withAgent = testCluster({ TALOS_EXTENSIONS: 'siderolabs/qemu-guest-agent' })
+  const seen = seenExactly(withAgent, { files: seenNothing(cluster).files })
+  assert.equal(planCreate(cluster, [seen]), [])
+  assert.equal(kinds(planDropChannels(withAgent, [seen])), [])
+  assert.equal(
+    kinds(planDropChannels(cluster, [seen])),
+    cluster.nodes.map(({ name }) => `drop-channel ${name}`),
+  )
+  assert.equal(kinds(planDropChannels(cluster, [seenExactly(cluster)])), [])
+})
 
 test('a machine that does not run is changed without a restart', () => {
   const asked = testCluster({ WORKER_MEMORY_MIB: '8192' })
