@@ -103,6 +103,8 @@ function overlay(gib: number, image: string): Buffer {
 
 function seed({ publisher, application }: ReturnType<typeof sealOf>): Buffer {
   const iso = Buffer.alloc(32 * sector)
+  iso.write('CD001', 16 * sector + 1)
+  iso.write('cidata'.padEnd(32), 16 * sector + 40)
   iso.write(publisher.padEnd(128), 16 * sector + 318)
   iso.write(application.padEnd(128), 16 * sector + 574)
   return iso

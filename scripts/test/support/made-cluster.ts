@@ -126,6 +126,8 @@ function makeMachines(
 function seedIso(cluster: string, node: string, digest: string): Buffer {
   const iso = Buffer.alloc(17 * 2048, 0x20)
   const at = 16 * 2048
+  iso.write('CD001', at + 1, 'latin1')
+  iso.write('cidata', at + 40, 'latin1')
   iso.write(`TALOSMITH CLUSTER=${cluster} NODE=${node}`.toUpperCase(), at + 318, 'latin1')
   iso.write(`TALOSMITH SEED=${digest}`.toUpperCase(), at + 574, 'latin1')
   return iso
