@@ -35,6 +35,8 @@ export interface Snapshot {
   /** Talos versions by address. */
   readonly versions: ReadonlyMap<string, string>
   readonly machines: MachineStatuses
+  /** Names of machines that boot, are to have the guest agent, and have no channel for it. */
+  readonly withoutChannel: ReadonlySet<string>
   readonly etcd: Answer<ObservedEtcd>
   /** By control plane name. */
   readonly apiServers: ReadonlyMap<string, Answer<unknown>>
@@ -91,6 +93,11 @@ export function judge(cluster: Cluster, seen: Snapshot): Condition[] {
         const machine = seen.machines.byAddress.get(address)
         if (machine === undefined) return `${name} does not say how it is: ${seen.machines.silence}`
         const fault = machineFault(machine)
+        if (fault !== undefined && seen.withoutChannel.has(name))
+          return {
+            reason: `${name} waits for the guest agent's channel, which it does not have (npx nx run vm:create, then off and on)`,
+            final: true,
+          }
         return fault === undefined ? undefined : `${name} is ${fault}`
       }),
     ),
@@ -166,4 +173,16 @@ function first(nodes: readonly Node[], faultOfNode: (node: Node) => Fault): Faul
     if (fault !== undefined) return fault
   }
   return undefined
+}
+
+/** So long something that waiting can't mend is looked at again: a machine that boots shows things late. */
+const certainMs = 20_000
+
+/** Whether there is no use in waiting on: nothing else is missing, or what can't be mended has lasted. */
+export function isHopeless(
+  unmet: readonly Pick<Condition, 'final'>[],
+  finalForMs: number,
+): boolean {
+  if (!unmet.some(({ final }) => final)) return false
+  return unmet.every(({ final }) => final) || finalForMs >= certainMs
 }

@@ -9,6 +9,7 @@ import { expectedWorkloads, type Workload } from './rollout.ts'
 import type { PublicSecrets } from './secrets.ts'
 import type { Talosctl } from './talosctl.ts'
 import { parseVersions } from './talos-output.ts'
+import { hasChannel } from './upgrade/guest-agent.ts'
 
 /** Asks Talos and Kubernetes side by side: one handshake a machine, four processes in all, the rest HTTPS. */
 export async function observeHealth(
@@ -30,7 +31,7 @@ async function observeTalos(
   { nodes, controlPlanes, ...rest }: Cluster,
   talosctl: Talosctl,
   { talosCa }: PublicSecrets,
-): Promise<Pick<Snapshot, 'probes' | 'versions' | 'machines' | 'etcd'>> {
+): Promise<Pick<Snapshot, 'probes' | 'versions' | 'machines' | 'withoutChannel' | 'etcd'>> {
   const probes = new Map(
     await Promise.all(
       nodes.map(async ({ name, address }) => [name, await probe(address, talosCa)] as const),
@@ -44,7 +45,7 @@ async function observeTalos(
     const reason = 'no control plane answers'
     const etcd = { ok: false, reason } as const
     const machines = { byAddress: new Map(), silence: reason }
-    return { probes, versions: new Map(), machines, etcd }
+    return { probes, versions: new Map(), machines, withoutChannel: new Set(), etcd }
   }
   const [versions, machines, etcd] = await Promise.all([
     talosctl
@@ -53,7 +54,14 @@ async function observeTalos(
     readMachineStatus(there, via, talosctl),
     answer(() => askEtcd({ nodes, controlPlanes, ...rest }, talosctl, via)),
   ])
-  return { probes, versions, machines, etcd }
+  const booting = rest.image.hasGuestAgent
+    ? nodes.filter(({ address }) => machines.byAddress.get(address)?.stage === 'booting')
+    : []
+  const channels = await Promise.all(booting.map((node) => hasChannel(node, talosctl)))
+  const withoutChannel = new Set(
+    booting.filter((_, index) => channels[index] === false).map(({ name }) => name),
+  )
+  return { probes, versions, machines, withoutChannel, etcd }
 }
 
 async function observeApi(

@@ -7,7 +7,7 @@ import {
   type ScriptContext,
 } from '@talosmith/core'
 import { checkKubeconfig, checkTalosconfig } from './access.ts'
-import { judge, type Condition } from './health.ts'
+import { isHopeless, judge, type Condition } from './health.ts'
 import { openKubernetes } from './kubernetes.ts'
 import { observeHealth } from './observe-health.ts'
 import { readSecrets } from './secrets.ts'
@@ -35,6 +35,7 @@ export async function waitForHealth({
       throw notStarted(cluster, `the ${name} is ${fault}`)
   const [talosctl, kubernetes] = await Promise.all([openTalosctl(cluster), openKubernetes(cluster)])
   const held = new Set<string>()
+  let finalSince: number | undefined
   const met = await waitFor(
     `cluster ${cluster.name} to be healthy`,
     async () => {
@@ -46,10 +47,10 @@ export async function waitForHealth({
       }
       const unmet = conditions.filter(({ fault }) => fault !== undefined)
       if (unmet.length === 0) return conditions
-      const text = describe(unmet)
-      // What waiting can't mend is said last: the rest may still be on its way.
-      if (unmet.every(({ final }) => final)) throw new Hopeless(text)
-      throw new Error(text)
+      finalSince = unmet.some(({ final }) => final) ? (finalSince ?? Date.now()) : undefined
+      if (isHopeless(unmet, Date.now() - (finalSince ?? Date.now())))
+        throw new Hopeless(describe(unmet.filter(({ final }) => final)))
+      throw new Error(describe(unmet))
     },
     {
       log,
@@ -73,6 +74,5 @@ function notStarted({ name }: Cluster, because: string): Problem {
 /** The first unmet condition, by name; the others follow from it more often than not. */
 function describe(unmet: readonly Condition[]): string {
   const [first] = unmet.filter(({ final }) => !final).concat(unmet)
-
   return first === undefined ? '' : `${first.fact}: ${first.fault}`
 }

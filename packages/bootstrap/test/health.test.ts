@@ -1,7 +1,7 @@
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { judge, type KubernetesNode, type Snapshot } from '../src/health.ts'
+import { isHopeless, judge, type KubernetesNode, type Snapshot } from '../src/health.ts'
 import type { MachineStatus, MachineStatuses } from '../src/machine-status.ts'
 
 const cluster = testCluster({
@@ -37,6 +37,7 @@ const healthy: Snapshot = {
   probes: new Map(cluster.nodes.map(({ name }) => [name, { kind: 'ours' }])),
   versions: new Map(cluster.nodes.map(({ address }) => [address, 'v1.13.9'])),
   machines: statuses(Object.fromEntries(cluster.nodes.map(({ address }) => [address, ready]))),
+  withoutChannel: new Set(),
   etcd: {
     ok: true,
     value: {
@@ -188,6 +189,34 @@ for (const [title, over, fault, final] of rows)
     const [condition] = unmet(over)
     assert.match(condition?.fault ?? 'all met', fault)
     assert.is(condition?.final, final)
+  })
+
+test('a boot that waits for a channel that is not there can only be mended, not waited for', () => {
+  const booting: MachineStatus = {
+    stage: 'booting',
+    status: { ready: false, unmetConditions: null },
+  }
+  const machines = statuses({ '10.0.0.70': ready, '10.0.0.80': booting })
+  const [found] = unmet({ machines, withoutChannel: new Set(['home-w1']) })
+  assert.match(found?.fault ?? '', "home-w1 waits for the guest agent's channel")
+  assert.ok(found?.final)
+  assert.not(unmet({ machines })[0]?.final)
+})
+
+for (const [title, unmetNow, forMs, expected] of [
+  ['nothing that is final', [false, false], 60_000, false],
+  ['something final among the rest, for a moment', [true, false], 4000, false],
+  ['something final among the rest that lasts', [true, false], 20_000, true],
+  ['nothing but what is final', [true], 0, true],
+] as const)
+  test(`${title} is ${expected ? '' : 'not '}the end of waiting`, () => {
+    assert.is(
+      isHopeless(
+        unmetNow.map((final) => ({ final })),
+        forMs,
+      ),
+      expected,
+    )
   })
 
 test.run()

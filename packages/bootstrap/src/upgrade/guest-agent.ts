@@ -1,8 +1,21 @@
-import { Problem } from '@talosmith/core'
+import { Problem, type Node } from '@talosmith/core'
+import type { Talosctl } from '../talosctl.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
 import type { UpgradeContext } from './upgrade-context.ts'
 
 const port = 'org.qemu.guest_agent.0'
+
+/** Whether a machine has the guest agent's channel; undefined: it did not say. */
+export async function hasChannel(
+  { address }: Pick<Node, 'address'>,
+  talosctl: Talosctl,
+): Promise<boolean | undefined> {
+  const args = ['list', '/dev/virtio-ports']
+  const { stdout, stderr, exitCode } = await talosctl.ask([address], args, { nothrow: true })
+  if (stdout.includes(port)) return true
+  // Without any channel there is no such folder.
+  return exitCode === 0 || /no such file or directory/.test(stderr) ? false : undefined
+}
 
 /**
  * Throws GUEST_AGENT_CHANNEL_MISSING when the guest agent is asked for and a machine has no channel for
@@ -17,10 +30,7 @@ export async function refuseMissingChannel(
     machines
       .filter(({ facts }) => !facts.extensions.includes('qemu-guest-agent'))
       .map(async ({ node }) => {
-        const { stdout } = await talosctl.ask([node.address], ['list', '/dev/virtio-ports'], {
-          nothrow: true,
-        })
-        return stdout.includes(port) ? [] : [node.name]
+        return (await hasChannel(node, talosctl)) === true ? [] : [node.name]
       }),
   )
   const names = without.flat()
