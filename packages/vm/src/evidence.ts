@@ -88,7 +88,7 @@ export async function observeEvidence(
   return {
     host: host.name,
     machines: new Map(machines),
-    gatewayAnswers: seen.asked.has(gateway) ? seen.macsOf(gateway).length > 0 : undefined,
+    gatewayAnswers: seen.asked.has(gateway) ? !seen.silent.has(gateway) : undefined,
   }
 }
 
@@ -109,10 +109,15 @@ if command -v arping >/dev/null; then arping=arping; else arping='busybox arping
 shout() {
   link=$(ip -o route get "$1" 2>/dev/null | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p')
   $arping -c 2 -w 2 -I "$link" "$1" 2>/dev/null |
-    sed -n "s/.*\\[\\(..:..:..:..:..:..\\)\\].*/neigh $1 lladdr \\1/p"
+    sed -n "s/.*\\[\\(..:..:..:..:..:..\\)\\].*/neigh $1 lladdr \\1 REACHABLE/p"
 }
 for address in ${nodes.map(({ address }) => address)}; do knock "$address" ${apiPort} & shout "$address" & done
 knock ${gateway} 9 >/dev/null &
+wait
+macs=(${nodes.flatMap(({ mac }) => ['-e', mac])})
+for address in $(ip -o -4 neigh show | grep -iF "\${macs[@]}" | cut -d ' ' -f 1); do
+  case " "${nodes.map(({ address }) => address).join(' ')}" " in *" $address "*) ;; *) shout "$address" & ;; esac
+done
 wait
 ip -o -4 neigh show | sed 's/^/neigh /'
 as_root() { "$@" 2>/dev/null || sudo -n "$@" 2>/dev/null; }
@@ -132,6 +137,7 @@ function readLook(text: string) {
   const consoles = new Map<string, string[]>()
   const labels = new Map<string, string>()
   const neighbours: { address: string; mac: string }[] = []
+  const silent = new Set<string>()
   const asked = new Set<string>()
   for (const line of text.split('\n')) {
     const [kind, first = '', second = ''] = line.split(' ')
@@ -142,8 +148,10 @@ function readLook(text: string) {
     if (label !== undefined) labels.set(first, label)
     if (kind !== 'neigh') continue
     asked.add(first)
+    if (/ FAILED| INCOMPLETE/.test(line)) silent.add(first)
     const mac = / lladdr (\S+)/.exec(line)?.[1]?.toLowerCase()
-    if (mac !== undefined && !/ FAILED| INCOMPLETE/.test(line))
+    // What is stale may have been a machine that is long gone.
+    if (mac !== undefined && / (?:REACHABLE|PERMANENT)/.test(line))
       neighbours.push({ address: first, mac })
   }
   const unique = (list: readonly string[]): string[] => [...new Set(list)]
@@ -152,6 +160,7 @@ function readLook(text: string) {
     consoles,
     labels,
     asked,
+    silent,
     macsOf: (wanted: string) =>
       unique(neighbours.filter(({ address }) => address === wanted).map(({ mac }) => mac)),
     addressesOf: (wanted: string) =>

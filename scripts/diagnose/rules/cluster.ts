@@ -50,9 +50,9 @@ const judgeQuorum: Judge = (cluster, _, views) => {
   return one(
     'ETCD_NO_QUORUM',
     `etcd has lost its quorum: ${left} of ${controlPlanes.length} members can run, and ${needed} are needed`,
-    away.map(({ node, evidence, talos }) => {
+    away.map(({ node, evidence, domain, talos }) => {
       const etcd = talos?.services.find(({ id }) => id === 'etcd')
-      return `${node.name}: ${etcd === undefined ? `the machine is ${evidence?.state ?? 'not running'}` : `etcd is ${etcd.state}`}`
+      return `${node.name}: ${etcd === undefined ? `the machine is ${domain === undefined ? 'not there' : (evidence?.state ?? 'not running')}` : `etcd is ${etcd.state}`}`
     }),
     [
       '# bring back the control planes named above; nothing is lost as long as their disks are',
