@@ -1,4 +1,6 @@
+import { connect } from 'node:net'
 import {
+  apiPort,
   observeCluster,
   observeKubernetesEvidence,
   observeTalosEvidence,
@@ -25,6 +27,8 @@ export interface Seen extends Gathered {
   readonly findings: Answer<TalosFindings>
   readonly api: Answer<KubernetesFindings>
   readonly plans: Answer<Pick<ObservedCluster, 'plans'>>
+  /** Machines that were silent, and whose port opened from here a moment later: they have just come up. */
+  readonly justUp: ReadonlySet<string>
 }
 
 /** Counted from the program's start. */
@@ -54,7 +58,40 @@ export async function gather(
     ask(() => observeCluster(cluster, silentLog)),
     evidence,
   ])
-  return { ...status, hosts: await Promise.all(seenHosts), findings, api, plans, evidence: looked }
+  const hosts = await Promise.all(seenHosts)
+  const justUp = await findJustUp(cluster, findings, looked)
+  return { ...status, hosts, findings, api, plans, evidence: looked, justUp }
+}
+
+const knockMs = 2000
+
+/** A machine may come up between our look and its host's: those that only the host reaches are tried again. */
+async function findJustUp(
+  { nodes }: Cluster,
+  findings: Answer<TalosFindings>,
+  looked: readonly Answer<HostEvidence>[],
+): Promise<ReadonlySet<string>> {
+  const again = nodes.filter(
+    ({ name }) =>
+      findings.ok &&
+      findings.value.probes.get(name)?.kind === 'silent' &&
+      looked.some((answer) => answer.ok && answer.value.machines.get(name)?.opens === true),
+  )
+  const opened = await Promise.all(again.map(({ address }) => opens(address)))
+  return new Set(again.filter((_, index) => opened[index]).map(({ name }) => name))
+}
+
+function opens(host: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port: apiPort, timeout: knockMs })
+    const end = (is: boolean) => (): void => {
+      socket.destroy()
+      resolve(is)
+    }
+    socket.once('connect', end(true))
+    socket.once('timeout', end(false))
+    socket.once('error', end(false))
+  })
 }
 
 async function lookThere(

@@ -23,6 +23,8 @@ export interface View {
   readonly domain: ObservedDomain | undefined
   readonly evidence: MachineEvidence | undefined
   readonly probe: ProbeResult | undefined
+  /** It was silent, and came up while it was looked at. */
+  readonly isJustUp: boolean
   readonly talos: TalosEvidence | undefined
   readonly facts: TalosFacts | undefined
   readonly plan: NodePlan | undefined
@@ -45,6 +47,7 @@ export function viewsOf(cluster: Cluster, seen: Seen): View[] {
       domain: found?.owner === cluster.name ? found : undefined,
       evidence: looked?.ok === true ? looked.value.machines.get(node.name) : undefined,
       probe: seen.findings.ok ? seen.findings.value.probes.get(node.name) : undefined,
+      isJustUp: seen.justUp.has(node.name),
       talos: seen.findings.ok ? seen.findings.value.machines.get(node.name) : undefined,
       facts: seen.talos.ok ? seen.talos.value.machines.get(node.name) : undefined,
       plan: plan?.ok === true ? plan.value : undefined,

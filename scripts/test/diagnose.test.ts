@@ -195,6 +195,7 @@ function seenWith(parts: Parts = {}): Seen {
       ...parts.api,
     }),
     plans: up({ plans: new Map() }),
+    justUp: new Set(),
     talos: up({ machines: new Map(), etcd: up([]), vipHolder: up('home-cp1') }),
     kubernetes: down('not asked'),
     access: up([]),
@@ -553,6 +554,10 @@ test('a machine that registered under another name is named', () => {
 })
 
 const slow: [string, Parts][] = [
+  [
+    'a machine that comes up while it is looked at',
+    { probes: { [w1]: 'silent' }, more: { justUp: new Set([w1]) } },
+  ],
   [
     'a machine that boots',
     { probes: { [w1]: 'silent' }, evidence: { [w1]: { opens: false, answering: [] } } },

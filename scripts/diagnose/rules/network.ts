@@ -36,7 +36,7 @@ export function judgeNetwork(cluster: Cluster, view: View): Diagnosis | undefine
     )
   const isSilent = probe?.kind === 'silent'
   if (isSilent && evidence?.state === 'running') {
-    if (evidence.opens)
+    if (evidence.opens && !view.isJustUp)
       return at(
         'PORT_BLOCKED',
         `this machine does not reach Talos on ${node.name}, its KVM host does`,
