@@ -151,9 +151,13 @@ test('a machine that its full storage has paused', async () => {
   })
   // It has its memory again from here on.
   assert.is((await nx('vm:create', right)).code, 0)
+  assert.is((await nx('bootstrap:health', right)).code, 0)
+  // What it pulls is more than there is room for; it goes on once there is.
+  const pulling = talos(w, 'image', 'pull', 'registry.k8s.io/kube-apiserver:v1.36.3').catch(() => 0)
   assert.is((await diagnoseUntil(`PAUSED_BY_DISK ${w}`))[0], `PAUSED_BY_DISK ${w}`)
   await on(({ $ }) => $`mount -o remount,size=3g /srv/small`)
   assert.is((await nx('vm:start', right)).code, 0)
+  await pulling
   await assertWell()
 })
 

@@ -36,7 +36,8 @@ export function judgeNetwork(cluster: Cluster, view: View): Diagnosis | undefine
     )
   const isSilent = probe?.kind === 'silent'
   if (isSilent && evidence?.state === 'running') {
-    if (evidence.opens && !view.isJustUp)
+    // Who closes a connection has let it through first.
+    if (evidence.opens && !view.isJustUp && !/closed the connection/.test(probe.reason))
       return at(
         'PORT_BLOCKED',
         `this machine does not reach Talos on ${node.name}, its KVM host does`,
