@@ -199,17 +199,17 @@ test('a port that somebody blocks between here and the machine', async () => {
 test('a kubelet that was stopped', async () => {
   await talos(w, 'service', 'kubelet', 'stop')
   const { codes, diagnoses } = await diagnose()
+  await talos(w, 'service', 'kubelet', 'start')
   assert.is(codes[0], `KUBELET_STOPPED ${w}`)
   assert.match(diagnoses[0]?.remedy[0] ?? '', 'service kubelet start')
-  await talos(w, 'service', 'kubelet', 'start')
 })
 
 test('a member of etcd that was stopped', async () => {
   await talos(cp, 'service', 'etcd', 'stop')
   const { codes } = await diagnose()
+  await talos(cp, 'service', 'etcd', 'start')
   assert.is(codes[0], `ETCD_STOPPED ${cp}`)
   assert.ok(codes.includes('ETCD_NO_QUORUM null'))
-  await talos(cp, 'service', 'etcd', 'start')
 })
 
 test('nothing is wrong in the end', async () => {

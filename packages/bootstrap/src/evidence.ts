@@ -52,6 +52,8 @@ const probeMs = 2500
 /** A machine that is short of processors answers late; together with the handshake still within half a minute. */
 const askMs = 9000
 const logsMs = 5000
+/** Asked twice, one after the other; without a quorum it does not answer at all. */
+const etcdMs = 5000
 const logLines = 30
 
 /**
@@ -83,7 +85,7 @@ export async function observeTalosEvidence(
   const [etcd, ...answers] = await Promise.all([
     talosCa === undefined || gates.length === 0
       ? nobody
-      : observeMembers({ cluster, talosctl, secrets: { talosCa } }),
+      : observeMembers({ cluster, talosctl, secrets: { talosCa } }, etcdMs),
     ...groups.map((group) => askMachines(group, gates.length > 0 ? gates : group, talosctl)),
   ])
   return { probes, machines: new Map(answers.flat()), etcd }

@@ -44,11 +44,10 @@ export async function observeGate(tools: GateTools): Promise<GateFacts> {
  * Asks every control plane's etcd by itself, so that one that is down hides nothing of the others, and
  * why it did not answer is known.
  */
-export async function observeMembers({
-  cluster,
-  talosctl,
-  secrets,
-}: Omit<GateTools, 'kubernetes'>): Promise<EtcdFacts & { unreachable: ReadonlySet<string> }> {
+export async function observeMembers(
+  { cluster, talosctl, secrets }: Omit<GateTools, 'kubernetes'>,
+  timeoutMs = askMs,
+): Promise<EtcdFacts & { unreachable: ReadonlySet<string> }> {
   const { controlPlanes } = cluster
   const silence = new Map<string, string>()
   const unreachable = new Set<string>()
@@ -64,18 +63,18 @@ export async function observeMembers({
   const status = await Promise.all(
     there.map(async ({ name, address }) => {
       const said = await talosctl.ask([address], ['etcd', 'status'], {
-        timeoutMs: askMs,
+        timeoutMs,
         nothrow: true,
       })
       const [own] = parseMemberStatus(said.stdout)
-      if (own === undefined) silence.set(name, silenceOf(said, askMs))
+      if (own === undefined) silence.set(name, silenceOf(said, timeoutMs))
       return own === undefined ? [] : [{ ...own, node: address }]
     }),
   )
   // One that has just answered knows the members and the alarms.
   const asked = status.flat()[0]?.node ?? there[0]?.address
   if (asked === undefined) return { members: [], status: [], alarms: [], silence, unreachable }
-  const options = { timeoutMs: askMs, nothrow: true }
+  const options = { timeoutMs, nothrow: true }
   const [members, alarms] = await Promise.all([
     talosctl.ask([asked], ['etcd', 'members'], options),
     talosctl.ask([asked], ['etcd', 'alarm', 'list'], options),
