@@ -42,7 +42,10 @@ function judgeState(cluster: Cluster, view: View): Diagnosis | undefined {
         `# mend the disk's storage on ${host?.host} (df -h, dmesg), then`,
         type(cluster, 'vm:start'),
       ],
-      [...lines(diskErrors), `${Math.floor((host?.poolFreeBytes ?? 0) / 2 ** 20)} MiB are free`],
+      [
+        ...lines(diskErrors),
+        `${Math.floor((host?.poolFreeBytes ?? 0) / 2 ** 20)} MiB are free in the pool`,
+      ],
     )
   if (state === 'paused' || state === 'pmsuspended')
     return at('MACHINE_PAUSED', `${node.name} is paused`, [type(cluster, 'vm:start')])
