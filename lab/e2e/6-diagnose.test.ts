@@ -164,6 +164,14 @@ test('a machine that its full storage has paused', async () => {
 test('a machine that was paused', async () => {
   await on(({ $ }) => $`virsh suspend ${w}`)
   assert.is((await diagnose()).codes[0], `MACHINE_PAUSED ${w}`)
+  // A stage that fails says so by itself, and keeps what it saw.
+  const { code, output } = await run(
+    scriptOf('packages/bootstrap/scripts/health.ts', '--cluster', 'lab'),
+    { ...right, HEALTH_TIMEOUT: '10s', FAILURE_BUNDLE: 'true' },
+  )
+  assert.is(code, 1)
+  assert.match(output, `likely cause: MACHINE_PAUSED on ${w}`)
+  assert.match(output, /without secrets: \S+\/bundles\/\S+\.tar\.zst/)
   assert.is((await nx('vm:start', right)).code, 0)
 })
 
