@@ -17,7 +17,7 @@ import { judgeHost, type SeenHost } from './judge.ts'
 
 const here = 'this machine'
 /** As package.json says (engines). */
-const nodeMinimum = [20, 11] as const
+export const nodeMinimum = [20, 11] as const
 
 interface Context {
   readonly cluster: Cluster
@@ -56,9 +56,12 @@ async function checkOperator(cluster: Cluster): Promise<Check[]> {
   const tools = await Promise.all(
     names.map(async (name): Promise<Check> => {
       const { value, problem } = await attempt(() => findTool(name, cluster))
-      return value === undefined
-        ? missing(here, name, problem ?? new Problem('TOOL_MISSING', `${name} does not answer`))
-        : { area: here, check: name, verdict: 'ok', says: `${value.version}, ${value.path}` }
+      if (value !== undefined)
+        return { area: here, check: name, verdict: 'ok', says: `${value.version}, ${value.path}` }
+      const fault = problem ?? new Problem('TOOL_MISSING', `${name} does not answer`)
+      // Without storage nothing of ours calls kubectl; only its user misses it.
+      const isNeeded = name === 'talosctl' || Boolean(settings.NFS_SERVER)
+      return { ...missing(here, name, fault), ...(isNeeded ? {} : { verdict: 'warning' }) }
     }),
   )
   const asked = `${nodes.length} machines, Talos ${settings.TALOS_VERSION}, Kubernetes ${settings.KUBERNETES_VERSION}`

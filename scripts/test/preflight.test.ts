@@ -7,6 +7,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { missing, renderChecks, type Check } from '../doctor/check.ts'
 import { judgeHost, type SeenHost } from '../doctor/judge.ts'
+import { nodeMinimum } from '../doctor/preflight.ts'
 
 const cluster = testCluster({ NFS_SERVER: '10.0.0.9', NFS_SHARE: '/srv', NETWORK_BRIDGE: 'br0' })
 const [node] = cluster.nodes
@@ -229,6 +230,7 @@ test('mise.toml pins tools that fit the versions in env/lab.env, and Node as pac
   assert.is(pinned('talosctl'), asked('TALOS_VERSION'))
   assert.is(pinned('kubectl'), asked('KUBERNETES_VERSION'))
   assert.match(read('package.json'), `"node": ">=${pinned('node')}.`)
+  assert.match(read('package.json'), `"node": ">=${nodeMinimum.join('.')}"`)
 })
 
 test.run()
