@@ -1,0 +1,168 @@
+import { recordingHost, testCluster } from '@talosmith/core/testing'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { renderDomain } from '../src/domain-xml.ts'
+import { observeEvidence, type MachineEvidence } from '../src/evidence.ts'
+import { describeMachine } from '../src/machine.ts'
+import { observeDetails, tryMachine } from '../src/preflight.ts'
+import { answerBatch, type Said } from './fake-virsh.ts'
+import { firstOf, seenNothing } from './seen.ts'
+
+const cluster = testCluster({ NETWORK_GATEWAY: '10.0.0.1' })
+const node = firstOf(cluster)
+const own = { disk: '/pool/d.qcow2', seed: '/pool/s.iso' }
+const xml = renderDomain(describeMachine(cluster, node, own, 'kvm'), {
+  image: '/pool/i.raw',
+  diskGib: 10,
+  uri: 'qemu:///system',
+  directIo: true,
+})
+
+/** What a host says of the first machine: virsh by words, and the lines of the one command. */
+async function look(virsh: Record<string, Said>, lines: readonly string[] = []) {
+  const host = recordingHost(
+    (command) =>
+      answerBatch(command, (words) => virsh[words.split(' ')[0] ?? ''] ?? { error: 'no such' }) ??
+      lines.join('\n'),
+  )
+  const seeds = new Map([[node.name, own.seed]])
+  const { machines, gatewayAnswers } = await observeEvidence(host, cluster, [node], seeds)
+  return {
+    ...(machines.get(node.name) as MachineEvidence),
+    gatewayAnswers,
+    commands: host.commands,
+  }
+}
+
+test('one virsh process and one command tell what there is to know', async () => {
+  const seen = await look({
+    domstate: 'running (booted)',
+    domblkerror: 'No errors found',
+    dumpxml: xml,
+  })
+  assert.is(seen.commands.length, 2)
+  assert.equal([seen.state, seen.stateReason, seen.diskErrors], ['running', 'booted', ''])
+  assert.is(seen.running?.memoryMib, node.memoryMib)
+  assert.is(seen.gatewayAnswers, undefined)
+})
+
+test('a paused machine has its reason and what its disks complain of', async () => {
+  const seen = await look({
+    domstate: 'paused (I/O error)',
+    domblkerror: 'vda: no space',
+    dumpxml: xml,
+  })
+  assert.equal(
+    [seen.state, seen.stateReason, seen.diskErrors],
+    ['paused', 'I/O error', 'vda: no space'],
+  )
+})
+
+test('a machine that is off, or not there, has no definition as it runs', async () => {
+  assert.is((await look({ domstate: 'shut off (destroyed)', dumpxml: xml })).running, undefined)
+  assert.is((await look({})).state, 'unknown')
+})
+
+const neigh = (address: string, mac: string, state: string): string =>
+  `neigh ${address} dev br0 lladdr ${mac} ${state}`
+const other = '52:54:00:99:99:99'
+const neighbours: [string, string[], Partial<MachineEvidence>][] = [
+  [
+    'the machine itself',
+    [neigh(node.address, node.mac, 'REACHABLE')],
+    { answering: [node.mac], elsewhere: [] },
+  ],
+  [
+    'another one besides',
+    [
+      neigh(node.address, node.mac, 'REACHABLE'),
+      neigh(node.address, other.toUpperCase(), 'REACHABLE'),
+    ],
+    { answering: [node.mac, other] },
+  ],
+  ['one that was there once', [neigh(node.address, other, 'STALE')], { answering: [] }],
+  [
+    'one that is asked and silent',
+    [neigh(node.address, other, 'DELAY'), `neigh ${node.address} dev br0 FAILED`],
+    { answering: [] },
+  ],
+  [
+    'the machine at another address',
+    [neigh('10.0.0.123', node.mac, 'REACHABLE')],
+    { answering: [], elsewhere: ['10.0.0.123'] },
+  ],
+]
+for (const [title, lines, expected] of neighbours)
+  test(`who answers for an address: ${title}`, async () => {
+    const seen = await look({ domstate: 'running (booted)', dumpxml: xml }, lines)
+    for (const [key, value] of Object.entries(expected))
+      assert.equal(seen[key as keyof MachineEvidence], value)
+  })
+
+test('a gateway that is asked and silent is so; one that is only stale may well be there', async () => {
+  assert.is((await look({}, ['neigh 10.0.0.1 dev br0 FAILED'])).gatewayAnswers, false)
+  assert.is((await look({}, [neigh('10.0.0.1', other, 'DELAY')])).gatewayAnswers, true)
+})
+
+test('console and label of the ISO come back as they were', async () => {
+  const sector = Buffer.alloc(2048, ' ')
+  sector.write('CD001', 1)
+  sector.write('cidata', 40)
+  const console = Buffer.from('\x1b[2Jone\r\n\r\ntwo\r\n').toString('base64')
+  const seen = await look({}, [
+    `open ${node.address}`,
+    `console ${node.name} ${console}`,
+    `iso ${node.name} ${sector.toString('base64')}`,
+  ])
+  assert.equal([seen.opens, seen.seedLabel, seen.console], [true, 'cidata', ['one', 'two']])
+  assert.is((await look({}, [`iso ${node.name} `])).seedLabel, undefined)
+})
+
+test('a host says who we are, what it lacks, and what guards it', async () => {
+  const host = recordingHost(() =>
+    [
+      ...[
+        'user me',
+        'groups me libvirt',
+        'missing zstd',
+        'flags fpu cx16 lahf_lm popcnt sse4_1 ssse3 hypervisor',
+      ],
+      ...['nf 1', 'policy -P FORWARD DROP', 'confined AppArmor'],
+    ].join('\n'),
+  )
+  assert.equal(await observeDetails(host), {
+    user: 'me',
+    groups: ['me', 'libvirt'],
+    missingPrograms: ['zstd'],
+    missingCpuFlags: ['sse4_2'],
+    isNested: true,
+    bridgeFilter: { active: true, policy: 'DROP' },
+    confinement: ['AppArmor'],
+  })
+})
+
+test('a throwaway machine is taken away before and after, under a name of its own', async () => {
+  const host = recordingHost(() => '')
+  assert.equal(await tryMachine(host, cluster, seenNothing(cluster)), { ok: true })
+  const [command = ''] = host.commands
+  assert.ok(command.indexOf('\ngone\n') < command.indexOf('vol-create-as'))
+  assert.match(command, 'trap gone EXIT')
+  assert.match(command, 'destroy talosmith-doctor-home')
+  assert.match(command, 'vol-delete --pool default talosmith-doctor-home.qcow2')
+  assert.match(command, '--paused')
+})
+
+test('what QEMU and the kernel said of a refusal is kept', async () => {
+  const host = recordingHost(() => ({
+    stdout: 'audit: apparmor="DENIED"\n',
+    stderr: 'error: Permission denied\n',
+    exitCode: 1,
+  }))
+  assert.equal(await tryMachine(host, cluster, seenNothing(cluster)), {
+    ok: false,
+    reason: 'error: Permission denied',
+    kernelLog: ['audit: apparmor="DENIED"'],
+  })
+})
+
+test.run()
