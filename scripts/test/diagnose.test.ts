@@ -1,17 +1,17 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Answer, KubernetesFindings, TalosEvidence, TalosFindings } from '@talosmith/bootstrap'
-import { hostFiles, projectRoot, type Node } from '@talosmith/core'
+import { projectRoot, type Node } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import {
   describeMachine,
-  describeSeed,
   type HostEvidence,
   type MachineEvidence,
   type ObservedHost,
 } from '@talosmith/vm'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { seenExactly } from '../../packages/vm/test/seen.ts'
 import { findCauses } from '../diagnose/find.ts'
 import type { Seen } from '../diagnose/gather.ts'
 import { findingsAsJson, renderFindings } from '../diagnose/report.ts'
@@ -23,52 +23,11 @@ const cluster = testCluster({
   CLUSTER_VIP: '10.0.0.60',
   TALOS_EXTENSIONS: 'siderolabs/qemu-guest-agent',
 })
-const files = hostFiles(cluster, '/pool')
 const down = (reason: string) => ({ ok: false, reason }) as const
 const up = <T>(value: T): Answer<T> => ({ ok: true, value })
 
-const host: ObservedHost = {
-  host: 'root@kvm1',
-  index: 0,
-  files,
-  poolFault: undefined,
-  domains: cluster.nodes.map((node) => ({
-    name: node.name,
-    uuid: '',
-    owner: 'home',
-    own: { disk: files.disk(node), seed: files.seed(node) },
-    madeThrough: 'qemu:///system',
-    machine: machineOf(node),
-    live: { state: 'running', memoryMib: 4096, cpu: 2 },
-    autostart: true,
-  })),
-  networks: { all: [], active: [], dhcp: undefined, address: undefined },
-  kvmFault: undefined,
-  hasUefi: true,
-  disks: new Map(),
-  seeds: new Map(
-    cluster.nodes.map((node) => [
-      files.seed(node),
-      {
-        cluster: 'home',
-        node: node.name,
-        digest: describeSeed(cluster, node).digest,
-        label: 'cidata',
-        bytes: 65_536,
-      },
-    ]),
-  ),
-  leftovers: [],
-  hasImage: true,
-  directIo: true,
-  hasKvmDevice: true,
-  hasKvmFlag: true,
-  missingTools: [],
-  bridges: ['br0'],
-  hasSeedFolder: true,
-  memoryFreeMib: 64_000,
-  poolFreeBytes: 500 * 2 ** 30,
-}
+const host = seenExactly(cluster)
+const { files } = host
 
 function machineOf(node: Node) {
   return describeMachine(cluster, node, { disk: files.disk(node), seed: files.seed(node) }, 'kvm')
@@ -191,7 +150,6 @@ function seenWith(parts: Parts = {}): Seen {
         })),
       ),
       pods: up([]),
-      warnings: up([]),
       ...parts.api,
     }),
     plans: up({ plans: new Map() }),

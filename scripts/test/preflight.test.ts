@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { hostFiles, Problem, projectRoot } from '@talosmith/core'
+import { Problem, projectRoot } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
-import type { HostDetails, ObservedHost } from '@talosmith/vm'
+import type { HostDetails } from '@talosmith/vm'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { seenNothing } from '../../packages/vm/test/seen.ts'
 import { missing, renderChecks, type Check } from '../doctor/check.ts'
 import { judgeHost, type SeenHost } from '../doctor/judge.ts'
 import { nodeMinimum } from '../doctor/preflight.ts'
@@ -13,28 +14,7 @@ const cluster = testCluster({ NFS_SERVER: '10.0.0.9', NFS_SHARE: '/srv', NETWORK
 const [node] = cluster.nodes
 if (node === undefined) throw new Error('no machines')
 
-const seen: ObservedHost = {
-  host: 'root@kvm1',
-  index: 0,
-  files: hostFiles(cluster, '/pool'),
-  poolFault: undefined,
-  domains: [],
-  networks: { all: [], active: [], dhcp: undefined, address: undefined },
-  kvmFault: undefined,
-  hasUefi: true,
-  disks: new Map(),
-  seeds: new Map(),
-  leftovers: [],
-  hasImage: false,
-  directIo: true,
-  hasKvmDevice: true,
-  hasKvmFlag: true,
-  missingTools: [],
-  bridges: ['br0'],
-  hasSeedFolder: true,
-  memoryFreeMib: 64_000,
-  poolFreeBytes: 500 * 2 ** 30,
-}
+const seen = seenNothing(cluster)
 const details: HostDetails = {
   user: 'root',
   groups: ['root'],
