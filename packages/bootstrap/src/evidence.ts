@@ -165,6 +165,11 @@ async function readClock(
   return Math.round(Number(booted) + Number(since) - Date.now() / 1000)
 }
 
+/** Whether a service was ended, or ended by itself: no state that a boot passes through. */
+export function hasEnded(service: Pick<ServiceEvidence, 'state'> | undefined): boolean {
+  return /^(?:Finished|Failed|Skipped)$/.test(service?.state ?? '')
+}
+
 /** A service that runs and is not said to be ill is well; one with no health check says `?`. */
 export function isWell({ state, health }: Pick<ServiceEvidence, 'state' | 'health'>): boolean {
   return state === 'Running' && health !== 'Fail'

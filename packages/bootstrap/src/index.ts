@@ -2,6 +2,7 @@ export { observeAccessFiles, type AccessFile } from './access-status.ts'
 export { configure } from './configure.ts'
 export type { EtcdStatus } from './etcd.ts'
 export {
+  hasEnded,
   isWell,
   observeTalosEvidence,
   type ServiceEvidence,
@@ -12,7 +13,6 @@ export { openTalosctl } from './talosctl.ts'
 export {
   observeKubernetesEvidence,
   readKubernetes,
-  type EventEvidence,
   type KubernetesFindings,
   type PodEvidence,
 } from './kubernetes-evidence.ts'

@@ -19,30 +19,20 @@ export interface PodEvidence {
   }
 }
 
-/** What Kubernetes warned of. */
-export interface EventEvidence {
-  readonly type: string
-  readonly reason?: string
-  readonly message?: string
-  readonly lastTimestamp?: string | null
-  readonly involvedObject: { readonly kind?: string; readonly name?: string }
-}
-
 /** What Kubernetes says, at whichever control plane answers. */
 export interface KubernetesFindings {
   /** Whether each API server is ready, by machine name. */
   readonly apiServers: ReadonlyMap<string, Answer<unknown>>
   readonly nodes: Answer<readonly KubernetesNode[]>
   readonly pods: Answer<readonly PodEvidence[]>
-  readonly warnings: Answer<readonly EventEvidence[]>
 }
 
 const readyMs = 4000
 
-/** Asks every API server whether it is ready, and the first that answers for nodes, pods and warnings. */
+/** Asks every API server whether it is ready, and the first that answers for nodes and pods. */
 export async function observeKubernetesEvidence(cluster: Cluster): Promise<KubernetesFindings> {
   const opened = await answer(() => openKubernetes(cluster))
-  if (!opened.ok) return { apiServers: new Map(), nodes: opened, pods: opened, warnings: opened }
+  if (!opened.ok) return { apiServers: new Map(), nodes: opened, pods: opened }
   const ready = await Promise.all(
     cluster.controlPlanes.map(async ({ name, address }) => {
       const options = { server: `https://${address}:6443`, timeoutMs: readyMs }
@@ -54,12 +44,11 @@ export async function observeKubernetesEvidence(cluster: Cluster): Promise<Kuber
   const kubernetes = throughNodes({ controlPlanes: alive }, opened.value)
   const list = <T>(path: string): Promise<Answer<readonly T[]>> =>
     alive.length === 0 ? Promise.resolve(none) : answer(() => listOf<T>(kubernetes, path))
-  const [nodes, pods, warnings] = await Promise.all([
+  const [nodes, pods] = await Promise.all([
     list<KubernetesNode>('/api/v1/nodes'),
     list<PodEvidence>('/api/v1/pods'),
-    list<EventEvidence>('/api/v1/events?fieldSelector=type%3DWarning'),
   ])
-  return { apiServers: new Map(ready), nodes, pods, warnings }
+  return { apiServers: new Map(ready), nodes, pods }
 }
 
 /** The body of a GET, from whichever control plane answers. Throws with the reason when none does. */

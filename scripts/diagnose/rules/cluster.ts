@@ -1,4 +1,5 @@
 /** Causes that no machine has by itself: etcd as a whole, the API, the shared address, our own access. */
+import { hasEnded } from '@talosmith/bootstrap'
 import type { Cluster } from '@talosmith/core'
 import { talosctl, type, type Diagnosis } from '../diagnosis.ts'
 import type { Seen } from '../gather.ts'
@@ -35,10 +36,7 @@ const judgeAccess: Judge = (cluster, { access }) =>
 function isAway({ evidence, domain, talos }: View): boolean {
   const state = evidence?.state ?? domain?.live.state
   const etcd = talos?.services.find(({ id }) => id === 'etcd')
-  return (
-    (state !== undefined && state !== 'running') ||
-    /^(?:Finished|Failed|Skipped)$/.test(etcd?.state ?? '')
-  )
+  return (state !== undefined && state !== 'running') || hasEnded(etcd)
 }
 
 const judgeQuorum: Judge = (cluster, _, views) => {

@@ -1,5 +1,5 @@
 /** Causes that Talos tells of itself: config, clock, disk, services. */
-import { isWell, type ServiceEvidence } from '@talosmith/bootstrap'
+import { hasEnded, isWell, type ServiceEvidence } from '@talosmith/bootstrap'
 import type { Cluster } from '@talosmith/core'
 import { settingOf, talosctl, type, type Diagnosis } from '../diagnosis.ts'
 import type { View } from '../view.ts'
@@ -98,7 +98,7 @@ function judgeServices(
           talosctl(cluster, node.address, 'service kubelet restart'),
         ],
       }
-    if (/^(?:Finished|Failed|Skipped)$/.test(state)) {
+    if (hasEnded(service)) {
       const code = { etcd: 'ETCD_STOPPED', kubelet: 'KUBELET_STOPPED' }[id] ?? 'SERVICE_FAILED'
       return {
         code,

@@ -66,9 +66,8 @@ export async function upgradeKubernetes(
 /** The whole way, Talos and Kubernetes, on top of what the operator's files lack. Throws what would refuse it. */
 export async function planWholeUpgrade(
   script: Pick<UpgradeScript, 'cluster' | 'log' | 'hosts'>,
-  given?: UpgradeContext,
 ): Promise<{ readonly home: readonly Change[]; readonly upgrade: readonly Change[] }> {
-  const context = given ?? (await openUpgrade(script))
+  const context = await openUpgrade(script)
   const { seen, steps, home } = await lookAhead(context, false)
   return { home, upgrade: planUpgrade(script.cluster, seen, steps, context.home.desired) }
 }
