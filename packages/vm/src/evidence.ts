@@ -96,7 +96,10 @@ function machineIn(xml = ''): ParsedDomain['machine'] | undefined {
   return xml === '' ? undefined : parseDomain(xml).machine
 }
 
-/** Connecting makes the host ask who has the address; what it learns stands in its table of neighbours. */
+/**
+ * Asks who has each address. Where the host has an arping that we may use, its answers count: the table of
+ * neighbours, filled by connecting, remembers for a minute a machine that is gone, and of two only the first.
+ */
 async function look(
   host: Host,
   nodes: readonly Node[],
@@ -108,8 +111,9 @@ knock() { timeout 2 bash -c "exec 3<>/dev/tcp/$1/$2" 2>/dev/null && echo "open $
 if command -v arping >/dev/null; then arping=arping; else arping='busybox arping'; fi
 shout() {
   link=$(ip -o route get "$1" 2>/dev/null | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p')
-  $arping -c 2 -w 2 -I "$link" "$1" 2>/dev/null |
-    sed -n "s/.*\\[\\(..:..:..:..:..:..\\)\\].*/neigh $1 lladdr \\1 REACHABLE/p"
+  said=$($arping -c 2 -w 2 -I "$link" "$1" 2>/dev/null)
+  case $said in *Received*) echo "shouted $1" ;; esac
+  sed -n "s/.*\\[\\(..:..:..:..:..:..\\)\\].*/heard $1 \\1/p" <<<"$said"
 }
 for address in ${nodes.map(({ address }) => address)}; do knock "$address" ${apiPort} & shout "$address" & done
 knock ${gateway} 9 >/dev/null &
@@ -136,7 +140,9 @@ function readLook(text: string) {
   const open = new Set<string>()
   const consoles = new Map<string, string[]>()
   const labels = new Map<string, string>()
-  const neighbours: { address: string; mac: string }[] = []
+  const heard: { address: string; mac: string }[] = []
+  const remembered: { address: string; mac: string }[] = []
+  const shouted = new Set<string>()
   const silent = new Set<string>()
   const asked = new Set<string>()
   for (const line of text.split('\n')) {
@@ -146,14 +152,17 @@ function readLook(text: string) {
     if (kind === 'console') consoles.set(first, plainLines(bytes().toString()))
     const label = kind === 'iso' ? readLabel(bytes()) : undefined
     if (label !== undefined) labels.set(first, label)
+    if (kind === 'shouted') shouted.add(first)
+    if (kind === 'heard') heard.push({ address: first, mac: second.toLowerCase() })
     if (kind !== 'neigh') continue
     asked.add(first)
     if (/ FAILED| INCOMPLETE/.test(line)) silent.add(first)
     const mac = / lladdr (\S+)/.exec(line)?.[1]?.toLowerCase()
     // What is stale may have been a machine that is long gone.
     if (mac !== undefined && / (?:REACHABLE|PERMANENT)/.test(line))
-      neighbours.push({ address: first, mac })
+      remembered.push({ address: first, mac })
   }
+  const neighbours = [...heard, ...remembered.filter(({ address }) => !shouted.has(address))]
   const unique = (list: readonly string[]): string[] => [...new Set(list)]
   return {
     open,

@@ -87,6 +87,21 @@ const neighbours: [string, string[], Partial<MachineEvidence>][] = [
     { answering: [] },
   ],
   [
+    'two, of which the table of neighbours has one',
+    [
+      `shouted ${node.address}`,
+      `heard ${node.address} ${node.mac}`,
+      `heard ${node.address} ${other.toUpperCase()}`,
+      neigh(node.address, node.mac, 'REACHABLE'),
+    ],
+    { answering: [node.mac, other] },
+  ],
+  [
+    'one that is gone since, and that the table of neighbours remembers',
+    [`shouted ${node.address}`, neigh(node.address, other, 'REACHABLE')],
+    { answering: [], elsewhere: [] },
+  ],
+  [
     'the machine at another address',
     [neigh('10.0.0.123', node.mac, 'REACHABLE')],
     { answering: [], elsewhere: ['10.0.0.123'] },
