@@ -1,3 +1,4 @@
+import { judgeHealth, type Snapshot } from '@talosmith/bootstrap'
 import type { Cluster } from '@talosmith/core'
 import type { Diagnosis } from './diagnosis.ts'
 import type { Seen } from './gather.ts'
@@ -7,7 +8,7 @@ import { judgeHosts } from './rules/hosts.ts'
 import { judgeMachine } from './rules/machines.ts'
 import { judgeGateway, judgeNetwork } from './rules/network.ts'
 import { judgeTalos } from './rules/talos.ts'
-import { isReady, viewsOf, type View } from './view.ts'
+import { viewsOf, type View } from './view.ts'
 
 /** What was found, and what is not as it should be without a known cause. */
 export interface Findings {
@@ -38,8 +39,10 @@ export function findCauses(cluster: Cluster, seen: Seen): Findings {
       return diagnosis ?? []
     }),
   )
-  // A machine's own config is a difference, and no reason for anything else.
-  const isReason = ({ code }: Diagnosis): boolean => code !== 'OLD_CONFIG'
+  // What only differs from the settings is no reason for anything else.
+  const isReason = ({ code }: Diagnosis): boolean =>
+    code !== 'OLD_CONFIG' && code !== 'INSTALL_DISK_WRONG'
+  const explained = new Set([...found].flatMap(([name, one]) => (isReason(one) ? name : [])))
   return {
     diagnoses: [
       ...judgeHosts(cluster, seen),
@@ -48,10 +51,7 @@ export function findCauses(cluster: Cluster, seen: Seen): Findings {
       ...judgeCluster(cluster, seen, views),
       ...ofMachines.filter((diagnosis) => !isReason(diagnosis)),
     ],
-    unmet: [
-      ...views.filter(({ node }) => !found.has(node.name)).flatMap(unmetOf),
-      ...notSeen(seen),
-    ],
+    unmet: [...unmetBeside(explained, cluster, seen), ...notSeen(seen)],
   }
 }
 
@@ -69,20 +69,55 @@ function notSeen({ evidence, findings, api, hosts }: Seen): string[] {
   ]
 }
 
-/** What a machine lacks of being well, in its own words. */
-function unmetOf(view: View): string[] {
-  const { node, probe, talos, kubernetes } = view
-  if (probe?.kind === 'silent') return [`${node.name}: ${probe.reason}`]
-  if (talos === undefined)
-    return probe?.kind === 'ours' ? [`${node.name} says nothing more than who it is`] : []
-  if (talos.status === undefined) return [`${node.name} does not say how it is: ${talos.silence}`]
-  const { stage, status } = talos.status
-  const unmet = (status.unmetConditions ?? []).map(({ name, reason }) => `${name}: ${reason}`)
-  const ready = kubernetes?.status?.conditions?.find(({ type }) => type === 'Ready')
-  return [
-    ...(isReady(view) ? [] : [`${node.name} is ${[stage, ...unmet].join('; ')}`]),
-    ...(ready === undefined || ready.status === 'True'
-      ? []
-      : [`${node.name} is not Ready in Kubernetes: ${ready.message ?? 'it does not say why'}`]),
-  ]
+/** What health would wait for, by its own rules, on the machines with which nothing else is wrong. */
+function unmetBeside(explained: ReadonlySet<string>, cluster: Cluster, seen: Seen): string[] {
+  const snapshot = snapshotOf(cluster, seen)
+  if (snapshot === undefined) return []
+  // Machine by machine: otherwise only the first that lacks something would be named.
+  const unmet = cluster.nodes
+    .filter(({ name }) => !explained.has(name))
+    .flatMap((node) =>
+      judgeHealth({ ...cluster, nodes: [node] }, snapshot).flatMap(({ fact, fault }) => {
+        if (fault === undefined) return []
+        const named = cluster.nodes.find(({ name }) => name === /^[^ :,]+/.exec(fault)?.[0])
+        if (named !== undefined && explained.has(named.name)) return []
+        return named === undefined ? `${fact}: ${fault}` : fault
+      }),
+    )
+  return [...new Set(unmet)]
+}
+
+/** What health judges by, made of what a diagnosis has seen; undefined: it has seen too little. */
+function snapshotOf({ nodes }: Cluster, { findings, api }: Seen): Snapshot | undefined {
+  if (!findings.ok || !api.ok) return undefined
+  const { probes, machines, etcd } = findings.value
+  const said = nodes.flatMap(({ name, address }) => {
+    const talos = machines.get(name)
+    return talos === undefined ? [] : [{ ...talos, address }]
+  })
+  const silence = said.find(({ status }) => status === undefined)?.silence
+  return {
+    ...api.value,
+    probes,
+    versions: new Map(
+      said.flatMap(({ address, version }) => (version ? [[address, version]] : [])),
+    ),
+    machines: {
+      byAddress: new Map(
+        said.flatMap(({ address, status }) => (status ? [[address, status]] : [])),
+      ),
+      silence: silence ?? 'nobody could ask it',
+    },
+    withoutChannel: new Set(),
+    etcd:
+      etcd.members.length === 0
+        ? { ok: false, reason: [...etcd.silence.values()][0] ?? 'it does not name its members' }
+        : {
+            ok: true,
+            value: {
+              members: etcd.members,
+              status: etcd.status.map(({ id, ...rest }) => ({ ...rest, member: id })),
+            },
+          },
+  }
 }

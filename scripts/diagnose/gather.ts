@@ -1,34 +1,41 @@
 import { connect } from 'node:net'
 import {
-  apiPort,
+  apiPort as talosPort,
+  observeAccessFiles,
   observeCluster,
   observeKubernetesEvidence,
   observeTalosEvidence,
+  type AccessFile,
   type Answer,
   type KubernetesFindings,
   type ObservedCluster,
   type TalosFindings,
 } from '@talosmith/bootstrap'
-import { silentLog, type Cluster, type Host } from '@talosmith/core'
+import { silentLog, type Cluster, type Host, type Node } from '@talosmith/core'
 import {
   hostOf,
   observeEvidence,
   observeHost,
   pathsOf,
   type HostEvidence,
+  type MachineEvidence,
   type ObservedHost,
 } from '@talosmith/vm'
-import { gather as gatherStatus, inTime, type Gathered } from '../status/gather.ts'
+import { inTime } from '../status/gather.ts'
 
 /** Everything that a diagnosis looks at, each part with the reason when it is not there. */
-export interface Seen extends Gathered {
-  /** In LIBVIRT_URI's order. */
+export interface Seen {
+  /** In LIBVIRT_URI's order, as `evidence`. */
+  readonly hosts: readonly Answer<ObservedHost>[]
   readonly evidence: readonly Answer<HostEvidence>[]
   readonly findings: Answer<TalosFindings>
   readonly api: Answer<KubernetesFindings>
   readonly plans: Answer<Pick<ObservedCluster, 'plans'>>
+  readonly access: Answer<readonly AccessFile[]>
   /** Machines that were silent, and whose port opened from here a moment later: they have just come up. */
   readonly justUp: ReadonlySet<string>
+  /** Control planes whose API server did not answer, and whose port opened from here a moment later. */
+  readonly apiOpens: ReadonlySet<string>
 }
 
 /** Counted from the program's start. */
@@ -51,39 +58,46 @@ export async function gather(
       eachHost().map((host, index) => ask(async () => lookThere(await host, cluster, seen, index))),
     )
   })
-  const [status, findings, api, plans, looked] = await Promise.all([
-    gatherStatus(cluster, () => [], within()),
+  const [access, findings, api, plans, looked] = await Promise.all([
+    ask(() => observeAccessFiles(cluster)),
     ask(() => observeTalosEvidence(cluster)),
     ask(() => observeKubernetesEvidence(cluster)),
     ask(() => observeCluster(cluster, silentLog)),
     evidence,
   ])
   const hosts = await Promise.all(seenHosts)
-  const justUp = await findJustUp(cluster, findings, looked)
-  return { ...status, hosts, findings, api, plans, evidence: looked, justUp }
+  const isSilent = ({ name }: Node): boolean =>
+    findings.ok && findings.value.probes.get(name)?.kind === 'silent'
+  const isApiSilent = ({ name }: Node): boolean =>
+    api.ok && api.value.apiServers.get(name)?.ok === false
+  const evidenceOf = ({ name }: Node): MachineEvidence | undefined =>
+    looked.flatMap((answer) => (answer.ok ? (answer.value.machines.get(name) ?? []) : []))[0]
+  const { nodes, controlPlanes } = cluster
+  // A machine may come up between our look and its host's: those that only the host reaches are tried again.
+  const [justUp, apiOpens] = await Promise.all([
+    opening(
+      nodes.filter((node) => isSilent(node) && evidenceOf(node)?.opens),
+      talosPort,
+    ),
+    opening(
+      controlPlanes.filter((node) => isApiSilent(node) && evidenceOf(node)?.opensApi),
+      kubernetesPort,
+    ),
+  ])
+  return { hosts, findings, api, plans, access, evidence: looked, justUp, apiOpens }
 }
 
 const knockMs = 2000
+const kubernetesPort = 6443
 
-/** A machine may come up between our look and its host's: those that only the host reaches are tried again. */
-async function findJustUp(
-  { nodes }: Cluster,
-  findings: Answer<TalosFindings>,
-  looked: readonly Answer<HostEvidence>[],
-): Promise<ReadonlySet<string>> {
-  const again = nodes.filter(
-    ({ name }) =>
-      findings.ok &&
-      findings.value.probes.get(name)?.kind === 'silent' &&
-      looked.some((answer) => answer.ok && answer.value.machines.get(name)?.opens === true),
-  )
-  const opened = await Promise.all(again.map(({ address }) => opens(address)))
-  return new Set(again.filter((_, index) => opened[index]).map(({ name }) => name))
+async function opening(nodes: readonly Node[], port: number): Promise<ReadonlySet<string>> {
+  const opened = await Promise.all(nodes.map(({ address }) => opens(address, port)))
+  return new Set(nodes.filter((_, index) => opened[index]).map(({ name }) => name))
 }
 
-function opens(host: string): Promise<boolean> {
+function opens(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect({ host, port: apiPort, timeout: knockMs })
+    const socket = connect({ host, port, timeout: knockMs })
     const end = (is: boolean) => (): void => {
       socket.destroy()
       resolve(is)

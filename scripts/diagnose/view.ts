@@ -1,10 +1,4 @@
-import type {
-  KubernetesNode,
-  NodePlan,
-  ProbeResult,
-  TalosEvidence,
-  TalosFacts,
-} from '@talosmith/bootstrap'
+import type { KubernetesNode, NodePlan, ProbeResult, TalosEvidence } from '@talosmith/bootstrap'
 import type { Cluster, Node } from '@talosmith/core'
 import {
   domainOf,
@@ -26,7 +20,6 @@ export interface View {
   /** It was silent, and came up while it was looked at. */
   readonly isJustUp: boolean
   readonly talos: TalosEvidence | undefined
-  readonly facts: TalosFacts | undefined
   readonly plan: NodePlan | undefined
   /** Undefined: Kubernetes could not be asked, or has no such node. */
   readonly kubernetes: KubernetesNode | undefined
@@ -49,7 +42,6 @@ export function viewsOf(cluster: Cluster, seen: Seen): View[] {
       probe: seen.findings.ok ? seen.findings.value.probes.get(node.name) : undefined,
       isJustUp: seen.justUp.has(node.name),
       talos: seen.findings.ok ? seen.findings.value.machines.get(node.name) : undefined,
-      facts: seen.talos.ok ? seen.talos.value.machines.get(node.name) : undefined,
       plan: plan?.ok === true ? plan.value : undefined,
       kubernetes: nodes.find(({ metadata }) => metadata.name === node.name),
     }
@@ -59,4 +51,19 @@ export function viewsOf(cluster: Cluster, seen: Seen): View[] {
 /** Whether Talos says that the machine has booted and that all is well on it. */
 export function isReady({ talos }: Pick<View, 'talos'>): boolean {
   return talos?.status?.stage === 'running' && talos.status.status.ready
+}
+
+/** libvirt stops a machine for a moment by itself in the course of these. */
+const inPassing =
+  /^(?:migrating|post-copy|saving|dumping|creating snapshot|starting up|shutting down)$/
+
+/** libvirt's word for a state that lasts; undefined: not known, or over in a moment. */
+export function stateOf({
+  evidence,
+  domain,
+}: Pick<View, 'evidence' | 'domain'>): string | undefined {
+  if (evidence === undefined || evidence.state === 'unknown') return domain?.live.state
+  const { state, stateReason } = evidence
+  if (state === 'paused' && inPassing.test(stateReason)) return undefined
+  return state === 'paused' && /^crashed/.test(stateReason) ? 'crashed' : state
 }

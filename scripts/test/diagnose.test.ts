@@ -1,7 +1,13 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Answer, KubernetesFindings, TalosEvidence, TalosFindings } from '@talosmith/bootstrap'
-import { projectRoot, type Node } from '@talosmith/core'
+import type {
+  Answer,
+  KubernetesFindings,
+  NodePlan,
+  TalosEvidence,
+  TalosFindings,
+} from '@talosmith/bootstrap'
+import { Problem, projectRoot, type Node } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import {
   describeMachine,
@@ -41,11 +47,13 @@ function evidenceOf(node: Node): MachineEvidence {
     stateReason: 'booted',
     diskErrors: '',
     running: machineOf(node),
+    isSeedKnown: true,
     seedLabel: 'cidata',
     console: booted,
     answering: [node.mac],
     elsewhere: [],
     opens: true,
+    opensApi: true,
   }
 }
 
@@ -60,12 +68,14 @@ function talosOf(node: Node): TalosEvidence {
     services: ['apid', 'kubelet', 'ext-qemu-guest-agent']
       .concat(node.role === 'controlplane' ? ['etcd'] : [])
       .map((id) => service(id)),
-    addresses: [node.address],
+    version: cluster.settings.TALOS_VERSION,
+    addresses: node.name === 'home-cp1' ? [node.address, '10.0.0.60'] : [node.address],
     gateways: ['10.0.0.1'],
     resolvers: [...cluster.settings.NETWORK_NAMESERVERS],
     clockAheadS: 0,
     timeSynced: true,
-    memoryMib: node.memoryMib,
+    disk: { sizeGb: 18, usedGb: 2 },
+    diskPaths: ['/dev/vda', '/dev/sr0'],
     diagnostics: [],
   }
 }
@@ -146,16 +156,19 @@ function seenWith(parts: Parts = {}): Seen {
           status: {
             conditions: [{ type: 'Ready', status: 'True' }],
             addresses: [{ type: 'InternalIP', address }],
+            nodeInfo: { kubeletVersion: cluster.settings.KUBERNETES_VERSION },
           },
         })),
       ),
       pods: up([]),
+      endpoint: up('ok'),
+      workloads: up([]),
+      expectedWorkloads: [],
       ...parts.api,
     }),
     plans: up({ plans: new Map() }),
     justUp: new Set(),
-    talos: up({ machines: new Map(), etcd: up([]), vipHolder: up('home-cp1') }),
-    kubernetes: down('not asked'),
+    apiOpens: new Set(),
     access: up([]),
     ...parts.more,
   }
@@ -187,6 +200,31 @@ const waitingAgent = service(
   '?',
   'Waiting for file "/dev/virtio-ports/org.qemu.guest_agent.0" to exist',
 )
+
+const refusedByApi =
+  'E1127 kubelet_node_status.go:107] "Unable to register node with API server" err="Post \\"https://127.0.0.1:7445/api/v1/nodes\\": tls: failed to verify certificate: x509: certificate signed by unknown authority" node="home-w1"'
+const refusedByRegistry =
+  'E1127 log.go:32] "PullImage from image service failed" err="failed to pull image: Head \\"https://registry.example/v2/app/manifests/1\\": tls: failed to verify certificate: x509: certificate signed by unknown authority"'
+const isOff = { state: 'shut off', stateReason: 'destroyed', running: undefined } as const
+const noLeader = (name: string) =>
+  cluster.controlPlanes
+    .filter((node) => node.name === name)
+    .map((node) => ({ ...member(node, '0000000000000000'), errors: 'etcdserver: no leader' }))
+const kubeletPulls = (words: string): Parts => ({
+  talos: {
+    [w1]: {
+      ...starting,
+      services: [
+        service(
+          'kubelet',
+          'Failed',
+          '?',
+          `Failed to run pre stage: failed to pull image "ghcr.io/siderolabs/kubelet:v1.36.3": ${words}`,
+        ),
+      ],
+    },
+  },
+})
 
 const faults: [string, Parts, string[]][] = [
   [
@@ -372,12 +410,11 @@ const faults: [string, Parts, string[]][] = [
         [w1]: {
           ...starting,
           services: [
-            service('kubelet', 'Running', 'Fail', 'x', [
-              'x509: certificate signed by unknown authority',
-            ]),
+            service('kubelet', 'Running', 'OK', 'Health check successful', [refusedByApi]),
           ],
         },
       },
+      api: { nodes: up([]) },
     },
     [`KUBELET_REFUSED ${w1}`],
   ],
@@ -402,6 +439,7 @@ const faults: [string, Parts, string[]][] = [
         'home-cp2': { services: [service('etcd', 'Finished')] },
         'home-cp3': { services: [service('etcd', 'Failed')] },
       },
+      etcd: { members: [], status: [member(cluster.controlPlanes[0] as Node, '0000000000000000')] },
     },
     ['ETCD_STOPPED home-cp2', 'ETCD_STOPPED home-cp3', 'ETCD_NO_QUORUM'],
   ],
@@ -414,7 +452,12 @@ const faults: [string, Parts, string[]][] = [
   ],
   [
     'an etcd that was begun twice',
-    { etcd: { status: cluster.controlPlanes.map((node) => member(node, `id-${node.name}`)) } },
+    {
+      etcd: {
+        members: [{ id: 'id-home-cp1', name: 'home-cp1', isLearner: false }],
+        status: cluster.controlPlanes.slice(0, 2).map((node) => member(node, `id-${node.name}`)),
+      },
+    },
     ['ETCD_BOOTSTRAPPED_TWICE'],
   ],
   [
@@ -432,12 +475,12 @@ const faults: [string, Parts, string[]][] = [
   ],
   [
     'an API port that is blocked',
-    { api: { apiServers: new Map([['home-cp1', down('no answer within 4 s')]]) } },
+    { api: { apiServers: new Map([['home-cp1', down('no answer within 5 s')]]) } },
     ['API_PORT_BLOCKED home-cp1'],
   ],
   [
     'a shared address that nobody has',
-    { more: { talos: up({ machines: new Map(), etcd: up([]), vipHolder: up(undefined) }) } },
+    { talos: { 'home-cp1': { addresses: ['10.0.0.70'] } } },
     ['VIP_UNHELD'],
   ],
   [
@@ -451,30 +494,74 @@ const faults: [string, Parts, string[]][] = [
     },
     ['ACCESS_EXPIRED'],
   ],
+  ['a full disk', { talos: { [w1]: { disk: { sizeGb: 10, usedGb: 9.9 } } } }, [`DISK_FULL ${w1}`]],
   [
-    'a full disk',
+    'a pool that is stopped',
+    { host: { poolFault: new Problem('POOL_INACTIVE', 'the pool default is not active') } },
+    ['POOL_STOPPED root@kvm1'],
+  ],
+  [
+    'a machine whose guest crashed and stays there to be looked at',
+    { evidence: { [w1]: { state: 'paused', stateReason: 'crashed' } }, probes: { [w1]: 'silent' } },
+    [`MACHINE_CRASHED ${w1}`],
+  ],
+  [
+    'an extension that failed',
+    {
+      talos: { [w1]: { services: [service('ext-iscsid', 'Failed', '?', 'exit code 1', ['no'])] } },
+    },
+    [`SERVICE_FAILED ${w1}`],
+  ],
+  [
+    'a service of Talos itself that was ended',
+    { talos: { [w1]: { services: [service('cri', 'Finished', '?', 'Service finished')] } } },
+    [`SERVICE_FAILED ${w1}`],
+  ],
+  [
+    'an install disk that the machine does not have',
+    { talos: { [w1]: { diskPaths: ['/dev/sda', '/dev/disk/by-id/x'] } } },
+    [`INSTALL_DISK_WRONG ${w1}`],
+  ],
+  [
+    'the machine config of other settings',
     {
       more: {
-        talos: up({
-          machines: new Map([
+        plans: up({
+          plans: new Map([
             [
               w1,
-              {
-                stage: 'running',
-                ready: true,
-                version: 'v',
-                schematic: 's',
-                disk: { sizeGb: 10, usedGb: 9.9 },
-                reason: undefined,
-              },
+              up({
+                change: {
+                  kind: 'update-config',
+                  target: w1,
+                  summary: 'Update the machine config of home-w1',
+                  risk: 'none' as const,
+                },
+              } as unknown as NodePlan),
             ],
           ]),
-          etcd: up([]),
-          vipHolder: up('home-cp1'),
         }),
       },
     },
-    [`DISK_FULL ${w1}`],
+    [`OLD_CONFIG ${w1}`],
+  ],
+  [
+    'control planes that are off',
+    {
+      evidence: { 'home-cp2': isOff, 'home-cp3': isOff },
+      probes: { 'home-cp2': 'silent', 'home-cp3': 'silent' },
+      etcd: { members: [], status: noLeader('home-cp1') },
+    },
+    ['MACHINE_OFF home-cp2', 'MACHINE_OFF home-cp3', 'ETCD_NO_QUORUM'],
+  ],
+  [
+    'control planes that were undefined, and that an etcd misses',
+    {
+      host: { domains: host.domains.filter(({ name }) => !/cp[23]$/.test(name)) },
+      probes: { 'home-cp2': 'silent', 'home-cp3': 'silent' },
+      etcd: { members: [], status: noLeader('home-cp1') },
+    },
+    ['MACHINE_MISSING home-cp2', 'MACHINE_MISSING home-cp3', 'ETCD_NO_QUORUM'],
   ],
 ]
 for (const [title, parts, expected] of faults)
@@ -568,6 +655,156 @@ const slow: [string, Parts][] = [
     'old trouble on the console of a machine that is well',
     { evidence: { [w1]: { console: [...gaveUp, ...gaveUp, ...booted] } } },
   ],
+  [
+    'two boots given up with a good one after them',
+    {
+      evidence: { [w1]: { console: [...gaveUp, ...gaveUp, ...booted, ...boot()] } },
+      talos: { [w1]: starting },
+    },
+  ],
+  [
+    'two boots given up, when the last one was good and the machine is not ready yet',
+    {
+      evidence: { [w1]: { console: [...gaveUp, ...gaveUp, ...booted] } },
+      talos: { [w1]: starting },
+    },
+  ],
+  [
+    'a seed that we may not read',
+    {
+      evidence: { [w1]: { isSeedKnown: false, seedLabel: undefined, opens: false, answering: [] } },
+      probes: { [w1]: 'silent' },
+    },
+  ],
+  [
+    'a machine that still has the MAC address it was started with',
+    {
+      evidence: {
+        [w1]: {
+          running: { ...running(w1), mac: '52:54:00:00:00:01' },
+          answering: ['52:54:00:00:00:01'],
+        },
+      },
+    },
+  ],
+  ...['migrating', 'saving', 'creating snapshot', 'starting up'].map(
+    (stateReason): [string, Parts] => [
+      `a machine that is paused for ${stateReason}`,
+      { evidence: { [w1]: { state: 'paused', stateReason } }, probes: { [w1]: 'silent' } },
+    ],
+  ),
+  [
+    'an extension that has done its work',
+    { talos: { [w1]: { services: [service('ext-once', 'Finished', '?', 'Service finished')] } } },
+  ],
+  ...['rebooting', 'shutting down', 'upgrading', 'resetting'].map((stage): [string, Parts] => [
+    `services that end while the machine is ${stage}`,
+    {
+      talos: {
+        'home-cp1': {
+          status: { stage, status: { ready: false, unmetConditions: null } },
+          services: [service('etcd', 'Finished'), service('kubelet', 'Finished')],
+        },
+      },
+    },
+  ]),
+  [
+    'what the kubelet says of the images of pods',
+    {
+      talos: {
+        [w1]: {
+          ...starting,
+          services: [service('kubelet', 'Running', 'Fail', 'health', [refusedByRegistry])],
+        },
+      },
+      api: { nodes: up([]) },
+    },
+  ],
+  [
+    'an old refusal in the log of a kubelet whose node is Ready',
+    {
+      talos: {
+        [w1]: { ...starting, services: [service('kubelet', 'Running', 'OK', '', [refusedByApi])] },
+      },
+    },
+  ],
+  [
+    'a cluster before its first start',
+    {
+      host: { domains: [] },
+      etcd: { members: [], status: [] },
+      probes: Object.fromEntries(cluster.nodes.map(({ name }) => [name, 'silent'])),
+      more: {
+        access: up([
+          { name: 'kubeconfig', path: 'k', expires: undefined, fault: 'missing' as const },
+        ]),
+      },
+    },
+  ],
+  [
+    'control planes that are still to be made',
+    {
+      host: { domains: host.domains.filter(({ name }) => !/cp[23]$/.test(name)) },
+      probes: { 'home-cp2': 'silent', 'home-cp3': 'silent' },
+      etcd: {
+        members: [{ id: 'id-home-cp1', name: 'home-cp1', isLearner: false }],
+        status: cluster.controlPlanes.slice(0, 1).map((node) => member(node)),
+      },
+    },
+  ],
+  [
+    'an election',
+    {
+      etcd: {
+        status: cluster.controlPlanes.map((node, index) =>
+          member(node, index === 0 ? 'id-home-cp1' : 'id-home-cp2'),
+        ),
+      },
+    },
+  ],
+  [
+    'a member that is about to join',
+    {
+      etcd: {
+        members: [
+          { id: 'id-home-cp1', name: 'home-cp1', isLearner: false },
+          { id: 'id-home-cp2', name: 'home-cp2', isLearner: false },
+          { id: 'new', name: '', isLearner: false },
+        ],
+      },
+    },
+  ],
+  [
+    'a member that still learns',
+    {
+      etcd: {
+        members: [
+          ...cluster.controlPlanes.map(({ name }) => ({
+            id: `id-${name}`,
+            name,
+            isLearner: false,
+          })),
+          { id: 'new', name: '', isLearner: true },
+        ],
+      },
+    },
+  ],
+  ['a control plane that does not say its addresses', { talos: { 'home-cp1': { addresses: [] } } }],
+  [
+    'an API server that answers late',
+    {
+      api: { apiServers: new Map([['home-cp1', down('no answer within 5 s')]]) },
+      more: { apiOpens: new Set(['home-cp1']) },
+    },
+  ],
+  [
+    'an API server that starts again on a machine that is ready',
+    {
+      api: { apiServers: new Map([['home-cp1', down('connection refused')]]) },
+      evidence: { 'home-cp1': { opensApi: false } },
+    },
+  ],
+  ['disks that are not said', { talos: { [w1]: { diskPaths: [] } } }],
   ['a clock a few seconds off', { talos: { [w1]: { clockAheadS: 20 } } }],
   [
     'Kubernetes that does not answer yet',
@@ -576,7 +813,64 @@ const slow: [string, Parts][] = [
 ]
 for (const [title, parts] of slow)
   test(`no fault is made of ${title}`, () => {
-    assert.equal(codes(parts), [])
+    assert.equal(
+      codes(parts).filter((code) => !code.startsWith('MACHINE_MISSING')),
+      [],
+    )
+  })
+
+for (const [words, why] of [
+  ['dial tcp: lookup ghcr.io on 10.0.0.1:53: no such host', 'a name server does not answer'],
+  ['proxyconnect tcp: dial tcp 10.0.0.9:3128: connect: connection refused', 'the proxy refuses'],
+  ['tls: failed to verify certificate: x509: unknown authority', 'that is not trusted'],
+  ['unexpected status: 404 Not Found', 'the registry does not have it'],
+  ['dial tcp 10.0.0.9:443: i/o timeout', 'the registry does not answer'],
+] as const)
+  test(`an image that does not come with "${words}": ${why}`, () => {
+    const [found] = findCauses(cluster, seenWith(kubeletPulls(words))).diagnoses
+    assert.is(found?.code, 'IMAGE_PULL_FAILS')
+    assert.match(found?.cause ?? '', why)
+  })
+
+test('what is typed on a KVM host comes after a line that says so', () => {
+  for (const [title, parts] of faults)
+    for (const { code, remedy } of findCauses(cluster, seenWith(parts)).diagnoses)
+      remedy.forEach((line, index) => {
+        if (!/\bvirsh (?!-c)/.test(line)) return
+        assert.match(
+          remedy.slice(0, index).join('\n'),
+          /(?:^|\n)# on root@kvm1$/,
+          `${title}: ${code}`,
+        )
+      })
+})
+
+for (const [title, parts, expected] of [
+  [
+    'a rollout that goes on',
+    { api: { expectedWorkloads: ['coredns'] } },
+    'kube-system to be rolled out: coredns is not there yet',
+  ],
+  [
+    'an endpoint that does not answer',
+    { api: { endpoint: down('connection refused') } },
+    `${cluster.endpoint} to answer: connection refused`,
+  ],
+  [
+    'a control plane that is no member of etcd',
+    {
+      etcd: {
+        members: cluster.controlPlanes
+          .slice(0, 2)
+          .map(({ name }) => ({ id: `id-${name}`, name, isLearner: false })),
+      },
+    },
+    'home-cp3 has not joined',
+  ],
+] as [string, Parts, string][])
+  test(`what health waits for is never "nothing is wrong": ${title}`, () => {
+    const findings = findCauses(cluster, seenWith(parts))
+    assert.equal(findings, { diagnoses: [], unmet: [expected] })
   })
 
 test('what is not explained is said, and is not "nothing is wrong"', () => {

@@ -1,8 +1,9 @@
 import type { Cluster, Node } from '@talosmith/core'
 import { readSecrets } from './secrets.ts'
 import { openTalosctl, type Talosctl } from './talosctl.ts'
-import { parseResources, parseTable, talosReason } from './talos-output.ts'
+import { parseResources, parseTable, parseVersions, talosReason } from './talos-output.ts'
 import { readMachineStatus, type MachineStatus } from './machine-status.ts'
+import { readDisks, type DiskUse } from './observe-status.ts'
 import { probe, type ProbeResult } from './probe.ts'
 import { observeMembers } from './upgrade/observe-gate.ts'
 import type { EtcdFacts } from './upgrade/etcd-facts.ts'
@@ -15,7 +16,7 @@ export interface ServiceEvidence {
   /** OK, Fail or ?. */
   readonly health: string
   readonly event: string
-  /** The end of its log, where it is not well. */
+  /** The end of its log, where it is not well; the kubelet's also while its machine is not ready. */
   readonly log: readonly string[]
 }
 
@@ -24,6 +25,7 @@ export interface TalosEvidence {
   readonly status: MachineStatus | undefined
   /** Why there is no status. */
   readonly silence: string
+  readonly version: string | undefined
   readonly services: readonly ServiceEvidence[]
   /** Of its network interfaces, without the prefix length. */
   readonly addresses: readonly string[]
@@ -34,7 +36,9 @@ export interface TalosEvidence {
   readonly clockAheadS: number | undefined
   /** Whether it has the time from a time server; undefined: it did not say. */
   readonly timeSynced: boolean | undefined
-  readonly memoryMib: number | undefined
+  readonly disk: DiskUse | undefined
+  /** The paths of its disks, by-id and the like too; none: it did not say. */
+  readonly diskPaths: readonly string[]
   /** What Talos itself complains of (Diagnostics.runtime.talos.dev). */
   readonly diagnostics: readonly string[]
 }
@@ -57,7 +61,7 @@ const etcdMs = 5000
 const logLines = 30
 
 /**
- * Asks Talos on every machine that answers a handshake: seven processes for all of them together, two more a
+ * Asks Talos on every machine that answers a handshake: ten processes for all of them together, two more a
  * machine for its clock, and one for the log of each service that is not well.
  */
 export async function observeTalosEvidence(
@@ -101,32 +105,45 @@ async function askMachines(
   const ask = async (...args: string[]): Promise<string> =>
     (await talosctl.ask(addresses, args, { via, timeoutMs: askMs, nothrow: true })).stdout
   const get = (type: string) => ask('get', type, '--output', 'json')
-  const [statuses, services, found, routes, resolvers, times, memory, complaints, clocks] =
-    await Promise.all([
-      readMachineStatus(addresses, via, talosctl, askMs),
-      ask('services').then(parseTable),
-      get('addresses').then(parseResources<{ address: string }>),
-      get('routes').then(parseResources<{ dst?: string; gateway?: string }>),
-      get('resolvers').then(parseResources<{ dnsServers?: string[] }>),
-      get('timestatus').then(parseResources<{ synced: boolean }>),
-      ask('memory').then(parseTable),
-      get('diagnostics').then(parseResources<{ message: string; details?: string[] }>),
-      Promise.all(nodes.map((node) => readClock(node, via, talosctl))),
-    ])
+  const [
+    statuses,
+    versions,
+    services,
+    found,
+    routes,
+    resolvers,
+    times,
+    mounts,
+    disks,
+    complaints,
+    clocks,
+  ] = await Promise.all([
+    readMachineStatus(addresses, via, talosctl, askMs),
+    ask('version').then((text) => parseVersions(text, nodes.length === 1 ? addresses[0] : '')),
+    ask('services').then(parseTable),
+    get('addresses').then(parseResources<{ address: string }>),
+    get('routes').then(parseResources<{ dst?: string; gateway?: string }>),
+    get('resolvers').then(parseResources<{ dnsServers?: string[] }>),
+    get('timestatus').then(parseResources<{ synced: boolean }>),
+    ask('mounts').then(readDisks),
+    get('disks').then(parseResources<{ dev_path: string; symlinks?: string[] }>),
+    get('diagnostics').then(parseResources<{ message: string; details?: string[] }>),
+    Promise.all(nodes.map((node) => readClock(node, via, talosctl))),
+  ])
   const at = <T extends { readonly node: string }>(all: readonly T[], { address }: Node): T[] =>
     all.filter(({ node }) => node === address)
   return Promise.all(
     nodes.map(async (node, index): Promise<readonly [string, TalosEvidence]> => {
-      const total = Number(
-        memory.find((row) => row['NODE'] === node.address || nodes.length === 1)?.['TOTAL'],
-      )
+      const status = statuses.byAddress.get(node.address)
       return [
         node.name,
         {
-          status: statuses.byAddress.get(node.address),
+          status,
+          version: versions.get(node.address),
           silence: statuses.silence,
           services: await withLogs(
             services.filter((row) => row['NODE'] === node.address),
+            status?.status.ready === false,
             node,
             via,
             talosctl,
@@ -140,7 +157,11 @@ async function askMachines(
           resolvers: at(resolvers, node).flatMap(({ spec }) => spec.dnsServers ?? []),
           clockAheadS: clocks[index],
           timeSynced: at(times, node)[0]?.spec.synced,
-          memoryMib: Number.isNaN(total) ? undefined : total,
+          disk: mounts.get(node.address),
+          diskPaths: at(disks, node).flatMap(({ spec }) => [
+            spec.dev_path,
+            ...(spec.symlinks ?? []),
+          ]),
           diagnostics: at(complaints, node).map(({ spec }) =>
             [spec.message, ...(spec.details ?? [])].join(': '),
           ),
@@ -165,9 +186,21 @@ async function readClock(
   return Math.round(Number(booted) + Number(since) - Date.now() / 1000)
 }
 
-/** Whether a service was ended, or ended by itself: no state that a boot passes through. */
-export function hasEnded(service: Pick<ServiceEvidence, 'state'> | undefined): boolean {
-  return /^(?:Finished|Failed|Skipped)$/.test(service?.state ?? '')
+/** Stages in which services are ended on purpose, or are not there yet. */
+const passing = /^(?:rebooting|shutting down|upgrading|resetting|installing)$/
+/** Some extensions have their work done and end. */
+const mayFinish = /^ext-/
+
+/**
+ * Whether a service was ended, or failed, on a machine that is to go on running; not known of one that does
+ * not say its stage.
+ */
+export function hasEnded(
+  service: Pick<ServiceEvidence, 'id' | 'state'> | undefined,
+  status: Pick<MachineStatus, 'stage'> | undefined,
+): boolean {
+  if (service === undefined || status === undefined || passing.test(status.stage)) return false
+  return service.state === 'Failed' || (service.state === 'Finished' && !mayFinish.test(service.id))
 }
 
 /** A service that runs and is not said to be ill is well; one with no health check says `?`. */
@@ -177,6 +210,7 @@ export function isWell({ state, health }: Pick<ServiceEvidence, 'state' | 'healt
 
 async function withLogs(
   rows: readonly Readonly<Record<string, string>>[],
+  withKubelet: boolean,
   { address }: Node,
   via: readonly string[],
   talosctl: Talosctl,
@@ -189,7 +223,9 @@ async function withLogs(
         health: row['HEALTH'] ?? '',
         event: row['LAST EVENT'] ?? '',
       }
-      if (isWell(service)) return { ...service, log: [] }
+      // A kubelet that may not register is well by its own account.
+      if (isWell(service) && !(withKubelet && service.id === 'kubelet'))
+        return { ...service, log: [] }
       const args = ['logs', service.id, '--tail', String(logLines)]
       const said = await talosctl
         .ask([address], args, { via, timeoutMs: logsMs, nothrow: true })

@@ -16,7 +16,7 @@ export {
   type KubernetesFindings,
   type PodEvidence,
 } from './kubernetes-evidence.ts'
-export type { Answer, KubernetesNode } from './health.ts'
+export { judge as judgeHealth, type Answer, type KubernetesNode, type Snapshot } from './health.ts'
 export {
   observeAccess,
   observeCluster,

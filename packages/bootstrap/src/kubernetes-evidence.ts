@@ -1,7 +1,9 @@
-import type { Cluster } from '@talosmith/core'
+import { generatedFiles, type Cluster } from '@talosmith/core'
 import type { Answer, KubernetesNode } from './health.ts'
 import { openKubernetes } from './kubernetes.ts'
+import { configFile } from './machine-config.ts'
 import { answer } from './observe-health.ts'
+import { expectedWorkloads, type Workload } from './rollout.ts'
 import { listOf, throughNodes } from './upgrade/through-nodes.ts'
 
 /** A pod as far as it tells what is wrong with it. */
@@ -25,30 +27,53 @@ export interface KubernetesFindings {
   readonly apiServers: ReadonlyMap<string, Answer<unknown>>
   readonly nodes: Answer<readonly KubernetesNode[]>
   readonly pods: Answer<readonly PodEvidence[]>
+  readonly endpoint: Answer<unknown>
+  /** Of kube-system. */
+  readonly workloads: Answer<readonly Workload[]>
+  readonly expectedWorkloads: readonly string[]
 }
 
-const readyMs = 4000
+const readyMs = 5000
 
-/** Asks every API server whether it is ready, and the first that answers for nodes and pods. */
+/** Asks every API server and the endpoint whether they are ready, and the first that is for all the rest. */
 export async function observeKubernetesEvidence(cluster: Cluster): Promise<KubernetesFindings> {
+  const [controlPlane] = cluster.controlPlanes
+  const config = controlPlane && (await generatedFiles(cluster).read(configFile(controlPlane)))
+  const expected = { expectedWorkloads: expectedWorkloads(config ?? '') }
   const opened = await answer(() => openKubernetes(cluster))
-  if (!opened.ok) return { apiServers: new Map(), nodes: opened, pods: opened }
-  const ready = await Promise.all(
-    cluster.controlPlanes.map(async ({ name, address }) => {
-      const options = { server: `https://${address}:6443`, timeoutMs: readyMs }
-      return [name, await answer(() => opened.value.get('/readyz', options))] as const
-    }),
-  )
-  const alive = cluster.controlPlanes.filter((_, index) => ready[index]?.[1].ok)
+  if (!opened.ok)
+    return {
+      ...{ apiServers: new Map(), nodes: opened, pods: opened, endpoint: opened },
+      ...{ workloads: opened, ...expected },
+    }
+  const isReady = (server?: string) =>
+    answer(() => opened.value.get('/readyz', { ...(server && { server }), timeoutMs: readyMs }))
+  const [endpoint, ...ready] = await Promise.all([
+    isReady(),
+    ...cluster.controlPlanes.map(({ address }) => isReady(`https://${address}:6443`)),
+  ])
+  const alive = cluster.controlPlanes.filter((_, index) => ready[index]?.ok)
   const none = { ok: false, reason: 'no API server is ready' } as const
   const kubernetes = throughNodes({ controlPlanes: alive }, opened.value)
   const list = <T>(path: string): Promise<Answer<readonly T[]>> =>
     alive.length === 0 ? Promise.resolve(none) : answer(() => listOf<T>(kubernetes, path))
-  const [nodes, pods] = await Promise.all([
+  const apps = '/apis/apps/v1/namespaces/kube-system'
+  const [nodes, pods, deployments, daemonSets] = await Promise.all([
     list<KubernetesNode>('/api/v1/nodes'),
     list<PodEvidence>('/api/v1/pods'),
+    list<Workload>(`${apps}/deployments`),
+    list<Workload>(`${apps}/daemonsets`),
   ])
-  return { apiServers: new Map(ready), nodes, pods }
+  const workloads: KubernetesFindings['workloads'] =
+    deployments.ok && daemonSets.ok
+      ? { ok: true, value: [...deployments.value, ...daemonSets.value] }
+      : deployments.ok
+        ? daemonSets
+        : deployments
+  const apiServers = new Map(
+    cluster.controlPlanes.map(({ name }, index) => [name, ready[index] ?? none] as const),
+  )
+  return { apiServers, nodes, pods, endpoint, workloads, ...expected }
 }
 
 /** The body of a GET, from whichever control plane answers. Throws with the reason when none does. */

@@ -8,6 +8,12 @@ import { readSecrets } from './secrets.ts'
 import { openTalosctl, type Talosctl } from './talosctl.ts'
 import { parseResources, parseTable, parseVersions } from './talos-output.ts'
 
+/** How full a file system is. */
+export interface DiskUse {
+  readonly sizeGb: number
+  readonly usedGb: number
+}
+
 /** What one machine's Talos says of itself; what it does not say is undefined. */
 export interface TalosFacts {
   /** Talos' own word for where the machine is, or `maintenance`. */
@@ -16,7 +22,7 @@ export interface TalosFacts {
   readonly version: string | undefined
   readonly schematic: string | undefined
   /** The file system of /var. */
-  readonly disk: { readonly sizeGb: number; readonly usedGb: number } | undefined
+  readonly disk: DiskUse | undefined
   /** Why something is missing; undefined: nothing is. */
   readonly reason: string | undefined
 }
@@ -121,7 +127,7 @@ function readSchematics(text: string): ReadonlyMap<string, string> {
 }
 
 /** Size and use of /var by machine, from `talosctl mounts`; it has no JSON form. */
-function readDisks(table: string): ReadonlyMap<string, NonNullable<TalosFacts['disk']>> {
+export function readDisks(table: string): ReadonlyMap<string, DiskUse> {
   return new Map(
     parseTable(table)
       .filter((row) => row['MOUNTED ON'] === '/var')
@@ -139,11 +145,14 @@ function readEtcd(table: string): TalosStatus['etcd'] {
     : { ok: true, value }
 }
 
+/** Who has the VIP. Throws when nobody is seen to have it and a control plane has not said its addresses. */
 function holderOf(vip: string, controlPlanes: readonly Node[], text: string): string | undefined {
-  const address = parseResources<{ address: string }>(text).find(
-    ({ spec }) => spec.address.split('/')[0] === vip,
-  )?.node
-  return controlPlanes.find((node) => node.address === address)?.name
+  const found = parseResources<{ address: string }>(text)
+  const holder = found.find(({ spec }) => spec.address.split('/')[0] === vip)?.node
+  const silent = controlPlanes.filter(({ address }) => !found.some(({ node }) => node === address))
+  if (holder === undefined && silent.length > 0)
+    throw new Error(`${silent.map(({ name }) => name).join(', ')} does not say its addresses`)
+  return controlPlanes.find(({ address }) => address === holder)?.name
 }
 
 function addressOf({ address }: Node): string {

@@ -5,8 +5,8 @@ import { testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { stringify } from 'yaml'
-import { isWell, observeTalosEvidence } from '../src/evidence.ts'
-import { fakeTalosctl, resource, type Reply } from './fakes.ts'
+import { hasEnded, isWell, observeTalosEvidence } from '../src/evidence.ts'
+import { fakeTalosctl, resource, versions, type Reply } from './fakes.ts'
 import { showMachine } from './machines.ts'
 import { createCa } from './pki.ts'
 
@@ -45,10 +45,14 @@ ${w1}   kubelet   Finished   ?        5s ago        Service finished successfull
   ].join(''),
   'get resolvers --output json': resource(w1, { dnsServers: ['9.9.9.9'] }),
   'get timestatus --output json': resource(cp, { synced: true }),
-  memory: `NODE          TOTAL   USED   FREE
-${cp}   1976    800    1176
-${w1}   970     100    870
+  version: versions({ [cp]: 'v1.13.9' }),
+  mounts: `NODE          FILESYSTEM   SIZE(GB)   USED(GB)   AVAILABLE(GB)   PERCENT USED   MOUNTED ON
+${w1}   /dev/vda4    18.20      17.90      0.30            98.00%         /var
 `,
+  'get disks --output json': resource(cp, {
+    dev_path: '/dev/vda',
+    symlinks: ['/dev/disk/by-id/one'],
+  }),
   'get diagnostics --output json': resource(w1, { message: 'overlap', details: ['10.0.0.0/8'] }),
   'logs kubelet --tail 30': `${w1}: first\n${w1}: last\n`,
 }
@@ -70,7 +74,9 @@ test('every machine that answers has what it said; one that is silent is missing
   assert.is(first?.status?.stage, 'running')
   assert.equal(first?.addresses, [cp])
   assert.equal(first?.gateways, ['127.13.7.1'])
-  assert.equal([first?.memoryMib, second?.memoryMib], [1976, 970])
+  assert.equal([first?.version, second?.version], ['v1.13.9', undefined])
+  assert.equal(second?.disk, { sizeGb: 18.2, usedGb: 17.9 })
+  assert.equal(first?.diskPaths, ['/dev/vda', '/dev/disk/by-id/one'])
   assert.is(first?.timeSynced, true)
   assert.is(second?.status, undefined)
   assert.equal(second?.resolvers, ['9.9.9.9'])
@@ -92,6 +98,38 @@ test('the log of a service that is not well comes along, without the machine’s
   })
   assert.equal(machines.get('home-cp1')?.services[0]?.log, [])
 })
+
+test('the log of a kubelet that is well comes along while its machine is not ready', async () => {
+  for (const [ready, log] of [
+    [true, []],
+    [false, ['first', 'last']],
+  ] as const) {
+    const asked = fakeTalosctl((words): Reply =>
+      words === 'get machinestatus --output json'
+        ? resource(w1, { stage: 'running', status: { ready } })
+        : words === 'services'
+          ? (said[words] as string).replace('Finished   ?  ', 'Running    OK ')
+          : (said[words] ?? ''),
+    )
+    const { machines } = await observeTalosEvidence(cluster, asked)
+    const [kubelet] = machines.get('home-w1')?.services ?? []
+    assert.equal([kubelet?.state, kubelet?.health, kubelet?.log], ['Running', 'OK', log])
+  }
+})
+
+for (const [id, state, stage, expected] of [
+  ['kubelet', 'Finished', 'running', true],
+  ['kubelet', 'Failed', 'booting', true],
+  ['kubelet', 'Finished', 'rebooting', false],
+  ['etcd', 'Finished', 'upgrading', false],
+  ['etcd', 'Finished', undefined, false],
+  ['etcd', 'Running', 'running', false],
+  ['ext-once', 'Finished', 'running', false],
+  ['ext-once', 'Failed', 'running', true],
+] as const)
+  test(`${id}, ${state} on a machine that is ${stage ?? 'silent'}, has ${expected ? '' : 'not '}ended`, () => {
+    assert.is(hasEnded({ id, state }, stage && { stage }), expected)
+  })
 
 for (const [state, health, expected] of [
   ['Running', 'OK', true],

@@ -24,7 +24,7 @@ const settings = {
   CLUSTER_ENDPOINT: '127.0.0.1',
 }
 const cluster = testCluster(settings, root)
-const [cp1 = '', cp2 = '', , w1 = ''] = cluster.nodes.map(({ address }) => address)
+const [cp1 = '', cp2 = '', cp3 = '', w1 = ''] = cluster.nodes.map(({ address }) => address)
 const [os, k8s] = [createCa(), createCa('/O=kubernetes')]
 const encode = (text: string): string => Buffer.from(text).toString('base64')
 mkdirSync(cluster.generated, { recursive: true })
@@ -95,6 +95,22 @@ test('every machine that answers says how it is; the others have a reason', asyn
   ])
   assert.equal(vipHolder, { ok: true, value: 'home-cp2' })
   assert.is(asked.calls.length, 6)
+})
+
+test('a shared address is nobody’s only once every control plane has said its addresses', async () => {
+  const holder = async (...said: readonly string[]) => {
+    const asked = fakeTalosctl((words, nodes): Reply =>
+      words.startsWith('get addresses')
+        ? said.map((node) => resource(node, { address: `${node}/24` })).join('')
+        : (answers(nodes)[words] ?? ''),
+    )
+    return (await withMachines([cp1, cp2, cp3], () => observeTalosStatus(cluster, asked))).vipHolder
+  }
+  assert.equal(await holder(cp1, cp2, cp3), { ok: true, value: undefined })
+  assert.equal(await holder(cp1, cp3), {
+    ok: false,
+    reason: 'home-cp2 does not say its addresses',
+  })
 })
 
 test('four machines take as many processes as one', async () => {

@@ -18,7 +18,9 @@ export interface MachineEvidence {
   readonly diskErrors: string
   /** The machine as it runs; undefined: it does not. */
   readonly running: ParsedDomain['machine'] | undefined
-  /** The label of the ISO in its drive; undefined: there is no such file, or it is no ISO. */
+  /** Whether we may look at the ISO in its drive, or at the folder in which it is not. */
+  readonly isSeedKnown: boolean
+  /** The label of the ISO in its drive; undefined: there is no such file, it is no ISO, or is not known. */
   readonly seedLabel: string | undefined
   /** The end of its serial console, line by line; empty where it can't be read. */
   readonly console: readonly string[]
@@ -28,6 +30,8 @@ export interface MachineEvidence {
   readonly elsewhere: readonly string[]
   /** Whether the host itself reaches the machine's Talos API. */
   readonly opens: boolean
+  /** The same of its API server. */
+  readonly opensApi: boolean
 }
 
 /** What a host knows of its machines, and of the network that they are in. */
@@ -39,7 +43,7 @@ export interface HostEvidence {
   readonly gatewayAnswers: boolean | undefined
 }
 
-const apiPort = 50_000
+const ports = { talos: 50_000, kubernetes: 6443 }
 /** Enough for the last boots; a machine writes some 30 KiB a boot. */
 const consoleBytes = 120_000
 
@@ -76,11 +80,15 @@ export async function observeEvidence(
           ? ''
           : (errors?.stdout.trim() ?? ''),
         running: isActive && xml?.error === undefined ? machineIn(xml?.stdout) : undefined,
+        isSeedKnown: seen.labels.has(node.name),
         seedLabel: seen.labels.get(node.name),
         console: seen.consoles.get(node.name) ?? [],
         answering: seen.macsOf(node.address),
-        elsewhere: seen.addressesOf(node.mac).filter((address) => address !== node.address),
-        opens: seen.open.has(node.address),
+        elsewhere: seen
+          .addressesOf(node.mac)
+          .filter((address) => address !== node.address && address !== settings.CLUSTER_VIP),
+        opens: seen.open.has(`${node.address} ${ports.talos}`),
+        opensApi: seen.open.has(`${node.address} ${ports.kubernetes}`),
       },
     ]
   })
@@ -107,7 +115,7 @@ async function look(
   gateway: string,
 ): Promise<string> {
   const { stdout } = await host.$({ timeoutMs: 20_000, nothrow: true })`
-knock() { timeout 2 bash -c "exec 3<>/dev/tcp/$1/$2" 2>/dev/null && echo "open $1"; }
+knock() { timeout 2 bash -c "exec 3<>/dev/tcp/$1/$2" 2>/dev/null && echo "open $1 $2"; }
 if command -v arping >/dev/null; then arping=arping; else arping='busybox arping'; fi
 shout() {
   link=$(ip -o route get "$1" 2>/dev/null | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p')
@@ -115,7 +123,7 @@ shout() {
   case $said in *Received*) echo "shouted $1" ;; esac
   sed -n "s/.*\\[\\(..:..:..:..:..:..\\)\\].*/heard $1 \\1/p" <<<"$said"
 }
-for address in ${nodes.map(({ address }) => address)}; do knock "$address" ${apiPort} & shout "$address" & done
+for address in ${nodes.map(({ address }) => address)}; do knock "$address" ${ports.talos} & knock "$address" ${ports.kubernetes} & shout "$address" & done
 knock ${gateway} 9 >/dev/null &
 wait
 macs=(${nodes.flatMap(({ mac }) => ['-e', mac])})
@@ -130,7 +138,10 @@ logs=(${nodes.map(({ name }) => consoleLog(name))})
 isos=(${nodes.map(({ name }) => seeds.get(name) ?? '/nonexistent')})
 for at in "\${!names[@]}"; do
   echo "console \${names[at]} $(as_root tail -c ${consoleBytes} -- "\${logs[at]}" | base64 -w0)"
-  echo "iso \${names[at]} $(as_root dd if="\${isos[at]}" bs=2048 skip=${descriptorSector} count=1 status=none | base64 -w0)"
+  iso=\${isos[at]}
+  if as_root test -r "$iso"; then
+    echo "iso \${names[at]} $(as_root dd if="$iso" bs=2048 skip=${descriptorSector} count=1 status=none | base64 -w0)"
+  elif ! as_root test -e "$iso" && as_root test -x "\${iso%/*}"; then echo "iso \${names[at]} "; fi
 done
 true`
   return stdout
@@ -139,7 +150,7 @@ true`
 function readLook(text: string) {
   const open = new Set<string>()
   const consoles = new Map<string, string[]>()
-  const labels = new Map<string, string>()
+  const labels = new Map<string, string | undefined>()
   const heard: { address: string; mac: string }[] = []
   const remembered: { address: string; mac: string }[] = []
   const shouted = new Set<string>()
@@ -148,10 +159,9 @@ function readLook(text: string) {
   for (const line of text.split('\n')) {
     const [kind, first = '', second = ''] = line.split(' ')
     const bytes = (): Buffer => Buffer.from(second, 'base64')
-    if (kind === 'open') open.add(first)
+    if (kind === 'open') open.add(`${first} ${second}`)
     if (kind === 'console') consoles.set(first, plainLines(bytes().toString()))
-    const label = kind === 'iso' ? readLabel(bytes()) : undefined
-    if (label !== undefined) labels.set(first, label)
+    if (kind === 'iso') labels.set(first, readLabel(bytes()))
     if (kind === 'shouted') shouted.add(first)
     if (kind === 'heard') heard.push({ address: first, mac: second.toLowerCase() })
     if (kind !== 'neigh') continue

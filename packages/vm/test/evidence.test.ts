@@ -8,7 +8,11 @@ import { observeDetails, tryMachine } from '../src/preflight.ts'
 import { answerBatch, type Said } from './fake-virsh.ts'
 import { firstOf, seenNothing } from './seen.ts'
 
-const cluster = testCluster({ NETWORK_GATEWAY: '10.0.0.1' })
+const cluster = testCluster({
+  NETWORK_GATEWAY: '10.0.0.1',
+  CLUSTER_VIP: '10.0.0.60',
+  CONTROL_PLANE_COUNT: '3',
+})
 const node = firstOf(cluster)
 const own = { disk: '/pool/d.qcow2', seed: '/pool/s.iso' }
 const xml = renderDomain(describeMachine(cluster, node, own, 'kvm'), {
@@ -102,6 +106,11 @@ const neighbours: [string, string[], Partial<MachineEvidence>][] = [
     { answering: [], elsewhere: [] },
   ],
   [
+    'the machine at the shared address',
+    [neigh('10.0.0.60', node.mac, 'REACHABLE')],
+    { answering: [], elsewhere: [] },
+  ],
+  [
     'the machine at another address',
     [neigh('10.0.0.123', node.mac, 'REACHABLE')],
     { answering: [], elsewhere: ['10.0.0.123'] },
@@ -125,12 +134,26 @@ test('console and label of the ISO come back as they were', async () => {
   sector.write('cidata', 40)
   const console = Buffer.from('\x1b[2Jone\r\n\r\ntwo\r\n').toString('base64')
   const seen = await look({}, [
-    `open ${node.address}`,
+    `open ${node.address} 50000`,
     `console ${node.name} ${console}`,
     `iso ${node.name} ${sector.toString('base64')}`,
   ])
   assert.equal([seen.opens, seen.seedLabel, seen.console], [true, 'cidata', ['one', 'two']])
-  assert.is((await look({}, [`iso ${node.name} `])).seedLabel, undefined)
+  assert.is(seen.opensApi, false)
+})
+
+test('a seed that is not there, and one that we may not read, are not the same', async () => {
+  const known = async (...lines: string[]) => {
+    const { isSeedKnown, seedLabel } = await look({}, lines)
+    return [isSeedKnown, seedLabel]
+  }
+  assert.equal(await known(`iso ${node.name} `), [true, undefined])
+  assert.equal(await known(), [false, undefined])
+})
+
+test('whose API server the host reaches is told apart from whose Talos', async () => {
+  const { opens, opensApi } = await look({}, [`open ${node.address} 6443`])
+  assert.equal([opens, opensApi], [false, true])
 })
 
 test('a host says who we are, what it lacks, and what guards it', async () => {

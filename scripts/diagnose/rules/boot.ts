@@ -1,28 +1,31 @@
 /** Causes that only a machine's console shows: it runs, and Talos does not come up in it. */
 import type { Cluster } from '@talosmith/core'
-import { type, type Diagnosis } from '../diagnosis.ts'
+import type { ObservedHost } from '@talosmith/vm'
+import { talosctl, type, type Diagnosis } from '../diagnosis.ts'
+import { onHost, powerCycle } from '../on-host.ts'
 import { isReady, type View } from '../view.ts'
 
 /** Where a boot begins on the console. */
 const kernelStart = /\[ {0,4}0\.0{6}\] Linux version /
 /** How Talos, or its kernel, says that it gives a boot up. */
 const bootEnd = /boot sequence failed|fatal sequencer error|Kernel panic - not syncing/
+const bootDone = /boot sequence: done/
 
 /** What a console says: each rule is a line to look for in the last boot. */
 const signs: readonly {
   readonly code: string
   readonly line: RegExp
   readonly cause: string
-  readonly remedy: (cluster: Cluster) => string[]
+  readonly remedy: (cluster: Cluster, host: ObservedHost, name: string) => string[]
 }[] = [
   {
     code: 'CPU_LEVEL_TOO_LOW',
     line: /microarchitecture level 2/,
     cause: 'its processor model lacks what Talos needs (x86-64-v2)',
-    remedy: (cluster) => [
+    remedy: (cluster, host, name) => [
       '# set CPU_MODEL=host-passthrough in the env file, or a model with x86-64-v2, then',
       type(cluster, 'vm:create'),
-      type(cluster, 'vm:start'),
+      ...powerCycle(host, name),
     ],
   },
   {
@@ -35,20 +38,11 @@ const signs: readonly {
       type(cluster, 'cluster:up'),
     ],
   },
-  {
-    code: 'INSTALL_DISK_WRONG',
-    line: /(?:install disk|disk) "?\/dev\/\w+"? (?:not found|does not exist)|no disk(?:s)? matched/,
-    cause: 'it looks for a disk that it does not have',
-    remedy: (cluster) => [
-      '# set INSTALL_DISK in the env file to the disk it has (/dev/vda), then',
-      type(cluster, 'bootstrap:configure'),
-    ],
-  },
 ]
 
 export function judgeBoot(cluster: Cluster, view: View): Diagnosis | undefined {
-  const { node, evidence } = view
-  if (evidence === undefined || evidence.state !== 'running' || isReady(view)) return undefined
+  const { node, host, evidence } = view
+  if (host === undefined || evidence?.state !== 'running' || isReady(view)) return undefined
   const boots = bootsOf(evidence.console)
   const last = boots.at(-1) ?? []
   for (const { code, line, cause, remedy } of signs) {
@@ -59,19 +53,19 @@ export function judgeBoot(cluster: Cluster, view: View): Diagnosis | undefined {
         where: node.name,
         cause: `${node.name} does not come up: ${cause}`,
         evidence: [`console: ${found}`],
-        remedy: remedy(cluster),
+        remedy: remedy(cluster, host, node.name),
       }
   }
-  const ended = boots.flatMap((boot) => boot.findLast((text) => bootEnd.test(text)) ?? [])
+  const ended = givenUp(boots)
   if (ended.length >= 2)
     return {
       code: 'BOOT_LOOP',
       where: node.name,
-      cause: `${node.name} gives up its boot and begins anew: ${ended.length} times of late`,
+      cause: `${node.name} gives up its boot and begins anew: the last ${ended.length} times`,
       evidence: ended.slice(-3).map((text) => `console: ${text}`),
       remedy: [
         '# what is named does not come up; if it came with a new version, go back to the old one:',
-        `talosctl -n ${node.address} rollback`,
+        talosctl(cluster, node.address, 'rollback'),
         '# or set TALOS_VERSION, TALOS_EXTENSIONS, TALOS_KERNEL_ARGS to what boots, then',
         type(cluster, 'cluster:upgrade'),
       ],
@@ -84,10 +78,18 @@ export function judgeBoot(cluster: Cluster, view: View): Diagnosis | undefined {
     cause: `the kernel of ${node.name} gave up`,
     evidence: last.slice(last.indexOf(panic), last.indexOf(panic) + 3),
     remedy: [
-      `virsh reset ${node.name}`,
+      ...onHost(host, `virsh reset ${node.name}`),
       '# if it comes again: is its memory enough, its disk whole?',
     ],
   }
+}
+
+/** How the last boots in a row ended, up to now, or to the one that goes on; a good one ends the row. */
+function givenUp(boots: readonly string[][]): string[] {
+  const ends = boots.map((boot) => boot.findLast((text) => bootEnd.test(text)))
+  const goesOn = ends.at(-1) === undefined && !boots.at(-1)?.some((text) => bootDone.test(text))
+  const over = goesOn ? ends.slice(0, -1) : ends
+  return over.slice(over.lastIndexOf(undefined) + 1).flatMap((end) => end ?? [])
 }
 
 /** The console boot by boot; what stands before the first begin is of a boot, too. */

@@ -3,7 +3,7 @@ import { hasEnded } from '@talosmith/bootstrap'
 import type { Cluster } from '@talosmith/core'
 import { talosctl, type, type Diagnosis } from '../diagnosis.ts'
 import type { Seen } from '../gather.ts'
-import { isReady, type View } from '../view.ts'
+import { isReady, stateOf, type View } from '../view.ts'
 
 type Judge = (cluster: Cluster, seen: Seen, views: readonly View[]) => Diagnosis[]
 
@@ -32,26 +32,41 @@ const judgeAccess: Judge = (cluster, { access }) =>
       : [],
   )
 
-/** A control plane whose etcd certainly does not run: it is off, or etcd was ended there. */
-function isAway({ evidence, domain, talos }: View): boolean {
-  const state = evidence?.state ?? domain?.live.state
+/** Why etcd certainly does not run on a control plane: it is off, or etcd was ended there. */
+function awayBecause(view: View): string | undefined {
+  const { domain, talos } = view
   const etcd = talos?.services.find(({ id }) => id === 'etcd')
-  return (state !== undefined && state !== 'running') || hasEnded(etcd)
+  if (hasEnded(etcd, talos?.status)) return `etcd is ${etcd?.state}`
+  const state = domain === undefined ? 'running' : (stateOf(view) ?? 'running')
+  return /^(?:running|idle|in shutdown|no state)$/.test(state)
+    ? undefined
+    : `the machine is ${state}`
 }
 
-const judgeQuorum: Judge = (cluster, _, views) => {
+const judgeQuorum: Judge = (cluster, { access, findings }, views) => {
   const { controlPlanes } = cluster
-  const away = views.filter((view) => view.node.role === 'controlplane' && isAway(view))
+  // Before its start there is no etcd that could have lost anything.
+  const hasStarted =
+    access.ok &&
+    !access.value.some(({ name, fault }) => name === 'kubeconfig' && fault === 'missing')
+  const status = findings.ok ? findings.value.etcd.status : []
+  const leads = status.some(({ leader }) => /[^0]/.test(leader))
+  if (!hasStarted || leads) return []
+  const away = views
+    .filter(({ node }) => node.role === 'controlplane')
+    .flatMap((view) => {
+      // One that was never made is no loss, unless an etcd that runs misses it.
+      const isMissed = view.host !== undefined && view.domain === undefined && status.length > 0
+      const because = isMissed ? 'there is no such machine' : awayBecause(view)
+      return because === undefined ? [] : [`${view.node.name}: ${because}`]
+    })
   const needed = Math.floor(controlPlanes.length / 2) + 1
   const left = controlPlanes.length - away.length
   if (left >= needed) return []
   return one(
     'ETCD_NO_QUORUM',
     `etcd has lost its quorum: ${left} of ${controlPlanes.length} members can run, and ${needed} are needed`,
-    away.map(({ node, evidence, domain, talos }) => {
-      const etcd = talos?.services.find(({ id }) => id === 'etcd')
-      return `${node.name}: ${etcd === undefined ? `the machine is ${domain === undefined ? 'not there' : (evidence?.state ?? 'not running')}` : `etcd is ${etcd.state}`}`
-    }),
+    away,
     [
       '# bring back the control planes named above; nothing is lost as long as their disks are',
       type(cluster, 'vm:start'),
@@ -64,8 +79,10 @@ const judgeQuorum: Judge = (cluster, _, views) => {
 const judgeMembers: Judge = (cluster, { findings }) => {
   if (!findings.ok) return []
   const { members, status, alarms } = findings.value.etcd
+  // During an election two may say so, seconds apart; a second cluster is one whose leader is no member.
   const leaders = status.filter(({ id, leader }) => id === leader)
-  if (leaders.length > 1)
+  const isApart = leaders.some(({ id }) => !members.some((member) => member.id === id))
+  if (leaders.length > 1 && members.length > 0 && isApart)
     return one(
       'ETCD_BOOTSTRAPPED_TWICE',
       `there are ${leaders.length} etcd clusters where there should be one: it was bootstrapped more than once`,
@@ -79,8 +96,14 @@ const judgeMembers: Judge = (cluster, { findings }) => {
         ),
       ],
     )
+  const isMember = (name: string): boolean => members.some((member) => member.name === name)
+  const allAreMembers = cluster.controlPlanes.every(({ name }) => isMember(name))
+  // One that is about to join has no name yet, or still learns.
   const strangers = members.filter(
-    ({ name }) => !cluster.controlPlanes.some((node) => node.name === name),
+    ({ name, isLearner }) =>
+      !cluster.controlPlanes.some((node) => node.name === name) &&
+      !isLearner &&
+      (name !== '' || allAreMembers),
   )
   const alarmed = alarms.map(({ member, alarm }) => `talosctl etcd alarm list: ${member} ${alarm}`)
   return [
@@ -107,7 +130,7 @@ const judgeMembers: Judge = (cluster, { findings }) => {
 }
 
 /** Talos says that all is well, and yet the API server does not answer us: something is in between. */
-const judgeApi: Judge = (cluster, { api }, views) =>
+const judgeApi: Judge = (cluster, { api, apiOpens }, views) =>
   views.flatMap((view) => {
     const answer = api.ok ? api.value.apiServers.get(view.node.name) : undefined
     if (answer === undefined || answer.ok || !isReady(view)) return []
@@ -119,11 +142,15 @@ const judgeApi: Judge = (cluster, { api }, views) =>
         [type(cluster, 'bootstrap:start')],
         view.node.name,
       )
+    if (view.evidence?.opensApi !== true || apiOpens.has(view.node.name)) return []
     if (!/no answer|refused|EHOSTUNREACH|reset/i.test(answer.reason)) return []
     return one(
       'API_PORT_BLOCKED',
-      `Talos says that ${view.node.name} is ready, and its API server cannot be reached from here`,
-      [`https://${view.node.address}:6443/readyz: ${answer.reason}`],
+      `this machine does not reach the API server of ${view.node.name}, its KVM host does`,
+      [
+        `https://${view.node.address}:6443/readyz: ${answer.reason}`,
+        `the host opens ${view.node.address}:6443`,
+      ],
       ['# let TCP 6443 through between here and the machines (firewall, VPN, routes)'],
       view.node.name,
     )
@@ -150,17 +177,18 @@ const judgeNames: Judge = (cluster, { api }, views) => {
   })
 }
 
-const judgeVip: Judge = (cluster, { talos, findings }, views) => {
-  const held = talos.ok ? talos.value.vipHolder : undefined
-  if (cluster.vip === undefined || held?.ok !== true || held.value !== undefined) return []
+const judgeVip: Judge = ({ vip, ...cluster }, { findings }, views) => {
+  if (vip === undefined) return []
+  const gates = views.filter(({ node }) => node.role === 'controlplane')
+  const addresses = gates.map(({ talos }) => talos?.addresses ?? [])
+  if (addresses.some((own) => own.length === 0 || own.includes(vip))) return []
   // While etcd has no leader nobody may take it; and one that boots has not had the time.
   const leads = findings.ok && findings.value.etcd.status.some(({ id, leader }) => id === leader)
-  const ready = views.filter((view) => view.node.role === 'controlplane' && isReady(view))
-  if (!leads || ready.length === 0) return []
+  if (!leads || !gates.every(isReady)) return []
   return one(
     'VIP_UNHELD',
-    `no control plane has the shared address ${cluster.vip}`,
-    ready.map(({ node }) => `talosctl get addresses on ${node.name}: not among them`),
+    `no control plane has the shared address ${vip}`,
+    gates.map(({ node }) => `talosctl get addresses on ${node.name}: not among them`),
     ['# the machine configs have to name it', type(cluster, 'bootstrap:configure')],
   )
 }

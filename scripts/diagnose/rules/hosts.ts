@@ -1,6 +1,7 @@
 /** Causes on the KVM hosts themselves: everything on them follows from these. */
 import type { Cluster } from '@talosmith/core'
 import { type, type Diagnosis } from '../diagnosis.ts'
+import { onHost } from '../on-host.ts'
 import type { Seen } from '../gather.ts'
 
 /** Less than this, and the next write of a machine may be the last. */
@@ -28,7 +29,7 @@ export function judgeHosts(cluster: Cluster, seen: Seen): Diagnosis[] {
         where: host,
         cause: `the storage pool ${pool} cannot be used`,
         evidence: [poolFault.message, ...(poolFault.because?.split('\n') ?? [])],
-        remedy: [`# on ${host}`, `virsh pool-start ${pool}`],
+        remedy: onHost({ host }, `virsh pool-start ${pool}`),
       })
     else if (poolFreeBytes < poolMinimumBytes)
       found.push({

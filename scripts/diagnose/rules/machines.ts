@@ -2,7 +2,8 @@
 import type { Cluster } from '@talosmith/core'
 import { seedLabels } from '@talosmith/vm'
 import { settingOf, type, type Diagnosis } from '../diagnosis.ts'
-import { isReady, type View } from '../view.ts'
+import { offAndOn, powerCycle } from '../on-host.ts'
+import { isReady, stateOf, type View } from '../view.ts'
 
 const agentService = 'ext-qemu-guest-agent'
 /** Talos' own minimum (docs: System Requirements); below it services are killed. */
@@ -33,7 +34,8 @@ function judgeState(cluster: Cluster, view: View): Diagnosis | undefined {
     return at('MACHINE_MISSING', `there is no virtual machine ${node.name} of this cluster`, [
       type(cluster, 'cluster:up'),
     ])
-  const { state = domain.live.state, stateReason = '', diskErrors = '' } = evidence ?? {}
+  const { stateReason = '', diskErrors = '' } = evidence ?? {}
+  const state = stateOf(view)
   if (state === 'paused' && /I\/O error/.test(stateReason))
     return at(
       'PAUSED_BY_DISK',
@@ -49,11 +51,13 @@ function judgeState(cluster: Cluster, view: View): Diagnosis | undefined {
     )
   if (state === 'paused' || state === 'pmsuspended')
     return at('MACHINE_PAUSED', `${node.name} is paused`, [type(cluster, 'vm:start')])
-  if (state === 'crashed' || /crashed|panicked|failed/.test(stateReason))
+  if (state === 'crashed' || (state === 'shut off' && /^(?:crashed|failed)/.test(stateReason)))
     return at(
       'MACHINE_CRASHED',
       `${node.name} crashed`,
-      [type(cluster, 'vm:start')],
+      state === 'crashed' && host !== undefined
+        ? powerCycle(host, node.name)
+        : [type(cluster, 'vm:start')],
       (evidence?.console ?? []).slice(-5),
     )
   if (state === 'shut off')
@@ -68,7 +72,7 @@ function judgeParts(cluster: Cluster, view: View): Diagnosis | undefined {
   const at = (code: string, cause: string, evidence: string[], remedy: string[]): Diagnosis => ({
     ...{ code, where: node.name, cause, evidence, remedy },
   })
-  const offAndOn = [`# then off and on once, on ${host.host}`, cycle(node.name)]
+  const restart = ['# then off and on once', ...offAndOn(host, node.name)]
   const agent = talos?.services.find(({ id }) => id === agentService)
   const isWaiting = agent !== undefined && agent.state !== 'Running'
   if (!running.guestAgent && isWaiting)
@@ -82,7 +86,7 @@ function judgeParts(cluster: Cluster, view: View): Diagnosis | undefined {
       [
         '# either give it the channel',
         type(cluster, 'vm:create'),
-        ...offAndOn,
+        ...restart,
         '# or take siderolabs/qemu-guest-agent out of TALOS_EXTENSIONS, then',
         type(cluster, 'cluster:upgrade'),
       ],
@@ -96,21 +100,22 @@ function judgeParts(cluster: Cluster, view: View): Diagnosis | undefined {
       [
         `# set ${settingOf(node, 'MEMORY_MIB')} in the env file, then`,
         type(cluster, 'vm:create'),
-        ...offAndOn,
+        ...restart,
       ],
     )
-  return judgeSeed(cluster, view, offAndOn)
+  return judgeSeed(cluster, view, restart)
 }
 
 /** Talos reads the seed at every boot: without it a machine has no address of ours. */
 function judgeSeed(
   cluster: Cluster,
   { node, host, evidence, ...view }: View,
-  offAndOn: readonly string[],
+  restart: readonly string[],
 ): Diagnosis | undefined {
   const path = evidence?.running?.seed ?? ''
-  const remedy = [type(cluster, 'vm:create'), ...offAndOn]
+  const remedy = [type(cluster, 'vm:create'), ...restart]
   const where = node.name
+  if (path !== '' && evidence?.isSeedKnown !== true) return undefined
   const label = evidence?.seedLabel
   if (path === '' || label === undefined)
     return isReady(view) && path !== ''
@@ -142,10 +147,6 @@ function judgeSeed(
       remedy,
     }
   return undefined
-}
-
-function cycle(name: string): string {
-  return `virsh shutdown ${name}; until virsh domstate ${name} | grep -q off; do sleep 1; done; virsh start ${name}`
 }
 
 function lines(text: string): string[] {

@@ -1,17 +1,24 @@
 /** Causes between a machine and everybody else: its address, its gateway, what is let through. */
 import type { Cluster } from '@talosmith/core'
 import { type, type Diagnosis } from '../diagnosis.ts'
+import { offAndOn, onHost } from '../on-host.ts'
 import type { Seen } from '../gather.ts'
 import type { View } from '../view.ts'
 
 export function judgeNetwork(cluster: Cluster, view: View): Diagnosis | undefined {
-  const { node, evidence, probe, talos } = view
+  const { node, host, evidence, probe, talos } = view
   const { settings } = cluster
   const at = (code: string, cause: string, evidence: string[], remedy: string[]): Diagnosis => ({
     ...{ code, where: node.name, cause, evidence, remedy },
   })
-  const others = (evidence?.answering ?? []).filter((mac) => mac !== node.mac)
-  if (others.length > 0)
+  const restart =
+    host === undefined
+      ? ['# then off and on once']
+      : ['# then off and on once: Talos reads its seed when it boots', ...offAndOn(host, node.name)]
+  // A machine keeps the MAC address that it was started with until it is off.
+  const own = [node.mac, evidence?.running?.mac]
+  const others = (evidence?.answering ?? []).filter((mac) => !own.includes(mac))
+  if (others.length > 0 && host !== undefined)
     return at(
       'ADDRESS_TAKEN',
       `another machine has the address of ${node.name}, ${node.address}`,
@@ -21,7 +28,10 @@ export function judgeNetwork(cluster: Cluster, view: View): Diagnosis | undefine
       ],
       [
         `# find the machine with ${others.join(', ')} and give it another address:`,
-        `for name in $(virsh list --name); do virsh domiflist $name | grep -q ${others[0]} && echo $name; done`,
+        ...onHost(
+          host,
+          `for name in $(virsh list --name); do virsh domiflist $name | grep -q ${others[0]} && echo $name; done`,
+        ),
       ],
     )
   if (probe?.kind === 'foreign')
@@ -49,22 +59,12 @@ export function judgeNetwork(cluster: Cluster, view: View): Diagnosis | undefine
         'ADDRESS_NOT_TAKEN',
         `${node.name} runs, with another address than ${node.address}: it did not read its seed ISO`,
         evidence.elsewhere.map((address) => `${node.mac} (${node.name}) is at ${address}`),
-        [
-          type(cluster, 'vm:create'),
-          '# then off and on once',
-          `virsh shutdown ${node.name}`,
-          type(cluster, 'vm:start'),
-        ],
+        [type(cluster, 'vm:create'), ...restart],
       )
   }
   if (talos !== undefined) {
     const { NETWORK_GATEWAY: gateway, NETWORK_NAMESERVERS: nameservers } = settings
-    const reseed = [
-      type(cluster, 'vm:create'),
-      '# then off and on once: Talos reads its seed when it boots',
-      `virsh shutdown ${node.name}`,
-      type(cluster, 'vm:start'),
-    ]
+    const reseed = [type(cluster, 'vm:create'), ...restart]
     if (talos.gateways.length > 0 && !talos.gateways.includes(gateway))
       return at(
         'GATEWAY_WRONG',

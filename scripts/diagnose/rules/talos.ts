@@ -1,12 +1,15 @@
 /** Causes that Talos tells of itself: config, clock, disk, services. */
-import { hasEnded, isWell, type ServiceEvidence } from '@talosmith/bootstrap'
+import { hasEnded, isWell, type TalosEvidence } from '@talosmith/bootstrap'
 import type { Cluster } from '@talosmith/core'
 import { settingOf, talosctl, type, type Diagnosis } from '../diagnosis.ts'
-import type { View } from '../view.ts'
+import { offAndOn } from '../on-host.ts'
+import { isReady, type View } from '../view.ts'
 
 /** Certificates of machines are good from minutes before they are made; etcd and leases mind less. */
 const clockToleranceS = 60
 const fullRatio = 0.97
+/** The kubelet on its way to the API; it speaks to registries and webhooks, too, with words of certificates. */
+const apiRefusal = /https:\/\/[^\s"\\]+\/apis?\/.*x509: /
 /** Why an image does not come, in the order in which one hides the other. */
 const pullReasons: readonly (readonly [RegExp, string])[] = [
   [/no such host|server misbehaving|lookup .*: i\/o timeout/, 'a name server does not answer'],
@@ -17,7 +20,7 @@ const pullReasons: readonly (readonly [RegExp, string])[] = [
 ]
 
 export function judgeTalos(cluster: Cluster, view: View): Diagnosis | undefined {
-  const { node, probe, talos, facts } = view
+  const { node, host, probe, talos } = view
   const at = (code: string, cause: string, evidence: string[], remedy: string[]): Diagnosis => ({
     ...{ code, where: node.name, cause, evidence, remedy },
   })
@@ -40,11 +43,11 @@ export function judgeTalos(cluster: Cluster, view: View): Diagnosis | undefined 
       ],
       [
         '# is this machine right (date -u)? Then: does the KVM host keep time (timedatectl), do the machines reach a time server (UDP 123)?',
-        `# once the host is right, off and on: virsh shutdown ${node.name}`,
-        type(cluster, 'vm:start'),
+        '# once the host is right, off and on once',
+        ...(host === undefined ? [] : offAndOn(host, node.name)),
       ],
     )
-  const { disk } = facts ?? {}
+  const { disk } = talos
   if (disk !== undefined && disk.sizeGb > 0 && disk.usedGb / disk.sizeGb > fullRatio)
     return at(
       'DISK_FULL',
@@ -57,22 +60,26 @@ export function judgeTalos(cluster: Cluster, view: View): Diagnosis | undefined 
         talosctl(cluster, node.address, 'reboot'),
       ],
     )
-  return judgeServices(cluster, view, talos.services) ?? judgeRest(cluster, view)
+  return judgeServices(cluster, view, talos) ?? judgeRest(cluster, view)
 }
 
 function judgeServices(
   cluster: Cluster,
-  { node }: View,
-  services: readonly ServiceEvidence[],
+  view: View,
+  { services, status }: TalosEvidence,
 ): Diagnosis | undefined {
-  for (const service of services.filter((one) => !isWell(one))) {
+  const { node } = view
+  for (const service of services) {
     const { id, state, event, log } = service
-    const told = [event, ...log]
+    const refused =
+      id === 'kubelet' && state === 'Running' && !isReady(view) && !isNodeReady(view)
+        ? log.findLast((line) => apiRefusal.test(line))
+        : undefined
+    if (refused === undefined && isWell(service)) continue
     const evidence = [`talosctl service ${id}: ${state}: ${event}`, ...log.slice(-3)]
     const where = node.name
-    const pull = told.findLast((line) =>
-      /failed to pull|pull.*(?:failed|error)|ErrImagePull/i.test(line),
-    )
+    // Its log tells of images, too: those of pods.
+    const pull = /failed to pull|pull.*(?:failed|error)/i.test(event) ? event : undefined
     if (pull !== undefined)
       return {
         code: 'IMAGE_PULL_FAILS',
@@ -85,8 +92,7 @@ function judgeServices(
           talosctl(cluster, node.address, `image pull <image>`),
         ],
       }
-    const refused = log.findLast((line) => /x509: /.test(line))
-    if (id === 'kubelet' && refused !== undefined)
+    if (refused !== undefined)
       return {
         code: 'KUBELET_REFUSED',
         where,
@@ -98,7 +104,7 @@ function judgeServices(
           talosctl(cluster, node.address, 'service kubelet restart'),
         ],
       }
-    if (hasEnded(service)) {
+    if (hasEnded(service, status)) {
       const code = { etcd: 'ETCD_STOPPED', kubelet: 'KUBELET_STOPPED' }[id] ?? 'SERVICE_FAILED'
       return {
         code,
@@ -112,6 +118,11 @@ function judgeServices(
   return undefined
 }
 
+function isNodeReady({ kubernetes }: View): boolean {
+  const ready = kubernetes?.status?.conditions?.find(({ type: kind }) => kind === 'Ready')
+  return ready?.status === 'True'
+}
+
 /** What is wrong without anything being down yet. */
 function judgeRest(cluster: Cluster, { node, talos, plan }: View): Diagnosis | undefined {
   if ((talos?.diagnostics.length ?? 0) > 0)
@@ -121,6 +132,21 @@ function judgeRest(cluster: Cluster, { node, talos, plan }: View): Diagnosis | u
       cause: `Talos itself finds something wrong on ${node.name}`,
       evidence: talos?.diagnostics ?? [],
       remedy: [talosctl(cluster, node.address, 'get diagnostics')],
+    }
+  const { INSTALL_DISK: disk } = cluster.settings
+  const paths = talos?.diskPaths ?? []
+  if (paths.length > 0 && !paths.includes(disk))
+    return {
+      code: 'INSTALL_DISK_WRONG',
+      where: node.name,
+      cause: `${node.name} has no disk ${disk}, which INSTALL_DISK names: Talos could not be installed anew`,
+      evidence: [
+        `talosctl get disks: ${paths.filter((path) => !path.startsWith('/dev/disk/')).join(', ')}`,
+      ],
+      remedy: [
+        '# set INSTALL_DISK in the env file to the disk it has (/dev/vda), then',
+        type(cluster, 'bootstrap:configure'),
+      ],
     }
   if (plan?.change === undefined) return undefined
   return {
