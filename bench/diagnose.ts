@@ -1,7 +1,10 @@
 /**
  * How long cluster:doctor takes for one host (goal: at most 10 s) and bootstrap:diagnose for ten machines, half
- * of which accept connections and say nothing more (goal: at most 15 s): behind a real sshd, libvirt's test driver, a TLS
- * server at the other machines' addresses, an API server, and recorded answers. The best of three rounds.
+ * of them out of reach (goal: at most 15 s): behind a real sshd, libvirt's test driver, a TLS server at the other
+ * machines' addresses, an API server, and recorded answers. The best of three rounds.
+ *
+ * What is out of reach here accepts connections and stays mute: a packet filter that drops would need rules of
+ * this machine's own. For who asks it is the same, since each question waits for its whole time limit.
  *
  *   npm run bench -- diagnose       as root, because of sshd
  */
