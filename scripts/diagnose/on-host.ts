@@ -15,7 +15,8 @@ export function onHost(
 export function offAndOn(host: { readonly host: string }, name: string): string[] {
   return onHost(
     host,
-    `virsh shutdown ${name}; timeout ${shutdownS} sh -c 'until virsh domstate ${name} | grep -q off; do sleep 1; done' || virsh destroy ${name}; virsh start ${name}`,
+    // Pressed again and again: one that boots does not notice the first time.
+    `timeout ${shutdownS} sh -c 'until virsh domstate ${name} | grep -q off; do virsh shutdown ${name}; sleep 5; done' || virsh destroy ${name}; virsh start ${name}`,
   )
 }
 
