@@ -57,7 +57,6 @@ export function findCauses(cluster: Cluster, seen: Seen): Findings {
 
 /** Whoever did not answer may hide anything. */
 function notSeen({ evidence, findings, api, hosts }: Seen): string[] {
-  const kubernetes = api.ok ? api.value.nodes : api
   return [
     ...evidence.flatMap((answer, index) =>
       answer.ok || hosts[index]?.ok === false
@@ -65,7 +64,7 @@ function notSeen({ evidence, findings, api, hosts }: Seen): string[] {
         : [`the host did not say how its machines are: ${answer.reason}`],
     ),
     ...(findings.ok ? [] : [`Talos was not asked to the end: ${findings.reason}`]),
-    ...(kubernetes.ok ? [] : [`Kubernetes does not list its nodes: ${kubernetes.reason}`]),
+    ...(api.ok ? [] : [`Kubernetes was not asked to the end: ${api.reason}`]),
   ]
 }
 
@@ -79,9 +78,13 @@ function unmetBeside(explained: ReadonlySet<string>, cluster: Cluster, seen: See
     .flatMap((node) =>
       judgeHealth({ ...cluster, nodes: [node] }, snapshot).flatMap(({ fact, fault }) => {
         if (fault === undefined) return []
-        const named = cluster.nodes.find(({ name }) => name === /^[^ :,]+/.exec(fault)?.[0])
-        if (named !== undefined && explained.has(named.name)) return []
-        return named === undefined ? `${fact}: ${fault}` : fault
+        const [subject = ''] = /^[^ :,]+/.exec(fault) ?? []
+        const named = cluster.nodes.find(
+          ({ name, address }) => name === subject || address === subject,
+        )
+        if (named === undefined) return `${fact}: ${fault}`
+        if (explained.has(named.name)) return []
+        return named.name === subject ? fault : `${named.name}: ${fault}`
       }),
     )
   return [...new Set(unmet)]
