@@ -70,8 +70,7 @@ async function runFile(file: string): Promise<Outcome> {
   const seconds = ((performance.now() - started) / 1000).toFixed(1)
   if (failed > 0) {
     console.log(output.trimEnd())
-    if (!reported)
-      console.log(`${name}: reported no test; is test.run() there, did a hook throw?`)
+    if (!reported) console.log(`${name}: reported no test; is test.run() there, did a hook throw?`)
   }
   const skips = skipped > 0 ? `, ${skipped} skipped` : ''
   console.log(
