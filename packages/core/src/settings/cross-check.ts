@@ -94,8 +94,7 @@ function checkAddresses(settings: GivenSettings, wrong: string[]): void {
   ] as const) {
     if (address === undefined) continue
     const owner = taken.get(address)
-    if (!contains(cidr, address))
-      wrong.push(`${key}: ${address} is not in NETWORK_CIDR ${cidr}`)
+    if (!contains(cidr, address)) wrong.push(`${key}: ${address} is not in NETWORK_CIDR ${cidr}`)
     else if (owner !== undefined) wrong.push(`${key}: ${address} is ${owner}`)
     taken.set(address, key)
   }
