@@ -1,4 +1,5 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { suite } from 'uvu'
@@ -11,11 +12,18 @@ import { findTool, toolFolder } from '../src/tools.ts'
 const tools = suite<{ root: string }>('the tools')
 const cluster = testCluster({ TALOS_VERSION: 'v1.13.9', KUBERNETES_VERSION: 'v1.36.3' })
 const { PATH, XDG_CACHE_HOME } = process.env
+const shellPrograms = ['bash', 'sleep'].map((name) => {
+  const path = execFileSync('/bin/sh', ['-c', `command -v ${name}`], { encoding: 'utf8' })
+  return [name, path.trim()] as const
+})
 
 tools.before.each((context) => {
   context.root = mkdtempSync(join(tmpdir(), 'talosmith-tools-'))
   process.env['XDG_CACHE_HOME'] = join(context.root, 'cache')
+  // Nothing but what runs commands: a kubectl of this machine is nobody's business here.
   process.env['PATH'] = join(context.root, 'bin')
+  mkdirSync(join(context.root, 'bin'))
+  for (const [name, path] of shellPrograms) symlinkSync(path, join(context.root, 'bin', name))
 })
 tools.after.each(({ root }) => {
   process.env['PATH'] = PATH
@@ -76,7 +84,7 @@ tools('when none fits, all are named, with what they say and where to get it', a
   const { code, because, hint } = await problemOf(findTool('talosctl', cluster))
   assert.is(code, 'TOOL_UNFIT')
   assert.is(because, `${broken} does not say its version; ${other} is v1.12.1`)
-  assert.match(hint ?? '', 'get talosctl v1.13.x: https://factory.talos.dev/talosctl/v1.13.9/')
+  assert.match(hint ?? '', 'get talosctl 1.13.x: https://factory.talos.dev/talosctl/v1.13.9/')
 })
 
 tools('when there is none, it is said where it was looked for', async ({ root }) => {
