@@ -1,11 +1,12 @@
 import {
   applyAll,
-  waitFor,
   type Cluster,
+  commandFor,
   type ExitCode,
   type Log,
   type Node,
   type ScriptContext,
+  waitFor,
 } from '@talosmith/core'
 import { applyChange } from './apply.ts'
 import type { ApplyContext } from './apply-context.ts'
@@ -127,7 +128,7 @@ async function waitForAnswer(
       withinMs: bootMs,
       everyMs: 3000,
       code: 'NODE_SILENT',
-      hint: `look whether it runs (npx nx run vm:status) and what its console says (virsh console ${node.name})`,
+      hint: `look whether it runs (${commandFor(cluster, 'vm:status')}) and what its console says (virsh console ${node.name})`,
     },
   )
 }

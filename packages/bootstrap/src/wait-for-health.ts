@@ -1,10 +1,11 @@
 import {
+  type Cluster,
+  commandFor,
   generatedFiles,
   Hopeless,
   Problem,
-  waitFor,
-  type Cluster,
   type ScriptContext,
+  waitFor,
 } from '@talosmith/core'
 import { checkKubeconfig, checkTalosconfig } from './access.ts'
 import { isHopeless, judge, type Condition } from './health.ts'
@@ -64,10 +65,10 @@ export async function waitForHealth({
   log.info(`   export KUBECONFIG=${files.path('kubeconfig')}`)
 }
 
-function notStarted({ name }: Cluster, because: string): Problem {
-  return new Problem('NOT_STARTED', `nobody can look at cluster ${name} yet`, {
+function notStarted(cluster: Cluster, because: string): Problem {
+  return new Problem('NOT_STARTED', `nobody can look at cluster ${cluster.name} yet`, {
     because,
-    hint: 'npx nx run bootstrap:start',
+    hint: commandFor(cluster, 'bootstrap:start'),
   })
 }
 

@@ -1,11 +1,12 @@
 import {
   applyAll,
-  generatedFiles,
-  Problem,
   type Change,
   type Cluster,
+  commandFor,
   type ExitCode,
+  generatedFiles,
   type Log,
+  Problem,
 } from '@talosmith/core'
 import { applyChange } from './apply.ts'
 import { missingParts } from './driver.ts'
@@ -93,7 +94,7 @@ export function openStorage(
       `${generatedFiles(cluster).path('kubeconfig')} is not there`,
       {
         because: 'bootstrap:start writes it, and has not run for this cluster',
-        hint: `CLUSTER=${cluster.name} npx nx run bootstrap:start`,
+        hint: commandFor(cluster, 'bootstrap:start'),
       },
     )
   return kubernetes ?? openKubernetes(cluster)
