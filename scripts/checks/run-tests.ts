@@ -70,7 +70,9 @@ async function runFile(file: string): Promise<Outcome> {
   const seconds = ((performance.now() - started) / 1000).toFixed(1)
   if (failed > 0) {
     console.log(output.trimEnd())
-    if (!reported) console.log(`${name}: reported no test; is test.run() there, did a hook throw?`)
+    // uvu keeps what a hook throws to itself.
+    if (!output.includes(' FAIL '))
+      console.log(`${name}: no test failed, and yet; is run() there, did a hook throw?`)
   }
   const skips = skipped > 0 ? `, ${skipped} skipped` : ''
   console.log(

@@ -64,12 +64,13 @@ const cases: readonly {
     title: 'a hook that throws',
     text: "test.before(() => { throw new Error('hook') })\ntest('one', () => {})\ntest.run()",
     counts: '0 passed, 1 failed, 0 skipped',
+    says: 'did a hook throw',
   },
   {
     title: 'a forgotten run()',
     text: "test('one', () => {})",
     counts: '0 passed, 1 failed, 0 skipped',
-    says: 'reported no test',
+    says: 'is run() there',
   },
   {
     title: 'a file that throws',
