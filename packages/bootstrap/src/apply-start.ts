@@ -1,4 +1,4 @@
-import { commandFor, generatedFiles, Hopeless, type Node, Problem, waitFor } from '@talosmith/core'
+import { commandFor, generatedFiles, Hopeless, Problem, waitFor, type Node } from '@talosmith/core'
 import { parseKubeconfig } from './access.ts'
 import { lookAt, minute, type ApplyContext } from './apply-context.ts'
 import { etcdServiceFault } from './etcd.ts'

@@ -1,12 +1,12 @@
 import {
   applyAll,
-  type Cluster,
   commandFor,
+  waitFor,
+  type Cluster,
   type ExitCode,
   type Log,
   type Node,
   type ScriptContext,
-  waitFor,
 } from '@talosmith/core'
 import { applyChange } from './apply.ts'
 import type { ApplyContext } from './apply-context.ts'

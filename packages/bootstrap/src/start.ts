@@ -1,13 +1,13 @@
 import {
   applyAll,
-  type Cluster,
   commandFor,
-  type ExitCode,
   Hopeless,
-  type Log,
   Problem,
   reasonOf,
   waitFor,
+  type Cluster,
+  type ExitCode,
+  type Log,
 } from '@talosmith/core'
 import { checkKubeconfig, checkTalosconfig, type AccessFault } from './access.ts'
 import { applyChange } from './apply.ts'

@@ -1,11 +1,11 @@
 import {
-  type Cluster,
   commandFor,
   generatedFiles,
   Hopeless,
   Problem,
-  type ScriptContext,
   waitFor,
+  type Cluster,
+  type ScriptContext,
 } from '@talosmith/core'
 import { checkKubeconfig, checkTalosconfig } from './access.ts'
 import { isHopeless, judge, type Condition } from './health.ts'

@@ -1,12 +1,12 @@
 import {
   applyAll,
+  commandFor,
+  generatedFiles,
+  Problem,
   type Change,
   type Cluster,
-  commandFor,
   type ExitCode,
-  generatedFiles,
   type Log,
-  Problem,
 } from '@talosmith/core'
 import { applyChange } from './apply.ts'
 import { missingParts } from './driver.ts'

@@ -1,4 +1,4 @@
-import { type Cluster, commandFor, type Log, Problem } from '@talosmith/core'
+import { commandFor, Problem, type Cluster, type Log } from '@talosmith/core'
 import { causeProblem, type Cause } from './cause.ts'
 import type { Kubernetes } from './kubernetes.ts'
 import { observeNodes } from './nodes.ts'

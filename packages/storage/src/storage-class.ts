@@ -1,4 +1,4 @@
-import { type Cluster, commandFor, Problem } from '@talosmith/core'
+import { commandFor, Problem, type Cluster } from '@talosmith/core'
 import { driverName, oursLabel, storageClassName } from './names.ts'
 
 /** The NFS export of a cluster that has storage. */

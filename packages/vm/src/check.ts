@@ -1,4 +1,4 @@
-import { type Cluster, commandFor, Problem } from '@talosmith/core'
+import { commandFor, Problem, type Cluster } from '@talosmith/core'
 import { hostProblems } from './check-host.ts'
 import { nodeProblems } from './check-node.ts'
 import { typeFor } from './host-facts.ts'

@@ -1,4 +1,4 @@
-import { type Change, commandFor, type ExitCode, Problem, reasonOf, waitFor } from '@talosmith/core'
+import { commandFor, Problem, reasonOf, waitFor, type Change, type ExitCode } from '@talosmith/core'
 import { bootstrapEtcd } from '../apply-start.ts'
 import { configure } from '../configure.ts'
 import { observeEtcd } from '../etcd.ts'

@@ -1,8 +1,8 @@
 import {
-  type Change,
   commandFor,
-  type ExitCode,
   Problem,
+  type Change,
+  type ExitCode,
   type ScriptContext,
 } from '@talosmith/core'
 import { takeBackup } from '../backup/backup.ts'

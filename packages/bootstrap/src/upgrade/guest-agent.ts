@@ -1,4 +1,4 @@
-import { commandFor, type Node, Problem } from '@talosmith/core'
+import { commandFor, Problem, type Node } from '@talosmith/core'
 import type { Talosctl } from '../talosctl.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
 import type { UpgradeContext } from './upgrade-context.ts'

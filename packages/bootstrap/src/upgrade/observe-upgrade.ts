@@ -1,4 +1,4 @@
-import { type Cluster, commandFor, type Node, Problem, waitFor } from '@talosmith/core'
+import { commandFor, Problem, waitFor, type Cluster, type Node } from '@talosmith/core'
 import semver from 'semver'
 import { observeNodes } from '../observe.ts'
 import { refuseForeign } from '../plan.ts'

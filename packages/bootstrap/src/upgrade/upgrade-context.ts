@@ -1,9 +1,9 @@
 import {
-  type Cluster,
   commandFor,
+  Problem,
+  type Cluster,
   type Host,
   type Log,
-  Problem,
   type ScriptContext,
 } from '@talosmith/core'
 import { observeHome, type ObservedHome } from '../home.ts'

@@ -1,11 +1,11 @@
 import {
   commandFor,
   Hopeless,
+  Problem,
+  waitFor,
   type Log,
   type Node,
-  Problem,
   type Step,
-  waitFor,
 } from '@talosmith/core'
 import { machineFault } from '../machine-status.ts'
 import { talosReason } from '../talos-output.ts'
