@@ -1,5 +1,5 @@
 /** The last stage of cluster:destroy: when nothing is left on the hosts, what was set aside goes too. */
-import { applyAll, generatedFiles, Problem, script } from '@talosmith/core'
+import { applyAll, commandFor, generatedFiles, Problem, script } from '@talosmith/core'
 import { observeHomeFiles, removedFolder } from '@talosmith/bootstrap'
 import { forgetStorage } from '@talosmith/storage'
 import { checkHosts, forgetHosts, observeHosts } from '@talosmith/vm'
@@ -17,7 +17,7 @@ export default script(import.meta, {
       throw new Problem('DESTROY_UNFINISHED', `something of cluster ${name} is left`, {
         because: left.map(({ summary }) => `still to do: ${summary}`).join('\n'),
         now: 'nothing was changed',
-        hint: `CLUSTER=${name} CONFIRM=${name} npx nx run cluster:destroy`,
+        hint: `CONFIRM=${name} ${commandFor(cluster, 'cluster:destroy')}`,
       })
     const changes = planLast(cluster, await observeHomeFiles(cluster))
     if (dryRun) return showPlan(changes)
@@ -26,7 +26,7 @@ export default script(import.meta, {
     await forgetStorage(cluster)
     await forgetHosts(cluster)
     answer(
-      `Nothing of cluster ${name} is left. Images stay (npx nx run image:prune), and so does data on an NFS server.`,
+      `Nothing of cluster ${name} is left. Images stay (${commandFor(cluster, 'image:prune')}), and so does data on an NFS server.`,
     )
   },
 })

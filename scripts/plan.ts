@@ -13,7 +13,7 @@ export default script(import.meta, {
       import('./plan/report.ts'),
     ])
     const parts = await planAll(context)
-    answer(json ? planAsJson(cluster.name, parts) : renderReport(cluster.name, parts))
+    answer(json ? planAsJson(cluster.name, parts) : renderReport(cluster, parts))
     return exitCodeOf(parts)
   },
 })

@@ -1,5 +1,5 @@
 /** The last stage of cluster:up: says how to use the cluster that the stages before it made. */
-import { generatedFiles, Problem, script } from '@talosmith/core'
+import { commandFor, generatedFiles, Problem, script } from '@talosmith/core'
 
 export default script(import.meta, {
   summary: 'Say how to use the cluster; runs last in `nx run cluster:up`.',
@@ -9,7 +9,7 @@ export default script(import.meta, {
       if (!(await files.has(name)))
         throw new Problem('ACCESS_FILE_MISSING', `${files.path(name)} is not there`, {
           because: 'bootstrap:start writes it, and has not run for this cluster',
-          hint: `CLUSTER=${cluster.name} npx nx run cluster:up`,
+          hint: commandFor(cluster, 'cluster:up'),
         })
     answer(
       [

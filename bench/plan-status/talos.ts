@@ -55,6 +55,7 @@ export async function startMachines(
     const path = join(cache, 'talosmith/tools', name, version)
     mkdirSync(path, { recursive: true })
     const lines = [
+      `case "$*" in 'version --client '*) exec ${real[name]} "$@" ;; esac`,
       `cd ${answers}`,
       `echo >>${name}.count`,
       `${real[name]} version --client >/dev/null`,

@@ -54,7 +54,7 @@ export async function collectParts(
   const parts = await Promise.all([
     collect('settings', () => one('settings.json', JSON.stringify(cluster.settings, null, 2))),
     collect('plan', async () =>
-      one('plan.txt', renderReport(cluster.name, await planAll({ ...context, log: silentLog }))),
+      one('plan.txt', renderReport(cluster, await planAll({ ...context, log: silentLog }))),
     ),
     collect('diagnosis', async () => {
       findings = findCauses(cluster, await gather(cluster, context.eachHost))

@@ -1,6 +1,7 @@
 /**
- * Everything there is to test, as `npm test`: format, types, layers and unit tests of every project
- * (through Nx, cached), then a cluster in the lab. Ends with one line, `N passed, N failed`.
+ * Everything there is to test, as `npm test`: the lab, which brings the tools without which tests are
+ * skipped; format, types, layers and unit tests of every project (through Nx, cached); then a cluster in
+ * the lab. Ends with one line, `N passed, N failed`.
  *
  *   npm test [-- --no-lab | --ha]     without the lab | with upgrades that fail, are killed, and a restore as well
  */
@@ -9,6 +10,10 @@ import { spawn } from 'node:child_process'
 const withLab = !process.argv.includes('--no-lab')
 const suites = process.argv.includes('--ha') ? ['lab/e2e', 'lab/e2e-ha'] : ['lab/e2e']
 const total = { passed: 0, failed: 0 }
+if (withLab) {
+  await count('npx', ['nx', 'run', 'lab:start'], { CLUSTER: 'lab' })
+  if (total.failed > 0) console.log('lab:start failed, so nothing is tried in the lab')
+}
 await count('npx', ['nx', 'run-many', '-t', 'check', '--outputStyle=stream-without-prefixes'])
 if (withLab && total.failed === 0)
   await count('npx', ['tsx', 'scripts/checks/run-tests.ts', '--one-by-one', ...suites])
@@ -16,8 +21,15 @@ console.log(`${total.passed} passed, ${total.failed} failed`)
 process.exitCode = total.failed > 0 ? 1 : 0
 
 /** Runs a command, shows what it prints, and adds up the `tests:` lines in it. */
-async function count(command: string, args: readonly string[]): Promise<void> {
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+async function count(
+  command: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const child = spawn(command, args, {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, ...env },
+  })
   let rest = ''
   let failed = 0
   child.stdout.on('data', (chunk: Buffer) => {
@@ -31,6 +43,6 @@ async function count(command: string, args: readonly string[]): Promise<void> {
     }
   })
   const code = await new Promise<number | null>((resolve) => child.on('close', resolve))
-  // A check that is no test (types, format, layers) fails without a count: it is one failure.
+  // What is no test (the lab's start, types, format, layers) fails without a count: it is one failure.
   total.failed += code === 0 ? failed : Math.max(failed, 1)
 }

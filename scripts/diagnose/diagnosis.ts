@@ -1,4 +1,4 @@
-import type { Cluster, Node } from '@talosmith/core'
+import { commandFor, type Cluster, type Node } from '@talosmith/core'
 
 /** What is wrong, what shows it, and what mends it. */
 export interface Diagnosis {
@@ -14,9 +14,7 @@ export interface Diagnosis {
 }
 
 /** A target of Nx as the user types it for this cluster. */
-export function type({ name }: Pick<Cluster, 'name'>, target: string): string {
-  return `CLUSTER=${name} npx nx run ${target}`
-}
+export const type = commandFor
 
 /** A talosctl call for one machine, as the user types it. */
 export function talosctl(

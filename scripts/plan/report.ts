@@ -1,4 +1,12 @@
-import { exitCodes, renderPlan, type Change, type ExitCode, type Problem } from '@talosmith/core'
+import {
+  commandFor,
+  exitCodes,
+  renderPlan,
+  type Change,
+  type Cluster,
+  type ExitCode,
+  type Problem,
+} from '@talosmith/core'
 
 /** The parts of a cluster, in the order in which cluster:up goes through them. */
 export const partNames = ['image', 'vm', 'bootstrap', 'storage'] as const
@@ -59,7 +67,7 @@ export function planAsJson(cluster: string, parts: readonly PartPlan[]): object 
 }
 
 /** The plan as a person reads it: part by part, and what to type. */
-export function renderReport(cluster: string, parts: readonly PartPlan[]): string {
+export function renderReport(cluster: Pick<Cluster, 'file'>, parts: readonly PartPlan[]): string {
   return [...parts.map(renderPart), '', conclusion(cluster, parts)].join('\n')
 }
 
@@ -85,12 +93,12 @@ function indented(text: string): string {
   return text.trimEnd().replaceAll('\n', '\n        ')
 }
 
-function conclusion(cluster: string, parts: readonly PartPlan[]): string {
+function conclusion(cluster: Pick<Cluster, 'file'>, parts: readonly PartPlan[]): string {
   const count = countChanges(parts)
   if (parts.some(({ problems }) => problems.length > 0))
     return 'Something stands in the way (x); the run would stop there.'
   if (count > 0) {
-    const type = targetsFor(parts).map((target) => `CLUSTER=${cluster} npx nx run ${target}`)
+    const type = targetsFor(parts).map((target) => commandFor(cluster, target))
     return `${count} change${count === 1 ? '' : 's'}. To make ${count === 1 ? 'it' : 'them'}: ${type.join(', then ')}`
   }
   return parts.some(({ unknown }) => unknown.length > 0)

@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import {
   appendFileSync,
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -9,6 +10,7 @@ import {
   realpathSync,
   rmSync,
   symlinkSync,
+  writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -98,6 +100,37 @@ graph('runs the checks of all projects, when core has changed', () => {
     'storage',
     'vm',
   ])
+})
+
+const rendered = join(copy, 'dist', 'render', 'home')
+/** What Nx says of vm:render for a cluster whose env file has these lines as well. */
+function render(...lines: readonly string[]): string {
+  const text = ['CLUSTER_NAME=home', 'NETWORK_BRIDGE=br0', ...lines, ''].join('\n')
+  writeFileSync(join(copy, 'env', 'home.env'), text)
+  // What the Nx that runs this test says of itself, and how its cluster is set, is not the copy's business.
+  const { HOME = '', PATH = '' } = process.env
+  const { stdout, stderr, status } = spawnSync('npx', ['nx', 'run', 'vm:render'], {
+    cwd: copy,
+    env: { HOME, PATH, CLUSTER: 'home', NX_DAEMON: 'false', NX_TUI: 'false' },
+    encoding: 'utf8',
+  })
+  assert.is(status, 0, stdout + stderr)
+  return stdout
+}
+const fromCache = /\[(?:local cache|existing outputs match the cache[^\]]*)\]/
+
+graph('lets vm:render write its files, and bring them back from the cache', () => {
+  assert.not.match(render(), fromCache)
+  assert.equal(readdirSync(rendered), ['home-cp1', 'home-w1', 'home-w2'])
+  assert.ok(existsSync(join(rendered, 'home-w1', 'domain.xml')))
+  rmSync(join(copy, 'dist'), { recursive: true })
+  assert.match(render(), fromCache)
+  assert.ok(existsSync(join(rendered, 'home-w1', 'domain.xml')))
+})
+
+graph('takes vm:render from no cache when a setting has changed', () => {
+  assert.not.match(render('WORKER_COUNT=1'), fromCache)
+  assert.equal(readdirSync(rendered), ['home-cp1', 'home-w1'])
 })
 
 graph.run()

@@ -45,7 +45,7 @@ for (const [title, more, code] of codes)
 
 test('a plan without changes says so of every part and of the whole', () => {
   assert.is(
-    renderReport('home', nothing),
+    renderReport({ file: 'home' }, nothing),
     `image: nothing to do
 vm: nothing to do
 bootstrap: nothing to do
@@ -56,7 +56,7 @@ Nothing to do: everything is as the settings ask.`,
 })
 
 test('changes stand below their part, with values and risk, and what to type', () => {
-  const text = renderReport('home', [part('image'), part('vm', { changes: [change] })])
+  const text = renderReport({ file: 'home' }, [part('image'), part('vm', { changes: [change] })])
   assert.is(
     text,
     `image: nothing to do
@@ -69,7 +69,8 @@ vm: 1 change:
 
 test('upgrades alone are made by another command', () => {
   const upgrade = { ...change, kind: 'upgrade-talos' }
-  const say = (...changes: Change[]): string => renderReport('home', [part('vm', { changes })])
+  const say = (...changes: Change[]): string =>
+    renderReport({ file: 'home' }, [part('vm', { changes })])
   assert.match(say(upgrade), 'it: CLUSTER=home npx nx run cluster:upgrade')
   assert.match(
     say({ ...change, kind: 'backup-etcd' }, upgrade),
@@ -82,7 +83,7 @@ test('upgrades alone are made by another command', () => {
 })
 
 test('a problem is said with its reason and what to type; its part claims nothing', () => {
-  const text = renderReport('home', [part('vm', { problems: [problem] })])
+  const text = renderReport({ file: 'home' }, [part('vm', { problems: [problem] })])
   assert.is(
     text,
     `vm: nothing known to do
@@ -95,7 +96,7 @@ Something stands in the way (x); the run would stop there.`,
 })
 
 test('what is not known is never "everything is as the settings ask"', () => {
-  const text = renderReport('home', [part('vm', { unknown: ['home-w1: off'] })])
+  const text = renderReport({ file: 'home' }, [part('vm', { unknown: ['home-w1: off'] })])
   assert.match(text, '? not known: home-w1: off')
   assert.not.match(text, 'everything is as')
 })

@@ -1,4 +1,4 @@
-import { generatedFiles, Hopeless, Problem, waitFor, type Node } from '@talosmith/core'
+import { commandFor, generatedFiles, Hopeless, Problem, waitFor, type Node } from '@talosmith/core'
 import { parseKubeconfig } from './access.ts'
 import { lookAt, minute, type ApplyContext } from './apply-context.ts'
 import { etcdServiceFault } from './etcd.ts'
@@ -67,7 +67,7 @@ export async function writeKubeconfig({ cluster, talosctl, log }: ApplyContext):
         log,
         withinMs: 5 * minute,
         code: 'KUBECONFIG_FAILED',
-        hint: 'npx nx run bootstrap:configure, then run the same command again',
+        hint: `${commandFor(cluster, 'bootstrap:configure')}, then run the same command again`,
       },
     )
   })
@@ -78,7 +78,7 @@ export async function writeKubeconfig({ cluster, talosctl, log }: ApplyContext):
       `the kubeconfig is for ${server}, not ${cluster.endpoint}`,
       {
         because: 'the machines still have the config from before the endpoint was changed',
-        hint: 'npx nx run bootstrap:configure, then run the same command again',
+        hint: `${commandFor(cluster, 'bootstrap:configure')}, then run the same command again`,
       },
     )
   await generatedFiles(cluster).write('kubeconfig', text)

@@ -1,5 +1,6 @@
 import {
   applyAll,
+  commandFor,
   waitFor,
   type Cluster,
   type ExitCode,
@@ -127,7 +128,7 @@ async function waitForAnswer(
       withinMs: bootMs,
       everyMs: 3000,
       code: 'NODE_SILENT',
-      hint: `look whether it runs (npx nx run vm:status) and what its console says (virsh console ${node.name})`,
+      hint: `look whether it runs (${commandFor(cluster, 'vm:status')}) and what its console says (virsh console ${node.name})`,
     },
   )
 }

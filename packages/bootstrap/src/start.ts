@@ -1,5 +1,6 @@
 import {
   applyAll,
+  commandFor,
   Hopeless,
   Problem,
   reasonOf,
@@ -28,7 +29,7 @@ export async function startCluster({ cluster, log, dryRun, showPlan }: Context):
   if (secrets === undefined)
     throw new Problem('NOT_CONFIGURED', `cluster ${cluster.name} has no secrets yet`, {
       now: 'nothing was changed',
-      hint: 'npx nx run bootstrap:configure',
+      hint: commandFor(cluster, 'bootstrap:configure'),
     })
   const apply = (change: BootstrapChange): Promise<void> =>
     applyChange(change, { cluster, talosctl, log, secrets })
@@ -86,7 +87,7 @@ async function knowEtcd(
       log,
       withinMs: dryRun ? 0 : knowMs,
       code: 'ETCD_DOWN',
-      hint: 'every control plane has to run and to be configured: npx nx run bootstrap:configure',
+      hint: `every control plane has to run and to be configured: ${commandFor(cluster, 'bootstrap:configure')}`,
     },
   )
 }

@@ -1,4 +1,5 @@
 import {
+  commandFor,
   generatedFiles,
   Hopeless,
   Problem,
@@ -64,10 +65,10 @@ export async function waitForHealth({
   log.info(`   export KUBECONFIG=${files.path('kubeconfig')}`)
 }
 
-function notStarted({ name }: Cluster, because: string): Problem {
-  return new Problem('NOT_STARTED', `nobody can look at cluster ${name} yet`, {
+function notStarted(cluster: Cluster, because: string): Problem {
+  return new Problem('NOT_STARTED', `nobody can look at cluster ${cluster.name} yet`, {
     because,
-    hint: 'npx nx run bootstrap:start',
+    hint: commandFor(cluster, 'bootstrap:start'),
   })
 }
 

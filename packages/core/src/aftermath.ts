@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
+import { commandFor, type Cluster } from './cluster.ts'
 import type { Log } from './log.ts'
 import { projectRoot } from './root.ts'
 
@@ -13,17 +14,20 @@ const limitMs = 75_000
  * says both. It never fails itself; what it can't do it leaves out.
  */
 export async function tellAftermath(
+  cluster: Pick<Cluster, 'file'>,
   log: Log,
-  { file, node = process.execPath }: { readonly file: string | undefined; readonly node?: string },
+  node = process.execPath,
 ): Promise<void> {
   log.info('   looking for the cause, for a minute at most (FAILURE_BUNDLE=false: not)')
   const said = await ask(node, [
-    ...['--import', import.meta.resolve('tsx'), join(projectRoot, program), '--json'],
-    ...(file === undefined ? [] : ['--cluster', file]),
+    ...['--import', import.meta.resolve('tsx'), join(projectRoot, program)],
+    ...['--json', '--cluster', cluster.file],
   ])
   if (said === undefined) return
   if (said.cause !== null)
-    log.info(`   likely cause: ${said.cause}; what mends it: npx nx run bootstrap:diagnose`)
+    log.info(
+      `   likely cause: ${said.cause}; what mends it: ${commandFor(cluster, 'bootstrap:diagnose')}`,
+    )
   log.info(`   what was seen, without secrets: ${said.path}`)
 }
 

@@ -19,6 +19,8 @@ export interface Image {
 /** A cluster as the settings describe it. Worked out purely: two calls give the same. */
 export interface Cluster {
   readonly name: string
+  /** What CLUSTER selects it by: the name of its env file, which may be another than its own. */
+  readonly file: string
   readonly settings: Settings
   /** Control planes first. */
   readonly nodes: readonly Node[]
@@ -51,6 +53,7 @@ export function describeCluster(
   const schematic = describeSchematic(settings.TALOS_EXTENSIONS, settings.TALOS_KERNEL_ARGS)
   return {
     name: settings.CLUSTER_NAME,
+    file,
     settings,
     nodes,
     controlPlanes,
@@ -64,6 +67,11 @@ export function describeCluster(
     generated: join(root, 'generated', settings.CLUSTER_NAME),
     patchesDir: join(root, 'env', file, 'patches'),
   }
+}
+
+/** A target of Nx as the user types it for this cluster; for hints. */
+export function commandFor({ file }: Pick<Cluster, 'file'>, target: string): string {
+  return `CLUSTER=${file} npx nx run ${target}`
 }
 
 function describeImage(settings: Settings, { id }: Schematic): Image {

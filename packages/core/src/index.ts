@@ -1,7 +1,14 @@
 export { addressAt, contains } from './addresses.ts'
 export { applyAll, renderPlan, type Change } from './change.ts'
 export { checkConfirm } from './confirm.ts'
-export { describeCluster, hostFiles, type Cluster, type HostFiles, type Image } from './cluster.ts'
+export {
+  commandFor,
+  describeCluster,
+  hostFiles,
+  type Cluster,
+  type HostFiles,
+  type Image,
+} from './cluster.ts'
 export { consoleLog, plainLines } from './console.ts'
 export { nearest } from './did-you-mean.ts'
 export { generatedFiles, type Generated } from './generated.ts'

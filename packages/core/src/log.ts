@@ -62,7 +62,7 @@ export function createLog({ record, stream = process.stderr }: LogOptions = {}):
         fail: (words = text) => end(pc.red(' ✗'), 'failed', words),
         progress(words) {
           if (stream.isTTY) {
-            stream.write(`\r\x1b[2K   ${words}`.slice(0, stream.columns + 6))
+            stream.write(`\r\x1b[2K${`   ${words}`.slice(0, stream.columns)}`)
             live = true
           } else if (performance.now() - shown >= progressEveryMs) {
             shown = performance.now()

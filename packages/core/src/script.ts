@@ -123,8 +123,7 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
       )
     const { cluster, warnings } = await loadCluster(projectRoot, given.cluster, process.env)
     const said = 'confirm' in given ? given.confirm : undefined
-    if (!dryRun && cluster.settings.FAILURE_BUNDLE)
-      afterwards = () => tellAftermath(log, { file: given.cluster })
+    if (!dryRun && cluster.settings.FAILURE_BUNDLE) afterwards = () => tellAftermath(cluster, log)
     for (const warning of warnings) log.warn(warning)
     let connecting: readonly Promise<Host>[] | undefined
     const eachHost = (): readonly Promise<Host>[] => (connecting ??= connect(cluster, opened))

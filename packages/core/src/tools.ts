@@ -61,39 +61,40 @@ const knowledge: Record<
 }
 
 /**
- * Finds a tool: in the tool folder in exactly the wanted version, then on PATH, then in the tool folder
- * in a version that fits. Throws TOOL_MISSING or TOOL_UNFIT with what was found and where to get it.
+ * Finds a tool that says it is of a version that fits: in the folder of the wanted version, then on PATH,
+ * then in the other folders, newest first. Throws TOOL_MISSING or TOOL_UNFIT with what was found and
+ * where to get it.
  */
 export async function findTool(name: ToolName, cluster: Cluster): Promise<Tool> {
   const { wanted, fits, rule, get } = knowledge[name]
   const folder = toolFolder(name)
   const exact = join(folder, wanted(cluster), name)
-  if (await isExecutable(exact)) return { path: exact, version: wanted(cluster) }
-  const found: Tool[] = []
-  for (const path of await candidates(name, folder)) {
+  const unfit: string[] = []
+  for (const path of await candidates(name, folder, exact)) {
     const version = await versionOf(name, path)
-    if (version === undefined) continue
-    if (fits(version, cluster)) return { path, version }
-    found.push({ path, version })
+    if (version !== undefined && fits(version, cluster)) return { path, version }
+    unfit.push(`${path} ${version === undefined ? 'does not say its version' : `is ${version}`}`)
   }
   const hint = `get ${rule(cluster)}: ${get(cluster)} as ${exact} (chmod +x), or put it on PATH`
-  if (found.length === 0)
+  if (unfit.length === 0)
     throw new Problem('TOOL_MISSING', `${name} was not found on PATH or in ${folder}`, { hint })
-  const list = found.map(({ path, version }) => `${path} is ${version}`).join('; ')
   throw new Problem('TOOL_UNFIT', `no ${name} fits this cluster, which needs ${rule(cluster)}`, {
-    because: list,
+    because: unfit.join('; '),
     hint,
   })
 }
 
-async function candidates(name: ToolName, folder: string): Promise<string[]> {
-  const versions = (await readdir(folder).catch(() => [])).sort().reverse()
-  const paths = [
+async function candidates(name: ToolName, folder: string, exact: string): Promise<string[]> {
+  const versions = (await readdir(folder).catch(() => []))
+    .filter((version) => semver.valid(version) !== null)
+    .sort(semver.rcompare)
+  const paths = new Set([
+    exact,
     ...(process.env['PATH'] ?? '').split(delimiter).map((part) => join(part, name)),
     ...versions.map((version) => join(folder, version, name)),
-  ]
+  ])
   const checked = await Promise.all(
-    paths.map(async (path) => ((await isExecutable(path)) ? [path] : [])),
+    [...paths].map(async (path) => ((await isExecutable(path)) ? [path] : [])),
   )
   return checked.flat()
 }
@@ -105,6 +106,7 @@ async function isExecutable(path: string): Promise<boolean> {
   )
 }
 
+/** What a tool says; undefined: it does not run, for example because it is another machine's. */
 async function versionOf(name: ToolName, path: string): Promise<string | undefined> {
   const { stdout } = await local.$({
     nothrow: true,

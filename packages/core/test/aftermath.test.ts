@@ -12,14 +12,17 @@ async function told(script: string): Promise<string[]> {
   writeFileSync(node, `#!/bin/sh\n${script}\n`)
   chmodSync(node, 0o755)
   const said: string[] = []
-  await tellAftermath({ ...silentLog, info: (text) => said.push(text) }, { file: 'home', node })
+  await tellAftermath({ file: 'home' }, { ...silentLog, info: (text) => said.push(text) }, node)
   return said
 }
 
 test('the cause and the bundle are said', async () => {
   const said = await told(`printf '{"path":"/b.tar.zst","cause":"MACHINE_OFF on w1: it is off"}'`)
   assert.is(said.length, 3)
-  assert.match(said[1] ?? '', 'likely cause: MACHINE_OFF on w1: it is off; what mends it:')
+  assert.match(
+    said[1] ?? '',
+    'likely cause: MACHINE_OFF on w1: it is off; what mends it: CLUSTER=home npx',
+  )
   assert.match(said[2] ?? '', '/b.tar.zst')
 })
 

@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { hostFiles } from '../src/cluster.ts'
+import { commandFor, describeCluster, hostFiles } from '../src/cluster.ts'
 import { testCluster } from '../src/testing/test-cluster.ts'
 
 test('machines are named, addressed and numbered from the settings, control planes first', () => {
@@ -88,6 +88,14 @@ test('IMAGE_PATH is the image', () => {
     hostFiles(testCluster({ IMAGE_PATH: '/images/talos.raw' }), '/pool').image,
     '/images/talos.raw',
   )
+})
+
+test('what is to be typed selects the cluster by its file, whatever its own name is', () => {
+  const { settings } = testCluster({ CLUSTER_NAME: 'house' })
+  const cluster = describeCluster(settings, '/project', 'home')
+  assert.is(commandFor(cluster, 'vm:create'), 'CLUSTER=home npx nx run vm:create')
+  assert.is(cluster.patchesDir, '/project/env/home/patches')
+  assert.is(cluster.generated, '/project/generated/house')
 })
 
 test.run()

@@ -25,7 +25,7 @@ export function checkOffer({ settings }: Cluster, { versions, extensions }: Offe
   })
 }
 
-/** The newest of the same minor, else the newest release before it, else the newest release. */
+/** The newest of the same minor, else the newest release before it, else the oldest release. */
 export function nearestVersion(version: string, versions: readonly string[]): string | undefined {
   const sorted = versions.filter((one) => semver.valid(one) !== null).sort(semver.compare)
   const releases = sorted.filter((one) => semver.prerelease(one) === null)

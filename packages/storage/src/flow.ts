@@ -1,5 +1,6 @@
 import {
   applyAll,
+  commandFor,
   generatedFiles,
   Problem,
   type Change,
@@ -93,7 +94,7 @@ export function openStorage(
       `${generatedFiles(cluster).path('kubeconfig')} is not there`,
       {
         because: 'bootstrap:start writes it, and has not run for this cluster',
-        hint: `CLUSTER=${cluster.name} npx nx run bootstrap:start`,
+        hint: commandFor(cluster, 'bootstrap:start'),
       },
     )
   return kubernetes ?? openKubernetes(cluster)

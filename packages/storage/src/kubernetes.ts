@@ -1,4 +1,11 @@
-import { CommandFailed, findTool, generatedFiles, local, Problem } from '@talosmith/core'
+import {
+  CommandFailed,
+  commandFor,
+  findTool,
+  generatedFiles,
+  local,
+  Problem,
+} from '@talosmith/core'
 import type { Cluster, Host } from '@talosmith/core'
 
 /** A Kubernetes object as far as every kind has it. */
@@ -83,12 +90,12 @@ function kubectlProblem(cluster: Cluster, args: readonly string[], error: Comman
   if (unreachable.test(`${error.stderr}\n${error.message}`))
     return new Problem('KUBERNETES_UNREACHABLE', `${cluster.endpoint} does not answer kubectl`, {
       cause: error,
-      hint: `CLUSTER=${cluster.name} npx nx run bootstrap:health`,
+      hint: commandFor(cluster, 'bootstrap:health'),
     })
   return new Problem('KUBECTL_FAILED', `kubectl ${args.slice(0, 2).join(' ')} failed`, {
     because: error.stderr.trim().split('\n').slice(-3).join('\n'),
     cause: error,
-    hint: `CLUSTER=${cluster.name} npx nx run bootstrap:health`,
+    hint: commandFor(cluster, 'bootstrap:health'),
   })
 }
 

@@ -1,4 +1,4 @@
-import { Problem, type Cluster, type Log } from '@talosmith/core'
+import { commandFor, Problem, type Cluster, type Log } from '@talosmith/core'
 import { causeProblem, type Cause } from './cause.ts'
 import type { Kubernetes } from './kubernetes.ts'
 import { observeNodes } from './nodes.ts'
@@ -28,7 +28,7 @@ export async function checkNodes(
   if (ready.length === 0)
     throw new Problem('NO_READY_NODE', `no node of ${cluster.name} is ready`, {
       now: 'nothing was changed',
-      hint: `CLUSTER=${cluster.name} npx nx run bootstrap:health`,
+      hint: commandFor(cluster, 'bootstrap:health'),
     })
   try {
     const reach = newRunName('reach')

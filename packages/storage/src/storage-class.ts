@@ -1,4 +1,4 @@
-import { Problem, type Cluster } from '@talosmith/core'
+import { commandFor, Problem, type Cluster } from '@talosmith/core'
 import { driverName, oursLabel, storageClassName } from './names.ts'
 
 /** The NFS export of a cluster that has storage. */
@@ -32,7 +32,7 @@ export function neededExport(cluster: Cluster): NfsExport {
   if (found === undefined)
     throw new Problem('NFS_NOT_SET', `cluster ${cluster.name} has no NFS_SERVER`, {
       now: 'nothing was changed',
-      hint: 'set NFS_SERVER and NFS_SHARE, then: npx nx run storage:install',
+      hint: `set NFS_SERVER and NFS_SHARE, then: ${commandFor(cluster, 'storage:install')}`,
       exitCode: 78,
     })
   return found

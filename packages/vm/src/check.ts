@@ -1,4 +1,4 @@
-import { Problem, type Cluster } from '@talosmith/core'
+import { commandFor, Problem, type Cluster } from '@talosmith/core'
 import { hostProblems } from './check-host.ts'
 import { nodeProblems } from './check-node.ts'
 import { typeFor } from './host-facts.ts'
@@ -54,7 +54,7 @@ export function findMissingImages(cluster: Cluster, hosts: readonly ObservedHost
           now: 'nothing was changed',
           hint:
             cluster.settings.IMAGE_PATH === undefined
-              ? `npx nx run image:download`
+              ? commandFor(cluster, 'image:download')
               : 'put it there, or leave IMAGE_PATH out so that image:download fetches it',
         }),
   )

@@ -100,7 +100,9 @@ function installTools(root: string, { settings }: Cluster): void {
   // Where findTool looks first; the tool itself finds its state beside the folder it lies in.
   const cached = join(root, 'cache/talosmith/tools/kubectl', settings.KUBERNETES_VERSION, 'kubectl')
   mkdirSync(dirname(cached), { recursive: true })
-  writeFileSync(cached, `#!/bin/sh\nexec ${join(root, 'bin/kubectl')} "$@"\n`, { mode: 0o755 })
+  const version = `case "$*" in 'version --client '*) echo ${settings.KUBERNETES_VERSION}; exit ;; esac`
+  const kubectl = `exec ${join(root, 'bin/kubectl')} "$@"`
+  writeFileSync(cached, `#!/bin/sh\n${version}\n${kubectl}\n`, { mode: 0o755 })
 }
 
 function makeMachines(

@@ -1,4 +1,4 @@
-import { Problem, reasonOf, waitFor, type Change, type ExitCode } from '@talosmith/core'
+import { commandFor, Problem, reasonOf, waitFor, type Change, type ExitCode } from '@talosmith/core'
 import { bootstrapEtcd } from '../apply-start.ts'
 import { configure } from '../configure.ts'
 import { observeEtcd } from '../etcd.ts'
@@ -51,7 +51,12 @@ export async function restoreEtcd(
   await waitFor(
     'the control planes to say that they have no data',
     () => refuseData(context, true),
-    { log, withinMs: comebackMs(cluster), code: 'ETCD_DOWN', hint: 'npx nx run vm:status' },
+    {
+      log,
+      withinMs: comebackMs(cluster),
+      code: 'ETCD_DOWN',
+      hint: commandFor(cluster, 'vm:status'),
+    },
   )
   await inStep(log, `Bring etcd back from ${backup.file} on ${first.name}`, () =>
     bootstrapEtcd(context, first, backup.path),
@@ -100,7 +105,7 @@ async function refuseData(
   throw new Problem('RESTORE_REFUSED', `the control planes of ${cluster.name} have data`, {
     because: state === 'running' ? 'etcd runs' : 'etcd does not run, but its data is there',
     now: 'nothing was changed',
-    hint: `to throw their disks away and restore onto new ones: CONFIRM=${cluster.name} npx nx run cluster:restore`,
+    hint: `to throw their disks away and restore onto new ones: CONFIRM=${cluster.name} ${commandFor(cluster, 'cluster:restore')}`,
   })
 }
 
@@ -113,7 +118,7 @@ async function prove(context: UpgradeContext, backup: Backup): Promise<void> {
     throw new Problem('RESTORE_UNPROVEN', `what runs is not the cluster of ${backup.file}`, {
       because: `kube-system has the UID ${identity}, in the snapshot it has ${backup.identity}`,
       now: 'etcd runs with other data',
-      hint: `CONFIRM=${cluster.name} npx nx run cluster:restore begins anew`,
+      hint: `CONFIRM=${cluster.name} ${commandFor(cluster, 'cluster:restore')} begins anew`,
     })
   })
 }

@@ -1,4 +1,10 @@
-import { Problem, type Change, type ExitCode, type ScriptContext } from '@talosmith/core'
+import {
+  commandFor,
+  Problem,
+  type Change,
+  type ExitCode,
+  type ScriptContext,
+} from '@talosmith/core'
 import { takeBackup } from '../backup/backup.ts'
 import { takeKubernetesStep } from './kubernetes-step.ts'
 import { backUp, lookAhead, writeHome } from './look-ahead.ts'
@@ -50,7 +56,7 @@ export async function upgradeKubernetes(
   if (last >= 0)
     throw new Problem('TALOS_COMES_FIRST', `machines do not run Talos ${steps[last]?.to} yet`, {
       now: 'nothing was changed',
-      hint: 'npx nx run bootstrap:upgrade-talos',
+      hint: commandFor(cluster, 'bootstrap:upgrade-talos'),
     })
   if (later.length === 0) {
     log.already(`every component runs Kubernetes ${cluster.settings.KUBERNETES_VERSION}`)

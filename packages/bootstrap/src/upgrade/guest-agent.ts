@@ -1,4 +1,4 @@
-import { Problem, type Node } from '@talosmith/core'
+import { commandFor, Problem, type Node } from '@talosmith/core'
 import type { Talosctl } from '../talosctl.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
 import type { UpgradeContext } from './upgrade-context.ts'
@@ -41,7 +41,7 @@ export async function refuseMissingChannel(
     {
       because: `with siderolabs/qemu-guest-agent and without ${port} a machine never finishes its boot`,
       now: 'nothing was changed',
-      hint: 'npx nx run vm:create adds it to the machine; switch the machine off and on once (vm:stop, vm:start), then run the same command again',
+      hint: `${commandFor(cluster, 'vm:create')} adds it to the machine; switch the machine off and on once (vm:stop, vm:start), then run the same command again`,
     },
   )
 }

@@ -1,4 +1,4 @@
-import { Problem, waitFor, type Cluster, type Node } from '@talosmith/core'
+import { commandFor, Problem, waitFor, type Cluster, type Node } from '@talosmith/core'
 import semver from 'semver'
 import { observeNodes } from '../observe.ts'
 import { refuseForeign } from '../plan.ts'
@@ -56,7 +56,7 @@ export async function observeUpgrade(
       withinMs: patient ? comebackMs(cluster) : 0,
       everyMs: 5000,
       code: 'NODE_SILENT',
-      hint: 'look whether it runs (npx nx run vm:status), and at its console (virsh console <machine>)',
+      hint: `look whether it runs (${commandFor(cluster, 'vm:status')}), and at its console (virsh console <machine>)`,
     },
   ).catch(async (error: unknown) => {
     // Without its etcd an API server knows of nothing: then the machine is not what is to be looked at.
@@ -112,7 +112,7 @@ async function observeMachines({
 }
 
 function refuseUnconfigured(
-  { name }: Cluster,
+  cluster: Cluster,
   states: Awaited<ReturnType<typeof observeNodes>>,
 ): void {
   const fresh = states.filter(({ state }) => state.kind === 'maintenance')
@@ -122,7 +122,7 @@ function refuseUnconfigured(
     `${fresh.map(({ node }) => node.name).join(', ')} has no machine config`,
     {
       now: 'nothing was changed',
-      hint: `bring cluster ${name} up first: npx nx run cluster:up`,
+      hint: `bring the cluster up first: ${commandFor(cluster, 'cluster:up')}`,
     },
   )
 }

@@ -1,4 +1,11 @@
-import { Problem, type Cluster, type Host, type Log, type ScriptContext } from '@talosmith/core'
+import {
+  commandFor,
+  Problem,
+  type Cluster,
+  type Host,
+  type Log,
+  type ScriptContext,
+} from '@talosmith/core'
 import { observeHome, type ObservedHome } from '../home.ts'
 import { openKubernetes, type WritableKubernetes } from '../kubernetes.ts'
 import type { PublicSecrets } from '../secrets.ts'
@@ -48,11 +55,11 @@ export async function openUpgrade(
   }
 }
 
-function notStarted({ name }: Cluster, because: string): Problem {
-  return new Problem('NOT_STARTED', `cluster ${name} was not started from here`, {
+function notStarted(cluster: Cluster, because: string): Problem {
+  return new Problem('NOT_STARTED', `cluster ${cluster.name} was not started from here`, {
     because,
     now: 'nothing was changed',
-    hint: 'npx nx run bootstrap:start',
+    hint: commandFor(cluster, 'bootstrap:start'),
   })
 }
 

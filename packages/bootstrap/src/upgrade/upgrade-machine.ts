@@ -1,4 +1,12 @@
-import { Hopeless, Problem, waitFor, type Log, type Node, type Step } from '@talosmith/core'
+import {
+  commandFor,
+  Hopeless,
+  Problem,
+  waitFor,
+  type Log,
+  type Node,
+  type Step,
+} from '@talosmith/core'
 import { machineFault } from '../machine-status.ts'
 import { talosReason } from '../talos-output.ts'
 import { cordon, uncordon } from './cordon.ts'
@@ -100,7 +108,7 @@ async function waitForFacts(
       log,
       withinMs: comebackMs(cluster),
       code: 'NODE_SILENT',
-      hint: `look whether it runs (npx nx run vm:status) and at its console (virsh console ${node.name})`,
+      hint: `look whether it runs (${commandFor(cluster, 'vm:status')}) and at its console (virsh console ${node.name})`,
     },
   )
 }

@@ -64,7 +64,7 @@ for (const [etcd, because] of [
       const problem = await problemOf(restore(simulation, { dryRun }))
       assert.is(problem.code, 'RESTORE_REFUSED')
       assert.is(problem.because, because)
-      assert.match(problem.hint ?? '', 'CONFIRM=home npx nx run cluster:restore')
+      assert.match(problem.hint ?? '', 'CONFIRM=home CLUSTER=home npx nx run cluster:restore')
       assert.equal(simulation.changes, [])
     }
   })

@@ -1,4 +1,4 @@
-import { broadcastOf, contains } from '../addresses.ts'
+import { addressAt, broadcastOf, contains } from '../addresses.ts'
 import { parseLibvirtUri } from '../host/uri.ts'
 import { describeNodes, type NodeSettings } from '../nodes.ts'
 import { reasonOf } from '../problem.ts'
@@ -84,17 +84,19 @@ function checkControlPlanes(settings: GivenSettings, wrong: string[], warnings: 
 function checkAddresses(settings: GivenSettings, wrong: string[]): void {
   const { NETWORK_CIDR: cidr, NETWORK_GATEWAY: gateway, CLUSTER_VIP: vip } = settings
   if (cidr === undefined) return
-  const taken = new Map([[broadcastOf(cidr), "NETWORK_CIDR's broadcast address"]])
-  if (gateway !== undefined) {
-    if (!contains(cidr, gateway))
-      wrong.push(`NETWORK_GATEWAY: ${gateway} is not in NETWORK_CIDR ${cidr}`)
-    taken.set(gateway, 'NETWORK_GATEWAY')
-  }
-  if (vip !== undefined) {
-    const owner = taken.get(vip)
-    if (!contains(cidr, vip)) wrong.push(`CLUSTER_VIP: ${vip} is not in NETWORK_CIDR ${cidr}`)
-    if (owner !== undefined) wrong.push(`CLUSTER_VIP: ${vip} is ${owner}`)
-    taken.set(vip, 'CLUSTER_VIP')
+  const taken = new Map([
+    [addressAt(cidr, 0), "NETWORK_CIDR's network address"],
+    [broadcastOf(cidr), "NETWORK_CIDR's broadcast address"],
+  ])
+  for (const [key, address] of [
+    ['NETWORK_GATEWAY', gateway],
+    ['CLUSTER_VIP', vip],
+  ] as const) {
+    if (address === undefined) continue
+    const owner = taken.get(address)
+    if (!contains(cidr, address)) wrong.push(`${key}: ${address} is not in NETWORK_CIDR ${cidr}`)
+    else if (owner !== undefined) wrong.push(`${key}: ${address} is ${owner}`)
+    taken.set(address, key)
   }
   if (!hasNodeSettings(settings)) return
   for (const { name, role, address } of describeNodes(settings)) {
@@ -136,13 +138,16 @@ function checkKernelArguments({ TALOS_KERNEL_ARGS: args }: GivenSettings, wrong:
     if (yamlWords.test(word)) wrong.push(`TALOS_KERNEL_ARGS: "${word}" is not a kernel argument`)
 }
 
+/** Every way to ask mount.nfs for version 3: https://man7.org/linux/man-pages/man5/nfs.5.html */
+const nfsVersion3 = /^(?:(?:nfs)?vers=|v)3(?:\.0)?$/
+
 function checkStorage(settings: GivenSettings, faulty: ReadonlySet<string>, wrong: string[]): void {
   const { NFS_SERVER: server, NFS_SHARE: share, NFS_MOUNT_OPTIONS: options } = settings
   if (server !== undefined && share === undefined && !faulty.has('NFS_SHARE'))
     wrong.push(`NFS_SHARE: missing; NFS_SERVER ${server} needs the path that it exports`)
-  const isVersion3 = options?.some((option) => /^(?:nfs)?vers=3$/.test(option))
-  if (isVersion3 && !options?.includes('nolock'))
+  const version3 = options?.find((option) => nfsVersion3.test(option))
+  if (version3 !== undefined && !options?.includes('nolock'))
     wrong.push(
-      'NFS_MOUNT_OPTIONS: nfsvers=3 needs nolock, because Talos runs no rpc.statd; add nolock, or use nfsvers=4.1',
+      `NFS_MOUNT_OPTIONS: ${version3} needs nolock, because Talos runs no rpc.statd; add nolock, or use nfsvers=4.1`,
     )
 }

@@ -1,0 +1,87 @@
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { createLog } from '../src/log.ts'
+
+/** A stream that keeps what is written to it. */
+function screen(isTTY: boolean) {
+  let raw = ''
+  const stream = { isTTY, columns: 20, write: (text: string) => ((raw += text), true) }
+  return {
+    stream: stream as unknown as NodeJS.WriteStream,
+    raw: () => raw,
+    lines: () => stripVTControlCharacters(raw).trimEnd().split('\n'),
+  }
+}
+
+test('each kind of line has its own mark, an end has its seconds', () => {
+  const { stream, lines } = screen(false)
+  const log = createLog({ stream })
+  log.step('define w1').done()
+  log.step('start w1').fail('w1 does not start')
+  log.already('w2 runs')
+  log.warn('memory is short')
+  log.info('   waiting')
+  assert.equal(
+    lines().map((line) => line.replace(/\d+\.\d s/, 'N s')),
+    [
+      ' • define w1',
+      ' ✓ define w1 (N s)',
+      ' • start w1',
+      ' ✗ w1 does not start (N s)',
+      ' - w2 runs',
+      ' ! memory is short',
+      '   waiting',
+    ],
+  )
+})
+
+test('progress lives on one line of a terminal, no wider than it, and the next line wipes it', () => {
+  const { stream, raw } = screen(true)
+  const step = createLog({ stream }).step('download')
+  const before = raw().length
+  step.progress('123 MiB of 456 MiB, 12 MiB/s, 30 s left')
+  const shown = raw().slice(before)
+  assert.not.match(shown, '\n')
+  assert.is(stripVTControlCharacters(shown).replace('\r', '').length, 20)
+  step.done()
+  assert.match(raw().slice(before + shown.length), /^\r\x1b\[2K/)
+})
+
+test('without a terminal progress is silent for the first ten seconds', () => {
+  const { stream, lines } = screen(false)
+  const step = createLog({ stream }).step('download')
+  step.progress('1 MiB')
+  step.progress('2 MiB')
+  assert.equal(lines(), [' • download'])
+})
+
+test('the run record has the same as JSON lines, and events that nobody sees', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'talosmith-log-'))
+  const path = join(folder, 'run.jsonl')
+  const { stream, raw } = screen(false)
+  let record: string | undefined
+  const log = createLog({ stream, record: () => record })
+  log.info('too early to be kept')
+  record = path
+  log.step('define w1').done()
+  log.event('problem', { code: 'DISK_FULL' })
+  const events = readFileSync(path, 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+  assert.equal(
+    events.map(({ event }) => event),
+    ['start', 'done', 'problem'],
+  )
+  assert.type(events[1]?.['seconds'], 'number')
+  assert.match(String(events[0]?.['at']), /^\d{4}-\d\d-\d\dT/)
+  assert.is(statSync(path).mode & 0o777, 0o600)
+  assert.not.match(raw(), 'DISK_FULL')
+  rmSync(folder, { recursive: true })
+})
+
+test.run()

@@ -1,0 +1,31 @@
+/** A script that ends as it is told to, for script.test.ts. */
+import { exitCodes, local, Problem, script } from '../src/index.ts'
+
+export default script(import.meta, {
+  summary: 'End as told.',
+  changes: true,
+  options: { how: { type: 'string', about: 'how to end', env: 'HOW' } },
+  async run({ options, dryRun, showPlan, log, answer, cluster }) {
+    const change = {
+      kind: 'make-disk',
+      target: 'w1',
+      summary: 'Make the disk of w1',
+      risk: 'none',
+    } as const
+    if (dryRun) return showPlan(options.how === 'nothing' ? [] : [change])
+    const step = log.step('making the disk of w1')
+    const secret = process.env['TEST_SECRET'] ?? ''
+    if (options.how === 'problem')
+      throw new Problem('DISK_FULL', 'the pool is full', {
+        because: `its token is ${secret.length} long`,
+        hint: 'make room',
+      })
+    if (options.how === 'fault') throw new TypeError('w1 is undefined')
+    if (options.how === 'failing command') await local.$({ input: secret })`cat >/dev/null; exit 3`
+    if (options.how === 'returned failure') return exitCodes.failed
+    await local.$({ input: secret })`cat >/dev/null`
+    step.done()
+    answer({ cluster: cluster.name })
+    return
+  },
+})

@@ -1,0 +1,165 @@
+import { spawn } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { projectRoot } from '../src/root.ts'
+
+/** script.ts as people meet it: a program of its own. */
+const program = suite('a script')
+const path = join(import.meta.dirname, 'script-program.ts')
+const name = `talosmith-test-${process.pid}`
+const generated = join(projectRoot, 'generated', name)
+const secret = 'b5f0c7secret'
+
+const tidy = (): void => rmSync(generated, { recursive: true, force: true })
+program.before.each(tidy)
+program.after(tidy)
+
+interface Ended {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+function start(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Ended> {
+  const child = spawn(process.execPath, ['--import', 'tsx', ...args], {
+    cwd: projectRoot,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      ...process.env,
+      ...{ CLUSTER: 'example', CLUSTER_NAME: name, FAILURE_BUNDLE: 'false', TEST_SECRET: secret },
+      ...env,
+    },
+  })
+  const said = { stdout: '', stderr: '' }
+  for (const output of ['stdout', 'stderr'] as const)
+    child[output].on('data', (chunk: Buffer) => (said[output] += chunk.toString()))
+  return new Promise((resolve) => child.on('close', (code) => resolve({ code, ...said })))
+}
+const run = (...args: readonly string[]): Promise<Ended> => start([path, ...args])
+
+const stack = /^ {4}at /m
+const records = (): string[] =>
+  existsSync(join(generated, 'runs')) ? readdirSync(join(generated, 'runs')) : []
+const onlyRecord = (): string => join(generated, 'runs', records()[0] ?? 'none')
+const events = (): { event: string; text?: string; code?: string }[] =>
+  readFileSync(onlyRecord(), 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { event: string })
+
+program('that does its work ends with 0, its answer alone on stdout', async () => {
+  const { code, stdout, stderr } = await run()
+  assert.is(code, 0, stderr)
+  assert.equal(JSON.parse(stdout), { cluster: name })
+  assert.match(stderr, 'making the disk of w1')
+})
+
+program('leaves a run record that only its user can read, and no lock', async () => {
+  await run()
+  assert.is(records().length, 1)
+  assert.equal(
+    events().map(({ event, text }) => [event, text]),
+    [
+      ['start', 'making the disk of w1'],
+      ['done', 'making the disk of w1'],
+    ],
+  )
+  assert.is(statSync(onlyRecord()).mode & 0o777, 0o600)
+  assert.is(statSync(join(generated, 'runs')).mode & 0o777, 0o700)
+  assert.not.ok(existsSync(join(generated, 'lock')))
+})
+
+program(
+  'that meets a Problem prints it without a stack, records its code and ends with 1',
+  async () => {
+    const { code, stdout, stderr } = await run('--how', 'problem')
+    assert.is(code, 1)
+    assert.is(stdout, '')
+    assert.match(stderr, /^DISK_FULL: the pool is full\n {2}because: .+\n {2}try: make room$/m)
+    assert.not.match(stderr, stack)
+    assert.equal(events().at(-1)?.code, 'DISK_FULL')
+  },
+)
+
+program('that fails in a way nobody expected says so with a stack, and ends with 1', async () => {
+  const { code, stderr } = await run('--how', 'fault')
+  assert.is(code, 1)
+  assert.match(stderr, 'a fault of Talosmith')
+  assert.match(stderr, 'TypeError: w1 is undefined')
+  assert.match(stderr, stack)
+  assert.equal(events().at(-1)?.event, 'fault')
+})
+
+program('that returns a failure ends with 1', async () => {
+  assert.is((await run('--how', 'returned failure')).code, 1)
+})
+
+program('never shows or records what went to a command as input', async () => {
+  for (const how of ['done', 'problem', 'failing command']) {
+    tidy()
+    const { stdout, stderr } = await run('--how', how)
+    assert.not.match(stdout + stderr, secret, how)
+    assert.not.match(readFileSync(onlyRecord(), 'utf8'), secret, how)
+  }
+})
+
+program(
+  'asked for its plan ends with 2 when there is something to do, and writes nothing',
+  async () => {
+    const { code, stdout } = await run('--dry-run')
+    assert.is(code, 2)
+    assert.match(stdout, 'Make the disk of w1')
+    assert.not.ok(existsSync(generated))
+  },
+)
+
+program('asked for its plan ends with 0 when there is nothing to do', async () => {
+  const { code, stdout } = await run('--dry-run', '--json', '--how', 'nothing')
+  assert.is(code, 0)
+  assert.equal(JSON.parse(stdout), [])
+})
+
+program('asked for help prints its options and does nothing', async () => {
+  const { code, stdout } = await run('--help')
+  assert.is(code, 0)
+  assert.match(stdout, /End as told\.[^]+--dry-run[^]+--how <text>/)
+  assert.not.ok(existsSync(generated))
+})
+
+program('takes an option from the environment, as Nx hands it on', async () => {
+  assert.is((await start([path], { HOW: 'problem' })).code, 1)
+})
+
+program('ends with 64 for an option that it does not know', async () => {
+  const { code, stderr } = await run('--hwo', 'done')
+  assert.is(code, 64)
+  assert.match(stderr, 'did you mean --how?')
+  assert.not.match(stderr, stack)
+})
+
+for (const [title, env, said] of [
+  ['a setting that can not be used', { WORKER_COUNT: 'many' }, 'SETTINGS_INVALID'],
+  ['a cluster without a file', { CLUSTER: 'exampel' }, 'CLUSTER_UNKNOWN'],
+] as const)
+  program(`ends with 78 for ${title}`, async () => {
+    const { code, stderr } = await start([path], env)
+    assert.is(code, 78)
+    assert.match(stderr, said)
+    assert.not.match(stderr, stack)
+    assert.not.ok(existsSync(generated))
+  })
+
+program('that another file imports does not run', async () => {
+  const text = `import it from ${JSON.stringify(path)}; console.log(it.summary)`
+  const { code, stdout } = await start(['--input-type=module', '--eval', text])
+  assert.is(code, 0)
+  assert.is(stdout, 'End as told.\n')
+  assert.not.ok(existsSync(generated))
+})
+
+program.run()

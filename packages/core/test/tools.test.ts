@@ -1,0 +1,108 @@
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { problemOf } from '../src/testing/failure.ts'
+import { testCluster } from '../src/testing/test-cluster.ts'
+import { findTool, toolFolder } from '../src/tools.ts'
+
+/** The tools of a machine whose tool folder and PATH are made here. */
+const tools = suite<{ root: string }>('the tools')
+const cluster = testCluster({ TALOS_VERSION: 'v1.13.9', KUBERNETES_VERSION: 'v1.36.3' })
+const { PATH, XDG_CACHE_HOME } = process.env
+const shellPrograms = ['bash', 'sleep'].map((name) => {
+  const path = execFileSync('/bin/sh', ['-c', `command -v ${name}`], { encoding: 'utf8' })
+  return [name, path.trim()] as const
+})
+
+tools.before.each((context) => {
+  context.root = mkdtempSync(join(tmpdir(), 'talosmith-tools-'))
+  process.env['XDG_CACHE_HOME'] = join(context.root, 'cache')
+  // Nothing but what runs commands: a kubectl of this machine is nobody's business here.
+  process.env['PATH'] = join(context.root, 'bin')
+  mkdirSync(join(context.root, 'bin'))
+  for (const [name, path] of shellPrograms) symlinkSync(path, join(context.root, 'bin', name))
+})
+tools.after.each(({ root }) => {
+  process.env['PATH'] = PATH
+  if (XDG_CACHE_HOME === undefined) delete process.env['XDG_CACHE_HOME']
+  else process.env['XDG_CACHE_HOME'] = XDG_CACHE_HOME
+  rmSync(root, { recursive: true })
+})
+
+function put(path: string, text: string, mode = 0o755): string {
+  mkdirSync(dirname(path), { recursive: true })
+  writeFileSync(path, text, { mode })
+  return path
+}
+const saying = (version: string): string => `#!/bin/sh\necho Talos ${version}\n`
+const kept = (folder: string, text: string): string =>
+  put(join(toolFolder('talosctl'), folder, 'talosctl'), text)
+const onPath = (root: string, text: string): string => put(join(root, 'bin', 'talosctl'), text)
+
+tools('that of the wanted version is taken before one on PATH', async ({ root }) => {
+  onPath(root, saying('v1.13.2'))
+  const path = kept('v1.13.9', saying('v1.13.9'))
+  assert.equal(await findTool('talosctl', cluster), { path, version: 'v1.13.9' })
+})
+
+tools('one on PATH that fits is taken before another version of the folder', async ({ root }) => {
+  kept('v1.13.5', saying('v1.13.5'))
+  const path = onPath(root, saying('v1.13.2'))
+  assert.equal(await findTool('talosctl', cluster), { path, version: 'v1.13.2' })
+})
+
+tools('of several that fit the newest is taken, v1.13.10 before v1.13.5', async () => {
+  kept('v1.13.5', saying('v1.13.5'))
+  const path = kept('v1.13.10', saying('v1.13.10'))
+  kept('old', saying('v1.13.8'))
+  assert.equal(await findTool('talosctl', cluster), { path, version: 'v1.13.10' })
+})
+
+tools('one that is not what its folder says is passed over', async ({ root }) => {
+  kept('v1.13.9', saying('v1.9.6'))
+  const path = onPath(root, saying('v1.13.2'))
+  assert.is((await findTool('talosctl', cluster)).path, path)
+})
+
+for (const [title, text] of [
+  ['that fails', '#!/bin/sh\nexit 3\n'],
+  ['of another kind of machine', '\x7fELF of another kind'],
+  ['that is empty', ''],
+] as const)
+  tools(`one ${title} is passed over`, async ({ root }) => {
+    kept('v1.13.9', text)
+    const path = onPath(root, saying('v1.13.2'))
+    assert.is((await findTool('talosctl', cluster)).path, path)
+  })
+
+tools('when none fits, all are named, with what they say and where to get it', async ({ root }) => {
+  const broken = kept('v1.13.9', '#!/bin/sh\nexit 3\n')
+  const other = onPath(root, saying('v1.12.1'))
+  const { code, because, hint } = await problemOf(findTool('talosctl', cluster))
+  assert.is(code, 'TOOL_UNFIT')
+  assert.is(because, `${broken} does not say its version; ${other} is v1.12.1`)
+  assert.match(hint ?? '', 'get talosctl 1.13.x: https://factory.talos.dev/talosctl/v1.13.9/')
+})
+
+tools('when there is none, it is said where it was looked for', async ({ root }) => {
+  put(join(root, 'bin', 'talosctl'), saying('v1.13.9'), 0o644)
+  const { code, message } = await problemOf(findTool('talosctl', cluster))
+  assert.is(code, 'TOOL_MISSING')
+  assert.match(message, join(root, 'cache', 'talosmith', 'tools', 'talosctl'))
+})
+
+tools('kubectl may be one minor older or newer, not two', async ({ root }) => {
+  const kubectl = (version: string): string =>
+    put(join(root, 'bin', 'kubectl'), `#!/bin/sh\necho '{"gitVersion":"${version}"}'\n`)
+  for (const version of ['v1.35.0', 'v1.37.1']) {
+    kubectl(version)
+    assert.is((await findTool('kubectl', cluster)).version, version)
+  }
+  kubectl('v1.34.9')
+  assert.is((await problemOf(findTool('kubectl', cluster))).code, 'TOOL_UNFIT')
+})
+
+tools.run()
