@@ -1,6 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import { Problem, reasonOf, type Log } from '@talosmith/core'
-import type { KubeObject, Kubernetes } from './kubernetes.ts'
+import { Problem, waitFor, type Log } from '@talosmith/core'
+import { patiently, type KubeObject, type Kubernetes } from './kubernetes.ts'
 import { testClaimName, testLabel, testPrefix } from './names.ts'
 import { pollEveryMs, type VolumeObject } from './test-run.ts'
 
@@ -107,14 +106,21 @@ export async function awaitGone(
 ): Promise<void> {
   if (volumes.length === 0) return
   const names = volumes.map(({ metadata }) => `persistentvolume/${metadata.name}`)
-  const until = performance.now() + removalMs
-  while (performance.now() < until) {
-    const left = await kubernetes.get(names).catch((error: unknown) => [reasonOf(error)])
-    if (left.length === 0) return
-    await sleep(pollEveryMs)
-  }
   const folders = volumes.map(({ spec }) => spec.csi?.volumeHandle?.split('#')[2] ?? 'unknown')
-  log.warn(
-    `the driver has not removed the test's sub-directory (${folders.join(', ')}); the next run tries again`,
-  )
+  try {
+    await waitFor(
+      "the driver to remove the test's sub-directory",
+      async () => {
+        const left = await patiently(() => kubernetes.get<VolumeObject>(names))
+        if (left.length > 0)
+          throw new Error(left.map(({ status }) => status?.phase ?? 'unknown').join(', '))
+      },
+      { log, withinMs: removalMs, everyMs: pollEveryMs },
+    )
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error
+    log.warn(
+      `the driver has not removed the test's sub-directory (${folders.join(', ')}); the next run tries again`,
+    )
+  }
 }

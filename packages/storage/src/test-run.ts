@@ -52,6 +52,7 @@ export interface VolumeObject extends KubeObject {
     readonly csi?: { readonly volumeHandle?: string }
     readonly persistentVolumeReclaimPolicy?: string
   }
+  readonly status?: { readonly phase?: string }
 }
 
 /** A new name for the namespace of a test. */
