@@ -1,8 +1,9 @@
+import { Problem, silentLog } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { KubeObject } from '../src/kubernetes.ts'
+import type { KubeObject, Kubernetes } from '../src/kubernetes.ts'
 import { oursLabel, testLabel } from '../src/names.ts'
-import { findTests } from '../src/test-cleanup.ts'
+import { awaitGone, findTests } from '../src/test-cleanup.ts'
 import { exportVolume, newRunName, type VolumeObject } from '../src/test-run.ts'
 
 const labels = { ...oursLabel, [testLabel]: 'true' }
@@ -55,6 +56,15 @@ test('the volume that is the export is found by its label, also without its name
     findTests([object as KubeObject]).exports.map(({ metadata }) => metadata.name),
     [`${run}-export`],
   )
+})
+
+test('a folder that the driver does not remove is a warning with its name, not a failure', async () => {
+  const warned: string[] = []
+  const log = { ...silentLog, warn: (text: string) => void warned.push(text) }
+  const problem = new Problem('KUBECTL_FAILED', 'kubectl get failed')
+  const kubernetes = { get: () => Promise.reject(problem) } as unknown as Kubernetes
+  await awaitGone(kubernetes, [volume(run)], log)
+  assert.match(warned.join(), 'sub-directory (a)')
 })
 
 test.run()
