@@ -33,7 +33,8 @@ const helm = step(/^Install the NFS driver/) + step(/^Look up chart/) - rollout
 const checks = coveredSeconds(waits(events, /to answer every node|every node to write/))
 const claim = coveredSeconds(waits(events, /the claim to be bound/))
 const pods = coveredSeconds(waits(events, /to write through a claim|to read it/))
-const ours = wall - rollout - helm - checks - claim - pods
+const removal = coveredSeconds(waits(events, /to remove the test's sub-directory/))
+const ours = wall - rollout - helm - checks - claim - pods - removal
 for (const [what, seconds] of Object.entries({
   'storage:install': wall,
   '  helm': helm,
@@ -41,6 +42,7 @@ for (const [what, seconds] of Object.entries({
   '  nodes checked': checks,
   '  first claim bound': claim,
   '  written and read': pods,
+  '  folder removed': removal,
   '  ours': ours,
 }))
   console.log(

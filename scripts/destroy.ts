@@ -1,7 +1,6 @@
 /** The last stage of cluster:destroy: when nothing is left on the hosts, what was set aside goes too. */
 import { applyAll, commandFor, generatedFiles, Problem, script } from '@talosmith/core'
 import { observeHomeFiles, removedFolder } from '@talosmith/bootstrap'
-import { forgetStorage } from '@talosmith/storage'
 import { checkHosts, forgetHosts, observeHosts } from '@talosmith/vm'
 import { planLast, planUnfinished } from './destroy/remains.ts'
 
@@ -23,7 +22,6 @@ export default script(import.meta, {
     if (dryRun) return showPlan(changes)
     confirm(changes)
     await applyAll(changes, () => generatedFiles(cluster).remove(removedFolder), { log })
-    await forgetStorage(cluster)
     await forgetHosts(cluster)
     answer(
       `Nothing of cluster ${name} is left. Images stay (${commandFor(cluster, 'image:prune')}), and so does data on an NFS server.`,

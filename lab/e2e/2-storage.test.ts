@@ -12,6 +12,9 @@ const cluster = await labCluster()
 const served = join(kvm1.folder, 'root', exportPath)
 const install = scriptOf('packages/storage/scripts/install.ts', '--cluster', 'lab')
 const uninstall = scriptOf('packages/storage/scripts/uninstall.ts', '--cluster', 'lab')
+/** Without npx, which has an idea of its own of what a signal is. */
+const node = (path: string): string[] => ['node', '--import', 'tsx', path, '--cluster', 'lab']
+const verify = node('packages/storage/scripts/verify.ts')
 const kubectl = (...args: string[]): Promise<string> => access(cluster, 'kubectl', ...args)
 
 const claim = `
@@ -103,6 +106,13 @@ const faults: [string, string, Overrides, number, RegExp][] = [
     /\/srv\/none/,
   ],
   ['an export that is read-only', 'NFS_READ_ONLY', { NFS_SHARE: '/srv/readonly' }, 1, /read-only/],
+  [
+    'an export that squashes root',
+    'NFS_NOT_WRITABLE',
+    { NFS_SHARE: '/srv/squashed' },
+    1,
+    /root_squash/,
+  ],
 ]
 for (const [fault, problem, overrides, exitCode, words] of faults)
   test(`storage:install refuses ${fault}, and changes nothing`, async () => {
@@ -144,9 +154,7 @@ test('a second storage:install changes nothing', async () => {
 })
 
 test('storage:verify writes on one node, reads on another, and leaves nothing behind', async () => {
-  const { code, output } = await run([
-    ...scriptOf('packages/storage/scripts/verify.ts', '--cluster', 'lab', '--json'),
-  ])
+  const { code, output } = await run([...verify, '--json'])
   assert.is(code, 0)
   const proof = JSON.parse(output.slice(output.indexOf('{\n'), output.lastIndexOf('}') + 1)) as {
     writer: string
@@ -155,6 +163,58 @@ test('storage:verify writes on one node, reads on another, and leaves nothing be
   }
   assert.is(proof.readers.includes(proof.writer), false)
   assert.is(existsSync(join(served, proof.subDirectory)), false, 'its folder is gone again')
+})
+
+/** What tests have on the server's disk, and their volumes. */
+async function leftOfTests(): Promise<string[]> {
+  const volumes = await kubectl(
+    'get',
+    'persistentvolumes',
+    '-o',
+    'jsonpath={range .items[*]}{.metadata.name} {.spec.claimRef.namespace}{"\\n"}{end}',
+  )
+  return [...readdirSync(served), ...volumes.split('\n')].filter((name) =>
+    name.includes('talosmith-storage-'),
+  )
+}
+
+for (const [signal, when, end] of [
+  ['SIGKILL', /waiting for (the claim to be bound|.* to write)/, 'SIGKILL'],
+  ['SIGKILL', /waiting for .* to write through a claim/, 'SIGKILL'],
+  ['SIGINT', /waiting for .* to read it/, 1],
+] as const)
+  test(`what storage:verify leaves when it is ended by ${signal} at "${when.source}", the next run removes`, async () => {
+    const killed = await killWhen(when, verify, {}, signal)
+    assert.is(killed.signal ?? killed.code, end)
+    // The driver ends what it has begun, also when nobody waits for it any more.
+    for (let tries = 0; tries < 10 && (await leftOfTests()).length === 0; tries++) await sleep(1000)
+    assert.ok((await leftOfTests()).length > 0, 'there is something to remove')
+    assert.is((await run(verify)).code, 0)
+    assert.equal(await leftOfTests(), [])
+  })
+
+test('storage:verify names a provisioner that does not run', async () => {
+  const deployment = ['--namespace=kube-system', 'deployment/csi-nfs-controller']
+  const replicas = await kubectl('get', ...deployment, '-o', 'jsonpath={.spec.replicas}')
+  await kubectl('scale', ...deployment, '--replicas=0')
+  try {
+    const { code, output } = await run(verify)
+    assert.is(code, 1)
+    assert.match(output, 'PROVISIONER_NOT_RUNNING')
+    assert.match(output, 'csi-nfs-controller')
+  } finally {
+    await kubectl('scale', ...deployment, `--replicas=${replicas}`)
+    await kubectl('rollout', 'status', ...deployment, '--timeout=90s')
+  }
+})
+
+test('a driver that somebody deleted is planned, and brought back by storage:install', async () => {
+  const daemonSet = ['--namespace=kube-system', 'daemonset/csi-nfs-node']
+  await kubectl('delete', ...daemonSet, '--cascade=foreground', '--timeout=90s')
+  const { output } = await run([...install, '--dry-run'])
+  assert.match(output, /Bring back what is missing of the NFS driver .*csi-nfs-node/)
+  assert.is((await run(install)).code, 0)
+  assert.not.match((await run(install)).output, /•/)
 })
 
 test("a claim's file is on the server's disk, in a folder that says whose it is", async () => {
@@ -173,6 +233,28 @@ test('storage:uninstall is refused while a claim is open, and names it', async (
   assert.match(output, /CLAIMS_OPEN/)
   assert.match(output, /default\/data/)
   assert.is(await state(), before)
+})
+
+test('the plan shows both removals when NFS_SERVER is cleared', async () => {
+  const { code, output } = await run([...node('scripts/plan.ts'), '--json'], { NFS_SERVER: '' })
+  assert.is(code, 2)
+  const [json = ''] = /^\{[\s\S]*^\}/m.exec(output) ?? []
+  const { parts } = JSON.parse(json) as {
+    parts: { part: string; changes: { kind: string }[] }[]
+  }
+  assert.equal(
+    parts.find(({ part }) => part === 'storage')?.changes.map(({ kind }) => kind),
+    ['remove-storage-class', 'remove-release'],
+  )
+})
+
+test('storage:uninstall with CONFIRM passes over an open claim, and leaves its data', async () => {
+  assert.is((await run(uninstall, { CONFIRM: 'lab' })).code, 0)
+  assert.is(await kubectl('get', 'storageclass', '-o', 'name'), '')
+  assert.is(await kubectl('get', 'pvc', 'data', '-o', 'jsonpath={.status.phase}'), 'Bound')
+  const [folder] = readdirSync(served).filter((name) => name.startsWith('default-data-pvc-'))
+  assert.is(readFileSync(join(served, folder ?? '', 'file'), 'utf8'), 'kept\n')
+  assert.is((await run(install)).code, 0)
 })
 
 test('storage:uninstall works once the claim is gone; the data stays on the server', async () => {

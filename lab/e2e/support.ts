@@ -95,18 +95,21 @@ export function scriptOf(path: string, ...args: string[]): string[] {
   return ['npx', 'tsx', path, ...args]
 }
 
-/** Starts a command and ends it, with all it started, by SIGKILL once its output says `when`. */
+/** Starts a command and ends it, with all it started, by one signal once its output says `when`. */
 export async function killWhen(
   when: RegExp,
   command: readonly string[],
   overrides: Overrides = {},
+  signal: 'SIGKILL' | 'SIGINT' = 'SIGKILL',
 ): Promise<Finished> {
   const { child, ended } = start(command, overrides)
   let seen = ''
+  let isSent = false
   const watch = (chunk: Buffer): void => {
     seen += chunk.toString()
-    if (when.test(seen) && child.pid !== undefined && child.exitCode === null)
-      process.kill(-child.pid, 'SIGKILL')
+    if (isSent || !when.test(seen) || child.pid === undefined || child.exitCode !== null) return
+    isSent = true
+    process.kill(-child.pid, signal)
   }
   child.stdout?.on('data', watch)
   child.stderr?.on('data', watch)

@@ -57,3 +57,6 @@ export const exportPath = '/srv/appdata'
 
 /** Another one, which nobody may write to. */
 export const readOnlyExportPath = '/srv/readonly'
+
+/** A third, on which root becomes nobody, who may not write there. */
+export const squashedExportPath = '/srv/squashed'

@@ -2,7 +2,14 @@ import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { local, waitFor, type Log } from '@talosmith/core'
-import { exportPath, factoryPort, readOnlyExportPath, sshFolder, type LabHost } from './layout.ts'
+import {
+  exportPath,
+  factoryPort,
+  readOnlyExportPath,
+  squashedExportPath,
+  sshFolder,
+  type LabHost,
+} from './layout.ts'
 import { inside } from './namespace.ts'
 import { runningProcess, startDaemon, stopDaemon, type Running } from './processes.ts'
 
@@ -123,20 +130,21 @@ export async function startFactory(host: LabHost, version: string, log: Log): Pr
 }
 
 /**
- * An NFS server (NFS-Ganesha, protocol 4) that exports two folders of the host, one of them read-only. One
- * that was started with other settings is replaced.
+ * An NFS server (NFS-Ganesha, protocol 4) that exports folders of the host, one of them read-only, one with
+ * root squashed. One that was started with other settings is replaced.
  */
 export async function startNfs(host: LabHost): Promise<void> {
   const exports = [
-    { path: exportPath, access: 'RW' },
-    { path: readOnlyExportPath, access: 'RO' },
+    { path: exportPath, access: 'RW', squash: 'No_Root_Squash' },
+    { path: readOnlyExportPath, access: 'RO', squash: 'No_Root_Squash' },
+    { path: squashedExportPath, access: 'RW', squash: 'Root_Squash' },
   ]
   const settings = [
     `NFS_CORE_PARAM { Protocols = 4; Bind_addr = ${host.address}; NFS_Port = 2049; Enable_NLM = false; Enable_RQUOTA = false; }`,
     'NFSv4 { Grace_Period = 5; Lease_Lifetime = 10; RecoveryBackend = fs; Only_Numeric_Owners = true; }',
     ...exports.map(
-      ({ path, access }, index) =>
-        `EXPORT { Export_Id = ${index + 1}; Path = ${path}; Pseudo = ${path}; Access_Type = ${access}; Squash = No_Root_Squash; SecType = sys; Protocols = 4; Transports = TCP; FSAL { Name = VFS; } }`,
+      ({ path, access, squash }, index) =>
+        `EXPORT { Export_Id = ${index + 1}; Path = ${path}; Pseudo = ${path}; Access_Type = ${access}; Squash = ${squash}; SecType = sys; Protocols = 4; Transports = TCP; FSAL { Name = VFS; } }`,
     ),
   ].join('\n')
   const file = pidFile(host, 'nfs')
@@ -144,7 +152,8 @@ export async function startNfs(host: LabHost): Promise<void> {
   const running = runningProcess(file)
   if (running?.version === version) return
   if (running !== undefined) await stopDaemon(file)
-  for (const { path } of exports) await local.$`mkdir -p ${join(host.folder, 'root', path)}`
+  // Root's, and nobody else's to write to, whatever this machine's umask is.
+  for (const { path } of exports) await local.$`mkdir -p -m 755 ${join(host.folder, 'root', path)}`
   const config = join(host.folder, 'ganesha.conf')
   await local.write(config, `${settings}\n`)
   const flags = ['-F', '-L', 'STDOUT', '-f', config, '-p', '/run/ganesha.pid']

@@ -1,6 +1,13 @@
 import type { ObservedAccess } from '@talosmith/bootstrap'
 import type { Cluster } from '@talosmith/core'
-import { observeMarks, observeStorage, openStorage, planStorage } from '@talosmith/storage'
+import {
+  hasAccess,
+  observeStorage,
+  observeUnwanted,
+  openStorage,
+  planStorage,
+  type UnwantedStorage,
+} from '@talosmith/storage'
 import { attempt, partOf } from './attempt.ts'
 import type { PartPlan } from './report.ts'
 
@@ -13,24 +20,24 @@ interface Look {
 /** What storage:install would do; from the settings alone while there is no cluster to look at. */
 export async function planStoragePart(cluster: Cluster, look: Look): Promise<PartPlan> {
   const isWanted = cluster.settings.NFS_SERVER !== undefined
-  const { installedBefore, hasAccess } = await observeMarks(cluster)
-  if (!isWanted && !installedBefore) return partOf('storage', [])
+  const canLook = await hasAccess(cluster)
   // An API that is down would hold kubectl up for a minute: it is asked first whether it is there.
-  const api = hasAccess ? (await look.access)?.api : undefined
-  const seen =
-    api?.ok === true
-      ? await attempt(() => observeStorage(openStorage({ cluster }, hasAccess)))
-      : undefined
-  if (!hasAccess || (await look.isFresh)) {
-    const plan = await attempt(() => (isWanted ? planStorage(cluster, {}) : []))
-    return partOf('storage', [plan], { changes: plan.value ?? [] })
+  const api = canLook ? (await look.access)?.api : undefined
+  const plan = api?.ok === true ? await attempt(() => observePlan(cluster, isWanted)) : undefined
+  if (!canLook || (await look.isFresh)) {
+    const fresh = await attempt(() => (isWanted ? planStorage(cluster, {}) : []))
+    return partOf('storage', [fresh], { changes: fresh.value ?? [] })
   }
-  if (seen === undefined) {
+  if (plan === undefined) {
     const reason = api?.ok === false ? api.reason : 'the access files could not be read'
     return partOf('storage', [], { unknown: [`driver and StorageClass: ${reason}`] })
   }
-  if (seen.value === undefined) return partOf('storage', [seen])
-  const observed = seen.value
-  const plan = await attempt(() => planStorage(cluster, observed))
-  return partOf('storage', [plan], { changes: plan.value ?? [] })
+  const { changes = [], unseen } = plan.value ?? {}
+  const notes = unseen === undefined ? [] : [`older storage was not looked for: ${unseen}`]
+  return partOf('storage', [plan], { changes, notes })
+}
+
+async function observePlan(cluster: Cluster, isWanted: boolean): Promise<UnwantedStorage> {
+  if (!isWanted) return observeUnwanted({ cluster })
+  return { changes: planStorage(cluster, await observeStorage(await openStorage({ cluster }))) }
 }

@@ -1,6 +1,6 @@
 /** storage:verify: proves storage by a real claim, written on one node and read on the others. */
 import { script } from '@talosmith/core'
-import { describeProof, observeMarks, openStorage, proveStorage } from '../src/index.ts'
+import { describeProof, openStorage, proveStorage } from '../src/index.ts'
 
 export default script(import.meta, {
   summary: 'Write and read through a real claim, and remove it again.',
@@ -10,8 +10,7 @@ export default script(import.meta, {
       if (dryRun) return showPlan([])
       return log.already('no NFS_SERVER: no storage to verify')
     }
-    const { hasAccess } = await observeMarks(cluster)
-    const kubernetes = openStorage({ cluster }, hasAccess)
+    const kubernetes = await openStorage({ cluster })
     const target = cluster.settings.NFS_SERVER
     const summary = 'Write and read through a claim, and remove it again'
     if (dryRun) return showPlan([{ kind: 'prove-storage', target, summary, risk: 'none' }])

@@ -8,6 +8,7 @@ import { observeStorage } from './observe.ts'
 import { fingerprint, isUnfinished, type StorageChange } from './plan.ts'
 import { describeProof, proveStorage } from './proof.ts'
 import { storageClassObject } from './storage-class.ts'
+import { awaitGone, removeTests } from './test-cleanup.ts'
 import { chartValues } from './values.ts'
 
 /** What carrying out a change needs. */
@@ -104,6 +105,8 @@ async function removeStorageClass({ kubernetes }: ApplyContext): Promise<void> {
 }
 
 async function removeRelease({ kubernetes, log }: ApplyContext): Promise<void> {
+  // Their folders on the server go through the driver.
+  await awaitGone(kubernetes, await removeTests(kubernetes), log)
   try {
     await kubernetes.helm(['uninstall', names.releaseName, inNamespace, '--ignore-not-found'])
   } catch (error) {

@@ -15,6 +15,8 @@ export interface Cause {
   readonly hint: string
   /** The words that gave it away. */
   readonly because: string
+  /** How long it must stand before it ends a wait: 0 where no further try can do better. */
+  readonly patienceMs: number
 }
 
 interface Known {
@@ -22,24 +24,33 @@ interface Known {
   readonly words: RegExp
   readonly message: (from: string, nfs: NfsExport) => string
   readonly hint: (nfs: NfsExport) => string
+  readonly patienceMs?: number
 }
+
+/** Kubelet and the provisioner try again after half a second, one, two ...: a few tries fit in. */
+const someTriesMs = 5000
+/** What passes by itself while a cluster settles, however long that takes: it counts when time is up. */
+const untilTimeIsUp = Infinity
 
 /** Causes by the words that mount.nfs, busybox, kubelet and the provisioner use; the first that fits wins. */
 const known: readonly Known[] = [
   {
     code: 'DRIVER_NOT_ON_NODE',
+    patienceMs: untilTimeIsUp,
     words: /not found in the list of registered CSI drivers|driver name .* not found/i,
     message: (from) => `the NFS driver does not run on ${from}`,
     hint: () => 'kubectl -n kube-system get pods -l app=csi-nfs-node -o wide',
   },
   {
     code: 'TEST_IMAGE_MISSING',
+    patienceMs: untilTimeIsUp,
     words: /ErrImagePull|ImagePullBackOff|failed to pull|pull image/i,
     message: (from) => `${from} cannot pull the image of the test pods`,
     hint: () => "check the nodes' way out to registry.k8s.io, or the mirror in the machine config",
   },
   {
     code: 'NFS_NAME_UNKNOWN',
+    patienceMs: someTriesMs,
     words:
       /bad address|name or service not known|failed to resolve|name resolution|could not resolve|no such host/i,
     message: (from, { server }) => `${from} does not know the name ${server}`,
@@ -48,12 +59,14 @@ const known: readonly Known[] = [
   },
   {
     code: 'NFS_NO_ROUTE',
+    patienceMs: someTriesMs,
     words: /no route to host|network is unreachable|host is unreachable/i,
     message: (from, { server }) => `${from} has no route to the NFS server ${server}`,
     hint: () => 'check NFS_SERVER, NETWORK_GATEWAY, and that the server is switched on',
   },
   {
     code: 'NFS_REFUSED',
+    patienceMs: someTriesMs,
     words: /connection refused/i,
     message: (from, { server }) => `${server} refuses ${from} on port 2049: no NFS server listens`,
     hint: ({ server }) => `start the NFS server on ${server}, or correct NFS_SERVER`,
@@ -97,6 +110,7 @@ const known: readonly Known[] = [
   },
   {
     code: 'NFS_NO_ANSWER',
+    patienceMs: untilTimeIsUp,
     words: /timed out|deadline ?exceeded|timeout/i,
     message: (from, { server }) => `${server} does not answer ${from} on port 2049`,
     hint: () => "check NFS_SERVER, and firewalls between the nodes' network and the server",
@@ -105,11 +119,29 @@ const known: readonly Known[] = [
 
 /** Names the cause that the clues show; undefined: none that is known. */
 export function nameCause(clues: readonly Clue[], nfs: NfsExport): Cause | undefined {
-  for (const { code, words, message, hint } of known)
+  for (const { code, words, message, hint, patienceMs = 0 } of known)
     for (const { from, text } of clues)
-      if (words.test(text))
-        return { code, message: message(from, nfs), hint: hint(nfs), because: shorten(text) }
+      if (words.test(text)) {
+        const because = shorten(text)
+        return { code, message: message(from, nfs), hint: hint(nfs), because, patienceMs }
+      }
   return undefined
+}
+
+/**
+ * Tells of one wait whether a cause stands for as long as it must, from when it was first seen. Events stay
+ * when what they tell of has passed, so that seeing a cause once proves little.
+ */
+export function watchCauses(
+  now: () => number = () => performance.now(),
+): (subject: string, cause: Cause) => boolean {
+  const since = new Map<string, number>()
+  return (subject, { code, patienceMs }) => {
+    const key = `${subject} ${code}`
+    const first = since.get(key) ?? now()
+    since.set(key, first)
+    return now() - first >= patienceMs
+  }
 }
 
 /** The cause as a failure. */

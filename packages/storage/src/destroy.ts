@@ -1,8 +1,7 @@
-import { applyAll, generatedFiles, Problem, type ScriptContext } from '@talosmith/core'
+import { applyAll, Problem, type ScriptContext } from '@talosmith/core'
 import { applyChange } from './apply.ts'
 import { openStorage, type FlowContext } from './flow.ts'
-import { markerFile } from './names.ts'
-import { observeMarks, observeStorage } from './observe.ts'
+import { hasAccess, observeStorage } from './observe.ts'
 import { planUninstall, type StorageChange } from './plan.ts'
 
 /** What of storage goes before its cluster does. */
@@ -26,9 +25,8 @@ const passedOver = [
 export async function observeRemoval(
   context: Pick<FlowContext, 'cluster' | 'kubernetes'>,
 ): Promise<StorageRemoval> {
-  const { hasAccess } = await observeMarks(context.cluster)
-  if (!hasAccess) return { changes: [] }
-  const kubernetes = openStorage(context, hasAccess)
+  if (!(await hasAccess(context.cluster))) return { changes: [] }
+  const kubernetes = await openStorage(context)
   try {
     // One request with a short limit: against a dead API every other command tries for a minute.
     await kubernetes.kubectl(['get', '--raw=/version', '--request-timeout=4s'])
@@ -50,19 +48,13 @@ export async function destroyStorage(
   if (dryRun) return showPlan(changes)
   confirm(changes)
   if (changes.length > 0) {
-    const kubernetes = openStorage(context, true)
+    const kubernetes = await openStorage(context)
     await applyAll(changes, (one) => applyChange(one, { cluster, kubernetes, log }), { log }).catch(
       (error: unknown) => log.warn(leftToTheMachines(faultOf(error))),
     )
   } else if (fault === undefined) log.already('nothing to destroy: no storage is there')
   else log.warn(leftToTheMachines(fault))
   return 0
-}
-
-/** Forgets that storage was installed, when the cluster is gone. */
-export async function forgetStorage(cluster: FlowContext['cluster']): Promise<void> {
-  const files = generatedFiles(cluster)
-  if (await files.has(markerFile)) await files.remove(markerFile)
 }
 
 /** Says what becomes of storage that can't be removed one by one. */

@@ -33,23 +33,25 @@ export async function awaitDriver(
     )
   } catch (error) {
     if (!(error instanceof Problem) || error.code !== 'WAITED_IN_VAIN') throw error
-    throw await driverProblem(kubernetes, seen)
+    throw driverProblem(seen, await observeReasons(kubernetes))
   }
 }
 
 /** What of the driver does not run, in words; empty: all of it runs. */
 export function missingParts({ controller, nodeDriver }: Workloads): string[] {
-  const part = (name: string, workload: Workload | undefined): string[] => {
-    if (workload === undefined) return [`${name} is not installed`]
-    const { wanted, ready } = workload
-    // A DaemonSet that its controller has not seen yet wants no pod.
-    if (wanted > 0 && ready >= wanted) return []
-    return [`${name}: ${ready} of ${wanted} ready`]
-  }
-  return [...part(controllerName, controller), ...part(nodeDriverName, nodeDriver)]
+  return [...missingOf(controllerName, controller), ...missingOf(nodeDriverName, nodeDriver)]
 }
 
-async function driverProblem(kubernetes: Kubernetes, seen: Workloads): Promise<Problem> {
+function missingOf(name: string, workload: Workload | undefined): string[] {
+  if (workload === undefined) return [`${name} is not installed`]
+  const { wanted, ready } = workload
+  // A DaemonSet that its controller has not seen yet wants no pod.
+  if (wanted > 0 && ready >= wanted) return []
+  return [`${name}: ${ready} of ${wanted} ready`]
+}
+
+/** Why pods of the driver are not ready, in their own words. */
+async function observeReasons(kubernetes: Kubernetes): Promise<string[]> {
   const pods = await kubernetes
     .get<PodObject>([
       'pods',
@@ -57,7 +59,7 @@ async function driverProblem(kubernetes: Kubernetes, seen: Workloads): Promise<P
       `--selector=app in (${controllerName},${nodeDriverName})`,
     ])
     .catch(() => [])
-  const reasons = pods.flatMap(({ metadata, spec, status }) =>
+  return pods.flatMap(({ metadata, spec, status }) =>
     (status?.containerStatuses ?? [])
       .filter(({ ready }) => ready !== true)
       .map(({ state }) =>
@@ -70,6 +72,10 @@ async function driverProblem(kubernetes: Kubernetes, seen: Workloads): Promise<P
           .trim(),
       ),
   )
+}
+
+/** The half of the driver that does not run: the one without which nothing works comes first. */
+function driverProblem(seen: Workloads, reasons: readonly string[]): Problem {
   const { controller } = seen
   const details = {
     because: [...missingParts(seen), ...reasons.slice(0, 5)].join('\n'),
@@ -81,9 +87,15 @@ async function driverProblem(kubernetes: Kubernetes, seen: Workloads): Promise<P
       `the provisioner (${controllerName}) does not run, so no claim can be bound`,
       details,
     )
+  if (missingOf(nodeDriverName, seen.nodeDriver).length > 0)
+    return new Problem(
+      'DRIVER_NOT_ON_NODE',
+      `the NFS driver (${nodeDriverName}) does not run on every node`,
+      details,
+    )
   return new Problem(
-    'DRIVER_NOT_ON_NODE',
-    `the NFS driver (${nodeDriverName}) does not run on every node`,
+    'PROVISIONER_NOT_RUNNING',
+    `only ${controller.ready} of ${controller.wanted} provisioners (${controllerName}) runs`,
     details,
   )
 }

@@ -11,10 +11,11 @@ import {
 import { applyChange } from './apply.ts'
 import { missingParts } from './driver.ts'
 import { openKubernetes, type Kubernetes } from './kubernetes.ts'
-import { markerFile, releaseName, storageClassName } from './names.ts'
-import { observeClaims, observeMarks, observeStorage } from './observe.ts'
+import { releaseName, storageClassName } from './names.ts'
+import { hasAccess, observeClaims, observeStorage } from './observe.ts'
 import { checkClaims, planInstall, planUninstall, type StorageChange } from './plan.ts'
 import { nfsExport } from './storage-class.ts'
+import { removeTests } from './test-cleanup.ts'
 
 /** What a flow needs of a script. */
 export interface FlowContext {
@@ -32,23 +33,14 @@ export interface FlowContext {
 export async function installStorage(context: FlowContext): Promise<ExitCode | void> {
   const { cluster, log, dryRun, showPlan } = context
   const nfs = nfsExport(cluster)
-  const { installedBefore, hasAccess } = await observeMarks(cluster)
-  if (nfs === undefined) {
-    if (installedBefore) return uninstallStorage(context)
-    if (dryRun) return showPlan([])
-    return log.already('no NFS_SERVER: no storage')
-  }
-  if (!hasAccess && dryRun) return showPlan(planInstall(cluster, {}))
-  const kubernetes = openStorage(context, hasAccess)
+  if (nfs === undefined) return removeUnwanted(context)
+  if (dryRun && !(await hasAccess(cluster))) return showPlan(planInstall(cluster, {}))
+  const kubernetes = await openStorage(context)
   const seen = await observeStorage(kubernetes)
   const changes = planInstall(cluster, seen)
   if (dryRun) return showPlan(changes)
-  if (changes.length > 0) {
-    // Before the first change: a run that is killed must not leave storage that nobody knows of.
-    await generatedFiles(cluster).write(markerFile, `${JSON.stringify(nfs)}\n`)
+  if (changes.length > 0)
     return applyAll(changes, (one) => applyChange(one, { cluster, kubernetes, log }), { log })
-  }
-  if (!installedBefore) await generatedFiles(cluster).write(markerFile, `${JSON.stringify(nfs)}\n`)
   log.already(
     `${releaseName} ${cluster.settings.NFS_CSI_VERSION} and ${storageClassName} on ${nfs.server}:${nfs.share} are as asked`,
   )
@@ -58,12 +50,11 @@ export async function installStorage(context: FlowContext): Promise<ExitCode | v
 /** The mirror: StorageClass and release go, refused while claims are open; data stays on the server. */
 export async function uninstallStorage(context: FlowContext): Promise<ExitCode | void> {
   const { cluster, log, dryRun, confirmed, showPlan } = context
-  const { hasAccess } = await observeMarks(cluster)
-  if (!hasAccess) {
+  if (!(await hasAccess(cluster))) {
     if (dryRun) return showPlan([])
     return log.already('no kubeconfig: no storage to remove')
   }
-  const kubernetes = openStorage(context, hasAccess)
+  const kubernetes = await openStorage(context)
   let changes: StorageChange[]
   try {
     const [seen, claims] = await Promise.all([
@@ -73,22 +64,55 @@ export async function uninstallStorage(context: FlowContext): Promise<ExitCode |
     changes = planUninstall(seen)
     if (dryRun) return showPlan(changes)
     if (changes.length > 0) checkClaims(cluster, claims, confirmed)
+    // A check that was killed before there was a driver leaves something, too.
+    await removeTests(kubernetes)
   } catch (error) {
     if (!(error instanceof Problem) || error.code !== 'KUBERNETES_UNREACHABLE') throw error
     if (!confirmed || dryRun) throw error
     return log.warn(`${error.message}: what is in the cluster is left as it is`)
   }
   await applyAll(changes, (one) => applyChange(one, { cluster, kubernetes, log }), { log })
-  await generatedFiles(cluster).remove(markerFile)
   if (changes.length === 0) log.already('no storage to remove')
 }
 
+/** What of ours is in a cluster that is to have no storage. */
+export interface UnwantedStorage {
+  readonly changes: readonly StorageChange[]
+  /** Why nobody has looked. */
+  readonly unseen?: string
+}
+
+/** Looks for what an older NFS_SERVER has left. A machine without kubectl can't, and need not: only storage needs it. */
+export async function observeUnwanted(
+  context: Pick<FlowContext, 'cluster' | 'kubernetes'>,
+): Promise<UnwantedStorage> {
+  if (!(await hasAccess(context.cluster))) return { changes: [] }
+  try {
+    return { changes: planUninstall(await observeStorage(await openStorage(context))) }
+  } catch (error) {
+    if (!(error instanceof Problem) || !/^TOOL_(?:MISSING|UNFIT)$/.test(error.code)) throw error
+    return { changes: [], unseen: error.message }
+  }
+}
+
+async function removeUnwanted(context: FlowContext): Promise<ExitCode | void> {
+  const { log, dryRun, showPlan } = context
+  const { changes, unseen } = await observeUnwanted(context)
+  if (changes.length > 0) return uninstallStorage(context)
+  if (dryRun) return showPlan([])
+  log.already(
+    unseen === undefined
+      ? 'no NFS_SERVER: no storage'
+      : `no NFS_SERVER: no storage to install (and none was looked for: ${unseen})`,
+  )
+}
+
 /** kubectl and helm for a cluster that must have a kubeconfig. */
-export function openStorage(
-  { cluster, kubernetes }: Pick<FlowContext, 'cluster' | 'kubernetes'>,
-  hasAccess: boolean,
-): Kubernetes {
-  if (!hasAccess)
+export async function openStorage({
+  cluster,
+  kubernetes,
+}: Pick<FlowContext, 'cluster' | 'kubernetes'>): Promise<Kubernetes> {
+  if (!(await hasAccess(cluster)))
     throw new Problem(
       'ACCESS_FILE_MISSING',
       `${generatedFiles(cluster).path('kubeconfig')} is not there`,

@@ -1,16 +1,22 @@
 export { applyChange, type ApplyContext } from './apply.ts'
 export {
   destroyStorage,
-  forgetStorage,
   leftToTheMachines,
   observeRemoval,
   type StorageRemoval,
 } from './destroy.ts'
-export { installStorage, openStorage, uninstallStorage, type FlowContext } from './flow.ts'
+export {
+  installStorage,
+  observeUnwanted,
+  openStorage,
+  uninstallStorage,
+  type FlowContext,
+  type UnwantedStorage,
+} from './flow.ts'
 export { openKubernetes, type Kubernetes } from './kubernetes.ts'
 export {
+  hasAccess,
   observeClaims,
-  observeMarks,
   observeStorage,
   type Claim,
   type ObservedStorage,

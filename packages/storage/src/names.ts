@@ -19,10 +19,10 @@ export const oursLabel = { 'app.kubernetes.io/managed-by': 'talosmith' } as cons
 export const testLabel = 'talosmith.dev/storage-test'
 /** Prefix of the namespaces and volumes of tests. */
 export const testPrefix = 'talosmith-storage-'
+/** The claim of a proof. */
+export const testClaimName = 'proof'
 /** On the StorageClass: the state (see `fingerprint`) for which the proof succeeded. */
 export const provenAnnotation = 'talosmith.dev/proven'
-/** In `generated/<cluster>`: storage was installed, so that clearing NFS_SERVER is seen as a removal. */
-export const markerFile = 'storage.json'
 
 /** Whether labels say that the object is ours. */
 export function isOurs(labels: Readonly<Record<string, string>> | undefined): boolean {

@@ -42,16 +42,9 @@ interface WorkloadObject extends KubeObject {
   }
 }
 
-/** Whether storage was installed before, and whether there is a kubeconfig to look at it with. */
-export async function observeMarks(
-  cluster: Cluster,
-): Promise<{ readonly installedBefore: boolean; readonly hasAccess: boolean }> {
-  const files = generatedFiles(cluster)
-  const [installedBefore, hasAccess] = await Promise.all([
-    files.has(names.markerFile),
-    files.has('kubeconfig'),
-  ])
-  return { installedBefore, hasAccess }
+/** Whether there is a kubeconfig to look at the cluster with. */
+export async function hasAccess(cluster: Cluster): Promise<boolean> {
+  return generatedFiles(cluster).has('kubeconfig')
 }
 
 /** Looks at the release, the StorageClass and the driver: two kubectl side by side, no helm. */
@@ -147,11 +140,14 @@ interface ClaimObject extends KubeObject {
 export async function observeClaims(kubernetes: Kubernetes): Promise<Claim[]> {
   const claims = await kubernetes.get<ClaimObject>(['persistentvolumeclaims', '--all-namespaces'])
   return claims
-    .filter(({ spec }) => spec.storageClassName === names.storageClassName)
+    .filter(
+      ({ metadata, spec }) =>
+        spec.storageClassName === names.storageClassName &&
+        metadata.labels?.[names.testLabel] === undefined,
+    )
     .map(({ metadata, status }) => ({
       namespace: metadata.namespace ?? '',
       name: metadata.name,
       phase: status?.phase ?? 'Pending',
     }))
-    .filter(({ namespace }) => !namespace.startsWith(names.testPrefix))
 }

@@ -1,7 +1,13 @@
 import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import { Problem, type Change, type Cluster } from '@talosmith/core'
-import { releaseName, releaseNamespace, storageClassName } from './names.ts'
+import {
+  controllerName,
+  nodeDriverName,
+  releaseName,
+  releaseNamespace,
+  storageClassName,
+} from './names.ts'
 import type { Claim, ObservedStorage } from './observe.ts'
 import type { Release } from './release.ts'
 import {
@@ -32,7 +38,7 @@ export interface StorageChange extends Change {
 export function planInstall(cluster: Cluster, seen: ObservedStorage): StorageChange[] {
   refuseForeign(seen)
   const { server, share } = neededExport(cluster)
-  const release = planRelease(cluster, seen.release)
+  const release = planRelease(cluster, seen)
   const storageClass = planStorageClass(cluster, seen)
   const isProven = seen.storageClass?.proven === fingerprint(cluster)
   if (release.length + storageClass.length === 0 && isProven) return []
@@ -103,7 +109,8 @@ export function fingerprint(cluster: Cluster): string {
   return createHash('sha256').update(JSON.stringify(state)).digest('hex').slice(0, 16)
 }
 
-function planRelease(cluster: Cluster, release: Release | undefined): StorageChange[] {
+function planRelease(cluster: Cluster, seen: ObservedStorage): StorageChange[] {
+  const { release } = seen
   const { NFS_CSI_VERSION: wanted } = cluster.settings
   const target = `${releaseNamespace}/${releaseName}`
   const install: StorageChange = {
@@ -138,6 +145,18 @@ function planRelease(cluster: Cluster, release: Release | undefined): StorageCha
         from: JSON.stringify(release.values),
         to: JSON.stringify(chartValues(cluster)),
         risk: 'restart',
+      },
+    ]
+  const missing = [
+    ...(seen.controller === undefined ? [controllerName] : []),
+    ...(seen.nodeDriver === undefined ? [nodeDriverName] : []),
+  ]
+  if (missing.length > 0)
+    return [
+      {
+        ...install,
+        summary: 'Bring back what is missing of the NFS driver',
+        from: `without ${missing.join(' and ')}`,
       },
     ]
   return []

@@ -1,22 +1,15 @@
 import { randomUUID } from 'node:crypto'
-import { Problem, reasonOf, waitFor, type Cluster, type Log } from '@talosmith/core'
-import { causeProblem, nameCause } from './cause.ts'
+import { Problem, reasonOf, type Cluster, type Log } from '@talosmith/core'
+import { causeProblem } from './cause.ts'
 import { awaitDriver } from './driver.ts'
 import type { Kubernetes } from './kubernetes.ts'
-import { storageClassName, testLabel } from './names.ts'
+import { testClaimName } from './names.ts'
 import { observeNodes, type ObservedNode } from './nodes.ts'
-import { neededExport, type NfsExport } from './storage-class.ts'
+import { neededExport } from './storage-class.ts'
+import { awaitBound, expand, inspectVolume, testClaim } from './test-claim.ts'
 import { testNamespace, testPod } from './test-pods.ts'
 import { awaitGone, removeTests } from './test-cleanup.ts'
-import {
-  awaitPods,
-  exportVolume,
-  newRunName,
-  observeRun,
-  pollEveryMs,
-  warningsOf,
-  type VolumeObject,
-} from './test-run.ts'
+import { awaitPods, exportVolume, newRunName, type TestWait } from './test-run.ts'
 
 /** What a proof found: how long each step took, and where it took place. */
 export interface Proof {
@@ -51,14 +44,15 @@ export async function proveStorage(
   const { writer, readers } = chooseNodes(nodes, log)
   const namespace = newRunName('proof')
   const token = randomUUID()
+  const wait = { nfs, log, withinMs }
   try {
     const binding = stopwatch()
-    await kubernetes.apply([...testNamespace(namespace, 'baseline'), claimObject(namespace)])
-    const volumeName = await awaitBound(kubernetes, namespace, nfs, log)
+    await kubernetes.apply([...testNamespace(namespace, 'baseline'), testClaim(namespace)])
+    const volumeName = await awaitBound(kubernetes, namespace, wait)
     const boundSeconds = binding()
     const subDirectory = await inspectVolume(kubernetes, volumeName, nfs)
 
-    const claim = { path: '/claim', claim: 'proof' }
+    const claim = { path: '/claim', claim: testClaimName }
     const writing = stopwatch()
     await kubernetes.apply([
       testPod(namespace, {
@@ -68,7 +62,7 @@ export async function proveStorage(
         mounts: [claim],
       }),
     ])
-    await awaitRun(kubernetes, namespace, `${writer} to write through a claim`, nfs, log)
+    await awaitRun(kubernetes, namespace, `${writer} to write through a claim`, wait)
     const writtenSeconds = writing()
 
     const reading = stopwatch()
@@ -86,7 +80,7 @@ export async function proveStorage(
         }),
       ),
     ])
-    await awaitRun(kubernetes, namespace, `${readers.join(', ')} to read it`, nfs, log)
+    await awaitRun(kubernetes, namespace, `${readers.join(', ')} to read it`, wait)
     const readSeconds = reading()
     await expand(kubernetes, namespace)
     await awaitGone(kubernetes, await removeTests(kubernetes), log)
@@ -127,90 +121,15 @@ export function chooseNodes(
   return { writer, readers: [writer] }
 }
 
-function claimObject(namespace: string): object {
-  return {
-    apiVersion: 'v1',
-    kind: 'PersistentVolumeClaim',
-    metadata: { name: 'proof', namespace, labels: { [testLabel]: 'true' } },
-    spec: {
-      storageClassName,
-      accessModes: ['ReadWriteMany'],
-      resources: { requests: { storage: '1Mi' } },
-    },
-  }
-}
-
-async function awaitBound(
-  kubernetes: Kubernetes,
-  namespace: string,
-  nfs: NfsExport,
-  log: Log,
-): Promise<string> {
-  return waitFor(
-    'the claim to be bound',
-    async () => {
-      const { claims, events } = await observeRun(kubernetes, namespace)
-      const claim = claims.find(({ metadata }) => metadata.name === 'proof')
-      const volume = claim?.spec.volumeName
-      if (claim?.status?.phase === 'Bound' && volume !== undefined) return volume
-      const warnings = warningsOf('PersistentVolumeClaim', 'proof', events)
-      const clues = warnings.map((text) => ({ from: 'the provisioner', text }))
-      const cause = nameCause(clues, nfs)
-      if (cause !== undefined)
-        throw causeProblem(cause, 'the driver and the StorageClass are there')
-      throw new Error(warnings.at(-1) ?? claim?.status?.phase ?? 'Pending')
-    },
-    {
-      log,
-      withinMs,
-      everyMs: pollEveryMs,
-      code: 'CLAIM_NOT_BOUND',
-      hint: 'kubectl -n kube-system logs -l app=csi-nfs-controller --all-containers --tail=50',
-    },
-  )
-}
-
-/** Checks that a bound volume is on our export; returns its sub-directory. */
-async function inspectVolume(
-  kubernetes: Kubernetes,
-  name: string,
-  { server, share }: NfsExport,
-): Promise<string> {
-  const [volume] = await kubernetes.get<VolumeObject>([`persistentvolume/${name}`])
-  const handle = volume?.spec.csi?.volumeHandle ?? ''
-  const [itsServer, itsShare, subDirectory] = handle.split('#')
-  const trimmed = share.replace(/^\/+|\/+$/g, '')
-  if (itsServer === server && itsShare === trimmed && subDirectory) return subDirectory
-  throw new Problem('VOLUME_ELSEWHERE', `the volume ${name} is not on ${server}:${share}`, {
-    because: `its handle is ${handle || 'empty'}`,
-    hint: 'npx nx run storage:install (it replaces the StorageClass where it differs)',
-  })
-}
-
 async function awaitRun(
   kubernetes: Kubernetes,
   namespace: string,
   fact: string,
-  nfs: NfsExport,
-  log: Log,
+  wait: TestWait,
 ): Promise<void> {
-  const [cause] = await awaitPods(kubernetes, namespace, { fact, nfs, log, withinMs })
+  const [cause] = await awaitPods(kubernetes, namespace, { ...wait, fact })
   if (cause !== undefined)
     throw causeProblem(cause, 'the driver and the StorageClass are there; the test was removed')
-}
-
-async function expand(kubernetes: Kubernetes, namespace: string): Promise<void> {
-  const patch = JSON.stringify({ spec: { resources: { requests: { storage: '2Mi' } } } })
-  const args = ['patch', 'persistentvolumeclaim/proof', `--namespace=${namespace}`]
-  await kubernetes
-    .kubectl([...args, '--type=merge', `--patch=${patch}`])
-    .catch((cause: unknown) => {
-      throw new Problem('EXPANSION_REFUSED', `a claim of ${storageClassName} cannot be expanded`, {
-        cause,
-        because: cause instanceof Problem ? cause.because : undefined,
-        hint: 'npx nx run storage:install (it allows expansion in the StorageClass)',
-      })
-    })
 }
 
 function stopwatch(): () => number {

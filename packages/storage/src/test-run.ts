@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { waitFor, type Log } from '@talosmith/core'
-import { nameCause, type Cause, type Clue } from './cause.ts'
+import { nameCause, watchCauses, type Cause, type Clue } from './cause.ts'
 import { patiently, type KubeObject, type Kubernetes } from './kubernetes.ts'
 import { oursLabel, testLabel, testPrefix } from './names.ts'
 import type { NfsExport } from './storage-class.ts'
@@ -48,10 +48,11 @@ export interface ClaimObject extends KubeObject {
 /** A volume as far as tests look at it. */
 export interface VolumeObject extends KubeObject {
   readonly spec: {
-    readonly claimRef?: { readonly namespace?: string }
+    readonly claimRef?: { readonly namespace?: string; readonly name?: string }
     readonly csi?: { readonly volumeHandle?: string }
     readonly persistentVolumeReclaimPolicy?: string
   }
+  readonly status?: { readonly phase?: string }
 }
 
 /** A new name for the namespace of a test. */
@@ -104,8 +105,12 @@ export function exportVolume(
   ]
 }
 
-/** Causes that may pass by themselves while a cluster settles; they count only when time is up. */
-const passing = new Set(['DRIVER_NOT_ON_NODE', 'TEST_IMAGE_MISSING', 'NFS_NO_ANSWER'])
+/** What waiting for something of a test needs. */
+export interface TestWait {
+  readonly nfs: NfsExport
+  readonly log: Log
+  readonly withinMs: number
+}
 
 /**
  * Waits until every pod of a run has ended, one way or the other; returns the causes of those that did
@@ -114,9 +119,10 @@ const passing = new Set(['DRIVER_NOT_ON_NODE', 'TEST_IMAGE_MISSING', 'NFS_NO_ANS
 export async function awaitPods(
   kubernetes: Kubernetes,
   namespace: string,
-  { fact, nfs, log, withinMs }: { fact: string; nfs: NfsExport; log: Log; withinMs: number },
+  { fact, nfs, log, withinMs }: TestWait & { readonly fact: string },
 ): Promise<Cause[]> {
   const deadline = performance.now() + withinMs
+  const hasLasted = watchCauses()
   return waitFor(
     fact,
     async () => {
@@ -127,9 +133,10 @@ export async function awaitPods(
       for (const pod of state.pods) {
         if (pod.status?.phase === 'Succeeded') continue
         const cause = podCause(pod, state.events, nfs)
-        if (cause !== undefined && (isLate || !passing.has(cause.code))) causes.push(cause)
-        else if (pod.status?.phase === 'Failed' || isLate)
-          causes.push(unnamedCause(pod, state.events))
+        // Nobody starts a pod of a test again.
+        if (isLate || pod.status?.phase === 'Failed')
+          causes.push(cause ?? unnamedCause(pod, state.events))
+        else if (cause !== undefined && hasLasted(pod.metadata.name, cause)) causes.push(cause)
         else open.push(`${nodeOf(pod)}: ${cause?.message ?? stateOf(pod)}`)
       }
       if (open.length > 0) throw new Error(open.join('; '))
@@ -173,6 +180,7 @@ function unnamedCause(pod: PodObject, events: readonly EventObject[]): Cause {
     code: 'STORAGE_TEST_FAILED',
     message: `the test on ${nodeOf(pod)} did not succeed`,
     because: said || warningsOf('Pod', pod.metadata.name, events).at(-1) || stateOf(pod),
+    patienceMs: 0,
     hint: `kubectl get events -A --field-selector involvedObject.name=${pod.metadata.name}`,
   }
 }

@@ -27,7 +27,14 @@ import {
   type Kubernetes,
 } from '../src/index.ts'
 import { checkChart } from '../src/chart.ts'
-import { findKubelab, startApiServer, type ApiServer, type Json } from './support/api-server.ts'
+import type { VolumeObject } from '../src/test-run.ts'
+import {
+  findKubelab,
+  startApiServer,
+  until,
+  type ApiServer,
+  type Json,
+} from './support/api-server.ts'
 import { pretendNodes, type PretendedNodes } from './support/nodes.ts'
 
 const kubelab = await findKubelab()
@@ -144,6 +151,9 @@ if (kubelab === undefined) {
     (await server.api('GET', path)).status === 200
   const classPath = '/apis/storage.k8s.io/v1/storageclasses/nfs-appdata'
   const controllerPath = '/apis/apps/v1/namespaces/kube-system/deployments/csi-nfs-controller'
+  const nodeDriverPath = '/apis/apps/v1/namespaces/kube-system/daemonsets/csi-nfs-node'
+  const recordsPath =
+    '/api/v1/namespaces/kube-system/secrets?labelSelector=owner%3Dhelm%2Cname%3Dcsi-driver-nfs'
 
   real('an unknown chart version is refused before anything changes', async () => {
     const problem = await refused(() => run(installStorage, cluster({ NFS_CSI_VERSION: '9.9.9' })))
@@ -225,6 +235,29 @@ if (kubelab === undefined) {
     const prefixed = cluster({ NFS_CSI_VERSION: '4.10.0' })
     await checkChart(prefixed, openKubernetes(prefixed))
   })
+
+  real('a driver that does not get ready is named, and awaited by the next run', async () => {
+    const older = cluster({ NFS_CSI_VERSION: '4.13.3', HEALTH_TIMEOUT: '3s' })
+    await server.api('DELETE', controllerPath)
+    pretended.faults.driverDown = true
+    const problem = await refused(() => run(installStorage, older))
+    delete pretended.faults.driverDown
+    assert.is(problem.code, 'PROVISIONER_NOT_RUNNING')
+    assert.match(problem.because ?? '', 'csi-nfs-controller: 0 of 2 ready')
+    await run(installStorage, cluster({ NFS_CSI_VERSION: '4.13.3' }))
+    assert.is((await run(installStorage, older)).asked.length, 2)
+  })
+
+  for (const path of [controllerPath, nodeDriverPath])
+    real(`a deleted ${path.split('/').at(-1)} is planned and brought back`, async () => {
+      const older = cluster({ NFS_CSI_VERSION: '4.13.3' })
+      await server.api('DELETE', path)
+      const { plan } = await run(installStorage, older, true)
+      assert.ok(plan.some(({ kind }) => kind === 'install-release'))
+      await run(installStorage, older)
+      assert.ok(await exists(path))
+      assert.is((await run(installStorage, older)).asked.length, 2)
+    })
 
   real('a helm killed half-way is cleared away and finished', async () => {
     const one = cluster()
@@ -348,21 +381,73 @@ if (kubelab === undefined) {
     assert.is((await refused(() => run(installStorage, cleared))).code, 'CLAIMS_OPEN')
   })
 
-  real('CONFIRM removes class and release, and leaves volumes alone', async () => {
-    await run(uninstallStorage, cluster(), false, true)
-    assert.not(await exists(classPath))
-    assert.not(await exists(controllerPath))
-    const volumes = await server.api('GET', '/api/v1/persistentvolumes')
-    assert.is((volumes.body['items'] as Json[]).length, 1)
-    const { lines } = await run(uninstallStorage, cluster())
-    assert.equal(lines, ['no storage to remove'])
+  real('without NFS_SERVER a driver that is not ours stays', async () => {
     const cleared = cluster({ NFS_SERVER: '', NFS_SHARE: '' })
-    assert.equal(await run(installStorage, cleared), {
-      lines: ['no NFS_SERVER: no storage'],
-      asked: [],
-      plan: [],
-    })
+    const label = async (value: string | null): Promise<void> => {
+      const metadata = { labels: { 'app.kubernetes.io/managed-by': value } }
+      const { body } = await server.api('GET', recordsPath)
+      const records = (body['items'] as Json[]).map((record) => record['metadata'] as Json)
+      for (const path of [
+        classPath,
+        ...records.map(({ name }) => `/api/v1/namespaces/kube-system/secrets/${String(name)}`),
+      ])
+        await server.api('PATCH', path, { metadata })
+    }
+    await label(null)
+    const { lines, plan } = await run(installStorage, cleared)
+    await label('talosmith')
+    assert.equal(lines, ['no NFS_SERVER: no storage'])
+    assert.equal(plan, [])
+    assert.ok((await exists(controllerPath)) && (await exists(classPath)))
   })
+
+  real(
+    'CONFIRM removes class and release with what a killed proof left, and leaves volumes alone',
+    async () => {
+      const space = 'talosmith-storage-proof-0a1b2c'
+      const theirs = 'talosmith-storage-photos'
+      const labels = {
+        'app.kubernetes.io/managed-by': 'talosmith',
+        'talosmith.dev/storage-test': 'true',
+      }
+      await server.api('POST', '/api/v1/namespaces', { metadata: { name: space, labels } })
+      await server.api('POST', '/api/v1/namespaces', { metadata: { name: theirs } })
+      for (const namespace of [space, theirs])
+        await server.api('POST', `/api/v1/namespaces/${namespace}/persistentvolumeclaims`, {
+          metadata: { name: 'proof', ...(namespace === space ? { labels } : {}) },
+          spec: {
+            storageClassName: 'nfs-appdata',
+            accessModes: ['ReadWriteMany'],
+            resources: { requests: { storage: '1Mi' } },
+          },
+        })
+      const left = async (): Promise<(string | undefined)[]> => {
+        const { body } = await server.api('GET', '/api/v1/persistentvolumes')
+        return (body['items'] as unknown as VolumeObject[]).map(
+          ({ spec }) => spec.claimRef?.namespace,
+        )
+      }
+      await until(async () => {
+        const namespaces = await left()
+        return namespaces.includes(space) && namespaces.includes(theirs)
+      }, 20_000)
+      await run(uninstallStorage, cluster(), false, true)
+      assert.not((await left()).includes(space))
+      assert.ok((await left()).includes(theirs))
+      await server.api('DELETE', `/api/v1/namespaces/${theirs}`)
+      await until(async () => !(await exists(`/api/v1/namespaces/${space}`)), 20_000)
+      assert.not(await exists(classPath))
+      assert.not(await exists(controllerPath))
+      const volumes = await server.api('GET', '/api/v1/persistentvolumes')
+      assert.is((volumes.body['items'] as Json[]).length, 2)
+      const { lines } = await run(uninstallStorage, cluster())
+      assert.equal(lines, ['no storage to remove'])
+      const cleared = cluster({ NFS_SERVER: '', NFS_SHARE: '' })
+      const nothing = await run(installStorage, cleared)
+      assert.equal(nothing.lines, ['no NFS_SERVER: no storage'])
+      assert.ok(nothing.asked.every((command) => command.startsWith('kubectl get ')))
+    },
+  )
 
   real.run()
 }

@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { nameCause } from '../src/cause.ts'
+import { nameCause, watchCauses } from '../src/cause.ts'
 
 const nfs = { server: '10.0.0.5', share: '/srv/appdata' }
 const mount = (words: string): string =>
@@ -77,6 +77,34 @@ for (const [text, code] of table)
 test('words that mean nothing known name no cause', () => {
   assert.is(nameCause([{ from: 'home-w1', text: 'exit 3' }], nfs), undefined)
   assert.is(nameCause([], nfs), undefined)
+})
+
+for (const [text, ends] of [
+  ['mkdir: permission denied', [true]],
+  ['mount.nfs: Protocol not supported', [true]],
+  ['mount.nfs: Connection refused', [false, false, true]],
+  ['rpc error: code = DeadlineExceeded', [false, false, false]],
+] as const)
+  test(`seen after 0, 3 and 6 s, "${text}" ends a wait: ${ends.join(', ')}`, () => {
+    let seconds = 0
+    const hasLasted = watchCauses(() => seconds * 1000)
+    const cause = nameCause([{ from: 'home-w1', text }], nfs)
+    if (cause === undefined) throw new Error('no cause')
+    for (const end of ends) {
+      assert.is(hasLasted('home-w1', cause), end)
+      seconds += 3
+    }
+  })
+
+test('a cause that is new on another node begins anew there', () => {
+  let seconds = 0
+  const hasLasted = watchCauses(() => seconds * 1000)
+  const cause = nameCause([{ from: 'x', text: 'Connection refused' }], nfs)
+  if (cause === undefined) throw new Error('no cause')
+  hasLasted('home-w1', cause)
+  seconds = 6
+  assert.is(hasLasted('home-w2', cause), false)
+  assert.is(hasLasted('home-w1', cause), true)
 })
 
 test('a missing driver is named before what follows from it', () => {

@@ -19,7 +19,8 @@ const release: Release = {
   begun: new Date(0),
 }
 const storageClass = { ours: true, spec: storageClassSpec(cluster), proven: fingerprint(cluster) }
-const exact: ObservedStorage = { release, storageClass }
+const workloads = { controller: { wanted: 2, ready: 2 }, nodeDriver: { wanted: 3, ready: 3 } }
+const exact: ObservedStorage = { release, storageClass, ...workloads }
 const kinds = (seen: ObservedStorage): string[] =>
   planInstall(cluster, seen).map(({ kind }) => kind)
 
@@ -35,17 +36,17 @@ const table: [string, ObservedStorage, string[]][] = [
   ],
   [
     'killed after helm: only the class and the proof are missing',
-    { release },
+    { release, ...workloads },
     ['check-nodes', 'create-storage-class', 'prove-storage'],
   ],
   [
     'killed before the proof: proves',
-    { release, storageClass: { ours: true, spec: storageClass.spec } },
+    { ...exact, storageClass: { ours: true, spec: storageClass.spec } },
     ['prove-storage'],
   ],
   [
     'proven for other settings: proves again',
-    { release, storageClass: { ...storageClass, proven: 'old' } },
+    { ...exact, storageClass: { ...storageClass, proven: 'old' } },
     ['prove-storage'],
   ],
   [
@@ -96,6 +97,22 @@ const table: [string, ObservedStorage, string[]][] = [
   ],
 ]
 for (const [fact, seen, expected] of table) test(fact, () => assert.equal(kinds(seen), expected))
+
+for (const missing of ['controller', 'nodeDriver'] as const)
+  test(`a deleted ${missing} is brought back by the release, and named`, () => {
+    const { [missing]: gone, ...rest } = exact
+    assert.ok(gone)
+    assert.equal(kinds(rest), ['check-chart', 'check-nodes', 'install-release', 'prove-storage'])
+    const install = planInstall(cluster, rest).find(({ kind }) => kind === 'install-release')
+    assert.match(
+      install?.from ?? '',
+      missing === 'controller' ? 'csi-nfs-controller' : 'csi-nfs-node',
+    )
+  })
+
+test('pods of the driver that are not ready are no change: nothing is to be installed', () => {
+  assert.equal(planInstall(cluster, { ...exact, nodeDriver: { wanted: 3, ready: 1 } }), [])
+})
 
 test('a replacement says what changes and what becomes of existing volumes', () => {
   const spec = { ...storageClass.spec, mountOptions: ['nfsvers=3', 'nolock'] }

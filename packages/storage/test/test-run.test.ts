@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import { silentLog, type Problem } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { missingParts } from '../src/driver.ts'
 import type { KubeObject, Kubernetes } from '../src/kubernetes.ts'
 import { readWorkloads } from '../src/observe.ts'
 import { chooseNodes } from '../src/proof.ts'
@@ -46,6 +45,44 @@ test('a pod that never starts is told with the last warning about it, known caus
   const [cause] = await awaitPods(kubernetes as unknown as Kubernetes, 'ns', options)
   assert.is(cause?.code, 'STORAGE_TEST_FAILED')
   assert.match(cause?.because ?? '', 'mount.nfs: No such device')
+})
+
+const asked = (...objects: object[]): Kubernetes =>
+  ({ get: () => Promise.resolve(objects) }) as unknown as Kubernetes
+const waiting = (pod: PodObject, events: EventObject[], withinMs: number) =>
+  awaitPods(
+    asked({ ...pod, kind: 'Pod' }, ...events.map((event) => ({ ...event, kind: 'Event' }))),
+    'ns',
+    { fact: 'the pod to end', nfs, log: silentLog, withinMs },
+  )
+
+test('a pod that failed is told at once, also for what may pass: nobody starts it again', async () => {
+  const { pod } = recorded('squashed-root.json')
+  const terminated = { exitCode: 1, message: 'nc: timed out' }
+  const failed = {
+    ...pod,
+    status: { phase: 'Failed', containerStatuses: [{ state: { terminated } }] },
+  }
+  const [cause] = await waiting(failed, [], 60_000)
+  assert.is(cause?.code, 'NFS_NO_ANSWER')
+})
+
+test('a refused mount ends the wait when it has lasted, not when it is first seen', async () => {
+  const { pod, events } = recorded('mount-refused.json')
+  let looks = 0
+  const kubernetes = {
+    get: async () => {
+      looks += 1
+      const phase = looks > 1 ? { status: { phase: 'Succeeded' } } : {}
+      return [
+        { ...pod, ...phase, kind: 'Pod' },
+        ...events.map((one) => ({ ...one, kind: 'Event' })),
+      ]
+    },
+  } as unknown as Kubernetes
+  const options = { fact: 'the pod to end', nfs, log: silentLog, withinMs: 60_000 }
+  assert.equal(await awaitPods(kubernetes, 'ns', options), [])
+  assert.is(looks, 2)
 })
 
 test("another pod's warnings and ordinary events are no clues", () => {
@@ -122,16 +159,5 @@ for (const [what, status, ready] of [
   test(`a deployment that is ${what} has ${ready} pods ready`, () => {
     assert.equal(readWorkloads([deployment(status)]).controller, { wanted: 2, ready })
   })
-
-test('what of the driver is missing is said in words', () => {
-  assert.equal(
-    missingParts({ controller: { wanted: 1, ready: 1 }, nodeDriver: { wanted: 3, ready: 3 } }),
-    [],
-  )
-  assert.equal(missingParts({ controller: { wanted: 1, ready: 0 } }), [
-    'csi-nfs-controller: 0 of 1 ready',
-    'csi-nfs-node is not installed',
-  ])
-})
 
 test.run()

@@ -63,7 +63,6 @@ export function makeCluster(settings: Readonly<Record<string, string>> = {}): Ma
     for (const node of ['cp1', 'w1', 'w2'])
       put(`${home}/configs/${name}-${node}.yaml`, `config of ${name}-${node}`)
     put(`${home}/configs/made-of.json`, '{}')
-    put(`${home}/storage.json`, '{}')
     put(`${home}/images.json`, '{}')
     put(`${home}/hosts.json`, JSON.stringify(cluster.settings.LIBVIRT_URI))
   }
