@@ -31,6 +31,14 @@ export const versions = {
   provisioner: 'v6.3.0',
 } as const
 
+/** How every Go program of the lab is compiled; tests as well, so that they share what is compiled. */
+export const buildTags: readonly string[] = ['-tags', 'grpcnotrace', '-trimpath']
+export const buildEnvironment = {
+  CGO_ENABLED: '0',
+  GOFLAGS: '-buildvcs=false',
+  GOWORK: 'off',
+} as const
+
 const moduleFolder = join(projectRoot, 'lab', 'tools')
 
 interface Recipe {
@@ -110,8 +118,8 @@ export async function buildTool(tool: BuiltTool, log: Log): Promise<string> {
   )
   const temporary = `${path}.${process.pid}.tmp`
   mkdirSync(dirname(path), { recursive: true })
-  const flags = ['-tags', 'grpcnotrace', '-trimpath', '-ldflags', ['-s -w', ...ldflags].join(' ')]
-  const env = { CGO_ENABLED: '0', GOFLAGS: '-buildvcs=false', GOWORK: 'off' }
+  const flags = [...buildTags, '-ldflags', ['-s -w', ...ldflags].join(' ')]
+  const env = buildEnvironment
   try {
     const total = await packagesOf(name, env, (line) => step.progress(line))
     let compiled = 0
