@@ -1,6 +1,10 @@
+import { readFileSync } from 'node:fs'
+import { generatedFiles } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { parse } from 'yaml'
 import { kvm1 } from '../src/layout.ts'
+import type { LabStatus } from '../src/status.ts'
 import {
   access,
   fingerprint,
@@ -9,6 +13,7 @@ import {
   labCluster,
   nx,
   removeCluster,
+  run,
   scriptOf,
 } from './support.ts'
 import { watchHost } from './watch-host.ts'
@@ -35,10 +40,23 @@ for (const [stage, when, path] of killed)
     if (stage !== 'bootstrap:start') assert.is((await nx(stage)).code, 0)
   })
 
+let shown = ''
 test('cluster:up finishes what was killed, and says how to use the cluster', async () => {
   const { code, output } = await nx('cluster:up')
+  shown = output
   assert.is(code, 0)
   assert.match(output, /export KUBECONFIG=.*generated\/lab\/kubeconfig/)
+})
+
+test('what cluster:up says holds nothing of the secrets', () => {
+  const secrets = ['secrets.yaml', 'talosconfig', 'kubeconfig'].flatMap((name) =>
+    longTexts(parse(readFileSync(generatedFiles(cluster).path(name), 'utf8')), name),
+  )
+  assert.ok(secrets.length > 15, `only ${secrets.length} texts are known to be secret`)
+  assert.equal(
+    secrets.filter(({ text }) => shown.includes(text)).map(({ at }) => at),
+    [],
+  )
 })
 
 test('kubectl sees every machine Ready, with the asked versions and addresses', async () => {
@@ -81,6 +99,40 @@ test('talosctl agrees about members, version and etcd', async () => {
   assert.match(etcd, 'lab-cp1')
 })
 
+test('every machine runs the asked version of Talos', async () => {
+  const addresses = cluster.nodes.map(({ address }) => address)
+  const said = await access(cluster, 'talosctl', '-n', addresses.join(','), 'version', '--short')
+  const [, server = ''] = said.split('Server:')
+  for (const address of addresses) assert.match(server, new RegExp(`NODE: +${address}$`, 'm'))
+  assert.equal(
+    [...server.matchAll(/Tag: +(\S+)/g)].map(([, tag]) => tag),
+    addresses.map(() => cluster.settings.TALOS_VERSION),
+  )
+})
+
+test('a stage alone says that there is nothing to do', async () => {
+  const script = scriptOf('packages/vm/scripts/create.ts', '--cluster', 'lab', '--dry-run')
+  const { code, output } = await run(script)
+  assert.is(code, 0)
+  assert.match(output, 'Nothing to do')
+})
+
+test('the lab has given each machine its memory, and takes less than 4 GiB of disk', async () => {
+  const { code, output } = await run(scriptOf('lab/scripts/status.ts', '--json'))
+  assert.is(code, 0)
+  const [json = ''] = /^\{[\s\S]*^\}/m.exec(output) ?? []
+  const { up, guests, disk } = JSON.parse(json) as LabStatus
+  assert.ok(up)
+  assert.equal(guests.map(({ name, givenMib }) => `${name} ${givenMib}`).sort(), [
+    'lab-cp1 2048',
+    'lab-w1 1024',
+    'lab-w2 1024',
+  ])
+  for (const { name, memoryMib = 0, givenMib } of guests)
+    assert.ok(memoryMib > 0 && memoryMib < givenMib + 512, `${name} holds ${memoryMib} MiB`)
+  assert.ok(disk.labMib > 0 && disk.labMib < 4096, `.lab takes ${disk.labMib} MiB`)
+})
+
 test('a second cluster:up changes nothing at all', async () => {
   const before = await fingerprint(cluster)
   const stop = watchHost(kvm1)
@@ -105,5 +157,14 @@ test('a deployment reaches its replicas', async () => {
   await access(cluster, 'kubectl', 'rollout', 'status', 'deployment/web', '--timeout=90s')
   await access(cluster, 'kubectl', 'delete', 'deployment', 'web')
 })
+
+/** Every text of a document that is long enough to be a key, a token or a certificate, with its place. */
+function longTexts(value: unknown, at: string): { at: string; text: string }[] {
+  if (typeof value === 'string')
+    // Addresses and paths are what the operator is told on purpose.
+    return value.length >= 16 && !/^https:|^\//.test(value) ? [{ at, text: value }] : []
+  if (typeof value !== 'object' || value === null) return []
+  return Object.entries(value).flatMap(([key, inner]) => longTexts(inner, `${at}.${key}`))
+}
 
 test.run()

@@ -43,11 +43,13 @@ test('the upgrade restarts one control plane at a time, the leader last, and no 
   const since = Date.now()
   const watched = watch(cluster)
   const { code } = await upgrade(after)
-  const { writes, lostQuorum, mostAway, samples } = await watched.stop()
+  const { writes, failedWrites, longestGapMs, lostQuorum, mostAway } = await watched.stop()
   assert.is(code, 0)
   assert.equal(lostQuorum, [])
   assert.ok(mostAway <= 1, `${mostAway} control planes were away at once`)
-  assert.ok(writes > samples / 2, `${writes} writes of ${samples}`)
+  // Emulated machines take their time; without a quorum it would be minutes.
+  const gap = `${Math.round(longestGapMs / 1000)} s without a write (${writes} done, ${failedWrites} failed)`
+  assert.ok(longestGapMs < 60_000, gap)
   const order = restarts(since)
   assert.is(order.length, 4)
   assert.equal(order.slice(2), [led, 'labha-w1'])

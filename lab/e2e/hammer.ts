@@ -8,46 +8,86 @@ import { parse } from 'yaml'
 
 /** What was seen. */
 export interface Watched {
+  /** Rounds of writes of which one got through, and of which none did: refused, or without an answer in time. */
   readonly writes: number
-  /** Answers of API servers that reach no etcd with a quorum. */
+  readonly failedWrites: number
+  /** The longest time in which no write got through, whichever control plane took it. */
+  readonly longestGapMs: number
+  /** Answers of API servers that reach no etcd with a quorum, while none reached one. */
   readonly lostQuorum: readonly string[]
   /** The most control planes that were away at the same time. */
   readonly mostAway: number
   readonly samples: number
 }
 
-const everyMs = 1000
+const lookEveryMs = 1000
+// Each write is work for emulated machines that have enough of it.
+const writeEveryMs = 2000
+const writeWithinMs = 20_000
 
-/** Samples until it is stopped: one look at every control plane, one write through whichever answers. */
+/** Looks at every control plane and, beside that, writes through whichever answers, until it is stopped. */
 export function watch(cluster: Cluster): { stop(): Promise<Watched> } {
+  const addresses = cluster.controlPlanes.map(({ address }) => address)
   const write = openWriter(cluster)
   const lostQuorum: string[] = []
-  let [writes, mostAway, samples] = [0, 0, 0]
+  let [writes, failedWrites, longestGapMs, mostAway, samples] = [0, 0, 0, 0, 0]
+  let reachable: readonly string[] = addresses
+  let lastWrite = performance.now()
   let running = true
-  const loop = (async () => {
+
+  const look = async (): Promise<void> => {
+    const up = await Promise.all(addresses.map(answers))
+    reachable = addresses.filter((_, index) => up[index])
+    mostAway = Math.max(mostAway, addresses.length - reachable.length)
+    samples++
+  }
+  const noteGap = (): void => {
+    longestGapMs = Math.max(longestGapMs, performance.now() - lastWrite)
+  }
+  // Who hangs with an earlier write is not asked for another.
+  const busy = new Set<string>()
+  const writeOnce = async (): Promise<void> => {
+    const free = reachable.filter((address) => !busy.has(address))
+    const failures: string[] = []
+    const tries = free.map(async (address) => {
+      busy.add(address)
+      const failure = await write(address, String(writes + failedWrites))
+      busy.delete(address)
+      if (failure === undefined) return
+      failures.push(failure)
+      throw new Error(failure)
+    })
+    if (await succeedsAny(tries)) {
+      noteGap()
+      lastWrite = performance.now()
+      writes++
+    } else if (free.length > 0) {
+      failedWrites++
+      lostQuorum.push(...failures.filter((text) => /etcdserver|no leader|quorum/.test(text)))
+    }
+  }
+  const repeat = async (work: () => Promise<void>, everyMs: number): Promise<void> => {
     while (running) {
-      const up = await Promise.all(cluster.controlPlanes.map(({ address }) => answers(address)))
-      samples++
-      mostAway = Math.max(mostAway, up.filter((there) => !there).length)
-      for (const [index, { address }] of cluster.controlPlanes.entries()) {
-        if (up[index] !== true) continue
-        const failure = await write(address, String(samples))
-        if (failure === undefined) {
-          writes++
-          break
-        }
-        if (/etcdserver|no leader|quorum/.test(failure)) lostQuorum.push(failure)
-      }
+      await work()
       await sleep(everyMs)
     }
-  })()
+  }
+  const loops = Promise.all([repeat(look, lookEveryMs), repeat(writeOnce, writeEveryMs)])
   return {
     async stop() {
       running = false
-      await loop
-      return { writes, lostQuorum, mostAway, samples }
+      await loops
+      noteGap()
+      return { writes, failedWrites, longestGapMs, lostQuorum, mostAway, samples }
     },
   }
+}
+
+async function succeedsAny(tries: readonly Promise<void>[]): Promise<boolean> {
+  return Promise.any(tries).then(
+    () => true,
+    () => false,
+  )
 }
 
 function answers(host: string): Promise<boolean> {
@@ -79,20 +119,22 @@ function openWriter(
     cert: decode(users[0]?.user['client-certificate-data']),
     key: decode(users[0]?.user['client-key-data']),
   })
-  const path = '/api/v1/namespaces/default/configmaps/hammer?fieldManager=hammer&force=true'
   return (host, value) =>
     new Promise((resolve) => {
       const body = {
         apiVersion: 'v1',
         kind: 'ConfigMap',
-        metadata: { name: 'hammer' },
+        // One for each API server, so that they do not conflict.
+        metadata: { name: `hammer-${host}` },
         data: { value },
       }
-      const asked = request(`https://${host}:6443${path}`, {
+      const path = `/api/v1/namespaces/default/configmaps/${body.metadata.name}`
+      const url = `https://${host}:6443${path}?fieldManager=hammer&force=true`
+      const asked = request(url, {
         method: 'PATCH',
         agent,
         headers: { 'content-type': 'application/apply-patch+yaml' },
-        signal: AbortSignal.timeout(20_000),
+        signal: AbortSignal.timeout(writeWithinMs),
       })
       asked.once('error', ({ message }) => resolve(message))
       asked.once('response', (response) => {

@@ -1,28 +1,64 @@
-/** What ran on the lab's host, sampled from outside: its processes are this machine's, in a network of their own. */
+/** Watches what runs on the lab's host, sampled from outside: its processes are this machine's, in a network of their own. */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import type { LabHost } from '../src/layout.ts'
 
-/** Programs that change something. */
-const changes =
-  /\b(?:qemu-img (?:create|resize|convert|rebase|commit|amend)|xorriso|curl|zstd|xz|truncate|fallocate|tee|cp|mv|rm|ln|mkdir|rmdir|chmod|chown|touch|install)\b|\bdd\b.*\bof=/
+/** Programs that write nothing but what they say, whatever their arguments are; what the project looks with. */
+const readers = new Set([
+  ...['arping', 'base64', 'basename', 'cat', 'cmp', 'cut', 'df', 'dirname', 'dmesg', 'du', 'echo'],
+  ...['file', 'getent', 'grep', 'head', 'id', 'ls', 'nproc', 'od', 'printf', 'pwd', 'readlink'],
+  ...['realpath', 'seq', 'sha256sum', 'sleep', 'sort', 'stat', 'tail', 'test', 'tr', 'true'],
+  ...['false', 'uname', 'uniq', 'wc', 'which', '['],
+])
+
+/** Programs that start another one: what comes after them, and after what they take, is looked at. */
+const starters: Readonly<Record<string, RegExp>> = {
+  busybox: /^/,
+  env: /^(?:\w+=\S* )*/,
+  nice: /^(?:-n ?-?\d+ )?/,
+  sudo: /^(?:-n )?/,
+  timeout: /^(?:-[sk] ?\w+ )*[\d.]+[smh]? /,
+}
+
+/** Programs that read with these arguments alone. */
+const readings: Readonly<Record<string, RegExp>> = {
+  dd: /^(?!.*\bof=(?!\/dev\/null\b))/,
+  find: /^(?!.* -(?:delete|exec|execdir|ok|okdir|fls|fprint\w*)\b)/,
+  ip: /^(?:-\S+ )*(?:route get|(?:a|addr|address|l|link|n|neigh|r|route)(?: show| list|$))/,
+  iptables: /^(?:-w )?-[SL]\b/,
+  openssl: /^dgst /,
+  'qemu-img': /^info /,
+  sed: /^(?!-\S*i|.* (?:-i|--in-place))/,
+}
+
 /** What virsh only reads; it takes many commands in one argument, each after a semicolon. */
 const virshReads =
   /^(?:echo|version|uri|capabilities|domcapabilities|nodeinfo|nodememstats|list|dumpxml|dom(?:info|state|stats|blkinfo|blklist|blkerror|iflist|time)|(?:pool|net|vol)-(?:list|info|dumpxml|path))$/
 
-/** Whether a command line is of a program that changes something on its host. */
+/** The host's own daemons and what they start by themselves; and shells, whose commands are processes of their own. */
+const daemons =
+  /^(?:sshd|sftp-server|libvirtd|virtlogd|qemu-system-\w+|ganesha\.nfsd|dnsmasq|bash|sh|dash|nsenter)$/
+
+/** Whether a command line may change something on its host: all may that are not known to read only. */
 export function isChanging(command: string): boolean {
-  const [, text] = /^(?:\S*\/)?virsh((?: .*)?)$/.exec(command) ?? []
-  if (text === undefined) return changes.test(command)
-  const words = text.replace(/^(?: -q| -c \S+| --?\w+=\S+)*/, '').split(';')
-  return words
+  const [program = '', ...rest] = command.trim().split(' ')
+  const name = program.replace(/^.*\//, '').replace(/^-|:$/g, '')
+  const text = rest.join(' ')
+  const start = starters[name]
+  if (start !== undefined) return isChanging(text.replace(start, ''))
+  if (name === 'virsh') return isChangingVirsh(text)
+  if (readers.has(name) || daemons.test(name)) return false
+  return !(readings[name]?.test(text) ?? false)
+}
+
+function isChangingVirsh(text: string): boolean {
+  const commands = text.replace(/^(?:-q |-c \S+ |--?\w+=\S+ )*/, '').split(';')
+  return commands
     .map((one) => one.trim().split(' ')[0] ?? '')
     .some((verb) => verb !== '' && !virshReads.test(verb))
 }
 
-const shell = /^(?:\S*\/)?(?:ba|da)?sh /
-
-/** Starts to look; what is called at the end gives all command lines seen, and those that change something. */
+/** Starts to look; what is called at the end gives all command lines seen, and those that may change something. */
 export function watchHost(host: LabHost): () => { seen: string[]; changing: string[] } {
   const { pid } = JSON.parse(readFileSync(join(host.folder, 'pids', 'namespace'), 'utf8')) as {
     pid: number
@@ -36,9 +72,7 @@ export function watchHost(host: LabHost): () => { seen: string[]; changing: stri
   return () => {
     clearInterval(timer)
     const all = [...seen].filter((command) => command !== '')
-    // A shell's command line holds all that it may do; what it does are processes of their own.
-    const done = all.filter((command) => !shell.test(command))
-    return { seen: all, changing: done.filter(isChanging) }
+    return { seen: all, changing: all.filter(isChanging) }
   }
 }
 

@@ -4,13 +4,14 @@ import { findTool, local, withLock, type Cluster, type Log, type ToolName } from
 import { packageChart } from '../chart/package.ts'
 import { factoryVersion } from './factory/version.ts'
 import { forgetImages } from './forget.ts'
+import { clearFolder, removeIfEmpty } from './folders.ts'
 import { buildInitramfs } from './guest/initramfs.ts'
 import { fetchKernel } from './guest/kernel.ts'
 import { chartFolder, labFolder, type LabHost } from './layout.ts'
 import { createNamespace, inside, isUp, removeNamespace } from './namespace.ts'
 import { installPackages } from './packages.ts'
 import { startFactory, startLibvirt, startNfs, startSshd } from './services.ts'
-import { builtPath, buildTool, offerTool, versions } from './tools.ts'
+import { builtPath, buildTool, isOurBuild, offerTool, versions } from './tools.ts'
 
 /** One lab:start or lab:stop of this checkout at a time. */
 const lock = { name: 'the lab', generated: labFolder }
@@ -43,7 +44,7 @@ async function startServices(host: LabHost, log: Log): Promise<void> {
 
 /** Builds what the first machines need. A talosctl of the operator's own that fits is used as it is. */
 async function buildTools(cluster: Cluster, log: Log): Promise<void> {
-  if (!(await hasTool('talosctl', cluster)))
+  if (!(await hasToolOfOperator('talosctl', cluster)))
     offerTool('talosctl', versions.talos, await buildTool('talosctl', log))
   await buildTool('lab-node', log)
   offerTool('kubectl', versions.kubernetes, await buildTool('kubelab', log))
@@ -51,13 +52,14 @@ async function buildTools(cluster: Cluster, log: Log): Promise<void> {
 
 /** Helm is needed last; most of it is compiled by then, as a part of kubectl. */
 async function provideHelm(cluster: Cluster, log: Log): Promise<void> {
-  if (!(await hasTool('helm', cluster)))
+  if (!(await hasToolOfOperator('helm', cluster)))
     offerTool('helm', versions.helm, await buildTool('helm', log))
 }
 
-async function hasTool(name: ToolName, cluster: Cluster): Promise<boolean> {
+/** A link to an earlier build of ours counts as none, so that it follows its sources. */
+async function hasToolOfOperator(name: ToolName, cluster: Cluster): Promise<boolean> {
   return findTool(name, cluster).then(
-    () => true,
+    ({ path }) => !isOurBuild(path),
     () => false,
   )
 }
@@ -85,15 +87,19 @@ const virshOn = (host: LabHost): string[] => [
 
 /** Takes the lab away: guests, services, namespaces and, unless they are to be kept, the machines' disks. */
 export async function stopLab(host: LabHost, keepDisks: boolean): Promise<void> {
-  if (isUp(host)) {
-    const virsh = virshOn(host)
-    const { stdout } = await local.$({ nothrow: true })`${virsh} list --name`
-    for (const name of stdout.split('\n').filter(Boolean))
-      await local.$({ nothrow: true })`${virsh} destroy ${name}`
-  }
-  await removeNamespace(host)
-  rmSync(join(host.folder, 'pids'), { recursive: true, force: true })
-  if (keepDisks) return
-  forgetImages()
-  rmSync(labFolder, { recursive: true, force: true })
+  await withLock(lock, 'lab:stop', async () => {
+    if (isUp(host)) {
+      const virsh = virshOn(host)
+      const { stdout } = await local.$({ nothrow: true })`${virsh} list --name`
+      for (const name of stdout.split('\n').filter(Boolean))
+        await local.$({ nothrow: true })`${virsh} destroy ${name}`
+    }
+    await removeNamespace(host)
+    rmSync(join(host.folder, 'pids'), { recursive: true, force: true })
+    if (keepDisks) return
+    forgetImages()
+    // The lock lies in there too; who waits for it goes on once it is let go of.
+    clearFolder(labFolder, 'lock')
+  })
+  removeIfEmpty(labFolder)
 }

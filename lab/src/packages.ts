@@ -1,4 +1,4 @@
-import { access } from 'node:fs/promises'
+import { access, readFile, rm } from 'node:fs/promises'
 import { local, Problem, type Log } from '@talosmith/core'
 
 /** Debian's package for each program or file that the lab needs. */
@@ -43,21 +43,10 @@ export async function installPackages(log: Log): Promise<void> {
   const env = { DEBIAN_FRONTEND: 'noninteractive' }
   try {
     await local.$({ env })`apt-get update -qq`
-    // A package's service must not start on this machine: the lab runs its own in its namespace.
-    const policy = '/usr/sbin/policy-rc.d'
-    const had = await access(policy).then(
-      () => true,
-      () => false,
-    )
-    if (!had) await local.write(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 })
-    try {
-      await local.$({
-        env,
-        onLine: (line) => step.progress(line),
-      })`apt-get install -y --no-install-recommends ${missing}`
-    } finally {
-      if (!had) await local.$`rm -f ${policy}`
-    }
+    await withoutServices(async () => {
+      const onLine = (line: string): void => step.progress(line)
+      await local.$({ env, onLine })`apt-get install -y --no-install-recommends ${missing}`
+    })
     step.done()
   } catch (cause) {
     step.fail()
@@ -65,5 +54,26 @@ export async function installPackages(log: Log): Promise<void> {
       cause,
       hint: command,
     })
+  }
+}
+
+/** Read by Debian's packages before they start a service. The comment tells ours from the operator's own. */
+const noServices = '#!/bin/sh\n# Written by lab:start while it installs packages.\nexit 101\n'
+
+/**
+ * Does `work` while no package starts its service on this machine: the lab runs its own in its namespace.
+ * The operator's own policy stays; what a killed run left of ours goes.
+ */
+export async function withoutServices(
+  work: () => Promise<void>,
+  policy = '/usr/sbin/policy-rc.d',
+): Promise<void> {
+  const found = await readFile(policy, 'utf8').catch(() => noServices)
+  const isOurs = found === noServices
+  if (isOurs) await local.write(policy, noServices, { mode: 0o755 })
+  try {
+    await work()
+  } finally {
+    if (isOurs) await rm(policy, { force: true })
   }
 }

@@ -1,14 +1,16 @@
 import { createHash } from 'node:crypto'
 import {
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   renameSync,
   rmSync,
   symlinkSync,
 } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, sep } from 'node:path'
 import { local, Problem, projectRoot, toolFolder, type Log, type ToolName } from '@talosmith/core'
 import { cacheFolder } from './layout.ts'
 
@@ -27,6 +29,14 @@ export const versions = {
   helm: 'v4.2.4',
   etcd: 'v3.6.12',
   provisioner: 'v6.3.0',
+} as const
+
+/** How every Go program of the lab is compiled; tests as well, so that they share what is compiled. */
+export const buildTags: readonly string[] = ['-tags', 'grpcnotrace', '-trimpath']
+export const buildEnvironment = {
+  CGO_ENABLED: '0',
+  GOFLAGS: '-buildvcs=false',
+  GOWORK: 'off',
 } as const
 
 const moduleFolder = join(projectRoot, 'lab', 'tools')
@@ -108,16 +118,15 @@ export async function buildTool(tool: BuiltTool, log: Log): Promise<string> {
   )
   const temporary = `${path}.${process.pid}.tmp`
   mkdirSync(dirname(path), { recursive: true })
-  const flags = ['-tags', 'grpcnotrace', '-trimpath', '-ldflags', ['-s -w', ...ldflags].join(' ')]
-  const env = { CGO_ENABLED: '0', GOFLAGS: '-buildvcs=false', GOWORK: 'off' }
+  const flags = [...buildTags, '-ldflags', ['-s -w', ...ldflags].join(' ')]
+  const env = buildEnvironment
   try {
-    const total = await packagesOf(name, env)
+    const total = await packagesOf(name, env, (line) => step.progress(line))
     let compiled = 0
     const onLine = (line: string): void => {
-      if (!line.startsWith('go: ')) compiled++
-      step.progress(
-        line.startsWith('go: ') ? line : `${tool}: package ${compiled} of at most ${total}`,
-      )
+      if (isGoNote(line)) return step.progress(line)
+      compiled++
+      step.progress(`${tool}: package ${compiled} of at most ${total}`)
     }
     const lock = join(cacheFolder, 'build.lock')
     await local.$({
@@ -138,13 +147,36 @@ export async function buildTool(tool: BuiltTool, log: Log): Promise<string> {
   return path
 }
 
-/** Puts a built tool where the project looks for tools, beside other versions; one that is there stays. */
-export function offerTool(name: ToolName, version: string, path: string): void {
-  const link = join(toolFolder(name), version, name)
-  if (existsSync(link)) return
+/**
+ * Puts a built tool where the project looks for tools, beside other versions, in the place of an earlier
+ * build of ours; anything else that is there stays.
+ */
+export function offerTool(
+  name: ToolName,
+  version: string,
+  path: string,
+  folder: string = toolFolder(name),
+): void {
+  const link = join(folder, version, name)
+  if (existsSync(link) && !isOurBuild(link)) return
+  if (linkTarget(link) === path) return
   mkdirSync(dirname(link), { recursive: true })
-  rmSync(link, { force: true })
-  symlinkSync(path, link)
+  // By rename: a run that goes on beside this one finds the tool at every moment.
+  const temporary = `${link}.${process.pid}.tmp`
+  rmSync(temporary, { force: true })
+  symlinkSync(path, temporary)
+  renameSync(temporary, link)
+}
+
+/** Whether a path is a link to something that the lab built, in whatever state of its sources. */
+export function isOurBuild(path: string): boolean {
+  return linkTarget(path)?.startsWith(join(cacheFolder, 'tools', sep)) ?? false
+}
+
+function linkTarget(path: string): string | undefined {
+  return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink()
+    ? readlinkSync(path)
+    : undefined
 }
 
 async function checkGo(): Promise<void> {
@@ -160,7 +192,18 @@ async function checkGo(): Promise<void> {
     })
 }
 
-async function packagesOf(name: string, env: Record<string, string>): Promise<number> {
-  const { stdout } = await local.$({ env })`cd ${moduleFolder} && go list -deps ${name}`
+/** What Go says about its own work, such as which module it downloads. */
+const isGoNote = (line: string): boolean => line.startsWith('go: ')
+
+/** How many packages a program is made of. The first to ask downloads the modules: `onNote` is told. */
+async function packagesOf(
+  name: string,
+  env: Record<string, string>,
+  onNote: (line: string) => void,
+): Promise<number> {
+  const onLine = (line: string): void => {
+    if (isGoNote(line)) onNote(line)
+  }
+  const { stdout } = await local.$({ env, onLine })`cd ${moduleFolder} && go list -deps ${name}`
   return stdout.split('\n').length
 }

@@ -89,7 +89,11 @@ func addTree(archive *tar.Writer, root string) error {
 			return err
 		}
 
-		if name == "." && !info.IsDir() {
+		if name == "." {
+			if info.IsDir() {
+				return nil // the client has made a folder for what is in it
+			}
+
 			name = filepath.Base(path)
 		}
 

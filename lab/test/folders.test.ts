@@ -1,0 +1,32 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { withLock } from '@talosmith/core'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { clearFolder, removeIfEmpty } from '../src/folders.ts'
+
+const parent = mkdtempSync(join(tmpdir(), 'folders-'))
+const folder = join(parent, '.lab')
+const lock = { name: 'the lab', generated: folder }
+const folders = suite("the lab's folder")
+folders.after(() => rmSync(parent, { recursive: true }))
+
+folders('is cleared under its lock, and goes when that is let go of', async () => {
+  mkdirSync(join(folder, 'kvm1', 'root'), { recursive: true })
+  writeFileSync(join(folder, 'image-parts'), '1')
+  await withLock(lock, 'lab:stop', async () => {
+    clearFolder(folder, 'lock')
+    assert.equal(readdirSync(folder), ['lock'])
+    const other = await withLock(lock, 'lab:start', async () => undefined).catch(
+      (error: unknown) => error,
+    )
+    assert.match(String(other), 'another run is changing the lab')
+    removeIfEmpty(folder)
+  })
+  removeIfEmpty(folder)
+  assert.not(existsSync(folder))
+  removeIfEmpty(folder)
+})
+
+folders.run()
