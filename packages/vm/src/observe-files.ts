@@ -55,7 +55,7 @@ export async function observeFiles(
   { pool, files, domains }: Where,
 ): Promise<ObservedFiles> {
   const { name, settings } = cluster
-  const ours = domains.flatMap(({ own }) => own ?? [])
+  const ours = domains.flatMap(({ owner, own }) => (owner === name && own) || [])
   const seedFolder = settings.SEED_ISO_DIR ?? pool
   const { stdout } = await host.$`
 shopt -s nullglob

@@ -6,7 +6,7 @@ import { findMissingImages, findProblems } from '../src/check.ts'
 import { renderDomain } from '../src/domain-xml.ts'
 import { describeMachine } from '../src/machine.ts'
 import { observeHost } from '../src/observe.ts'
-import { planCreate } from '../src/plan.ts'
+import { planCreate, planDestroy } from '../src/plan.ts'
 import { describeSeed, sealOf } from '../src/seed-iso.ts'
 import { answerBatch, type Said } from './fake-virsh.ts'
 import { pool } from './seen.ts'
@@ -132,6 +132,28 @@ test('machines that the settings no longer name are found', async () => {
     ['home-cp1', 'home-w1', 'home-w2'],
   )
   assert.is(host.commands.length, 3)
+})
+
+test('the disk of a machine that the settings no longer name is found in whatever pool it lies', async () => {
+  const fewer = testCluster({ WORKER_COUNT: '0' })
+  const moved = (text: string): string => text.replaceAll(`${pool}/home-w1`, '/old/home-w1')
+  const fake = finished(cluster)
+  const host = fakeHost({
+    domains: { ...fake.domains, 'home-w1': moved(fake.domains?.['home-w1'] ?? '') },
+    files: fake.files?.map(moved) ?? [],
+  })
+  const seen = await observeHost(host, fewer, 0)
+  assert.match(host.commands.at(-1) ?? '', '/old/home-w1.qcow2')
+  const paths = planDestroy(fewer, [seen]).map(({ kind, path }) => `${kind} ${path}`)
+  assert.ok(paths.includes('remove-disk /old/home-w1.qcow2'))
+  assert.ok(paths.includes('remove-seed /old/home-w1-seed.iso'))
+})
+
+test('the files of another cluster’s machines are not looked at', async () => {
+  const office = testCluster({ CLUSTER_NAME: 'office' })
+  const host = fakeHost({ domains: { 'office-w1': domainXml(office, 'office-w1') } })
+  await observeHost(host, cluster, 0)
+  assert.not.match(host.commands.at(-1) ?? '', 'office-w1')
 })
 
 test('libvirt’s claim of KVM is not believed without the processor’s flag', async () => {
