@@ -47,6 +47,7 @@ const host: ObservedHost = {
   hasUefi: true,
   disks: new Map(),
   seeds: new Map(),
+  beside: [],
   leftovers: [],
   hasImage: true,
   directIo: true,

@@ -177,7 +177,7 @@ export function planDestroy(cluster: Cluster, hosts: readonly ObservedHost[]): V
           'undefine-domain',
           `Remove virtual machine ${domain.name}${domain.machine.uefi ? ', its NVRAM' : ''} and its logs`,
           {
-            from: `${domain.machine.cpu} CPUs, ${domain.machine.memoryMib} MiB`,
+            from: describeDomain(domain, seen),
             risk: 'data-loss',
           },
         ),
@@ -269,6 +269,22 @@ function planLeftovers(hosts: readonly ObservedHost[]): VmChange[] {
 
 function isOfDisk({ path }: VmChange): boolean {
   return path?.includes('.qcow2') === true
+}
+
+function describeDomain({ name, machine }: ObservedDomain, { beside }: ObservedHost): string {
+  const sizeOf = (what: string, suffix: RegExp): string[] => {
+    const bytes = beside
+      .map((one) => ({ ...one, file: posix.basename(one.path) }))
+      .filter(({ file }) => file.startsWith(name) && suffix.test(file.slice(name.length)))
+      .reduce((sum, one) => sum + one.bytes, 0)
+    return bytes === 0 ? [] : [`${what} ${Math.ceil(bytes / 1024)} KiB`]
+  }
+  return [
+    `${machine.cpu} CPUs`,
+    `${machine.memoryMib} MiB`,
+    ...sizeOf('NVRAM', /^_VARS\./),
+    ...sizeOf('logs', /^(?:-console)?\.log/),
+  ].join(', ')
 }
 
 function sizesOf({ qcow2, actualBytes }: ObservedDisk): string {

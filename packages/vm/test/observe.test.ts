@@ -205,6 +205,12 @@ test('files of a cluster whose name begins like ours are not ours', async () => 
   assert.equal(seen.leftovers, [`${pool}/home-w1.qcow2.talosmith-partial`])
 })
 
+test('the sizes of NVRAM and logs are read', async () => {
+  const path = '/var/lib/libvirt/qemu/nvram/home-w1_VARS.fd'
+  const host = fakeHost({ ...finished(cluster), files: [`beside 540672 ${path}`] })
+  assert.equal((await observeHost(host, cluster, 0)).beside, [{ path, bytes: 540_672 }])
+})
+
 test('a path with spaces stays whole', async () => {
   const asked = testCluster()
   const xml = domainXml(asked, 'home-cp1').replaceAll(`${pool}/home-cp1`, '/my pool/home-cp1')

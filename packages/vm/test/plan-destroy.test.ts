@@ -38,6 +38,20 @@ test('says what is lost, with sizes', () => {
   assert.is(disk?.risk, 'data-loss')
 })
 
+test('says what NVRAM and logs take', () => {
+  const beside = [
+    { path: '/var/lib/libvirt/qemu/nvram/home-w1_VARS.fd', bytes: 540_672 },
+    { path: '/var/log/libvirt/qemu/home-w1.log', bytes: 1000 },
+    { path: '/var/log/libvirt/qemu/home-w1-console.log', bytes: 2000 },
+    { path: '/var/log/libvirt/qemu/home-w1-console.log.0', bytes: 2000 },
+    { path: '/var/log/libvirt/qemu/home-w11.log', bytes: 9000 },
+  ]
+  const changes = planDestroy(cluster, [seenExactly(cluster, { beside })])
+  const [w1, w2] = changes.filter(({ kind }) => kind === 'undefine-domain')
+  assert.is(w1?.from, '2 CPUs, 4096 MiB, NVRAM 528 KiB, logs 5 KiB')
+  assert.is(w2?.from, '2 CPUs, 4096 MiB')
+})
+
 test('nothing to destroy where there is nothing', () => {
   assert.equal(planDestroy(cluster, [seenNothing(cluster)]), [])
 })
