@@ -39,7 +39,7 @@ export {
   removeFiles,
   type HomeFile,
 } from './removal.ts'
-export { findFinalSnapshot, takeFinalSnapshot } from './snapshot.ts'
+export { findFinalSnapshot, planFinalSnapshot, takeFinalSnapshot } from './snapshot.ts'
 export {
   backUpEtcd,
   planWholeUpgrade,
@@ -52,6 +52,7 @@ export { findBackup, planRestore, restoreEtcd } from './backup/restore.ts'
 export { proveOldAccessRefused } from './old-access.ts'
 export {
   archiveSecrets,
+  describeLosses,
   endRegeneration,
   findRegeneration,
   newRegeneration,

@@ -21,6 +21,9 @@ export interface HomeFile {
   readonly bytes: number
 }
 
+/** The note of a regeneration under way; without the cluster it says nothing, and misleads the next one. */
+export const regenerationFile = 'regenerating.json'
+
 /** Where the files wait until the machines are gone: with them a destroy that failed half-way can be undone. */
 export const removedFolder = 'removed'
 
@@ -34,7 +37,11 @@ const config = new RegExp(
 export async function observeHomeFiles(cluster: Cluster): Promise<HomeFile[]> {
   const files = generatedFiles(cluster)
   const found = (await files.list()).filter(
-    ({ name }) => access.test(name) || config.test(name) || name.startsWith(`${removedFolder}/`),
+    ({ name }) =>
+      access.test(name) ||
+      config.test(name) ||
+      name === regenerationFile ||
+      name.startsWith(`${removedFolder}/`),
   )
   for (const name of [removedFolder, 'configs', 'work', ...found.map((file) => file.name)])
     await files.has(name)
@@ -46,9 +53,11 @@ export function planRemoveAccess(cluster: Cluster, seen: readonly HomeFile[]): R
   return seen.filter(({ name }) => access.test(name)).map((file) => setAside(cluster, file))
 }
 
-/** Stage 3: secrets and machine configs are set aside. */
+/** Stage 3: secrets and machine configs are set aside, and the note of a regeneration that did not end. */
 export function planRemoveConfig(cluster: Cluster, seen: readonly HomeFile[]): RemovalChange[] {
-  return seen.filter(({ name }) => config.test(name)).map((file) => setAside(cluster, file))
+  return seen
+    .filter(({ name }) => config.test(name) || name === regenerationFile)
+    .map((file) => setAside(cluster, file))
 }
 
 /** Whether something waits in `removed/`. */
