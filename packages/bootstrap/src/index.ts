@@ -35,6 +35,7 @@ export {
   observeHomeFiles,
   planRemoveAccess,
   planRemoveConfig,
+  refuseReadOnly,
   removedFolder,
   removeFiles,
   type HomeFile,

@@ -1,3 +1,4 @@
+import { dirname, join } from 'node:path'
 import {
   applyAll,
   generatedFiles,
@@ -28,9 +29,9 @@ export const regenerationFile = 'regenerating.json'
 export const removedFolder = 'removed'
 
 // A write that was killed leaves its temporary file, which may hold as much as the file itself.
-const access = /^(?:kubeconfig|talosconfig)(?:\.[\w-]+\.tmp)?$/
+const access = /^(?:kubeconfig|talosconfig)(?:\.[\w.-]+\.tmp)?$/
 const config = new RegExp(
-  String.raw`^(?:(?:${secretsFile.replace('.', '\\.')}|secrets\.owner\.json)(?:\.[\w-]+\.tmp)?|(?:configs|work)/.*)$`,
+  String.raw`^(?:(?:${secretsFile.replace('.', '\\.')}|secrets\.owner\.json)(?:\.[\w.-]+\.tmp)?|(?:configs|work)/.*)$`,
 )
 
 /** The files in `generated/<cluster>`; throws GENERATED_IS_A_LINK when one to be moved, or a folder, is a link. */
@@ -58,6 +59,21 @@ export function planRemoveConfig(cluster: Cluster, seen: readonly HomeFile[]): R
   return seen
     .filter(({ name }) => config.test(name) || name === regenerationFile)
     .map((file) => setAside(cluster, file))
+}
+
+/**
+ * Throws GENERATED_NOT_WRITABLE when a folder does not let its files go: at the beginning, for half-way through
+ * storage is gone already.
+ */
+export async function refuseReadOnly(cluster: Cluster, seen: readonly HomeFile[]): Promise<void> {
+  if (seen.length === 0) return
+  const files = generatedFiles(cluster)
+  for (const folder of new Set(['.', ...seen.map(({ name }) => dirname(name))])) {
+    // Named so that, if this is killed, the next destroy takes it along.
+    const trial = join(folder, `${secretsFile}.trial.tmp`)
+    await files.write(trial, '')
+    await files.remove(trial)
+  }
 }
 
 /** Whether something waits in `removed/`. */

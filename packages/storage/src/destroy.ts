@@ -1,7 +1,6 @@
-import { applyAll, generatedFiles, Problem, type ScriptContext } from '@talosmith/core'
+import { applyAll, Problem, type ScriptContext } from '@talosmith/core'
 import { applyChange } from './apply.ts'
 import { openStorage, type FlowContext } from './flow.ts'
-import { markerFile } from './names.ts'
 import { observeMarks, observeStorage } from './observe.ts'
 import { planUninstall, type StorageChange } from './plan.ts'
 
@@ -57,12 +56,6 @@ export async function destroyStorage(
   } else if (fault === undefined) log.already('nothing to destroy: no storage is there')
   else log.warn(leftToTheMachines(fault))
   return 0
-}
-
-/** Forgets that storage was installed, when the cluster is gone. */
-export async function forgetStorage(cluster: FlowContext['cluster']): Promise<void> {
-  const files = generatedFiles(cluster)
-  if (await files.has(markerFile)) await files.remove(markerFile)
 }
 
 /** Says what becomes of storage that can't be removed one by one. */

@@ -1,12 +1,12 @@
 export { applyChange, type ApplyContext } from './apply.ts'
 export {
   destroyStorage,
-  forgetStorage,
   leftToTheMachines,
   observeRemoval,
   type StorageRemoval,
 } from './destroy.ts'
 export { installStorage, openStorage, uninstallStorage, type FlowContext } from './flow.ts'
+export { markerFile } from './names.ts'
 export { openKubernetes, type Kubernetes } from './kubernetes.ts'
 export {
   observeClaims,
