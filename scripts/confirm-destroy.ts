@@ -1,4 +1,5 @@
 /** The first stage of cluster:destroy: says all that would go, and ends the chain unless CONFIRM=<cluster>. */
+import { refuseReadOnly } from '@talosmith/bootstrap'
 import { applyAll, script } from '@talosmith/core'
 import { checkHosts } from '@talosmith/vm'
 import { applySnapshot, planSnapshot, report } from './destroy/confirm.ts'
@@ -24,6 +25,7 @@ export default script(import.meta, {
     if (dryRun) return showPlan([...snapshot, ...changes])
     if (changes.length === 0) return log.already(`nothing to destroy of cluster ${cluster.name}`)
     confirm(changes)
+    await refuseReadOnly(cluster, remains.files)
     await applyAll(snapshot, () => applySnapshot(cluster, log), { log })
   },
 })

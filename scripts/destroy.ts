@@ -1,8 +1,8 @@
 /** The last stage of cluster:destroy: when nothing is left on the hosts, what was set aside goes too. */
 import { applyAll, commandFor, generatedFiles, Problem, script } from '@talosmith/core'
-import { observeHomeFiles, removedFolder } from '@talosmith/bootstrap'
-import { checkHosts, forgetHosts, observeHosts } from '@talosmith/vm'
-import { planLast, planUnfinished } from './destroy/remains.ts'
+import { observeHomeFiles } from '@talosmith/bootstrap'
+import { checkHosts, observeHosts } from '@talosmith/vm'
+import { observeNotes, planLast, planUnfinished } from './destroy/remains.ts'
 
 export default script(import.meta, {
   summary: 'End a destroy: remove what was set aside, once the hosts hold nothing of the cluster.',
@@ -18,11 +18,10 @@ export default script(import.meta, {
         now: 'nothing was changed',
         hint: `CONFIRM=${name} ${commandFor(cluster, 'cluster:destroy')}`,
       })
-    const changes = planLast(cluster, await observeHomeFiles(cluster))
+    const changes = planLast(cluster, await observeHomeFiles(cluster), await observeNotes(cluster))
     if (dryRun) return showPlan(changes)
     confirm(changes)
-    await applyAll(changes, () => generatedFiles(cluster).remove(removedFolder), { log })
-    await forgetHosts(cluster)
+    await applyAll(changes, ({ target }) => generatedFiles(cluster).remove(target), { log })
     answer(
       `Nothing of cluster ${name} is left. Images stay (${commandFor(cluster, 'image:prune')}), and so does data on an NFS server.`,
     )

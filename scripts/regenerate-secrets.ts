@@ -1,14 +1,17 @@
 /** bootstrap:regenerate-secrets: the cluster begins anew, with other secrets, on new disks; needs CONFIRM=<cluster>. */
 import {
   archiveSecrets,
+  describeLosses,
   configure,
   endRegeneration,
   findRegeneration,
   newRegeneration,
   noteNewMachines,
   planArchive,
+  planFinalSnapshot,
   proveOldAccessRefused,
   startCluster,
+  takeFinalSnapshot,
   waitForHealth,
 } from '@talosmith/bootstrap'
 import { script, type Change, type ExitCode } from '@talosmith/core'
@@ -29,16 +32,28 @@ export default script(import.meta, {
   },
   async run(context) {
     const { cluster, log, options, answer, dryRun, showPlan, confirm } = context
-    let regeneration = (await findRegeneration(cluster)) ?? newRegeneration()
+    const underWay = await findRegeneration(cluster)
+    let regeneration = underWay ?? newRegeneration()
+    // Only before anything is moved: afterwards nobody can ask the old machines.
+    const withSnapshot = options['final-snapshot'] === true && underWay === undefined
+    if (options['final-snapshot'] === true && !withSnapshot)
+      log.warn('no snapshot is taken: the run that this one goes on with has begun to archive')
     const names = new Set(cluster.nodes.map(({ name }) => name))
     const archive = await planArchive(cluster, regeneration)
     const machines: Change[] = []
     const collect = (changes: readonly Change[]): ExitCode => (machines.push(...changes), 0)
     if (!regeneration.machinesAreNew)
       await recreateMachines({ ...context, dryRun: true, showPlan: collect }, names)
-    if (dryRun) return showPlan([...archive, ...machines])
-    confirm([...archive, ...machines])
-    await archiveSecrets(cluster, regeneration, archive, log, options['final-snapshot'] === true)
+    const changes = [
+      ...describeLosses(cluster, regeneration),
+      ...(withSnapshot ? [planFinalSnapshot(cluster)] : []),
+      ...archive,
+      ...machines,
+    ]
+    if (dryRun) return showPlan(changes)
+    confirm(changes)
+    if (withSnapshot) log.info(`   the snapshot is ${await takeFinalSnapshot(cluster)}`)
+    await archiveSecrets(cluster, regeneration, archive, log)
     if (!regeneration.machinesAreNew) {
       await recreateMachines(context, names)
       regeneration = await noteNewMachines(cluster, regeneration)

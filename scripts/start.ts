@@ -1,4 +1,4 @@
-/** cluster:start: starts the machines that do not run, control planes first, and ends when the cluster is healthy. */
+/** vm:start: starts the machines that do not run, control planes first, and ends when the cluster is healthy. */
 import { waitForHealth } from '@talosmith/bootstrap'
 import { script } from '@talosmith/core'
 import { startMachines } from '@talosmith/vm'

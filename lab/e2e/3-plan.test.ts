@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { hostFiles } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -235,6 +237,44 @@ test('cluster:up mends all of it, and the plan is empty again', async () => {
   assert.equal(changes, [])
   assert.is(code, 0)
 })
+
+test('vm:stop shuts every worker down before the control plane, without cutting power', async () => {
+  const { code, output } = await nx('vm:stop')
+  assert.is(code, 0)
+  assert.not.match(output, 'cutting its power')
+  const ended = stepsOf(await lastRun()).filter((step) => step.startsWith('done Shut'))
+  assert.equal(ended.slice(0, 2).sort(), ['done Shut lab-w1 down', 'done Shut lab-w2 down'])
+  assert.equal(ended.slice(2), ['done Shut lab-cp1 down'])
+  const steps = stepsOf(await lastRun())
+  assert.ok(steps.indexOf('start Shut lab-cp1 down') > steps.indexOf(ended[1] ?? ''))
+  const { stdout } = await withHost(cluster, ({ $ }) => $`virsh -q list --name`)
+  assert.not.match(stdout, /lab-(cp|w)\d/)
+})
+
+test('vm:start starts the control plane first, and ends when the cluster is healthy', async () => {
+  const { code, output } = await nx('vm:start')
+  assert.is(code, 0)
+  assert.match(output, /cluster lab to be healthy/)
+  const started = stepsOf(await lastRun()).filter((step) => step.startsWith('start Start lab-'))
+  assert.is(started[0], 'start Start lab-cp1')
+  assert.equal(started.slice(1).sort(), ['start Start lab-w1', 'start Start lab-w2'])
+  assert.equal((await planned()).changes, [])
+  assert.is((await nx('vm:start')).code, 0)
+})
+
+/** The record of the last run that changed something: its events, in order. */
+async function lastRun(): Promise<readonly { readonly event: string; readonly text?: string }[]> {
+  const folder = join(cluster.generated, 'runs')
+  const last = readdirSync(folder).sort().at(-1) ?? ''
+  const lines = readFileSync(join(folder, last), 'utf8').trim().split('\n')
+  return lines.map((line) => JSON.parse(line) as { event: string; text?: string })
+}
+
+function stepsOf(events: Awaited<ReturnType<typeof lastRun>>): string[] {
+  return events
+    .filter(({ event }) => event === 'start' || event === 'done')
+    .map(({ event, text = '' }) => `${event} ${text}`)
+}
 
 /** The fingerprint while a machine is missing: talosctl asks the others only. */
 async function hostAndHome(): Promise<string> {

@@ -3,7 +3,8 @@ import { readFileSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { kubernetesNodes, killWhen, labCluster, nx, run, scriptOf } from './support.ts'
+import { CommandFailed } from '@talosmith/core'
+import { access, kubernetesNodes, killWhen, labCluster, nx, run, scriptOf } from './support.ts'
 
 const cluster = await labCluster()
 const confirmed = { CONFIRM: cluster.name }
@@ -14,17 +15,32 @@ const ca = (): string => {
   const encoded = /certificate-authority-data: (\S+)/.exec(text)?.[1] ?? ''
   return new X509Certificate(Buffer.from(encoded, 'base64')).fingerprint256
 }
+/** The CA of the Talos API, as the talosconfig has it. */
+const talosCa = (): string => {
+  const text = readFileSync(join(cluster.generated, 'talosconfig'), 'utf8')
+  const encoded = /^\s+ca: (\S+)$/m.exec(text)?.[1] ?? ''
+  return new X509Certificate(Buffer.from(encoded, 'base64')).fingerprint256
+}
+const archives = (): string[] => readdirSync(join(cluster.generated, 'archive')).sort()
 let before = ''
+let talosBefore = ''
 
 test('the cluster is up', async () => {
   assert.is((await nx('cluster:up')).code, 0)
   before = ca()
+  talosBefore = talosCa()
 })
 
 test('bootstrap:regenerate-secrets without CONFIRM says what is lost, and changes nothing', async () => {
   const { code, output } = await run(regenerate)
   assert.is(code, 1)
   assert.match(output, 'CONFIRM_MISSING')
+  for (const lost of [
+    'certificate authority',
+    'kubeconfig and talosconfig',
+    'service account tokens',
+  ])
+    assert.match(output, lost)
   assert.match(output, /Archive secrets\.yaml in archive\//)
   for (const { name } of cluster.nodes) assert.match(output, `Remove virtual machine ${name}`)
   assert.is(ca(), before)
@@ -39,19 +55,41 @@ for (const [place, when] of [
     assert.is((await killWhen(when, regenerate, confirmed)).signal, 'SIGKILL')
   })
 
+test('a dry run then says what is left to do, and where the old secrets are', async () => {
+  const { code, output } = await run([...regenerate, '--dry-run'])
+  assert.is(code, 2)
+  assert.match(output, `the old ones are in archive/${archives().at(-1)}`)
+})
+
 test('the next run ends with a healthy cluster under another CA, and the old access is refused', async () => {
   const { code, output } = await nx('bootstrap:regenerate-secrets', confirmed)
   assert.is(code, 0)
   assert.match(output, 'talosctl is refused with the old talosconfig')
   assert.match(output, 'kubectl is refused with the old kubeconfig')
   assert.is.not(ca(), before)
+  assert.is.not(talosCa(), talosBefore)
   assert.is((await kubernetesNodes(cluster)).length, 3)
 })
 
+test('the real clients get nowhere with what the archive holds, and everywhere with the new files', async () => {
+  const generated = join(cluster.generated, 'archive', archives().at(-1) ?? '')
+  const [{ address = '' } = {}] = cluster.controlPlanes
+  for (const [client, ...args] of [
+    ['talosctl', '-e', address, '-n', address, 'version'],
+    ['kubectl', '--request-timeout=15s', 'get', 'namespaces'],
+  ] as const) {
+    await access(cluster, client, ...args)
+    const error: unknown = await access({ ...cluster, generated }, client, ...args).catch(
+      (thrown: unknown) => thrown,
+    )
+    assert.instance(error, CommandFailed, `${client} was let in`)
+    assert.match((error as CommandFailed).stderr, /x509: |remote error: tls: |Unauthorized/)
+  }
+})
+
 test('the old secrets are kept, for their owner alone, and storage works', async () => {
-  const folder = join(cluster.generated, 'archive')
-  const [archive = ''] = readdirSync(folder)
-  assert.is(statSync(join(folder, archive, 'secrets.yaml')).mode & 0o777, 0o600)
+  const archived = join(cluster.generated, 'archive', archives().at(-1) ?? '', 'secrets.yaml')
+  assert.is(statSync(archived).mode & 0o777, 0o600)
   const verify = scriptOf('packages/storage/scripts/verify.ts', '--cluster', 'lab')
   assert.is((await run(verify)).code, 0)
 })

@@ -49,7 +49,11 @@ test('cluster:destroy without CONFIRM lists everything, and changes nothing', as
       assert.match(output, `${pool}/${name}.qcow2 (`)
       assert.match(output, `${name}-seed.iso`)
     }
-    for (const thing of ['StorageClass', 'kubeconfig', 'talosconfig', 'secrets.yaml'])
+    assert.match(output, /Remove virtual machine lab-cp1.* \(.*NVRAM \d+ KiB, logs \d+ KiB\)/)
+    for (const thing of [
+      ...['Remove StorageClass nfs-appdata', 'Remove the NFS driver'],
+      ...['kubeconfig (', 'talosconfig (', 'secrets.yaml (', 'hosts.json ('],
+    ])
       assert.match(output, thing)
     assert.match(output, `left alone: ${pool}/lab-w9.qcow2`)
     assert.not.match(output, 'lab-bystander')
@@ -67,7 +71,7 @@ test('FINAL_SNAPSHOT takes etcd with it first, for its owner alone', async () =>
   assert.is((await run(scriptOf('scripts/confirm-destroy.ts'), settings)).code, 0)
   const folder = join(cluster.generated, 'snapshots')
   const [name = ''] = readdirSync(folder)
-  assert.match(name, /^final-.*\.db$/)
+  assert.match(name, /^final-.*-[0-9a-f]{12}\.db$/)
   assert.ok(statSync(join(folder, name)).size > 100_000)
   assert.is(statSync(join(folder, name)).mode & 0o777, 0o600)
 })
@@ -112,7 +116,8 @@ test('cluster:destroy finishes it, and leaves nothing but what is not ours', asy
   assert.is(await bystanders(), before)
   assert.equal(
     readdirSync(cluster.generated).filter(
-      (name) => !['runs', 'images.json', 'snapshots', 'backups', 'archive'].includes(name),
+      (name) =>
+        !['runs', 'images.json', 'snapshots', 'backups', 'bundles', 'archive'].includes(name),
     ),
     [],
   )

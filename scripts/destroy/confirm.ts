@@ -1,5 +1,10 @@
 import type { Change, Cluster, Log } from '@talosmith/core'
-import { findFinalSnapshot, hasRemoved, takeFinalSnapshot } from '@talosmith/bootstrap'
+import {
+  findFinalSnapshot,
+  hasRemoved,
+  planFinalSnapshot,
+  takeFinalSnapshot,
+} from '@talosmith/bootstrap'
 import { leftToTheMachines } from '@talosmith/storage'
 import { describeUntouched, findOtherHosts, machinesOf } from '@talosmith/vm'
 import type { Remains } from './remains.ts'
@@ -15,14 +20,7 @@ export function report(cluster: Cluster, { storage, hosts }: Remains, log: Log):
 export async function planSnapshot(cluster: Cluster, remains: Remains): Promise<Change[]> {
   if (!remains.hosts.some((seen) => machinesOf(cluster, seen).length > 0)) return []
   if (hasRemoved(remains.files) && (await findFinalSnapshot(cluster)) !== undefined) return []
-  return [
-    {
-      kind: 'take-snapshot',
-      target: 'etcd',
-      summary: `Take a last etcd snapshot into generated/${cluster.name}/snapshots`,
-      risk: 'none',
-    },
-  ]
+  return [planFinalSnapshot(cluster)]
 }
 
 /** Takes the last snapshot, and says where it is. */

@@ -1,4 +1,4 @@
-import type { Change, Cluster, Host } from '@talosmith/core'
+import { generatedFiles, type Change, type Cluster, type Host } from '@talosmith/core'
 import {
   hasRemoved,
   observeHomeFiles,
@@ -9,6 +9,7 @@ import {
 } from '@talosmith/bootstrap'
 import { observeRemoval, type StorageRemoval } from '@talosmith/storage'
 import {
+  hostsFile,
   observeHosts,
   planDestroy,
   planRemoveSeeds,
@@ -20,6 +21,7 @@ import {
 export interface Remains {
   readonly storage: StorageRemoval
   readonly files: readonly HomeFile[]
+  readonly notes: readonly HomeFile[]
   readonly hosts: readonly ObservedHost[]
 }
 
@@ -28,16 +30,23 @@ export async function observeRemains(
   cluster: Cluster,
   hosts: () => Promise<readonly Host[]>,
 ): Promise<Remains> {
-  const [files, storage, seen] = await Promise.all([
+  const [files, notes, storage, seen] = await Promise.all([
     observeHomeFiles(cluster),
+    observeNotes(cluster),
     observeRemoval({ cluster }),
     hosts().then((opened) => observeHosts(cluster, opened)),
   ])
-  return { storage, files, hosts: seen }
+  return { storage, files, notes, hosts: seen }
+}
+
+/** What notes where machines were made: worth nothing without them. */
+export async function observeNotes(cluster: Cluster): Promise<HomeFile[]> {
+  const all = await generatedFiles(cluster).list()
+  return all.filter(({ name }) => name === hostsFile)
 }
 
 /** All that the stages of a destroy would do, in their order. */
-export function planWhole(cluster: Cluster, { storage, files, hosts }: Remains): Change[] {
+export function planWhole(cluster: Cluster, { storage, files, notes, hosts }: Remains): Change[] {
   const home = [...planRemoveAccess(cluster, files), ...planRemoveConfig(cluster, files)]
   return [
     ...storage.changes,
@@ -47,18 +56,34 @@ export function planWhole(cluster: Cluster, { storage, files, hosts }: Remains):
       cluster,
       hosts.map((seen) => withoutMachines(cluster, seen)),
     ),
-    ...(home.length > 0 || hasRemoved(files) ? [removal(cluster)] : []),
+    ...(home.length > 0 ? [removal(cluster)] : []),
+    ...planLast(cluster, home.length > 0 ? [] : files, notes),
   ]
 }
 
 /** What the last stage does: nothing while anything of the cluster is left on a host. */
-export function planLast(cluster: Cluster, files: readonly HomeFile[]): Change[] {
-  return hasRemoved(files) ? [removal(cluster)] : []
+export function planLast(
+  cluster: Cluster,
+  files: readonly HomeFile[],
+  notes: readonly HomeFile[],
+): Change[] {
+  const removed = hasRemoved(files) ? [removal(cluster)] : []
+  return [...removed, ...notes.map((note) => forget(cluster, note))]
 }
 
 /** What the stages before the last one have left on the hosts. */
 export function planUnfinished(cluster: Cluster, hosts: readonly ObservedHost[]): Change[] {
   return [...planDestroy(cluster, hosts), ...planRemoveSeeds(cluster, hosts)]
+}
+
+function forget({ name: cluster }: Cluster, { name, bytes }: HomeFile): Change {
+  return {
+    kind: 'forget',
+    target: name,
+    summary: `Remove generated/${cluster}/${name}`,
+    from: `${bytes} bytes`,
+    risk: 'none',
+  }
 }
 
 function removal({ name }: Cluster): Change {

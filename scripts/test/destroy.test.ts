@@ -1,4 +1,14 @@
-import { mkdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { problemOf } from '@talosmith/core/testing'
 import { suite } from 'uvu'
@@ -39,7 +49,10 @@ destroy(
       assert.match(list, `${made.pool}/${name}-seed.iso (34 KiB)`)
       assert.match(list, `configs/${name}.yaml (`)
     }
-    for (const thing of ['nfs-appdata', 'kubeconfig (', 'talosconfig (', 'secrets.yaml ('])
+    for (const thing of [
+      ...['nfs-appdata', 'kubeconfig (', 'talosconfig (', 'secrets.yaml ('],
+      ...['secrets.owner.json (', 'made-of.json (', 'hosts.json ('],
+    ])
       assert.match(list, thing)
     assert.not.match(list, 'bystander')
     assert.not.match(list, 'talosmith-test-b')
@@ -240,6 +253,49 @@ for (const planted of ['secrets.yaml', 'kubeconfig', 'configs', 'removed'])
       assert.equal(made.everything(), before)
     },
   )
+
+for (const folder of ['.', 'configs'])
+  destroy(
+    `refuses when generated/<cluster>/${folder} is read-only, before anything is changed`,
+    async ({ made }) => {
+      const isRoot = process.getuid?.() === 0
+      // Permissions do not hold root back.
+      if (isRoot) {
+        chmodSync(made.root, 0o755)
+        for (const name of ['.', ...readdirSync(made.generated, { recursive: true })])
+          chownSync(join(made.generated, String(name)), 65_534, 65_534)
+      }
+      chmodSync(join(made.generated, folder), 0o555)
+      const before = made.everything()
+      if (isRoot) process.seteuid?.(65_534)
+      try {
+        const problem = await problemOf(runChain(made.cluster, confirmed(made)))
+        assert.is(problem.code, 'GENERATED_NOT_WRITABLE')
+        assert.match(problem.hint ?? '', `make ${made.generated} writable`)
+      } finally {
+        if (isRoot) process.seteuid?.(0)
+        chmodSync(join(made.generated, folder), 0o755)
+      }
+      assert.equal(made.everything(), before)
+    },
+  )
+
+destroy('the note of a regeneration that did not end goes too', async ({ made }) => {
+  const note = join(made.generated, 'regenerating.json')
+  writeFileSync(note, '{"archive":"archive/old","machinesAreNew":true}')
+  await runChain(made.cluster, confirmed(made))
+  assert.equal(made.ours(), [])
+})
+
+destroy('seed ISOs go also after SEED_ISO_DIR has changed', async ({ made }) => {
+  mkdirSync(made.path('isos'))
+  const settings = { ...made.cluster.settings, SEED_ISO_DIR: made.path('isos') }
+  const problem = await problemOf(runChain({ ...made.cluster, settings }))
+  const listed = (problem.because ?? '').match(/-seed\.iso/g) ?? []
+  assert.is(listed.length, made.cluster.nodes.length)
+  await runChain({ ...made.cluster, settings }, confirmed(made))
+  assert.equal(made.ours(), [])
+})
 
 destroy('FINAL_SNAPSHOT that cannot be had stops before anything is changed', async ({ made }) => {
   rmSync(join(made.generated, 'talosconfig'))

@@ -47,6 +47,7 @@ const host: ObservedHost = {
   hasUefi: true,
   disks: new Map(),
   seeds: new Map(),
+  beside: [],
   leftovers: [],
   hasImage: true,
   directIo: true,
@@ -179,6 +180,23 @@ test('when nothing answers, everything is null and every source has its reason',
   assert.equal(endpoint.answers, false)
   assert.equal(vip, { address: '10.0.0.60', holder: null, reason: 'no talosctl' })
   assert.equal(access, [])
+})
+
+test('the VIP has a holder, or a reason for having none; a cluster without a VIP says nothing of it', () => {
+  const { talos } = whole
+  if (!talos.ok) throw new Error('talos')
+  const address = '10.0.0.60'
+  const free = { ...talos.value, vipHolder: { ok: true, value: undefined } } as const
+  const nobody = { ...whole, talos: { ok: true, value: free } } as const
+  const reason = 'no control plane has it'
+  assert.equal(describeCluster(cluster, whole, now).vip, {
+    address,
+    holder: 'home-cp2',
+    reason: null,
+  })
+  assert.equal(describeCluster(cluster, nobody, now).vip, { address, holder: null, reason })
+  assert.match(renderStatus(describeCluster(cluster, nobody, now)), `${address}: ${reason}`)
+  assert.is(describeCluster(testCluster(), whole, now).vip, null)
 })
 
 test('a machine found nowhere is missing, but only when every host was seen', () => {

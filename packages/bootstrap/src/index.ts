@@ -35,11 +35,12 @@ export {
   observeHomeFiles,
   planRemoveAccess,
   planRemoveConfig,
+  refuseReadOnly,
   removedFolder,
   removeFiles,
   type HomeFile,
 } from './removal.ts'
-export { findFinalSnapshot, takeFinalSnapshot } from './snapshot.ts'
+export { findFinalSnapshot, planFinalSnapshot, takeFinalSnapshot } from './snapshot.ts'
 export {
   backUpEtcd,
   planWholeUpgrade,
@@ -52,6 +53,7 @@ export { findBackup, planRestore, restoreEtcd } from './backup/restore.ts'
 export { proveOldAccessRefused } from './old-access.ts'
 export {
   archiveSecrets,
+  describeLosses,
   endRegeneration,
   findRegeneration,
   newRegeneration,

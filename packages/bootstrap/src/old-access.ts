@@ -9,9 +9,12 @@ import {
 import type { Log } from '@talosmith/core'
 import { openTalosctl } from './talosctl.ts'
 
-/** How Talos, Kubernetes and their clients say that they do not know each other (any more). */
+/**
+ * How Talos, Kubernetes and their clients say that they do not know each other (any more); the alerts are
+ * those of Go's crypto/tls. A handshake that only ends early is no refusal: whoever restarts does that too.
+ */
 const refusal =
-  /x509|unknown authority|certificate (?:signed|required|is not valid)|bad certificate|tls: |Unauthorized|authentication handshake failed/i
+  /x509: |tls: (?:(?:bad|expired|revoked|unknown|unsupported) certificate|certificate required|access denied)|Unauthorized/i
 
 /**
  * Asks with the access files of an archive, by the real clients, and expects to be refused. Throws
@@ -54,7 +57,8 @@ export async function proveOldAccessRefused(
   }
 }
 
-async function expectRefusal(
+/** Throws unless `ask` is refused by somebody who does not know the certificates. */
+export async function expectRefusal(
   name: string,
   client: string,
   ask: () => Promise<unknown>,

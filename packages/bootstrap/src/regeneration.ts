@@ -1,10 +1,10 @@
-import { applyAll, generatedFiles, type Cluster, type Log } from '@talosmith/core'
-import { takeFinalSnapshot } from './snapshot.ts'
+import { applyAll, generatedFiles, type Change, type Cluster, type Log } from '@talosmith/core'
 import {
   applyRemoval,
   observeHomeFiles,
   planRemoveAccess,
   planRemoveConfig,
+  regenerationFile,
   removeEmptyFolders,
   type RemovalChange,
 } from './removal.ts'
@@ -16,11 +16,9 @@ export interface Regeneration {
   readonly machinesAreNew: boolean
 }
 
-const markerFile = 'regenerating.json'
-
 /** The regeneration under way; undefined: none is. */
 export async function findRegeneration(cluster: Cluster): Promise<Regeneration | undefined> {
-  const text = await generatedFiles(cluster).read(markerFile)
+  const text = await generatedFiles(cluster).read(regenerationFile)
   return text === undefined ? undefined : (JSON.parse(text) as Regeneration)
 }
 
@@ -36,23 +34,46 @@ export async function planArchive(
 ): Promise<RemovalChange[]> {
   if (machinesAreNew) return []
   const seen = await observeHomeFiles(cluster)
-  return [...planRemoveAccess(cluster, seen), ...planRemoveConfig(cluster, seen)].map((change) => ({
-    ...change,
-    summary: `Archive ${change.target} in ${archive}`,
+  return [...planRemoveAccess(cluster, seen), ...planRemoveConfig(cluster, seen)]
+    .filter(({ target }) => target !== regenerationFile)
+    .map((change) => ({ ...change, summary: `Archive ${change.target} in ${archive}` }))
+}
+
+/** What nothing brings back, beside files and machines; or, once that is over, what there is left to do. */
+export function describeLosses(
+  { name }: Cluster,
+  { archive, machinesAreNew }: Regeneration,
+): Change[] {
+  if (machinesAreNew)
+    return [
+      {
+        kind: 'go-on',
+        target: name,
+        summary: `Go on with the new secrets of ${name} (the old ones are in ${archive}): configure, start and prove the new machines`,
+        risk: 'none',
+      },
+    ]
+  const losses = {
+    'cluster identity': `Give up the identity of cluster ${name}: every certificate authority`,
+    'access files': 'Make every kubeconfig and talosconfig void that anybody has',
+    'service account tokens':
+      "Make the service account tokens of workloads void, and lose etcd's data",
+  }
+  return Object.entries(losses).map(([target, summary]) => ({
+    kind: 'lose',
+    target,
+    summary,
+    risk: 'data-loss',
   }))
 }
 
-/** Remembers the regeneration, takes the snapshot that was asked for, and moves the old files away. */
+/** Remembers the regeneration, then moves the old files away. */
 export async function archiveSecrets(
   cluster: Cluster,
   regeneration: Regeneration,
   changes: readonly RemovalChange[],
   log: Log,
-  withSnapshot: boolean,
 ): Promise<void> {
-  // Before anything is moved: afterwards nobody can ask the old machines.
-  if (withSnapshot && (await findRegeneration(cluster)) === undefined)
-    log.info(`   snapshot: ${await takeFinalSnapshot(cluster)}`)
   await note(cluster, regeneration)
   const move = (change: RemovalChange): Promise<void> =>
     applyRemoval(cluster, change, regeneration.archive)
@@ -72,9 +93,9 @@ export async function noteNewMachines(
 
 /** The regeneration is over; the archive stays. */
 export async function endRegeneration(cluster: Cluster): Promise<void> {
-  await generatedFiles(cluster).remove(markerFile)
+  await generatedFiles(cluster).remove(regenerationFile)
 }
 
 async function note(cluster: Cluster, regeneration: Regeneration): Promise<void> {
-  await generatedFiles(cluster).write(markerFile, `${JSON.stringify(regeneration)}\n`)
+  await generatedFiles(cluster).write(regenerationFile, `${JSON.stringify(regeneration)}\n`)
 }

@@ -1,3 +1,4 @@
+import { dirname, join } from 'node:path'
 import {
   applyAll,
   generatedFiles,
@@ -21,20 +22,27 @@ export interface HomeFile {
   readonly bytes: number
 }
 
+/** The note of a regeneration under way; without the cluster it says nothing, and misleads the next one. */
+export const regenerationFile = 'regenerating.json'
+
 /** Where the files wait until the machines are gone: with them a destroy that failed half-way can be undone. */
 export const removedFolder = 'removed'
 
 // A write that was killed leaves its temporary file, which may hold as much as the file itself.
-const access = /^(?:kubeconfig|talosconfig)(?:\.[\w-]+\.tmp)?$/
+const access = /^(?:kubeconfig|talosconfig)(?:\.[\w.-]+\.tmp)?$/
 const config = new RegExp(
-  String.raw`^(?:(?:${secretsFile.replace('.', '\\.')}|secrets\.owner\.json)(?:\.[\w-]+\.tmp)?|(?:configs|work)/.*)$`,
+  String.raw`^(?:(?:${secretsFile.replace('.', '\\.')}|secrets\.owner\.json)(?:\.[\w.-]+\.tmp)?|(?:configs|work)/.*)$`,
 )
 
 /** The files in `generated/<cluster>`; throws GENERATED_IS_A_LINK when one to be moved, or a folder, is a link. */
 export async function observeHomeFiles(cluster: Cluster): Promise<HomeFile[]> {
   const files = generatedFiles(cluster)
   const found = (await files.list()).filter(
-    ({ name }) => access.test(name) || config.test(name) || name.startsWith(`${removedFolder}/`),
+    ({ name }) =>
+      access.test(name) ||
+      config.test(name) ||
+      name === regenerationFile ||
+      name.startsWith(`${removedFolder}/`),
   )
   for (const name of [removedFolder, 'configs', 'work', ...found.map((file) => file.name)])
     await files.has(name)
@@ -46,9 +54,26 @@ export function planRemoveAccess(cluster: Cluster, seen: readonly HomeFile[]): R
   return seen.filter(({ name }) => access.test(name)).map((file) => setAside(cluster, file))
 }
 
-/** Stage 3: secrets and machine configs are set aside. */
+/** Stage 3: secrets and machine configs are set aside, and the note of a regeneration that did not end. */
 export function planRemoveConfig(cluster: Cluster, seen: readonly HomeFile[]): RemovalChange[] {
-  return seen.filter(({ name }) => config.test(name)).map((file) => setAside(cluster, file))
+  return seen
+    .filter(({ name }) => config.test(name) || name === regenerationFile)
+    .map((file) => setAside(cluster, file))
+}
+
+/**
+ * Throws GENERATED_NOT_WRITABLE when a folder does not let its files go: at the beginning, for half-way through
+ * storage is gone already.
+ */
+export async function refuseReadOnly(cluster: Cluster, seen: readonly HomeFile[]): Promise<void> {
+  if (seen.length === 0) return
+  const files = generatedFiles(cluster)
+  for (const folder of new Set(['.', ...seen.map(({ name }) => dirname(name))])) {
+    // Named so that, if this is killed, the next destroy takes it along.
+    const trial = join(folder, `${secretsFile}.trial.tmp`)
+    await files.write(trial, '')
+    await files.remove(trial)
+  }
 }
 
 /** Whether something waits in `removed/`. */

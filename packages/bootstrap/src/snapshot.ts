@@ -1,7 +1,8 @@
 import { chmod } from 'node:fs/promises'
 import { relative } from 'node:path'
-import { generatedFiles, Problem, type Cluster, type Node } from '@talosmith/core'
+import { generatedFiles, Problem, type Change, type Cluster, type Node } from '@talosmith/core'
 import { removedFolder } from './removal.ts'
+import { secretsFile, sha256 } from './secrets.ts'
 import { openTalosctl, type Talosctl } from './talosctl.ts'
 import { talosReason } from './talos-output.ts'
 import { withWorkFolder } from './work-folder.ts'
@@ -11,12 +12,37 @@ const prefix = 'final-'
 const answerMs = 15_000
 const snapshotMs = 300_000
 
-/** The last snapshot of a cluster that is being destroyed; undefined: none was taken. */
+/**
+ * The last snapshot of a cluster that is being destroyed; undefined: none was taken. One of an earlier cluster
+ * of the same name, which had other secrets, is none of this one.
+ */
 export async function findFinalSnapshot(cluster: Cluster): Promise<string | undefined> {
   const files = generatedFiles(cluster)
-  const names = (await files.list(folder)).map(({ name }) => name)
-  const last = names.filter((name) => name.startsWith(`${folder}/${prefix}`)).sort()
-  return last.length === 0 ? undefined : files.path(last.at(-1) ?? '')
+  const life = await lifeOf(cluster)
+  if (life === undefined) return undefined
+  const names = (await files.list(folder)).map(({ name }) => name).sort()
+  const last = names.findLast(
+    (name) => name.startsWith(`${folder}/${prefix}`) && name.endsWith(`-${life}.db`),
+  )
+  return last === undefined ? undefined : files.path(last)
+}
+
+/** Taking it, as a change that a list can show. */
+export function planFinalSnapshot({ name }: Cluster): Change {
+  return {
+    kind: 'take-snapshot',
+    target: 'etcd',
+    summary: `Take a last etcd snapshot into generated/${name}/${folder}`,
+    risk: 'none',
+  }
+}
+
+/** Tells one cluster of a name from the next by their secrets; undefined: there are none (any more). */
+async function lifeOf(cluster: Cluster): Promise<string | undefined> {
+  const files = generatedFiles(cluster)
+  const text =
+    (await files.read(secretsFile)) ?? (await files.read(`${removedFolder}/${secretsFile}`))
+  return text === undefined ? undefined : sha256(text).slice(0, 12)
 }
 
 /**
@@ -33,7 +59,9 @@ export async function takeFinalSnapshot(
   if (config === undefined)
     throw failed(cluster, 'there is no talosconfig to ask the machines with')
   const talosctl = await open(cluster, config)
-  const name = `${folder}/${prefix}${new Date().toISOString().replaceAll(':', '-')}.db`
+  const time = new Date().toISOString().replaceAll(':', '-')
+  const life = await lifeOf(cluster)
+  const name = `${folder}/${prefix}${time}${life === undefined ? '' : `-${life}`}.db`
   return withWorkFolder(cluster, async (work) => {
     const temporary = work.path('etcd.db')
     const reasons: string[] = []
@@ -78,6 +106,6 @@ function failed({ name }: Cluster, because: string): Problem {
   return new Problem('SNAPSHOT_FAILED', `no etcd snapshot of cluster ${name} could be taken`, {
     because,
     now: 'nothing was changed',
-    hint: 'bring a control plane back, or leave FINAL_SNAPSHOT out to destroy the cluster without a snapshot',
+    hint: 'bring a control plane back, or leave FINAL_SNAPSHOT out to go on without a snapshot',
   })
 }

@@ -7,12 +7,14 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
   archiveSecrets,
+  describeLosses,
   endRegeneration,
   findRegeneration,
   newRegeneration,
   noteNewMachines,
   planArchive,
 } from '../src/regeneration.ts'
+import { observeHomeFiles, planRemoveConfig } from '../src/removal.ts'
 
 const test = suite<{ cluster: Cluster }>('regenerating secrets')
 const old = [
@@ -44,7 +46,7 @@ test('secrets, machine configs and access files go into a dated archive, for the
   const changes = await planArchive(cluster, regeneration)
   assert.equal(changes.map(({ target }) => target).sort(), old)
   assert.ok(changes.every(({ risk }) => risk === 'data-loss'))
-  await archiveSecrets(cluster, regeneration, changes, silentLog, false)
+  await archiveSecrets(cluster, regeneration, changes, silentLog)
   assert.equal(
     await archived(cluster),
     old.map((name) => `${archive}/${name}`),
@@ -60,39 +62,63 @@ for (const kept of [0, 1, 3, old.length])
   }) => {
     const first = newRegeneration(now)
     const changes = await planArchive(cluster, first)
-    await archiveSecrets(cluster, first, changes.slice(0, kept), silentLog, false)
+    await archiveSecrets(cluster, first, changes.slice(0, kept), silentLog)
     const found = await findRegeneration(cluster)
     assert.equal(found, first)
     const rest = await planArchive(cluster, found ?? first)
     assert.is(rest.length, old.length - kept)
-    await archiveSecrets(cluster, found ?? first, rest, silentLog, false)
+    await archiveSecrets(cluster, found ?? first, rest, silentLog)
     assert.is((await archived(cluster)).length, old.length)
   })
 
 test('once the machines are new, the new secrets are left where they are', async ({ cluster }) => {
   const regeneration = newRegeneration(now)
-  await archiveSecrets(
-    cluster,
-    regeneration,
-    await planArchive(cluster, regeneration),
-    silentLog,
-    false,
-  )
+  await archiveSecrets(cluster, regeneration, await planArchive(cluster, regeneration), silentLog)
   const next = await noteNewMachines(cluster, regeneration)
   await generatedFiles(cluster).write('secrets.yaml', 'new')
   assert.equal(await findRegeneration(cluster), next)
   assert.equal(await planArchive(cluster, next), [])
 })
 
+test('what is lost for good is listed: identity, access files, service account tokens', ({
+  cluster,
+}) => {
+  const losses = describeLosses(cluster, newRegeneration(now))
+  assert.ok(losses.every(({ risk }) => risk === 'data-loss'))
+  const text = losses.map(({ summary }) => summary).join('\n')
+  for (const thing of [
+    'certificate authority',
+    'kubeconfig',
+    'talosconfig',
+    'service account tokens',
+    'etcd',
+  ])
+    assert.match(text, thing)
+})
+
+test('a run that goes on once the machines are new still says what it will do', ({ cluster }) => {
+  const [next, ...more] = describeLosses(cluster, { archive, machinesAreNew: true })
+  assert.equal(more, [])
+  assert.match(
+    next?.summary ?? '',
+    `Go on with the new secrets of home (the old ones are in ${archive})`,
+  )
+})
+
+test('a destroy takes the note of a run that did not end away, and no archive takes it in', async ({
+  cluster,
+}) => {
+  const regeneration = newRegeneration(now)
+  await archiveSecrets(cluster, regeneration, [], silentLog)
+  const seen = await observeHomeFiles(cluster)
+  assert.ok(planRemoveConfig(cluster, seen).some(({ target }) => target === 'regenerating.json'))
+  const changes = await planArchive(cluster, regeneration)
+  assert.not.ok(changes.some(({ target }) => target === 'regenerating.json'))
+})
+
 test('the end leaves the archive and no mark', async ({ cluster }) => {
   const regeneration = newRegeneration(now)
-  await archiveSecrets(
-    cluster,
-    regeneration,
-    await planArchive(cluster, regeneration),
-    silentLog,
-    false,
-  )
+  await archiveSecrets(cluster, regeneration, await planArchive(cluster, regeneration), silentLog)
   await endRegeneration(cluster)
   assert.is(await findRegeneration(cluster), undefined)
   assert.is((await archived(cluster)).length, old.length)

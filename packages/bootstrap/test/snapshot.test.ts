@@ -3,6 +3,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -21,6 +22,7 @@ snapshot.before.each((context) => {
   const root = mkdtempSync(join(tmpdir(), 'talosmith-snapshot-'))
   context.cluster = testCluster({ CONTROL_PLANE_COUNT: '3', CLUSTER_VIP: '10.0.0.60' }, root)
   put(context.cluster, 'talosconfig', 'way in')
+  put(context.cluster, 'secrets.yaml', 'of this life')
 })
 snapshot.after.each(({ cluster }) => rmSync(cluster.root, { recursive: true }))
 
@@ -77,5 +79,29 @@ snapshot(
     assert.equal(configs, ['removed/talosconfig'])
   },
 )
+
+snapshot('of an earlier cluster of the same name is none of this one', async ({ cluster }) => {
+  await take(cluster)
+  put(cluster, 'secrets.yaml', 'of the next life')
+  assert.is(await findFinalSnapshot(cluster), undefined)
+  const path = await take(cluster)
+  assert.is(await findFinalSnapshot(cluster), path)
+})
+
+snapshot('is found again once the secrets are set aside', async ({ cluster }) => {
+  const path = await take(cluster)
+  mkdirSync(join(cluster.generated, 'removed'))
+  renameSync(
+    join(cluster.generated, 'secrets.yaml'),
+    join(cluster.generated, 'removed/secrets.yaml'),
+  )
+  assert.is(await findFinalSnapshot(cluster), path)
+})
+
+snapshot('of a cluster without secrets is taken anew', async ({ cluster }) => {
+  rmSync(join(cluster.generated, 'secrets.yaml'))
+  assert.match(await take(cluster), /final-[-.\dTZ]+\.db$/)
+  assert.is(await findFinalSnapshot(cluster), undefined)
+})
 
 snapshot.run()

@@ -20,7 +20,7 @@ export function planPrune(hosts: readonly StoredImages[]): PruneChange[] {
     const removable = images.flatMap((image) => planImage(image, host, index))
     if (unreadable.length > 0 && removable.some(({ kind }) => kind === 'remove-image'))
       throw new Problem('IMAGE_USE_UNKNOWN', `which images are in use on ${host} is not known`, {
-        because: unreadable.map((path) => `qemu-img can't read ${path}`).join('\n'),
+        because: unreadable.map((path) => `${path} can't be read`).join('\n'),
         now: 'nothing was changed',
         hint: `look at them on ${host} (qemu-img info -U <file>), mend or remove them, then run the same command again`,
       })

@@ -33,24 +33,75 @@ export async function observeImages(host: Host, { settings }: Cluster): Promise<
     poolPath(host, settings.STORAGE_POOL),
     observeDisks(host),
   ])
-  return observeImagesIn(pool, host, disks)
+  const seen = await observeImagesIn(pool, host, disks.machines)
+  return { ...seen, unreadable: [...seen.unreadable, ...disks.unreadable] }
 }
 
-/** The machines by disk: what they have defined, and what they run with. */
-async function observeDisks(host: Host): Promise<ReadonlyMap<string, string>> {
+interface Disks {
+  /** The machine by the path of each of its disks. */
+  readonly machines: ReadonlyMap<string, string>
+  /** Volumes of which libvirt does not say where they are. */
+  readonly unreadable: readonly string[]
+}
+
+/** The disks of all machines: what they have defined, and what they run with. */
+async function observeDisks(host: Host): Promise<Disks> {
   const names = (await virsh(host, 'list', '--all', '--name')).split('\n').filter(Boolean)
   const asked = names.flatMap((name) => [
     ['domblklist', name, '--details'],
     ['domblklist', name, '--details', '--inactive'],
   ])
   const answers = names.length === 0 ? [] : await virshBatch(host, asked)
-  return new Map(
-    answers.flatMap(({ stdout }, index) =>
-      [...stdout.matchAll(/^\s*(?:file|block)\s+\S+\s+\S+\s+(\/.*)$/gm)].map(
-        ([, path = '']): [string, string] => [path, names[Math.floor(index / 2)] ?? ''],
-      ),
+  const nameAt = (index: number): string => names[Math.floor(index / 2)] ?? ''
+  const files = answers.flatMap(({ stdout }, index) =>
+    [...stdout.matchAll(/^\s*(?:file|block)\s+\S+\s+\S+\s+(\/.*)$/gm)].map(
+      ([, path = '']): [string, string] => [path, nameAt(index)],
     ),
   )
+  const withVolumes = answers.flatMap(({ stdout }, index) =>
+    /^\s*volume\s/m.test(stdout) ? nameAt(index) : [],
+  )
+  const volumes = await observeVolumes(host, [...new Set(withVolumes)])
+  return {
+    machines: new Map([
+      ...files,
+      ...volumes.flatMap(({ path, machine }): [string, string][] =>
+        path === undefined ? [] : [[path, machine]],
+      ),
+    ]),
+    unreadable: volumes.flatMap(({ path, label }) => (path === undefined ? label : [])),
+  }
+}
+
+/** Disks that are named by pool and volume: only the XML says the pool, and only the pool where it is. */
+async function observeVolumes(
+  host: Host,
+  names: readonly string[],
+): Promise<{ label: string; machine: string; path: string | undefined }[]> {
+  if (names.length === 0) return []
+  const asked = names.flatMap((name) => [
+    ['dumpxml', name],
+    ['dumpxml', '--inactive', name],
+  ])
+  const volumes = (await virshBatch(host, asked)).flatMap(({ stdout }, index) =>
+    [...stdout.matchAll(/<source pool='([^']*)' volume='([^']*)'/g)].map(
+      ([, pool = '', volume = '']) => ({
+        pool,
+        volume,
+        label: `volume ${volume} of pool ${pool}`,
+        machine: names[Math.floor(index / 2)] ?? '',
+      }),
+    ),
+  )
+  if (volumes.length === 0) return []
+  const paths = await virshBatch(
+    host,
+    volumes.map(({ pool, volume }) => ['vol-path', '--pool', pool, volume]),
+  )
+  return volumes.map(({ label, machine }, index) => {
+    const path = paths[index]?.stdout.trim()
+    return { label, machine, path: path === '' ? undefined : path }
+  })
 }
 
 /** Looks at the images in the folder `pool`; `disks` names the machine of each disk, here or elsewhere. */

@@ -164,4 +164,43 @@ stored('the disks of all machines are asked after, what is defined and what runs
   assert.is(host.commands.filter((command) => command.startsWith('virsh')).length, 3)
 })
 
+/** A host on which machine `old` has volume a.qcow2 of pool `srv`, whose path is what `path` says. */
+const withVolume = (image: string, path: string | undefined) =>
+  recordingHost((command) => {
+    const mark = /echo --err ([\w.-]+)/.exec(command)?.[1]
+    if (mark === undefined)
+      return command.startsWith('virsh')
+        ? 'old\n'
+        : `image 1:2 5 8 - ${image}\nledger ${ledger('v1.13.9').replaceAll('\n', '')}${command.includes('/srv/a.qcow2') ? '\nuses 1:2 /srv/a.qcow2' : ''}`
+    const disk = "<disk type='volume'><source pool='srv' volume='a.qcow2' index='1'/></disk>"
+    const said = command.includes('domblklist')
+      ? [' volume   disk   vda   a.qcow2', ' volume   disk   vda   a.qcow2']
+      : command.includes('dumpxml old') || command.includes('dumpxml --inactive old')
+        ? [disk, disk]
+        : command.includes('vol-path')
+          ? [path, path]
+          : ["<pool type='dir'><target><path>/pool</path></target></pool>", 'default', 'default']
+    return {
+      stdout: said.map((one) => `${one === undefined ? '' : `${one}\n`}${mark}\n`).join(''),
+      stderr: said
+        .map((one) => `${one === undefined ? 'error: no such pool\n' : ''}error: ${mark}\n`)
+        .join(''),
+    }
+  })
+
+stored('a machine whose disk is a volume of another pool keeps its image', async () => {
+  const image = `/pool/${imageName('v1.13.9')}`
+  const seen = await observeImages(withVolume(image, '/srv/a.qcow2'), testCluster())
+  assert.equal(seen.images[0]?.usedBy, ['old'])
+  assert.equal(planPrune([seen]), [])
+})
+
+stored('a volume that libvirt does not find keeps all images from going', async () => {
+  const image = `/pool/${imageName('v1.13.9')}`
+  const seen = await observeImages(withVolume(image, undefined), testCluster())
+  const problem = await problemOf(Promise.resolve().then(() => planPrune([seen])))
+  assert.is(problem.code, 'IMAGE_USE_UNKNOWN')
+  assert.match(problem.because ?? '', 'volume a.qcow2 of pool srv')
+})
+
 stored.run()

@@ -1,4 +1,4 @@
-/** vm:start: starts machines that do not run, control planes first. */
+/** The first half of vm:start (scripts/start.ts): ends when the machines run, whatever is in them. */
 import { script } from '@talosmith/core'
 import { startMachines } from '../src/flow.ts'
 

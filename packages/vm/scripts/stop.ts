@@ -1,6 +1,6 @@
 /** vm:stop: shuts machines down, workers first. */
 import { script } from '@talosmith/core'
-import { roleOf, runFlow } from '../src/flow.ts'
+import { byRole, runFlow } from '../src/flow.ts'
 import { planStop } from '../src/plan.ts'
 
 export default script(import.meta, {
@@ -13,7 +13,7 @@ export default script(import.meta, {
     runFlow(context, {
       plan: planStop,
       nothing: 'no machine runs',
-      step: roleOf(context.cluster),
+      step: byRole,
       force: context.options.force === true,
     }),
 })

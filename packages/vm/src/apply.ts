@@ -128,10 +128,8 @@ rm -rf -- ${work}`
   },
   async 'start-domain'({ host, target }) {
     const state = await virsh(host, 'domstate', target)
-    if (state === 'running') return
-    if (state === 'paused') await virsh(host, 'resume', target)
-    else if (state === 'pmsuspended') await virsh(host, 'dompmwakeup', target)
-    else await virsh(host, 'start', target)
+    if (state === 'running' || (await wake(host, target, state))) return
+    await virsh(host, 'start', target)
   },
   'stop-domain': stop,
   async 'cut-power'({ host, target }) {
@@ -159,6 +157,8 @@ async function stop({ host, target, log, force }: Place): Promise<void> {
       async () => {
         const state = await virsh(host, 'domstate', target)
         if (state === 'shut off') return
+        // One that stands still does not hear the power button.
+        await wake(host, target, state)
         if (performance.now() - pressed > pressAgainMs) {
           pressed = performance.now()
           await virsh(host, 'shutdown', target)
@@ -177,6 +177,14 @@ async function stop({ host, target, log, force }: Place): Promise<void> {
     log.warn(`${target} does not shut down: cutting its power`)
     await virsh(host, 'destroy', target)
   }
+}
+
+/** Lets a machine that stands still go on; whether it stood still. */
+async function wake(host: Host, target: string, state: string): Promise<boolean> {
+  if (state === 'paused') await virsh(host, 'resume', target)
+  else if (state === 'pmsuspended') await virsh(host, 'dompmwakeup', target)
+  else return false
+  return true
 }
 
 /** What virsh says of a domain; undefined when somebody else removed it meanwhile. */

@@ -2,6 +2,7 @@ import { applyAll, type Cluster, type Host, type ScriptContext } from '@talosmit
 import { applyChange } from './apply.ts'
 import { checkHosts, rememberHosts } from './made-on.ts'
 import { observeHost, type ObservedHost } from './observe.ts'
+import { domainOf } from './place.ts'
 import { planDropChannels, planStart, type VmChange } from './plan.ts'
 
 /** What the flows of this part take from a script. */
@@ -9,6 +10,9 @@ export type Context = Pick<
   ScriptContext<Record<never, never>>,
   'cluster' | 'hosts' | 'log' | 'dryRun' | 'showPlan' | 'confirm'
 >
+
+/** Names the step that a change is part of. */
+type Step = (change: VmChange, seen: readonly ObservedHost[]) => string
 
 type Planner<T> = (cluster: Cluster, seen: readonly ObservedHost[]) => T
 
@@ -21,7 +25,7 @@ interface FlowOptions {
   /** Data is lost: CONFIRM must name the cluster. */
   readonly needsConfirm?: boolean
   /** Changes of one step run side by side, steps one after the other. Without it: all side by side. */
-  readonly step?: (change: VmChange) => string
+  readonly step?: Step
   readonly force?: boolean
 }
 
@@ -47,7 +51,7 @@ export async function runFlow(
   if (changes.length === 0) log.already(nothing)
   else if (needsConfirm) confirm(changes)
   else await rememberHosts(cluster)
-  for (const together of inSteps(changes, step))
+  for (const together of inSteps(changes, (change) => step(change, seen)))
     await applyAll(
       together,
       (change) => applyChange(change, { cluster, hosts: opened, seen, log, force }),
@@ -58,8 +62,7 @@ export async function runFlow(
 
 /** Starts the machines that don't run, control planes first; ends when they run, whatever is in them. */
 export async function startMachines(context: Context): Promise<0 | 1 | 2 | 64 | 78> {
-  const step = roleOf(context.cluster)
-  return runFlow(context, { plan: planStart, nothing: 'every machine runs', step })
+  return runFlow(context, { plan: planStart, nothing: 'every machine runs', step: byRole })
 }
 
 /** Takes guest-agent channels away that no machine needs any more; only for when Talos has no agent for certain. */
@@ -70,7 +73,11 @@ export async function dropChannels(context: Context): Promise<0 | 1 | 2 | 64 | 7
   })
 }
 
-function inSteps(changes: readonly VmChange[], step: (change: VmChange) => string): VmChange[][] {
+/** Consecutive changes of the same step, together. */
+export function inSteps(
+  changes: readonly VmChange[],
+  step: (change: VmChange) => string,
+): VmChange[][] {
   const steps: VmChange[][] = []
   for (const change of changes) {
     const [first] = steps.at(-1) ?? []
@@ -80,8 +87,8 @@ function inSteps(changes: readonly VmChange[], step: (change: VmChange) => strin
   return steps
 }
 
-/** Which machines start or stop together. */
-export function roleOf({ nodes }: Cluster): (change: VmChange) => string {
-  const roles = new Map(nodes.map(({ name, role }) => [name, role]))
-  return ({ target }) => roles.get(target) ?? ''
+/** Machines of one role start or stop together. */
+export function byRole({ host, target }: VmChange, seen: readonly ObservedHost[]): string {
+  const on = seen.find(({ index }) => index === host)
+  return (on && domainOf({ name: target }, on)?.machine.role) ?? ''
 }

@@ -3,7 +3,8 @@ import { plainUri } from './machine.ts'
 import type { ObservedHost } from './observe.ts'
 import { machinesOf } from './place.ts'
 
-const file = 'hosts.json'
+/** In `generated/<cluster>`: on which hosts the machines were made. */
+export const hostsFile = 'hosts.json'
 
 /**
  * Throws HOSTS_CHANGED when machines were made on a host that LIBVIRT_URI no longer names: they run on
@@ -20,7 +21,7 @@ export async function checkHosts(cluster: Cluster): Promise<void> {
     {
       because: `what was made on ${lost.join(', ')} may still be there`,
       now: 'nothing was changed',
-      hint: `put ${lost.join(', ')} back into LIBVIRT_URI; if nothing of the cluster is there any more, remove ${generatedFiles(cluster).path(file)}`,
+      hint: `put ${lost.join(', ')} back into LIBVIRT_URI; if nothing of the cluster is there any more, remove ${generatedFiles(cluster).path(hostsFile)}`,
     },
   )
 }
@@ -30,13 +31,13 @@ export async function rememberHosts(cluster: Cluster): Promise<void> {
   const hosts = hostsOf(cluster)
   const known = await readHosts(cluster)
   if (hosts.length === known.length && hosts.every((uri, index) => uri === known[index])) return
-  await generatedFiles(cluster).write(file, `${JSON.stringify(hosts, null, 2)}\n`)
+  await generatedFiles(cluster).write(hostsFile, `${JSON.stringify(hosts, null, 2)}\n`)
 }
 
 /** Forgets it, when nothing is left there. */
 export async function forgetHosts(cluster: Cluster): Promise<void> {
   const files = generatedFiles(cluster)
-  if (await files.has(file)) await files.remove(file)
+  if (await files.has(hostsFile)) await files.remove(hostsFile)
 }
 
 /** Machines whose metadata names another host than the one that they were found on; a sentence each. */
@@ -52,7 +53,7 @@ export function findOtherHosts(cluster: Cluster, hosts: readonly ObservedHost[])
 }
 
 async function readHosts(cluster: Cluster): Promise<string[]> {
-  const text = await generatedFiles(cluster).read(file)
+  const text = await generatedFiles(cluster).read(hostsFile)
   if (text === undefined) return []
   try {
     const hosts: unknown = JSON.parse(text)

@@ -1,11 +1,15 @@
 import { posix } from 'node:path'
-import type { Cluster, Host, HostFiles } from '@talosmith/core'
+import { consoleLog, type Cluster, type Host, type HostFiles } from '@talosmith/core'
 import type { ParsedDomain } from './parse-domain.ts'
 import { headerBytes, readQcow2, type Qcow2 } from './qcow2.ts'
 import { descriptorSector, readLabel, readMark, type SeedMark } from './seed-iso.ts'
 
 /** How the name of a file under way ends; such a file is ours and never whole. */
 export const partialSuffix = '.talosmith-partial'
+
+/** Where libvirt puts the firmware's variables of a machine, `<name>_VARS.fd`. */
+const nvramFolder = '/var/lib/libvirt/qemu/nvram'
+const logFolder = posix.dirname(consoleLog(''))
 
 /** A disk file. */
 export interface ObservedDisk {
@@ -28,6 +32,8 @@ export interface ObservedFiles {
   readonly disks: ReadonlyMap<string, ObservedDisk>
   /** The marks of the seed ISOs by path; undefined: not one of ours. */
   readonly seeds: ReadonlyMap<string, ObservedSeed | undefined>
+  /** What libvirt keeps of the cluster's machines besides: variables of the firmware, logs. */
+  readonly beside: readonly { readonly path: string; readonly bytes: number }[]
   /** What killed runs left half-made. */
   readonly leftovers: readonly string[]
   readonly hasImage: boolean
@@ -55,7 +61,8 @@ export async function observeFiles(
   { pool, files, domains }: Where,
 ): Promise<ObservedFiles> {
   const { name, settings } = cluster
-  const ours = domains.flatMap(({ own }) => own ?? [])
+  const machines = domains.filter(({ owner }) => owner === name)
+  const ours = machines.flatMap(({ own }) => own ?? [])
   const seedFolder = settings.SEED_ISO_DIR ?? pool
   const { stdout } = await host.$`
 shopt -s nullglob
@@ -86,6 +93,11 @@ for file in "$seeds/$cluster"-{cp,w}[0-9]*-seed.iso ${ours.map(({ seed }) => see
   dd if="$file" bs=2048 skip=${descriptorSector} count=1 status=none | base64 -w0 || true
   echo " $(stat -c %s -- "$file") $file"
 done
+beside=()
+for name in ${machines.map((machine) => machine.name)}; do
+  beside+=(${nvramFolder}/"$name"_VARS.* ${logFolder}/"$name"{,-console}.log{,.[0-9]*})
+done
+[ \${#beside[@]} = 0 ] || stat -c 'beside %s %n' -- "\${beside[@]}" 2>/dev/null || true
 for file in "$pool/$cluster"-{cp,w}[0-9]*${partialSuffix} "$seeds/$cluster"-{cp,w}[0-9]*${partialSuffix}; do echo "partial $file"; done
 true`
   const lines = stdout.split('\n')
@@ -107,6 +119,10 @@ true`
         .filter(([, , path]) => mine(path))
         .map(([descriptor, bytes, path]) => [path, readSeed(descriptor, Number(bytes))]),
     ),
+    beside: after('beside').map((line) => {
+      const [bytes = ''] = line.split(' ', 1)
+      return { path: line.slice(bytes.length + 1), bytes: Number(bytes) }
+    }),
     leftovers: [...new Set(after('partial').filter(belongs))],
     hasImage: lines.includes('image'),
     directIo: lines.includes('direct'),

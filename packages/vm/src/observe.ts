@@ -76,10 +76,9 @@ export async function observeHost(
   const others = words(names?.stdout).filter((name) => !wanted.has(name))
   const files = hostFiles(cluster, pool)
   const known = parsed(dumps)
-  const [rest, seen] = await Promise.all([
-    others.length === 0 ? [] : virshBatch(host, others.map(dump)),
-    observeFiles(host, cluster, { pool, files, domains: known }),
-  ])
+  const rest = others.length === 0 ? [] : parsed(await virshBatch(host, others.map(dump)))
+  const domains = [...known, ...rest]
+  const seen = await observeFiles(host, cluster, { pool, files, domains })
   const live = parseStats(stats?.stdout ?? '')
   const autostart = new Set(words(automatic?.stdout))
   const { hasKvmDevice: hasDevice, hasKvmFlag: hasFlag } = seen
@@ -89,7 +88,7 @@ export async function observeHost(
     index,
     files,
     poolFault,
-    domains: [...known, ...parsed(rest)].map((domain) => ({
+    domains: domains.map((domain) => ({
       ...domain,
       live: live.get(domain.name) ?? { state: 'unknown', memoryMib: undefined, cpu: undefined },
       autostart: autostart.has(domain.name),

@@ -53,10 +53,15 @@ export function machinesOf(
   { name: cluster }: Pick<Cluster, 'name'>,
   { domains }: ObservedHost,
 ): ObservedDomain[] {
-  const ours = domains.filter(({ owner }) => owner === cluster)
-  const isControlPlane = ({ machine }: ObservedDomain): number =>
-    Number(machine.role === 'controlplane')
-  return ours.sort((a, b) => isControlPlane(a) - isControlPlane(b))
+  return domains.filter(({ owner }) => owner === cluster).sort(workersFirst)
+}
+
+/** The order in which machines stop; the other way round they start. */
+export function workersFirst(
+  { machine: a }: Pick<ObservedDomain, 'machine'>,
+  { machine: b }: Pick<ObservedDomain, 'machine'>,
+): number {
+  return Number(a.role === 'controlplane') - Number(b.role === 'controlplane')
 }
 
 /** The same host once the machines of the cluster are gone: what is then left is nobody's. */

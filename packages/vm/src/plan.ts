@@ -1,10 +1,11 @@
+import { posix } from 'node:path'
 import type { Change, Cluster, Node } from '@talosmith/core'
 import { driftOf, keepChannel } from './drift.ts'
 import { typeFor } from './host-facts.ts'
 import { describeMachine } from './machine.ts'
 import type { ObservedDisk } from './observe-files.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
-import { diskOf, domainOf, hostOf, machinesOf, pathsOf } from './place.ts'
+import { diskOf, domainOf, hostOf, machinesOf, pathsOf, workersFirst } from './place.ts'
 import { describeSeed, seedLabels } from './seed-iso.ts'
 
 /** One thing to do to one machine. */
@@ -132,9 +133,13 @@ function planDisk(
   return [change('grow-disk', `Grow the disk of ${node.name}`, { from, to, path })]
 }
 
-function planStarting(domain: ObservedDomain | undefined, change: Make, node: Node): VmChange {
+function planStarting(
+  domain: ObservedDomain | undefined,
+  change: Make,
+  { name }: Pick<Node, 'name'>,
+): VmChange {
   const from = domain === undefined ? {} : { from: domain.live.state, to: 'running' }
-  return change('start-domain', `Start ${node.name}`, from)
+  return change('start-domain', `Start ${name}`, from)
 }
 
 /**
@@ -167,11 +172,12 @@ export function planDestroy(cluster: Cluster, hosts: readonly ObservedHost[]): V
                 risk: 'data-loss',
               }),
             ]),
+        ...planDistantSeed(cluster, seen, domain),
         change(
           'undefine-domain',
           `Remove virtual machine ${domain.name}${domain.machine.uefi ? ', its NVRAM' : ''} and its logs`,
           {
-            from: `${domain.machine.cpu} CPUs, ${domain.machine.memoryMib} MiB`,
+            from: describeDomain(domain, seen),
             risk: 'data-loss',
           },
         ),
@@ -186,36 +192,51 @@ export function planDestroy(cluster: Cluster, hosts: readonly ObservedHost[]): V
  * host whose machines are gone. One that a machine still has attached stays.
  */
 export function planRemoveSeeds(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
-  const seeds = hosts.flatMap((seen) => {
-    const used = new Set(seen.domains.map(({ machine }) => machine.seed))
-    return [...seen.seeds].flatMap(([path, mark]) =>
-      mark?.cluster !== cluster.name || used.has(path)
-        ? []
-        : [
-            changeOn(seen, mark.node)(
-              'remove-seed',
-              `Remove the seed ISO of ${mark.node}: ${path}`,
-              { path, from: `${Math.ceil(mark.bytes / 1024)} KiB` },
-            ),
-          ],
-    )
-  })
+  const seeds = hosts.flatMap((seen) =>
+    [...seen.seeds.keys()]
+      .filter((path) => !isDistant(seen, path))
+      .flatMap((path) => planRemoveSeed(cluster, seen, path)),
+  )
   return [...seeds, ...planLeftovers(hosts).filter((change) => !isOfDisk(change))]
+}
+
+/**
+ * The seed ISO of a machine, where the settings no longer point to it: SEED_ISO_DIR or STORAGE_POOL have
+ * changed since. It goes with the machine, for afterwards nothing would say where it is.
+ */
+function planDistantSeed(cluster: Cluster, seen: ObservedHost, domain: ObservedDomain): VmChange[] {
+  const path = domain.own?.seed ?? ''
+  const others = seen.domains.filter((one) => one !== domain)
+  return isDistant(seen, path) ? planRemoveSeed(cluster, { ...seen, domains: others }, path) : []
+}
+
+function isDistant({ files }: ObservedHost, path: string): boolean {
+  return posix.dirname(path) !== posix.dirname(files.seed({ name: '' }))
+}
+
+function planRemoveSeed(cluster: Cluster, seen: ObservedHost, path: string): VmChange[] {
+  const mark = seen.seeds.get(path)
+  if (mark?.cluster !== cluster.name) return []
+  if (seen.domains.some(({ machine }) => machine.seed === path)) return []
+  const summary = `Remove the seed ISO of ${mark.node}: ${path}`
+  const from = `${Math.ceil(mark.bytes / 1024)} KiB`
+  return [changeOn(seen, mark.node)('remove-seed', summary, { path, from })]
 }
 
 /** Starts what doesn't run, control planes first. */
 export function planStart(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
-  return ownNodes(cluster, hosts)
-    .filter(([, , { live }]) => live.state !== 'running')
-    .map(([node, seen, domain]) => planStarting(domain, changeOn(seen, node.name), node))
+  return everyMachine(cluster, hosts)
+    .sort(([, a], [, b]) => workersFirst(b, a))
+    .filter(([, { live }]) => live.state !== 'running')
+    .map(([seen, domain]) => planStarting(domain, changeOn(seen, domain.name), domain))
 }
 
-/** Stops what runs, workers first. */
+/** Stops what is not off, workers first. */
 export function planStop(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
-  return ownNodes(cluster, hosts)
-    .filter(([, , { live }]) => live.state === 'running' || live.state === 'in shutdown')
-    .reverse()
-    .map(([{ name }, seen, { live }]) =>
+  return everyMachine(cluster, hosts)
+    .sort(([, a], [, b]) => workersFirst(a, b))
+    .filter(([, { live }]) => live.state !== 'shut off')
+    .map(([seen, { name, live }]) =>
       changeOn(seen, name)('stop-domain', `Shut ${name} down`, {
         from: live.state,
         to: 'shut off',
@@ -224,15 +245,14 @@ export function planStop(cluster: Cluster, hosts: readonly ObservedHost[]): VmCh
     )
 }
 
-function ownNodes(
+/** The machines of all hosts, also those that the settings no longer ask for: they are in the cluster all the same. */
+function everyMachine(
   cluster: Cluster,
   hosts: readonly ObservedHost[],
-): [Node, ObservedHost, ObservedDomain][] {
-  return cluster.nodes.flatMap((node): [Node, ObservedHost, ObservedDomain][] => {
-    const seen = hostOf(cluster, node, hosts)
-    const domain = seen === undefined ? undefined : domainOf(node, seen)
-    return seen === undefined || domain?.owner !== cluster.name ? [] : [[node, seen, domain]]
-  })
+): [ObservedHost, ObservedDomain][] {
+  return hosts.flatMap((seen) =>
+    machinesOf(cluster, seen).map((domain): [ObservedHost, ObservedDomain] => [seen, domain]),
+  )
 }
 
 /** What killed runs left half-made; its name says whose it is. */
@@ -249,6 +269,22 @@ function planLeftovers(hosts: readonly ObservedHost[]): VmChange[] {
 
 function isOfDisk({ path }: VmChange): boolean {
   return path?.includes('.qcow2') === true
+}
+
+function describeDomain({ name, machine }: ObservedDomain, { beside }: ObservedHost): string {
+  const sizeOf = (what: string, suffix: RegExp): string[] => {
+    const bytes = beside
+      .map((one) => ({ ...one, file: posix.basename(one.path) }))
+      .filter(({ file }) => file.startsWith(name) && suffix.test(file.slice(name.length)))
+      .reduce((sum, one) => sum + one.bytes, 0)
+    return bytes === 0 ? [] : [`${what} ${Math.ceil(bytes / 1024)} KiB`]
+  }
+  return [
+    `${machine.cpu} CPUs`,
+    `${machine.memoryMib} MiB`,
+    ...sizeOf('NVRAM', /^_VARS\./),
+    ...sizeOf('logs', /^(?:-console)?\.log/),
+  ].join(', ')
 }
 
 function sizesOf({ qcow2, actualBytes }: ObservedDisk): string {

@@ -6,9 +6,7 @@ import { machinesOf } from './place.ts'
 export function describeUntouched(cluster: Cluster, hosts: readonly ObservedHost[]): string[] {
   return hosts.flatMap((seen) => {
     const ours = new Set(
-      machinesOf(cluster, seen).flatMap(({ own }) =>
-        own === undefined ? [] : [own.disk, own.seed],
-      ),
+      machinesOf(cluster, seen).flatMap(({ own }) => (own === undefined ? [] : [own.disk])),
     )
     return [
       ...seen.domains
@@ -22,7 +20,7 @@ export function describeUntouched(cluster: Cluster, hosts: readonly ObservedHost
         .filter((path) => !ours.has(path))
         .map((path) => `${path} on ${seen.host}: no machine of this cluster uses it`),
       ...[...seen.seeds]
-        .filter(([path, mark]) => mark?.cluster !== cluster.name && !ours.has(path))
+        .filter(([, mark]) => mark?.cluster !== cluster.name)
         .map(([path]) => `${path} on ${seen.host}: no seed ISO of this cluster`),
     ]
   })

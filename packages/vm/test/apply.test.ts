@@ -3,7 +3,7 @@ import { problemOf, recordingHost, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { applyChange } from '../src/apply.ts'
-import { planCreate, planDestroy, planRemoveSeeds, type VmChange } from '../src/plan.ts'
+import { planCreate, planDestroy, planRemoveSeeds, planStop, type VmChange } from '../src/plan.ts'
 import type { ObservedHost } from '../src/observe.ts'
 import { pool, seenExactly, seenNothing, withDomain } from './seen.ts'
 
@@ -147,6 +147,20 @@ test('a stop that takes no time presses the button once', async () => {
   }
   await applyChange(change, { cluster, hosts: [host], seen: [all], log: silentLog })
   assert.is(host.commands.filter((command) => command.includes('shutdown')).length, 1)
+})
+
+test('a machine that is paused goes on, so that it can hear the button', async () => {
+  let state = 'paused'
+  const host = recordingHost((command) => {
+    if (command.includes('resume')) state = 'running'
+    if (command.includes('shutdown') && state === 'running') state = 'shut off'
+    return state
+  })
+  const [change] = planStop(cluster, [all]).filter(({ target }) => target === 'home-w1')
+  if (change === undefined) throw new Error('nothing is planned')
+  await applyChange(change, { cluster, hosts: [host], seen: [all], log: silentLog })
+  const verbs = host.commands.map((command) => /(\w+) home-w1/.exec(command)?.[1])
+  assert.equal(verbs.slice(0, 3), ['domstate', 'resume', 'shutdown'])
 })
 
 test.run()

@@ -6,7 +6,7 @@ import { findMissingImages, findProblems } from '../src/check.ts'
 import { renderDomain } from '../src/domain-xml.ts'
 import { describeMachine } from '../src/machine.ts'
 import { observeHost } from '../src/observe.ts'
-import { planCreate } from '../src/plan.ts'
+import { planCreate, planDestroy } from '../src/plan.ts'
 import { describeSeed, sealOf } from '../src/seed-iso.ts'
 import { answerBatch, type Said } from './fake-virsh.ts'
 import { pool } from './seen.ts'
@@ -134,6 +134,28 @@ test('machines that the settings no longer name are found', async () => {
   assert.is(host.commands.length, 3)
 })
 
+test('the disk of a machine that the settings no longer name is found in whatever pool it lies', async () => {
+  const fewer = testCluster({ WORKER_COUNT: '0' })
+  const moved = (text: string): string => text.replaceAll(`${pool}/home-w1`, '/old/home-w1')
+  const fake = finished(cluster)
+  const host = fakeHost({
+    domains: { ...fake.domains, 'home-w1': moved(fake.domains?.['home-w1'] ?? '') },
+    files: fake.files?.map(moved) ?? [],
+  })
+  const seen = await observeHost(host, fewer, 0)
+  assert.match(host.commands.at(-1) ?? '', '/old/home-w1.qcow2')
+  const paths = planDestroy(fewer, [seen]).map(({ kind, path }) => `${kind} ${path}`)
+  assert.ok(paths.includes('remove-disk /old/home-w1.qcow2'))
+  assert.ok(paths.includes('remove-seed /old/home-w1-seed.iso'))
+})
+
+test('the files of another cluster’s machines are not looked at', async () => {
+  const office = testCluster({ CLUSTER_NAME: 'office' })
+  const host = fakeHost({ domains: { 'office-w1': domainXml(office, 'office-w1') } })
+  await observeHost(host, cluster, 0)
+  assert.not.match(host.commands.at(-1) ?? '', 'office-w1')
+})
+
 test('libvirt’s claim of KVM is not believed without the processor’s flag', async () => {
   const host = recordingHost(
     (command) =>
@@ -181,6 +203,12 @@ test('files of a cluster whose name begins like ours are not ours', async () => 
   const seen = await observeHost(fakeHost({ files }), cluster, 0)
   assert.equal([...seen.disks.keys()], [`${pool}/home-w1.qcow2`])
   assert.equal(seen.leftovers, [`${pool}/home-w1.qcow2.talosmith-partial`])
+})
+
+test('the sizes of NVRAM and logs are read', async () => {
+  const path = '/var/lib/libvirt/qemu/nvram/home-w1_VARS.fd'
+  const host = fakeHost({ ...finished(cluster), files: [`beside 540672 ${path}`] })
+  assert.equal((await observeHost(host, cluster, 0)).beside, [{ path, bytes: 540_672 }])
 })
 
 test('a path with spaces stays whole', async () => {

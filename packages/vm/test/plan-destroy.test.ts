@@ -2,7 +2,8 @@ import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { planDestroy, planRemoveSeeds, planStart, planStop } from '../src/plan.ts'
-import type { ObservedDomain } from '../src/observe.ts'
+import type { ObservedDomain, ObservedHost } from '../src/observe.ts'
+import { withoutMachines } from '../src/place.ts'
 import { describeUntouched } from '../src/untouched.ts'
 import {
   diskFor,
@@ -35,6 +36,20 @@ test('says what is lost, with sizes', () => {
   assert.is(disk?.summary, `Remove the disk of home-w1: ${pool}/home-w1.qcow2`)
   assert.is(disk?.from, '50 GiB, 0.5 GiB written')
   assert.is(disk?.risk, 'data-loss')
+})
+
+test('says what NVRAM and logs take', () => {
+  const beside = [
+    { path: '/var/lib/libvirt/qemu/nvram/home-w1_VARS.fd', bytes: 540_672 },
+    { path: '/var/log/libvirt/qemu/home-w1.log', bytes: 1000 },
+    { path: '/var/log/libvirt/qemu/home-w1-console.log', bytes: 2000 },
+    { path: '/var/log/libvirt/qemu/home-w1-console.log.0', bytes: 2000 },
+    { path: '/var/log/libvirt/qemu/home-w11.log', bytes: 9000 },
+  ]
+  const changes = planDestroy(cluster, [seenExactly(cluster, { beside })])
+  const [w1, w2] = changes.filter(({ kind }) => kind === 'undefine-domain')
+  assert.is(w1?.from, '2 CPUs, 4096 MiB, NVRAM 528 KiB, logs 5 KiB')
+  assert.is(w2?.from, '2 CPUs, 4096 MiB')
 })
 
 test('nothing to destroy where there is nothing', () => {
@@ -124,6 +139,50 @@ test('a seed ISO that a machine still has attached stays', () => {
   assert.equal(planRemoveSeeds(cluster, [seenExactly(cluster)]), [])
 })
 
+/** Machines that were made while SEED_ISO_DIR named another folder, in which their seed ISOs lie. */
+const distant = (): ObservedHost => {
+  const seen = seenExactly(cluster)
+  const moved = (path: string): string => path.replace(pool, '/srv/isos')
+  return {
+    ...seen,
+    domains: seen.domains.map((domain) => ({
+      ...domain,
+      own: domain.own && { ...domain.own, seed: moved(domain.own.seed) },
+      machine: { ...domain.machine, seed: moved(domain.machine.seed) },
+    })),
+    seeds: new Map([...seen.seeds].map(([path, mark]) => [moved(path), mark])),
+  }
+}
+
+test('a seed ISO in a folder that the settings no longer name goes before its machine, which alone says where it is', () => {
+  const changes = planDestroy(cluster, [distant()])
+  assert.equal(
+    kinds(changes).filter((change) => change.endsWith('home-w1')),
+    ['cut-power', 'remove-disk', 'remove-seed', 'undefine-domain'].map((kind) => `${kind} home-w1`),
+  )
+  const seed = changes.find(({ kind }) => kind === 'remove-seed')
+  assert.is(seed?.path, '/srv/isos/home-w1-seed.iso')
+  assert.is(seed?.from, '64 KiB')
+})
+
+test('such a seed ISO is listed once in the whole plan', () => {
+  assert.equal(planRemoveSeeds(cluster, [withoutMachines(cluster, distant())]), [])
+})
+
+test('such a file that is not our seed ISO, or that another machine has too, stays', () => {
+  const seen = distant()
+  const path = '/srv/isos/home-w1-seed.iso'
+  const theirs = foreignDomain(cluster, { ...firstOf(cluster), name: 'clone' })
+  const sharing = { ...theirs, machine: { ...theirs.machine, seed: path } }
+  for (const host of [
+    { ...seen, seeds: new Map([...seen.seeds, [path, undefined] as const]) },
+    { ...seen, domains: [...seen.domains, sharing] },
+  ])
+    assert.not.ok(kinds(planDestroy(cluster, [host])).includes('remove-seed home-w1'))
+  const unmarked = { ...seen, seeds: new Map([[path, undefined]]) }
+  assert.match(describeUntouched(cluster, [unmarked]).join('\n'), path)
+})
+
 test('a file named like a seed ISO that we did not write stays, and is named', () => {
   const seen = seenNothing(cluster, { seeds: new Map([[`${pool}/home-w1-seed.iso`, undefined]]) })
   assert.equal(planRemoveSeeds(cluster, [seen]), [])
@@ -141,10 +200,37 @@ test('starts control planes first', () => {
 
 test('stops workers first and control planes last', () => {
   assert.equal(kinds(planStop(cluster, [seenExactly(cluster)])), [
-    'stop-domain home-w2',
     'stop-domain home-w1',
+    'stop-domain home-w2',
     'stop-domain home-cp1',
   ])
+})
+
+test('stops a machine that is paused, and one that the settings no longer name, with those of its role', () => {
+  const seen = withDomain(seenExactly(cluster), 'home-w1', (domain) => ({
+    ...domain,
+    live: { ...domain.live, state: 'paused' },
+  }))
+  const none = testCluster({ WORKER_COUNT: '0' })
+  assert.equal(kinds(planStop(none, [seen])), [
+    'stop-domain home-w1',
+    'stop-domain home-w2',
+    'stop-domain home-cp1',
+  ])
+  assert.equal(kinds(planStart(none, [seen])), ['start-domain home-w1'])
+})
+
+test('over several hosts every worker stops before any control plane, and starts after them', () => {
+  const two = testCluster({ LIBVIRT_URI: 'qemu:///system,qemu+ssh://root@b/system' })
+  const [cp1, w1, w2] = two.nodes
+  if (cp1 === undefined || w1 === undefined || w2 === undefined) throw new Error('no machines')
+  const hosts = [seenExactly(two, {}, [cp1, w2]), seenExactly(two, { index: 1 }, [w1])]
+  const names = ['home-w2', 'home-w1', 'home-cp1']
+  const targets = (changes: readonly { target: string }[]): string[] =>
+    changes.map(({ target }) => target)
+  assert.equal(targets(planStop(two, hosts)), names)
+  const stopped = hosts.map((seen) => ({ ...seen, domains: seen.domains.map(off) }))
+  assert.equal(targets(planStart(two, stopped)), ['home-cp1', 'home-w2', 'home-w1'])
 })
 
 test('starts nothing that runs and stops nothing that does not', () => {

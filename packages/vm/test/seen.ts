@@ -20,6 +20,7 @@ export function seenNothing(cluster: Cluster, more: Partial<ObservedHost> = {}):
     hasUefi: true,
     disks: new Map(),
     seeds: new Map(),
+    beside: [],
     leftovers: [],
     hasImage: true,
     directIo: true,

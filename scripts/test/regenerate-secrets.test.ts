@@ -1,0 +1,114 @@
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import {
+  checkConfirm,
+  local,
+  renderPlan,
+  silentLog,
+  type Change,
+  type ScriptContext,
+} from '@talosmith/core'
+import { problemOf } from '@talosmith/core/testing'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import regenerate from '../regenerate-secrets.ts'
+import { makeCluster, type Made } from './support/made-cluster.ts'
+
+const test = suite<{ made: Made; path: string | undefined }>('new secrets')
+test.before.each((context) => {
+  context.made = makeCluster({ NETWORK_BRIDGE: '', NETWORK_NAME: 'default' })
+  for (const tool of ['qemu-img', 'xorriso'])
+    writeFileSync(context.made.path(`bin/${tool}`), '#!/bin/sh\n', { mode: 0o755 })
+  context.path = process.env['PATH']
+  process.env['PATH'] = `${context.made.path('bin')}:${context.path}`
+})
+test.after.each(({ made, path }) => {
+  process.env['PATH'] = path
+  made.close()
+})
+
+interface Asked {
+  readonly confirm?: string
+  readonly dryRun?: boolean
+  readonly finalSnapshot?: boolean
+}
+
+/** Runs the script until a Problem ends it; what it said and planned. */
+async function run(
+  { cluster }: Made,
+  { confirm, dryRun = false, finalSnapshot = false }: Asked,
+): Promise<string> {
+  const said: string[] = []
+  const context = {
+    cluster,
+    log: { ...silentLog, warn: (text: string) => void said.push(text) },
+    dryRun,
+    json: false,
+    options: { 'final-snapshot': finalSnapshot },
+    confirmed: confirm === cluster.name,
+    confirm: (changes: readonly Change[]) => checkConfirm(cluster, confirm, changes),
+    hosts: async () => [local],
+    eachHost: () => [Promise.resolve(local)],
+    answer: (text: unknown) => void said.push(String(text)),
+    showPlan: (changes: readonly Change[]) => (said.push(renderPlan(changes)), 2 as const),
+    signal: new AbortController().signal,
+  }
+  await regenerate.run(context as unknown as ScriptContext<never>)
+  return said.join('\n')
+}
+const begun = (made: Made, machinesAreNew: boolean): void =>
+  writeFileSync(
+    join(made.generated, 'regenerating.json'),
+    JSON.stringify({ archive: 'archive/then', machinesAreNew }),
+  )
+
+test('without CONFIRM lists what nothing brings back, files and machines, and changes nothing', async ({
+  made,
+}) => {
+  const before = made.everything()
+  const { code, because = '' } = await problemOf(run(made, {}))
+  assert.is(code, 'CONFIRM_MISSING')
+  for (const lost of [
+    ...['certificate authority', 'every kubeconfig and talosconfig', 'service account tokens'],
+    ...['Archive secrets.yaml', 'Remove virtual machine talosmith-test-a-w1'],
+  ])
+    assert.match(because, lost)
+  assert.equal(made.everything(), before)
+})
+
+test('FINAL_SNAPSHOT is part of the plan', async ({ made }) => {
+  const before = made.everything()
+  assert.match(
+    await run(made, { dryRun: true, finalSnapshot: true }),
+    '+ Take a last etcd snapshot',
+  )
+  assert.not.match(await run(made, { dryRun: true }), 'snapshot')
+  assert.equal(made.everything(), before)
+})
+
+test('FINAL_SNAPSHOT that cannot be had stops before anything is changed', async ({ made }) => {
+  rmSync(join(made.generated, 'talosconfig'))
+  const before = made.everything()
+  const asked = { confirm: made.cluster.name, finalSnapshot: true }
+  assert.is((await problemOf(run(made, asked))).code, 'SNAPSHOT_FAILED')
+  assert.equal(made.everything(), before)
+})
+
+test('FINAL_SNAPSHOT comes too late for a run that goes on, which says so', async ({ made }) => {
+  begun(made, false)
+  const said = await run(made, { dryRun: true, finalSnapshot: true })
+  assert.match(said, 'no snapshot is taken')
+  assert.not.match(said, 'Take a last etcd snapshot')
+})
+
+test('a run that goes on with new machines has something to do, and asks for CONFIRM', async ({
+  made,
+}) => {
+  begun(made, true)
+  const said = await run(made, { dryRun: true })
+  assert.match(said, 'the old ones are in archive/then')
+  assert.not.match(said, 'Remove virtual machine')
+  assert.is((await problemOf(run(made, {}))).code, 'CONFIRM_MISSING')
+})
+
+test.run()
