@@ -12,8 +12,17 @@ import { dirname, join } from 'node:path'
 import { local, Problem, projectRoot, toolFolder, type Log, type ToolName } from '@talosmith/core'
 import { cacheFolder } from './layout.ts'
 
-/** A program built from the Go module lab/tools. */
-export type BuiltTool = 'talosctl' | 'kubelab' | 'lab-node' | 'helm' | 'csi-provisioner'
+/** A program built from the Go module lab/tools, or from lab/contracts. */
+export type BuiltTool =
+  | 'talosctl'
+  | 'kubelab'
+  | 'lab-node'
+  | 'helm'
+  | 'csi-provisioner'
+  | ContractTool
+
+/** What talosctl does to machine configs, with the packages of one Talos minor; talosctl itself does 1.13. */
+export type ContractTool = `machineconfig-${'1.9' | '1.10' | '1.11' | '1.12' | '1.14'}`
 
 /**
  * Versions of the real programs; lab/tools/go.mod pins the same, but for two image tags that are asked for:
@@ -29,11 +38,13 @@ export const versions = {
   provisioner: 'v6.3.0',
 } as const
 
-const moduleFolder = join(projectRoot, 'lab', 'tools')
-
 interface Recipe {
   readonly package: string
-  /** Folders of lab/tools whose sources it is made of, beside modules. */
+  /** Folder in lab/ of the Go module; tools by default. */
+  readonly module?: string
+  /** Its module file without .mod: go by default. */
+  readonly modules?: string
+  /** Folders of the module whose sources it is made of, beside other modules. */
   readonly sources: readonly string[]
   readonly ldflags: readonly string[]
 }
@@ -52,6 +63,10 @@ const kubernetesVersion = ['k8s.io/component-base/version', 'k8s.io/client-go/pk
   },
 )
 
+function contractRecipe(modules: string): Recipe {
+  return { package: '.', module: 'contracts', modules, sources: ['.'], ldflags: [] }
+}
+
 /** What to build, in the order in which it is needed. */
 const recipes: Readonly<Record<BuiltTool, Recipe>> = {
   talosctl: {
@@ -67,6 +82,16 @@ const recipes: Readonly<Record<BuiltTool, Recipe>> = {
     ldflags: [`-X helm.sh/helm/v4/internal/version.version=${versions.helm}`],
   },
   'csi-provisioner': { package: './provisioner', sources: ['provisioner', 'nfs'], ldflags: [] },
+  'machineconfig-1.9': contractRecipe('1.9'),
+  'machineconfig-1.10': contractRecipe('1.10'),
+  'machineconfig-1.11': contractRecipe('1.11'),
+  'machineconfig-1.12': contractRecipe('1.12'),
+  'machineconfig-1.14': contractRecipe('go'),
+}
+
+function moduleOf(tool: BuiltTool): { readonly folder: string; readonly modules: string } {
+  const { module = 'tools', modules = 'go' } = recipes[tool]
+  return { folder: join(projectRoot, 'lab', module), modules }
 }
 
 export const builtTools = Object.keys(recipes) as readonly BuiltTool[]
@@ -82,8 +107,10 @@ export function isBuilt(tool: BuiltTool): boolean {
 
 function digestOf(tool: BuiltTool): string {
   const { sources, ...recipe } = recipes[tool]
+  const { folder: moduleFolder, modules } = moduleOf(tool)
   const hash = createHash('sha256').update(JSON.stringify(recipe))
-  for (const name of ['go.mod', 'go.sum']) hash.update(readFileSync(join(moduleFolder, name)))
+  for (const kind of ['mod', 'sum'])
+    hash.update(readFileSync(join(moduleFolder, `${modules}.${kind}`)))
   for (const source of sources) {
     const folder = join(moduleFolder, source)
     const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(
@@ -103,15 +130,18 @@ export async function buildTool(tool: BuiltTool, log: Log): Promise<string> {
   if (existsSync(path)) return path
   await checkGo()
   const { package: name, ldflags } = recipes[tool]
+  const { folder, modules } = moduleOf(tool)
   const step = log.step(
     `Build ${tool} from Go modules (once on this machine; minutes when the Go cache is empty)`,
   )
   const temporary = `${path}.${process.pid}.tmp`
   mkdirSync(dirname(path), { recursive: true })
+  const modFile = `-modfile=${modules}.mod`
   const flags = ['-tags', 'grpcnotrace', '-trimpath', '-ldflags', ['-s -w', ...ldflags].join(' ')]
   const env = { CGO_ENABLED: '0', GOFLAGS: '-buildvcs=false', GOWORK: 'off' }
   try {
-    const total = await packagesOf(name, env)
+    const { stdout } = await local.$({ env })`cd ${folder} && go list ${modFile} -deps ${name}`
+    const total = stdout.split('\n').length
     let compiled = 0
     const onLine = (line: string): void => {
       if (!line.startsWith('go: ')) compiled++
@@ -123,7 +153,7 @@ export async function buildTool(tool: BuiltTool, log: Log): Promise<string> {
     await local.$({
       env,
       onLine,
-    })`cd ${moduleFolder} && flock ${lock} go build -v ${flags} -o ${temporary} ${name}`
+    })`cd ${folder} && flock ${lock} go build ${modFile} -v ${flags} -o ${temporary} ${name}`
     renameSync(temporary, path)
     step.done()
   } catch (cause) {
@@ -158,9 +188,4 @@ async function checkGo(): Promise<void> {
     throw new Problem('LAB_NEEDS_GO', `the lab needs Go 1.26, found ${stdout.trim()}`, {
       hint: 'install Go 1.26 from https://go.dev/dl',
     })
-}
-
-async function packagesOf(name: string, env: Record<string, string>): Promise<number> {
-  const { stdout } = await local.$({ env })`cd ${moduleFolder} && go list -deps ${name}`
-  return stdout.split('\n').length
 }
