@@ -14,12 +14,7 @@ import { cacheFolder } from './layout.ts'
 
 /** A program built from the Go module lab/tools, or from lab/contracts. */
 export type BuiltTool =
-  | 'talosctl'
-  | 'kubelab'
-  | 'lab-node'
-  | 'helm'
-  | 'csi-provisioner'
-  | ContractTool
+  'talosctl' | 'kubelab' | 'lab-node' | 'helm' | 'csi-provisioner' | ContractTool
 
 /** What talosctl does to machine configs, with the packages of one Talos minor; talosctl itself does 1.13. */
 export type ContractTool = `machineconfig-${'1.9' | '1.10' | '1.11' | '1.12' | '1.14'}`
