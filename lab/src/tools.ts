@@ -14,8 +14,12 @@ import { dirname, join, sep } from 'node:path'
 import { local, Problem, projectRoot, toolFolder, type Log, type ToolName } from '@talosmith/core'
 import { cacheFolder } from './layout.ts'
 
-/** A program built from the Go module lab/tools. */
-export type BuiltTool = 'talosctl' | 'kubelab' | 'lab-node' | 'helm' | 'csi-provisioner'
+/** A program built from the Go module lab/tools, or from lab/contracts. */
+export type BuiltTool =
+  'talosctl' | 'kubelab' | 'lab-node' | 'helm' | 'csi-provisioner' | ContractTool
+
+/** What talosctl does to machine configs, with the packages of one Talos minor; talosctl itself does 1.13. */
+export type ContractTool = `machineconfig-${'1.9' | '1.10' | '1.11' | '1.12' | '1.14'}`
 
 /**
  * Versions of the real programs; lab/tools/go.mod pins the same, but for two image tags that are asked for:
@@ -39,11 +43,13 @@ export const buildEnvironment = {
   GOWORK: 'off',
 } as const
 
-const moduleFolder = join(projectRoot, 'lab', 'tools')
-
 interface Recipe {
   readonly package: string
-  /** Folders of lab/tools whose sources it is made of, beside modules. */
+  /** Folder in lab/ of the Go module; tools by default. */
+  readonly module?: string
+  /** Its module file without .mod: go by default. */
+  readonly modules?: string
+  /** Folders of the module whose sources it is made of, beside other modules. */
   readonly sources: readonly string[]
   readonly ldflags: readonly string[]
 }
@@ -62,6 +68,10 @@ const kubernetesVersion = ['k8s.io/component-base/version', 'k8s.io/client-go/pk
   },
 )
 
+function contractRecipe(modules: string): Recipe {
+  return { package: '.', module: 'contracts', modules, sources: ['.'], ldflags: [] }
+}
+
 /** What to build, in the order in which it is needed. */
 const recipes: Readonly<Record<BuiltTool, Recipe>> = {
   talosctl: {
@@ -77,6 +87,16 @@ const recipes: Readonly<Record<BuiltTool, Recipe>> = {
     ldflags: [`-X helm.sh/helm/v4/internal/version.version=${versions.helm}`],
   },
   'csi-provisioner': { package: './provisioner', sources: ['provisioner', 'nfs'], ldflags: [] },
+  'machineconfig-1.9': contractRecipe('1.9'),
+  'machineconfig-1.10': contractRecipe('1.10'),
+  'machineconfig-1.11': contractRecipe('1.11'),
+  'machineconfig-1.12': contractRecipe('1.12'),
+  'machineconfig-1.14': contractRecipe('go'),
+}
+
+function moduleOf(tool: BuiltTool): { readonly folder: string; readonly modules: string } {
+  const { module = 'tools', modules = 'go' } = recipes[tool]
+  return { folder: join(projectRoot, 'lab', module), modules }
 }
 
 export const builtTools = Object.keys(recipes) as readonly BuiltTool[]
@@ -92,8 +112,10 @@ export function isBuilt(tool: BuiltTool): boolean {
 
 function digestOf(tool: BuiltTool): string {
   const { sources, ...recipe } = recipes[tool]
+  const { folder: moduleFolder, modules } = moduleOf(tool)
   const hash = createHash('sha256').update(JSON.stringify(recipe))
-  for (const name of ['go.mod', 'go.sum']) hash.update(readFileSync(join(moduleFolder, name)))
+  for (const kind of ['mod', 'sum'])
+    hash.update(readFileSync(join(moduleFolder, `${modules}.${kind}`)))
   for (const source of sources) {
     const folder = join(moduleFolder, source)
     const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(
@@ -113,15 +135,25 @@ export async function buildTool(tool: BuiltTool, log: Log): Promise<string> {
   if (existsSync(path)) return path
   await checkGo()
   const { package: name, ldflags } = recipes[tool]
+  const { folder, modules } = moduleOf(tool)
   const step = log.step(
     `Build ${tool} from Go modules (once on this machine; minutes when the Go cache is empty)`,
   )
   const temporary = `${path}.${process.pid}.tmp`
   mkdirSync(dirname(path), { recursive: true })
+  const modFile = `-modfile=${modules}.mod`
   const flags = [...buildTags, '-ldflags', ['-s -w', ...ldflags].join(' ')]
   const env = buildEnvironment
   try {
-    const total = await packagesOf(name, env, (line) => step.progress(line))
+    const list = local.$({
+      env,
+      onLine: (line) => {
+        if (isGoNote(line)) step.progress(line)
+      },
+    })
+    // The first to ask downloads the modules.
+    const { stdout } = await list`cd ${folder} && go list ${modFile} -deps ${name}`
+    const total = stdout.split('\n').length
     let compiled = 0
     const onLine = (line: string): void => {
       if (isGoNote(line)) return step.progress(line)
@@ -132,7 +164,7 @@ export async function buildTool(tool: BuiltTool, log: Log): Promise<string> {
     await local.$({
       env,
       onLine,
-    })`cd ${moduleFolder} && flock ${lock} go build -v ${flags} -o ${temporary} ${name}`
+    })`cd ${folder} && flock ${lock} go build ${modFile} -v ${flags} -o ${temporary} ${name}`
     renameSync(temporary, path)
     step.done()
   } catch (cause) {
@@ -194,16 +226,3 @@ async function checkGo(): Promise<void> {
 
 /** What Go says about its own work, such as which module it downloads. */
 const isGoNote = (line: string): boolean => line.startsWith('go: ')
-
-/** How many packages a program is made of. The first to ask downloads the modules: `onNote` is told. */
-async function packagesOf(
-  name: string,
-  env: Record<string, string>,
-  onNote: (line: string) => void,
-): Promise<number> {
-  const onLine = (line: string): void => {
-    if (isGoNote(line)) onNote(line)
-  }
-  const { stdout } = await local.$({ env, onLine })`cd ${moduleFolder} && go list -deps ${name}`
-  return stdout.split('\n').length
-}

@@ -16,17 +16,37 @@ export interface ConfigUpdate {
   readonly held: readonly HeldVersion[]
 }
 
+/** Where a field is: the kind of its document, none for the oldest, and the way to it. */
+interface Place {
+  readonly kind?: string
+  readonly path: readonly string[]
+}
+
+const installer = 'the installer image'
+
 /**
- * Fields that say what a machine runs. Sent to all machines at once, a new image would restart every
- * API server of the cluster at the same moment; moving versions is an upgrade, one machine at a time.
+ * Fields that say what a machine runs, each where it may be: up to Talos 1.13, and in a document of
+ * its own after (config/generate/kubernetes.go). Sent to all machines at once, a new image would restart
+ * every API server of the cluster at the same moment; moving versions is an upgrade, one machine at a time.
  */
-const versionFields: readonly { readonly path: readonly string[]; readonly what: string }[] = [
-  { path: ['machine', 'install', 'image'], what: 'the installer image' },
-  { path: ['machine', 'kubelet', 'image'], what: 'Kubernetes' },
-  { path: ['cluster', 'apiServer', 'image'], what: 'Kubernetes' },
-  { path: ['cluster', 'controllerManager', 'image'], what: 'Kubernetes' },
-  { path: ['cluster', 'scheduler', 'image'], what: 'Kubernetes' },
-  { path: ['cluster', 'proxy', 'image'], what: 'Kubernetes' },
+const versionFields: readonly { readonly what: string; readonly places: readonly Place[] }[] = [
+  {
+    what: installer,
+    places: [
+      { path: ['machine', 'install', 'image'] },
+      { kind: 'UnattendedInstallConfig', path: ['installer', 'image'] },
+    ],
+  },
+  ...[
+    { kind: 'KubeletConfig', before: ['machine', 'kubelet'] },
+    { kind: 'KubeAPIServerConfig', before: ['cluster', 'apiServer'] },
+    { kind: 'KubeControllerManagerConfig', before: ['cluster', 'controllerManager'] },
+    { kind: 'KubeSchedulerConfig', before: ['cluster', 'scheduler'] },
+    { kind: 'KubeProxyConfig', before: ['cluster', 'proxy'] },
+  ].map(({ kind, before }) => ({
+    what: 'Kubernetes',
+    places: [{ path: [...before, 'image'] }, { kind, path: ['image'] }],
+  })),
 ]
 
 /**
@@ -41,7 +61,7 @@ export function planConfigUpdate(
   if (desired === current) return { text: undefined, held: [] }
   const wanted = parseAllDocuments(desired)
   const running = parseAllDocuments(current)
-  const held = holdVersions(main(wanted), main(running), movesInstaller)
+  const held = holdVersions(wanted, running, movesInstaller)
   if (isDeepStrictEqual(contentOf(wanted), contentOf(running))) return { text: undefined, held }
   // Untouched, it is sent byte for byte, so that the next comparison is of bytes.
   if (held.length === 0) return { text: desired, held }
@@ -72,31 +92,41 @@ function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** Puts the versions that run into the desired config; returns those that differ. */
+/** Puts the versions that run into the desired config, whichever form either has; returns those that differ. */
 function holdVersions(
-  wanted: Document | undefined,
-  running: Document | undefined,
+  wanted: readonly Document[],
+  running: readonly Document[],
   movesInstaller: boolean,
 ): HeldVersion[] {
   const held: HeldVersion[] = []
-  for (const { path, what } of versionFields) {
-    const [asked, runs] = [wanted?.getIn(path), running?.getIn(path)]
-    if (typeof asked !== 'string' || typeof runs !== 'string' || asked === runs) continue
-    const isInstaller = path[1] === 'install'
+  for (const { what, places } of versionFields) {
+    const [asked, runs] = [findImage(wanted, places), findImage(running, places)]
+    if (asked === undefined || runs === undefined || asked.image === runs.image) continue
+    const isInstaller = what === installer
     if (isInstaller && movesInstaller) continue
     // Another registry or image name is the user's own choice, and no other version.
-    if (!isInstaller && repositoryOf(asked) !== repositoryOf(runs)) continue
-    wanted?.setIn(path, runs)
-    if (isInstaller) held.push({ what, running: shortly(runs), asked: shortly(asked) })
-    else if (!held.some((one) => one.what === what))
-      held.push({ what, running: tagOf(runs), asked: tagOf(asked) })
+    if (!isInstaller && repositoryOf(asked.image) !== repositoryOf(runs.image)) continue
+    asked.document.setIn(asked.path, runs.image)
+    const show = isInstaller ? shortly : tagOf
+    if (!held.some((one) => one.what === what))
+      held.push({ what, running: show(runs.image), asked: show(asked.image) })
   }
   return held
 }
 
-/** The v1alpha1 document: the only one without a kind. */
-function main(documents: readonly Document[]): Document | undefined {
-  return documents.find((document) => !document.has('kind'))
+interface Image {
+  readonly image: string
+  readonly document: Document
+  readonly path: readonly string[]
+}
+
+function findImage(documents: readonly Document[], places: readonly Place[]): Image | undefined {
+  for (const { kind, path } of places)
+    for (const document of documents) {
+      const image = document.get('kind') === kind ? document.getIn(path) : undefined
+      if (typeof image === 'string') return { image, document, path }
+    }
+  return undefined
 }
 
 /** A parsed document keeps the `---` before it when there was one. */

@@ -11,12 +11,20 @@ import type { Cluster, Node } from '@talosmith/core'
 export interface Contract {
   /** The VIP is a document of its own, Layer2VIPConfig; before, part of machine.network (deprecated in 1.12). */
   readonly hasVipDocument: boolean
+  /**
+   * A node's taints are in a document of their own, KubeNodeConfig; before, a control plane that takes
+   * workloads said so in cluster.allowSchedulingOnControlPlanes, which 1.14 refuses beside it.
+   */
+  readonly hasNodeDocument: boolean
 }
 
 /** The contract of a Talos version. */
 export function contractOf(talosVersion: string): Contract {
   const minor = semver.coerce(talosVersion) ?? '0.0.0'
-  return { hasVipDocument: semver.gte(minor, '1.12.0') }
+  return {
+    hasVipDocument: semver.gte(minor, '1.12.0'),
+    hasNodeDocument: semver.gte(minor, '1.14.0'),
+  }
 }
 
 /** The machines' only network link; nocloud images boot with net.ifnames=0. */
@@ -31,18 +39,28 @@ const link = 'eth0'
  * the config would need one form before 1.12 and another after. So configs of one role are equal.
  */
 export function renderPatch(cluster: Cluster, { role }: Pick<Node, 'role'>): string {
-  const { hasVipDocument } = contractOf(cluster.settings.TALOS_VERSION)
+  const { hasVipDocument, hasNodeDocument } = contractOf(cluster.settings.TALOS_VERSION)
   const vip = role === 'controlplane' ? cluster.vip : undefined
+  const takesWorkloads = role === 'controlplane' && cluster.workers.length === 0
   const base = {
     ...(vip === undefined || hasVipDocument
       ? {}
       : { machine: { network: { interfaces: [{ interface: link, vip: { ip: vip } }] } } }),
-    ...(role === 'controlplane' && cluster.workers.length === 0
+    ...(takesWorkloads && !hasNodeDocument
       ? { cluster: { allowSchedulingOnControlPlanes: true } }
       : {}),
   }
   const documents = [
     ...(Object.keys(base).length === 0 ? [] : [base]),
+    ...(takesWorkloads && hasNodeDocument
+      ? [
+          {
+            apiVersion: 'v1alpha1',
+            kind: 'KubeNodeConfig',
+            taints: { 'node-role.kubernetes.io/control-plane': { $patch: 'delete' } },
+          },
+        ]
+      : []),
     ...(vip !== undefined && hasVipDocument
       ? [{ apiVersion: 'v1alpha1', kind: 'Layer2VIPConfig', name: vip, link }]
       : []),

@@ -20,14 +20,23 @@ interface ClusterSection {
   readonly network?: { readonly cni?: { readonly name?: string } }
 }
 
-/** The workloads that Talos itself installs, given a control plane's config: a patch may switch each off. */
+/**
+ * The workloads that Talos itself installs, given a control plane's config: a patch may switch each off.
+ * From Talos 1.14 on each is in a document of its own; flannel is installed only when its document is there.
+ */
 export function expectedWorkloads(controlPlaneConfig: string): string[] {
-  const main = parseAllDocuments(controlPlaneConfig).find((document) => !document.has('kind'))
-  const { cluster = {} } = (main?.toJS() ?? {}) as { cluster?: ClusterSection }
+  const documents = parseAllDocuments(controlPlaneConfig)
+  const find = (kind?: string) => documents.find((document) => document.get('kind') === kind)
+  const isOff = (kind: string): boolean => find(kind)?.get('enabled') === false
+  const { cluster = {} } = (find()?.toJS() ?? {}) as { cluster?: ClusterSection }
+  const hasFlannel =
+    find('KubeNetworkConfig') === undefined
+      ? (cluster.network?.cni?.name ?? 'flannel') === 'flannel'
+      : find('KubeFlannelCNIConfig') !== undefined
   return [
-    ...(cluster.coreDNS?.disabled === true ? [] : ['coredns']),
-    ...((cluster.network?.cni?.name ?? 'flannel') === 'flannel' ? ['kube-flannel'] : []),
-    ...(cluster.proxy?.disabled === true ? [] : ['kube-proxy']),
+    ...(cluster.coreDNS?.disabled === true || isOff('KubeCoreDNSConfig') ? [] : ['coredns']),
+    ...(hasFlannel ? ['kube-flannel'] : []),
+    ...(cluster.proxy?.disabled === true || isOff('KubeProxyConfig') ? [] : ['kube-proxy']),
   ]
 }
 

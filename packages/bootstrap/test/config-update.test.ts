@@ -18,6 +18,10 @@ machine:
 cluster:
     apiServer:
         image: registry.k8s.io/kube-apiserver:${kubernetes}
+    controllerManager:
+        image: registry.k8s.io/kube-controller-manager:${kubernetes}
+    scheduler:
+        image: registry.k8s.io/kube-scheduler:${kubernetes}
     proxy:
         image: registry.k8s.io/kube-proxy:${kubernetes}
 ${extra}---
@@ -83,6 +87,76 @@ test('another registry is not another version', () => {
 test('a config without the version fields is compared as it is', () => {
   assert.is(planConfigUpdate('machine: {}\n', 'machine: {}\n# x\n').text, undefined)
   assert.is(planConfigUpdate('machine: {a: 1}\n', 'machine: {}\n').text, 'machine: {a: 1}\n')
+})
+
+/** A control plane's config as Talos 1.14 makes it, as far as it says what runs. */
+const documents = (
+  over: { kubernetes?: string; installer?: string; extra?: string } = {},
+): string => {
+  const { kubernetes = 'v1.36.3', installer = 'v1.14.1', extra = '' } = over
+  const images = {
+    KubeletConfig: 'ghcr.io/siderolabs/kubelet',
+    KubeAPIServerConfig: 'registry.k8s.io/kube-apiserver',
+    KubeControllerManagerConfig: 'registry.k8s.io/kube-controller-manager',
+    KubeSchedulerConfig: 'registry.k8s.io/kube-scheduler',
+    KubeProxyConfig: 'registry.k8s.io/kube-proxy',
+  }
+  return [
+    `version: v1alpha1
+machine:
+    type: controlplane
+${extra}`,
+    `apiVersion: v1alpha1
+kind: UnattendedInstallConfig
+installer:
+    image: factory.talos.dev/nocloud-installer/ab12:${installer}
+provisioning:
+    diskSelector:
+        match: disk.dev_path == "/dev/vda"
+`,
+    ...Object.entries(images).map(
+      ([kind, image]) => `apiVersion: v1alpha1\nkind: ${kind}\nimage: ${image}:${kubernetes}\n`,
+    ),
+  ].join('---\n')
+}
+const kubernetesHeld = { what: 'Kubernetes', running: 'v1.36.3', asked: 'v1.37.0' }
+
+test('another Kubernetes version and installer in documents of their own are held', () => {
+  const desired = documents({ kubernetes: 'v1.37.0', installer: 'v1.14.2' })
+  const { text, held } = planConfigUpdate(desired, documents())
+  assert.is(text, undefined)
+  assert.equal(held, [
+    { what: 'the installer image', running: 'ab12:v1.14.1', asked: 'ab12:v1.14.2' },
+    kubernetesHeld,
+  ])
+})
+
+test('what else differs in documents is sent with the versions that run', () => {
+  const desired = documents({ kubernetes: 'v1.37.0', extra: '    token: x\n' })
+  const { text = '', held } = planConfigUpdate(desired, documents())
+  assert.equal(held, [kubernetesHeld])
+  assert.equal(differingPaths(text, documents()), ['machine.token'])
+})
+
+test('1.13 to 1.14 keeps its Kubernetes, and takes the installer it was upgraded with', () => {
+  const desired = documents({ kubernetes: 'v1.37.0' })
+  const { text = '', held } = planConfigUpdate(desired, config(), { movesInstaller: true })
+  assert.equal(held, [kubernetesHeld])
+  assert.equal(differingPaths(text, documents()), [])
+})
+
+test('a machine of 1.14 with the form of 1.13 keeps its installer as well', () => {
+  const { text = '', held } = planConfigUpdate(documents(), config())
+  assert.equal(held, [
+    { what: 'the installer image', running: 'ab12:v1.13.9', asked: 'ab12:v1.14.1' },
+  ])
+  assert.equal(differingPaths(text, documents()), ['UnattendedInstallConfig.installer.image'])
+  // Whichever way round: settings that went back ask for the old form.
+  const back = planConfigUpdate(config({ kubernetes: 'v1.35.0' }), documents()).text ?? ''
+  assert.equal(
+    differingPaths(back, config({ installer: 'v1.14.1' })).filter((path) => /image/.test(path)),
+    [],
+  )
 })
 
 const differences: [string, string, string, string[]][] = [

@@ -4,19 +4,22 @@ import * as assert from 'uvu/assert'
 import { parseAllDocuments } from 'yaml'
 import { contractOf, renderPatch } from '../src/contract.ts'
 
-const versions: [string, boolean][] = [
-  ['v1.9.6', false],
-  ['v1.10.9', false],
-  ['v1.11.6', false],
-  ['v1.12.0-alpha.1', true],
-  ['v1.12.11', true],
-  ['v1.13.9', true],
-  ['v1.14.0-rc.1', true],
-  ['v1.14.2', true],
+const versions: [string, string][] = [
+  ['v1.9.6', 'none'],
+  ['v1.10.9', 'none'],
+  ['v1.11.6', 'none'],
+  ['v1.12.0-alpha.1', 'the VIP'],
+  ['v1.12.11', 'the VIP'],
+  ['v1.13.9', 'the VIP'],
+  ['v1.14.0-rc.1', 'the VIP and the node'],
+  ['v1.14.2', 'the VIP and the node'],
 ]
-for (const [version, hasVipDocument] of versions)
-  test(`Talos ${version} has the VIP ${hasVipDocument ? 'in a document' : 'in machine.network'}`, () => {
-    assert.is(contractOf(version).hasVipDocument, hasVipDocument)
+for (const [version, documented] of versions)
+  test(`Talos ${version} has documents of their own for: ${documented}`, () => {
+    assert.equal(contractOf(version), {
+      hasVipDocument: documented.includes('VIP'),
+      hasNodeDocument: documented.includes('node'),
+    })
   })
 
 const vip = {
@@ -61,6 +64,19 @@ test('control planes take workloads only when there are no workers', () => {
     watchdog,
   ])
   assert.equal(documents(renderPatch(testCluster(), { role: 'controlplane' })), [watchdog])
+})
+
+test('from 1.14 on they do so without the taint, and without the old field', () => {
+  const alone = { WORKER_COUNT: '0', TALOS_VERSION: 'v1.14.1', KUBERNETES_VERSION: 'v1.36.0' }
+  const cluster = testCluster(alone)
+  assert.equal(documents(renderPatch(cluster, { role: 'controlplane' })), [
+    {
+      apiVersion: 'v1alpha1',
+      kind: 'KubeNodeConfig',
+      taints: { 'node-role.kubernetes.io/control-plane': { $patch: 'delete' } },
+    },
+    watchdog,
+  ])
 })
 
 test('no version has the host name in the config: the seed gives it', () => {

@@ -15,6 +15,21 @@ const configs: [string, string, string[]][] = [
     ['coredns'],
   ],
   ['no CoreDNS', 'cluster: {coreDNS: {disabled: true}}\n', ['kube-flannel', 'kube-proxy']],
+  [
+    'a plain config of Talos 1.14',
+    'cluster: {}\n---\nkind: KubeNetworkConfig\n---\nkind: KubeFlannelCNIConfig\n---\nkind: KubeCoreDNSConfig\nenabled: true\n',
+    ['coredns', 'kube-flannel', 'kube-proxy'],
+  ],
+  [
+    'a config of Talos 1.14 with another CNI and no kube-proxy',
+    'cluster: {}\n---\nkind: KubeNetworkConfig\n---\nkind: KubeProxyConfig\nenabled: false\n',
+    ['coredns'],
+  ],
+  [
+    'a config of Talos 1.14 without CoreDNS',
+    'cluster: {}\n---\nkind: KubeCoreDNSConfig\nenabled: false\n',
+    ['kube-flannel', 'kube-proxy'],
+  ],
 ]
 for (const [title, config, expected] of configs)
   test(`${title} installs ${expected.join(', ')}`, () => {

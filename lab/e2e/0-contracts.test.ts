@@ -1,0 +1,124 @@
+/**
+ * What we generate for a Talos minor, accepted by that minor's own packages, and by every later one: a
+ * machine restarts with the config it has. Our part is the golden files, which a unit test compares with
+ * what the product makes; the arguments are those of packages/bootstrap/src/machine-config.ts. No lab is
+ * needed, so this comes first.
+ */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createLog, local, projectRoot } from '@talosmith/core'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { parseAllDocuments } from 'yaml'
+import { buildTool, type BuiltTool } from '../src/tools.ts'
+
+/** The program with a minor's packages, the version in the golden files' names, and a Kubernetes for it. */
+const contracts: readonly (readonly [BuiltTool, string, string])[] = [
+  ['machineconfig-1.9', 'v1.9.6', '1.32.0'],
+  ['machineconfig-1.10', 'v1.10.9', '1.33.0'],
+  ['machineconfig-1.11', 'v1.11.6', '1.34.0'],
+  ['machineconfig-1.12', 'v1.12.11', '1.35.0'],
+  ['talosctl', 'v1.13.9', '1.36.0'],
+  ['machineconfig-1.14', 'v1.14.2', '1.37.0'],
+]
+/** Golden files by their names, and the base that they are merged into. */
+const parts = [
+  ['controlplane', 'controlplane'],
+  ['alone', 'controlplane'],
+  ['worker', 'worker'],
+] as const
+const golden = join(projectRoot, 'packages', 'bootstrap', 'test', 'golden')
+const test = suite('contracts')
+const folder = mkdtempSync(join(tmpdir(), 'talosmith-contracts-'))
+const configOf = (version: string, part: string): string => join(folder, `${version}-${part}.yaml`)
+const log = createLog()
+
+async function call(tool: BuiltTool, ...args: string[]): Promise<void> {
+  await local.$`${await buildTool(tool, log)} ${args}`
+}
+
+async function validate(tool: BuiltTool, config: string): Promise<void> {
+  await call(tool, 'validate', '--mode=cloud', `--config=${config}`)
+}
+
+// A cluster keeps its secrets for life: those of the oldest serve all.
+test('secrets are made', async () => {
+  const [[oldest, version] = ['talosctl', ''] as const] = contracts
+  const output = join(folder, 'secrets.yaml')
+  await call(oldest, 'gen', 'secrets', '--talos-version', version, '--output-file', output)
+})
+
+for (const [tool, version, kubernetes] of contracts) {
+  test(`Talos ${version} makes configs`, async () => {
+    const options = {
+      'with-secrets': join(folder, 'secrets.yaml'),
+      'output-types': 'controlplane,worker',
+      output: folder,
+      'talos-version': version,
+      'kubernetes-version': kubernetes,
+      'install-disk': '/dev/vda',
+      'install-image': `factory.talos.dev/nocloud-installer/${'ab'.repeat(32)}:${version}`,
+      'additional-sans': '10.0.0.70,10.0.0.60',
+      'with-docs': 'false',
+      'with-examples': 'false',
+      force: 'true',
+    }
+    const flags = Object.entries(options).map(([name, value]) => `--${name}=${value}`)
+    await call(tool, 'gen', 'config', 'home', 'https://10.0.0.60:6443', ...flags)
+    for (const [part, base] of parts) {
+      const patch = `--patch=@${join(golden, `${version}-${part}.yaml`)}`
+      const output = `--output=${configOf(version, part)}`
+      await call(tool, 'machineconfig', 'patch', join(folder, `${base}.yaml`), patch, output)
+    }
+  })
+
+  for (const [part] of parts)
+    test(`Talos ${version} accepts our config for: ${part}`, async () => {
+      await validate(tool, configOf(version, part))
+    })
+}
+
+for (const [index, [tool, version]] of contracts.entries())
+  if (index > 0)
+    test(`Talos ${version} accepts the configs of every version before`, async () => {
+      for (const [, before] of contracts.slice(0, index))
+        for (const [part] of parts) await validate(tool, configOf(before, part))
+    })
+
+test('control planes have no taint only when they are alone', () => {
+  for (const [, version] of contracts) {
+    assert.not(isSchedulable(configOf(version, 'controlplane')))
+    assert.ok(isSchedulable(configOf(version, 'alone')))
+  }
+})
+
+test('Talos 1.14 has every image in a document that the product holds still', () => {
+  const documents = parseAllDocuments(readFileSync(configOf('v1.14.2', 'controlplane'), 'utf8'))
+  const images = documents.flatMap((document) =>
+    document.hasIn(['image']) || document.hasIn(['installer', 'image'])
+      ? [String(document.get('kind'))]
+      : [],
+  )
+  assert.equal(images.sort(), [
+    'KubeAPIServerConfig',
+    'KubeControllerManagerConfig',
+    'KubeProxyConfig',
+    'KubeSchedulerConfig',
+    'KubeletConfig',
+    'UnattendedInstallConfig',
+  ])
+})
+
+function isSchedulable(config: string): boolean {
+  const documents = parseAllDocuments(readFileSync(config, 'utf8'))
+  const node = documents.find((document) => document.get('kind') === 'KubeNodeConfig')
+  if (node !== undefined) return !node.has('taints')
+  return documents[0]?.getIn(['cluster', 'allowSchedulingOnControlPlanes']) === true
+}
+
+test.after(() => {
+  rmSync(folder, { recursive: true, force: true })
+})
+
+test.run()
