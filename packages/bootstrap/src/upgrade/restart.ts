@@ -7,6 +7,8 @@ import { grpcCode, talosReason } from '../talos-output.ts'
 import { lastWords } from './console.ts'
 import { isRight, readBootId, readNode, type NodeFacts, type Target } from './node-facts.ts'
 import { describeRunning } from './proof.ts'
+import type { ObservedMachine } from './observe-upgrade.ts'
+import { restated } from './restated.ts'
 import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
 
 const installMs = 20 * minute
@@ -33,10 +35,9 @@ export async function install(
     try {
       await talosctl.ask([node.address], args, { timeoutMs: installMs, onLine })
     } catch (error) {
-      const isLate = error instanceof CommandFailed && error.exitCode === 124
       // Refused for now: the installation that a killed run has begun.
       const isPassing =
-        isLate || ['FailedPrecondition', 'Unavailable'].includes(grpcCode(error) ?? '')
+        isLate(error) || ['FailedPrecondition', 'Unavailable'].includes(grpcCode(error) ?? '')
       if (isPassing) throw new Error(talosReason(error))
       throw new Hopeless(said.slice(-5).join('\n') || talosReason(error))
     }
@@ -52,6 +53,11 @@ export async function install(
     if (!(error instanceof Problem)) throw error
     throw installFailed(node, error.because)
   }
+}
+
+/** Whether a call was ended by our time limit. */
+function isLate(error: unknown): boolean {
+  return error instanceof CommandFailed && error.exitCode === 124
 }
 
 function installFailed({ name }: Pick<Node, 'name'>, because: string | undefined): Problem {
@@ -74,6 +80,7 @@ export async function restart(
       ? ['reboot', '--wait=false']
       : ['upgrade', `--image=${image}`, '--wait=false', ...flagsOf(talosctl.version)]
   let asked = false
+  let unexplained = 0
   await waitFor(
     `${node.name} to restart`,
     async () => {
@@ -90,8 +97,12 @@ export async function restart(
       if (asked) throw new Error('it is asked to, and shuts down')
       const limit = image === undefined ? minute : installMs
       await talosctl.ask([node.address], args, { timeoutMs: limit }).catch((error: unknown) => {
-        const isPassing = ['Unavailable', 'FailedPrecondition', undefined].includes(grpcCode(error))
-        if (image !== undefined && !isPassing) throw installFailed(node, talosReason(error))
+        const code = grpcCode(error)
+        // A connection that breaks off, or our own time limit: the machine may be on its way down.
+        if (code === undefined && !isLate(error)) unexplained++
+        const isPassing = ['Unavailable', 'FailedPrecondition', undefined].includes(code)
+        if (image !== undefined && (!isPassing || unexplained >= 3))
+          throw installFailed(node, talosReason(error))
         throw new Error(talosReason(error))
       })
       asked = true
@@ -143,9 +154,30 @@ export async function waitForComeback(
       withinMs: comebackMs(cluster),
       everyMs: 3000,
       code: 'UPGRADE_UNFINISHED',
-      hint: `look at its console (virsh console ${node.name}); the same command waits for it again. Talos goes back by itself when its boot does not end within 70 minutes`,
+      hint: `look at its console (virsh console ${node.name}); the same command looks at it again. Talos goes back by itself when its boot does not end within 70 minutes, and the same command says so then`,
     },
-  )
+  ).catch(async (error: unknown) => {
+    if (!(error instanceof Problem) || error.code !== 'UPGRADE_UNFINISHED') throw error
+    throw restated(error, {
+      because: `${error.because}\nits console ended with\n${await lastWords(context, node)}`,
+    })
+  })
+}
+
+/**
+ * Throws UPGRADE_ROLLED_BACK when a run before restarted a machine into `target`, and it has booted since
+ * without it: nobody looked when it went back.
+ */
+export async function refuseWentBack(
+  context: UpgradeContext,
+  { node, facts, begun }: Pick<ObservedMachine, 'node' | 'facts' | 'begun'>,
+  target: Target,
+): Promise<void> {
+  if (begun?.boot === undefined || isRight(facts, target)) return
+  // Another version may be tried, whatever became of the one before.
+  if (begun.version !== target.version || begun.schematic !== target.schematic) return
+  const boot = await readBootId(node, context.talosctl)
+  if (boot !== begun.boot) throw await rolledBack(context, node, target, facts)
 }
 
 /** A machine that has booted, and not what it should. */
@@ -161,8 +193,8 @@ export async function rolledBack(
     `${node.name} went back from Talos ${target.version}: ${runs}`,
     {
       because: `its console ended with\n${await lastWords(context, node)}`,
-      now: `${node.name} runs its old version and is in use again; the machines after it were not touched`,
-      hint: 'set TALOS_VERSION (or TALOS_EXTENSIONS, TALOS_KERNEL_ARGS) to what boots, then run the same command again',
+      now: `${node.name} runs its old version; the machines after it were not touched`,
+      hint: 'set TALOS_VERSION (or TALOS_EXTENSIONS, TALOS_KERNEL_ARGS) to what boots, then run the same command again; with the same settings it tries the same once more',
     },
   )
 }

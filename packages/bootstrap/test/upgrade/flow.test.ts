@@ -124,6 +124,7 @@ test('three control planes and a worker are upgraded one by one, the leader last
     'upgrade home-w1',
     'cordon home-w1',
     'evict web',
+    'mark home-w1',
     'reboot home-w1',
     'uncordon home-w1',
     'apply-config home-w1',
@@ -168,8 +169,9 @@ test('a Talos that cannot install live is upgraded in one call, after its drain'
   const simulation = new Simulation(cluster, 'v1.12.11')
   assert.is((await run(simulation)).problem, undefined)
   assertDone(simulation)
-  assert.equal(simulation.changes.slice(1, 4), [
+  assert.equal(simulation.changes.slice(1, 5), [
     'cordon home-cp1',
+    'mark home-cp1',
     'upgrade home-cp1',
     'uncordon home-cp1',
   ])
@@ -207,8 +209,8 @@ test('a version that does not come up is recognised by the run after the one tha
   const simulation = new Simulation(described(), 'v1.13.8')
   simulation.broken.add('v1.13.9')
   const died = new Promise<'killed'>((resolve) => {
-    // The snapshot, the installation, the cordon, the restart.
-    simulation.kill = { left: 3, after: true, died: () => resolve('killed') }
+    // The snapshot, the installation, the cordon, the note, the restart.
+    simulation.kill = { left: 4, after: true, died: () => resolve('killed') }
   })
   assert.is(await Promise.race([run(simulation), died]), 'killed')
   assert.equal(restarts(simulation), ['home-cp2'])

@@ -22,6 +22,8 @@ export interface Machine {
   away: number
   cordoned: boolean
   marked: string | undefined
+  /** Counts the changes of its node in Kubernetes. */
+  resourceVersion: number
   config: string
   etcdFault: string | undefined
   /** What it goes back to, after so many further looks at its version. */
@@ -51,6 +53,14 @@ export class Simulation {
   kill: { left: number; after: boolean; died: () => void } | undefined
   /** Whether etcd runs on the control planes, or at least left its data there. */
   etcd: 'running' | 'stopped' | 'none' = 'running'
+  /** etcd's revision. */
+  revision = 80
+  /** What API servers say at /metrics. */
+  metrics = ''
+  /** What `talosctl upgrade-k8s` says instead of doing it. */
+  kubernetesRefusal: string | undefined
+  /** Whether machines have the guest agent's channel. */
+  hasChannel: boolean | undefined = true
   private generation = 0
 
   constructor(cluster: Cluster, version: string, schematic = cluster.schematic.id) {
@@ -66,6 +76,7 @@ export class Simulation {
       away: 0,
       cordoned: false,
       marked: undefined,
+      resourceVersion: 1,
       config: configText(cluster, `old/${schematic}:${version}`),
       etcdFault: undefined,
       trial: undefined,
@@ -177,7 +188,7 @@ export class Simulation {
   /** What a command changes on a machine; undefined: nothing. */
   private effectOf(machine: Machine, words: string): (() => void) | undefined {
     const image = /--image=\S+:(v\S+)/.exec(words)?.[1]
-    if (words.startsWith('upgrade-k8s'))
+    if (words.startsWith('upgrade-k8s') && this.kubernetesRefusal === undefined)
       return () => {
         for (const one of this.machines) one.kubernetes = `v${/--to=(\S+)/.exec(words)?.[1]}`
       }
@@ -185,6 +196,10 @@ export class Simulation {
       return () => {
         machine.installed = image
         if (!words.includes('--no-reboot')) this.restart(machine)
+      }
+    if (words.startsWith('bootstrap --recover-from'))
+      return () => {
+        this.etcd = 'running'
       }
     if (words.startsWith('reboot')) return () => this.restart(machine)
     if (words.includes('forfeit-leadership')) return () => this.moveLeader(machine.node.name)
@@ -242,6 +257,14 @@ export class Simulation {
     if (first === undefined) return { stderr: silence }
     if (words.startsWith('read')) return `boot-${first.node.name}-${first.boot}\n`
     if (words === 'etcd alarm list') return ''
+    if (words === 'service etcd')
+      return `STATE    ${this.etcd === 'running' ? 'Running' : 'Preparing'}\n`
+    if (words.startsWith('upgrade-k8s') && this.kubernetesRefusal !== undefined)
+      return { stderr: this.kubernetesRefusal }
+    if (words === 'list /dev/virtio-ports') {
+      if (this.hasChannel === undefined) return { stderr: 'rpc error: code = Unavailable desc = x' }
+      return this.hasChannel ? 'org.qemu.guest_agent.0\n' : ''
+    }
     if (words === 'etcd members')
       return table(
         ['NODE', 'ID', 'HOSTNAME', 'LEARNER'],
@@ -283,29 +306,37 @@ export class Simulation {
       get: async (path, { server } = {}) => {
         await alive()
         reach(server)
-        return JSON.stringify(this.answer(path))
+        return path === '/metrics' ? this.metrics : JSON.stringify(this.answer(path))
       },
       send: async ({ path, body, method }, { server } = {}) => {
         await alive()
         reach(server)
         if (method === 'POST') return this.evict(path, alive)
-        const machine = this.named(path.split('/').at(-1) ?? '')
-        const { metadata, spec } = body as {
-          metadata: { annotations: Record<string, string | null> }
-          spec: { unschedulable: boolean | null }
-        }
-        const verb = spec.unschedulable === true ? 'cordon' : 'uncordon'
-        await this.change(
-          `${verb} ${machine.node.name}`,
-          () => {
-            machine.cordoned = spec.unschedulable === true
-            machine.marked = metadata.annotations[mark] ?? undefined
-          },
-          alive,
-        )
-        return '{}'
+        return this.patch(path, body as NodePatch, alive)
       },
     }
+  }
+
+  private async patch(
+    path: string,
+    { metadata, spec }: NodePatch,
+    alive: () => Promise<void>,
+  ): Promise<string> {
+    const machine = this.named(path.split('/').at(-1) ?? '')
+    if (metadata.resourceVersion !== String(machine.resourceVersion))
+      throw new ApiRefusal(409, 'HTTP 409: the object has been modified')
+    const isCordon = spec?.unschedulable === true
+    const verb = spec === undefined ? 'mark' : isCordon ? 'cordon' : 'uncordon'
+    await this.change(
+      `${verb} ${machine.node.name}`,
+      () => {
+        machine.resourceVersion++
+        if (spec !== undefined) machine.cordoned = isCordon
+        machine.marked = metadata.annotations[mark] ?? undefined
+      },
+      alive,
+    )
+    return '{}'
   }
 
   private async evict(path: string, alive: () => Promise<void>): Promise<string> {
@@ -319,6 +350,10 @@ export class Simulation {
   private answer(path: string): object {
     if (path === '/version') return { gitVersion: this.machines[0]?.kubernetes }
     if (path === '/api/v1/namespaces/kube-system') return { metadata: { uid: 'uid-1' } }
+    if (path === '/api/v1/namespaces?limit=1')
+      return { metadata: { resourceVersion: String(this.revision) } }
+    const [, node] = /^\/api\/v1\/nodes\/(.+)$/.exec(path) ?? []
+    if (node !== undefined) return nodeObject(this.named(node))
     if (path === '/api/v1/nodes') return { items: this.machines.map(nodeObject) }
     if (path.startsWith('/apis/policy')) return { items: this.budgets }
     if (path === '/api/v1/namespaces/kube-system/pods')
@@ -328,9 +363,22 @@ export class Simulation {
   }
 }
 
-function nodeObject({ node, away, cordoned, marked, kubernetes }: Machine): object {
+interface NodePatch {
+  readonly metadata: {
+    readonly annotations: Readonly<Record<string, string | null>>
+    readonly resourceVersion?: string
+  }
+  readonly spec?: { readonly unschedulable: boolean | null }
+}
+
+function nodeObject(machine: Machine): object {
+  const { node, away, cordoned, marked, kubernetes } = machine
   return {
-    metadata: { name: node.name, annotations: marked === undefined ? {} : { [mark]: marked } },
+    metadata: {
+      name: node.name,
+      annotations: marked === undefined ? {} : { [mark]: marked },
+      resourceVersion: String(machine.resourceVersion),
+    },
     spec: cordoned ? { unschedulable: true } : {},
     status: {
       conditions: [{ type: 'Ready', status: away === 0 ? 'True' : 'False', message: 'away' }],
