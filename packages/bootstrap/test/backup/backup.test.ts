@@ -104,6 +104,22 @@ test('the newest ten are kept', async () => {
   assert.is((await readdir(pathOf(cluster, '.'))).length, 20)
 })
 
+test('what a killed run left without a description goes when it is older than all that is kept', async () => {
+  const cluster = fresh()
+  const left = (hour: string) => `etcd-2026-11-24T${hour}-00-00.000Z.db`
+  await (
+    await take(cluster, { at: '2026-11-24T01:00:00.000Z' })
+  ).backup
+  for (const hour of ['02', '23']) writeFileSync(pathOf(cluster, left(hour)), 'x')
+  for (let hour = 10; hour < 20; hour++)
+    await (
+      await take(cluster, { at: `2026-11-24T${hour}:00:00.000Z` })
+    ).backup
+  const names = await readdir(pathOf(cluster, '.'))
+  assert.not(names.includes(left('02')))
+  assert.ok(names.includes(left('23')))
+})
+
 test('a folder of backups that is a link is not written to', async () => {
   const cluster = fresh()
   await mkdir(cluster.generated, { recursive: true })

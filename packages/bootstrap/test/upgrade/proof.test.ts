@@ -153,6 +153,23 @@ test('Kubernetes is proven component by component', () => {
   )
 })
 
+test('kube-proxy is looked at where it runs', () => {
+  const proxy = (version: string, ok = 'True'): PodObject => {
+    const { metadata, spec, status } = component('kube-proxy-home-w1', version, ok)
+    const labels = { 'k8s-app': 'kube-proxy' }
+    return {
+      ...(status && { status }),
+      metadata: { ...metadata, labels },
+      spec: { ...spec, nodeName: 'home-w1' },
+    }
+  }
+  const fault = (one: PodObject) =>
+    kubernetesFault(cluster, 'v1.36.3', { nodes: nodes(), pods: [...pods(), one] })
+  assert.is(fault(proxy('v1.36.3')), undefined)
+  assert.is(fault(proxy('v1.35.0')), 'kube-proxy on home-w1 is v1.35.0')
+  assert.is(fault(proxy('v1.36.3', 'False')), 'kube-proxy on home-w1 is not ready')
+})
+
 test('an image with a digest behind its tag says its version', () => {
   const [first, ...rest] = pods()
   assert.ok(first)

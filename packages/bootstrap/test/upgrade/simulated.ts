@@ -30,6 +30,15 @@ export interface Machine {
   trial: { readonly version: string; left: number } | undefined
 }
 
+/** When a run is killed. */
+export interface Kill {
+  /** At so many changes from now, or at the change that matches. */
+  readonly at: number | RegExp
+  /** Before it takes effect, after, or so many questions later. */
+  readonly when: 'before' | 'after' | number
+  readonly died: () => void
+}
+
 /** A machine config as far as an upgrade looks at it. */
 export function configText(cluster: Cluster, installer: string): string {
   return stringify({ machine: { install: { image: installer }, features: { x: cluster.name } } })
@@ -44,13 +53,18 @@ export class Simulation {
   readonly pods: PodObject[] = []
   readonly budgets: BudgetObject[] = []
   leader: string
-  /** What every machine says to a new version instead of taking it. */
+  /** What machines say to a new version instead of taking it; all, or those that are named. */
   refusal: string | undefined
+  readonly refusing = new Set<string>()
   /** Versions that do not come up. */
   readonly broken = new Set<string>()
+  /** How often one is looked at before it goes back. */
+  trialLooks = 3
   readonly cluster: Cluster
-  /** Ends the run as SIGKILL would, at so many changes from now: before it takes effect, or after. */
-  kill: { left: number; after: boolean; died: () => void } | undefined
+  /** Ends the run as SIGKILL would. */
+  kill: Kill | undefined
+  /** Told of every change, before it takes effect. */
+  onChange: ((change: string) => void) | undefined
   /** Whether etcd runs on the control planes, or at least left its data there. */
   etcd: 'running' | 'stopped' | 'none' = 'running'
   /** etcd's revision. */
@@ -59,9 +73,15 @@ export class Simulation {
   metrics = ''
   /** What `talosctl upgrade-k8s` says instead of doing it. */
   kubernetesRefusal: string | undefined
+  /** Whether components keep their version all the same. */
+  kubernetesStays = false
+  /** Through whom Kubernetes was upgraded. */
+  endpoint: string | undefined
   /** Whether machines have the guest agent's channel. */
   hasChannel: boolean | undefined = true
   private generation = 0
+  private changesUntilKill = 0
+  private doomedIn: number | undefined
 
   constructor(cluster: Cluster, version: string, schematic = cluster.schematic.id) {
     this.cluster = cluster
@@ -97,6 +117,7 @@ export class Simulation {
   context(secrets: { talosCa: string }): UpgradeContext {
     const own = ++this.generation
     const alive = async (): Promise<void> => {
+      if (this.doomedIn !== undefined && --this.doomedIn < 0) await this.die()
       if (own !== this.generation) await new Promise(() => undefined)
     }
     const desired = new Map(
@@ -132,17 +153,23 @@ export class Simulation {
     alive: () => Promise<void>,
   ): Promise<void> {
     await alive()
-    const end = async (): Promise<void> => {
-      this.generation++
-      this.kill?.died()
-      this.kill = undefined
-      await new Promise(() => undefined)
-    }
-    const isLast = this.kill !== undefined && --this.kill.left < 0
-    if (isLast && this.kill?.after === false) await end()
+    this.onChange?.(text)
+    const { at, when } = this.kill ?? {}
+    const isLast = typeof at === 'number' ? this.changesUntilKill++ === at : at?.test(text) === true
+    if (isLast && when === 'before') await this.die()
     this.changes.push(text)
     effect()
-    if (isLast) await end()
+    if (isLast && when === 'after') await this.die()
+    if (isLast && typeof when === 'number') this.doomedIn = when
+  }
+
+  private async die(): Promise<void> {
+    this.generation++
+    const { died } = this.kill ?? {}
+    this.kill = undefined
+    this.doomedIn = undefined
+    died?.()
+    await new Promise(() => undefined)
   }
 
   private restart(machine: Machine): void {
@@ -155,7 +182,7 @@ export class Simulation {
     machine.boot++
     machine.away = 6
     machine.installed = undefined
-    if (this.broken.has(wanted)) machine.trial = { version: machine.version, left: 3 }
+    if (this.broken.has(wanted)) machine.trial = { version: machine.version, left: this.trialLooks }
     machine.version = wanted
     machine.schematic = this.cluster.schematic.id
     if (this.leader === node.name) this.moveLeader(node.name)
@@ -188,8 +215,10 @@ export class Simulation {
   /** What a command changes on a machine; undefined: nothing. */
   private effectOf(machine: Machine, words: string): (() => void) | undefined {
     const image = /--image=\S+:(v\S+)/.exec(words)?.[1]
-    if (words.startsWith('upgrade-k8s') && this.kubernetesRefusal === undefined)
+    if (words.startsWith('upgrade-k8s'))
       return () => {
+        this.endpoint = /--endpoint=(\S+)/.exec(words)?.[1]
+        if (this.kubernetesStays) return
         for (const one of this.machines) one.kubernetes = `v${/--to=(\S+)/.exec(words)?.[1]}`
       }
     if (words.startsWith('upgrade'))
@@ -224,11 +253,7 @@ export class Simulation {
       return silence === '' ? stdout : { stdout, stderr: silence }
     }
     const [first] = there
-    if (first?.trial !== undefined && words === 'version' && --first.trial.left < 0) {
-      first.version = first.trial.version
-      first.trial = undefined
-      first.boot++
-    }
+    if (first?.trial !== undefined && words === 'version' && --first.trial.left < 0) goBack(first)
     if (words === 'version')
       return there.length === 0
         ? { stderr: silence }
@@ -285,7 +310,9 @@ export class Simulation {
         ]),
       )
     }
-    if (words.startsWith('upgrade ') && this.refusal !== undefined) return { stderr: this.refusal }
+    const refuses = this.refusing.size === 0 || this.refusing.has(first.node.name)
+    if (words.startsWith('upgrade ') && this.refusal !== undefined && refuses)
+      return { stderr: this.refusal }
     if (words.startsWith('etcd snapshot')) return 'snapshot info: hash 1, revision 77, total keys 5'
     if (words.includes('--dry-run')) return 'Applied configuration without a reboot'
     return ''
@@ -361,6 +388,13 @@ export class Simulation {
     const only = /spec.nodeName%3D(.*)$/.exec(path)?.[1]
     return { items: this.pods.filter(({ spec }) => only === undefined || spec.nodeName === only) }
   }
+}
+
+/** What Talos does with a version that does not come up. */
+export function goBack(machine: Machine): void {
+  machine.version = machine.trial?.version ?? machine.version
+  machine.trial = undefined
+  machine.boot++
 }
 
 interface NodePatch {
