@@ -176,7 +176,20 @@ export async function refuseWentBack(
   if (begun?.boot === undefined || isRight(facts, target)) return
   // Another version may be tried, whatever became of the one before.
   if (begun.version !== target.version || begun.schematic !== target.schematic) return
-  const boot = await readBootId(node, context.talosctl)
+  const { cluster, talosctl, log } = context
+  const boot = await waitFor(
+    `${node.name} to say which boot this is`,
+    () =>
+      readBootId(node, talosctl).catch((error: unknown) => {
+        throw new Error(talosReason(error))
+      }),
+    {
+      log,
+      withinMs: comebackMs(cluster),
+      code: 'NODE_SILENT',
+      hint: `look at its console (virsh console ${node.name}), then run the same command again`,
+    },
+  )
   if (boot !== begun.boot) throw await rolledBack(context, node, target, facts)
 }
 

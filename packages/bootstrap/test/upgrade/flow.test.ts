@@ -1,4 +1,4 @@
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -245,6 +245,29 @@ test('a machine that cannot fetch its new version says why, and is neither drain
   )
 })
 
+test('an installation that fails without a code, with the drain before it, leaves the machine in use', async () => {
+  const cluster = described({ KUBERNETES_VERSION: 'v1.35.0', CONTROL_PLANE_COUNT: '1' })
+  const simulation = new Simulation(cluster, 'v1.12.11')
+  simulation.refusal = 'error pulling image'
+  const { problem } = await run(simulation)
+  assert.is(problem?.code, 'INSTALL_FAILED')
+  assert.is(problem?.because, 'error pulling image')
+  assert.match(problem?.now ?? '', 'home-cp1 is in use again')
+  assert.not(simulation.named('home-cp1').cordoned)
+  assert.equal(restarts(simulation), [])
+})
+
+test('a machine that a killed run has cordoned is used again when the gate is closed', async () => {
+  const simulation = new Simulation(described(), 'v1.13.8')
+  Object.assign(simulation.named('home-cp2'), { cordoned: true, marked: 'v1.13.9' })
+  simulation.named('home-w1').cordoned = true
+  const { problem } = await run(simulation)
+  assert.is(problem?.code, 'GATE_CLOSED')
+  assert.match(problem?.now ?? '', 'home-cp2 is in use again')
+  assert.not(simulation.named('home-cp2').cordoned)
+  assert.ok(simulation.named('home-w1').cordoned)
+})
+
 test('a stopped member of etcd closes the gate, by name, before anything is changed on a machine', async () => {
   const simulation = new Simulation(described({ HEALTH_TIMEOUT: '5s' }), 'v1.13.8')
   simulation.named('home-cp3').etcdFault = 'service etcd is not running'
@@ -413,6 +436,38 @@ test('a machine that turns out right on the second look gets its config all the 
   assert.is(problem, undefined)
   assert.equal(restarts(simulation), ['home-cp1'])
   assertDone(simulation)
+})
+
+test('a machine config that needs a reboot takes the same way: command, gate, drain, proof', async () => {
+  const asked = join(mkdtempSync(join(tmpdir(), 'talosmith-gate-')), 'asked')
+  const simulation = new Simulation(
+    described({ UPGRADE_GATE_COMMAND: `echo >> ${asked}`, KUBERNETES_VERSION: 'v1.36.3' }),
+    'v1.13.9',
+  )
+  simulation.configReboots = true
+  const { problem } = await run(simulation)
+  assert.is(problem, undefined)
+  assertDone(simulation)
+  assert.equal(
+    simulation.changes.filter((change) => change.endsWith('home-cp1')),
+    [
+      'cordon home-cp1',
+      'etcd forfeit-leadership home-cp1',
+      'apply-config home-cp1',
+      'uncordon home-cp1',
+    ],
+  )
+  assert.is(readFileSync(asked, 'utf8').length, 4)
+})
+
+test('a machine config that needs a reboot waits for the gate', async () => {
+  const simulation = new Simulation(described({ HEALTH_TIMEOUT: '5s' }), 'v1.13.9')
+  simulation.configReboots = true
+  Object.assign(simulation.named('home-w1'), { cordoned: true })
+  const { problem } = await run(simulation)
+  assert.is(problem?.code, 'GATE_CLOSED')
+  assert.match(problem?.because ?? '', 'home-w1: was cordoned by somebody else')
+  assert.equal(simulation.changes, [])
 })
 
 test('of several workers at once, everyone is said to be upgraded, failed, or not touched', async () => {

@@ -73,6 +73,8 @@ export class Simulation {
   metrics = ''
   /** What `talosctl upgrade-k8s` says instead of doing it. */
   kubernetesRefusal: string | undefined
+  /** Whether a changed machine config needs a reboot. */
+  configReboots = false
   /** Whether components keep their version all the same. */
   kubernetesStays = false
   /** Through whom Kubernetes was upgraded. */
@@ -239,6 +241,7 @@ export class Simulation {
     const text = readFileSync(file, 'utf8')
     return () => {
       machine.config = text
+      if (this.configReboots) this.restart(machine)
     }
   }
 
@@ -314,7 +317,8 @@ export class Simulation {
     if (words.startsWith('upgrade ') && this.refusal !== undefined && refuses)
       return { stderr: this.refusal }
     if (words.startsWith('etcd snapshot')) return 'snapshot info: hash 1, revision 77, total keys 5'
-    if (words.includes('--dry-run')) return 'Applied configuration without a reboot'
+    if (words.includes('--dry-run'))
+      return `Applied configuration ${this.configReboots ? 'with' : 'without'} a reboot`
     return ''
   }
 
