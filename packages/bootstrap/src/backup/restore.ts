@@ -33,7 +33,7 @@ import {
   type UpgradeContext,
   type UpgradeScript,
 } from '../upgrade/upgrade-context.ts'
-import { inStep } from '../upgrade/upgrade-machine.ts'
+import { inStep } from '../upgrade/in-step.ts'
 import { chooseBackup, readIdentity, readRevision, type Backup } from './backup.ts'
 
 /** What a restore takes from a script. */

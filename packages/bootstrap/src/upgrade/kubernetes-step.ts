@@ -4,7 +4,7 @@ import { observeKubernetes } from './observe-upgrade.ts'
 import { kubernetesFault } from './kubernetes-proof.ts'
 import { passGate } from './pass-gate.ts'
 import { refuseRemovedApis } from './removed-apis.ts'
-import { inStep } from './upgrade-machine.ts'
+import { inStep } from './in-step.ts'
 import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
 import type { PathStep } from './upgrade-path.ts'
 

@@ -1,72 +1,16 @@
-import { CommandFailed, Hopeless, Problem, waitFor, type Node, plainLines } from '@talosmith/core'
+import { Problem, waitFor, type Node } from '@talosmith/core'
 import semver from 'semver'
 import { minute } from '../apply-context.ts'
 import { machineFault } from '../machine-status.ts'
 import { probe } from '../probe.ts'
 import { grpcCode, talosReason } from '../talos-output.ts'
 import { lastWords } from './console.ts'
+import { installFailed, installMs, isLate } from './install.ts'
 import { isRight, readBootId, readNode, type NodeFacts, type Target } from './node-facts.ts'
 import { describeRunning } from './proof.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
 import { restated } from './restated.ts'
 import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
-
-const installMs = 20 * minute
-
-/** Whether a machine takes its new version while it runs on, so that only the restart itself takes it away. */
-export function installsLive(machine: string, talosctl: string): boolean {
-  return semver.gte(machine, '1.13.0') && semver.gte(talosctl, '1.13.7')
-}
-
-/** Installs an image into the machine's other boot slot; it goes on with what it runs. */
-export async function install(
-  { talosctl, log }: UpgradeContext,
-  node: Node,
-  image: string,
-  tell: (line: string) => void,
-): Promise<void> {
-  const args = ['upgrade', `--image=${image}`, '--no-reboot', '--progress=plain']
-  const check = async (): Promise<void> => {
-    const said: string[] = []
-    const onLine = (line: string): void => {
-      said.push(...plainLines(line))
-      tell(line)
-    }
-    try {
-      await talosctl.ask([node.address], args, { timeoutMs: installMs, onLine })
-    } catch (error) {
-      // Refused for now: the installation that a killed run has begun.
-      const isPassing =
-        isLate(error) || ['FailedPrecondition', 'Unavailable'].includes(grpcCode(error) ?? '')
-      if (isPassing) throw new Error(talosReason(error))
-      throw new Hopeless(said.slice(-5).join('\n') || talosReason(error))
-    }
-  }
-  try {
-    await waitFor(`${node.name} to take its new version`, check, {
-      log,
-      withinMs: installMs,
-      everyMs: 5000,
-      code: 'INSTALL_FAILED',
-    })
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error
-    throw installFailed(node, error.because)
-  }
-}
-
-/** Whether a call was ended by our time limit. */
-function isLate(error: unknown): boolean {
-  return error instanceof CommandFailed && error.exitCode === 124
-}
-
-function installFailed({ name }: Pick<Node, 'name'>, because: string | undefined): Problem {
-  return new Problem('INSTALL_FAILED', `${name} did not install its new version`, {
-    because,
-    now: 'it runs as before and was not restarted',
-    hint: 'see that the machine reaches the factory (TALOS_FACTORY_URL), then run the same command again',
-  })
-}
 
 /** Restarts a machine, and waits until it has another boot; one that answers no more is on its way. */
 export async function restart(

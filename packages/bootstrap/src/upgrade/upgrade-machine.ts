@@ -1,32 +1,17 @@
-import {
-  Hopeless,
-  Problem,
-  reasonOf,
-  waitFor,
-  type Log,
-  type Node,
-  type Step,
-} from '@talosmith/core'
+import { Hopeless, waitFor, type Node } from '@talosmith/core'
 import { machineFault } from '../machine-status.ts'
-import { talosReason } from '../talos-output.ts'
-import { cordon, markRestart, uncordon } from './cordon.ts'
-import { evictPods } from './drain.ts'
-import { leaderOf } from './etcd-facts.ts'
+import { markRestart, uncordon } from './cordon.ts'
+import { inStep } from './in-step.ts'
+import { install, installsLive } from './install.ts'
 import type { NodeObject } from './kubernetes-objects.ts'
 import { isRight, readBootId, readNode, type NodeFacts, type Target } from './node-facts.ts'
 import { observeMembers } from './observe-gate.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
 import { passGate, passGateCommand } from './pass-gate.ts'
 import { proofFault, type Expected } from './proof.ts'
-import {
-  install,
-  installsLive,
-  refuseWentBack,
-  restart,
-  rolledBack,
-  waitForComeback,
-} from './restart.ts'
-import { restated } from './restated.ts'
+import { refuseWentBack, restart, rolledBack, waitForComeback } from './restart.ts'
+import { stayingUsable } from './staying-usable.ts'
+import { takeAway } from './take-away.ts'
 import { listOf } from './through-nodes.ts'
 import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
 
@@ -103,18 +88,6 @@ export async function aroundReboot(
   await finishMachine(context, node, target, own?.status?.nodeInfo?.kubeletVersion ?? '')
 }
 
-/** Drains a machine, and passes the gate once more; then it may go. */
-async function takeAway(
-  context: UpgradeContext,
-  node: Node,
-  target: Target,
-  { turn, now }: { readonly turn: readonly Node[]; readonly now: string },
-): Promise<void> {
-  await inStep(context.log, `Drain ${node.name}`, () => drain(context, node, target, now))
-  const { etcd } = await passGate(context, turn, now)
-  if (leaderOf(etcd) === node.name && etcd.members.length > 1) await handOver(context, node)
-}
-
 /** Proves a machine that runs what it should, and lets pods come to it again. */
 export async function finishMachine(
   context: UpgradeContext,
@@ -125,23 +98,6 @@ export async function finishMachine(
   await stayingUsable(context, [node], () =>
     inStep(context.log, `Prove ${node.name}`, () => prove(context, node, { target, kubernetes })),
   )
-}
-
-/** A step of the log around some work. */
-export async function inStep<T>(
-  log: Log,
-  text: string,
-  work: (step: Step) => Promise<T>,
-): Promise<T> {
-  const step = log.step(text)
-  try {
-    const result = await work(step)
-    step.done()
-    return result
-  } catch (error) {
-    step.fail()
-    throw error
-  }
 }
 
 /** Where a machine is on its way down: what it says now is not what it will say. */
@@ -167,60 +123,6 @@ async function waitForFacts(
       hint: `look whether it runs (npx nx run vm:status) and at its console (virsh console ${node.name})`,
     },
   )
-}
-
-async function drain(
-  context: UpgradeContext,
-  node: Node,
-  target: Target,
-  now: string,
-): Promise<void> {
-  await cordon(context, node, target, now)
-  // Alone, its pods have nowhere to go: they restart with it.
-  if (context.cluster.nodes.length === 1) return
-  await evictPods(context, node).catch((error: unknown) => {
-    throw error instanceof Problem ? restated(error, { now }) : error
-  })
-}
-
-const usable = [
-  ...['DRAIN_INCOMPLETE', 'GATE_CLOSED', 'GATE_COMMAND_FAILED'],
-  ...['INSTALL_FAILED', 'CONFIG_REJECTED', 'UPGRADE_ROLLED_BACK'],
-]
-
-/** When work fails while machines run their old version, pods may come to them again, and the failure says so. */
-export async function stayingUsable<T>(
-  context: UpgradeContext,
-  nodes: readonly Node[],
-  work: () => Promise<T>,
-): Promise<T> {
-  try {
-    return await work()
-  } catch (error) {
-    if (!(error instanceof Problem) || !usable.includes(error.code)) throw error
-    const outcomes = await Promise.all(
-      nodes.map(async (node) => {
-        try {
-          return (await uncordon(context, node)) ? `${node.name} is in use again` : undefined
-        } catch (cause) {
-          return `${node.name} stays cordoned by us (${reasonOf(cause)})`
-        }
-      }),
-    )
-    const now = [error.now, ...outcomes].filter((text) => text !== undefined).join('; ')
-    throw restated(error, { now })
-  }
-}
-
-/** Lets another member lead before the leader goes, so that no write waits for an election. */
-async function handOver(context: UpgradeContext, node: Node): Promise<void> {
-  const { talosctl, log } = context
-  await inStep(log, `Let another control plane lead etcd instead of ${node.name}`, async () => {
-    // The election that follows without it is a matter of seconds.
-    await talosctl.ask([node.address], ['etcd', 'forfeit-leadership']).catch((error: unknown) => {
-      log.warn(`${node.name} keeps leading etcd: ${talosReason(error)}`)
-    })
-  })
 }
 
 /** Waits until everything about a machine is as it should be after its restart; then pods may come to it again. */

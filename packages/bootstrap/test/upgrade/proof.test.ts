@@ -6,7 +6,7 @@ import { parseAlarms, parseMemberStatus } from '../../src/upgrade/etcd-facts.ts'
 import { kubernetesFault, versionsOf } from '../../src/upgrade/kubernetes-proof.ts'
 import type { PodObject } from '../../src/upgrade/kubernetes-objects.ts'
 import { proofFault, type Comeback } from '../../src/upgrade/proof.ts'
-import { installsLive } from '../../src/upgrade/restart.ts'
+import { installsLive } from '../../src/upgrade/install.ts'
 import { ready, readyNode, wellFacts } from './facts.ts'
 
 const cluster = testCluster({
