@@ -1,7 +1,7 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { access, killWhen, nx, scriptOf, threeUpgraded } from '../e2e/support.ts'
+import { access, killWhen, nx, run, scriptOf, threeUpgraded } from '../e2e/support.ts'
 import { cluster, four, restarts, talos, versions } from '../e2e/three.ts'
 import { faultsFile } from '../src/layout.ts'
 
@@ -63,6 +63,9 @@ test('the next run finishes what was killed', async () => {
   assert.not.match(nodes, 'talosmith.dev/upgrading-to')
   for (const { name } of cluster.nodes)
     assert.match(await talos(name, 'get', 'extensions'), 'nfs-utils')
+  assert.equal(await versions(), four('v1.13.9 v1.36.3'))
+  const { code } = await run(scriptOf('scripts/plan.ts', '--cluster', 'lab'), threeUpgraded)
+  assert.is(code, 0)
 })
 
 test.run()

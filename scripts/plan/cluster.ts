@@ -27,13 +27,14 @@ export async function planAll({ cluster, eachHost, log, signal }: Context): Prom
   const isFresh = machines.then(({ fresh }) =>
     cluster.controlPlanes.every(({ name }) => fresh.has(name)),
   )
-  const [image, { plan: vm, fresh, missingImages }, seen, allowed, storage] = await Promise.all([
-    hosts.then((opened) => planImage(cluster, opened, signal)),
-    machines,
-    attempt(() => observeCluster(cluster, log)),
-    access,
-    planStoragePart(cluster, { access: access.then(({ value }) => value), isFresh }),
-  ])
+  const [image, { plan: made, fresh, leftOver, missingImages }, seen, allowed, storage] =
+    await Promise.all([
+      hosts.then((opened) => planImage(cluster, opened, signal)),
+      machines,
+      attempt(() => observeCluster(cluster, log)),
+      access,
+      planStoragePart(cluster, { access: access.then(({ value }) => value), isFresh }),
+    ])
   const bootstrap =
     seen.value === undefined || allowed.value === undefined
       ? partOf('bootstrap', [seen, allowed])
@@ -41,6 +42,7 @@ export async function planAll({ cluster, eachHost, log, signal }: Context): Prom
           { cluster, eachHost, log },
           planCluster(cluster, { ...seen.value, ...allowed.value }, fresh),
         )
+  const vm = { ...made, changes: [...made.changes, ...leftOver] }
   // Missing images are no problem where the plan fetches them.
   const isFetched = image.changes.some(({ kind }) => kind === 'download-image')
   const ofMachines = isFetched ? vm : { ...vm, problems: [...vm.problems, ...missingImages] }

@@ -7,6 +7,7 @@ import {
   findWarnings,
   observeHost,
   planCreate,
+  planDropChannels,
 } from '@talosmith/vm'
 import { attempt, partOf, type Attempt } from './attempt.ts'
 import type { PartPlan } from './report.ts'
@@ -15,6 +16,8 @@ import type { PartPlan } from './report.ts'
 export interface MachinesPlan {
   readonly plan: PartPlan
   readonly fresh: ReadonlySet<string>
+  /** Guest-agent channels that an upgrade takes away at its end. */
+  readonly leftOver: PartPlan['changes']
   /** Images that are not there, for when nobody plans to fetch them. */
   readonly missingImages: PartPlan['problems']
 }
@@ -49,6 +52,7 @@ export async function planMachines(
         .filter(({ kind }) => kind === 'define-domain' || kind === 'create-disk')
         .map(({ target }) => target),
     ),
+    leftOver: planDropChannels(cluster, seen),
     missingImages: findMissingImages(cluster, seen),
   }
 }

@@ -106,12 +106,12 @@ function conclusion(cluster: Pick<Cluster, 'file'>, parts: readonly PartPlan[]):
     : 'Nothing to do: everything is as the settings ask.'
 }
 
-const ofUpgrades = /^(?:upgrade-|backup-etcd$|finish-upgrade$|update-config$)/
+const ofUpgrades = /^(?:upgrade-|backup-etcd$|finish-upgrade$|update-config$|drop-channel$)/
 
 /** What to type; an upgrade fetches the images that it needs itself. */
 function targetsFor(parts: readonly PartPlan[]): string[] {
   const changes = parts.flatMap(({ part, changes }) => changes.map(({ kind }) => ({ part, kind })))
-  const isUpgrade = changes.some(({ kind }) => kind.startsWith('upgrade-'))
+  const isUpgrade = changes.some(({ kind }) => /^(?:upgrade-|drop-channel$)/.test(kind))
   const isMore = changes.some(
     ({ part, kind }) => !ofUpgrades.test(kind) && !(isUpgrade && part === 'image'),
   )

@@ -77,6 +77,10 @@ test('upgrades alone are made by another command', () => {
     'them: CLUSTER=home npx nx run cluster:upgrade',
   )
   assert.match(
+    say({ ...change, kind: 'drop-channel' }),
+    'it: CLUSTER=home npx nx run cluster:upgrade',
+  )
+  assert.match(
     say(upgrade, change),
     'CLUSTER=home npx nx run cluster:up, then CLUSTER=home npx nx run cluster:upgrade',
   )

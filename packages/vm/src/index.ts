@@ -13,6 +13,7 @@ export { observeDetails, tryMachine, type HostDetails, type Trial } from './pref
 export {
   planCreate,
   planDestroy,
+  planDropChannels,
   planRemoveSeeds,
   planStart,
   planStop,

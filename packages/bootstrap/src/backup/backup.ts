@@ -55,15 +55,14 @@ export async function takeBackup(tools: BackupTools, now = new Date()): Promise<
     const { machine, said } = await streamSnapshot(tools, path)
     const takenAt = now.toISOString()
     const file = `etcd-${takenAt.replaceAll(':', '-')}.db`
+    const bytes = await checkSnapshot(path).catch((error: unknown) => {
+      throw failed(`what ${machine} sent is no snapshot: ${reasonOf(error)}`)
+    })
     // Looked at first: a folder that is a link would lead it elsewhere.
     await files.has(`${folder}/${file}`)
     await mkdir(files.path(folder), { recursive: true, mode: 0o700 })
     await chmod(path, 0o600)
     await rename(path, files.path(folder, file))
-    const bytes = await checkSnapshot(files.path(folder, file)).catch(async (error: unknown) => {
-      await files.remove(`${folder}/${file}`)
-      throw failed(`what ${machine} sent is no snapshot: ${reasonOf(error)}`)
-    })
     const backup: Backup = {
       ...{ file, cluster: cluster.name, takenAt, machine, kubernetes },
       ...{ secrets: tools.secrets.digest, identity },
@@ -109,6 +108,14 @@ export async function readIdentity({ get }: Pick<WritableKubernetes, 'get'>): Pr
     metadata: { uid: string }
   }
   return metadata.uid
+}
+
+/** etcd's revision: it grows with every write, and a snapshot brings its own along. */
+export async function readRevision({ get }: Pick<WritableKubernetes, 'get'>): Promise<number> {
+  const { metadata } = JSON.parse(await get('/api/v1/namespaces?limit=1')) as {
+    metadata: { resourceVersion: string }
+  }
+  return Number(metadata.resourceVersion)
 }
 
 async function readVersion({ get }: Pick<WritableKubernetes, 'get'>): Promise<string> {
@@ -174,9 +181,16 @@ function descriptionOf(file: string): string {
   return file.replace(/\.db$/, '.json')
 }
 
+/** What a killed run left without a description goes with those that are as old. */
 async function dropOldest(cluster: Cluster): Promise<void> {
   const files = generatedFiles(cluster)
-  for (const { file } of (await listBackups(cluster)).slice(kept)) {
+  const all = await listBackups(cluster)
+  const oldest = all[kept - 1]
+  if (oldest === undefined) return
+  const left = (await readdir(files.path(folder))).filter(
+    (name) => name.endsWith('.db') && name < oldest.file && !all.some(({ file }) => file === name),
+  )
+  for (const file of [...all.slice(kept).map(({ file }) => file), ...left]) {
     await files.remove(`${folder}/${descriptionOf(file)}`)
     await files.remove(`${folder}/${file}`)
   }

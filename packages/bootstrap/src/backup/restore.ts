@@ -1,72 +1,125 @@
-import { commandFor, Problem, reasonOf, waitFor, type Change, type ExitCode } from '@talosmith/core'
+import {
+  applyAll,
+  commandFor,
+  generatedFiles,
+  Problem,
+  reasonOf,
+  waitFor,
+  type Change,
+  type Cluster,
+  type ExitCode,
+} from '@talosmith/core'
+import { checkTalosconfig } from '../access.ts'
 import { bootstrapEtcd } from '../apply-start.ts'
+import { applyChange } from '../apply.ts'
 import { configure } from '../configure.ts'
 import { observeEtcd } from '../etcd.ts'
+import type { WritableKubernetes } from '../kubernetes.ts'
+import { planTalosconfig, type BootstrapChange } from '../plan.ts'
+import { readSecrets, secretsFile, type PublicSecrets } from '../secrets.ts'
 import { startCluster } from '../start.ts'
+import { openTalosctl } from '../talosctl.ts'
+import { uncordon } from '../upgrade/cordon.ts'
 import { leaderOf } from '../upgrade/etcd-facts.ts'
+import type { NodeObject } from '../upgrade/kubernetes-objects.ts'
 import { readBootId, readNode } from '../upgrade/node-facts.ts'
 import { observeMembers } from '../upgrade/observe-gate.ts'
 import { nextTurn } from '../upgrade/order.ts'
 import { passGate } from '../upgrade/pass-gate.ts'
 import { restart, waitForComeback } from '../upgrade/restart.ts'
+import { listOf } from '../upgrade/through-nodes.ts'
 import {
   comebackMs,
   openUpgrade,
   type UpgradeContext,
   type UpgradeScript,
 } from '../upgrade/upgrade-context.ts'
-import { inStep } from '../upgrade/upgrade-machine.ts'
-import { chooseBackup, readIdentity, type Backup } from './backup.ts'
+import { inStep } from '../upgrade/in-step.ts'
+import { chooseBackup, readIdentity, readRevision, type Backup } from './backup.ts'
 
 /** What a restore takes from a script. */
 export type RestoreScript = UpgradeScript & {
   readonly options: { readonly snapshot?: string | undefined }
 }
 
+/** What a restore begins with; access to Kubernetes comes with etcd. */
+type RestoreTools = Pick<UpgradeContext, 'cluster' | 'log' | 'talosctl' | 'secrets'>
+
+/** The stages of cluster:up that a restore goes through, too. */
+const stages = { configure, startCluster }
+
 /** The snapshot that a restore would take, checked; throws before anything is changed. */
 export async function findBackup({
   options,
-  ...script
-}: Pick<RestoreScript, 'cluster' | 'log' | 'hosts' | 'options'>): Promise<Backup> {
-  const { cluster, secrets } = await openUpgrade(script)
-  return chooseBackup(cluster, secrets, options.snapshot)
+  cluster,
+}: Pick<RestoreScript, 'cluster' | 'options'>): Promise<Backup> {
+  return chooseBackup(cluster, await needSecrets(cluster), options.snapshot)
 }
 
 /**
  * Brings etcd back from a snapshot on control planes without data, restarts each once, and proves
- * before and after that it is the cluster of the snapshot.
+ * before and after that it is the cluster of the snapshot. Secrets and the snapshot are all it needs.
  */
 export async function restoreEtcd(
   script: RestoreScript,
   given?: UpgradeContext,
+  { configure, startCluster } = stages,
 ): Promise<ExitCode> {
   const { cluster, log, dryRun, showPlan } = script
-  const context = given ?? (await openUpgrade(script))
-  const backup = await chooseBackup(cluster, context.secrets, script.options.snapshot)
-  await refuseData(context)
-  if (dryRun) return showPlan(planRestore(cluster, backup))
-  await configure(script, context.talosctl)
+  const tools = given ?? (await openRestore(script))
+  const backup = await chooseBackup(cluster, tools.secrets, script.options.snapshot)
+  const access = given === undefined ? await planAccess(tools) : []
+  if (!dryRun) await applyAll(access, (change) => applyChange(change, tools), { log })
+  await refuseData(tools)
+  if (dryRun) return showPlan([...access, ...planRestore(cluster, backup)])
+  await configure(script, tools.talosctl)
   const [first] = cluster.controlPlanes
   if (first === undefined) return 0
-  await waitFor(
-    'the control planes to say that they have no data',
-    () => refuseData(context, true),
-    {
-      log,
-      withinMs: comebackMs(cluster),
-      code: 'ETCD_DOWN',
-      hint: commandFor(cluster, 'vm:status'),
-    },
-  )
+  await waitFor('the control planes to say that they have no data', () => refuseData(tools, true), {
+    log,
+    withinMs: comebackMs(cluster),
+    code: 'ETCD_DOWN',
+    hint: commandFor(cluster, 'vm:status'),
+  })
   await inStep(log, `Bring etcd back from ${backup.file} on ${first.name}`, () =>
-    bootstrapEtcd(context, first, backup.path),
+    bootstrapEtcd(tools, first, backup.path),
   )
   await startCluster(script)
+  const context = given ?? (await openUpgrade(script, tools.talosctl))
   await prove(context, backup)
+  await freeMachines(context)
   await restartEach(context)
   await prove(context, backup)
   log.info(`   everything until ${backup.takenAt} is back; what was written later is not`)
   return 0
+}
+
+async function needSecrets(cluster: Cluster): Promise<PublicSecrets> {
+  const secrets = await readSecrets(cluster)
+  if (secrets !== undefined) return secrets
+  throw new Problem('BACKUP_UNUSABLE', 'no snapshot can be restored', {
+    because: `there is no ${generatedFiles(cluster).path(secretsFile)}, and a snapshot is of use with the secrets of its cluster only`,
+    now: 'nothing was changed',
+    hint: 'put back the secrets.yaml that the cluster was made with, then run the same command again',
+  })
+}
+
+async function openRestore({
+  cluster,
+  log,
+}: Pick<RestoreScript, 'cluster' | 'log'>): Promise<RestoreTools> {
+  return {
+    cluster,
+    log,
+    talosctl: await openTalosctl(cluster),
+    secrets: await needSecrets(cluster),
+  }
+}
+
+/** Without a talosconfig nobody could be asked whether there is data. */
+async function planAccess({ cluster, secrets }: RestoreTools): Promise<BootstrapChange[]> {
+  const fault = await checkTalosconfig(cluster, secrets)
+  return fault === undefined ? [] : [planTalosconfig(fault)]
 }
 
 /** What a restore does once the control planes are empty. */
@@ -93,7 +146,7 @@ export function planRestore(
 
 /** Throws RESTORE_REFUSED when etcd has data, which a restore would have to throw away. */
 async function refuseData(
-  { cluster, talosctl, secrets }: UpgradeContext,
+  { cluster, talosctl, secrets }: RestoreTools,
   isConfigured = false,
 ): Promise<void> {
   const state = await observeEtcd(cluster, talosctl, secrets).catch((error: unknown) => {
@@ -109,18 +162,50 @@ async function refuseData(
   })
 }
 
+/** What a snapshot says of cordons is of the day when it was taken. */
+function gateOf({ cluster }: UpgradeContext) {
+  return { withinMs: comebackMs(cluster), cordons: false }
+}
+
 async function prove(context: UpgradeContext, backup: Backup): Promise<void> {
   const { cluster, kubernetes, log } = context
   await inStep(log, `Prove that the data of ${backup.file} is there`, async () => {
-    await passGate(context, [], 'etcd was brought back', comebackMs(cluster))
-    const identity = await readIdentity(kubernetes).catch((error: unknown) => reasonOf(error))
-    if (identity === backup.identity) return
+    await passGate(context, [], 'etcd was brought back', gateOf(context))
+    const because = await dataFault(kubernetes, backup)
+    if (because === undefined) return
     throw new Problem('RESTORE_UNPROVEN', `what runs is not the cluster of ${backup.file}`, {
-      because: `kube-system has the UID ${identity}, in the snapshot it has ${backup.identity}`,
+      because,
       now: 'etcd runs with other data',
       hint: `CONFIRM=${cluster.name} ${commandFor(cluster, 'cluster:restore')} begins anew`,
     })
   })
+}
+
+/** Why what runs is not what a snapshot holds, and maybe more; undefined: it is. */
+async function dataFault(
+  kubernetes: Pick<WritableKubernetes, 'get'>,
+  { identity, revision }: Pick<Backup, 'identity' | 'revision'>,
+): Promise<string | undefined> {
+  try {
+    const runs = await readIdentity(kubernetes)
+    if (runs !== identity)
+      return `kube-system has the UID ${runs}, in the snapshot it has ${identity}`
+    const now = await readRevision(kubernetes)
+    return now >= revision ? undefined : `etcd is at revision ${now}, the snapshot at ${revision}`
+  } catch (error) {
+    return `Kubernetes does not show its data: ${reasonOf(error)}`
+  }
+}
+
+/** Takes our marks away that the snapshot has brought back; what others have cordoned stays so. */
+async function freeMachines(context: UpgradeContext): Promise<void> {
+  const { kubernetes, log } = context
+  const nodes = await listOf<NodeObject>(kubernetes, '/api/v1/nodes')
+  for (const { metadata, spec } of nodes)
+    if (await uncordon(context, metadata))
+      log.info(`   ${metadata.name} was in the middle of an upgrade in the snapshot: uncordoned`)
+    else if (spec?.unschedulable === true)
+      log.warn(`${metadata.name} is cordoned, as it was in the snapshot`)
 }
 
 /** A member that was brought back wrongly shows it at its first restart. */
@@ -131,7 +216,7 @@ async function restartEach(context: UpgradeContext): Promise<void> {
     const leader = leaderOf(await observeMembers(context))
     const turn = nextTurn(cluster, left, { leader, unfinished: new Set() })
     for (const node of turn) {
-      await passGate(context, [node], 'etcd was brought back', comebackMs(cluster))
+      await passGate(context, [node], 'etcd was brought back', gateOf(context))
       await inStep(log, `Restart ${node.name}`, async () => {
         const { talosVersion: version, schematic } = await readNode(node, talosctl)
         const before = await readBootId(node, talosctl)

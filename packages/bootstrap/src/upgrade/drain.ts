@@ -25,25 +25,36 @@ export interface Blocked {
   readonly why: string
 }
 
-/** The pods that can't be evicted however long one waits: their budget wants as many as there are. */
+/** The pods that can't be evicted however long one waits: their budget wants as many as there are, or there are several. */
 export function findBlocked(
   pods: readonly PodObject[],
   budgets: readonly BudgetObject[],
 ): Blocked[] {
-  return podsToMove(pods).flatMap(({ metadata }) =>
-    budgets.flatMap(({ metadata: { name, namespace }, spec, status = {} }) => {
-      if (namespace !== metadata.namespace || !selects(spec.selector, metadata.labels)) return []
+  return podsToMove(pods).flatMap(({ metadata, status: { phase } = {} }) => {
+    // The eviction API asks no budget about these.
+    if (phase === 'Pending' || metadata.deletionTimestamp !== undefined) return []
+    const pod = `${metadata.namespace}/${metadata.name}`
+    const own = budgets.filter(
+      ({ metadata: { namespace }, spec }) =>
+        namespace === metadata.namespace && selects(spec.selector, metadata.labels),
+    )
+    // https://kubernetes.io/docs/tasks/run-application/configure-pdb/: it answers 500 to such a pod.
+    if (own.length > 1)
+      return [
+        {
+          pod,
+          budget: own.map(({ metadata: { name } }) => name).join(', '),
+          why: 'a pod that more than one budget is about cannot be evicted',
+        },
+      ]
+    return own.flatMap(({ metadata: { name }, status = {} }) => {
       const { desiredHealthy = 0, expectedPods = 0, disruptionsAllowed = 0 } = status
       if (disruptionsAllowed > 0 || expectedPods === 0 || desiredHealthy < expectedPods) return []
       return [
-        {
-          pod: `${namespace}/${metadata.name}`,
-          budget: name,
-          why: `it wants ${desiredHealthy} of ${expectedPods} pods, always`,
-        },
+        { pod, budget: name, why: `it wants ${desiredHealthy} of ${expectedPods} pods, always` },
       ]
-    }),
-  )
+    })
+  })
 }
 
 /** Throws DRAIN_IMPOSSIBLE when a pod on one of the machines can never be evicted; nothing was changed then. */

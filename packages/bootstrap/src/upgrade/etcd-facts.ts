@@ -25,6 +25,8 @@ export interface EtcdFacts {
   readonly members: readonly EtcdMember[]
   readonly status: readonly MemberStatus[]
   readonly alarms: readonly Alarm[]
+  /** Why the alarms are not known; undefined: they are. */
+  readonly alarmSilence?: string | undefined
   /** Why control planes did not answer, by name. */
   readonly silence: ReadonlyMap<string, string>
 }

@@ -6,12 +6,16 @@ import {
   type ScriptContext,
 } from '@talosmith/core'
 import { takeBackup } from '../backup/backup.ts'
+import { inStep } from './in-step.ts'
 import { takeKubernetesStep } from './kubernetes-step.ts'
 import { backUp, lookAhead, writeHome } from './look-ahead.ts'
-import { configOf, machinesOf, planUpgrade } from './plan-upgrade.ts'
+import { observeUpgrade, type ObservedMachine } from './observe-upgrade.ts'
+import { configOf, describePath, planUpgrade, targetOf } from './plan-upgrade.ts'
+import { refuseWentBack } from './restart.ts'
+import { stayingUsable } from './staying-usable.ts'
 import { finishLeftovers, takeTalosStep } from './talos-step.ts'
 import { openUpgrade, type UpgradeContext, type UpgradeScript } from './upgrade-context.ts'
-import { inStep } from './upgrade-machine.ts'
+import type { PathStep } from './upgrade-path.ts'
 import { bringConfig } from './upgraded-config.ts'
 
 /** Every machine to the asked Talos, one safe restart after the other; Kubernetes on the way only where it must. */
@@ -30,16 +34,36 @@ export async function upgradeTalos(
     log.already(`${seen.machines.length} machines run Talos ${cluster.settings.TALOS_VERSION}`)
     return 0
   }
+  if (path.length > 0) log.info(`   the way: ${describePath(path)}`)
+  await refuseAllWentBack(context, seen.machines, steps)
   await writeHome(context, home)
   if (steps.length === 0) await finishLeftovers(context, seen.machines)
   else await backUp(context)
   for (const step of steps)
-    await (step.kind === 'talos' ? takeTalosStep(context, step) : takeKubernetesStep(context, step))
-  const restarted = new Set(steps.flatMap((step) => machinesOf(cluster, step, seen.machines)))
-  for (const machine of seen.machines)
-    if (!restarted.has(machine) && configOf(machine, desired) !== undefined)
-      await bringConfig(context, machine.node)
+    if (step.kind === 'talos') await takeTalosStep(context, step)
+    else {
+      // A machine in the middle of an upgrade would close the gate for ever.
+      await finishLeftovers(context, (await observeUpgrade(context)).machines)
+      await takeKubernetesStep(context, step)
+    }
+  // Looked at anew: who restarts turned out on the way, and those have their config.
+  const { machines } = steps.length === 0 ? seen : await observeUpgrade(context)
+  for (const machine of machines)
+    if (configOf(machine, desired) !== undefined) await bringConfig(context, machine.node)
   return 0
+}
+
+/** Throws UPGRADE_ROLLED_BACK for a machine that went back from a version still on the way, while nobody looked. */
+async function refuseAllWentBack(
+  context: UpgradeContext,
+  machines: readonly ObservedMachine[],
+  steps: readonly PathStep[],
+): Promise<void> {
+  for (const machine of machines)
+    for (const { to } of steps.filter(({ kind }) => kind === 'talos'))
+      await stayingUsable(context, [machine.node], () =>
+        refuseWentBack(context, machine, targetOf(context.cluster, to)),
+      )
 }
 
 /** Kubernetes to the asked version, minor by minor, once every machine runs the asked Talos. */
@@ -62,6 +86,7 @@ export async function upgradeKubernetes(
     log.already(`every component runs Kubernetes ${cluster.settings.KUBERNETES_VERSION}`)
     return 0
   }
+  log.info(`   the way: ${describePath(later)}`)
   await writeHome(context, home)
   await finishLeftovers(context, seen.machines)
   await backUp(context)

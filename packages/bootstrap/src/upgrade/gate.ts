@@ -21,6 +21,12 @@ export interface GateReason {
   readonly final: boolean
 }
 
+/** What the gate may pass over. */
+export interface GateOptions {
+  /** Whether cordoned nodes count: what a snapshot brings back says nothing about today. */
+  readonly cordons?: boolean
+}
+
 /**
  * Members may differ by what was written while they were asked. One that is further behind is not in
  * step, and its answer would not count in a vote.
@@ -35,12 +41,13 @@ export function judgeGate(
   cluster: Cluster,
   facts: GateFacts,
   candidates: readonly Pick<Node, 'name' | 'role'>[],
+  { cordons = true }: GateOptions = {},
 ): GateReason[] {
   return [
     ...judgeEtcd(cluster, facts.etcd),
     ...judgeQuorum(cluster, facts.etcd, candidates),
     ...judgeMachines(cluster, facts, candidates),
-    ...judgeNodes(cluster, facts, candidates),
+    ...judgeNodes(cluster, facts, candidates, cordons),
   ]
 }
 
@@ -51,7 +58,10 @@ export function judgeEtcd(cluster: Cluster, etcd: EtcdFacts): GateReason[] {
 
 const not = (who: string, why: string, final = false): GateReason => ({ who, why, final })
 
-function judgeMembers({ controlPlanes }: Cluster, { members, alarms }: EtcdFacts): GateReason[] {
+function judgeMembers(
+  { controlPlanes }: Cluster,
+  { members, alarms, alarmSilence }: EtcdFacts,
+): GateReason[] {
   const nameOf = (id: string): string =>
     members.find((one) => one.id === id)?.name || `member ${id}`
   return [
@@ -72,6 +82,9 @@ function judgeMembers({ controlPlanes }: Cluster, { members, alarms }: EtcdFacts
         not(name || `member ${id}`, 'is still learning and has no vote in etcd'),
       ),
     ...alarms.map(({ member, alarm }) => not(nameOf(member), `has raised the alarm ${alarm}`)),
+    ...(alarmSilence === undefined
+      ? []
+      : [not('etcd', `does not list its alarms: ${alarmSilence}`)]),
   ]
 }
 
@@ -152,15 +165,16 @@ function judgeNodes(
   cluster: Cluster,
   { nodes }: GateFacts,
   candidates: readonly Pick<Node, 'name'>[],
+  cordons: boolean,
 ): GateReason[] {
   if ('reason' in nodes) return [not('Kubernetes', `does not list its nodes: ${nodes.reason}`)]
   return cluster.nodes.flatMap(({ name }) => {
     const node = nodes.find(({ metadata }) => metadata.name === name)
     if (node === undefined) return [not(name, 'is not a node of Kubernetes')]
     const isCandidate = candidates.some((one) => one.name === name)
-    const marked = node.metadata.annotations?.[mark] !== undefined
-    const isCordoned = node.spec?.unschedulable === true
     const fault = nodeFault(node)
+    const marked = cordons && node.metadata.annotations?.[mark] !== undefined
+    const isCordoned = cordons && node.spec?.unschedulable === true
     return [
       ...(fault === undefined || isCandidate ? [] : [not(name, fault)]),
       ...(isCordoned && !marked ? [not(name, 'was cordoned by somebody else', true)] : []),

@@ -26,14 +26,21 @@ export async function refuseMissingChannel(
   machines: readonly ObservedMachine[],
 ): Promise<void> {
   if (!cluster.image.hasGuestAgent) return
-  const without = await Promise.all(
+  const seen = await Promise.all(
     machines
       .filter(({ facts }) => !facts.extensions.includes('qemu-guest-agent'))
-      .map(async ({ node }) => {
-        return (await hasChannel(node, talosctl)) === true ? [] : [node.name]
-      }),
+      .map(async ({ node }) => ({ name: node.name, has: await hasChannel(node, talosctl) })),
   )
-  const names = without.flat()
+  const named = (answer: boolean | undefined): string[] =>
+    seen.flatMap(({ name, has }) => (has === answer ? [name] : []))
+  const silent = named(undefined)
+  if (silent.length > 0)
+    throw new Problem(
+      'NODE_SILENT',
+      `${silent.join(', ')} does not say whether it has the guest agent's channel`,
+      { now: 'nothing was changed', hint: 'run the same command again when it answers' },
+    )
+  const names = named(false)
   if (names.length === 0) return
   throw new Problem(
     'GUEST_AGENT_CHANNEL_MISSING',

@@ -3,6 +3,7 @@ export interface NodeObject {
   readonly metadata: {
     readonly name: string
     readonly annotations?: Readonly<Record<string, string>>
+    readonly resourceVersion?: string
   }
   readonly spec?: { readonly unschedulable?: boolean }
   readonly status?: {

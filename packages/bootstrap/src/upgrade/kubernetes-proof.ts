@@ -40,14 +40,24 @@ export function kubernetesFault(
   for (const { name } of cluster.controlPlanes)
     for (const component of components) {
       const pod = facts.pods.find(({ metadata }) => metadata.name === `${component}-${name}`)
-      const ready = pod?.status?.conditions?.find(({ type }) => type === 'Ready')
-      if (ready?.status !== 'True') return `${component} on ${name} is not ready`
+      if (!isReady(pod)) return `${component} on ${name} is not ready`
     }
+  for (const pod of facts.pods) {
+    if (pod.metadata.labels?.['k8s-app'] !== 'kube-proxy') continue
+    const runs = tagOf(pod.spec.containers[0]?.image)
+    if (runs !== version)
+      return `kube-proxy on ${pod.spec.nodeName} is ${runs ?? 'of no known version'}`
+    if (!isReady(pod)) return `kube-proxy on ${pod.spec.nodeName} is not ready`
+  }
   for (const node of facts.nodes) {
     const fault = nodeFault(node)
     if (fault !== undefined) return `${node.metadata.name} ${fault}`
   }
   return undefined
+}
+
+function isReady(pod: PodObject | undefined): boolean {
+  return pod?.status?.conditions?.find(({ type }) => type === 'Ready')?.status === 'True'
 }
 
 function tagOf(image: string | undefined): string | undefined {

@@ -3,7 +3,8 @@ import { minute } from '../apply-context.ts'
 import { observeKubernetes } from './observe-upgrade.ts'
 import { kubernetesFault } from './kubernetes-proof.ts'
 import { passGate } from './pass-gate.ts'
-import { inStep } from './upgrade-machine.ts'
+import { refuseRemovedApis } from './removed-apis.ts'
+import { inStep } from './in-step.ts'
 import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
 import type { PathStep } from './upgrade-path.ts'
 
@@ -21,6 +22,8 @@ export async function takeKubernetesStep(
   const [node] = cluster.controlPlanes
   if (node === undefined) return
   await passGate(context, [], 'nothing was changed')
+  // A patch removes nothing.
+  if (minorOf(from) !== minorOf(to)) await refuseRemovedApis(context, to)
   await inStep(log, `Upgrade Kubernetes from ${from} to ${to}`, async (step) => {
     const said: string[] = []
     const args = [

@@ -9,7 +9,7 @@ import { observeUpgrade, type ObservedUpgrade } from './observe-upgrade.ts'
 import { machinesOf, planSteps } from './plan-upgrade.ts'
 import type { UpgradeContext } from './upgrade-context.ts'
 import type { PathStep } from './upgrade-path.ts'
-import { inStep } from './upgrade-machine.ts'
+import { inStep } from './in-step.ts'
 
 /** What is, and which versions lead to what is asked. */
 export interface Outlook {

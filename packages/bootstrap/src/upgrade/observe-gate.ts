@@ -83,6 +83,7 @@ export async function observeMembers(
     members: parseEtcdMembers(members.stdout),
     status: status.flat(),
     alarms: parseAlarms(alarms.stdout),
+    alarmSilence: alarms.exitCode === 0 ? undefined : silenceOf(alarms, timeoutMs),
     silence,
     unreachable,
   }

@@ -1,15 +1,25 @@
-import { commandFor, Problem, waitFor, type Cluster, type Node } from '@talosmith/core'
+import {
+  commandFor,
+  minorOf,
+  Problem,
+  reasonOf,
+  waitFor,
+  type Cluster,
+  type Node,
+} from '@talosmith/core'
 import semver from 'semver'
 import { observeNodes } from '../observe.ts'
 import { refuseForeign } from '../plan.ts'
 import type { Kubernetes } from '../kubernetes.ts'
 import { leaderOf } from './etcd-facts.ts'
 import { offeredVersions } from './factory.ts'
-import { mark, type NodeObject, type PodObject } from './kubernetes-objects.ts'
+import type { NodeObject, PodObject } from './kubernetes-objects.ts'
 import { versionsOf, type KubernetesFacts } from './kubernetes-proof.ts'
+import { readMark, type Begun } from './mark.ts'
 import { readNodes, type NodeFacts } from './node-facts.ts'
 import { observeMembers } from './observe-gate.ts'
 import { refuseFaultyEtcd } from './pass-gate.ts'
+import { observeRemovedApis, type RemovedApi } from './removed-apis.ts'
 import { listOf } from './through-nodes.ts'
 import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
 
@@ -22,8 +32,8 @@ export interface ObservedMachine {
   readonly kubelet: string
   /** The oldest Kubernetes component on it. */
   readonly kubernetes: string
-  /** A run before cordoned it, and did not finish with it. */
-  readonly unfinished: boolean
+  /** What a run before has begun with it, and not finished. */
+  readonly begun: Begun | undefined
 }
 
 /** A cluster before an upgrade. */
@@ -31,6 +41,8 @@ export interface ObservedUpgrade {
   readonly machines: readonly ObservedMachine[]
   readonly leader: string | undefined
   readonly offered: readonly string[]
+  /** APIs that are asked for and that the asked Kubernetes lacks. */
+  readonly removedApis: readonly RemovedApi[]
 }
 
 /** Reads what says which Kubernetes runs. */
@@ -67,11 +79,20 @@ export async function observeUpgrade(
   const isThere = machines.every(
     ({ facts }) => facts.talosVersion === version && facts.schematic === cluster.schematic.id,
   )
-  const [etcd, offered] = await Promise.all([
+  const { KUBERNETES_VERSION: asked } = cluster.settings
+  const keepsMinor = machines.every(({ kubernetes: runs }) => minorOf(runs) === minorOf(asked))
+  const [etcd, offered, removedApis] = await Promise.all([
     observeMembers(context),
     isThere ? [] : offeredVersions(cluster, log),
+    keepsMinor
+      ? []
+      : // Judged in earnest right before the step that would break who asks for them.
+        observeRemovedApis(cluster, context.kubernetes, asked).catch((error: unknown) => {
+          log.warn(`which removed APIs are asked for is not known: ${reasonOf(error)}`)
+          return []
+        }),
   ])
-  return { machines, leader: leaderOf(etcd), offered }
+  return { machines, leader: leaderOf(etcd), offered, removedApis }
 }
 
 async function observeMachines({
@@ -106,7 +127,7 @@ async function observeMachines({
       config: state.config,
       kubelet: object?.status?.nodeInfo?.kubeletVersion ?? '',
       kubernetes: oldest,
-      unfinished: object?.metadata.annotations?.[mark] !== undefined,
+      begun: object && readMark(object),
     }
   })
 }

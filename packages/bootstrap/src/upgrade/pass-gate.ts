@@ -1,5 +1,5 @@
 import { generatedFiles, Hopeless, local, Problem, waitFor, type Node } from '@talosmith/core'
-import { judgeEtcd, judgeGate, type GateFacts, type GateReason } from './gate.ts'
+import { judgeEtcd, judgeGate, type GateFacts, type GateOptions, type GateReason } from './gate.ts'
 import { observeGate, observeMembers } from './observe-gate.ts'
 import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
 
@@ -11,7 +11,10 @@ export async function passGate(
   context: UpgradeContext,
   turn: readonly Node[],
   now: string,
-  withinMs = Math.min(settleMs, comebackMs(context.cluster)),
+  {
+    withinMs = Math.min(settleMs, comebackMs(context.cluster)),
+    ...options
+  }: GateOptions & { readonly withinMs?: number } = {},
 ): Promise<GateFacts> {
   const names = turn.map(({ name }) => name).join(', ') || 'the machines'
   try {
@@ -19,7 +22,7 @@ export async function passGate(
       `${names} to be spared`,
       async () => {
         const facts = await observeGate(context)
-        const reasons = judgeGate(context.cluster, facts, turn)
+        const reasons = judgeGate(context.cluster, facts, turn, options)
         if (reasons.length === 0) return facts
         const text = reasons.map(describe).join('\n')
         throw reasons.some(({ final }) => final) ? new Hopeless(text) : new Error(text)
@@ -28,7 +31,7 @@ export async function passGate(
     )
   } catch (error) {
     if (!(error instanceof Problem) || error.code !== 'GATE_CLOSED') throw error
-    throw closed(names, error.because, now)
+    throw gateClosed(names, error.because, now)
   }
 }
 
@@ -36,7 +39,8 @@ function describe({ who, why }: GateReason): string {
   return `${who}: ${why}`
 }
 
-function closed(names: string, because: string | undefined, now: string): Problem {
+/** Why machines may not be restarted now, and what state they are in. */
+export function gateClosed(names: string, because: string | undefined, now: string): Problem {
   return new Problem('GATE_CLOSED', `${names} may not be restarted now`, {
     because,
     now,
@@ -50,14 +54,14 @@ export async function refuseFaultyEtcd(context: UpgradeContext): Promise<void> {
   const etcd = await observeMembers(context)
   const reasons = etcd.unreachable.size > 0 ? [] : judgeEtcd(cluster, etcd)
   if (reasons.length === 0) return
-  throw closed(
+  throw gateClosed(
     `the machines of ${cluster.name}`,
     reasons.map(describe).join('\n'),
     'nothing was changed',
   )
 }
 
-/** Runs the user's own command between machines; throws GATE_COMMAND_FAILED with what it said. */
+/** Runs the user's own command before machines are restarted; throws GATE_COMMAND_FAILED with what it said. */
 export async function passGateCommand(
   { cluster, log }: UpgradeContext,
   next: string,

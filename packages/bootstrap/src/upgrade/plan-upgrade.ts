@@ -6,6 +6,7 @@ import { isRight, type Target } from './node-facts.ts'
 import type { ObservedMachine, ObservedUpgrade } from './observe-upgrade.ts'
 import { foreseeTurns } from './order.ts'
 import { describeRunning } from './proof.ts'
+import { removedBy, type RemovedApi } from './removed-apis.ts'
 import { findPath, refuseNotOffered, type PathStep } from './upgrade-path.ts'
 
 /** One thing that an upgrade does. */
@@ -63,6 +64,13 @@ export function targetOf({ schematic }: Cluster, version: string): Target {
   return { version, schematic: schematic.id }
 }
 
+/** A path as a list: Talos v1.12.11, Talos v1.13.9, Kubernetes v1.36.3. */
+export function describePath(steps: readonly PathStep[]): string {
+  return steps
+    .map(({ kind, to }) => `${kind === 'talos' ? 'Talos' : 'Kubernetes'} ${to}`)
+    .join(', ')
+}
+
 /** What every machine has to do for some steps, every restart named. */
 export function planUpgrade(
   cluster: Cluster,
@@ -73,7 +81,7 @@ export function planUpgrade(
   const now = new Map(seen.machines.map((machine) => [machine.node.name, machine]))
   const changes: UpgradeChange[] = []
   for (const step of steps)
-    if (step.kind === 'kubernetes') changes.push(kubernetesChange(step))
+    if (step.kind === 'kubernetes') changes.push(kubernetesChange(step, seen.removedApis))
     else
       for (const machine of foreseeOrder(cluster, seen, step, [...now.values()])) {
         const after = { talosVersion: step.to, schematic: cluster.schematic.id }
@@ -84,7 +92,7 @@ export function planUpgrade(
   const others = seen.machines.filter(({ node }) => !restarting.has(node.name))
   return [
     ...(changes.length > 0 ? [backupChange] : []),
-    ...others.filter(({ unfinished }) => unfinished).map(finishChange),
+    ...others.filter(({ begun }) => begun !== undefined).map(finishChange),
     ...changes,
     ...others.filter((machine) => configOf(machine, desired) !== undefined).map(configChange),
   ]
@@ -109,8 +117,12 @@ const backupChange: UpgradeChange = {
   risk: 'none',
 }
 
-function kubernetesChange({ from, to }: PathStep): UpgradeChange {
-  const summary = 'Upgrade Kubernetes'
+function kubernetesChange({ from, to }: PathStep, asked: readonly RemovedApi[]): UpgradeChange {
+  const removed = removedBy(to, asked).map(({ name }) => name)
+  const summary =
+    removed.length === 0
+      ? 'Upgrade Kubernetes'
+      : `Upgrade Kubernetes, once nobody asks for ${removed.join(', ')} any more`
   return { kind: 'upgrade-kubernetes', target: 'kubernetes', summary, from, to, risk: 'restart' }
 }
 
@@ -154,5 +166,5 @@ export function configOf(
 
 /** Names of the machines that a run before left half-way. */
 export function unfinishedOf(machines: readonly ObservedMachine[]): ReadonlySet<string> {
-  return new Set(machines.flatMap(({ node, unfinished }) => (unfinished ? [node.name] : [])))
+  return new Set(machines.flatMap(({ node, begun }) => (begun === undefined ? [] : [node.name])))
 }

@@ -1,66 +1,16 @@
-import { CommandFailed, Hopeless, Problem, waitFor, type Node, plainLines } from '@talosmith/core'
+import { Problem, waitFor, type Node } from '@talosmith/core'
 import semver from 'semver'
 import { minute } from '../apply-context.ts'
 import { machineFault } from '../machine-status.ts'
 import { probe } from '../probe.ts'
 import { grpcCode, talosReason } from '../talos-output.ts'
 import { lastWords } from './console.ts'
+import { installFailed, installMs, isLate } from './install.ts'
 import { isRight, readBootId, readNode, type NodeFacts, type Target } from './node-facts.ts'
 import { describeRunning } from './proof.ts'
+import type { ObservedMachine } from './observe-upgrade.ts'
+import { restated } from './restated.ts'
 import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
-
-const installMs = 20 * minute
-
-/** Whether a machine takes its new version while it runs on, so that only the restart itself takes it away. */
-export function installsLive(machine: string, talosctl: string): boolean {
-  return semver.gte(machine, '1.13.0') && semver.gte(talosctl, '1.13.7')
-}
-
-/** Installs an image into the machine's other boot slot; it goes on with what it runs. */
-export async function install(
-  { talosctl, log }: UpgradeContext,
-  node: Node,
-  image: string,
-  tell: (line: string) => void,
-): Promise<void> {
-  const args = ['upgrade', `--image=${image}`, '--no-reboot', '--progress=plain']
-  const check = async (): Promise<void> => {
-    const said: string[] = []
-    const onLine = (line: string): void => {
-      said.push(...plainLines(line))
-      tell(line)
-    }
-    try {
-      await talosctl.ask([node.address], args, { timeoutMs: installMs, onLine })
-    } catch (error) {
-      const isLate = error instanceof CommandFailed && error.exitCode === 124
-      // Refused for now: the installation that a killed run has begun.
-      const isPassing =
-        isLate || ['FailedPrecondition', 'Unavailable'].includes(grpcCode(error) ?? '')
-      if (isPassing) throw new Error(talosReason(error))
-      throw new Hopeless(said.slice(-5).join('\n') || talosReason(error))
-    }
-  }
-  try {
-    await waitFor(`${node.name} to take its new version`, check, {
-      log,
-      withinMs: installMs,
-      everyMs: 5000,
-      code: 'INSTALL_FAILED',
-    })
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error
-    throw installFailed(node, error.because)
-  }
-}
-
-function installFailed({ name }: Pick<Node, 'name'>, because: string | undefined): Problem {
-  return new Problem('INSTALL_FAILED', `${name} did not install its new version`, {
-    because,
-    now: 'it runs as before and was not restarted',
-    hint: 'see that the machine reaches the factory (TALOS_FACTORY_URL), then run the same command again',
-  })
-}
 
 /** Restarts a machine, and waits until it has another boot; one that answers no more is on its way. */
 export async function restart(
@@ -74,6 +24,7 @@ export async function restart(
       ? ['reboot', '--wait=false']
       : ['upgrade', `--image=${image}`, '--wait=false', ...flagsOf(talosctl.version)]
   let asked = false
+  let unexplained = 0
   await waitFor(
     `${node.name} to restart`,
     async () => {
@@ -90,8 +41,12 @@ export async function restart(
       if (asked) throw new Error('it is asked to, and shuts down')
       const limit = image === undefined ? minute : installMs
       await talosctl.ask([node.address], args, { timeoutMs: limit }).catch((error: unknown) => {
-        const isPassing = ['Unavailable', 'FailedPrecondition', undefined].includes(grpcCode(error))
-        if (image !== undefined && !isPassing) throw installFailed(node, talosReason(error))
+        const code = grpcCode(error)
+        // A connection that breaks off, or our own time limit: the machine may be on its way down.
+        if (code === undefined && !isLate(error)) unexplained++
+        const isPassing = ['Unavailable', 'FailedPrecondition', undefined].includes(code)
+        if (image !== undefined && (!isPassing || unexplained >= 3))
+          throw installFailed(node, talosReason(error))
         throw new Error(talosReason(error))
       })
       asked = true
@@ -143,9 +98,43 @@ export async function waitForComeback(
       withinMs: comebackMs(cluster),
       everyMs: 3000,
       code: 'UPGRADE_UNFINISHED',
-      hint: `look at its console (virsh console ${node.name}); the same command waits for it again. Talos goes back by itself when its boot does not end within 70 minutes`,
+      hint: `look at its console (virsh console ${node.name}); the same command looks at it again. Talos goes back by itself when its boot does not end within 70 minutes, and the same command says so then`,
+    },
+  ).catch(async (error: unknown) => {
+    if (!(error instanceof Problem) || error.code !== 'UPGRADE_UNFINISHED') throw error
+    throw restated(error, {
+      because: `${error.because}\nits console ended with\n${await lastWords(context, node)}`,
+    })
+  })
+}
+
+/**
+ * Throws UPGRADE_ROLLED_BACK when a run before restarted a machine into `target`, and it has booted since
+ * without it: nobody looked when it went back.
+ */
+export async function refuseWentBack(
+  context: UpgradeContext,
+  { node, facts, begun }: Pick<ObservedMachine, 'node' | 'facts' | 'begun'>,
+  target: Target,
+): Promise<void> {
+  if (begun?.boot === undefined || isRight(facts, target)) return
+  // Another version may be tried, whatever became of the one before.
+  if (begun.version !== target.version || begun.schematic !== target.schematic) return
+  const { cluster, talosctl, log } = context
+  const boot = await waitFor(
+    `${node.name} to say which boot this is`,
+    () =>
+      readBootId(node, talosctl).catch((error: unknown) => {
+        throw new Error(talosReason(error))
+      }),
+    {
+      log,
+      withinMs: comebackMs(cluster),
+      code: 'NODE_SILENT',
+      hint: `look at its console (virsh console ${node.name}), then run the same command again`,
     },
   )
+  if (boot !== begun.boot) throw await rolledBack(context, node, target, facts)
 }
 
 /** A machine that has booted, and not what it should. */
@@ -161,8 +150,8 @@ export async function rolledBack(
     `${node.name} went back from Talos ${target.version}: ${runs}`,
     {
       because: `its console ended with\n${await lastWords(context, node)}`,
-      now: `${node.name} runs its old version and is in use again; the machines after it were not touched`,
-      hint: 'set TALOS_VERSION (or TALOS_EXTENSIONS, TALOS_KERNEL_ARGS) to what boots, then run the same command again',
+      now: `${node.name} runs its old version; the machines after it were not touched`,
+      hint: 'set TALOS_VERSION (or TALOS_EXTENSIONS, TALOS_KERNEL_ARGS) to what boots, then run the same command again; with the same settings it tries the same once more',
     },
   )
 }

@@ -1,12 +1,14 @@
-import { reasonOf, type Node } from '@talosmith/core'
+import { Problem, reasonOf, type Node } from '@talosmith/core'
 import { leaderOf } from './etcd-facts.ts'
 import { warmInstaller } from './factory.ts'
+import { inStep } from './in-step.ts'
 import { observeMembers } from './observe-gate.ts'
 import { observeUpgrade, type ObservedMachine } from './observe-upgrade.ts'
 import { nextTurn } from './order.ts'
 import { passGateCommand } from './pass-gate.ts'
 import { installerOf, machinesOf, targetOf, unfinishedOf } from './plan-upgrade.ts'
-import { inStep, upgradeMachine } from './upgrade-machine.ts'
+import { finishMachine, upgradeMachine } from './upgrade-machine.ts'
+import { stayingUsable } from './staying-usable.ts'
 import type { UpgradeContext } from './upgrade-context.ts'
 import type { PathStep } from './upgrade-path.ts'
 import { bringConfig } from './upgraded-config.ts'
@@ -28,21 +30,37 @@ export async function takeTalosStep(context: UpgradeContext, step: PathStep): Pr
   while (left.size > 0) {
     const leader = leaderOf(await observeMembers(context))
     const turn = nextTurn(cluster, left, { leader, unfinished })
-    const names = turn.map(({ name }) => name)
-    if (done.length > 0) await passGateCommand(context, names.join(', '))
-    const results = await Promise.allSettled(
-      machines
-        .filter(({ node }) => turn.includes(node))
-        .map((machine) => takeMachine(context, machine, turn, step.to)),
-    )
-    names.forEach((name) => left.delete(name))
-    const failed = results.find((result) => result.status === 'rejected')
-    if (failed !== undefined) {
-      tellRest(context, done, [...left], reasonOf(failed.reason))
-      throw failed.reason
+    const own = machines.filter(({ node }) => turn.includes(node))
+    const failures = await takeTurn(context, own, step)
+    for (const { name } of turn) {
+      left.delete(name)
+      if (!failures.has(name)) done.push(name)
     }
-    done.push(...names)
+    if (failures.size > 0) throw tellRest(context, { done, failures, untouched: [...left] })
   }
+}
+
+/** Takes machines side by side; why they failed, by name. */
+async function takeTurn(
+  context: UpgradeContext,
+  machines: readonly ObservedMachine[],
+  step: PathStep,
+): Promise<ReadonlyMap<string, unknown>> {
+  const turn = machines.map(({ node }) => node)
+  // When it refuses, what a run before has cordoned is used again meanwhile.
+  const begun = machines.flatMap((machine) => (machine.begun === undefined ? [] : [machine.node]))
+  await stayingUsable(context, begun, () =>
+    passGateCommand(context, turn.map(({ name }) => name).join(', ')),
+  )
+  const results = await Promise.allSettled(
+    machines.map((machine) => takeMachine(context, machine, turn, step.to)),
+  )
+  return new Map(
+    turn.flatMap(({ name }, index) => {
+      const result = results[index]
+      return result?.status === 'rejected' ? [[name, result.reason as unknown] as const] : []
+    }),
+  )
 }
 
 /** Proves and uncordons machines that have nothing to install, but that a run before left half-way. */
@@ -50,35 +68,52 @@ export async function finishLeftovers(
   context: UpgradeContext,
   machines: readonly ObservedMachine[],
 ): Promise<void> {
-  for (const { node, facts, kubelet, unfinished } of machines) {
-    if (!unfinished) continue
-    const asIs = { version: facts.talosVersion, schematic: facts.schematic, image: '' }
-    await upgradeMachine(context, node, asIs, kubelet, [node])
+  for (const { node, facts, kubelet, begun } of machines) {
+    if (begun === undefined) continue
+    const asIs = { version: facts.talosVersion, schematic: facts.schematic }
+    await finishMachine(context, node, asIs, kubelet)
   }
 }
 
 async function takeMachine(
   context: UpgradeContext,
-  { node, kubelet }: ObservedMachine,
+  machine: ObservedMachine,
   turn: readonly Node[],
   version: string,
 ): Promise<void> {
   const { cluster, log } = context
+  const { node } = machine
   const target = { ...targetOf(cluster, version), image: installerOf(cluster, version) }
-  await upgradeMachine(context, node, target, kubelet, turn)
+  await upgradeMachine(context, machine, target, turn)
   if (version === cluster.settings.TALOS_VERSION)
     await inStep(log, `Bring ${node.name} its config for Talos ${version}`, () =>
       bringConfig(context, node),
     )
 }
 
+/** Says where every machine is, and gives the first failure back: one alone can be thrown. */
 function tellRest(
   { log }: UpgradeContext,
-  done: readonly string[],
-  untouched: readonly string[],
-  reason: string | undefined,
-): void {
+  rest: {
+    readonly done: readonly string[]
+    readonly failures: ReadonlyMap<string, unknown>
+    readonly untouched: readonly string[]
+  },
+): unknown {
+  const { done, untouched } = rest
+  const failures = [...rest.failures]
+  const [[, first] = []] = failures
+  const failed = failures.map(([name]) => name)
+  log.event('upgrade-stopped', { done, failed, untouched, reason: reasonOf(first) })
+  for (const [name, error] of failures.slice(1)) log.warn(`${name}: ${describeFailure(error)}`)
   const list = (names: readonly string[]): string => names.join(', ') || 'none'
-  log.event('upgrade-stopped', { done, untouched, reason })
-  log.info(`   upgraded: ${list(done)}; not touched: ${list(untouched)}`)
+  log.info(`   upgraded: ${list(done)}; failed: ${list(failed)}; not touched: ${list(untouched)}`)
+  return first
+}
+
+function describeFailure(error: unknown): string | undefined {
+  if (!(error instanceof Problem)) return reasonOf(error)
+  return [`${error.code}: ${error.message}`, error.because, error.now]
+    .filter((text) => text !== undefined)
+    .join('; ')
 }

@@ -28,7 +28,10 @@ export function throughNodes(
     throw failure
   }
   return {
-    get: (path, options) => ask((server) => kubernetes.get(path, { ...options, server })),
+    get: (path, options) =>
+      options?.server === undefined
+        ? ask((server) => kubernetes.get(path, { ...options, server }))
+        : kubernetes.get(path, options),
     send: (request, options) => ask((server) => kubernetes.send(request, { ...options, server })),
   }
 }

@@ -1,23 +1,17 @@
-import {
-  commandFor,
-  Hopeless,
-  Problem,
-  waitFor,
-  type Log,
-  type Node,
-  type Step,
-} from '@talosmith/core'
+import { commandFor, Hopeless, waitFor, type Node } from '@talosmith/core'
 import { machineFault } from '../machine-status.ts'
-import { talosReason } from '../talos-output.ts'
-import { cordon, uncordon } from './cordon.ts'
-import { evictPods } from './drain.ts'
-import { leaderOf } from './etcd-facts.ts'
+import { markRestart, uncordon } from './cordon.ts'
+import { inStep } from './in-step.ts'
+import { install, installsLive } from './install.ts'
 import type { NodeObject } from './kubernetes-objects.ts'
 import { isRight, readBootId, readNode, type NodeFacts, type Target } from './node-facts.ts'
 import { observeMembers } from './observe-gate.ts'
-import { passGate } from './pass-gate.ts'
+import type { ObservedMachine } from './observe-upgrade.ts'
+import { passGate, passGateCommand } from './pass-gate.ts'
 import { proofFault, type Expected } from './proof.ts'
-import { install, installsLive, restart, rolledBack, waitForComeback } from './restart.ts'
+import { refuseWentBack, restart, rolledBack, waitForComeback } from './restart.ts'
+import { stayingUsable } from './staying-usable.ts'
+import { takeAway } from './take-away.ts'
 import { listOf } from './through-nodes.ts'
 import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
 
@@ -26,66 +20,84 @@ export interface MachineTarget extends Target {
   readonly image: string
 }
 
+/** A machine, and what a run before has begun with it. */
+export type MachineToTake = Pick<ObservedMachine, 'node' | 'kubelet' | 'begun'>
+
 /**
  * Brings one machine to its target and proves it; what is done already is not done again. `turn` is
  * everybody who is away at the same time.
  */
 export async function upgradeMachine(
   context: UpgradeContext,
-  node: Node,
+  { node, kubelet, begun }: MachineToTake,
   target: MachineTarget,
-  kubernetes: string,
   turn: readonly Node[],
 ): Promise<void> {
   const { talosctl, log } = context
   const { name } = node
   const facts = await waitForFacts(context, node)
   if (!isRight(facts, target)) {
-    const untouched = `${name} was not restarted`
-    await passGate(context, turn, untouched)
     const live = installsLive(facts.talosVersion, talosctl.version)
-    if (live)
-      await inStep(log, `Install Talos ${target.version} on ${name}`, (step) =>
-        install(context, node, target.image, (line) => step.progress(line)),
-      )
-    await inStep(log, `Drain ${name}`, () => drain(context, node, target.version))
-    await stayingUsable(context, node, async () => {
-      const gate = await passGate(
-        context,
-        turn,
-        live
-          ? `${untouched}; its next restart, whatever its reason, boots Talos ${target.version}`
-          : untouched,
-      )
-      if (leaderOf(gate.etcd) === name && gate.etcd.members.length > 1)
-        await handOver(context, node)
+    const untouched = `${name} was not restarted`
+    const installed = live
+      ? `${untouched}; its next restart, whatever its reason, boots Talos ${target.version}`
+      : untouched
+    // When the machine goes on with its old version, pods may come to it again.
+    await stayingUsable(context, [node], async () => {
+      await refuseWentBack(context, { node, facts, begun }, target)
+      await passGate(context, turn, untouched)
+      if (live)
+        await inStep(log, `Install Talos ${target.version} on ${name}`, (step) =>
+          install(context, node, target.image, (line) => step.progress(line)),
+        )
+      await takeAway(context, node, target, { turn, now: installed })
       const before = await readBootId(node, talosctl)
       await inStep(log, `Restart ${name}`, async () => {
+        await markRestart(context, node, target, before)
         await restart(context, node, before, live ? undefined : target.image)
         await waitForComeback(context, node, before, target)
       })
     })
   }
-  await stayingUsable(context, node, () =>
-    inStep(log, `Prove ${name}`, () => prove(context, node, { target, kubernetes })),
-  )
+  await finishMachine(context, node, target, kubelet)
 }
 
-/** A step of the log around some work. */
-export async function inStep<T>(
-  log: Log,
-  text: string,
-  work: (step: Step) => Promise<T>,
-): Promise<T> {
-  const step = log.step(text)
-  try {
-    const result = await work(step)
-    step.done()
-    return result
-  } catch (error) {
-    step.fail()
-    throw error
-  }
+/**
+ * Lets a machine reboot for another reason than a new version, as safely as for one: through the user's
+ * command and the gate, drained, and proven afterwards.
+ */
+export async function aroundReboot(
+  context: UpgradeContext,
+  node: Node,
+  reboot: () => Promise<void>,
+): Promise<void> {
+  const { name } = node
+  const now = `${name} was not restarted`
+  const [{ talosVersion: version, schematic }, nodes] = await Promise.all([
+    readNode(node, context.talosctl),
+    listOf<NodeObject>(context.kubernetes, '/api/v1/nodes'),
+  ])
+  const target = { version, schematic }
+  const own = nodes.find(({ metadata }) => metadata.name === name)
+  await passGateCommand(context, name)
+  await passGate(context, [node], now)
+  await stayingUsable(context, [node], async () => {
+    await takeAway(context, node, target, { turn: [node], now })
+    await reboot()
+  })
+  await finishMachine(context, node, target, own?.status?.nodeInfo?.kubeletVersion ?? '')
+}
+
+/** Proves a machine that runs what it should, and lets pods come to it again. */
+export async function finishMachine(
+  context: UpgradeContext,
+  node: Node,
+  target: Target,
+  kubernetes: string,
+): Promise<void> {
+  await stayingUsable(context, [node], () =>
+    inStep(context.log, `Prove ${node.name}`, () => prove(context, node, { target, kubernetes })),
+  )
 }
 
 /** Where a machine is on its way down: what it says now is not what it will say. */
@@ -111,40 +123,6 @@ async function waitForFacts(
       hint: `look whether it runs (${commandFor(cluster, 'vm:status')}) and at its console (virsh console ${node.name})`,
     },
   )
-}
-
-async function drain(context: UpgradeContext, node: Node, version: string): Promise<void> {
-  await cordon(context, node, version)
-  // Alone, its pods have nowhere to go: they restart with it.
-  if (context.cluster.nodes.length === 1) return
-  await stayingUsable(context, node, () => evictPods(context, node))
-}
-
-/** When the work fails while the machine runs its old version, pods may come to it again. */
-async function stayingUsable(
-  context: UpgradeContext,
-  node: Node,
-  work: () => Promise<void>,
-): Promise<void> {
-  const usable = ['DRAIN_INCOMPLETE', 'GATE_CLOSED', 'INSTALL_FAILED', 'UPGRADE_ROLLED_BACK']
-  try {
-    await work()
-  } catch (error) {
-    if (error instanceof Problem && usable.includes(error.code))
-      await uncordon(context, node).catch(() => undefined)
-    throw error
-  }
-}
-
-/** Lets another member lead before the leader goes, so that no write waits for an election. */
-async function handOver(context: UpgradeContext, node: Node): Promise<void> {
-  const { talosctl, log } = context
-  await inStep(log, `Let another control plane lead etcd instead of ${node.name}`, async () => {
-    // The election that follows without it is a matter of seconds.
-    await talosctl.ask([node.address], ['etcd', 'forfeit-leadership']).catch((error: unknown) => {
-      log.warn(`${node.name} keeps leading etcd: ${talosReason(error)}`)
-    })
-  })
 }
 
 /** Waits until everything about a machine is as it should be after its restart; then pods may come to it again. */

@@ -4,6 +4,7 @@ import { observeNodes, previewConfig } from '../observe.ts'
 import { planPreviewed } from '../plan.ts'
 import { withWorkFolder } from '../work-folder.ts'
 import { configChange, configOf } from './plan-upgrade.ts'
+import { aroundReboot } from './upgrade-machine.ts'
 import type { UpgradeContext } from './upgrade-context.ts'
 
 /**
@@ -24,7 +25,9 @@ export async function bringConfig(context: UpgradeContext, node: Node): Promise<
   const { change } = planPreviewed(wanted, node, preview)
   if (change === undefined) return
   const updates = new Map([[node.name, text]])
-  await applyAll([change], () => updateNode({ cluster, talosctl, log, secrets, updates }, node), {
-    log,
-  })
+  const update = () =>
+    applyAll([change], () => updateNode({ cluster, talosctl, log, secrets, updates }, node), {
+      log,
+    })
+  await (change.risk === 'restart' ? aroundReboot(context, node, update) : update())
 }

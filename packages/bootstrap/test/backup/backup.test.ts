@@ -88,7 +88,7 @@ for (const [title, bytes] of [
     const cluster = fresh()
     const { backup } = await take(cluster, { bytes })
     assert.is((await problemOf(backup)).code, 'BACKUP_FAILED')
-    assert.equal(await readdir(pathOf(cluster, '.')), [])
+    assert.equal(await readdir(pathOf(cluster, '.')).catch(() => []), [])
   })
 
 test('the newest ten are kept', async () => {
@@ -102,6 +102,22 @@ test('the newest ten are kept', async () => {
   assert.is(files[0], 'etcd-2026-11-24T22-00-00.000Z.db')
   assert.is(files[9], 'etcd-2026-11-24T13-00-00.000Z.db')
   assert.is((await readdir(pathOf(cluster, '.'))).length, 20)
+})
+
+test('what a killed run left without a description goes when it is older than all that is kept', async () => {
+  const cluster = fresh()
+  const left = (hour: string) => `etcd-2026-11-24T${hour}-00-00.000Z.db`
+  await (
+    await take(cluster, { at: '2026-11-24T01:00:00.000Z' })
+  ).backup
+  for (const hour of ['02', '23']) writeFileSync(pathOf(cluster, left(hour)), 'x')
+  for (let hour = 10; hour < 20; hour++)
+    await (
+      await take(cluster, { at: `2026-11-24T${hour}:00:00.000Z` })
+    ).backup
+  const names = await readdir(pathOf(cluster, '.'))
+  assert.not(names.includes(left('02')))
+  assert.ok(names.includes(left('23')))
 })
 
 test('a folder of backups that is a link is not written to', async () => {

@@ -2,23 +2,27 @@ import { mkdtempSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { silentLog, type Change } from '@talosmith/core'
-import { problemOf, testCluster } from '@talosmith/core/testing'
+import { generatedFiles, silentLog, type Change } from '@talosmith/core'
+import { problemOf, quicken, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { takeBackup } from '../../src/backup/backup.ts'
-import { planRestore, restoreEtcd } from '../../src/backup/restore.ts'
+import { listBackups, takeBackup } from '../../src/backup/backup.ts'
+import { findBackup, planRestore, restoreEtcd } from '../../src/backup/restore.ts'
+import { sha256 } from '../../src/secrets.ts'
 import { showMachine } from '../machines.ts'
 import { createCa } from '../pki.ts'
 import { Simulation } from '../upgrade/simulated.ts'
 
 const test = suite('restore')
+quicken()
 const ca = createCa('/O=talos')
 const shown: { stop(): Promise<void> }[] = []
 
 test.before(async () => {
-  for (const last of [70, 71, 72])
-    shown.push(await showMachine(`127.13.8.${last}`, { has: ca.issue('/CN=machine'), ca: ca.cert }))
+  for (const last of [70, 71, 72, 80])
+    shown.push(
+      await showMachine(`127.13.12.${last}`, { has: ca.issue('/CN=machine'), ca: ca.cert }),
+    )
 })
 test.after(async () => {
   await Promise.all(shown.map((machine) => machine.stop()))
@@ -27,7 +31,10 @@ test.after(async () => {
 /** Three control planes, a worker, and a snapshot of their etcd. */
 async function backedUp(etcd: Simulation['etcd']): Promise<Simulation> {
   const cluster = testCluster(
-    { NETWORK_CIDR: '127.13.8.0/24', CONTROL_PLANE_COUNT: '3', WORKER_COUNT: '1' },
+    {
+      ...{ NETWORK_CIDR: '127.13.12.0/24', CONTROL_PLANE_COUNT: '3', WORKER_COUNT: '1' },
+      HEALTH_TIMEOUT: '20s',
+    },
     mkdtempSync(join(tmpdir(), 'talosmith-restore-')),
   )
   const simulation = new Simulation(cluster, 'v1.13.9')
@@ -50,7 +57,10 @@ async function restore(
   }
   const context = simulation.context({ talosCa: ca.cert })
   const script = { cluster, log: silentLog, dryRun, showPlan, hosts: context.hosts }
-  await restoreEtcd({ ...script, options: { snapshot } }, context)
+  await restoreEtcd({ ...script, options: { snapshot } }, context, {
+    configure: async () => 0,
+    startCluster: async () => 0,
+  })
   return planned
 }
 
@@ -94,6 +104,58 @@ test('a snapshot that is not there ends the restore before anything is changed',
   assert.is(none.code, 'BACKUP_UNUSABLE')
   assert.match(none.hint ?? '', 'put a snapshot with its .json into')
   assert.equal(simulation.changes, [])
+})
+
+test('etcd comes back from the snapshot, and every control plane restarts once, the leader last', async () => {
+  const simulation = await backedUp('none')
+  await restore(simulation)
+  assert.match(simulation.changes[0] ?? '', /^bootstrap home-cp1$/)
+  assert.equal(simulation.changes.slice(1), [
+    'reboot home-cp2',
+    'reboot home-cp3',
+    'reboot home-cp1',
+  ])
+})
+
+test('cordons that the snapshot holds do not end a restore: ours go, those of others stay', async () => {
+  const simulation = await backedUp('none')
+  Object.assign(simulation.named('home-cp2'), { cordoned: true, marked: 'v1.13.9 s boot-1' })
+  Object.assign(simulation.named('home-w1'), { cordoned: true })
+  await restore(simulation)
+  assert.ok(simulation.changes.includes('uncordon home-cp2'))
+  assert.equal(
+    simulation.machines.map(({ cordoned, marked }) => [cordoned, marked]),
+    [
+      [false, undefined],
+      [false, undefined],
+      [false, undefined],
+      [true, undefined],
+    ],
+  )
+})
+
+test('an etcd that is older than the snapshot is not what was to be restored', async () => {
+  const simulation = await backedUp('none')
+  simulation.revision = 76
+  const problem = await problemOf(restore(simulation))
+  assert.is(problem.code, 'RESTORE_UNPROVEN')
+  assert.is(problem.because, 'etcd is at revision 76, the snapshot at 77')
+})
+
+test('the snapshot is found with the secrets alone', async () => {
+  const { cluster } = await backedUp('none')
+  const problem = await problemOf(findBackup({ cluster, options: {} }))
+  assert.is(problem.code, 'BACKUP_UNUSABLE')
+  assert.match(problem.because ?? '', 'secrets.yaml')
+  const files = generatedFiles(cluster)
+  const pem = Buffer.from(ca.cert).toString('base64')
+  const secrets = JSON.stringify({ certs: { os: { crt: pem }, k8s: { crt: pem } } })
+  await files.write('secrets.yaml', secrets)
+  const [backup] = await listBackups(cluster)
+  assert.ok(backup)
+  const own = { ...backup, secrets: sha256(secrets) }
+  await files.write(`backups/${backup.file.replace('.db', '.json')}`, JSON.stringify(own))
+  assert.is((await findBackup({ cluster, options: {} })).file, backup.file)
 })
 
 test('the plan says until when the data goes', () => {

@@ -117,6 +117,20 @@ for (const [title, one, blocks] of budgets)
     )
   })
 
+test('a pod under two budgets is blocked, whatever they allow; one that is not there yet is not', () => {
+  const both = [
+    budget(1, 1, 2),
+    budget(1, 1, 2, { metadata: { name: 'other', namespace: 'apps' } }),
+  ]
+  assert.equal(
+    findBlocked([pod('a', { owner: 'ReplicaSet' })], both).map(
+      ({ pod, budget }) => `${pod} ${budget}`,
+    ),
+    ['apps/a keep, other'],
+  )
+  assert.equal(findBlocked([pod('a', { owner: 'ReplicaSet', phase: 'Pending' })], both), [])
+})
+
 test('a pod that stays with its machine is not blocked by a budget', () => {
   assert.equal(findBlocked([pod('a', { owner: 'DaemonSet' })], [budget(0, 1, 1)]), [])
 })

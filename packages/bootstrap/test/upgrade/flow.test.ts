@@ -1,4 +1,4 @@
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -8,11 +8,12 @@ import { quicken, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { listBackups } from '../../src/backup/backup.ts'
+import { cordon } from '../../src/upgrade/cordon.ts'
 import { upgradeKubernetes, upgradeTalos } from '../../src/upgrade/flows.ts'
 import type { PodObject } from '../../src/upgrade/kubernetes-objects.ts'
 import { showMachine } from '../machines.ts'
 import { createCa } from '../pki.ts'
-import { installerIn, Simulation } from './simulated.ts'
+import { configText, goBack, installerIn, Simulation, type Kill } from './simulated.ts'
 
 const test = suite('upgrade')
 quicken()
@@ -21,6 +22,8 @@ const shown: { stop(): Promise<void> }[] = []
 let factory: Server
 let address = ''
 const asked: string[] = []
+/** Told when an installer is asked for: after the first look at machines, before the second. */
+let warmed: (() => void) | undefined
 
 test.before(async () => {
   for (const last of [70, 71, 72, 80, 81, 82])
@@ -29,7 +32,13 @@ test.before(async () => {
     asked.push(request.url ?? '')
     if (request.url === '/versions')
       response.end(JSON.stringify(['v1.12.11', 'v1.13.8', 'v1.13.9']))
-    else if (request.url?.startsWith('/v2/') === true) response.end('{}')
+    else if (request.url?.startsWith('/v2/') === true) {
+      warmed?.()
+      response.end('{}')
+    } else if (request.url === '/version/v1.13.9/extensions/official')
+      response.end(JSON.stringify([{ name: 'siderolabs/qemu-guest-agent' }, { name: 'a/new' }]))
+    else if (request.url === '/version/v1.12.11/extensions/official')
+      response.end(JSON.stringify([{ name: 'siderolabs/qemu-guest-agent' }]))
     else response.writeHead(404).end()
   })
   await new Promise<void>((resolve) => factory.listen(0, '127.0.0.1', resolve))
@@ -58,6 +67,8 @@ function described(overrides: Record<string, string> = {}): Cluster {
 interface Ended {
   readonly problem: Problem | undefined
   readonly shown: readonly Change[]
+  /** What was said. */
+  readonly said: string
 }
 
 async function run(
@@ -71,12 +82,15 @@ async function run(
     return 2 as const
   }
   const context = simulation.context({ talosCa: ca.cert })
-  const script = { cluster, log: silentLog, dryRun, showPlan, hosts: context.hosts }
-  const problem = await flow(script, context).then(
+  const said: string[] = []
+  const tell = (text: string): number => said.push(text)
+  const log = { ...silentLog, info: tell, warn: tell }
+  const script = { cluster, log, dryRun, showPlan, hosts: context.hosts }
+  const problem = await flow(script, { ...context, log }).then(
     () => undefined,
     (error: unknown) => (error instanceof Problem ? error : Promise.reject(error)),
   )
-  return { problem, shown }
+  return { problem, shown, said: said.join('\n') }
 }
 
 const restarts = ({ changes }: Simulation): string[] =>
@@ -124,6 +138,7 @@ test('three control planes and a worker are upgraded one by one, the leader last
     'upgrade home-w1',
     'cordon home-w1',
     'evict web',
+    'mark home-w1',
     'reboot home-w1',
     'uncordon home-w1',
     'apply-config home-w1',
@@ -168,8 +183,9 @@ test('a Talos that cannot install live is upgraded in one call, after its drain'
   const simulation = new Simulation(cluster, 'v1.12.11')
   assert.is((await run(simulation)).problem, undefined)
   assertDone(simulation)
-  assert.equal(simulation.changes.slice(1, 4), [
+  assert.equal(simulation.changes.slice(1, 5), [
     'cordon home-cp1',
+    'mark home-cp1',
     'upgrade home-cp1',
     'uncordon home-cp1',
   ])
@@ -207,8 +223,7 @@ test('a version that does not come up is recognised by the run after the one tha
   const simulation = new Simulation(described(), 'v1.13.8')
   simulation.broken.add('v1.13.9')
   const died = new Promise<'killed'>((resolve) => {
-    // The snapshot, the installation, the cordon, the restart.
-    simulation.kill = { left: 3, after: true, died: () => resolve('killed') }
+    simulation.kill = { at: /^reboot/, when: 'after', died: () => resolve('killed') }
   })
   assert.is(await Promise.race([run(simulation), died]), 'killed')
   assert.equal(restarts(simulation), ['home-cp2'])
@@ -228,6 +243,29 @@ test('a machine that cannot fetch its new version says why, and is neither drain
     simulation.changes.filter((change) => !change.startsWith('etcd snapshot')),
     [],
   )
+})
+
+test('an installation that fails without a code, with the drain before it, leaves the machine in use', async () => {
+  const cluster = described({ KUBERNETES_VERSION: 'v1.35.0', CONTROL_PLANE_COUNT: '1' })
+  const simulation = new Simulation(cluster, 'v1.12.11')
+  simulation.refusal = 'error pulling image'
+  const { problem } = await run(simulation)
+  assert.is(problem?.code, 'INSTALL_FAILED')
+  assert.is(problem?.because, 'error pulling image')
+  assert.match(problem?.now ?? '', 'home-cp1 is in use again')
+  assert.not(simulation.named('home-cp1').cordoned)
+  assert.equal(restarts(simulation), [])
+})
+
+test('a machine that a killed run has cordoned is used again when the gate is closed', async () => {
+  const simulation = new Simulation(described(), 'v1.13.8')
+  Object.assign(simulation.named('home-cp2'), { cordoned: true, marked: 'v1.13.9' })
+  simulation.named('home-w1').cordoned = true
+  const { problem } = await run(simulation)
+  assert.is(problem?.code, 'GATE_CLOSED')
+  assert.match(problem?.now ?? '', 'home-cp2 is in use again')
+  assert.not(simulation.named('home-cp2').cordoned)
+  assert.ok(simulation.named('home-w1').cordoned)
 })
 
 test('a stopped member of etcd closes the gate, by name, before anything is changed on a machine', async () => {
@@ -285,15 +323,198 @@ test('workers go together as many as the settings allow', async () => {
   )
 })
 
-test("the user's own command is asked between machines, and its refusal ends the run there", async () => {
+/** A command that agrees so many times. */
+const agreeing = (times: number): string => {
+  const path = join(mkdtempSync(join(tmpdir(), 'talosmith-gate-')), 'asked')
+  return `echo >> ${path}; test $(wc -l < ${path}) -le ${times} || { echo 'storage rebuilds' >&2; exit 3; }`
+}
+
+test("the user's own command is asked before every machine; refused, run again, refused again", async () => {
+  const simulation = new Simulation(described({ UPGRADE_GATE_COMMAND: agreeing(1) }), 'v1.13.8')
+  for (let runs = 0; runs < 3; runs++) {
+    const { problem } = await run(simulation)
+    assert.is(problem?.code, 'GATE_COMMAND_FAILED')
+    assert.is(problem?.because, 'storage rebuilds')
+    assert.equal(restarts(simulation), ['home-cp2'])
+  }
+})
+
+test("the user's own command is asked between two versions of the path, too", async () => {
   const simulation = new Simulation(
-    described({ UPGRADE_GATE_COMMAND: "echo 'storage rebuilds' >&2; exit 3" }),
-    'v1.13.8',
+    described({
+      UPGRADE_GATE_COMMAND: agreeing(1),
+      KUBERNETES_VERSION: 'v1.35.0',
+      CONTROL_PLANE_COUNT: '1',
+      WORKER_COUNT: '0',
+    }),
+    'v1.12.9',
   )
+  for (let runs = 0; runs < 2; runs++) {
+    assert.is((await run(simulation)).problem?.code, 'GATE_COMMAND_FAILED')
+    assert.is(simulation.named('home-cp1').version, 'v1.12.11')
+  }
+})
+
+test('what a killed run has cordoned is used again when the command refuses', async () => {
+  const simulation = new Simulation(described({ UPGRADE_GATE_COMMAND: 'exit 1' }), 'v1.13.8')
+  const machine = simulation.named('home-cp2')
+  Object.assign(machine, { cordoned: true, marked: 'v1.13.9' })
   const { problem } = await run(simulation)
   assert.is(problem?.code, 'GATE_COMMAND_FAILED')
-  assert.is(problem?.because, 'storage rebuilds')
+  assert.match(problem?.now ?? '', 'home-cp2 is in use again')
+  assert.not(machine.cordoned)
+})
+
+test('a machine that went back while nobody looked is recognised, and its version is not installed again', async () => {
+  const simulation = new Simulation(described({ HEALTH_TIMEOUT: '5s' }), 'v1.13.8')
+  simulation.broken.add('v1.13.9')
+  simulation.trialLooks = 1_000_000
+  const first = await run(simulation)
+  assert.is(first.problem?.code, 'UPGRADE_UNFINISHED')
+  assert.match(first.problem?.because ?? '', 'kernel panic')
+  const machine = simulation.named('home-cp2')
+  goBack(machine)
+  machine.away = 0
+  const { problem } = await run(simulation)
+  assert.is(problem?.code, 'UPGRADE_ROLLED_BACK')
+  assert.match(problem?.now ?? '', 'home-cp2 is in use again')
   assert.equal(restarts(simulation), ['home-cp2'])
+  assert.not(machine.cordoned)
+})
+
+test('after a version that went back, another one is taken', async () => {
+  const simulation = new Simulation(described({ CONTROL_PLANE_COUNT: '1' }), 'v1.13.8')
+  const { id } = simulation.cluster.schematic
+  const marked = `v1.13.7 ${id} boot-before`
+  Object.assign(simulation.named('home-cp1'), { cordoned: true, marked })
+  assert.is((await run(simulation)).problem, undefined)
+  assertDone(simulation)
+})
+
+test('a machine that somebody cordons during its installation stays theirs', async () => {
+  const simulation = new Simulation(described(), 'v1.13.8')
+  const machine = simulation.named('home-cp2')
+  simulation.onChange = (change) => {
+    if (change !== 'upgrade home-cp2') return
+    machine.cordoned = true
+    machine.resourceVersion++
+  }
+  const { problem } = await run(simulation)
+  assert.is(problem?.code, 'GATE_CLOSED')
+  assert.match(problem?.because ?? '', 'home-cp2: was cordoned by somebody else')
+  assert.match(problem?.now ?? '', 'its next restart, whatever its reason, boots Talos v1.13.9')
+  assert.ok(machine.cordoned)
+  assert.equal(restarts(simulation), [])
+})
+
+test('a node that changes while it is cordoned is looked at again', async () => {
+  const simulation = new Simulation(described({ CONTROL_PLANE_COUNT: '1' }), 'v1.13.8')
+  const tools = { ...simulation.context({ talosCa: ca.cert }) }
+  let gets = 0
+  const machine = simulation.named('home-w1')
+  const kubernetes = {
+    ...tools.kubernetes,
+    async get(path: string) {
+      const text = await tools.kubernetes.get(path)
+      if (gets++ === 0) machine.resourceVersion++
+      return text
+    },
+  }
+  await cordon({ ...tools, kubernetes }, machine.node, { version: 'v1', schematic: 's' }, '')
+  assert.equal([gets, machine.cordoned, machine.marked], [2, true, 'v1 s'])
+})
+
+test('a machine that turns out right on the second look gets its config all the same', async () => {
+  const simulation = new Simulation(described({ CONTROL_PLANE_COUNT: '1' }), 'v1.13.8')
+  const worker = simulation.named('home-w1')
+  Object.assign(worker, { cordoned: true, marked: 'v1.13.9' })
+  warmed = () => {
+    worker.version = 'v1.13.9'
+  }
+  const { problem } = await run(simulation)
+  warmed = undefined
+  assert.is(problem, undefined)
+  assert.equal(restarts(simulation), ['home-cp1'])
+  assertDone(simulation)
+})
+
+test('a machine config that needs a reboot takes the same way: command, gate, drain, proof', async () => {
+  const asked = join(mkdtempSync(join(tmpdir(), 'talosmith-gate-')), 'asked')
+  const simulation = new Simulation(
+    described({ UPGRADE_GATE_COMMAND: `echo >> ${asked}`, KUBERNETES_VERSION: 'v1.36.3' }),
+    'v1.13.9',
+  )
+  simulation.configReboots = true
+  const { problem } = await run(simulation)
+  assert.is(problem, undefined)
+  assertDone(simulation)
+  assert.equal(
+    simulation.changes.filter((change) => change.endsWith('home-cp1')),
+    [
+      'cordon home-cp1',
+      'etcd forfeit-leadership home-cp1',
+      'apply-config home-cp1',
+      'uncordon home-cp1',
+    ],
+  )
+  assert.is(readFileSync(asked, 'utf8').length, 4)
+})
+
+test('a machine config that needs a reboot waits for the gate', async () => {
+  const simulation = new Simulation(described({ HEALTH_TIMEOUT: '5s' }), 'v1.13.9')
+  simulation.configReboots = true
+  Object.assign(simulation.named('home-w1'), { cordoned: true })
+  const { problem } = await run(simulation)
+  assert.is(problem?.code, 'GATE_CLOSED')
+  assert.match(problem?.because ?? '', 'home-w1: was cordoned by somebody else')
+  assert.equal(simulation.changes, [])
+})
+
+test('of several workers at once, everyone is said to be upgraded, failed, or not touched', async () => {
+  const simulation = new Simulation(
+    described({ CONTROL_PLANE_COUNT: '1', WORKER_COUNT: '3', UPGRADE_WORKERS_AT_ONCE: '2' }),
+    'v1.13.8',
+  )
+  simulation.refusal = 'rpc error: code = NotFound desc = not found'
+  simulation.refusing.add('home-w1')
+  const { problem, said } = await run(simulation)
+  assert.is(problem?.code, 'INSTALL_FAILED')
+  assert.match(said, 'upgraded: home-cp1, home-w2; failed: home-w1; not touched: home-w3')
+  simulation.refusing.add('home-w3')
+  const both = await run(simulation)
+  assert.match(both.said, 'failed: home-w1, home-w3; not touched: none')
+  assert.match(both.said, 'home-w3: INSTALL_FAILED')
+})
+
+test('the whole way is said before anything is changed', async () => {
+  const simulation = new Simulation(
+    described({ KUBERNETES_VERSION: 'v1.35.0', CONTROL_PLANE_COUNT: '1', WORKER_COUNT: '0' }),
+    'v1.12.9',
+  )
+  const { said } = await run(simulation)
+  assert.match(said, 'the way: Talos v1.12.11, Talos v1.13.9')
+})
+
+for (const [title, hasChannel, code] of [
+  ['has no channel', false, 'GUEST_AGENT_CHANNEL_MISSING'],
+  ['does not say whether it has a channel', undefined, 'NODE_SILENT'],
+] as const)
+  test(`a machine that ${title} for the guest agent is not given the agent`, async () => {
+    const cluster = described({ TALOS_EXTENSIONS: 'siderolabs/qemu-guest-agent' })
+    const simulation = new Simulation(cluster, 'v1.13.8')
+    simulation.hasChannel = hasChannel
+    const { problem } = await run(simulation)
+    assert.is(problem?.code, code)
+    assert.equal(simulation.changes, [])
+  })
+
+test('an extension that a version on the way lacks is refused before anything is changed', async () => {
+  const cluster = described({ TALOS_EXTENSIONS: 'a/new', KUBERNETES_VERSION: 'v1.35.0' })
+  const simulation = new Simulation(cluster, 'v1.12.9')
+  const { problem } = await run(simulation)
+  assert.is(problem?.code, 'EXTENSION_NOT_OFFERED')
+  assert.match(problem?.message ?? '', 'Talos v1.12.11 has no extension a/new')
+  assert.equal(simulation.changes, [])
 })
 
 test('Kubernetes waits for Talos, then goes through a node, and every component is looked at', async () => {
@@ -311,28 +532,122 @@ test('Kubernetes waits for Talos, then goes through a node, and every component 
   assert.is(simulation.changes.length, before)
 })
 
+/** A cluster whose Kubernetes alone is behind. */
+function behind(overrides: Record<string, string> = {}): Simulation {
+  const simulation = new Simulation(
+    described({ CONTROL_PLANE_COUNT: '1', ...overrides }),
+    'v1.13.9',
+  )
+  const { installer } = simulation.cluster.image
+  for (const machine of simulation.machines) {
+    machine.kubernetes = 'v1.35.0'
+    machine.config = configText(simulation.cluster, installer)
+  }
+  return simulation
+}
+
+test("Kubernetes is upgraded through a control plane's own address", async () => {
+  const simulation = behind({ CONTROL_PLANE_COUNT: '3', CLUSTER_VIP: '127.13.9.60' })
+  assert.is((await run(simulation, { flow: upgradeKubernetes })).problem, undefined)
+  assert.is(simulation.endpoint, 'https://127.13.9.70:6443')
+})
+
+test('what talosctl said when Kubernetes was not upgraded is told', async () => {
+  const simulation = behind()
+  simulation.kubernetesRefusal = 'removed resources: flowschemas'
+  const { problem } = await run(simulation, { flow: upgradeKubernetes })
+  assert.is(problem?.code, 'KUBERNETES_UPGRADE_FAILED')
+})
+
+test('a component that keeps its version is named', async () => {
+  const simulation = behind({ HEALTH_TIMEOUT: '2s' })
+  simulation.kubernetesStays = true
+  const { problem } = await run(simulation, { flow: upgradeKubernetes })
+  assert.is(problem?.code, 'KUBERNETES_UNPROVEN')
+  assert.match(problem?.because ?? '', 'kubelet on home-cp1 is v1.35.0')
+})
+
+test('an API that is asked for and removed stands in the plan, and Kubernetes is not upgraded', async () => {
+  const simulation = behind()
+  simulation.metrics =
+    'apiserver_requested_deprecated_apis{group="g.io",removed_release="1.36",resource="things",subresource="",version="v1beta1"} 1\n'
+  const planned = await run(simulation, { flow: upgradeKubernetes, dryRun: true })
+  assert.equal(
+    planned.shown.map(({ summary }) => summary),
+    [
+      'Take a snapshot of etcd',
+      'Upgrade Kubernetes, once nobody asks for things.v1beta1.g.io any more',
+    ],
+  )
+  const { problem } = await run(simulation, { flow: upgradeKubernetes })
+  assert.is(problem?.code, 'APIS_REMOVED')
+  assert.is(problem?.because, 'things.v1beta1.g.io was removed in 1.36')
+  assert.is(simulation.endpoint, undefined)
+})
+
+test('a machine that a killed run has marked does not stop a path that begins with Kubernetes', async () => {
+  const cluster = described({ CONTROL_PLANE_COUNT: '1', KUBERNETES_VERSION: 'v1.31.0' })
+  const simulation = new Simulation(cluster, 'v1.12.11')
+  for (const machine of simulation.machines) machine.kubernetes = 'v1.30.0'
+  Object.assign(simulation.named('home-w1'), { cordoned: true, marked: 'v1.13.9' })
+  const { problem } = await run(simulation)
+  assert.is(problem, undefined)
+  assertDone(simulation)
+  assert.ok(simulation.endpoint !== undefined)
+})
+
+/** Runs until it is killed; false: it ended by itself. */
+async function killed(
+  simulation: Simulation,
+  kill: Omit<Kill, 'died'>,
+  flow = upgradeTalos,
+): Promise<boolean> {
+  const died = new Promise<'killed'>((resolve) => {
+    simulation.kill = { ...kill, died: () => resolve('killed') }
+  })
+  return (await Promise.race([run(simulation, { flow }), died])) === 'killed'
+}
+
 // One control plane and a worker make about a dozen changes: each is a boundary, on both sides.
-for (const after of [false, true])
-  test(`a run that is killed ${after ? 'right after' : 'right before'} any of its changes is finished by the next`, async () => {
+for (const when of ['before', 'after'] as const)
+  test(`a run that is killed right ${when} any of its changes is finished by the next`, async () => {
     let points = 0
-    for (let left = 0; ; left++) {
+    for (let at = 0; ; at++) {
       const simulation = new Simulation(described({ CONTROL_PLANE_COUNT: '1' }), 'v1.13.8')
-      const died = new Promise<'killed'>((resolve) => {
-        simulation.kill = { left, after, died: () => resolve('killed') }
-      })
-      const ended = await Promise.race([run(simulation), died])
-      if (ended !== 'killed') break
+      if (!(await killed(simulation, { at, when }))) break
       points++
       const { problem } = await run(simulation)
-      assert.is(problem, undefined, `killed at ${left}: ${problem?.message} ${problem?.because}`)
+      assert.is(problem, undefined, `killed at ${at}: ${problem?.message} ${problem?.because}`)
       assertDone(simulation)
-      assert.is(
-        restarts(simulation).length,
-        2,
-        `killed at ${left}: ${simulation.changes.join(', ')}`,
-      )
+      assert.is(restarts(simulation).length, 2, `killed at ${at}: ${simulation.changes.join(', ')}`)
     }
     assert.ok(points >= 10, `${points} points`)
   })
+
+for (const questions of [0, 1, 2, 3, 5, 8, 12])
+  test(`a run that is killed ${questions} questions after a restart was asked for is finished by the next`, async () => {
+    const simulation = new Simulation(described(), 'v1.13.8')
+    assert.ok(await killed(simulation, { at: /^reboot home-cp3/, when: questions }))
+    assert.is((await run(simulation)).problem, undefined)
+    assertDone(simulation)
+    assert.is(restarts(simulation).length, 4)
+  })
+
+for (const when of ['before', 'after'] as const) {
+  test(`a run that is killed right ${when} another control plane leads is finished by the next`, async () => {
+    const simulation = new Simulation(described(), 'v1.13.8')
+    assert.ok(await killed(simulation, { at: /forfeit-leadership/, when }))
+    assert.is((await run(simulation)).problem, undefined)
+    assertDone(simulation)
+    assert.is(restarts(simulation).length, 4)
+  })
+
+  test(`a run that is killed right ${when} Kubernetes is upgraded is finished by the next`, async () => {
+    const simulation = behind()
+    assert.ok(await killed(simulation, { at: /upgrade-k8s/, when }, upgradeKubernetes))
+    assert.is((await run(simulation, { flow: upgradeKubernetes })).problem, undefined)
+    assert.ok(simulation.machines.every(({ kubernetes }) => kubernetes === 'v1.36.3'))
+  })
+}
 
 test.run()

@@ -154,6 +154,12 @@ const rows: Row[] = [
     ['home-cp2: has raised the alarm NOSPACE'],
   ],
   [
+    'alarms that are not known',
+    etcd(() => ({ alarmSilence: 'no answer within 15 s' })),
+    'home-w1',
+    ['etcd: does not list its alarms: no answer within 15 s'],
+  ],
+  [
     'an alarm of an unknown member',
     etcd(() => ({ alarms: [{ member: 'id9', alarm: 'CORRUPT' }] })),
     'home-w1',
@@ -266,6 +272,13 @@ test('two control planes at once are never allowed', () => {
   assert.equal(reasons, [
     { who: 'etcd', why: 'control planes are restarted one at a time only', final: true },
   ])
+})
+
+test('cordons count for nothing where the gate is told so', () => {
+  const facts = node('home-w1', marked)
+  assert.is(judgeGate(three, facts, []).length, 1)
+  assert.equal(judgeGate(three, facts, [], { cordons: false }), [])
+  assert.equal(judgeGate(three, node('home-cp2', cordoned), [], { cordons: false }), [])
 })
 
 test('workers at once do not stand in the way of each other', () => {

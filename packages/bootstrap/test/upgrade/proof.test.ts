@@ -6,7 +6,7 @@ import { parseAlarms, parseMemberStatus } from '../../src/upgrade/etcd-facts.ts'
 import { kubernetesFault, versionsOf } from '../../src/upgrade/kubernetes-proof.ts'
 import type { PodObject } from '../../src/upgrade/kubernetes-objects.ts'
 import { proofFault, type Comeback } from '../../src/upgrade/proof.ts'
-import { installsLive } from '../../src/upgrade/restart.ts'
+import { installsLive } from '../../src/upgrade/install.ts'
 import { ready, readyNode, wellFacts } from './facts.ts'
 
 const cluster = testCluster({
@@ -151,6 +151,23 @@ test('Kubernetes is proven component by component', () => {
     }),
     'kube-apiserver on home-cp1 is not ready',
   )
+})
+
+test('kube-proxy is looked at where it runs', () => {
+  const proxy = (version: string, ok = 'True'): PodObject => {
+    const { metadata, spec, status } = component('kube-proxy-home-w1', version, ok)
+    const labels = { 'k8s-app': 'kube-proxy' }
+    return {
+      ...(status && { status }),
+      metadata: { ...metadata, labels },
+      spec: { ...spec, nodeName: 'home-w1' },
+    }
+  }
+  const fault = (one: PodObject) =>
+    kubernetesFault(cluster, 'v1.36.3', { nodes: nodes(), pods: [...pods(), one] })
+  assert.is(fault(proxy('v1.36.3')), undefined)
+  assert.is(fault(proxy('v1.35.0')), 'kube-proxy on home-w1 is v1.35.0')
+  assert.is(fault(proxy('v1.36.3', 'False')), 'kube-proxy on home-w1 is not ready')
 })
 
 test('an image with a digest behind its tag says its version', () => {

@@ -22,10 +22,21 @@ export interface Machine {
   away: number
   cordoned: boolean
   marked: string | undefined
+  /** Counts the changes of its node in Kubernetes. */
+  resourceVersion: number
   config: string
   etcdFault: string | undefined
   /** What it goes back to, after so many further looks at its version. */
   trial: { readonly version: string; left: number } | undefined
+}
+
+/** When a run is killed. */
+export interface Kill {
+  /** At so many changes from now, or at the change that matches. */
+  readonly at: number | RegExp
+  /** Before it takes effect, after, or so many questions later. */
+  readonly when: 'before' | 'after' | number
+  readonly died: () => void
 }
 
 /** A machine config as far as an upgrade looks at it. */
@@ -42,16 +53,37 @@ export class Simulation {
   readonly pods: PodObject[] = []
   readonly budgets: BudgetObject[] = []
   leader: string
-  /** What every machine says to a new version instead of taking it. */
+  /** What machines say to a new version instead of taking it; all, or those that are named. */
   refusal: string | undefined
+  readonly refusing = new Set<string>()
   /** Versions that do not come up. */
   readonly broken = new Set<string>()
+  /** How often one is looked at before it goes back. */
+  trialLooks = 3
   readonly cluster: Cluster
-  /** Ends the run as SIGKILL would, at so many changes from now: before it takes effect, or after. */
-  kill: { left: number; after: boolean; died: () => void } | undefined
+  /** Ends the run as SIGKILL would. */
+  kill: Kill | undefined
+  /** Told of every change, before it takes effect. */
+  onChange: ((change: string) => void) | undefined
   /** Whether etcd runs on the control planes, or at least left its data there. */
   etcd: 'running' | 'stopped' | 'none' = 'running'
+  /** etcd's revision. */
+  revision = 80
+  /** What API servers say at /metrics. */
+  metrics = ''
+  /** What `talosctl upgrade-k8s` says instead of doing it. */
+  kubernetesRefusal: string | undefined
+  /** Whether a changed machine config needs a reboot. */
+  configReboots = false
+  /** Whether components keep their version all the same. */
+  kubernetesStays = false
+  /** Through whom Kubernetes was upgraded. */
+  endpoint: string | undefined
+  /** Whether machines have the guest agent's channel. */
+  hasChannel: boolean | undefined = true
   private generation = 0
+  private changesUntilKill = 0
+  private doomedIn: number | undefined
 
   constructor(cluster: Cluster, version: string, schematic = cluster.schematic.id) {
     this.cluster = cluster
@@ -66,6 +98,7 @@ export class Simulation {
       away: 0,
       cordoned: false,
       marked: undefined,
+      resourceVersion: 1,
       config: configText(cluster, `old/${schematic}:${version}`),
       etcdFault: undefined,
       trial: undefined,
@@ -86,6 +119,7 @@ export class Simulation {
   context(secrets: { talosCa: string }): UpgradeContext {
     const own = ++this.generation
     const alive = async (): Promise<void> => {
+      if (this.doomedIn !== undefined && --this.doomedIn < 0) await this.die()
       if (own !== this.generation) await new Promise(() => undefined)
     }
     const desired = new Map(
@@ -121,17 +155,23 @@ export class Simulation {
     alive: () => Promise<void>,
   ): Promise<void> {
     await alive()
-    const end = async (): Promise<void> => {
-      this.generation++
-      this.kill?.died()
-      this.kill = undefined
-      await new Promise(() => undefined)
-    }
-    const isLast = this.kill !== undefined && --this.kill.left < 0
-    if (isLast && this.kill?.after === false) await end()
+    this.onChange?.(text)
+    const { at, when } = this.kill ?? {}
+    const isLast = typeof at === 'number' ? this.changesUntilKill++ === at : at?.test(text) === true
+    if (isLast && when === 'before') await this.die()
     this.changes.push(text)
     effect()
-    if (isLast) await end()
+    if (isLast && when === 'after') await this.die()
+    if (isLast && typeof when === 'number') this.doomedIn = when
+  }
+
+  private async die(): Promise<void> {
+    this.generation++
+    const { died } = this.kill ?? {}
+    this.kill = undefined
+    this.doomedIn = undefined
+    died?.()
+    await new Promise(() => undefined)
   }
 
   private restart(machine: Machine): void {
@@ -144,7 +184,7 @@ export class Simulation {
     machine.boot++
     machine.away = 6
     machine.installed = undefined
-    if (this.broken.has(wanted)) machine.trial = { version: machine.version, left: 3 }
+    if (this.broken.has(wanted)) machine.trial = { version: machine.version, left: this.trialLooks }
     machine.version = wanted
     machine.schematic = this.cluster.schematic.id
     if (this.leader === node.name) this.moveLeader(node.name)
@@ -179,12 +219,18 @@ export class Simulation {
     const image = /--image=\S+:(v\S+)/.exec(words)?.[1]
     if (words.startsWith('upgrade-k8s'))
       return () => {
+        this.endpoint = /--endpoint=(\S+)/.exec(words)?.[1]
+        if (this.kubernetesStays) return
         for (const one of this.machines) one.kubernetes = `v${/--to=(\S+)/.exec(words)?.[1]}`
       }
     if (words.startsWith('upgrade'))
       return () => {
         machine.installed = image
         if (!words.includes('--no-reboot')) this.restart(machine)
+      }
+    if (words.startsWith('bootstrap --recover-from'))
+      return () => {
+        this.etcd = 'running'
       }
     if (words.startsWith('reboot')) return () => this.restart(machine)
     if (words.includes('forfeit-leadership')) return () => this.moveLeader(machine.node.name)
@@ -195,6 +241,7 @@ export class Simulation {
     const text = readFileSync(file, 'utf8')
     return () => {
       machine.config = text
+      if (this.configReboots) this.restart(machine)
     }
   }
 
@@ -209,11 +256,7 @@ export class Simulation {
       return silence === '' ? stdout : { stdout, stderr: silence }
     }
     const [first] = there
-    if (first?.trial !== undefined && words === 'version' && --first.trial.left < 0) {
-      first.version = first.trial.version
-      first.trial = undefined
-      first.boot++
-    }
+    if (first?.trial !== undefined && words === 'version' && --first.trial.left < 0) goBack(first)
     if (words === 'version')
       return there.length === 0
         ? { stderr: silence }
@@ -242,6 +285,14 @@ export class Simulation {
     if (first === undefined) return { stderr: silence }
     if (words.startsWith('read')) return `boot-${first.node.name}-${first.boot}\n`
     if (words === 'etcd alarm list') return ''
+    if (words === 'service etcd')
+      return `STATE    ${this.etcd === 'running' ? 'Running' : 'Preparing'}\n`
+    if (words.startsWith('upgrade-k8s') && this.kubernetesRefusal !== undefined)
+      return { stderr: this.kubernetesRefusal }
+    if (words === 'list /dev/virtio-ports') {
+      if (this.hasChannel === undefined) return { stderr: 'rpc error: code = Unavailable desc = x' }
+      return this.hasChannel ? 'org.qemu.guest_agent.0\n' : ''
+    }
     if (words === 'etcd members')
       return table(
         ['NODE', 'ID', 'HOSTNAME', 'LEARNER'],
@@ -262,9 +313,12 @@ export class Simulation {
         ]),
       )
     }
-    if (words.startsWith('upgrade ') && this.refusal !== undefined) return { stderr: this.refusal }
+    const refuses = this.refusing.size === 0 || this.refusing.has(first.node.name)
+    if (words.startsWith('upgrade ') && this.refusal !== undefined && refuses)
+      return { stderr: this.refusal }
     if (words.startsWith('etcd snapshot')) return 'snapshot info: hash 1, revision 77, total keys 5'
-    if (words.includes('--dry-run')) return 'Applied configuration without a reboot'
+    if (words.includes('--dry-run'))
+      return `Applied configuration ${this.configReboots ? 'with' : 'without'} a reboot`
     return ''
   }
 
@@ -283,29 +337,37 @@ export class Simulation {
       get: async (path, { server } = {}) => {
         await alive()
         reach(server)
-        return JSON.stringify(this.answer(path))
+        return path === '/metrics' ? this.metrics : JSON.stringify(this.answer(path))
       },
       send: async ({ path, body, method }, { server } = {}) => {
         await alive()
         reach(server)
         if (method === 'POST') return this.evict(path, alive)
-        const machine = this.named(path.split('/').at(-1) ?? '')
-        const { metadata, spec } = body as {
-          metadata: { annotations: Record<string, string | null> }
-          spec: { unschedulable: boolean | null }
-        }
-        const verb = spec.unschedulable === true ? 'cordon' : 'uncordon'
-        await this.change(
-          `${verb} ${machine.node.name}`,
-          () => {
-            machine.cordoned = spec.unschedulable === true
-            machine.marked = metadata.annotations[mark] ?? undefined
-          },
-          alive,
-        )
-        return '{}'
+        return this.patch(path, body as NodePatch, alive)
       },
     }
+  }
+
+  private async patch(
+    path: string,
+    { metadata, spec }: NodePatch,
+    alive: () => Promise<void>,
+  ): Promise<string> {
+    const machine = this.named(path.split('/').at(-1) ?? '')
+    if (metadata.resourceVersion !== String(machine.resourceVersion))
+      throw new ApiRefusal(409, 'HTTP 409: the object has been modified')
+    const isCordon = spec?.unschedulable === true
+    const verb = spec === undefined ? 'mark' : isCordon ? 'cordon' : 'uncordon'
+    await this.change(
+      `${verb} ${machine.node.name}`,
+      () => {
+        machine.resourceVersion++
+        if (spec !== undefined) machine.cordoned = isCordon
+        machine.marked = metadata.annotations[mark] ?? undefined
+      },
+      alive,
+    )
+    return '{}'
   }
 
   private async evict(path: string, alive: () => Promise<void>): Promise<string> {
@@ -319,6 +381,10 @@ export class Simulation {
   private answer(path: string): object {
     if (path === '/version') return { gitVersion: this.machines[0]?.kubernetes }
     if (path === '/api/v1/namespaces/kube-system') return { metadata: { uid: 'uid-1' } }
+    if (path === '/api/v1/namespaces?limit=1')
+      return { metadata: { resourceVersion: String(this.revision) } }
+    const [, node] = /^\/api\/v1\/nodes\/(.+)$/.exec(path) ?? []
+    if (node !== undefined) return nodeObject(this.named(node))
     if (path === '/api/v1/nodes') return { items: this.machines.map(nodeObject) }
     if (path.startsWith('/apis/policy')) return { items: this.budgets }
     if (path === '/api/v1/namespaces/kube-system/pods')
@@ -328,9 +394,29 @@ export class Simulation {
   }
 }
 
-function nodeObject({ node, away, cordoned, marked, kubernetes }: Machine): object {
+/** What Talos does with a version that does not come up. */
+export function goBack(machine: Machine): void {
+  machine.version = machine.trial?.version ?? machine.version
+  machine.trial = undefined
+  machine.boot++
+}
+
+interface NodePatch {
+  readonly metadata: {
+    readonly annotations: Readonly<Record<string, string | null>>
+    readonly resourceVersion?: string
+  }
+  readonly spec?: { readonly unschedulable: boolean | null }
+}
+
+function nodeObject(machine: Machine): object {
+  const { node, away, cordoned, marked, kubernetes } = machine
   return {
-    metadata: { name: node.name, annotations: marked === undefined ? {} : { [mark]: marked } },
+    metadata: {
+      name: node.name,
+      annotations: marked === undefined ? {} : { [mark]: marked },
+      resourceVersion: String(machine.resourceVersion),
+    },
     spec: cordoned ? { unschedulable: true } : {},
     status: {
       conditions: [{ type: 'Ready', status: away === 0 ? 'True' : 'False', message: 'away' }],

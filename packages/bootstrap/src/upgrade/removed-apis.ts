@@ -1,0 +1,80 @@
+import { Problem, reasonOf, waitFor, type Cluster, type Log } from '@talosmith/core'
+import semver from 'semver'
+import { minute } from '../apply-context.ts'
+import type { Kubernetes } from '../kubernetes.ts'
+
+/** An API that somebody asked for, and that a later Kubernetes does not have any more. */
+export interface RemovedApi {
+  /** As in 'flowschemas.v1beta3.flowcontrol.apiserver.k8s.io'. */
+  readonly name: string
+  /** The minor that lacks it, as in '1.32'. */
+  readonly removedIn: string
+}
+
+const metric = 'apiserver_requested_deprecated_apis'
+
+/**
+ * Reads from an API server's metrics which deprecated APIs were asked for since it started;
+ * https://kubernetes.io/docs/reference/using-api/deprecation-policy/
+ */
+export function parseDeprecatedApis(metrics: string): RemovedApi[] {
+  return metrics.split('\n').flatMap((line) => {
+    const [, text, value] = new RegExp(`^${metric}\\{(.*)\\}\\s+(\\S+)`).exec(line) ?? []
+    if (text === undefined || Number(value) === 0) return []
+    const labels = new Map(
+      [...text.matchAll(/(\w+)="([^"]*)"/g)].map(([, name, label]) => [name, label] as const),
+    )
+    const removedIn = labels.get('removed_release') ?? ''
+    if (removedIn === '') return []
+    const resource = [labels.get('resource'), labels.get('subresource')].filter(Boolean).join('/')
+    const parts = [resource, labels.get('version'), labels.get('group')]
+    return [{ name: parts.filter(Boolean).join('.'), removedIn }]
+  })
+}
+
+/** Those of the APIs that a Kubernetes lacks, each once. */
+export function removedBy(version: string, apis: readonly RemovedApi[]): RemovedApi[] {
+  const gone = apis.filter(({ removedIn }) => semver.gte(version, `${removedIn}.0`))
+  return [...new Map(gone.map((api) => [api.name, api])).values()]
+}
+
+/** Asks every control plane, since each API server knows of its own requests only. */
+export async function observeRemovedApis(
+  { controlPlanes }: Pick<Cluster, 'controlPlanes'>,
+  kubernetes: Kubernetes,
+  version: string,
+): Promise<RemovedApi[]> {
+  const said = await Promise.all(
+    controlPlanes.map(async ({ name, address }) => {
+      try {
+        return await kubernetes.get('/metrics', { server: `https://${address}:6443` })
+      } catch (error) {
+        throw new Error(`${name}: ${reasonOf(error)}`)
+      }
+    }),
+  )
+  return removedBy(version, said.flatMap(parseDeprecatedApis))
+}
+
+/** Throws APIS_REMOVED while somebody asks for what a Kubernetes lacks. */
+export async function refuseRemovedApis(
+  { cluster, kubernetes, log }: { cluster: Cluster; kubernetes: Kubernetes; log: Log },
+  version: string,
+): Promise<void> {
+  const apis = await waitFor(
+    'the API servers to say which APIs are asked for',
+    () => observeRemovedApis(cluster, kubernetes, version),
+    {
+      log,
+      withinMs: minute,
+      code: 'API_SILENT',
+      hint: 'run the same command again when every API server answers',
+    },
+  )
+  if (apis.length === 0) return
+  throw new Problem('APIS_REMOVED', `Kubernetes ${version} lacks APIs that are asked for`, {
+    because: apis.map(({ name, removedIn }) => `${name} was removed in ${removedIn}`).join('\n'),
+    now: 'Kubernetes was not changed',
+    hint: 'bring those who ask for them to newer versions; an API server remembers until it starts anew (talosctl reboot, one control plane at a time); then run the same command again',
+  })
+}
