@@ -17,6 +17,7 @@ export {
   type PodEvidence,
 } from './kubernetes-evidence.ts'
 export type { Answer, KubernetesNode } from './health.ts'
+export { checkHome } from './home.ts'
 export {
   observeAccess,
   observeCluster,
