@@ -111,6 +111,7 @@ function seenWith(parts: Parts = {}): Seen {
           nodes.map((node) => [node.name, { ...evidenceOf(node), ...parts.evidence?.[node.name] }]),
         ),
         gatewayAnswers: true,
+        vipAnswering: [],
         ...parts.network,
       }),
     ],
