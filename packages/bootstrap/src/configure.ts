@@ -1,5 +1,6 @@
 import {
   applyAll,
+  Hopeless,
   waitFor,
   type Cluster,
   type ExitCode,
@@ -115,7 +116,8 @@ async function waitForAnswer(
     `${node.name} to answer`,
     async () => {
       const seen = await probe(node.address, secrets?.talosCa)
-      if (seen.kind === 'silent') throw new Error(seen.reason)
+      if (seen.kind === 'silent')
+        throw seen.isStranger === true ? new Hopeless(seen.reason) : new Error(seen.reason)
       const [observed] = await observeNodes(cluster, talosctl, secrets, [node])
       if (observed === undefined || observed.state.kind === 'silent')
         throw new Error(observed?.state.kind === 'silent' ? observed.state.reason : 'not observed')

@@ -65,17 +65,19 @@ async function observeTalos(
 }
 
 async function observeApi(
-  { controlPlanes }: Cluster,
+  { controlPlanes, endpoint: asked, vip }: Cluster,
   kubernetes: Kubernetes,
-): Promise<Pick<Snapshot, 'apiServers' | 'endpoint' | 'nodes' | 'workloads'>> {
+): Promise<Pick<Snapshot, 'apiServers' | 'endpoint' | 'vip' | 'nodes' | 'workloads'>> {
   const list = async <T>(path: string): Promise<readonly T[]> =>
     (JSON.parse(await kubernetes.get(path)) as { items: T[] }).items
   const apps = '/apis/apps/v1/namespaces/kube-system'
-  const [endpoint, ...apiServers] = await Promise.all([
+  const ready = (address: string) =>
+    answer(() => kubernetes.get('/readyz', { server: `https://${address}:6443` }))
+  const asksVip = vip !== undefined && new URL(asked).hostname !== vip
+  const [endpoint, ofVip, ...apiServers] = await Promise.all([
     answer(() => kubernetes.get('/readyz')),
-    ...controlPlanes.map(({ address }) =>
-      answer(() => kubernetes.get('/readyz', { server: `https://${address}:6443` })),
-    ),
+    asksVip ? ready(vip) : undefined,
+    ...controlPlanes.map(({ address }) => ready(address)),
   ])
   // An API that just starts has enough to do.
   const [nodes, workloads] = endpoint.ok
@@ -91,7 +93,8 @@ async function observeApi(
     const notAsked = { ok: false, reason: 'not asked' } as const
     return [name, apiServers[index] ?? notAsked] as const
   })
-  return { endpoint, nodes, workloads, apiServers: new Map(byName) }
+  const answers = { endpoint, vip: vip === undefined ? undefined : (ofVip ?? endpoint) }
+  return { ...answers, nodes, workloads, apiServers: new Map(byName) }
 }
 
 /** An answer, or the reason why there is none. */
