@@ -1,6 +1,6 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { local, openHost, Problem, silentLog, type Host, type ScriptContext } from '@talosmith/core'
+import { local, openHost, Problem, silentLog, type Host } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -164,7 +164,7 @@ async function runDoctor(made: Made, { json = false, quick = false } = {}) {
     hosts: async () => [local],
     eachHost: () => [Promise.resolve(local)],
     answer: (value: unknown) => void answers.push(value),
-  } as unknown as ScriptContext<typeof doctor.options>
+  } as unknown as Parameters<typeof doctor.run>[0]
   return { code: await doctor.run(context), answers }
 }
 
