@@ -1,4 +1,3 @@
-import { checkHome, openTalosctl } from '@talosmith/bootstrap'
 import { findTool, Problem, silentLog, type Cluster, type Host, type Tool } from '@talosmith/core'
 import { checkOffer, isRelayed, neededTools, observeFactory } from '@talosmith/image'
 import {
@@ -77,6 +76,8 @@ async function checkConfigs(cluster: Cluster, tool: Tool): Promise<Check[]> {
   const { TALOS_VERSION, KUBERNETES_VERSION } = settings
   const asked = `${nodes.length} machines, Talos ${TALOS_VERSION}, Kubernetes ${KUBERNETES_VERSION}`
   const check = 'settings'
+  // Read while the hosts are asked: every cluster:up waits for this stage.
+  const { checkHome, openTalosctl } = await import('@talosmith/bootstrap')
   const talosctl = await openTalosctl(cluster, undefined, tool)
   const { value, problem, reason } = await attempt(() => checkHome(cluster, talosctl))
   if (problem !== undefined) return [missing(here, check, problem)]
