@@ -1,3 +1,4 @@
+import type { Cluster } from '@talosmith/core'
 import { parseAllDocuments } from 'yaml'
 
 /** Takes secrets out of a text. */
@@ -19,14 +20,22 @@ const shapes: readonly (readonly [RegExp, string])[] = [
     /((?:^|[\s"'{,])(?:[\w-]*(?:token|secret|password|passwd|passphrase|private[-_]?key|client-key-data|key-data|aescbcEncryptionSecret|secretboxEncryptionSecret)[\w-]*|key)["']?\s*[:=]\s*)(?:"[^"\n]*"|'[^'\n]*'|[^\s,"'}]+)/gim,
     `$1${removed}`,
   ],
+  // In the query of a URL.
+  [/([?&][\w-]*(?:token|secret|password|signature|key)[\w-]*=)[^\s&"'#]+/gi, `$1${removed}`],
   [/(\b[a-z][\w+.-]*:\/\/[^\s:/@]*:)[^\s/@]+(@)/gi, `$1${removed}$2`],
 ]
 
-/** Redacts the values of `secrets` wherever they stand, plain or in base64, and all that looks like one. */
-export function createRedactor(secrets: Iterable<string>): Redactor {
+/**
+ * Redacts the values of `secrets` wherever they stand, plain or in base64, and all that looks like one; those
+ * that are `open` stay.
+ */
+export function createRedactor(
+  secrets: Iterable<string>,
+  open: ReadonlySet<string> = new Set(),
+): Redactor {
   const known = new Set<string>()
   for (const secret of secrets) {
-    if (secret.length < shortest) continue
+    if (secret.length < shortest || open.has(secret)) continue
     known.add(secret)
     known.add(Buffer.from(secret).toString('base64'))
     const inside = Buffer.from(secret, 'base64').toString('latin1')
@@ -41,6 +50,19 @@ export function createRedactor(secrets: Iterable<string>): Redactor {
     for (const [shape, by] of shapes) clean = clean.replace(shape, by)
     return clean
   }
+}
+
+/** Names and addresses of a cluster, which stand in its access files beside what is secret. */
+export function openTexts({ name, nodes, endpoint, vip }: Cluster): ReadonlySet<string> {
+  return new Set([
+    name,
+    // As Talos names user and context of its kubeconfig.
+    `admin@${name}`,
+    endpoint,
+    new URL(endpoint).hostname,
+    ...(vip === undefined ? [] : [vip]),
+    ...nodes.flatMap((node) => [node.name, node.address]),
+  ])
 }
 
 /** Every text in a YAML or JSON file that may be secret: all of them, since no list of names is complete. */

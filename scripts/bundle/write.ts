@@ -4,11 +4,11 @@ import { dirname, join, normalize } from 'node:path'
 import { generatedFiles, local, type Cluster, type Host } from '@talosmith/core'
 import type { Findings } from '../diagnose/find.ts'
 import { collectParts } from './parts.ts'
-import { createRedactor, secretsIn, type Redactor } from './redact.ts'
+import { createRedactor, openTexts, secretsIn, type Redactor } from './redact.ts'
 
 const folder = 'bundles'
 const kept = 5
-/** Files of ours whose every text is taken for a secret. */
+/** Files of ours whose every text is taken for a secret, but for the cluster's own names and addresses. */
 const secretFiles = ['secrets.yaml', 'talosconfig', 'kubeconfig']
 
 interface Context {
@@ -42,7 +42,8 @@ export async function writeBundle(
 async function redactorOf(cluster: Cluster): Promise<Redactor> {
   const files = generatedFiles(cluster)
   const texts = await Promise.all(secretFiles.map((name) => files.read(name)))
-  return createRedactor(texts.flatMap((text) => (text === undefined ? [] : secretsIn(text))))
+  const secrets = texts.flatMap((text) => (text === undefined ? [] : secretsIn(text)))
+  return createRedactor(secrets, openTexts(cluster))
 }
 
 /** zstd where there is one, gzip otherwise: both are read by every tar. */

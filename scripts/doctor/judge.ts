@@ -1,7 +1,8 @@
 /** What the facts of a preflight mean, line by line. Pure. */
-import type { Cluster, Problem } from '@talosmith/core'
+import { contains, type Cluster, type Problem } from '@talosmith/core'
+import { packageOf } from '@talosmith/image'
 import type { HostDetails, HostEvidence, ObservedHost, Trial } from '@talosmith/vm'
-import { domainOf } from '@talosmith/vm'
+import { domainOf, typeFor } from '@talosmith/vm'
 import { missing, type Check } from './check.ts'
 
 /** Everything that was found out about one host. */
@@ -17,8 +18,8 @@ export interface SeenHost {
   /** What the host reaches; undefined: not asked. */
   readonly outside:
     | {
-        /** What the factory answered: an HTTP status, or why it did not. */
-        readonly factory: string
+        /** What the factory answered: an HTTP status, or why it did not; undefined: the host never asks it. */
+        readonly factory: string | undefined
         /** Whether the NFS server answers; undefined: no storage is asked for. */
         readonly nfs: boolean | undefined
       }
@@ -55,21 +56,17 @@ export function judgeHost(cluster: Cluster, host: SeenHost): Check[] {
     remedy?: string,
   ): Check => ({ area, check, verdict, says, ...(remedy === undefined ? {} : { remedy }) })
   const free = `${(seen.poolFreeBytes / 2 ** 30).toFixed(0)} GiB free`
-  const { NETWORK_BRIDGE: bridge, NETWORK_NAME: network, UEFI: uefi } = cluster.settings
   const fine = [
     line('access', `as ${details.user} (${details.groups.join(', ')}); virsh answers`),
-    judgeKvm(host, line),
+    ...judgeKvm(cluster, host, line),
     judgeLevel(cluster, host, line),
     line(
       'storage pool',
       `${cluster.settings.STORAGE_POOL}: ${seen.files.image.replace(/\/[^/]*$/, '')}, ${free}`,
     ),
-    line(
-      'network',
-      bridge === undefined ? `libvirt network ${network} is active` : `bridge ${bridge} is there`,
-    ),
+    judgeNetwork(cluster, details, line),
     judgeFilter(cluster, details, line),
-    line('UEFI firmware', uefi ? 'there' : 'not asked for'),
+    line('UEFI firmware', cluster.settings.UEFI ? 'there' : 'not asked for'),
     judgePrograms(details, line),
     ...(host.trial === undefined ? [] : [judgeTrial(host.trial, details, line)]),
     line(
@@ -80,30 +77,38 @@ export function judgeHost(cluster: Cluster, host: SeenHost): Check[] {
     ...judgeAddresses(cluster, host, line),
     ...(host.outside === undefined
       ? []
-      : [
-          judgeFactory(cluster, host.outside.factory, line),
-          ...judgeNfs(cluster, host.outside.nfs, line),
-        ]),
-  ].filter(({ check }) => !taken.has(check))
+      : [...judgeFactory(cluster, host, line), ...judgeNfs(cluster, host.outside.nfs, line)]),
+    // What is fine about a thing that is in the way for another reason would only confuse.
+  ].filter(({ check, verdict }) => verdict !== 'ok' || !taken.has(check))
   return [...fine, ...stands]
 }
 
 type Line = (check: string, says: string, verdict?: Check['verdict'], remedy?: string) => Check
 
-function judgeKvm({ seen, details }: SeenHost, line: Line): Check {
-  if (seen.kvmFault !== undefined)
-    return line(
+function judgeKvm({ settings }: Cluster, { seen, details }: SeenHost, line: Line): Check[] {
+  if (settings.DOMAIN_TYPE === 'qemu')
+    return [line('KVM', 'not asked for: machines are emulated (DOMAIN_TYPE=qemu)')]
+  if (seen.kvmFault === undefined)
+    return [line('KVM', details.isNested ? 'usable, nested: somewhat slower' : 'usable')]
+  // vm:create refuses, and its problem says why.
+  if (settings.DOMAIN_TYPE === 'kvm') return []
+  return [
+    line(
       'KVM',
       `${seen.kvmFault}: machines are emulated, ten to thirty times slower`,
       'warning',
       'enable virtualisation in the firmware (or nested virtualisation), or accept it with DOMAIN_TYPE=qemu',
-    )
-  return line('KVM', details.isNested ? 'usable, nested: somewhat slower' : 'usable')
+    ),
+  ]
 }
+
+/** Models of libvirt's cpu_map that lack one of cx16, lahf_lm, popcnt, sse4.1, sse4.2, ssse3; newer ones have all. */
+const oldModels =
+  /^(?:486|athlon|Conroe|core2?duo|cpu64-rhel[56]|kvm(?:32|64)|n270|Opteron_G[123]|Penryn|pentium(?:|2|3|pro)|phenom|qemu(?:32|64))(?:-v\d+)?$/
 
 function judgeLevel({ settings }: Cluster, { seen, details }: SeenHost, line: Line): Check {
   const model = settings.CPU_MODEL
-  if (/^(?:qemu|kvm)(?:32|64)$/.test(model))
+  if (oldModels.test(model))
     return line(
       'processor',
       `CPU_MODEL=${model} lacks x86-64-v2, which Talos needs`,
@@ -111,7 +116,8 @@ function judgeLevel({ settings }: Cluster, { seen, details }: SeenHost, line: Li
       'leave CPU_MODEL out, or set a model with x86-64-v2',
     )
   // An emulated processor has what QEMU has.
-  if (seen.kvmFault === undefined && details.missingCpuFlags.length > 0)
+  const isEmulated = typeFor(settings.DOMAIN_TYPE, seen.kvmFault) === 'qemu'
+  if (!isEmulated && details.missingCpuFlags.length > 0)
     return line(
       'processor',
       `it lacks ${details.missingCpuFlags.join(', ')} of x86-64-v2, which Talos needs`,
@@ -121,10 +127,44 @@ function judgeLevel({ settings }: Cluster, { seen, details }: SeenHost, line: Li
   return line('processor', 'has x86-64-v2')
 }
 
+function judgeNetwork({ settings }: Cluster, { bridge: seen }: HostDetails, line: Line): Check {
+  const { NETWORK_BRIDGE: bridge, NETWORK_NAME: network, NETWORK_CIDR: cidr } = settings
+  if (bridge === undefined) return line('network', `libvirt network ${network} is active`)
+  if (seen === undefined) return line('network', `bridge ${bridge} is there`)
+  const { isUp, addresses } = seen
+  if (!isUp)
+    return line(
+      'network',
+      `bridge ${bridge} is down: nothing gets through it`,
+      'warning',
+      `ip link set ${bridge} up there, and bring it up at every boot`,
+    )
+  const listed = addresses.join(', ')
+  if (addresses.length > 0 && !addresses.some((one) => contains(cidr, one.replace(/\/.*$/, ''))))
+    return line(
+      'network',
+      `bridge ${bridge} has ${listed}, which is not in ${cidr}`,
+      'warning',
+      'set NETWORK_CIDR and NETWORK_GATEWAY to the network behind the bridge, or NETWORK_BRIDGE to another one',
+    )
+  return line('network', `bridge ${bridge} is up${listed === '' ? '' : `, ${listed}`}`)
+}
+
 function judgeFilter({ settings }: Cluster, { bridgeFilter }: HostDetails, line: Line): Check {
   const { active, policy } = bridgeFilter
-  if (settings.NETWORK_BRIDGE === undefined || !active || policy !== 'DROP')
+  if (
+    settings.NETWORK_BRIDGE === undefined ||
+    !active ||
+    (policy !== undefined && policy !== 'DROP')
+  )
     return line('firewall', 'lets through what crosses the bridge')
+  if (policy === undefined)
+    return line(
+      'firewall',
+      'iptables sees what crosses the bridge; whether it lets it through is not known',
+      'warning',
+      'look there as root: iptables -S FORWARD; -P FORWARD DROP (Docker sets it) keeps machines apart',
+    )
   return line(
     'firewall',
     'iptables sees what crosses the bridge, and drops what it does not know (Docker sets this)',
@@ -139,7 +179,7 @@ function judgePrograms({ missingPrograms }: HostDetails, line: Line): Check {
     'programs',
     `${missingPrograms.join(', ')} missing`,
     'missing',
-    'apt-get install curl zstd xz-utils, or dnf install curl zstd xz',
+    `apt-get install ${missingPrograms.map(packageOf).join(' ')} there, or the same with dnf`,
   )
 }
 
@@ -187,6 +227,9 @@ function judgeAddresses(cluster: Cluster, { seen, evidence }: SeenHost, line: Li
     const others = answering.filter((mac) => !own || mac !== node.mac)
     return others.map((mac) => `${node.address} (${node.name}) is ${mac}'s`)
   })
+  const own = new Set(cluster.controlPlanes.map(({ mac }) => mac))
+  for (const mac of evidence.vipAnswering.filter((one) => !own.has(one)))
+    taken.push(`${cluster.vip} (CLUSTER_VIP) is ${mac}'s`)
   const addresses =
     taken.length === 0
       ? line(
@@ -197,7 +240,7 @@ function judgeAddresses(cluster: Cluster, { seen, evidence }: SeenHost, line: Li
           'addresses',
           taken.join('; '),
           'missing',
-          'move CONTROL_PLANE_IP_OFFSET or WORKER_IP_OFFSET, or give the other machines other addresses',
+          'move CONTROL_PLANE_IP_OFFSET, WORKER_IP_OFFSET or CLUSTER_VIP, or give the other machines other addresses',
         )
   if (evidence.gatewayAnswers !== false) return [addresses]
   return [
@@ -211,14 +254,18 @@ function judgeAddresses(cluster: Cluster, { seen, evidence }: SeenHost, line: Li
   ]
 }
 
-function judgeFactory({ settings }: Cluster, said: string, line: Line): Check {
-  if (/^2\d\d$/.test(said)) return line('Image Factory', 'reached from the host')
-  return line(
-    'Image Factory',
-    `the host does not reach ${settings.TALOS_FACTORY_URL}: ${said}`,
-    'warning',
-    'images then go through this machine, which is slower; or mend DNS, proxy or firewall of the host',
-  )
+function judgeFactory({ settings }: Cluster, { seen, outside }: SeenHost, line: Line): Check[] {
+  const said = outside?.factory
+  if (said === undefined) return []
+  if (/^2\d\d$/.test(said)) return [line('Image Factory', 'reached from the host')]
+  return [
+    line(
+      'Image Factory',
+      `the host does not reach ${settings.TALOS_FACTORY_URL}: ${said}`,
+      seen.hasImage ? 'warning' : 'missing',
+      'mend DNS, proxy or firewall of the host; or set IMAGE_RELAY=true, so that this machine fetches images for it',
+    ),
+  ]
 }
 
 function judgeNfs({ settings }: Cluster, answers: boolean | undefined, line: Line): Check[] {

@@ -1,5 +1,5 @@
-import { findTool, Problem, silentLog, type Cluster, type Host } from '@talosmith/core'
-import { checkOffer, observeFactory } from '@talosmith/image'
+import { findTool, Problem, silentLog, type Cluster, type Host, type Tool } from '@talosmith/core'
+import { checkOffer, isRelayed, neededTools, observeFactory } from '@talosmith/image'
 import {
   domainOf,
   findProblems,
@@ -42,7 +42,7 @@ export async function runChecks(
 }
 
 async function checkOperator(cluster: Cluster): Promise<Check[]> {
-  const { settings, nodes } = cluster
+  const { settings } = cluster
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
   const isNew = major > nodeMinimum[0] || (major === nodeMinimum[0] && minor >= nodeMinimum[1])
   const node: Check = {
@@ -54,18 +54,38 @@ async function checkOperator(cluster: Cluster): Promise<Check[]> {
   }
   const names = ['talosctl', 'kubectl', ...(settings.NFS_SERVER ? ['helm' as const] : [])] as const
   const tools = await Promise.all(
-    names.map(async (name): Promise<Check> => {
+    names.map(async (name): Promise<Check[]> => {
       const { value, problem } = await attempt(() => findTool(name, cluster))
       if (value !== undefined)
-        return { area: here, check: name, verdict: 'ok', says: `${value.version}, ${value.path}` }
+        return [
+          { area: here, check: name, verdict: 'ok', says: `${value.version}, ${value.path}` },
+          ...(name === 'talosctl' ? await checkConfigs(cluster, value) : []),
+        ]
       const fault = problem ?? new Problem('TOOL_MISSING', `${name} does not answer`)
       // Without storage nothing of ours calls kubectl; only its user misses it.
       const isNeeded = name === 'talosctl' || Boolean(settings.NFS_SERVER)
-      return { ...missing(here, name, fault), ...(isNeeded ? {} : { verdict: 'warning' }) }
+      return [{ ...missing(here, name, fault), ...(isNeeded ? {} : { verdict: 'warning' }) }]
     }),
   )
-  const asked = `${nodes.length} machines, Talos ${settings.TALOS_VERSION}, Kubernetes ${settings.KUBERNETES_VERSION}`
-  return [node, ...tools, { area: here, check: 'settings', verdict: 'ok', says: asked }]
+  return [node, ...tools.flat()]
+}
+
+/** The settings, and what of ours lies beside them: secrets, patches. */
+async function checkConfigs(cluster: Cluster, tool: Tool): Promise<Check[]> {
+  const { settings, nodes } = cluster
+  const { TALOS_VERSION, KUBERNETES_VERSION } = settings
+  const asked = `${nodes.length} machines, Talos ${TALOS_VERSION}, Kubernetes ${KUBERNETES_VERSION}`
+  const check = 'settings'
+  // Read while the hosts are asked: every cluster:up waits for this stage.
+  const { checkHome, openTalosctl } = await import('@talosmith/bootstrap')
+  const talosctl = await openTalosctl(cluster, undefined, tool)
+  const { value, problem, reason } = await attempt(() => checkHome(cluster, talosctl))
+  if (problem !== undefined) return [missing(here, check, problem)]
+  if (value === undefined) return [{ area: here, check, verdict: 'missing', says: reason ?? '' }]
+  return [
+    { area: here, check, verdict: 'ok', says: asked },
+    ...value.map((says): Check => ({ area: here, check, verdict: 'warning', says })),
+  ]
 }
 
 async function checkFactory(cluster: Cluster, signal: AbortSignal): Promise<Check[]> {
@@ -126,8 +146,11 @@ async function lookCloser(
   const nodes = cluster.nodes.filter((node) => hostOf(cluster, node, all) === own)
   // One that is not ours is in the way; that is said with the machine itself.
   const free = nodes.filter((node) => domainOf(node, own)?.owner === undefined)
+  const { NETWORK_BRIDGE: bridge, IMAGE_PATH } = cluster.settings
+  const hasImage = own.hasImage || IMAGE_PATH !== undefined
+  const programs = hasImage ? [] : neededTools(cluster.settings, host)
   const [details, trial, evidence, outside] = await Promise.all([
-    observeDetails(host),
+    observeDetails(host, { programs, bridge }),
     own.poolFault !== undefined || quick ? undefined : tryMachine(host, cluster, own),
     // Asking who has an address takes seconds; with every machine in place there is nothing to ask.
     quick && free.length === 0 ? undefined : observeEvidence(host, cluster, free, new Map()),
@@ -146,13 +169,16 @@ async function lookCloser(
 
 /** What the host itself reaches. */
 async function lookOut(host: Host, { settings }: Cluster): Promise<SeenHost['outside']> {
-  const { TALOS_FACTORY_URL: url, NFS_SERVER: nfs = '' } = settings
+  const { TALOS_FACTORY_URL: url, NFS_SERVER: nfs = '', IMAGE_PATH } = settings
+  const asksFactory = IMAGE_PATH === undefined && !isRelayed(settings, host)
   const { stdout } = await host.$({ nothrow: true, timeoutMs: 12_000 })`
-echo "factory $(curl -sS -o /dev/null -m 8 -w '%{http_code}' ${`${url}/versions`} 2>&1)"
+for url in ${asksFactory ? [`${url}/versions`] : []}; do echo "factory $(curl -sS -o /dev/null -m 8 -w '%{http_code}' "$url" 2>&1)"; done
 server=${nfs}
 if [ -n "$server" ] && timeout 3 bash -c "exec 3<>/dev/tcp/$server/2049" 2>/dev/null; then echo 'nfs yes'; fi`
   return {
-    factory: /^factory (.*?)(?:000)?$/m.exec(stdout)?.[1] ?? 'curl did not run',
+    factory: asksFactory
+      ? (/^factory (.*?)(?:000)?$/m.exec(stdout)?.[1] ?? 'curl did not run')
+      : undefined,
     nfs: nfs === '' ? undefined : /^nfs yes$/m.test(stdout),
   }
 }

@@ -1,9 +1,14 @@
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:https'
 import { join } from 'node:path'
 import { local, type Cluster } from '@talosmith/core'
+import { testCluster } from '@talosmith/core/testing'
+import { zipSync } from 'fflate'
 import { suite, test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { createRedactor, secretsIn } from '../bundle/redact.ts'
+import { stringify } from 'yaml'
+import { createCa } from '../../packages/bootstrap/test/pki.ts'
+import { createRedactor, openTexts, secretsIn } from '../bundle/redact.ts'
 import { writeBundle } from '../bundle/write.ts'
 import { makeCluster, type Made } from './support/made-cluster.ts'
 
@@ -26,6 +31,7 @@ const planted: [string, string][] = [
   ['a service account’s token', 'eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJrdWJl.c2lnbmF0dXJl'],
   ['a bootstrap token', 'abcdef.0123456789abcdef'],
   ['a password in a URL', 'http://me:hunter2pass@proxy:3128'],
+  ['a token in the query of a URL', 'https://host/x?a=b&access_token=s3cretvalue99&c=d'],
   ['a YAML field', 'token: s3cretvalue99'],
   ['a JSON field', '{"clientSecret":"s3cretvalue99","a":1}'],
   ['a line of an env file', 'REGISTRY_PASSWORD=s3cretvalue99'],
@@ -52,9 +58,44 @@ digest sha256:${'ab'.repeat(32)}, key "monkey", tokens left: none; see https://k
   )
 })
 
+test('names and addresses stay, although access files have them', () => {
+  const cluster = testCluster({
+    CLUSTER_NAME: 'production',
+    CONTROL_PLANE_COUNT: '3',
+    CLUSTER_VIP: '10.0.0.60',
+  })
+  const files = [talosconfigOf(cluster, known), kubeconfigOf(cluster, known, known)]
+  const clean = createRedactor(files.flatMap(secretsIn), openTexts(cluster))
+  const text = `production: admin@production at https://10.0.0.60:6443, production-cp1 is 10.0.0.70`
+  assert.is(clean(text), text)
+  assert.is(
+    clean(`key ${known}, ${Buffer.from(known).toString('base64')}`),
+    'key [removed], [removed]',
+  )
+})
+
 test('every text of a file of secrets counts as one', () => {
   assert.equal(secretsIn('a: one\nb: [two, 3]\n---\nc:\n  d: three\n'), ['one', 'two', 'three'])
 })
+
+/** As talosctl writes it. */
+const talosconfigOf = ({ name, controlPlanes }: Cluster, key: string): string => {
+  const endpoints = controlPlanes.map(({ address }) => address)
+  return stringify({ context: name, contexts: { [name]: { endpoints, ca: key, crt: key, key } } })
+}
+
+/** As Talos gives it out. */
+const kubeconfigOf = ({ name, endpoint }: Cluster, ca: string, key: string, cert = key): string => {
+  const user = `admin@${name}`
+  return stringify({
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [{ name, cluster: { server: endpoint, 'certificate-authority-data': ca } }],
+    users: [{ name: user, user: { 'client-certificate-data': cert, 'client-key-data': key } }],
+    contexts: [{ name: user, context: { cluster: name, namespace: 'default', user } }],
+    'current-context': user,
+  })
+}
 
 const bundle = suite<{ made: Made; path: string | undefined }>('a bundle')
 bundle.before.each((context) => {
@@ -110,6 +151,70 @@ bundle(
     assert.not.match(all, known)
     assert.not.match(all, 's3cretvalue99')
     assert.match(all, 'said [removed]')
+  },
+)
+
+bundle(
+  'leaks nothing of what hosts, Talos and Kubernetes tell, nor of settings',
+  async ({ made }) => {
+    const encode = (text: string): string => Buffer.from(text).toString('base64')
+    const ca = createCa('/O=kubernetes')
+    const cluster = testCluster(
+      {
+        CLUSTER_NAME: made.cluster.name,
+        NETWORK_CIDR: '127.13.11.0/24',
+        TALOS_KERNEL_ARGS: 'talos.config=https://host/x?token=s3cretvalue99',
+      },
+      made.root,
+    )
+    const [first] = cluster.controlPlanes
+    const { cert, key } = ca.issue('/CN=it', 365, first?.address)
+    const says = (where: string): string => `${where} says ${known}; token=s3cretvalue99\n`
+    const api = createServer({ cert, key }, (_, response) => {
+      response.end(JSON.stringify({ items: [{ message: `${first?.address}: ${says('event')}` }] }))
+    })
+    await new Promise<void>((resolve) => api.listen(6443, first?.address, resolve))
+    const put = (name: string, text: string | Uint8Array, mode = 0o600): void =>
+      writeFileSync(made.path(name), text, { mode })
+    const home = `generated/${cluster.name}`
+    put(`${home}/secrets.yaml`, stringify({ cluster: { secret: known } }))
+    put(`${home}/talosconfig`, talosconfigOf(cluster, encode(pem)))
+    put(`${home}/kubeconfig`, kubeconfigOf(cluster, encode(ca.cert), encode(key), encode(cert)))
+    put(
+      'support.zip',
+      zipSync({ 'dmesg.log': Buffer.from(`${says('support')}${pem}\n${encode(key)}\n`) }),
+    )
+    put(
+      'bin/talosctl',
+      `#!/bin/bash
+if [ "$1" = version ]; then echo 'Talos v1.13.9'; fi
+while [ $# -gt 0 ]; do if [ "$1" = --output ]; then cp ${made.path('support.zip')} "$2" 2>/dev/null; fi; shift; done
+`,
+      0o755,
+    )
+    put('said', says('console'))
+    put(
+      'bin/tail',
+      `#!/bin/bash
+case \${*: -1} in *-console.log) cat ${made.path('said')} ;; *) exec /usr/bin/tail "$@" ;; esac
+`,
+      0o755,
+    )
+    const cache = process.env['XDG_CACHE_HOME']
+    process.env['XDG_CACHE_HOME'] = made.path('cache')
+    const { path } = await write(cluster).finally(() => {
+      if (cache === undefined) delete process.env['XDG_CACHE_HOME']
+      else process.env['XDG_CACHE_HOME'] = cache
+      api.close()
+      api.closeAllConnections()
+    })
+    const { stdout: all } = await local.$`tar -xOf ${path}`
+    for (const where of ['console', 'event', 'support'])
+      assert.match(all, `${where} says [removed]`)
+    assert.match(all, 'talos.config=https://host/x?token=[removed]')
+    for (const planted of [known, 's3cretvalue99', pem, encode(pem), key, encode(key)])
+      assert.not.ok(all.includes(planted), planted)
+    assert.match(all, `${first?.address}: event says [removed]`)
   },
 )
 

@@ -21,14 +21,16 @@ const details: HostDetails = {
   missingPrograms: [],
   missingCpuFlags: [],
   isNested: false,
+  bridge: { isUp: true, addresses: ['10.0.0.2/24'] },
   bridgeFilter: { active: false, policy: 'ACCEPT' },
   confinement: [],
 }
+const none = { host: seen.host, machines: new Map(), gatewayAnswers: true, vipAnswering: [] }
 const host: SeenHost = {
   seen,
   details,
   trial: { ok: true },
-  evidence: { host: seen.host, machines: new Map(), gatewayAnswers: true },
+  evidence: none,
   problems: [],
   warnings: [],
   outside: { factory: '200', nfs: true },
@@ -78,6 +80,27 @@ const rows: [string, Partial<SeenHost>, RegExp, Record<string, string>?][] = [
     { CPU_MODEL: 'qemu64' },
   ],
   [
+    'a bridge that is down',
+    { details: { ...details, bridge: { isUp: false, addresses: [] } } },
+    /^warning network: bridge br0 is down/,
+  ],
+  [
+    'a bridge of another network',
+    { details: { ...details, bridge: { isUp: true, addresses: ['192.168.1.2/24'] } } },
+    /^warning network: bridge br0 has 192\.168\.1\.2\/24, which is not in 10\.0\.0\.0\/24$/,
+  ],
+  [
+    'a firewall that we may not look at',
+    { details: { ...details, bridgeFilter: { active: true, policy: undefined } } },
+    /^warning firewall: .* is not known$/,
+  ],
+  [
+    'a VIP that somebody has',
+    { evidence: { ...none, vipAnswering: ['52:54:00:99:99:99'] } },
+    /^missing addresses: 10\.0\.0\.60 \(CLUSTER_VIP\) is 52:54:00:99:99:99's$/,
+    { CONTROL_PLANE_COUNT: '3', CLUSTER_VIP: '10.0.0.60' },
+  ],
+  [
     'a bridge that iptables filters',
     { details: { ...details, bridgeFilter: { active: true, policy: 'DROP' } } },
     /^warning firewall: iptables sees/,
@@ -116,6 +139,14 @@ const rows: [string, Partial<SeenHost>, RegExp, Record<string, string>?][] = [
   ],
   [
     'a factory out of reach',
+    {
+      seen: { ...seen, hasImage: false },
+      outside: { factory: 'curl: (6) Could not resolve host: factory', nfs: true },
+    },
+    /^missing Image Factory: the host does not reach .*Could not resolve/,
+  ],
+  [
+    'a factory out of reach of a host that has its image',
     { outside: { factory: 'curl: (6) Could not resolve host: factory', nfs: true } },
     /^warning Image Factory: the host does not reach .*Could not resolve/,
   ],
@@ -131,7 +162,7 @@ const rows: [string, Partial<SeenHost>, RegExp, Record<string, string>?][] = [
   ],
   [
     'a silent gateway',
-    { evidence: { host: '', machines: new Map(), gatewayAnswers: false } },
+    { evidence: { ...none, gatewayAnswers: false } },
     /^warning gateway: nobody answers for 10\.0\.0\.1/,
   ],
   [
@@ -150,10 +181,70 @@ for (const [title, changed, expected, settings] of rows)
     assert.not.match(JSON.stringify(judgeHost(cluster, { ...host, ...changed })), 'security_driver')
   })
 
+test('what a warning asks for ends it', () => {
+  const noKvm = { seen: { ...seen, kvmFault: 'there is no /dev/kvm' } }
+  const old = { details: { ...details, missingCpuFlags: ['sse4_2'] } }
+  assert.equal(faults({ ...noKvm, ...old }, { DOMAIN_TYPE: 'qemu' }), [])
+  assert.equal(faults(old, { DOMAIN_TYPE: 'qemu' }), [])
+})
+
+test('one thing that is in the way is one line, and hides nothing else', () => {
+  const kvm = new Problem('KVM_UNUSABLE', 'KVM cannot be used on kvm1', { hint: 'x' })
+  const tools = new Problem('VM_TOOLS_MISSING', 'kvm1 lacks xorriso', { hint: 'x' })
+  const found = faults(
+    {
+      seen: { ...seen, kvmFault: 'there is no /dev/kvm' },
+      problems: [kvm, tools],
+      details: { ...details, missingPrograms: ['curl'] },
+    },
+    { DOMAIN_TYPE: 'kvm' },
+  )
+  assert.equal(found, [
+    'missing programs: curl missing',
+    'missing KVM: KVM cannot be used on kvm1 (KVM_UNUSABLE)',
+    'missing programs: kvm1 lacks xorriso (VM_TOOLS_MISSING)',
+  ])
+})
+
+test('a bridge may have no address, or several', () => {
+  for (const addresses of [[], ['192.168.1.2/24', '10.0.0.2/24']])
+    assert.equal(faults({ details: { ...details, bridge: { isUp: true, addresses } } }), [])
+})
+
+test('our own control plane may hold the VIP', () => {
+  const evidence = { ...none, vipAnswering: [node.mac] }
+  assert.equal(faults({ evidence }, { CONTROL_PLANE_COUNT: '3', CLUSTER_VIP: '10.0.0.60' }), [])
+})
+
+test('a factory that the host never asks has no line', () => {
+  const outside = { factory: undefined, nfs: true }
+  assert.not(judgeHost(cluster, { ...host, outside }).some(({ check }) => /Factory/.test(check)))
+})
+
+// What libvirt's cpu_map gives each of its models.
+for (const model of [
+  ...['486', 'athlon', 'Conroe', 'core2duo', 'coreduo', 'cpu64-rhel5', 'cpu64-rhel6', 'kvm32'],
+  ...['kvm64', 'n270', 'Opteron_G1', 'Opteron_G2', 'Opteron_G3', 'Penryn', 'pentium', 'pentium2'],
+  ...['pentium3', 'pentiumpro', 'phenom', 'qemu32', 'qemu64', 'Conroe-v1', 'qemu64-v1'],
+])
+  test(`CPU_MODEL=${model} is below x86-64-v2`, () => {
+    assert.match(faults({}, { CPU_MODEL: model }).join(), `CPU_MODEL=${model} lacks x86-64-v2`)
+  })
+for (const model of [
+  'host-passthrough',
+  'max',
+  'Nehalem',
+  'Westmere-IBRS',
+  'Opteron_G4',
+  'EPYC-v1',
+])
+  test(`CPU_MODEL=${model} has x86-64-v2`, () => {
+    assert.equal(faults({}, { CPU_MODEL: model }), [])
+  })
+
 test('an address that somebody has is missing, by name; our own machine’s is not', () => {
   const evidence = {
-    host: '',
-    gatewayAnswers: true,
+    ...none,
     machines: new Map([
       [
         node.name,

@@ -1,6 +1,7 @@
 import {
   applyAll,
   commandFor,
+  Hopeless,
   waitFor,
   type Cluster,
   type ExitCode,
@@ -116,7 +117,8 @@ async function waitForAnswer(
     `${node.name} to answer`,
     async () => {
       const seen = await probe(node.address, secrets?.talosCa)
-      if (seen.kind === 'silent') throw new Error(seen.reason)
+      if (seen.kind === 'silent')
+        throw seen.isStranger === true ? new Hopeless(seen.reason) : new Error(seen.reason)
       const [observed] = await observeNodes(cluster, talosctl, secrets, [node])
       if (observed === undefined || observed.state.kind === 'silent')
         throw new Error(observed?.state.kind === 'silent' ? observed.state.reason : 'not observed')

@@ -1,6 +1,6 @@
 import type { Cluster, Node } from '@talosmith/core'
 import { etcdFault, type ObservedEtcd } from './etcd.ts'
-import { machineFault, type MachineStatuses } from './machine-status.ts'
+import { aspectFault, type Aspect, type MachineStatuses } from './machine-status.ts'
 import type { ProbeResult } from './probe.ts'
 import { rolloutFault, type Workload } from './rollout.ts'
 
@@ -41,6 +41,8 @@ export interface Snapshot {
   /** By control plane name. */
   readonly apiServers: ReadonlyMap<string, Answer<unknown>>
   readonly endpoint: Answer<unknown>
+  /** The API server at CLUSTER_VIP; undefined: there is no VIP. */
+  readonly vip: Answer<unknown> | undefined
   readonly nodes: Answer<readonly KubernetesNode[]>
   readonly workloads: Answer<readonly Workload[]>
   readonly expectedWorkloads: readonly string[]
@@ -59,6 +61,16 @@ export interface Condition {
 }
 
 type Fault = string | { readonly reason: string; readonly final: true } | undefined
+
+/** What is wanted of every machine's status before etcd, and what the cluster makes of it in the end. */
+const aspects: readonly (readonly [Aspect, string, string])[] = [
+  ['clock', 'every clock to be in sync', 'every clock is in sync'],
+  ['network', 'every network to be up', 'every network is up: address, routes, name'],
+  ['services', "Talos' services to be healthy", "Talos' services are healthy"],
+  ['kubelet', 'every kubelet to be healthy', 'every kubelet is healthy'],
+  ['static pods', 'the static pods to be ready', 'the static pods are ready'],
+  ['boot', 'every boot to end', 'every boot has ended'],
+]
 
 /** Judges a snapshot: every condition of a healthy cluster, in the order in which they become true. */
 export function judge(cluster: Cluster, seen: Snapshot): Condition[] {
@@ -86,20 +98,12 @@ export function judge(cluster: Cluster, seen: Snapshot): Condition[] {
         return runs === talos ? undefined : { reason: `${name} runs Talos ${runs}`, final: true }
       }),
     ),
-    condition(
-      `${counted} to be ready`,
-      `${counted} ready: boot finished, services healthy`,
-      first(nodes, ({ name, address }) => {
-        const machine = seen.machines.byAddress.get(address)
-        if (machine === undefined) return `${name} does not say how it is: ${seen.machines.silence}`
-        const fault = machineFault(machine)
-        if (fault !== undefined && seen.withoutChannel.has(name))
-          return {
-            reason: `${name} waits for the guest agent's channel, which it does not have (npx nx run vm:create, then off and on)`,
-            final: true,
-          }
-        return fault === undefined ? undefined : `${name} is ${fault}`
-      }),
+    ...aspects.map(([aspect, fact, holds]) =>
+      condition(
+        fact,
+        holds,
+        first(nodes, (node) => machineFaultOf(node, aspect, seen)),
+      ),
     ),
     condition(
       'etcd to have all control planes as members',
@@ -118,10 +122,24 @@ export function judge(cluster: Cluster, seen: Snapshot): Condition[] {
       }),
     ),
     condition(`${endpoint} to answer`, `${endpoint} answers`, faultOf(seen.endpoint)),
+    ...(cluster.vip === undefined
+      ? []
+      : [
+          condition(
+            `the VIP ${cluster.vip} to answer`,
+            `the VIP ${cluster.vip} answers`,
+            faultOf(seen.vip),
+          ),
+        ]),
     condition(
       'every Kubernetes node to be Ready',
       `every node is Ready, at its address, with Kubernetes ${kubernetes}`,
       seen.nodes.ok ? nodesFault(cluster, seen.nodes.value) : faultOf(seen.nodes),
+    ),
+    condition(
+      `${counted} to be ready`,
+      `${counted} ready`,
+      first(nodes, (node) => machineFaultOf(node, 'ready', seen)),
     ),
     condition(
       'kube-system to be rolled out',
@@ -139,8 +157,23 @@ function reachFault(nodes: readonly Node[], { probes }: Snapshot): Fault {
     if (seen === undefined) return `${name} was not asked`
     if (seen.kind === 'ours') return undefined
     if (seen.kind === 'maintenance') return { reason: `${name} has no machine config`, final: true }
-    return seen.kind === 'foreign' ? { reason: seen.reason, final: true } : seen.reason
+    const isCertain = seen.kind === 'foreign' || seen.isStranger === true
+    return isCertain ? { reason: `${name}: ${seen.reason}`, final: true } : seen.reason
   })
+}
+
+function machineFaultOf({ name, address }: Node, aspect: Aspect, seen: Snapshot): Fault {
+  const machine = seen.machines.byAddress.get(address)
+  if (machine === undefined) return `${name} does not say how it is: ${seen.machines.silence}`
+  const fault = aspectFault(machine, aspect)
+  if (fault === undefined) return undefined
+  const waitsForAgent = aspect === 'boot' || (aspect === 'services' && /guest-agent/.test(fault))
+  if (waitsForAgent && seen.withoutChannel.has(name))
+    return {
+      reason: `${name} waits for the guest agent's channel, which it does not have (npx nx run vm:create, then off and on)`,
+      final: true,
+    }
+  return `${name}: ${fault}`
 }
 
 function nodesFault({ nodes, settings }: Cluster, seen: readonly KubernetesNode[]): Fault {

@@ -1,4 +1,4 @@
-import { generatedFiles, type Cluster, type Log } from '@talosmith/core'
+import { generatedFiles, silentLog, type Cluster, type Log } from '@talosmith/core'
 import { checkTalosconfig, completeTalosconfig, type AccessFault } from './access.ts'
 import {
   configFile,
@@ -63,6 +63,20 @@ export async function observeHome(
   for (const warning of warnings) log.warn(`machine config: ${warning}`)
   const stale = namesIn(cluster).filter((name) => configs.get(name) !== current.get(name))
   return { secrets, desired: configs, digest, stale, talosconfig }
+}
+
+/**
+ * Looks whether what is at home stops bootstrap:configure: secrets of another cluster, a patch that Talos does
+ * not take. Throws as that would; the warnings. Before there are secrets, the patches are tried with throwaway ones.
+ */
+export async function checkHome(cluster: Cluster, talosctl: Talosctl): Promise<readonly string[]> {
+  const said: string[] = []
+  const log: Log = { ...silentLog, warn: (text) => void said.push(text) }
+  const { secrets } = await observeHome(cluster, talosctl, log)
+  if (secrets !== undefined) return said
+  const patches = await readPatches(cluster)
+  const { warnings } = await renderConfigs(cluster, patches, talosctl, 'throwaway')
+  return [...said, ...warnings.map((text) => `machine config: ${text}`)]
 }
 
 /** Puts configs in place, takes those of machines away that are no more, and remembers what they were made of. */

@@ -17,6 +17,7 @@ export {
   type PodEvidence,
 } from './kubernetes-evidence.ts'
 export { judge as judgeHealth, type Answer, type KubernetesNode, type Snapshot } from './health.ts'
+export { checkHome } from './home.ts'
 export {
   observeAccess,
   observeCluster,

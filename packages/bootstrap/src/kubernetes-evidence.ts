@@ -2,7 +2,7 @@ import { generatedFiles, type Cluster } from '@talosmith/core'
 import type { Answer, KubernetesNode } from './health.ts'
 import { openKubernetes } from './kubernetes.ts'
 import { configFile } from './machine-config.ts'
-import { answer } from './observe-health.ts'
+import { answer, vipToAsk } from './observe-health.ts'
 import { expectedWorkloads, type Workload } from './rollout.ts'
 import { listOf, throughNodes } from './upgrade/through-nodes.ts'
 
@@ -28,6 +28,8 @@ export interface KubernetesFindings {
   readonly nodes: Answer<readonly KubernetesNode[]>
   readonly pods: Answer<readonly PodEvidence[]>
   readonly endpoint: Answer<unknown>
+  /** Undefined: there is no VIP. */
+  readonly vip: Answer<unknown> | undefined
   /** Of kube-system. */
   readonly workloads: Answer<readonly Workload[]>
   readonly expectedWorkloads: readonly string[]
@@ -44,12 +46,15 @@ export async function observeKubernetesEvidence(cluster: Cluster): Promise<Kuber
   if (!opened.ok)
     return {
       ...{ apiServers: new Map(), nodes: opened, pods: opened, endpoint: opened },
+      vip: cluster.vip === undefined ? undefined : opened,
       ...{ workloads: opened, ...expected },
     }
   const isReady = (server?: string) =>
     answer(() => opened.value.get('/readyz', { ...(server && { server }), timeoutMs: readyMs }))
-  const [endpoint, ...ready] = await Promise.all([
+  const toAsk = vipToAsk(cluster)
+  const [endpoint, ofVip, ...ready] = await Promise.all([
     isReady(),
+    toAsk === undefined ? undefined : isReady(`https://${toAsk}:6443`),
     ...cluster.controlPlanes.map(({ address }) => isReady(`https://${address}:6443`)),
   ])
   const alive = cluster.controlPlanes.filter((_, index) => ready[index]?.ok)
@@ -73,7 +78,8 @@ export async function observeKubernetesEvidence(cluster: Cluster): Promise<Kuber
   const apiServers = new Map(
     cluster.controlPlanes.map(({ name }, index) => [name, ready[index] ?? none] as const),
   )
-  return { apiServers, nodes, pods, endpoint, workloads, ...expected }
+  const vip = cluster.vip === undefined ? undefined : (ofVip ?? endpoint)
+  return { apiServers, nodes, pods, endpoint, vip, workloads, ...expected }
 }
 
 /** The body of a GET, from whichever control plane answers. Throws with the reason when none does. */

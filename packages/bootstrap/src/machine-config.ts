@@ -42,14 +42,19 @@ export function digestInputs(
   )
 }
 
-/** Makes and validates every node's config, in a private folder; nothing is put in place. */
+/**
+ * Makes and validates every node's config, in a private folder; nothing is put in place. With `throwaway`
+ * secrets, talosctl makes some for this time, and the configs are good for being validated only.
+ */
 export async function renderConfigs(
   cluster: Cluster,
   patches: Patches,
   talosctl: Talosctl,
+  secrets: 'own' | 'throwaway' = 'own',
 ): Promise<{ readonly configs: Configs; readonly warnings: readonly string[] }> {
   return withWorkFolder(cluster, async (folder) => {
-    await talosctl.offline(...genConfig(cluster, 'controlplane,worker', folder.path('.')))
+    const output = folder.path('.')
+    await talosctl.offline(...genConfig(cluster, 'controlplane,worker', output, secrets))
     const configs = new Map<string, string>()
     const warnings = new Set<string>()
     // Machines with the same patches have the same config: fifty workers cost as much as one.
@@ -71,10 +76,15 @@ export async function renderTalosconfig(cluster: Cluster, talosctl: Talosctl): P
 }
 
 /** One type goes to a file, several to a folder. */
-function genConfig(cluster: Cluster, types: string, output: string): string[] {
+function genConfig(
+  cluster: Cluster,
+  types: string,
+  output: string,
+  secrets: 'own' | 'throwaway' = 'own',
+): string[] {
   const { settings, image } = cluster
   const options = {
-    'with-secrets': generatedFiles(cluster).path(secretsFile),
+    ...(secrets === 'own' && { 'with-secrets': generatedFiles(cluster).path(secretsFile) }),
     'output-types': types,
     output,
     'talos-version': settings.TALOS_VERSION,

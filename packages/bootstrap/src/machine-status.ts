@@ -44,6 +44,52 @@ export function machineFault(machine: MachineStatus): string | undefined {
   return stage === 'running' ? `not ready${why}` : `${stage}${why}`
 }
 
+/** One thing that a machine's status tells of, in the order in which they become so. */
+export type Aspect = 'clock' | 'network' | 'services' | 'kubelet' | 'static pods' | 'boot' | 'ready'
+
+/** Talos' own names for what must be met (machine_status.go, getReadinessChecks); the kubelet is one of the services. */
+const namesOf: Partial<Readonly<Record<Aspect, string>>> = {
+  clock: 'time',
+  network: 'network',
+  services: 'services',
+  kubelet: 'services',
+  'static pods': 'staticPods',
+}
+const known = new Set(Object.values(namesOf))
+
+/** Why one thing about a machine is not as it should be, without its name; undefined: it is. */
+export function aspectFault(machine: MachineStatus, aspect: Aspect): string | undefined {
+  const { stage, status } = machine
+  if (aspect === 'boot') return stage === 'running' ? undefined : `it is ${stage}`
+  // In other stages, such as installing, Talos looks at none of them.
+  if (stage !== 'running' && stage !== 'booting') return `it is ${stage}`
+  const unmet = status.unmetConditions ?? []
+  const reasonsOf = (name: string | undefined): string[] =>
+    unmet.flatMap((one) => (one.name === name ? one.reason.split(', ') : []))
+  const isOfKubelet = (reason: string): boolean => reason.startsWith('kubelet ')
+  const reasons = reasonsOf(namesOf[aspect])
+  switch (aspect) {
+    case 'services':
+      return listed(reasons.filter((reason) => !isOfKubelet(reason)))
+    case 'kubelet':
+      return listed(reasons.filter(isOfKubelet))
+    case 'static pods':
+      // Without a kubelet there are none that could be found unready.
+      return listed([...reasons, ...reasonsOf('services').filter(isOfKubelet)])
+    case 'ready': {
+      const others = unmet.filter(({ name }) => !known.has(name)).map(({ reason }) => reason)
+      return listed(others) ?? (status.ready || unmet.length > 0 ? undefined : 'it is not ready')
+    }
+    default:
+      return listed(reasons)
+  }
+}
+
+/** Talos names a required service that is there and does not run twice. */
+function listed(reasons: readonly string[]): string | undefined {
+  return reasons.length === 0 ? undefined : [...new Set(reasons)].join(', ')
+}
+
 /** Whether a machine runs and is ready; one that does not answer is not. */
 export async function isReady({ address }: Node, talosctl: Talosctl): Promise<boolean> {
   const { byAddress } = await readMachineStatus([address], [address], talosctl)

@@ -65,17 +65,20 @@ async function observeTalos(
 }
 
 async function observeApi(
-  { controlPlanes }: Cluster,
+  cluster: Cluster,
   kubernetes: Kubernetes,
-): Promise<Pick<Snapshot, 'apiServers' | 'endpoint' | 'nodes' | 'workloads'>> {
+): Promise<Pick<Snapshot, 'apiServers' | 'endpoint' | 'vip' | 'nodes' | 'workloads'>> {
+  const { controlPlanes, vip } = cluster
   const list = async <T>(path: string): Promise<readonly T[]> =>
     (JSON.parse(await kubernetes.get(path)) as { items: T[] }).items
   const apps = '/apis/apps/v1/namespaces/kube-system'
-  const [endpoint, ...apiServers] = await Promise.all([
+  const ready = (address: string) =>
+    answer(() => kubernetes.get('/readyz', { server: `https://${address}:6443` }))
+  const toAsk = vipToAsk(cluster)
+  const [endpoint, ofVip, ...apiServers] = await Promise.all([
     answer(() => kubernetes.get('/readyz')),
-    ...controlPlanes.map(({ address }) =>
-      answer(() => kubernetes.get('/readyz', { server: `https://${address}:6443` })),
-    ),
+    toAsk === undefined ? undefined : ready(toAsk),
+    ...controlPlanes.map(({ address }) => ready(address)),
   ])
   // An API that just starts has enough to do.
   const [nodes, workloads] = endpoint.ok
@@ -91,7 +94,13 @@ async function observeApi(
     const notAsked = { ok: false, reason: 'not asked' } as const
     return [name, apiServers[index] ?? notAsked] as const
   })
-  return { endpoint, nodes, workloads, apiServers: new Map(byName) }
+  const answers = { endpoint, vip: vip === undefined ? undefined : (ofVip ?? endpoint) }
+  return { ...answers, nodes, workloads, apiServers: new Map(byName) }
+}
+
+/** The VIP where it has to be asked by itself; undefined: there is none, or it is the endpoint. */
+export function vipToAsk({ endpoint, vip }: Pick<Cluster, 'endpoint' | 'vip'>): string | undefined {
+  return vip !== undefined && new URL(endpoint).hostname !== vip ? vip : undefined
 }
 
 /** An answer, or the reason why there is none. */

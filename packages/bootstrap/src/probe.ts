@@ -10,7 +10,12 @@ export type ProbeResult =
   /** It has a config, of another CA than ours. */
   | { readonly kind: 'foreign'; readonly reason: string }
   /** Nothing that could be a Talos API answers (yet). */
-  | { readonly kind: 'silent'; readonly reason: string }
+  | {
+      readonly kind: 'silent'
+      readonly reason: string
+      /** What answers can be no Talos, now or later: somebody else has the address. */
+      readonly isStranger?: true
+    }
 
 /** Talos' API port (constants.ApidPort). */
 export const apiPort = 50_000
@@ -45,6 +50,8 @@ export function probe(
     )
     socket.once('secureConnect', () => {
       if (ourCa !== undefined && isSignedBy(socket, ourCa)) end({ kind: 'ours' })
+      // gRPC always settles on HTTP/2.
+      else if (socket.alpnProtocol !== 'h2') end(stranger(address, 'TLS without HTTP/2'))
     })
     socket.once('data', () => end({ kind: 'maintenance' }))
     socket.once('close', () => end({ kind: 'silent', reason: closed(address) }))
@@ -56,10 +63,19 @@ function closed(address: string): string {
   return `${address} closed the connection; Talos is still starting`
 }
 
+function stranger(address: string, speaks: string): ProbeResult {
+  const reason = `another machine than ours answers at ${address}: port ${apiPort} there speaks ${speaks}, and is no Talos`
+  return { kind: 'silent', reason, isStranger: true }
+}
+
 function judgeError(address: string, error: NodeJS.ErrnoException): ProbeResult {
   const code = error.code ?? error.message
   if (/ALERT_(?:CERTIFICATE_REQUIRED|BAD_CERTIFICATE|HANDSHAKE_FAILURE)/.test(code))
     return { kind: 'foreign', reason: `${address} asks for a certificate of a CA that is not ours` }
+  if (/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST/.test(code))
+    return stranger(address, 'no TLS')
+  if (code === 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL')
+    return stranger(address, 'TLS without HTTP/2')
   const reason =
     code === 'ECONNREFUSED'
       ? `${address} is up, but Talos does not listen there yet`

@@ -1,4 +1,11 @@
-import { findTool, generatedFiles, local, type Cluster, type Output } from '@talosmith/core'
+import {
+  findTool,
+  generatedFiles,
+  local,
+  type Cluster,
+  type Output,
+  type Tool,
+} from '@talosmith/core'
 
 interface AskOptions {
   /** The machines to go through; the machine asked itself, when there is only one. */
@@ -24,12 +31,13 @@ export interface Talosctl {
 const offlineMs = 60_000
 const askMs = 20_000
 
-/** Finds talosctl and binds it to the cluster's talosconfig, by its name in the cluster's folder. */
+/** Finds talosctl, unless it is `found`, and binds it to the cluster's talosconfig, by its name in the cluster's folder. */
 export async function openTalosctl(
   cluster: Cluster,
   configFile = 'talosconfig',
+  found?: Tool,
 ): Promise<Talosctl> {
-  const { path, version } = await findTool('talosctl', cluster)
+  const { path, version } = found ?? (await findTool('talosctl', cluster))
   const config = generatedFiles(cluster).path(configFile)
   const run = (
     args: readonly string[],

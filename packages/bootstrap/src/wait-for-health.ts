@@ -5,10 +5,11 @@ import {
   Problem,
   waitFor,
   type Cluster,
+  type Log,
   type ScriptContext,
 } from '@talosmith/core'
 import { checkKubeconfig, checkTalosconfig } from './access.ts'
-import { isHopeless, judge, type Condition } from './health.ts'
+import { isHopeless, judge, type Condition, type Snapshot } from './health.ts'
 import { openKubernetes } from './kubernetes.ts'
 import { observeHealth } from './observe-health.ts'
 import { readSecrets } from './secrets.ts'
@@ -35,12 +36,25 @@ export async function waitForHealth({
     if (fault !== undefined && fault !== 'expiring')
       throw notStarted(cluster, `the ${name} is ${fault}`)
   const [talosctl, kubernetes] = await Promise.all([openTalosctl(cluster), openKubernetes(cluster)])
+  const observe = () => observeHealth(cluster, talosctl, kubernetes, secrets)
+  const met = await waitUntilHealthy(cluster, observe, log)
+  if (json) answer(met.map(({ fact, holds }) => ({ fact, holds })))
+  log.info(`   export KUBECONFIG=${files.path('kubeconfig')}`)
+}
+
+/** Looks until every condition holds; throws UNHEALTHY when the time is up, or when waiting on is of no use. */
+export async function waitUntilHealthy(
+  cluster: Cluster,
+  observe: () => Promise<Snapshot>,
+  log: Log,
+  now: () => number = Date.now,
+): Promise<Condition[]> {
   const held = new Set<string>()
   let finalSince: number | undefined
-  const met = await waitFor(
+  return waitFor(
     `cluster ${cluster.name} to be healthy`,
     async () => {
-      const conditions = judge(cluster, await observeHealth(cluster, talosctl, kubernetes, secrets))
+      const conditions = judge(cluster, await observe())
       for (const { fact, holds, fault } of conditions) {
         if (fault !== undefined || held.has(fact)) continue
         held.add(fact)
@@ -48,8 +62,9 @@ export async function waitForHealth({
       }
       const unmet = conditions.filter(({ fault }) => fault !== undefined)
       if (unmet.length === 0) return conditions
-      finalSince = unmet.some(({ final }) => final) ? (finalSince ?? Date.now()) : undefined
-      if (isHopeless(unmet, Date.now() - (finalSince ?? Date.now())))
+      const time = now()
+      finalSince = unmet.some(({ final }) => final) ? (finalSince ?? time) : undefined
+      if (isHopeless(unmet, time - (finalSince ?? time)))
         throw new Hopeless(describe(unmet.filter(({ final }) => final)))
       throw new Error(describe(unmet))
     },
@@ -58,11 +73,9 @@ export async function waitForHealth({
       withinMs: cluster.settings.HEALTH_TIMEOUT * 1000,
       everyMs: 4000,
       code: 'UNHEALTHY',
-      hint: `each reason names its machine; TALOSCONFIG=${files.path('talosconfig')} talosctl service -n <address> shows more`,
+      hint: `each reason names its machine; TALOSCONFIG=${generatedFiles(cluster).path('talosconfig')} talosctl service -n <address> shows more`,
     },
   )
-  if (json) answer(met.map(({ fact, holds }) => ({ fact, holds })))
-  log.info(`   export KUBECONFIG=${files.path('kubeconfig')}`)
 }
 
 function notStarted(cluster: Cluster, because: string): Problem {

@@ -1,4 +1,5 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Problem, silentLog, type Change } from '@talosmith/core'
@@ -7,6 +8,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parse } from 'yaml'
 import { configure } from '../src/configure.ts'
+import { apiPort } from '../src/probe.ts'
 import { openTalosctl, type Talosctl } from '../src/talosctl.ts'
 import { fakeTalosctl, hasTalosctl, resource, versions, type Reply } from './fakes.ts'
 import { showMachine } from './machines.ts'
@@ -153,6 +155,21 @@ it('a config that a machine would reject changes no machine', async () => {
   assert.is(error instanceof Problem ? error.code : '', 'CONFIG_REJECTED')
   assert.is(configs.get(worker), before)
   rmSync(cluster.patchesDir, { recursive: true })
+})
+
+it('an address at which something else answers is not waited for', async () => {
+  await shown.get(worker)?.stop()
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined)
+    socket.resume().end('SSH-2.0-OpenSSH_9.6\r\n')
+  })
+  await new Promise<void>((resolve) => server.listen(apiPort, worker, resolve))
+  const error: unknown = await run(machines()).catch((reason: unknown) => reason)
+  await new Promise((resolve) => server.close(resolve))
+  await show(worker, 'ours')
+  assert.ok(error instanceof Problem)
+  assert.is(error.code, 'NODE_SILENT')
+  assert.match(error.because ?? '', `another machine than ours answers at ${worker}`)
 })
 
 it('machines of lost secrets are refused, and no new secrets are made', async () => {

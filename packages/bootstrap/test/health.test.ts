@@ -47,6 +47,7 @@ const healthy: Snapshot = {
   },
   apiServers: new Map([['home-cp1', answered]]),
   endpoint: answered,
+  vip: undefined,
   nodes: { ok: true, value: nodes },
   workloads: { ok: true, value: [deployment] },
   expectedWorkloads: ['coredns'],
@@ -56,7 +57,25 @@ const unmet = (over: Partial<Snapshot>) =>
 
 test('a healthy cluster meets every condition', () => {
   assert.equal(unmet({}), [])
-  assert.is(judge(cluster, healthy).length, 8)
+  assert.equal(
+    judge(cluster, healthy).map(({ fact }) => fact),
+    [
+      'Talos to answer on all 2 machines',
+      'all 2 machines to run Talos v1.13.9',
+      'every clock to be in sync',
+      'every network to be up',
+      "Talos' services to be healthy",
+      'every kubelet to be healthy',
+      'the static pods to be ready',
+      'every boot to end',
+      'etcd to have all control planes as members',
+      'every API server to be ready',
+      'https://10.0.0.70:6443 to answer',
+      'every Kubernetes node to be Ready',
+      'all 2 machines to be ready',
+      'kube-system to be rolled out',
+    ],
+  )
 })
 
 const booting: MachineStatus = {
@@ -94,6 +113,23 @@ const rows: [string, Partial<Snapshot>, RegExp, boolean][] = [
     true,
   ],
   [
+    'a machine of another CA',
+    {
+      probes: new Map([
+        ['home-cp1', { kind: 'ours' }],
+        ['home-w1', { kind: 'foreign', reason: '10.0.0.80 asks for a certificate of another CA' }],
+      ]),
+    },
+    /^home-w1: 10\.0\.0\.80 asks for a certificate of another CA$/,
+    true,
+  ],
+  [
+    'an address that a machine has which is no Talos',
+    { probes: new Map([['home-cp1', { kind: 'silent', reason: 'no TLS', isStranger: true }]]) },
+    /^home-cp1: no TLS$/,
+    true,
+  ],
+  [
     'another version of Talos',
     {
       versions: new Map([
@@ -109,7 +145,7 @@ const rows: [string, Partial<Snapshot>, RegExp, boolean][] = [
     {
       machines: statuses({ '10.0.0.70': ready, '10.0.0.80': booting }),
     },
-    /^home-w1 is booting: services: ext-qemu-guest-agent not running$/,
+    /^home-w1: ext-qemu-guest-agent not running$/,
     false,
   ],
   [
@@ -123,9 +159,10 @@ const rows: [string, Partial<Snapshot>, RegExp, boolean][] = [
     {
       machines: statuses({
         '10.0.0.70': { stage: 'running', status: { ready: false, unmetConditions: null } },
+        '10.0.0.80': ready,
       }),
     },
-    /^home-cp1 is not ready$/,
+    /^home-cp1: it is not ready$/,
     false,
   ],
   ['an etcd that does not answer', { etcd: noSuch }, /^connection refused$/, false],
@@ -190,6 +227,70 @@ for (const [title, over, fault, final] of rows)
     assert.match(condition?.fault ?? 'all met', fault)
     assert.is(condition?.final, final)
   })
+
+/** The conditions that a machine's status leaves unmet, with their reasons. */
+const ofStatus = (
+  stage: string,
+  unmetConditions: [string, string][] = [],
+  isReady = false,
+): string[] =>
+  unmet({
+    machines: statuses({
+      '10.0.0.70': ready,
+      '10.0.0.80': {
+        stage,
+        status: {
+          ready: isReady,
+          unmetConditions: unmetConditions.map(([name, reason]) => ({ name, reason })),
+        },
+      },
+    }),
+  }).map(({ fact, fault }) => `${fact}: ${fault}`)
+
+test('each thing that Talos says is unmet is a condition of its own', () => {
+  const said: [string, string][] = [
+    ['time', 'time is not synced'],
+    ['network', 'waiting on: address, hostname'],
+    ['services', 'etcd not healthy, kubelet not running, trustd not running, kubelet not running'],
+    ['staticPods', 'kube-system/kube-apiserver-home-w1 pending'],
+    ['nodeReady', 'node "home-w1" is not ready'],
+  ]
+  assert.equal(ofStatus('running', said), [
+    'every clock to be in sync: home-w1: time is not synced',
+    'every network to be up: home-w1: waiting on: address, hostname',
+    "Talos' services to be healthy: home-w1: etcd not healthy, trustd not running",
+    'every kubelet to be healthy: home-w1: kubelet not running',
+    'the static pods to be ready: home-w1: kube-system/kube-apiserver-home-w1 pending, kubelet not running',
+    'all 2 machines to be ready: home-w1: node "home-w1" is not ready',
+  ])
+})
+
+test('what a Talos to come may add is not lost', () => {
+  assert.equal(ofStatus('running', [['volumes', 'EPHEMERAL is missing']]), [
+    'all 2 machines to be ready: home-w1: EPHEMERAL is missing',
+  ])
+})
+
+test('a boot under way is a condition of its own', () => {
+  assert.equal(ofStatus('booting', [], true), ['every boot to end: home-w1: it is booting'])
+})
+
+test('of a machine that installs nothing is known to be well: Talos does not look', () => {
+  assert.is(ofStatus('installing', [], true).length, 7)
+})
+
+test('a VIP is a condition of its own, wherever the endpoint is', () => {
+  const asked = testCluster({
+    CONTROL_PLANE_COUNT: '3',
+    CLUSTER_VIP: '10.0.0.60',
+    CLUSTER_ENDPOINT: 'kube.example',
+  })
+  const of = (vip: Snapshot['vip']) =>
+    judge(asked, { ...healthy, vip }).find(({ fact }) => fact === 'the VIP 10.0.0.60 to answer')
+  assert.is(of(answered)?.fault, undefined)
+  assert.is(of(noSuch)?.fault, 'connection refused')
+  assert.is(of(undefined)?.fault, 'not asked')
+})
 
 test('a boot that waits for a channel that is not there can only be mended, not waited for', () => {
   const booting: MachineStatus = {

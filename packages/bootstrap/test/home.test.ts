@@ -15,7 +15,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parseAllDocuments } from 'yaml'
 import { checkTalosconfig } from '../src/access.ts'
-import { observeHome, writeConfigs, writeTalosconfig } from '../src/home.ts'
+import { checkHome, observeHome, writeConfigs, writeTalosconfig } from '../src/home.ts'
 import { configFile } from '../src/machine-config.ts'
 import { createSecrets, readSecrets } from '../src/secrets.ts'
 import { openTalosctl, type Talosctl } from '../src/talosctl.ts'
@@ -184,6 +184,31 @@ for (const [title, text, because] of badPatches)
     assert.not.match(why ?? '', cluster.generated)
     assert.is(read('configs/home-w1.yaml'), before)
   })
+
+it('a bad patch is found before there are secrets, and nothing is made for it that stays', async () => {
+  if (openOnce === undefined) return
+  const fresh = testCluster({ ...versions, CLUSTER_NAME: 'fresh' }, root)
+  mkdirSync(fresh.patchesDir, { recursive: true })
+  writeFileSync(join(fresh.patchesDir, 'all-bad.yaml'), 'machine:\n  foo: bar\n')
+  assert.is((await problem(checkHome(fresh, openOnce))).code, 'CONFIG_INVALID')
+  writeFileSync(join(fresh.patchesDir, 'all-bad.yaml'), 'machine:\n  nodeLabels: {a: b}\n')
+  writeFileSync(join(fresh.patchesDir, 'nobody.yaml'), 'machine: {}\n')
+  const [warning, ...others] = await checkHome(fresh, openOnce)
+  assert.match(warning ?? '', 'nobody.yaml is for no machine')
+  assert.equal(others, [])
+  assert.equal(readdirSync(fresh.generated), ['work'])
+})
+
+it('looking whether home is fit runs no process while nothing has changed', async () => {
+  if (openOnce === undefined) return
+  const calls: string[] = []
+  await settle(cluster)
+  assert.equal(await checkHome(cluster, watched(openOnce, calls)), [])
+  assert.equal(calls, [])
+  writeFileSync(join(cluster.patchesDir, 'worker-bad.yaml'), 'machine:\n  foo: bar\n')
+  assert.is((await problem(checkHome(cluster, watched(openOnce, calls)))).code, 'CONFIG_INVALID')
+  writeFileSync(join(cluster.patchesDir, 'worker-bad.yaml'), '# nothing\n')
+})
 
 it('a patch that says nothing changes nothing', async () => {
   assert.equal((await observe(cluster)).stale, [])

@@ -11,7 +11,7 @@ export interface Pair {
 
 /** A throwaway CA of openssl's making, named as Talos names its own. */
 export interface Ca extends Pair {
-  issue(subject: string, days?: number): Pair
+  issue(subject: string, days?: number, address?: string): Pair
 }
 
 /** Makes a CA, or takes `given` for one. */
@@ -35,12 +35,12 @@ export function createCa(subject = '/O=talos', given?: Pair): Ca {
     writeFileSync(file('ca.crt'), given.cert)
     writeFileSync(file('ca.key'), given.key, { mode: 0o600 })
   }
-  writeFileSync(file('san'), 'subjectAltName=IP:127.0.0.1')
   let count = 0
   return {
     ...read('ca'),
-    issue(name, days = 365) {
+    issue(name, days = 365, address = '127.0.0.1') {
       const pair = `pair${count++}`
+      writeFileSync(file('san'), `subjectAltName=IP:${address}`)
       key(pair)
       openssl('req', '-new', '-key', `${pair}.key`, '-subj', name, '-out', `${pair}.csr`)
       const ca = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial']

@@ -71,12 +71,39 @@ test('a connection that is closed at once is silent', async () => {
   assert.is(seen.kind, 'silent')
 })
 
-test('what speaks no TLS is silent, not foreign', async () => {
-  const http = createTcpServer((socket) => {
-    socket.on('error', () => undefined)
-    socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')
-  })
-  assert.is((await ask(http, ours.cert)).kind, 'silent')
+const says = (seen: Awaited<ReturnType<typeof ask>>): unknown =>
+  seen.kind === 'silent' ? [seen.isStranger ?? false, seen.reason] : seen.kind
+
+test('what speaks no TLS is no Talos, now or later', async () => {
+  for (const words of ['HTTP/1.1 400 Bad Request\r\n\r\n', 'SSH-2.0-OpenSSH_9.6\r\n']) {
+    const server = createTcpServer((socket) => {
+      socket.on('error', () => undefined)
+      socket.end(words)
+    })
+    assert.equal(says(await ask(server, ours.cert)), [
+      true,
+      'another machine than ours answers at 127.0.0.1: port 50000 there speaks no TLS, and is no Talos',
+    ])
+  }
+})
+
+test('TLS without HTTP/2 is no Talos, whether it refuses that or does not know it', async () => {
+  for (const options of [{}, { ALPNProtocols: ['http/1.1'] }]) {
+    const server = createServer({ ...stranger, ...options }, (socket) =>
+      socket.on('error', () => undefined),
+    )
+    server.on('tlsClientError', () => undefined)
+    assert.match(String(says(await ask(server, ours.cert))), 'true,another machine than ours')
+  }
+})
+
+test('what only has not started yet may well become Talos', async () => {
+  const closing = createTcpServer((socket) => socket.destroy())
+  for (const seen of [
+    await probe('127.0.0.1', ours.cert, { port: 1 }),
+    await ask(closing, ours.cert),
+  ])
+    assert.match(String(says(seen)), /^false,/)
 })
 
 test.run()

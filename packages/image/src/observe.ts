@@ -72,7 +72,8 @@ export function isRelayed({ IMAGE_RELAY }: Settings, { isLocal }: Pick<Host, 'is
   return IMAGE_RELAY && !isLocal
 }
 
-function neededTools(settings: Settings, host: Host): string[] {
+/** The programs that a host runs to get the image. */
+export function neededTools(settings: Settings, host: Pick<Host, 'isLocal'>): string[] {
   const tools = ['sha256sum', 'flock', unpackers[settings.IMAGE_COMPRESSION]]
   return isRelayed(settings, host) ? tools : ['curl', ...tools]
 }

@@ -127,7 +127,8 @@ function refuseWithoutMeans({ settings }: Cluster, seen: ObservedImage): void {
     )
 }
 
-function packageOf(tool: string): string {
+/** The package that a program is in, as Debian names it. */
+export function packageOf(tool: string): string {
   const packages: Readonly<Record<string, string>> = {
     xz: 'xz-utils',
     sha256sum: 'coreutils',

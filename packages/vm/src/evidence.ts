@@ -41,6 +41,8 @@ export interface HostEvidence {
   readonly machines: ReadonlyMap<string, MachineEvidence>
   /** Whether anybody answers for the gateway's address; undefined: it is not in the host's network. */
   readonly gatewayAnswers: boolean | undefined
+  /** MAC addresses that answer for CLUSTER_VIP. */
+  readonly vipAnswering: readonly string[]
 }
 
 const ports = { talos: 50_000, kubernetes: 6443 }
@@ -50,7 +52,7 @@ const consoleBytes = 120_000
 /** Looks at the machines of `nodes` on a host, in one virsh process and one command. */
 export async function observeEvidence(
   host: Host,
-  { settings }: Pick<Cluster, 'settings'>,
+  { settings, vip }: Pick<Cluster, 'settings' | 'vip'>,
   nodes: readonly Node[],
   seeds: ReadonlyMap<string, string>,
 ): Promise<HostEvidence> {
@@ -63,7 +65,7 @@ export async function observeEvidence(
         ['dumpxml', name],
       ]),
     ),
-    look(host, nodes, seeds, settings.NETWORK_GATEWAY),
+    look(host, nodes, seeds, settings.NETWORK_GATEWAY, vip),
   ])
   const seen = readLook(text)
   const machines = nodes.map((node, index): readonly [string, MachineEvidence] => {
@@ -86,7 +88,7 @@ export async function observeEvidence(
         answering: seen.macsOf(node.address),
         elsewhere: seen
           .addressesOf(node.mac)
-          .filter((address) => address !== node.address && address !== settings.CLUSTER_VIP),
+          .filter((address) => address !== node.address && address !== vip),
         opens: seen.open.has(`${node.address} ${ports.talos}`),
         opensApi: seen.open.has(`${node.address} ${ports.kubernetes}`),
       },
@@ -97,6 +99,7 @@ export async function observeEvidence(
     host: host.name,
     machines: new Map(machines),
     gatewayAnswers: seen.asked.has(gateway) ? !seen.silent.has(gateway) : undefined,
+    vipAnswering: vip === undefined ? [] : seen.macsOf(vip),
   }
 }
 
@@ -113,6 +116,7 @@ async function look(
   nodes: readonly Node[],
   seeds: ReadonlyMap<string, string>,
   gateway: string,
+  vip: string | undefined,
 ): Promise<string> {
   const { stdout } = await host.$({ timeoutMs: 20_000, nothrow: true })`
 knock() { timeout 2 bash -c "exec 3<>/dev/tcp/$1/$2" 2>/dev/null && echo "open $1 $2"; }
@@ -124,6 +128,7 @@ shout() {
   sed -n "s/.*\\[\\(..:..:..:..:..:..\\)\\].*/heard $1 \\1/p" <<<"$said"
 }
 for address in ${nodes.map(({ address }) => address)}; do knock "$address" ${ports.talos} & knock "$address" ${ports.kubernetes} & shout "$address" & done
+for vip in ${vip === undefined ? [] : [vip]}; do knock "$vip" ${ports.kubernetes} >/dev/null & shout "$vip" & done
 knock ${gateway} 9 >/dev/null &
 wait
 macs=(${nodes.flatMap(({ mac }) => ['-e', mac])})

@@ -8,14 +8,22 @@ export interface HostDetails {
   /** Who we are there. */
   readonly user: string
   readonly groups: readonly string[]
-  /** Programs that image:download and vm:create run there, and that are not there. */
+  /** Those of the programs asked for that are not there. */
   readonly missingPrograms: readonly string[]
   /** Instruction sets of x86-64-v2 that the processor lacks. */
   readonly missingCpuFlags: readonly string[]
   /** The host is itself a virtual machine. */
   readonly isNested: boolean
-  /** Whether iptables sees what crosses a bridge, and how forwarding ends by default ('DROP'). */
-  readonly bridgeFilter: { readonly active: boolean; readonly policy: string }
+  /** The bridge asked for; undefined: none is, or there is no such bridge. */
+  readonly bridge:
+    | {
+        readonly isUp: boolean
+        /** The host's own addresses there, as CIDR; a bridge may well have none. */
+        readonly addresses: readonly string[]
+      }
+    | undefined
+  /** Whether iptables sees what crosses a bridge, and how forwarding ends by default; undefined: we may not look. */
+  readonly bridgeFilter: { readonly active: boolean; readonly policy: string | undefined }
   /** AppArmor or SELinux, where one of them is enforced. */
   readonly confinement: readonly string[]
 }
@@ -23,15 +31,29 @@ export interface HostDetails {
 /** x86-64-v2, as /proc/cpuinfo names what it adds (System V ABI, micro-architecture levels). */
 const levelFlags = ['cx16', 'lahf_lm', 'popcnt', 'sse4_1', 'sse4_2', 'ssse3'] as const
 
-/** Looks at a host, in one command. */
-export async function observeDetails(host: Host): Promise<HostDetails> {
+/** IFF_UP (linux/if.h): switched on. The operational state is down as long as no machine is plugged in. */
+const isUpFlag = 1
+
+/** Looks at a host, at its bridge and for programs that it needs, in one command. */
+export async function observeDetails(
+  host: Host,
+  {
+    programs,
+    bridge = '',
+  }: { readonly programs: readonly string[]; readonly bridge?: string | undefined },
+): Promise<HostDetails> {
   const { stdout } = await host.$({ nothrow: true, timeoutMs: 10_000 })`
 echo "user $(id -un)"
 echo "groups $(id -Gn)"
-for tool in curl zstd xz sha256sum base64; do command -v "$tool" >/dev/null || echo "missing $tool"; done
+for tool in ${programs}; do command -v "$tool" >/dev/null || echo "missing $tool"; done
 echo "flags $(grep -m1 '^flags' /proc/cpuinfo)"
 echo "nf $(cat /proc/sys/net/bridge/bridge-nf-call-iptables 2>/dev/null)"
-echo "policy $(iptables -S FORWARD 2>/dev/null | head -n 1)"
+echo "policy $({ iptables -S FORWARD || sudo -n iptables -S FORWARD; } 2>/dev/null | head -n 1)"
+link=/sys/class/net/${bridge}
+if [ -d "$link/bridge" ]; then
+  echo "flags-of-bridge $(cat "$link/flags")"
+  ip -o -4 address show dev "\${link##*/}" | while read -r _ _ _ address _; do echo "address $address"; done
+fi
 [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" != Y ] || echo "confined AppArmor"
 [ "$(cat /sys/fs/selinux/enforce 2>/dev/null)" != 1 ] || echo "confined SELinux"
 true`
@@ -39,15 +61,20 @@ true`
   const after = (label: string): string[] =>
     lines.filter((line) => line.startsWith(`${label} `)).map((line) => line.slice(label.length + 1))
   const flags = new Set((after('flags')[0] ?? '').split(/\s+/))
+  const [linkFlags] = after('flags-of-bridge')
   return {
     user: after('user')[0] ?? '',
     groups: (after('groups')[0] ?? '').split(' '),
     missingPrograms: after('missing'),
     missingCpuFlags: levelFlags.filter((flag) => !flags.has(flag)),
     isNested: flags.has('hypervisor'),
+    bridge:
+      linkFlags === undefined
+        ? undefined
+        : { isUp: (Number(linkFlags) & isUpFlag) !== 0, addresses: after('address') },
     bridgeFilter: {
       active: after('nf')[0] === '1',
-      policy: / FORWARD (\w+)/.exec(after('policy')[0] ?? '')?.[1] ?? '',
+      policy: / FORWARD (\w+)/.exec(after('policy')[0] ?? '')?.[1],
     },
     confinement: after('confined'),
   }

@@ -4,9 +4,8 @@ import * as assert from 'uvu/assert'
 import { renderDomain } from '../src/domain-xml.ts'
 import { observeEvidence, type MachineEvidence } from '../src/evidence.ts'
 import { describeMachine } from '../src/machine.ts'
-import { observeDetails, tryMachine } from '../src/preflight.ts'
 import { answerBatch, type Said } from './fake-virsh.ts'
-import { firstOf, seenNothing } from './seen.ts'
+import { firstOf } from './seen.ts'
 
 const cluster = testCluster({
   NETWORK_GATEWAY: '10.0.0.1',
@@ -128,6 +127,19 @@ test('a gateway that is asked and silent is so; one that is only stale may well 
   assert.is((await look({}, [neigh('10.0.0.1', other, 'DELAY')])).gatewayAnswers, true)
 })
 
+test('who answers for the VIP is told, and it is no other address of its holder', async () => {
+  const three = testCluster({ CONTROL_PLANE_COUNT: '3', CLUSTER_VIP: '10.0.0.60' })
+  const holder = firstOf(three)
+  const host = recordingHost(
+    (command) =>
+      answerBatch(command, () => ({ error: 'no such' })) ??
+      [`shouted 10.0.0.60`, `heard 10.0.0.60 ${holder.mac}`, `heard 10.0.0.60 ${other}`].join('\n'),
+  )
+  const seen = await observeEvidence(host, three, [holder], new Map())
+  assert.equal(seen.vipAnswering, [holder.mac, other])
+  assert.equal(seen.machines.get(holder.name)?.elsewhere, [])
+})
+
 test('console and label of the ISO come back as they were', async () => {
   const sector = Buffer.alloc(2048, ' ')
   sector.write('CD001', 1)
@@ -154,53 +166,6 @@ test('a seed that is not there, and one that we may not read, are not the same',
 test('whose API server the host reaches is told apart from whose Talos', async () => {
   const { opens, opensApi } = await look({}, [`open ${node.address} 6443`])
   assert.equal([opens, opensApi], [false, true])
-})
-
-test('a host says who we are, what it lacks, and what guards it', async () => {
-  const host = recordingHost(() =>
-    [
-      ...[
-        'user me',
-        'groups me libvirt',
-        'missing zstd',
-        'flags fpu cx16 lahf_lm popcnt sse4_1 ssse3 hypervisor',
-      ],
-      ...['nf 1', 'policy -P FORWARD DROP', 'confined AppArmor'],
-    ].join('\n'),
-  )
-  assert.equal(await observeDetails(host), {
-    user: 'me',
-    groups: ['me', 'libvirt'],
-    missingPrograms: ['zstd'],
-    missingCpuFlags: ['sse4_2'],
-    isNested: true,
-    bridgeFilter: { active: true, policy: 'DROP' },
-    confinement: ['AppArmor'],
-  })
-})
-
-test('a throwaway machine is taken away before and after, under a name of its own', async () => {
-  const host = recordingHost(() => '')
-  assert.equal(await tryMachine(host, cluster, seenNothing(cluster)), { ok: true })
-  const [command = ''] = host.commands
-  assert.ok(command.indexOf('\ngone\n') < command.indexOf('vol-create-as'))
-  assert.match(command, 'trap gone EXIT')
-  assert.match(command, 'destroy talosmith-doctor-home')
-  assert.match(command, 'vol-delete --pool default talosmith-doctor-home.qcow2')
-  assert.match(command, '--paused')
-})
-
-test('what QEMU and the kernel said of a refusal is kept', async () => {
-  const host = recordingHost(() => ({
-    stdout: 'audit: apparmor="DENIED"\n',
-    stderr: 'error: Permission denied\n',
-    exitCode: 1,
-  }))
-  assert.equal(await tryMachine(host, cluster, seenNothing(cluster)), {
-    ok: false,
-    reason: 'error: Permission denied',
-    kernelLog: ['audit: apparmor="DENIED"'],
-  })
 })
 
 test.run()

@@ -1,0 +1,80 @@
+import { local } from '@talosmith/core'
+import { recordingHost, testCluster } from '@talosmith/core/testing'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { observeDetails, tryMachine } from '../src/preflight.ts'
+import { seenNothing } from './seen.ts'
+
+const cluster = testCluster()
+
+const flags = 'fpu cx16 lahf_lm popcnt sse4_1 ssse3 hypervisor'
+/** What is made of what the one command prints. */
+const details = (...lines: string[]) =>
+  observeDetails(
+    recordingHost(() =>
+      ['user me', 'groups me kvm', `flags flags : ${flags}`, ...lines].join('\n'),
+    ),
+    { programs: ['curl'], bridge: 'br0' },
+  )
+
+test('who we are, what is missing, and what the processor lacks', async () => {
+  const seen = await details('missing curl', 'confined AppArmor')
+  assert.equal([seen.user, seen.groups], ['me', ['me', 'kvm']])
+  assert.equal(seen.missingPrograms, ['curl'])
+  assert.equal([seen.missingCpuFlags, seen.isNested], [['sse4_2'], true])
+  assert.equal(seen.confinement, ['AppArmor'])
+})
+
+for (const [title, lines, expected] of [
+  ['no bridge', [], undefined],
+  ['a bridge that is off', ['flags-of-bridge 0x1002'], { isUp: false, addresses: [] }],
+  [
+    'a bridge that is on, without a machine in it yet',
+    ['flags-of-bridge 0x1003', 'address 10.0.0.2/24'],
+    { isUp: true, addresses: ['10.0.0.2/24'] },
+  ],
+] as const)
+  test(`${title} is told by its flags`, async () => {
+    assert.equal((await details(...lines)).bridge, expected)
+  })
+
+test('a firewall that may not be looked at is no firewall that lets through', async () => {
+  assert.equal((await details('nf 1', 'policy ')).bridgeFilter, { active: true, policy: undefined })
+  assert.equal((await details('nf 1', 'policy -P FORWARD DROP')).bridgeFilter, {
+    active: true,
+    policy: 'DROP',
+  })
+})
+
+test('only the programs that are asked for are looked for', async () => {
+  const seen = await observeDetails(local, { programs: ['cat', 'no-such-program'] })
+  assert.equal(seen.missingPrograms, ['no-such-program'])
+  assert.is(seen.bridge, undefined)
+  assert.equal((await observeDetails(local, { programs: [] })).missingPrograms, [])
+})
+
+test('a throwaway machine is taken away before and after, under a name of its own', async () => {
+  const host = recordingHost(() => '')
+  assert.equal(await tryMachine(host, cluster, seenNothing(cluster)), { ok: true })
+  const [command = ''] = host.commands
+  assert.ok(command.indexOf('\ngone\n') < command.indexOf('vol-create-as'))
+  assert.match(command, 'trap gone EXIT')
+  assert.match(command, 'destroy talosmith-doctor-home')
+  assert.match(command, 'vol-delete --pool default talosmith-doctor-home.qcow2')
+  assert.match(command, '--paused')
+})
+
+test('what QEMU and the kernel said of a refusal is kept', async () => {
+  const host = recordingHost(() => ({
+    stdout: 'audit: apparmor="DENIED"\n',
+    stderr: 'error: Permission denied\n',
+    exitCode: 1,
+  }))
+  assert.equal(await tryMachine(host, cluster, seenNothing(cluster)), {
+    ok: false,
+    reason: 'error: Permission denied',
+    kernelLog: ['audit: apparmor="DENIED"'],
+  })
+})
+
+test.run()

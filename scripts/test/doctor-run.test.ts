@@ -1,0 +1,206 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { local, openHost, Problem, silentLog, type Host } from '@talosmith/core'
+import { testCluster } from '@talosmith/core/testing'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import doctor from '../doctor.ts'
+import { runChecks } from '../doctor/preflight.ts'
+import type { Check } from '../doctor/check.ts'
+import { makeCluster, type Made } from './support/made-cluster.ts'
+
+/** The host has the finished machines; the operator's machine has only what a test puts there. */
+const test = suite<{ made: Made; path: string | undefined; cache: string | undefined }>('doctor')
+test.before.each((context) => {
+  context.made = makeCluster()
+  context.path = process.env['PATH']
+  context.cache = process.env['XDG_CACHE_HOME']
+  process.env['PATH'] = `${context.made.path('bin')}:/usr/bin:/bin`
+  process.env['XDG_CACHE_HOME'] = context.made.path('nothing')
+})
+test.after.each(({ made, path, cache }) => {
+  process.env['PATH'] = path
+  if (cache === undefined) delete process.env['XDG_CACHE_HOME']
+  else process.env['XDG_CACHE_HOME'] = cache
+  made.close()
+})
+
+type Settings = Readonly<Record<string, string>>
+const clusterOf = (made: Made, settings: Settings = {}) =>
+  testCluster({ CLUSTER_NAME: made.cluster.name, ...settings }, made.root)
+
+/** talosctl as far as configs are made with it; a patch that says `bad` is refused. */
+function putTalosctl(made: Made, version: string): void {
+  const program = `#!/bin/bash
+case "$1 $2" in
+  version*) echo "Talos ${version}" ;;
+  "machineconfig patch")
+    for arg; do case $arg in --patch=@*) grep -q bad "\${arg#--patch=@}" && { echo 'unknown keys found: bad' >&2; exit 1; } ;; esac; done
+    for arg; do case $arg in --output=*) touch "\${arg#--output=}" ;; esac; done ;;
+esac
+`
+  writeFileSync(made.path('bin/talosctl'), program, { mode: 0o755 })
+}
+
+function putSecrets(made: Made, text: string | undefined): void {
+  for (const name of ['secrets.yaml', 'secrets.owner.json']) rmSync(`${made.generated}/${name}`)
+  if (text !== undefined) writeFileSync(`${made.generated}/secrets.yaml`, text, { mode: 0o600 })
+}
+
+function putPatch(made: Made, text: string): void {
+  const path = `${made.cluster.patchesDir}/worker.yaml`
+  mkdirSync(dirname(path), { recursive: true })
+  writeFileSync(path, text)
+}
+
+async function check(
+  made: Made,
+  {
+    settings = {},
+    hosts = [Promise.resolve(local)],
+    quick = true,
+  }: { settings?: Settings; hosts?: readonly Promise<Host>[]; quick?: boolean } = {},
+): Promise<Check[]> {
+  const { signal } = new AbortController()
+  const cluster = clusterOf(made, settings)
+  return runChecks({ cluster, eachHost: () => hosts, signal }, { quick })
+}
+
+const lineOf = (checks: readonly Check[], name: string): string =>
+  checks
+    .filter((one) => one.check === name)
+    .map(({ verdict, says, remedy }) => `${verdict}: ${says}${remedy ? ` -> ${remedy}` : ''}`)
+    .join('\n')
+
+test('a program that is nowhere is missing, with where to get it', async ({ made }) => {
+  const line = lineOf(await check(made), 'talosctl')
+  assert.match(line, /^missing: talosctl was not found on PATH .*\(TOOL_MISSING\) -> get talosctl /)
+})
+
+test('a program of another version is named with its path and version', async ({ made }) => {
+  putTalosctl(made, 'v1.5.0')
+  const line = lineOf(await check(made), 'talosctl')
+  assert.match(line, /^missing: no talosctl fits .*\(TOOL_UNFIT\)/)
+  assert.match(line, `${made.path('bin/talosctl')} is v1.5.0`)
+})
+
+test('without storage nobody of ours misses kubectl; with it kubectl and helm are needed', async ({
+  made,
+}) => {
+  rmSync(made.path('bin/kubectl'))
+  const without = await check(made)
+  assert.match(lineOf(without, 'kubectl'), /^warning: /)
+  assert.is(lineOf(without, 'helm'), '')
+  const settings = { NFS_SERVER: '10.0.0.9', NFS_SHARE: '/srv' }
+  const checks = await check(made, { settings })
+  assert.match(lineOf(checks, 'kubectl'), /^missing: /)
+  assert.match(lineOf(checks, 'helm'), /^missing: /)
+})
+
+test('secrets of another cluster are found by the quick part', async ({ made }) => {
+  putTalosctl(made, 'v1.13.9')
+  assert.match(lineOf(await check(made), 'settings'), /^missing: .*\(SECRETS_OF_ANOTHER_CLUSTER\)/)
+})
+
+test('a file without secrets is found by the quick part', async ({ made }) => {
+  putTalosctl(made, 'v1.13.9')
+  putSecrets(made, 'nothing: here\n')
+  assert.match(lineOf(await check(made), 'settings'), /^missing: .*\(SECRETS_UNREADABLE\)/)
+})
+
+test('a patch that Talos refuses is found by the quick part, before there are secrets', async ({
+  made,
+}) => {
+  putTalosctl(made, 'v1.13.9')
+  putSecrets(made, undefined)
+  putPatch(made, 'machine: {bad: 1}\n')
+  const line = lineOf(await check(made), 'settings')
+  assert.match(line, /^missing: .*\(CONFIG_INVALID\): unknown keys found: bad -> correct .*worker/)
+  putPatch(made, 'machine: {nodeLabels: {a: b}}\n')
+  assert.match(lineOf(await check(made), 'settings'), /^ok: 3 machines, Talos v1\.13\.9/)
+})
+
+for (const code of ['SSH_HOST_KEY_UNKNOWN', 'SSH_HOST_KEY_CHANGED'])
+  test(`${code} is that host's line; the other host is looked at`, async ({ made }) => {
+    const refused = Promise.reject(
+      new Problem(code, 'the key of kvm2', { hint: 'ssh-keyscan kvm2' }),
+    )
+    const settings = { LIBVIRT_URI: 'qemu:///system,qemu+ssh://root@kvm2/system' }
+    const checks = await check(made, { settings, hosts: [Promise.resolve(local), refused] })
+    assert.match(
+      lineOf(checks, 'access'),
+      new RegExp(`^ok: as .*\nmissing: the key of kvm2 \\(${code}\\) -> ssh-keyscan kvm2$`),
+    )
+    assert.is(checks.at(-1)?.area, 'qemu+ssh://root@kvm2/system')
+  })
+
+test('a host on which nobody listens is missing', async ({ made }) => {
+  const uri = 'qemu+ssh://root@127.0.0.1:1/system'
+  const settings = { LIBVIRT_URI: uri }
+  const checks = await check(made, { settings, hosts: [openHost(uri, made.root)] })
+  assert.match(lineOf(checks, 'access'), /^missing: .*\(SSH_CONNECTION_REFUSED\)/)
+})
+
+test('a factory that is silent is missing, from here and from the host', async ({ made }) => {
+  const settings = { TALOS_FACTORY_URL: 'http://127.0.0.1:1' }
+  rmSync(`${made.pool}/${made.cluster.image.fileName}`)
+  const checks = await check(made, { settings, quick: false })
+  assert.match(lineOf(checks, 'version and extensions'), /^missing: .*\(FACTORY_UNREACHABLE\)/)
+  assert.match(lineOf(checks, 'Image Factory'), /^missing: the host does not reach http:/)
+})
+
+async function runDoctor(made: Made, { json = false, quick = false } = {}) {
+  const answers: unknown[] = []
+  const context = {
+    cluster: clusterOf(made, {
+      TALOS_FACTORY_URL: 'http://127.0.0.1:1',
+      NETWORK_BRIDGE: '',
+      NETWORK_NAME: 'default',
+    }),
+    log: silentLog,
+    json,
+    options: { quick },
+    signal: new AbortController().signal,
+    hosts: async () => [local],
+    eachHost: () => [Promise.resolve(local)],
+    answer: (value: unknown) => void answers.push(value),
+  } as unknown as Parameters<typeof doctor.run>[0]
+  return { code: await doctor.run(context), answers }
+}
+
+test('as JSON it is one object, whose checks say all that the lines say; exit code 1', async ({
+  made,
+}) => {
+  const { code, answers } = await runDoctor(made, { json: true })
+  assert.is(code, 1)
+  const [answer, ...others] = answers as { cluster: string; checks: Check[] }[]
+  assert.equal(others, [])
+  assert.is(answer?.cluster, made.cluster.name)
+  for (const one of answer?.checks ?? []) {
+    const { remedy, ...always } = one
+    assert.equal(Object.keys(always).sort(), ['area', 'check', 'says', 'verdict'])
+    assert.is(remedy === undefined, one.verdict === 'ok', JSON.stringify(one))
+  }
+  // The host is this machine, too.
+  const areas = new Set(answer?.checks.map(({ area }) => area))
+  assert.equal([...areas], ['this machine', 'Image Factory'])
+})
+
+test('the quick part says only what is missing', async ({ made }) => {
+  const { code, answers } = await runDoctor(made, { quick: true })
+  assert.is(code, 1)
+  assert.match(String(answers[0]), 'TOOL_MISSING')
+  assert.not.match(String(answers[0]), /^ {2}(?:ok|warning) /m)
+})
+
+test('the quick part says nothing when nothing is missing; exit code 0', async ({ made }) => {
+  putTalosctl(made, 'v1.13.9')
+  putSecrets(made, undefined)
+  for (const tool of ['qemu-img', 'xorriso'])
+    writeFileSync(made.path(`bin/${tool}`), '#!/bin/sh\n', { mode: 0o755 })
+  const { code, answers } = await runDoctor(made, { quick: true })
+  assert.equal(answers, [])
+  assert.is(code, 0)
+})
+
+test.run()
