@@ -1,7 +1,7 @@
 /**
  * Everything there is to test, as `npm test`: the lab, which brings the tools without which tests are
- * skipped; format, types, layers and unit tests of every project (through Nx, cached); then a cluster in
- * the lab. Ends with one line, `N passed, N failed`.
+ * skipped; format, types, layers and unit tests of every project (through Nx, cached); what the lab's guests are
+ * made of; then clusters in the lab. Ends with one line, `N passed, N failed`.
  *
  *   npm test [-- --no-lab | --ha]     without the lab | with upgrades that fail, are killed, and a restore as well
  */
@@ -15,8 +15,10 @@ if (withLab) {
   if (total.failed > 0) console.log('lab:start failed, so nothing is tried in the lab')
 }
 await count('npx', ['nx', 'run-many', '-t', 'check', '--outputStyle=stream-without-prefixes'])
-if (withLab && total.failed === 0)
+if (withLab && total.failed === 0) {
+  await count('npx', ['nx', 'run', 'lab:test-guest', '--outputStyle=stream-without-prefixes'])
   await count('npx', ['tsx', 'scripts/checks/run-tests.ts', '--one-by-one', ...suites])
+}
 console.log(`${total.passed} passed, ${total.failed} failed`)
 process.exitCode = total.failed > 0 ? 1 : 0
 
