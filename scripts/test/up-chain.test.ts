@@ -55,14 +55,14 @@ for (const [task, chain] of Object.entries(chains))
   })
 
 test('what reads and what starts or stops machines runs alone', () => {
-  for (const task of ['plan', 'status', 'doctor', 'bundle', 'start'])
+  for (const task of ['plan', 'status', 'doctor', 'bundle'])
     assert.equal(tasksBefore(`cluster:${task}`), [], task)
   for (const task of ['status', 'start', 'stop', 'render'])
     assert.equal(tasksBefore(`vm:${task}`), [], task)
 })
 
 /** They read files of this workspace and nothing else. */
-const askNoHost = /:(?:check|typecheck|test|render|format|layers)$/
+const askNoHost = /:(?:check|typecheck|test|test-guest|render|format|layers)$/
 
 test('nothing that touches a host is ever taken from the cache', () => {
   const touching = [...targets.keys()].filter((task) => !askNoHost.test(task))
