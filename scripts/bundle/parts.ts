@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { openTalosctl, readKubernetes } from '@talosmith/bootstrap'
+import { openTalosctl, probe, readKubernetes } from '@talosmith/bootstrap'
 import {
   consoleLog,
   findTool,
@@ -10,6 +10,7 @@ import {
   virshBatch,
   type Cluster,
   type Host,
+  type Node,
 } from '@talosmith/core'
 import { unzipSync } from 'fflate'
 import { findCauses, type Findings } from '../diagnose/find.ts'
@@ -34,6 +35,7 @@ interface Context {
 
 /** Everything together is there, or said to be missing, within a minute. */
 const partMs = 45_000
+const knockMs = 3000
 const consoleBytes = 200_000
 const keptRuns = 5
 
@@ -116,11 +118,22 @@ async function readVersions(cluster: Cluster): Promise<Part[]> {
 async function readSupport({ cluster, work }: Context): Promise<Part[]> {
   const talosctl = await openTalosctl(cluster)
   const path = `${work}/support.zip`
-  const addresses = cluster.nodes.map(({ address }) => address)
-  await talosctl.ask(addresses, ['support', '--output', path, '--num-workers', '4'], {
-    timeoutMs: partMs - 5000,
-    nothrow: true,
-  })
+  // One that is silent would hold up the others' answers until none of them counts.
+  const probes = await Promise.all(
+    cluster.nodes.map(({ address }) => probe(address, undefined, { timeoutMs: knockMs })),
+  )
+  const answering = cluster.nodes.filter((_, index) => probes[index]?.kind !== 'silent')
+  const via = answering.filter((node) => cluster.controlPlanes.includes(node)).map(addressOf)
+  if (via.length === 0) throw new Error('no control plane answers')
+  await talosctl.ask(
+    answering.map(addressOf),
+    ['support', '--output', path, '--num-workers', '4'],
+    {
+      timeoutMs: partMs - knockMs - 2000,
+      nothrow: true,
+      via,
+    },
+  )
   const entries = unzipSync(new Uint8Array(await readFile(path)))
   return Object.entries(entries).flatMap(([name, bytes]) =>
     // What is no text can't be looked through.
@@ -129,6 +142,8 @@ async function readSupport({ cluster, work }: Context): Promise<Part[]> {
       : [{ name: `talos-support/${name}`, text: Buffer.from(bytes).toString() }],
   )
 }
+
+const addressOf = ({ address }: Node): string => address
 
 async function readHost({ nodes }: Cluster, host: Host): Promise<Part[]> {
   const folder = `hosts/${host.name.replaceAll(/[^\w.@-]/g, '_')}`

@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:https'
 import { join } from 'node:path'
+import { createServer as createTlsServer } from 'node:tls'
 import { local, type Cluster } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import { zipSync } from 'fflate'
@@ -174,6 +175,12 @@ bundle(
       response.end(JSON.stringify({ items: [{ message: `${first?.address}: ${says('event')}` }] }))
     })
     await new Promise<void>((resolve) => api.listen(6443, first?.address, resolve))
+    // The others are silent, and are not waited for.
+    const talos = createTlsServer({ cert, key, ALPNProtocols: ['h2'] }, (socket) => {
+      socket.on('error', () => undefined)
+      socket.write('settings')
+    })
+    await new Promise<void>((resolve) => talos.listen(50_000, first?.address, resolve))
     const put = (name: string, text: string | Uint8Array, mode = 0o600): void =>
       writeFileSync(made.path(name), text, { mode })
     const home = `generated/${cluster.name}`
@@ -188,6 +195,7 @@ bundle(
       'bin/talosctl',
       `#!/bin/bash
 if [ "$1" = version ]; then echo 'Talos v1.13.9'; fi
+case " $* " in *,*) exit 1 ;; esac
 while [ $# -gt 0 ]; do if [ "$1" = --output ]; then cp ${made.path('support.zip')} "$2" 2>/dev/null; fi; shift; done
 `,
       0o755,
@@ -206,6 +214,7 @@ case \${*: -1} in *-console.log) cat ${made.path('said')} ;; *) exec /usr/bin/ta
       if (cache === undefined) delete process.env['XDG_CACHE_HOME']
       else process.env['XDG_CACHE_HOME'] = cache
       api.close()
+      talos.close()
       api.closeAllConnections()
     })
     const { stdout: all } = await local.$`tar -xOf ${path}`

@@ -28,7 +28,7 @@ export { observeKubernetesNodes, type KubernetesStatus } from './observe-nodes.t
 export { observeTalosStatus, type TalosFacts, type TalosStatus } from './observe-status.ts'
 export type { NodePlan } from './plan.ts'
 export { planCluster, type ClusterPlan } from './plan-cluster.ts'
-export { apiPort, type ProbeResult } from './probe.ts'
+export { apiPort, probe, type ProbeResult } from './probe.ts'
 export { startCluster } from './start.ts'
 export { waitForHealth } from './wait-for-health.ts'
 export {
