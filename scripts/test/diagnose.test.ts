@@ -913,6 +913,22 @@ test('a console falls into its boots', () => {
   assert.equal(bootsOf([]), [])
 })
 
+test('a quiet kernel shows a new boot by its clock', () => {
+  const quiet = ['[    7.1] a', '[    7.0] b', 'c', '[   45.9] d', 'firmware', '[    6.9] e', 'f']
+  assert.equal(
+    bootsOf(quiet).map((lines) => lines.at(-1)),
+    ['firmware', 'f'],
+  )
+  const gaveUp = [
+    '[    7.1] loading',
+    '[   10.9] [talos] boot sequence failed: mounting EPHEMERAL: invalid argument',
+  ]
+  const console = [...booted, ...gaveUp, ...gaveUp]
+  assert.equal(codes({ evidence: { 'home-w1': { console } }, probes: { 'home-w1': 'silent' } }), [
+    'BOOT_LOOP home-w1',
+  ])
+})
+
 test('every diagnosis has its heading in docs/troubleshooting/diagnosis.md, and no other has', () => {
   const folder = join(projectRoot, 'scripts', 'diagnose', 'rules')
   const used = readdirSync(folder)

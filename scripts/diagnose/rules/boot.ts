@@ -5,8 +5,11 @@ import { talosctl, type, type Diagnosis } from '../diagnosis.ts'
 import { onHost, powerCycle } from '../on-host.ts'
 import { isReady, type View } from '../view.ts'
 
-/** Where a boot begins on the console. */
-const kernelStart = /\[ {0,4}0\.0{6}\] Linux version /
+const kernelStart = /^\[ {0,4}0\.0{6}\] Linux version /
+/** The kernel's clock, in seconds since it began. */
+const kernelTime = /^\[ *(\d+\.\d+)\] /
+/** So much lines of one boot may be out of order. */
+const jitterS = 1
 /** How Talos, or its kernel, says that it gives a boot up. */
 const bootEnd = /boot sequence failed|fatal sequencer error|Kernel panic - not syncing/
 const bootDone = /boot sequence: done/
@@ -92,12 +95,15 @@ function givenUp(boots: readonly string[][]): string[] {
   return over.slice(over.lastIndexOf(undefined) + 1).flatMap((end) => end ?? [])
 }
 
-/** The console boot by boot; what stands before the first begin is of a boot, too. */
+/** The console boot by boot: one begins with the kernel's first line, or, of a quiet one, where its clock goes back. */
 export function bootsOf(console: readonly string[]): string[][] {
   const boots: string[][] = [[]]
+  let latest = 0
   for (const line of console) {
-    if (kernelStart.test(line)) boots.push([])
+    const time = Number(kernelTime.exec(line)?.[1] ?? latest)
+    if (kernelStart.test(line) || time < latest - jitterS) boots.push([])
     boots.at(-1)?.push(line)
+    latest = time
   }
   return boots.filter((boot) => boot.length > 0)
 }
