@@ -123,7 +123,7 @@ knock() { timeout 2 bash -c "exec 3<>/dev/tcp/$1/$2" 2>/dev/null && echo "open $
 if command -v arping >/dev/null; then arping=arping; else arping='busybox arping'; fi
 shout() {
   link=$(ip -o route get "$1" 2>/dev/null | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p')
-  said=$($arping -c 2 -w 2 -I "$link" "$1" 2>/dev/null)
+  said=$($arping -c 2 -w 2 -I "$link" "$1" 2>/dev/null) || true
   case $said in *Received*) echo "shouted $1" ;; esac
   sed -n "s/.*\\[\\(..:..:..:..:..:..\\)\\].*/heard $1 \\1/p" <<<"$said"
 }

@@ -1,3 +1,7 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { local } from '@talosmith/core'
 import { recordingHost, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -121,6 +125,46 @@ for (const [title, lines, expected] of neighbours)
     for (const [key, value] of Object.entries(expected))
       assert.equal(seen[key as keyof MachineEvidence], value)
   })
+
+/** The real command, in a real shell, on a host whose programs are these. */
+async function lookFor(programs: Readonly<Record<string, string>>) {
+  const folder = mkdtempSync(join(tmpdir(), 'talosmith-evidence-'))
+  for (const [name, text] of Object.entries(programs))
+    writeFileSync(join(folder, name), `#!/bin/bash\n${text}\n`, { mode: 0o755 })
+  const path = process.env['PATH']
+  process.env['PATH'] = `${folder}:${path}`
+  try {
+    const seen = await observeEvidence(local, cluster, [node], new Map())
+    return seen.machines.get(node.name)?.answering
+  } finally {
+    process.env['PATH'] = path
+    rmSync(folder, { recursive: true })
+  }
+}
+const remembers = `case "$*" in *route*) echo '10.0.0.70 dev br0 src 10.0.0.2' ;; *) echo '${node.address} dev br0 lladdr ${other} REACHABLE' ;; esac`
+const nobody = `echo 'Sent 2 probe(s) (0 broadcast(s))'; echo 'Received 0 response(s)'; exit 1`
+/** Knows of no machine, and ends each of its answers as virsh does. */
+const virsh = `for all; do :; done
+echo "$all" | tr ';' '\\n' | while read -r verb words; do
+  case "$verb $words" in
+    'echo --err '*) echo "error: \${words#--err }" >&2 ;;
+    'echo '*) echo "$words" ;;
+  esac
+done`
+const host = { virsh, timeout: 'exit 124', ip: remembers }
+
+test('what arping does not hear counts more than what the table remembers', async () => {
+  assert.equal(await lookFor({ ...host, arping: nobody }), [])
+})
+
+test('where arping may not be used, the table has to do', async () => {
+  assert.equal(await lookFor({ ...host, arping: 'echo not permitted >&2; exit 2' }), [other])
+})
+
+test('what arping hears has an address', async () => {
+  const heard = `echo 'Unicast reply from ${node.address} [${node.mac}] 0.5ms'; echo 'Received 1 response(s)'`
+  assert.equal(await lookFor({ ...host, arping: heard }), [node.mac])
+})
 
 test('a gateway that is asked and silent is so; one that is only stale may well be there', async () => {
   assert.is((await look({}, ['neigh 10.0.0.1 dev br0 FAILED'])).gatewayAnswers, false)
