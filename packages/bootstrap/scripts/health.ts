@@ -4,5 +4,6 @@ import { waitForHealth } from '../src/index.ts'
 
 export default script(import.meta, {
   summary: 'Wait until the cluster is healthy; every condition has its reason.',
+  waits: true,
   run: waitForHealth,
 })

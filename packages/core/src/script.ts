@@ -43,6 +43,8 @@ interface ScriptDefinition<O extends Options> {
   readonly summary: string
   /** Whether it changes anything: then it has --dry-run, and takes the cluster's lock. */
   readonly changes?: boolean
+  /** Whether it changes nothing and waits for machines: then it is recorded, as every change is. */
+  readonly waits?: boolean
   /** Ends without waiting for what is still under way when `run` returns, such as an answer given up. */
   readonly endsAtOnce?: boolean
   /** Whether it can lose data for good: then it has --confirm. */
@@ -150,7 +152,10 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
         record = await openRecord(cluster)
         return (await definition.run(context)) ?? exitCodes.done
       })
-    else process.exitCode = (await definition.run(context)) ?? exitCodes.done
+    else {
+      if (definition.waits === true) record = await openRecord(cluster)
+      process.exitCode = (await definition.run(context)) ?? exitCodes.done
+    }
   } catch (error) {
     process.exitCode = report(error, log)
     if (hasActed()) await afterwards?.()

@@ -74,6 +74,15 @@ program('leaves a run record that only its user can read, and no lock', async ()
   assert.not.ok(existsSync(join(generated, 'lock')))
 })
 
+program('that only waits leaves a record of it', async () => {
+  const { code, stderr } = await start([join(import.meta.dirname, 'waiting-program.ts')])
+  assert.is(code, 0, stderr)
+  assert.equal(
+    events().map(({ text }) => text),
+    ['   waiting for w1 to answer: it boots'],
+  )
+})
+
 program(
   'that meets a Problem prints it without a stack, records its code and ends with 1',
   async () => {
