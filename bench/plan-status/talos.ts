@@ -237,6 +237,19 @@ function kubectlAnswers(cluster: Cluster): Record<string, string> {
         data: { release: Buffer.from(packed).toString('base64') },
       }),
     ),
-    storage: list(ours('StorageClass', names.storageClassName, storageClassSpec(cluster))),
+    storage: list(
+      ours('StorageClass', names.storageClassName, storageClassSpec(cluster)),
+      ours('Deployment', names.controllerName, {
+        spec: { replicas: 1 },
+        status: { updatedReplicas: 1, availableReplicas: 1 },
+      }),
+      ours('DaemonSet', names.nodeDriverName, {
+        status: {
+          desiredNumberScheduled: cluster.nodes.length,
+          updatedNumberScheduled: cluster.nodes.length,
+          numberAvailable: cluster.nodes.length,
+        },
+      }),
+    ),
   }
 }
