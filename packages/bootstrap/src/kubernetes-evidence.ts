@@ -2,7 +2,7 @@ import { generatedFiles, type Cluster } from '@talosmith/core'
 import type { Answer, KubernetesNode } from './health.ts'
 import { openKubernetes } from './kubernetes.ts'
 import { configFile } from './machine-config.ts'
-import { answer, vipToAsk } from './observe-health.ts'
+import { answer, askVip } from './observe-health.ts'
 import { expectedWorkloads, type Workload } from './rollout.ts'
 import { listOf, throughNodes } from './upgrade/through-nodes.ts'
 
@@ -51,10 +51,10 @@ export async function observeKubernetesEvidence(cluster: Cluster): Promise<Kuber
     }
   const isReady = (server?: string) =>
     answer(() => opened.value.get('/readyz', { ...(server && { server }), timeoutMs: readyMs }))
-  const toAsk = vipToAsk(cluster)
-  const [endpoint, ofVip, ...ready] = await Promise.all([
-    isReady(),
-    toAsk === undefined ? undefined : isReady(`https://${toAsk}:6443`),
+  const asked = isReady()
+  const [endpoint, vip, ...ready] = await Promise.all([
+    asked,
+    askVip(cluster, asked, isReady),
     ...cluster.controlPlanes.map(({ address }) => isReady(`https://${address}:6443`)),
   ])
   const alive = cluster.controlPlanes.filter((_, index) => ready[index]?.ok)
@@ -78,7 +78,6 @@ export async function observeKubernetesEvidence(cluster: Cluster): Promise<Kuber
   const apiServers = new Map(
     cluster.controlPlanes.map(({ name }, index) => [name, ready[index] ?? none] as const),
   )
-  const vip = cluster.vip === undefined ? undefined : (ofVip ?? endpoint)
   return { apiServers, nodes, pods, endpoint, vip, workloads, ...expected }
 }
 

@@ -68,17 +68,17 @@ async function observeApi(
   cluster: Cluster,
   kubernetes: Kubernetes,
 ): Promise<Pick<Snapshot, 'apiServers' | 'endpoint' | 'vip' | 'nodes' | 'workloads'>> {
-  const { controlPlanes, vip } = cluster
+  const { controlPlanes } = cluster
   const list = async <T>(path: string): Promise<readonly T[]> =>
     (JSON.parse(await kubernetes.get(path)) as { items: T[] }).items
   const apps = '/apis/apps/v1/namespaces/kube-system'
-  const ready = (address: string) =>
-    answer(() => kubernetes.get('/readyz', { server: `https://${address}:6443` }))
-  const toAsk = vipToAsk(cluster)
-  const [endpoint, ofVip, ...apiServers] = await Promise.all([
-    answer(() => kubernetes.get('/readyz')),
-    toAsk === undefined ? undefined : ready(toAsk),
-    ...controlPlanes.map(({ address }) => ready(address)),
+  const ready = (server?: string) =>
+    answer(() => kubernetes.get('/readyz', server === undefined ? {} : { server }))
+  const asked = ready()
+  const [endpoint, vip, ...apiServers] = await Promise.all([
+    asked,
+    askVip(cluster, asked, ready),
+    ...controlPlanes.map(({ address }) => ready(`https://${address}:6443`)),
   ])
   // An API that just starts has enough to do.
   const [nodes, workloads] = endpoint.ok
@@ -94,13 +94,17 @@ async function observeApi(
     const notAsked = { ok: false, reason: 'not asked' } as const
     return [name, apiServers[index] ?? notAsked] as const
   })
-  const answers = { endpoint, vip: vip === undefined ? undefined : (ofVip ?? endpoint) }
-  return { ...answers, nodes, workloads, apiServers: new Map(byName) }
+  return { endpoint, vip, nodes, workloads, apiServers: new Map(byName) }
 }
 
-/** The VIP where it has to be asked by itself; undefined: there is none, or it is the endpoint. */
-export function vipToAsk({ endpoint, vip }: Pick<Cluster, 'endpoint' | 'vip'>): string | undefined {
-  return vip !== undefined && new URL(endpoint).hostname !== vip ? vip : undefined
+/** What the VIP answers; undefined: there is none. Where it is the endpoint, `asked` is its answer already. */
+export async function askVip(
+  { endpoint, vip }: Pick<Cluster, 'endpoint' | 'vip'>,
+  asked: Promise<Answer<unknown>>,
+  ask: (server: string) => Promise<Answer<unknown>>,
+): Promise<Answer<unknown> | undefined> {
+  if (vip === undefined) return undefined
+  return new URL(endpoint).hostname === vip ? asked : ask(`https://${vip}:6443`)
 }
 
 /** An answer, or the reason why there is none. */
