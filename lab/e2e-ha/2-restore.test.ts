@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
@@ -16,6 +17,12 @@ const cluster = await labCluster(threeUpgraded)
 
 async function markers(): Promise<string> {
   return access(cluster, 'kubectl', 'get', 'configmaps', '-o', 'name')
+}
+
+/** Empty while the machine does not answer. */
+async function bootId(address: string): Promise<string> {
+  const file = '/proc/sys/kernel/random/boot_id'
+  return access(cluster, 'talosctl', '-e', address, '-n', address, 'read', file).catch(() => '')
 }
 
 test('a cluster of three control planes and a worker is there', async () => {
@@ -58,7 +65,11 @@ test('control planes on empty disks have what the snapshot had, and nothing late
 
 test('it is so after another restart of every control plane, too', async () => {
   for (const { address } of cluster.controlPlanes) {
+    const before = await bootId(address)
     await access(cluster, 'talosctl', '-e', address, '-n', address, 'reboot', '--wait=false')
+    for (let tries = 0; tries < 100 && [before, ''].includes(await bootId(address)); tries++)
+      await sleep(3000)
+    assert.not.equal(await bootId(address), before)
     assert.is((await nx('bootstrap:health', threeUpgraded)).code, 0)
   }
   const found = await markers()

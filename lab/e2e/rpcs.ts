@@ -8,8 +8,8 @@ export interface Call {
   readonly code: number
   /** Made with the access of a reader instead of an administrator's. */
   readonly isReader: boolean
-  /** What never ends by itself is interrupted after so many seconds. */
-  readonly endAfter?: number
+  /** Whether it never ends by itself, and is interrupted. */
+  readonly isEndless: boolean
 }
 
 /** What the calls are about: addresses of machines, the installer image that they run, a folder to write to. */
@@ -206,8 +206,7 @@ export function call(address: string, [rpc, text, says, code = 0]: Row, isReader
     says,
     code,
     isReader,
-    // The dashboard shows numbers only after its second look.
-    ...(code === interrupted ? { endAfter: words.includes('dashboard') ? 12 : 5 } : {}),
+    isEndless: code === interrupted,
   }
 }
 
