@@ -40,6 +40,21 @@ export function waits(events: readonly Event[], facts = /./): Interval[] {
   return found
 }
 
+/** When machines booted: from the start of each until it answered, whatever was done meanwhile. */
+export function boots(events: readonly Event[]): Interval[] {
+  const since = new Map<string, number>()
+  const found: Interval[] = []
+  for (const { at, event, text = '' } of events) {
+    const time = Date.parse(at) / 1000
+    const [, started] = /^Start (\S+)$/.exec(text) ?? []
+    if (started !== undefined && event === 'done') since.set(started, time)
+    const [, answered = ''] = /^ {3}waited for (\S+) to answer: ok/.exec(text) ?? []
+    const from = since.get(answered)
+    if (from !== undefined) found.push([from, time])
+  }
+  return found
+}
+
 /** When a run was busy with the steps that match. */
 export function steps(events: readonly Event[], which: RegExp): Interval[] {
   return events.flatMap(({ at, event, text = '', seconds }): Interval[] => {

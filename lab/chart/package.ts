@@ -1,16 +1,11 @@
-/**
- * Packages the lab's chart as a repository: index.yaml and csi-driver-nfs-<version>.tgz, made by helm.
- *
- *   tsx lab/chart/package.ts <helm> <folder>
- */
+/** Packages the lab's chart as a repository: index.yaml and csi-driver-nfs-<version>.tgz, made by helm. */
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, readdir, rm } from 'node:fs/promises'
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { local } from '@talosmith/core'
+import { local, projectRoot } from '@talosmith/core'
 
-const chart = join(import.meta.dirname, 'csi-driver-nfs')
+const chart = join(projectRoot, 'lab', 'chart', 'csi-driver-nfs')
 
 /** Makes `folder` the chart repository that the lab's factory serves; does nothing when it already is. */
 export async function packageChart(helm: string, folder: string): Promise<void> {
@@ -30,12 +25,4 @@ async function digest(folder: string): Promise<string> {
   for (const path of files.map((file) => join(file.parentPath, file.name)).sort())
     hash.update(path.slice(folder.length)).update(await readFile(path))
   return hash.digest('hex').slice(0, 16)
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [helm, folder] = process.argv.slice(2)
-  if (helm === undefined || folder === undefined) {
-    console.error('usage: tsx lab/chart/package.ts <helm> <folder>')
-    process.exitCode = 64
-  } else await packageChart(helm, folder)
 }

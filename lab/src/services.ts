@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { local, waitFor, type Log } from '@talosmith/core'
+import { local, projectRoot, waitFor, type Log } from '@talosmith/core'
 import {
   exportPath,
   factoryPort,
@@ -86,10 +86,10 @@ export async function startLibvirt(host: LabHost, log: Log): Promise<void> {
     await local.write(join(etc, 'qemu.conf'), lines.join(''))
   daemon(host, 'virtlogd', '/usr/sbin/virtlogd')
   daemon(host, 'libvirtd', '/usr/sbin/libvirtd')
-  const ns = inside(host)
-  await waitFor(
+  const virsh = [...inside(host), 'virsh', '-q', '-c', 'qemu:///system']
+  const { stdout } = await waitFor(
     "the lab's libvirtd to answer",
-    () => local.$`${ns} virsh -q -c qemu:///system version`,
+    () => local.$`${virsh} pool-list --all`,
     {
       log,
       withinMs: 30_000,
@@ -97,16 +97,12 @@ export async function startLibvirt(host: LabHost, log: Log): Promise<void> {
       hint: `look at ${logFile(host, 'libvirtd')}`,
     },
   )
-  const virsh = [...ns, 'virsh', '-q', '-c', 'qemu:///system']
-  const isListed = async (...options: string[]): Promise<boolean> => {
-    const { stdout } = await local.$`${virsh} pool-list --name ${options}`
-    return stdout.split('\n').some((name) => name.trim() === 'default')
-  }
-  if (!(await isListed('--all'))) {
+  const state = /^ *default +(\S+)/m.exec(stdout)?.[1]
+  if (state === undefined) {
     await local.$`${virsh} pool-define-as default dir --target /var/lib/libvirt/images`
     await local.$`${virsh} pool-autostart default`
   }
-  if (!(await isListed())) await local.$`${virsh} pool-start default`
+  if (state !== 'active') await local.$`${virsh} pool-start default`
 }
 
 /**
@@ -117,7 +113,7 @@ export async function startFactory(host: LabHost, version: string, log: Log): Pr
   const running = runningProcess(file)
   if (running?.version === version) return
   if (running !== undefined) await stopDaemon(file)
-  const program = join(import.meta.dirname, 'factory', 'serve.ts')
+  const program = join(projectRoot, 'lab', 'src', 'factory', 'serve.ts')
   const url = `http://${host.address}:${factoryPort}`
   const node = [process.execPath, '--import', import.meta.resolve('tsx')]
   const command = [...inside(host), ...node, program, '--listen', host.address, '--url', url]

@@ -1,10 +1,17 @@
-import { readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse } from 'dotenv'
 import { projectRoot } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { targetDefaults, targetOf, targets, tasksBefore } from './support/targets.ts'
+import {
+  everythingBefore,
+  targetDefaults,
+  targetOf,
+  targets,
+  tasksBefore,
+} from './support/targets.ts'
 
 /** A flow as an arrow diagram: each task that it reaches, with what comes before it. */
 function chainTo(task: string, seen: Record<string, string[]> = {}): Record<string, string[]> {
@@ -62,7 +69,37 @@ test('what reads and what starts or stops machines runs alone', () => {
 })
 
 /** They read files of this workspace and nothing else. */
-const askNoHost = /:(?:check|typecheck|test|test-guest|render|format|layers)$/
+const askNoHost = /:(?:check|typecheck|test|test-guest|render|format|layers|compile)$/
+
+const isAfterCompiling = (task: string): boolean =>
+  everythingBefore(task).some((name) => name === 'cluster:compile' || isAfterCompiling(name))
+
+test('whatever touches a host runs compiled, after compiling', () => {
+  for (const [task, { command = '' }] of targets)
+    if (!askNoHost.test(task)) {
+      const program = /^node dist\/programs\/(\S+)\.js(?: --quick)?$/.exec(command)?.[1]
+      assert.ok(existsSync(join(projectRoot, `${program}.ts`)), `${task}: ${command}`)
+      assert.ok(isAfterCompiling(task), task)
+    }
+})
+
+test('no library is loaded late: compiled, those of before ES modules would have no names', () => {
+  const sources = execFileSync('git', ['ls-files', '-z', 'packages/*.ts', 'scripts/*.ts'], {
+    cwd: projectRoot,
+    encoding: 'utf8',
+  })
+  const late = sources
+    .split('\0')
+    .filter((file) => file !== '' && !file.includes('/test/'))
+    .flatMap((file) =>
+      Array.from(
+        readFileSync(join(projectRoot, file), 'utf8').matchAll(/\bimport\('([^'.].*?)'\)/g),
+        ([, name = '']) => `${file}: ${name}`,
+      ),
+    )
+    .filter((found) => !/: (?:@talosmith\/|node:)/.test(found))
+  assert.equal(late, [])
+})
 
 test('nothing that touches a host is ever taken from the cache', () => {
   const touching = [...targets.keys()].filter((task) => !askNoHost.test(task))
@@ -72,10 +109,11 @@ test('nothing that touches a host is ever taken from the cache', () => {
   assert.equal(cached, ['typecheck', 'test'])
 })
 
-test(".env holds Nx's own two settings and nothing of a cluster", () => {
+test(".env holds Nx's own three settings and nothing of a cluster", () => {
   assert.equal(parse(readFileSync(join(projectRoot, '.env'))), {
     NX_DEFAULT_OUTPUT_STYLE: 'stream-without-prefixes',
     NX_LOAD_DOT_ENV_FILES: 'false',
+    NX_ISOLATE_PLUGINS: 'false',
   })
 })
 

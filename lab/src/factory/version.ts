@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { projectRoot } from '@talosmith/core'
 import { builtPath } from '../tools.ts'
 
 /** What a running factory was made of: the programs that it serves, and its own source. */
@@ -8,7 +9,7 @@ export function factoryVersion(): string {
   const hash = createHash('sha256')
   for (const tool of ['lab-node', 'kubelab', 'talosctl', 'csi-provisioner'] as const)
     hash.update(builtPath(tool))
-  const sources = join(import.meta.dirname, '..')
+  const sources = join(projectRoot, 'lab', 'src')
   for (const name of readdirSync(sources, { recursive: true, encoding: 'utf8' }).sort())
     if (name.endsWith('.ts')) hash.update(name).update(readFileSync(join(sources, name)))
   return hash.digest('hex').slice(0, 12)

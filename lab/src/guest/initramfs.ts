@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { local, type Log } from '@talosmith/core'
+import { local, projectRoot, type Log } from '@talosmith/core'
 import { cacheFolder } from '../layout.ts'
 import type { Kernel } from './kernel.ts'
 
@@ -21,7 +21,7 @@ export async function buildInitramfs(
   log: Log,
 ): Promise<string> {
   const recipe = createHash('sha256')
-    .update(readFileSync(import.meta.filename))
+    .update(readFileSync(join(projectRoot, 'lab', 'src', 'guest', 'initramfs.ts')))
     .digest('hex')
   const name = `initramfs-${kernel.release}-${basename(dirname(nodeProgram))}-${recipe.slice(0, 8)}.cpio.zst`
   const path = join(cacheFolder, 'guest', name)

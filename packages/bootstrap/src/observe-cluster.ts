@@ -23,7 +23,7 @@ export interface ObservedCluster {
 /** Whether the cluster lets us in. */
 export interface ObservedAccess {
   readonly kubeconfig: AccessFault | undefined
-  /** Whether the Kubernetes API answers to the kubeconfig. */
+  /** Whether the Kubernetes API is ready, and answers to the kubeconfig. */
   readonly api: Answer<unknown>
 }
 
@@ -71,7 +71,7 @@ export async function observeAccess(cluster: Cluster): Promise<ObservedAccess> {
   if (fault !== undefined && fault !== 'expiring')
     return { kubeconfig: fault, api: unasked(`the kubeconfig is ${fault}`) }
   const api = await answer(async () =>
-    (await openKubernetes(cluster)).get('/version', { timeoutMs: apiMs }),
+    (await openKubernetes(cluster)).get('/readyz', { timeoutMs: apiMs }),
   )
   const isRefused = !api.ok && api.final === true && /HTTP 401/.test(api.reason)
   return { kubeconfig: isRefused ? 'refused' : fault, api }

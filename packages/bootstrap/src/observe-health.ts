@@ -78,7 +78,10 @@ async function observeApi(
   const [endpoint, vip, ...apiServers] = await Promise.all([
     asked,
     askVip(cluster, asked, ready),
-    ...controlPlanes.map(({ address }) => ready(`https://${address}:6443`)),
+    ...controlPlanes.map(({ address }) => {
+      const server = `https://${address}:6443`
+      return server === cluster.endpoint ? asked : ready(server)
+    }),
   ])
   // An API that just starts has enough to do.
   const [nodes, workloads] = endpoint.ok

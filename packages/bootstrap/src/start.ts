@@ -9,12 +9,13 @@ import {
   type ExitCode,
   type Log,
 } from '@talosmith/core'
-import { checkKubeconfig, checkTalosconfig, type AccessFault } from './access.ts'
+import { checkTalosconfig } from './access.ts'
 import { applyChange } from './apply.ts'
 import type { Context } from './configure.ts'
 import { observeEtcd, type EtcdState } from './etcd.ts'
 import { NotOurApi, openKubernetes } from './kubernetes.ts'
 import { machineFault, readMachineStatus } from './machine-status.ts'
+import { observeAccess } from './observe-cluster.ts'
 import { planStart, planTalosconfig, type BootstrapChange } from './plan.ts'
 import { readSecrets, type PublicSecrets } from './secrets.ts'
 import { openTalosctl, type Talosctl } from './talosctl.ts'
@@ -38,33 +39,18 @@ export async function startCluster({ cluster, log, dryRun, showPlan }: Context):
   if (!dryRun) await applyAll(access, apply, { log })
   // Without a talosconfig nobody can be asked.
   if (dryRun && fault !== undefined) return showPlan(access)
-  const kubeconfig = await observeKubeconfig(cluster, secrets)
-  const etcd = await knowEtcd(cluster, talosctl, secrets, log, dryRun)
+  const { kubeconfig, api } = await observeAccess(cluster)
+  // An API that is ready has its etcd.
+  const etcd = api.ok ? 'running' : await knowEtcd(cluster, talosctl, secrets, log, dryRun)
   const changes = planStart(cluster, { etcd, kubeconfig })
   if (dryRun) return showPlan(changes)
   if (etcd === 'none' && kubeconfig !== 'missing')
     log.warn('there is a kubeconfig, but no control plane has etcd data: the cluster begins empty')
   await applyAll(changes, apply, { log })
-  await waitForApi(cluster, talosctl, log)
+  if (!api.ok || changes.length > 0) await waitForApi(cluster, talosctl, log)
   if (access.length + changes.length === 0)
     log.already('etcd runs, the access files are good, the API answers')
   return 0
-}
-
-/** What is wrong with the kubeconfig, the API's own opinion included where it answers. */
-async function observeKubeconfig(
-  cluster: Cluster,
-  secrets: PublicSecrets,
-): Promise<AccessFault | undefined> {
-  const fault = await checkKubeconfig(cluster, secrets)
-  if (fault !== undefined) return fault
-  try {
-    const kubernetes = await openKubernetes(cluster)
-    await kubernetes.get('/version', { timeoutMs: 3000 })
-    return undefined
-  } catch (error) {
-    return error instanceof NotOurApi && /HTTP 401/.test(error.message) ? 'refused' : undefined
-  }
 }
 
 /** Waits until it is known whether etcd ever ran, and until an etcd that did runs again. */

@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { realpath } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { tellAftermath } from './aftermath.ts'
 import { renderPlan, type Change } from './change.ts'
@@ -211,8 +211,10 @@ function report(error: unknown, log: Log): ExitCode {
   return exitCodes.failed
 }
 
+/** The source of the program that runs, also when it runs compiled. */
 function programName(): string {
-  return (process.argv[1] ?? 'unknown').replace(`${projectRoot}/`, '')
+  const started = relative(projectRoot, process.argv[1] ?? 'unknown')
+  return started.replace(/^dist\/programs\/(.*)\.js$/, '$1.ts')
 }
 
 function usage<O extends Options>(definition: ScriptDefinition<O>): string {

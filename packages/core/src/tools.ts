@@ -3,9 +3,9 @@ import { homedir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import semver from 'semver'
 import type { Cluster } from './cluster.ts'
-import { local } from './host/local.ts'
 import { Problem } from './problem.ts'
 import { minorOf } from './settings/versions.ts'
+import { versionOf } from './tool-version.ts'
 
 export type ToolName = 'talosctl' | 'kubectl' | 'helm'
 
@@ -66,12 +66,12 @@ const knowledge: Record<
  * where to get it.
  */
 export async function findTool(name: ToolName, cluster: Cluster): Promise<Tool> {
-  const { wanted, fits, rule, get } = knowledge[name]
+  const { ask, wanted, fits, rule, get } = knowledge[name]
   const folder = toolFolder(name)
   const exact = join(folder, wanted(cluster), name)
   const unfit: string[] = []
   for (const path of await candidates(name, folder, exact)) {
-    const version = await versionOf(name, path)
+    const version = await versionOf(path, ask, path.startsWith(join(folder, '/')))
     if (version !== undefined && fits(version, cluster)) return { path, version }
     unfit.push(`${path} ${version === undefined ? 'does not say its version' : `is ${version}`}`)
   }
@@ -104,13 +104,4 @@ async function isExecutable(path: string): Promise<boolean> {
     () => true,
     () => false,
   )
-}
-
-/** What a tool says; undefined: it does not run, for example because it is another machine's. */
-async function versionOf(name: ToolName, path: string): Promise<string | undefined> {
-  const { stdout } = await local.$({
-    nothrow: true,
-    timeoutMs: 10_000,
-  })`${path} ${knowledge[name].ask}`
-  return /v\d+\.\d+\.\d+[\w.+-]*/.exec(stdout)?.[0]
 }

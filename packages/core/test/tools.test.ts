@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { suite } from 'uvu'
@@ -77,6 +77,31 @@ for (const [title, text] of [
     const path = onPath(root, saying('v1.13.2'))
     assert.is((await findTool('talosctl', cluster)).path, path)
   })
+
+tools('one of our folder is asked for its version once, and again when it is another', async () => {
+  const asked = join(toolFolder('talosctl'), 'asked')
+  const counting = (version: string): string => `echo >> ${asked}\n`.concat(`echo ${version}\n`)
+  const times = (): number => readFileSync(asked, 'utf8').length
+  const path = kept('v1.13.9', `#!/bin/sh\n${counting('v1.13.9')}`)
+  for (let run = 0; run < 3; run++)
+    assert.is((await findTool('talosctl', cluster)).version, 'v1.13.9')
+  assert.is(times(), 1)
+  rmSync(path)
+  kept('v1.13.9', `#!/bin/sh\n${counting('v1.13.8')}`)
+  assert.is((await findTool('talosctl', cluster)).version, 'v1.13.8')
+  assert.is(times(), 2)
+})
+
+tools(
+  'one on PATH is asked every time: a version manager may stand behind it',
+  async ({ root }) => {
+    const chosen = put(join(root, 'chosen'), 'v1.13.2')
+    onPath(root, `#!/bin/sh\nread version < ${chosen}; echo $version\n`)
+    assert.is((await findTool('talosctl', cluster)).version, 'v1.13.2')
+    put(chosen, 'v1.13.3')
+    assert.is((await findTool('talosctl', cluster)).version, 'v1.13.3')
+  },
+)
 
 tools('when none fits, all are named, with what they say and where to get it', async ({ root }) => {
   const broken = kept('v1.13.9', '#!/bin/sh\nexit 3\n')

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { projectRoot } from '@talosmith/core'
 
 function text(name: string): string {
-  return readFileSync(join(import.meta.dirname, name), 'utf8')
+  return readFileSync(join(projectRoot, 'packages', 'image', 'src', name), 'utf8')
 }
 
 /** Transfers an image on the host; transfer.sh describes its arguments and what it says. */

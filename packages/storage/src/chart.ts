@@ -1,4 +1,5 @@
 import { CommandFailed, Problem, type Cluster } from '@talosmith/core'
+import { parse } from 'yaml'
 import type { Kubernetes } from './kubernetes.ts'
 import { releaseName } from './names.ts'
 
@@ -19,7 +20,6 @@ export async function checkChart(cluster: Cluster, kubernetes: Kubernetes): Prom
   } catch (error) {
     throw error instanceof CommandFailed ? chartProblem(cluster, error) : error
   }
-  const { parse } = await import('yaml')
   const { name, version } = parse(text) as { readonly name?: string; readonly version?: string }
   if (name === releaseName && version?.replace(/^v/, '') === wanted) return
   throw new Problem('CHART_DIFFERS', `${source} is not chart ${releaseName} ${wanted}`, {

@@ -1,6 +1,6 @@
 import ipaddr from 'ipaddr.js'
 import semver from 'semver'
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** The kinds of value a setting can have: each reads the text of an env file and says what it allows. */
 

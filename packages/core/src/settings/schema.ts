@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import * as kind from './kinds.ts'
 
 /** One setting of an env file: what it takes, what it is when left out, and what it is for. */
