@@ -77,8 +77,7 @@ for (const [name, path] of Object.entries(stages)) {
   const file = join(scratch, name.replace(':', '-'))
   const note = `import{writeFileSync as w}from'node:fs';process.on('exit',()=>w(process.env.PEAK,String(process.resourceUsage().maxRSS)))`
   const hook = `data:text/javascript,${encodeURIComponent(note)}`
-  const program = `dist/programs/${path.replace(/ts$/, 'js')}`
-  const seconds = started('node', ['--import', hook, program], { PEAK: file })
+  const seconds = started('node', ['--import', hook, 'scripts/build/run.js', path], { PEAK: file })
   const mib = Number(readFileSync(file, 'utf8')) / 1024
   console.log(
     `${name.padEnd(21)} ${mib.toFixed(0)} MiB at most (goal: 150), ${seconds.toFixed(1)} s`,

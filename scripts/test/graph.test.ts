@@ -1,55 +1,17 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import {
-  appendFileSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readlinkSync,
-  realpathSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
+import { appendFileSync, cpSync, existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { projectRoot } from '@talosmith/core'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { copyWorkspace } from './support/workspace-copy.ts'
 
-/** A copy of this workspace, to do wrong things in; Nx really reads it. */
-const copy = join(realpathSync(mkdtempSync(join(tmpdir(), 'talosmith-workspace-'))), 'copy')
+/** Nx really reads it. */
+const copy = copyWorkspace()
 const env = { ...process.env, NX_DAEMON: 'false', NX_TUI: 'false' }
 const graph = suite('the graph that Nx makes of the sources')
 
-graph.before(() => {
-  const listed = execFileSync(
-    'git',
-    ['ls-files', '-z', '--cached', '--others', '--exclude-standard'],
-    {
-      cwd: projectRoot,
-      encoding: 'utf8',
-    },
-  )
-  for (const file of listed
-    .split('\0')
-    .filter((name) => name !== '' && !name.startsWith('lab/tools/')))
-    cpSync(join(projectRoot, file), join(copy, file), { recursive: true })
-  linkModules()
-})
 graph.after(() => rmSync(dirname(copy), { recursive: true }))
-
-/** The packages of this workspace are the copy's own; all others are those that are installed here. */
-function linkModules(): void {
-  const installed = join(projectRoot, 'node_modules')
-  const own = join(copy, 'node_modules')
-  mkdirSync(join(own, '@talosmith'), { recursive: true })
-  for (const name of readdirSync(installed).filter((entry) => entry !== '@talosmith'))
-    symlinkSync(join(installed, name), join(own, name))
-  for (const name of readdirSync(join(installed, '@talosmith')))
-    symlinkSync(readlinkSync(join(installed, '@talosmith', name)), join(own, '@talosmith', name))
-}
 
 const checkLayers = (): { status: number | null; stderr: string } =>
   spawnSync(process.execPath, ['--import', 'tsx', 'scripts/checks/check-layers.ts'], {

@@ -5,13 +5,7 @@ import { parse } from 'dotenv'
 import { projectRoot } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import {
-  everythingBefore,
-  targetDefaults,
-  targetOf,
-  targets,
-  tasksBefore,
-} from './support/targets.ts'
+import { targetDefaults, targetOf, targets, tasksBefore } from './support/targets.ts'
 
 /** A flow as an arrow diagram: each task that it reaches, with what comes before it. */
 function chainTo(task: string, seen: Record<string, string[]> = {}): Record<string, string[]> {
@@ -69,17 +63,13 @@ test('what reads and what starts or stops machines runs alone', () => {
 })
 
 /** They read files of this workspace and nothing else. */
-const askNoHost = /:(?:check|typecheck|test|test-guest|render|format|layers|compile)$/
+const askNoHost = /:(?:check|typecheck|test|test-guest|render|format|layers)$/
 
-const isAfterCompiling = (task: string): boolean =>
-  everythingBefore(task).some((name) => name === 'cluster:compile' || isAfterCompiling(name))
-
-test('whatever touches a host runs compiled, after compiling', () => {
+test('whatever touches a host runs compiled', () => {
   for (const [task, { command = '' }] of targets)
     if (!askNoHost.test(task)) {
-      const program = /^node dist\/programs\/(\S+)\.js(?: --quick)?$/.exec(command)?.[1]
-      assert.ok(existsSync(join(projectRoot, `${program}.ts`)), `${task}: ${command}`)
-      assert.ok(isAfterCompiling(task), task)
+      const source = /^node scripts\/build\/run\.js (\S+\.ts)(?: --quick)?$/.exec(command)?.[1]
+      assert.ok(existsSync(join(projectRoot, `${source}`)), `${task}: ${command}`)
     }
 })
 

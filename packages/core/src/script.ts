@@ -214,7 +214,7 @@ function report(error: unknown, log: Log): ExitCode {
 /** The source of the program that runs, also when it runs compiled. */
 function programName(): string {
   const started = relative(projectRoot, process.argv[1] ?? 'unknown')
-  return started.replace(/^dist\/programs\/(.*)\.js$/, '$1.ts')
+  return started.replace(/^dist\/programs\/[^/]+\/(.*)\.js$/, '$1.ts')
 }
 
 function usage<O extends Options>(definition: ScriptDefinition<O>): string {

@@ -35,17 +35,12 @@ export function targetOf(task: string): Target {
   return found
 }
 
-/** The tasks that have to end before one begins, all of them. */
-export function everythingBefore(task: string): string[] {
+/** The tasks that have to end before one begins. */
+export function tasksBefore(task: string): string[] {
   const [project] = task.split(':')
   return (targetOf(task).dependsOn ?? []).map((name) =>
     name.includes(':') ? name : `${project}:${name}`,
   )
-}
-
-/** The same without compiling, which comes before every program. */
-export function tasksBefore(task: string): string[] {
-  return everythingBefore(task).filter((name) => name !== 'cluster:compile')
 }
 
 function readJson<T>(file: string, key: string): T {
