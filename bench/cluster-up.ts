@@ -5,8 +5,8 @@
  *
  * The machines' time is, by the run records, from a machine's start until Talos answers, and whenever else a
  * stage waited for machines; what overlaps counts once. Everything else is ours: Nx, start-up of programs,
- * SSH, virsh, talosctl. Storage and the transfer of the image have benches of their own, and are left out. The lab shares its processors with what is measured, so that all shares are
- * larger than with KVM.
+ * SSH, virsh, talosctl. Storage and the transfer of the image have benches of their own, and are left out.
+ * The lab shares its processors with what is measured, so that all shares are larger than with KVM.
  *
  * Takes the lab's cluster away and makes it again:  CONFIRM=lab npm run bench -- cluster-up
  */

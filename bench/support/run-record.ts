@@ -25,19 +25,14 @@ export function readRecords(generated: string): Event[][] {
     )
 }
 
-/** When a run waited, for what matches: from the first "waiting for" of a fact to its "waited for". */
+/** When a run waited for what matches, from its first look on. */
 export function waits(events: readonly Event[], facts = /./): Interval[] {
-  const since = new Map<string, number>()
-  const found: Interval[] = []
-  for (const { at, text = '' } of events) {
-    const time = Date.parse(at) / 1000
-    const [, begun] = /^ {3}waiting for (.*?): /.exec(text) ?? []
-    if (begun !== undefined && facts.test(begun) && !since.has(begun)) since.set(begun, time)
-    const [, over = ''] = /^ {3}waited for (.*): ok/.exec(text) ?? []
-    const from = since.get(over)
-    if (from !== undefined) found.push([from, time])
-  }
-  return found
+  return events.flatMap(({ at, text = '' }): Interval[] => {
+    const [, fact = '', seconds] = /^ {3}waited for (.*): ok \((\d+) s\)$/.exec(text) ?? []
+    if (seconds === undefined || !facts.test(fact)) return []
+    const to = Date.parse(at) / 1000
+    return [[to - Number(seconds), to]]
+  })
 }
 
 /** When machines booted: from the start of each until it answered, whatever was done meanwhile. */

@@ -19,7 +19,10 @@ export type ProbeResult =
 
 /** Talos' API port (constants.ApidPort). */
 export const apiPort = 50_000
+/** For a handshake: a machine that boots has much to do. */
 const probeMs = 8000
+/** For the connection, which costs even a busy machine nothing: where nobody is, one looks again soon. */
+const connectMs = 2500
 
 /**
  * Looks at a machine's Talos API with one TLS handshake, which costs a thousandth of a talosctl: a
@@ -44,10 +47,13 @@ export function probe(
       socket.destroy()
       resolve(result)
     }
-    const timer = setTimeout(
-      () => end({ kind: 'silent', reason: `${address} does not answer; it may still be booting` }),
-      timeoutMs,
-    )
+    const giveUp = (): void =>
+      end({ kind: 'silent', reason: `${address} does not answer; it may still be booting` })
+    let timer = setTimeout(giveUp, Math.min(connectMs, timeoutMs))
+    socket.once('connect', () => {
+      clearTimeout(timer)
+      timer = setTimeout(giveUp, timeoutMs)
+    })
     socket.once('secureConnect', () => {
       if (ourCa !== undefined && isSignedBy(socket, ourCa)) end({ kind: 'ours' })
       // gRPC always settles on HTTP/2.

@@ -1,4 +1,4 @@
-import { createServer as createTcpServer, type AddressInfo, type Server } from 'node:net'
+import { connect, createServer as createTcpServer, type AddressInfo, type Server } from 'node:net'
 import { createServer, type TlsOptions } from 'node:tls'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -61,6 +61,22 @@ test('a server that says nothing is silent after the time limit', async () => {
   const mute = createTcpServer((socket) => socket.on('error', () => undefined))
   const seen = await ask(mute, ours.cert, 200)
   assert.is(seen.kind, 'silent')
+})
+
+test('a machine too busy for a handshake is waited for longer than one that is not there', async () => {
+  const busy = configured(machine, ours.cert)
+  await new Promise<void>((resolve) => busy.listen(0, '127.0.0.1', resolve))
+  const { port } = busy.address() as AddressInfo
+  const slow = createTcpServer((socket) => {
+    socket.on('error', () => undefined)
+    setTimeout(() => {
+      const behind = connect(port, '127.0.0.1')
+      behind.on('error', () => undefined)
+      socket.pipe(behind).pipe(socket)
+    }, 2800)
+  })
+  assert.equal(await ask(slow, ours.cert, 8000), { kind: 'ours' })
+  busy.close()
 })
 
 test('a connection that is closed at once is silent', async () => {

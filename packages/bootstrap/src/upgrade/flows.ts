@@ -39,13 +39,16 @@ export async function upgradeTalos(
   await writeHome(context, home)
   if (steps.length === 0) await finishLeftovers(context, seen.machines)
   else await backUp(context)
-  for (const step of steps)
-    if (step.kind === 'talos') await takeTalosStep(context, step)
+  for (const [index, step] of steps.entries()) {
+    // Looked at anew: the step before has changed what runs.
+    const { machines } = index === 0 ? seen : await observeUpgrade(context)
+    if (step.kind === 'talos') await takeTalosStep(context, step, machines)
     else {
       // A machine in the middle of an upgrade would close the gate for ever.
-      await finishLeftovers(context, (await observeUpgrade(context)).machines)
+      await finishLeftovers(context, machines)
       await takeKubernetesStep(context, step)
     }
+  }
   // Looked at anew: who restarts turned out on the way, and those have their config.
   const { machines } = steps.length === 0 ? seen : await observeUpgrade(context)
   for (const machine of machines)

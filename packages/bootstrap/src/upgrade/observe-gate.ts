@@ -1,4 +1,4 @@
-import { reasonOf, type Cluster } from '@talosmith/core'
+import { reasonOf, type Cluster, type Output } from '@talosmith/core'
 import { parseEtcdMembers } from '../etcd.ts'
 import type { Kubernetes } from '../kubernetes.ts'
 import { readMachineStatus } from '../machine-status.ts'
@@ -60,25 +60,29 @@ export async function observeMembers(
     }),
   )
   const there = controlPlanes.filter(({ name }) => !unreachable.has(name))
-  const status = await Promise.all(
-    there.map(async ({ name, address }) => {
-      const said = await talosctl.ask([address], ['etcd', 'status'], {
-        timeoutMs,
-        nothrow: true,
-      })
-      const [own] = parseMemberStatus(said.stdout)
-      if (own === undefined) silence.set(name, silenceOf(said, timeoutMs))
-      return own === undefined ? [] : [{ ...own, node: address }]
-    }),
-  )
-  // One that has just answered knows the members and the alarms.
-  const asked = status.flat()[0]?.node ?? there[0]?.address
-  if (asked === undefined) return { members: [], status: [], alarms: [], silence, unreachable }
   const options = { timeoutMs, nothrow: true }
-  const [members, alarms] = await Promise.all([
-    talosctl.ask([asked], ['etcd', 'members'], options),
-    talosctl.ask([asked], ['etcd', 'alarm', 'list'], options),
+  const askList = (address: string): Promise<readonly [Output, Output]> =>
+    Promise.all([
+      talosctl.ask([address], ['etcd', 'members'], options),
+      talosctl.ask([address], ['etcd', 'alarm', 'list'], options),
+    ])
+  const [first] = there
+  if (first === undefined) return { members: [], status: [], alarms: [], silence, unreachable }
+  const [listed, status] = await Promise.all([
+    askList(first.address),
+    Promise.all(
+      there.map(async ({ name, address }) => {
+        const said = await talosctl.ask([address], ['etcd', 'status'], options)
+        const [own] = parseMemberStatus(said.stdout)
+        if (own === undefined) silence.set(name, silenceOf(said, timeoutMs))
+        return own === undefined ? [] : [{ ...own, node: address }]
+      }),
+    ),
   ])
+  // Where etcd does not answer, another one knows the members and the alarms.
+  const [answering] = status.flat()
+  const isSilent = answering !== undefined && silence.has(first.name)
+  const [members, alarms] = isSilent ? await askList(answering.node) : listed
   return {
     members: parseEtcdMembers(members.stdout),
     status: status.flat(),

@@ -96,7 +96,6 @@ export async function waitForComeback(
     {
       log,
       withinMs: comebackMs(cluster),
-      everyMs: 3000,
       code: 'UPGRADE_UNFINISHED',
       hint: `look at its console (virsh console ${node.name}); the same command looks at it again. Talos goes back by itself when its boot does not end within 70 minutes, and the same command says so then`,
     },

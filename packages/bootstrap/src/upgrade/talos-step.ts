@@ -3,7 +3,7 @@ import { leaderOf } from './etcd-facts.ts'
 import { warmInstaller } from './factory.ts'
 import { inStep } from './in-step.ts'
 import { observeMembers } from './observe-gate.ts'
-import { observeUpgrade, type ObservedMachine } from './observe-upgrade.ts'
+import type { ObservedMachine } from './observe-upgrade.ts'
 import { nextTurn } from './order.ts'
 import { passGateCommand } from './pass-gate.ts'
 import { installerOf, machinesOf, targetOf, unfinishedOf } from './plan-upgrade.ts'
@@ -13,12 +13,17 @@ import type { UpgradeContext } from './upgrade-context.ts'
 import type { PathStep } from './upgrade-path.ts'
 import { bringConfig } from './upgraded-config.ts'
 
-/** Takes every machine that is behind through one version; the first that fails ends it, the rest untouched. */
-export async function takeTalosStep(context: UpgradeContext, step: PathStep): Promise<void> {
+/**
+ * Takes every machine that is behind through one version; the first that fails ends it, the rest untouched.
+ * `all` is every machine as it is now.
+ */
+export async function takeTalosStep(
+  context: UpgradeContext,
+  step: PathStep,
+  all: readonly ObservedMachine[],
+): Promise<void> {
   const { cluster, log } = context
   await warmInstaller(cluster, step.to, log)
-  // Looked at anew: the step before has changed what runs.
-  const { machines: all } = await observeUpgrade(context)
   const machines = machinesOf(cluster, step, all)
   await finishLeftovers(
     context,
