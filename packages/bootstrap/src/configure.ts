@@ -128,7 +128,7 @@ async function waitForAnswer(
     {
       log,
       withinMs: bootMs,
-      everyMs: 3000,
+      everyMs: 1000,
       code: 'NODE_SILENT',
       hint: `look whether it runs (${commandFor(cluster, 'vm:status')}) and what its console says (virsh console ${node.name})`,
     },

@@ -66,7 +66,6 @@ export async function observeUpgrade(
     {
       log,
       withinMs: patient ? comebackMs(cluster) : 0,
-      everyMs: 5000,
       code: 'NODE_SILENT',
       hint: `look whether it runs (${commandFor(cluster, 'vm:status')}), and at its console (virsh console <machine>)`,
     },

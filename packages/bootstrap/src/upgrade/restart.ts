@@ -55,6 +55,7 @@ export async function restart(
     {
       log,
       withinMs: installMs,
+      everyMs: 1000,
       code: 'NODE_STAYS_UP',
       hint: `look at its console (virsh console ${node.name}), then run the same command again`,
     },

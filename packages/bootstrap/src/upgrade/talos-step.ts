@@ -33,7 +33,9 @@ export async function takeTalosStep(
   const unfinished = unfinishedOf(machines)
   const done: string[] = []
   while (left.size > 0) {
-    const leader = leaderOf(await observeMembers(context))
+    // Who leads matters only while there is a choice.
+    const isChoice = cluster.controlPlanes.filter(({ name }) => left.has(name)).length > 1
+    const leader = isChoice ? leaderOf(await observeMembers(context)) : undefined
     const turn = nextTurn(cluster, left, { leader, unfinished })
     const own = machines.filter(({ node }) => turn.includes(node))
     const failures = await takeTurn(context, own, step)
