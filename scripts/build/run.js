@@ -42,8 +42,12 @@ if (!existsSync(out)) {
     process.exit(status ?? 1)
   }
 }
-// Folders that nobody has used for a day go when the next one is made.
-utimesSync(out, new Date(), new Date())
+try {
+  // Folders that nobody has used for a day go when the next one is made.
+  utimesSync(out, new Date(), new Date())
+} catch {
+  // Somebody else's, for example root's.
+}
 const program = join(out, relative(root, resolve(source)).replace(/\.ts$/, '.js'))
 process.argv = [process.execPath, program, ...args]
 await import(program)

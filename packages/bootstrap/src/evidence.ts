@@ -89,7 +89,7 @@ export async function observeTalosEvidence(
   const [etcd, ...answers] = await Promise.all([
     talosCa === undefined || gates.length === 0
       ? nobody
-      : observeMembers({ cluster, talosctl, secrets: { talosCa } }, etcdMs),
+      : observeMembers({ cluster, talosctl, secrets: { talosCa } }, { timeoutMs: etcdMs }),
     ...groups.map((group) => askMachines(group, gates.length > 0 ? gates : group, talosctl)),
   ])
   return { probes, machines: new Map(answers.flat()), etcd }

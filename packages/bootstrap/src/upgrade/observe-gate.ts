@@ -24,20 +24,35 @@ const askMs = 15_000
 /** Looks at everything the gate judges by, side by side. */
 export async function observeGate(tools: GateTools): Promise<GateFacts> {
   const { cluster, talosctl, kubernetes } = tools
-  const [etcd, nodes] = await Promise.all([
-    observeMembers(tools),
+  const silent = await findSilent(tools)
+  const via = cluster.controlPlanes.filter(({ name }) => !silent.has(name))
+  const addresses = (list: readonly { readonly address: string }[]): string[] =>
+    list.map(({ address }) => address)
+  const [etcd, nodes, machines] = await Promise.all([
+    observeMembers(tools, { silent }),
     listOf<NodeObject>(kubernetes, '/api/v1/nodes').catch((error: unknown) => ({
       reason: reasonOf(error) ?? 'no reason given',
     })),
-  ])
-  const via = cluster.controlPlanes.filter(({ name }) => !etcd.unreachable.has(name))
-  const addresses = (list: readonly { readonly address: string }[]): string[] =>
-    list.map(({ address }) => address)
-  const machines =
     via.length === 0
       ? { byAddress: new Map(), silence: 'no control plane answers' }
-      : await readMachineStatus(addresses(cluster.nodes), addresses(via), talosctl)
+      : readMachineStatus(addresses(cluster.nodes), addresses(via), talosctl),
+  ])
   return { etcd, nodes, machines }
+}
+
+/** The control planes whose Talos does not let us in, and why. */
+async function findSilent({
+  cluster,
+  secrets,
+}: Pick<GateTools, 'cluster' | 'secrets'>): Promise<ReadonlyMap<string, string>> {
+  const probed = await Promise.all(
+    cluster.controlPlanes.map(async ({ name, address }): Promise<[string, string][]> => {
+      const seen = await probe(address, secrets.talosCa)
+      if (seen.kind === 'ours') return []
+      return [[name, seen.kind === 'maintenance' ? 'it has no machine config' : seen.reason]]
+    }),
+  )
+  return new Map(probed.flat())
 }
 
 /**
@@ -45,21 +60,16 @@ export async function observeGate(tools: GateTools): Promise<GateFacts> {
  * why it did not answer is known.
  */
 export async function observeMembers(
-  { cluster, talosctl, secrets }: Omit<GateTools, 'kubernetes'>,
-  timeoutMs = askMs,
+  tools: Omit<GateTools, 'kubernetes'>,
+  {
+    timeoutMs = askMs,
+    silent,
+  }: { readonly timeoutMs?: number; readonly silent?: ReadonlyMap<string, string> } = {},
 ): Promise<EtcdFacts & { unreachable: ReadonlySet<string> }> {
-  const { controlPlanes } = cluster
-  const silence = new Map<string, string>()
-  const unreachable = new Set<string>()
-  await Promise.all(
-    controlPlanes.map(async ({ name, address }) => {
-      const seen = await probe(address, secrets.talosCa)
-      if (seen.kind === 'ours') return
-      unreachable.add(name)
-      silence.set(name, seen.kind === 'maintenance' ? 'it has no machine config' : seen.reason)
-    }),
-  )
-  const there = controlPlanes.filter(({ name }) => !unreachable.has(name))
+  const { cluster, talosctl } = tools
+  const silence = new Map(silent ?? (await findSilent(tools)))
+  const unreachable = new Set(silence.keys())
+  const there = cluster.controlPlanes.filter(({ name }) => !unreachable.has(name))
   const options = { timeoutMs, nothrow: true }
   const askList = (address: string): Promise<readonly [Output, Output]> =>
     Promise.all([

@@ -10,7 +10,8 @@ export interface Comeback {
   readonly facts: NodeFacts
   /** Undefined: Kubernetes does not know the machine. */
   readonly node: NodeObject | undefined
-  readonly etcd: EtcdFacts
+  /** Undefined: not asked, because a worker has none. */
+  readonly etcd: EtcdFacts | undefined
 }
 
 /** What should be so. */
@@ -42,8 +43,9 @@ export function proofFault(
   if (facts.machine === undefined) return passing(`${name} does not say how it is`)
   const fault = machineFault(facts.machine)
   if (fault !== undefined) return passing(`${name} is ${fault}`)
-  const members = role === 'controlplane' ? judgeEtcd(cluster, etcd) : []
-  const [first] = members
+  if (role === 'controlplane' && etcd === undefined)
+    return passing(`${name} does not say how its etcd is`)
+  const [first] = etcd === undefined ? [] : judgeEtcd(cluster, etcd)
   if (first !== undefined) return passing(`${first.who}: ${first.why}`)
   if (node === undefined) return passing(`${name} is not a node of Kubernetes`)
   const notReady = nodeFault(node)

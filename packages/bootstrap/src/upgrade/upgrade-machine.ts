@@ -134,7 +134,7 @@ async function prove(context: UpgradeContext, node: Node, expected: Expected): P
       const [facts, nodes, etcd] = await Promise.all([
         readNode(node, talosctl),
         listOf<NodeObject>(kubernetes, '/api/v1/nodes'),
-        observeMembers(context),
+        node.role === 'controlplane' ? observeMembers(context) : undefined,
       ])
       // It had its target before: what has ended its boot without it went back.
       const isUp = facts.machine !== undefined && machineFault(facts.machine) === undefined

@@ -26,12 +26,13 @@ const facts = {
   platform: 'nocloud',
   machine: ready,
 }
+const { etcd } = wellFacts(cluster)
 const well: Comeback = {
   facts,
   node: readyNode(controlPlane.name, controlPlane.address),
-  etcd: wellFacts(cluster).etcd,
+  etcd,
 }
-const lost = { ...well.etcd, status: well.etcd.status.slice(1) }
+const lost = { ...etcd, status: etcd.status.slice(1) }
 const of = (change: Partial<typeof facts>): Comeback => ({
   ...well,
   facts: { ...facts, ...change } as Comeback['facts'],
@@ -74,6 +75,7 @@ const rows: [string, Comeback, string | undefined][] = [
     'does not say how it is',
   ],
   ['its etcd does not answer', { ...well, etcd: lost }, 'home-cp1: its etcd does not answer'],
+  ['its etcd was not asked', { ...well, etcd: undefined }, 'does not say how its etcd is'],
   ['Kubernetes does not know it', { ...well, node: undefined }, 'is not a node of Kubernetes'],
   [
     'it is not Ready',
@@ -101,8 +103,8 @@ for (const [title, comeback, expected] of rows)
     }
   })
 
-test('etcd is nothing that a worker is judged by', () => {
-  const comeback = { ...well, etcd: lost, node: readyNode(worker.name, worker.address) }
+test('a worker has no etcd to be judged by', () => {
+  const comeback = { ...well, etcd: undefined, node: readyNode(worker.name, worker.address) }
   assert.is(proofFault(cluster, worker, { target, kubernetes: 'v1.36.3' }, comeback), undefined)
 })
 
