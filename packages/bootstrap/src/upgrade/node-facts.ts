@@ -75,10 +75,13 @@ export async function readNode(node: Node, talosctl: Talosctl): Promise<NodeFact
 }
 
 /** Which boot of a machine this is: another one after every restart. Throws while it does not answer. */
-export async function readBootId({ address }: Node, talosctl: Talosctl): Promise<string> {
-  const { stdout } = await talosctl.ask([address], ['read', '/proc/sys/kernel/random/boot_id'], {
-    timeoutMs: askMs,
-  })
+export async function readBootId(
+  { address }: Node,
+  talosctl: Talosctl,
+  timeoutMs = askMs,
+): Promise<string> {
+  const file = '/proc/sys/kernel/random/boot_id'
+  const { stdout } = await talosctl.ask([address], ['read', file], { timeoutMs })
   const id = stdout.trim()
   if (id === '') throw new Error('it does not say which boot this is')
   return id

@@ -33,7 +33,9 @@ export async function restart(
         if (asked) return
         throw new Error(seen.kind === 'maintenance' ? 'it has no machine config' : seen.reason)
       }
-      const boot = await readBootId(node, talosctl).catch((error: unknown) => {
+      // One that goes down in the middle of an answer would be waited for until it is long back.
+      const answerMs = asked ? 5000 : undefined
+      const boot = await readBootId(node, talosctl, answerMs).catch((error: unknown) => {
         if (asked) return undefined
         throw new Error(talosReason(error))
       })
@@ -97,6 +99,7 @@ export async function waitForComeback(
     {
       log,
       withinMs: comebackMs(cluster),
+      everyMs: 1000,
       code: 'UPGRADE_UNFINISHED',
       hint: `look at its console (virsh console ${node.name}); the same command looks at it again. Talos goes back by itself when its boot does not end within 70 minutes, and the same command says so then`,
     },
