@@ -8,13 +8,14 @@ import { lastWords } from './console.ts'
 import { installFailed, installMs, isLate } from './install.ts'
 import { isRight, readBootId, readNode, type NodeFacts, type Target } from './node-facts.ts'
 import { describeRunning } from './proof.ts'
+import type { GateTools } from './observe-gate.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
 import { restated } from './restated.ts'
 import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
 
 /** Restarts a machine, and waits until it has another boot; one that answers no more is on its way. */
 export async function restart(
-  { talosctl, log, secrets }: UpgradeContext,
+  { talosctl, log, secrets }: Pick<UpgradeContext, 'talosctl' | 'log'> & Pick<GateTools, 'secrets'>,
   node: Node,
   before: string,
   image: string | undefined,
