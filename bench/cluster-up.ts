@@ -47,11 +47,8 @@ rmSync(generated, { recursive: true, force: true })
 
 nx('image:download')
 const wall = nx('cluster:up', { NFS_SERVER: '' })
-const records = readRecords(generated)
-const machines = coveredSeconds([
-  ...boots(records.flat()),
-  ...records.flatMap((events) => waits(events)),
-])
+const events = readRecords(generated).flat()
+const machines = coveredSeconds([...boots(events), ...waits(events)])
 const ours = wall - machines
 console.log(`cluster:up            ${wall.toFixed(0)} s`)
 console.log(`  machines            ${machines.toFixed(0)} s`)

@@ -60,8 +60,10 @@ async function removeOthers(out: string): Promise<void> {
   const all = dirname(out)
   for (const name of await readdir(all)) {
     const path = join(all, name)
-    const { mtimeMs } = await stat(path)
-    if (path !== out && Date.now() - mtimeMs > dayMs) await rm(path, { recursive: true })
+    // Another run may have taken its own away in the meantime.
+    const usedMs = (await stat(path).catch(() => undefined))?.mtimeMs ?? Date.now()
+    if (path !== out && Date.now() - usedMs > dayMs)
+      await rm(path, { recursive: true, force: true })
   }
 }
 
