@@ -41,20 +41,26 @@ async function makeOnce({ words, isReader }: Call, endAfter?: number): Promise<A
   const access = isReader ? join(folder, 'reader') : generatedFiles(cluster).path('talosconfig')
   const command = [path, '--talosconfig', access, ...words]
   const timed =
-    endAfter === undefined ? command : ['timeout', '-s', 'INT', String(endAfter), ...command]
+    endAfter === undefined
+      ? command
+      : ['timeout', '--foreground', '-s', 'INT', String(endAfter), ...command]
   // The dashboard wants a terminal, of a size.
   const shown = words.includes('dashboard') ? inTerminal(timed) : timed
   const { exitCode, stdout, stderr } = await local.$({
     nothrow: true,
     timeoutMs: 150_000,
-    env: { TERM: 'xterm' },
+    env: { TERM: 'xterm', SHELL: '/bin/sh' },
   })`${shown}`
   return { code: exitCode, text: plain(stdout + stderr) }
 }
 
+/**
+ * A command in a terminal of its own. script's shell is the same everywhere, whatever $SHELL is, and
+ * `timeout` stays in the foreground: a program in the background that asks for a terminal is stopped.
+ */
 function inTerminal(command: readonly string[]): string[] {
   const quoted = command.map((word) => `'${word}'`).join(' ')
-  return ['script', '-qec', `stty rows 40 cols 160; ${quoted}`, '/dev/null']
+  return ['script', '-qec', `stty rows 40 cols 160; exec ${quoted}`, '/dev/null']
 }
 
 /** Text without what steers a terminal. */
@@ -64,7 +70,7 @@ function plain(text: string): string {
 
 function check({ says, code }: Call, answer: Answer | undefined): void {
   assert.is(answer?.code, code, answer?.text)
-  assert.match(answer?.text ?? '', says)
+  assert.match(answer?.text ?? '', says, `not ${String(says)}: ${answer?.text.slice(-2000)}`)
 }
 
 /** Asks again and again until the answer is as wanted; a machine that restarts gives none for a while. */
