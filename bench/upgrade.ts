@@ -11,7 +11,14 @@ import { spawnSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { projectRoot } from '@talosmith/core'
-import { coveredSeconds, readRecords, steps, waits, type Event } from './support/run-record.ts'
+import {
+  coveredSeconds,
+  pausedSeconds,
+  readRecords,
+  steps,
+  waits,
+  type Event,
+} from './support/run-record.ts'
 
 if (process.env['CONFIRM'] !== 'lab') {
   console.log("takes the lab's cluster away; with CONFIRM=lab in front it does")
@@ -21,35 +28,32 @@ const generated = join(projectRoot, 'generated', 'lab')
 const older = { WORKER_COUNT: '3', TALOS_VERSION: 'v1.13.8', NFS_SERVER: '' }
 const newer = { ...older, TALOS_VERSION: 'v1.13.9' }
 
-/** The pause between two looks, and what is looked for: a machine that restarts is looked at more often. */
-const pauses = [
-  [1, /to (?:restart|come back)/],
-  [3, /^(?!.*to (?:restart|come back))/],
-] as const
-
-function run(args: readonly string[], settings: NodeJS.ProcessEnv): number {
+function run(command: string, args: readonly string[], settings: NodeJS.ProcessEnv): number {
   const from = performance.now()
-  const { status, stdout, stderr } = spawnSync('npx', args, {
+  const { status, stdout, stderr } = spawnSync(command, args, {
     cwd: projectRoot,
     env: { ...process.env, CLUSTER: 'lab', NX_TUI: 'false', ...settings },
     encoding: 'utf8',
   })
-  if (status !== 0) throw new Error(`${args.join(' ')}: ${status}\n${stdout}${stderr}`)
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${status}\n${stdout}${stderr}`)
   return (performance.now() - from) / 1000
 }
 
 /** Upgrades, and gives the seconds of it and what its run recorded. */
 function upgrade(settings: NodeJS.ProcessEnv): { wall: number; events: Event[] } {
-  run(['nx', 'run', 'image:warm-installer'], settings)
-  const wall = run(['tsx', 'packages/bootstrap/scripts/upgrade-talos.ts'], settings)
+  run('npx', ['nx', 'run', 'image:warm-installer'], settings)
+  // As Nx starts it; the first start after a change of the sources compiles them.
+  const program = ['scripts/build/run.js', 'packages/bootstrap/scripts/upgrade-talos.ts']
+  run('node', [...program, '--dry-run'], settings)
+  const wall = run('node', program, settings)
   return { wall, events: readRecords(generated).at(-1) ?? [] }
 }
 
-run(['nx', 'run', 'lab:start'], {})
+run('npx', ['nx', 'run', 'lab:start'], {})
 for (const name of ['destroy', 'remove-seeds'])
-  run(['tsx', `packages/vm/scripts/${name}.ts`], older)
+  run('npx', ['tsx', `packages/vm/scripts/${name}.ts`], older)
 rmSync(generated, { recursive: true, force: true })
-run(['nx', 'run', 'cluster:up'], older)
+run('npx', ['nx', 'run', 'cluster:up'], older)
 
 const { wall, events } = upgrade(newer)
 const parts = { install: /^Install/, drain: /^Drain/, restart: /^Restart/, prove: /^Prove/ }
@@ -58,11 +62,7 @@ for (const [name, text] of Object.entries(parts)) {
   const mean = each.reduce((sum, one) => sum + one, 0) / Math.max(1, each.length)
   console.log(`${name.padEnd(10)} ${mean.toFixed(1)} s a machine, of ${each.length}`)
 }
-const polling = pauses
-  .flatMap(([pause, facts]) =>
-    waits(events, facts).map(([from, to]) => Math.min(pause, to - from) / 2),
-  )
-  .reduce((sum, one) => sum + one, 0)
+const polling = pausedSeconds(events)
 const theirs = coveredSeconds([
   ...waits(events),
   ...steps(events, /^(?:Install|Take a snapshot|Change the machine config)/),

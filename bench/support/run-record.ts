@@ -7,6 +7,8 @@ export interface Event {
   readonly event: string
   readonly text?: string
   readonly seconds?: number
+  readonly fact?: string
+  readonly everyMs?: number
 }
 
 /** A stretch of time, in seconds since 1970. */
@@ -27,23 +29,29 @@ export function readRecords(generated: string): Event[][] {
 
 /** When a run waited for what matches, from its first look on. */
 export function waits(events: readonly Event[], facts = /./): Interval[] {
-  return events.flatMap(({ at, text = '' }): Interval[] => {
-    const [, fact = '', seconds] = /^ {3}waited for (.*): ok \((\d+) s\)$/.exec(text) ?? []
-    if (seconds === undefined || !facts.test(fact)) return []
+  return events.flatMap(({ at, event, fact = '', seconds = 0 }): Interval[] => {
+    if (event !== 'waited' || !facts.test(fact)) return []
     const to = Date.parse(at) / 1000
-    return [[to - Number(seconds), to]]
+    return [[to - seconds, to]]
   })
+}
+
+/** The seconds that facts were true before a run looked again: of every wait, half a pause. */
+export function pausedSeconds(events: readonly Event[]): number {
+  return events
+    .map(({ seconds = 0, everyMs = 0 }) => Math.min(everyMs / 1000, seconds) / 2)
+    .reduce((sum, one) => sum + one, 0)
 }
 
 /** When machines booted: from the start of each until it answered, whatever was done meanwhile. */
 export function boots(events: readonly Event[]): Interval[] {
   const since = new Map<string, number>()
   const found: Interval[] = []
-  for (const { at, event, text = '' } of events) {
+  for (const { at, event, text = '', fact = '' } of events) {
     const time = Date.parse(at) / 1000
     const [, started] = /^Start (\S+)$/.exec(text) ?? []
     if (started !== undefined && event === 'done') since.set(started, time)
-    const [, answered = ''] = /^ {3}waited for (\S+) to answer: ok/.exec(text) ?? []
+    const [, answered = ''] = /^(\S+) to answer$/.exec(fact) ?? []
     const from = since.get(answered)
     if (from !== undefined) found.push([from, time])
   }

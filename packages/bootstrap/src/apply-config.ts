@@ -81,7 +81,13 @@ export async function updateNode(context: ApplyContext, node: Node): Promise<voi
         throw new Error('it runs with the config it had before')
       if (wasReady && !(await isReady(node, talosctl))) throw new Error('it is not ready yet')
     },
-    { log, withinMs: answerMs, code: 'NODE_NOT_CONFIGURED', hint: lookAt(node) },
+    {
+      log,
+      withinMs: answerMs,
+      everyMs: 500,
+      code: 'NODE_NOT_CONFIGURED',
+      hint: lookAt(node),
+    },
   )
   if (guardsEtcd) await waitForEtcd(context)
 }

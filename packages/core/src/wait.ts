@@ -38,7 +38,10 @@ export async function waitFor<T>(
     const asked = performance.now()
     try {
       const answer = await check()
-      if (announced) log.info(`   waited for ${fact}: ok (${seconds(started)} s)`)
+      if (announced) {
+        log.info(`   waited for ${fact}: ok (${seconds(started)} s)`)
+        log.event('waited', { fact, seconds: (performance.now() - started) / 1000, everyMs })
+      }
       return answer
     } catch (error) {
       if (error instanceof Problem) throw error

@@ -111,7 +111,7 @@ export async function evictPods(
     {
       log,
       withinMs,
-      everyMs: 3000,
+      everyMs: 1000,
       code: 'DRAIN_INCOMPLETE',
       hint: 'let the pods that are named go (kubectl delete pod), then run the same command again',
     },

@@ -6,6 +6,12 @@ import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
 /** A cluster that settles after a restart does so within a minute or two; what does not is not well. */
 const settleMs = 120_000
 
+interface PassOptions extends GateOptions {
+  readonly withinMs?: number
+  /** What was seen just now: the first look. */
+  readonly seen?: GateFacts | undefined
+}
+
 /** Waits, not for long, until `turn` may be restarted; throws GATE_CLOSED with every reason. */
 export async function passGate(
   context: UpgradeContext,
@@ -13,15 +19,18 @@ export async function passGate(
   now: string,
   {
     withinMs = Math.min(settleMs, comebackMs(context.cluster)),
+    seen,
     ...options
-  }: GateOptions & { readonly withinMs?: number } = {},
+  }: PassOptions = {},
 ): Promise<GateFacts> {
   const names = turn.map(({ name }) => name).join(', ') || 'the machines'
+  let known = seen
   try {
     return await waitFor(
       `${names} to be spared`,
       async () => {
-        const facts = await observeGate(context)
+        const facts = known ?? (await observeGate(context))
+        known = undefined
         const reasons = judgeGate(context.cluster, facts, turn, options)
         if (reasons.length === 0) return facts
         const text = reasons.map(describe).join('\n')

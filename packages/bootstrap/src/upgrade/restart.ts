@@ -1,7 +1,7 @@
 import { Problem, waitFor, type Node } from '@talosmith/core'
 import semver from 'semver'
 import { minute } from '../apply-context.ts'
-import { machineFault } from '../machine-status.ts'
+import { machineFault, readMachineStatus } from '../machine-status.ts'
 import { probe } from '../probe.ts'
 import { grpcCode, talosReason } from '../talos-output.ts'
 import { lastWords } from './console.ts'
@@ -58,7 +58,7 @@ export async function restart(
     {
       log,
       withinMs: installMs,
-      everyMs: 1000,
+      everyMs: 500,
       code: 'NODE_STAYS_UP',
       hint: `look at its console (virsh console ${node.name}), then run the same command again`,
     },
@@ -71,43 +71,55 @@ function flagsOf(talosctl: string): string[] {
 }
 
 /**
- * Waits until a machine is back, in another boot, and has booted what it should. Throws
- * UPGRADE_ROLLED_BACK, with its console's last lines, when Talos went back to the version before.
+ * Waits until a machine is back, in another boot, and has booted what it should; the answer is what it
+ * runs. Throws UPGRADE_ROLLED_BACK, with its console's last lines, when Talos went back to the version
+ * before.
  */
 export async function waitForComeback(
   context: UpgradeContext,
   node: Node,
   before: string,
   target: Target,
-): Promise<void> {
+): Promise<NodeFacts> {
   const { cluster, talosctl, log, secrets } = context
-  await waitFor(
-    `${node.name} to come back with Talos ${target.version}`,
+  const { name, address } = node
+  let hasRestarted = false
+  return waitFor(
+    `${name} to come back with Talos ${target.version}`,
     async () => {
-      const seen = await probe(node.address, secrets.talosCa)
+      const seen = await probe(address, secrets.talosCa)
       if (seen.kind !== 'ours')
         throw new Error(seen.kind === 'maintenance' ? 'it has no machine config' : seen.reason)
-      const boot = await readBootId(node, talosctl).catch((error: unknown) => {
-        throw new Error(talosReason(error))
-      })
-      if (boot === before) throw new Error('it has not restarted yet')
-      const facts = await readNode(node, talosctl)
-      const fault = facts.machine === undefined ? 'starting' : machineFault(facts.machine)
+      if (!hasRestarted) {
+        const boot = await readBootId(node, talosctl).catch((error: unknown) => {
+          throw new Error(talosReason(error))
+        })
+        if (boot === before) throw new Error('it has not restarted yet')
+        hasRestarted = true
+      }
+      // One question a look: a machine that boots has other things to do.
+      const { byAddress, silence } = await readMachineStatus([address], [address], talosctl)
+      const machine = byAddress.get(address)
+      if (machine === undefined) throw new Error(silence)
+      const fault = machineFault(machine)
       // Until its boot has ended, Talos may still go back to the other version.
-      if (fault !== undefined) throw new Error(`it has ${describeRunning(facts)}, and is ${fault}`)
+      if (fault !== undefined) throw new Error(`it has restarted, and is ${fault}`)
+      const facts = await readNode(node, talosctl)
       if (!isRight(facts, target)) throw await rolledBack(context, node, target, facts)
+      return facts
     },
     {
       log,
       withinMs: comebackMs(cluster),
-      everyMs: 1000,
+      everyMs: 500,
       code: 'UPGRADE_UNFINISHED',
-      hint: `look at its console (virsh console ${node.name}); the same command looks at it again. Talos goes back by itself when its boot does not end within 70 minutes, and the same command says so then`,
+      hint: `look at its console (virsh console ${name}); the same command looks at it again. Talos goes back by itself when its boot does not end within 70 minutes, and the same command says so then`,
     },
   ).catch(async (error: unknown) => {
     if (!(error instanceof Problem) || error.code !== 'UPGRADE_UNFINISHED') throw error
+    const runs = await readNode(node, talosctl).then(describeRunning, () => 'nothing that answers')
     throw restated(error, {
-      because: `${error.because}\nits console ended with\n${await lastWords(context, node)}`,
+      because: `${error.because}\nit runs ${runs}, and its console ended with\n${await lastWords(context, node)}`,
     })
   })
 }

@@ -5,7 +5,7 @@ import { inStep } from './in-step.ts'
 import { install, installsLive } from './install.ts'
 import type { NodeObject } from './kubernetes-objects.ts'
 import { isRight, readBootId, readNode, type NodeFacts, type Target } from './node-facts.ts'
-import { observeMembers } from './observe-gate.ts'
+import { observeGate, observeMembers } from './observe-gate.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
 import { passGate, passGateCommand } from './pass-gate.ts'
 import { proofFault, type Expected } from './proof.ts'
@@ -35,7 +35,12 @@ export async function upgradeMachine(
 ): Promise<void> {
   const { talosctl, log } = context
   const { name } = node
-  const facts = await waitForFacts(context, node)
+  // Both are asked for at once, unless the machine may still be on its way.
+  const [facts, gate] = await Promise.all([
+    waitForFacts(context, node),
+    begun === undefined ? observeGate(context) : undefined,
+  ])
+  let back: NodeFacts | undefined
   if (!isRight(facts, target)) {
     const live = installsLive(facts.talosVersion, talosctl.version)
     const untouched = `${name} was not restarted`
@@ -45,7 +50,7 @@ export async function upgradeMachine(
     // When the machine goes on with its old version, pods may come to it again.
     await stayingUsable(context, [node], async () => {
       await refuseWentBack(context, { node, facts, begun }, target)
-      await passGate(context, turn, untouched)
+      await passGate(context, turn, untouched, { seen: gate })
       if (live)
         await inStep(log, `Install Talos ${target.version} on ${name}`, (step) =>
           install(context, node, target.image, (line) => step.progress(line)),
@@ -55,11 +60,11 @@ export async function upgradeMachine(
       await inStep(log, `Restart ${name}`, async () => {
         await markRestart(context, node, target, before)
         await restart(context, node, before, live ? undefined : target.image)
-        await waitForComeback(context, node, before, target)
+        back = await waitForComeback(context, node, before, target)
       })
     })
   }
-  await finishMachine(context, node, target, kubelet)
+  await finishMachine(context, node, target, kubelet, back)
 }
 
 /**
@@ -88,15 +93,18 @@ export async function aroundReboot(
   await finishMachine(context, node, target, own?.status?.nodeInfo?.kubeletVersion ?? '')
 }
 
-/** Proves a machine that runs what it should, and lets pods come to it again. */
+/** Proves a machine that runs what it should, and lets pods come to it again; `seen` is what it said just now. */
 export async function finishMachine(
   context: UpgradeContext,
   node: Node,
   target: Target,
   kubernetes: string,
+  seen?: NodeFacts,
 ): Promise<void> {
   await stayingUsable(context, [node], () =>
-    inStep(context.log, `Prove ${node.name}`, () => prove(context, node, { target, kubernetes })),
+    inStep(context.log, `Prove ${node.name}`, () =>
+      prove(context, node, { target, kubernetes }, seen),
+    ),
   )
 }
 
@@ -126,16 +134,23 @@ async function waitForFacts(
 }
 
 /** Waits until everything about a machine is as it should be after its restart; then pods may come to it again. */
-async function prove(context: UpgradeContext, node: Node, expected: Expected): Promise<void> {
+async function prove(
+  context: UpgradeContext,
+  node: Node,
+  expected: Expected,
+  seen: NodeFacts | undefined,
+): Promise<void> {
   const { cluster, talosctl, kubernetes, log } = context
+  let known = seen
   await waitFor(
     `${node.name} to be proven`,
     async () => {
       const [facts, nodes, etcd] = await Promise.all([
-        readNode(node, talosctl),
+        known ?? readNode(node, talosctl),
         listOf<NodeObject>(kubernetes, '/api/v1/nodes'),
         node.role === 'controlplane' ? observeMembers(context) : undefined,
       ])
+      known = undefined
       // It had its target before: what has ended its boot without it went back.
       const isUp = facts.machine !== undefined && machineFault(facts.machine) === undefined
       if (isUp && !isRight(facts, expected.target))

@@ -26,7 +26,7 @@ export interface Machine {
   resourceVersion: number
   config: string
   etcdFault: string | undefined
-  /** What it goes back to, after so many further looks at its version. */
+  /** What it goes back to, after so many further looks at its status. */
   trial: { readonly version: string; left: number } | undefined
 }
 
@@ -256,7 +256,10 @@ export class Simulation {
       return silence === '' ? stdout : { stdout, stderr: silence }
     }
     const [first] = there
-    if (first?.trial !== undefined && words === 'version' && --first.trial.left < 0) goBack(first)
+    if (first?.trial !== undefined) {
+      if (first.trial.left <= 0) goBack(first)
+      else if (words.startsWith('get machinestatus')) first.trial.left--
+    }
     if (words === 'version')
       return there.length === 0
         ? { stderr: silence }
