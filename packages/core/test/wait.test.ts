@@ -31,6 +31,21 @@ test('a reason is printed when it changes, not every time', async () => {
   assert.is(lines.length, 3)
 })
 
+test('the run record says how long a wait took, and how often it looked', async () => {
+  const events: [string, Record<string, unknown>][] = []
+  const log = {
+    ...silentLog,
+    event: (...one: [string, Record<string, unknown>]) => void events.push(one),
+  }
+  await waitFor('the door to open', refusing('locked'), { ...quick, log })
+  await waitFor('the door to stay open', refusing(), { ...quick, log })
+  const [[name, { seconds, ...rest } = {}] = []] = events
+  assert.is(events.length, 1)
+  assert.is(name, 'waited')
+  assert.equal(rest, { fact: 'the door to open', everyMs: 5 })
+  assert.ok(Number(seconds) >= 0.005)
+})
+
 test('gives up with the last reason and the hint', async () => {
   const problem = await waitFor('the door to open', () => Promise.reject(new Error('locked')), {
     ...quick,

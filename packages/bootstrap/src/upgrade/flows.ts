@@ -65,7 +65,11 @@ async function refuseAllWentBack(
   for (const machine of machines)
     for (const { to } of steps.filter(({ kind }) => kind === 'talos'))
       await stayingUsable(context, [machine.node], () =>
-        refuseWentBack(context, machine, targetOf(context.cluster, to)),
+        refuseWentBack(
+          context,
+          { ...machine, running: machine.facts },
+          targetOf(context.cluster, to),
+        ),
       )
 }
 

@@ -3,7 +3,7 @@ import { machineFault } from '../machine-status.ts'
 import type { EtcdFacts } from './etcd-facts.ts'
 import { judgeEtcd } from './gate.ts'
 import { nodeFault, type NodeObject } from './kubernetes-objects.ts'
-import { isRight, type NodeFacts, type Target } from './node-facts.ts'
+import { isRight, type NodeFacts, type RunningTalos, type Target } from './node-facts.ts'
 
 /** What a machine says of itself after its restart, and what others say of it. */
 export interface Comeback {
@@ -64,7 +64,7 @@ export function proofFault(
 export function describeRunning({
   talosVersion,
   schematic,
-}: Pick<NodeFacts, 'talosVersion' | 'schematic'>): string {
+}: Pick<RunningTalos, 'talosVersion' | 'schematic'>): string {
   return `${talosVersion} (schematic ${schematic?.slice(0, 12) ?? 'none'})`
 }
 

@@ -6,7 +6,14 @@ import { probe } from '../probe.ts'
 import { grpcCode, talosReason } from '../talos-output.ts'
 import { lastWords } from './console.ts'
 import { installFailed, installMs, isLate } from './install.ts'
-import { isRight, readBootId, readNode, type NodeFacts, type Target } from './node-facts.ts'
+import {
+  isRight,
+  readBootId,
+  readNode,
+  type NodeFacts,
+  type RunningTalos,
+  type Target,
+} from './node-facts.ts'
 import { describeRunning } from './proof.ts'
 import type { GateTools } from './observe-gate.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
@@ -130,10 +137,14 @@ export async function waitForComeback(
  */
 export async function refuseWentBack(
   context: UpgradeContext,
-  { node, facts, begun }: Pick<ObservedMachine, 'node' | 'facts' | 'begun'>,
+  {
+    node,
+    running,
+    begun,
+  }: Pick<ObservedMachine, 'node' | 'begun'> & { readonly running: RunningTalos },
   target: Target,
 ): Promise<void> {
-  if (begun?.boot === undefined || isRight(facts, target)) return
+  if (begun?.boot === undefined || isRight(running, target)) return
   // Another version may be tried, whatever became of the one before.
   if (begun.version !== target.version || begun.schematic !== target.schematic) return
   const { cluster, talosctl, log } = context
@@ -150,7 +161,7 @@ export async function refuseWentBack(
       hint: `look at its console (virsh console ${node.name}), then run the same command again`,
     },
   )
-  if (boot !== begun.boot) throw await rolledBack(context, node, target, facts)
+  if (boot !== begun.boot) throw await rolledBack(context, node, target, running)
 }
 
 /** A machine that has booted, and not what it should. */
@@ -158,9 +169,9 @@ export async function rolledBack(
   context: UpgradeContext,
   node: Node,
   target: Target,
-  facts: NodeFacts,
+  running: RunningTalos,
 ): Promise<Problem> {
-  const runs = `it is back with ${describeRunning(facts)}`
+  const runs = `it is back with ${describeRunning(running)}`
   return new Problem(
     'UPGRADE_ROLLED_BACK',
     `${node.name} went back from Talos ${target.version}: ${runs}`,

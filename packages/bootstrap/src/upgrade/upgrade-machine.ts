@@ -1,10 +1,19 @@
 import { commandFor, Hopeless, waitFor, type Node } from '@talosmith/core'
 import { machineFault } from '../machine-status.ts'
+import type { Talosctl } from '../talosctl.ts'
 import { markRestart, uncordon } from './cordon.ts'
 import { inStep } from './in-step.ts'
 import { install, installsLive } from './install.ts'
 import type { NodeObject } from './kubernetes-objects.ts'
-import { isRight, readBootId, readNode, type NodeFacts, type Target } from './node-facts.ts'
+import {
+  isRight,
+  readBootId,
+  readNode,
+  readRunning,
+  type NodeFacts,
+  type RunningTalos,
+  type Target,
+} from './node-facts.ts'
 import { observeGate, observeMembers } from './observe-gate.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
 import { passGate, passGateCommand } from './pass-gate.ts'
@@ -35,21 +44,20 @@ export async function upgradeMachine(
 ): Promise<void> {
   const { talosctl, log } = context
   const { name } = node
-  // Both are asked for at once, unless the machine may still be on its way.
-  const [facts, gate] = await Promise.all([
-    waitForFacts(context, node),
-    begun === undefined ? observeGate(context) : undefined,
-  ])
+  const [running, gate] =
+    begun === undefined
+      ? await Promise.all([waitForRunning(context, node, readRunning), observeGate(context)])
+      : [await waitForRunning(context, node, readStanding), undefined]
   let back: NodeFacts | undefined
-  if (!isRight(facts, target)) {
-    const live = installsLive(facts.talosVersion, talosctl.version)
+  if (!isRight(running, target)) {
+    const live = installsLive(running.talosVersion, talosctl.version)
     const untouched = `${name} was not restarted`
     const installed = live
       ? `${untouched}; its next restart, whatever its reason, boots Talos ${target.version}`
       : untouched
     // When the machine goes on with its old version, pods may come to it again.
     await stayingUsable(context, [node], async () => {
-      await refuseWentBack(context, { node, facts, begun }, target)
+      await refuseWentBack(context, { node, running, begun }, target)
       await passGate(context, turn, untouched, { seen: gate })
       if (live)
         await inStep(log, `Install Talos ${target.version} on ${name}`, (step) =>
@@ -79,7 +87,7 @@ export async function aroundReboot(
   const { name } = node
   const now = `${name} was not restarted`
   const [{ talosVersion: version, schematic }, nodes] = await Promise.all([
-    readNode(node, context.talosctl),
+    readRunning(node, context.talosctl),
     listOf<NodeObject>(context.kubernetes, '/api/v1/nodes'),
   ])
   const target = { version, schematic }
@@ -111,26 +119,25 @@ export async function finishMachine(
 /** Where a machine is on its way down: what it says now is not what it will say. */
 const leavingStages = ['rebooting', 'shutting down', 'upgrading', 'resetting']
 
-/** A machine that a killed run restarted may still be on its way. */
-async function waitForFacts(
+/** What a machine runs that a killed run may have restarted: on its way down it does not count. */
+async function readStanding(node: Node, talosctl: Talosctl): Promise<RunningTalos> {
+  const facts = await readNode(node, talosctl)
+  const stage = facts.machine?.stage ?? ''
+  if (leavingStages.includes(stage)) throw new Error(`it is ${stage}`)
+  return facts
+}
+
+async function waitForRunning(
   { cluster, talosctl, log }: UpgradeContext,
   node: Node,
-): Promise<NodeFacts> {
-  return waitFor(
-    `${node.name} to say what it runs`,
-    async () => {
-      const facts = await readNode(node, talosctl)
-      const stage = facts.machine?.stage ?? ''
-      if (leavingStages.includes(stage)) throw new Error(`it is ${stage}`)
-      return facts
-    },
-    {
-      log,
-      withinMs: comebackMs(cluster),
-      code: 'NODE_SILENT',
-      hint: `look whether it runs (${commandFor(cluster, 'vm:status')}) and at its console (virsh console ${node.name})`,
-    },
-  )
+  read: typeof readRunning,
+): Promise<RunningTalos> {
+  return waitFor(`${node.name} to say what it runs`, () => read(node, talosctl), {
+    log,
+    withinMs: comebackMs(cluster),
+    code: 'NODE_SILENT',
+    hint: `look whether it runs (${commandFor(cluster, 'vm:status')}) and at its console (virsh console ${node.name})`,
+  })
 }
 
 /** Waits until everything about a machine is as it should be after its restart; then pods may come to it again. */
