@@ -40,7 +40,8 @@ function run(
     env: { ...process.env, CLUSTER: 'lab', NX_TUI: 'false', ...settings },
     encoding: 'utf8',
   })
-  if (status !== wanted) throw new Error(`${command} ${args.join(' ')}: ${status}\n${stdout}${stderr}`)
+  if (status !== wanted)
+    throw new Error(`${command} ${args.join(' ')}: ${status}\n${stdout}${stderr}`)
   return (performance.now() - from) / 1000
 }
 
