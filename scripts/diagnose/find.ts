@@ -112,6 +112,7 @@ function snapshotOf({ nodes }: Cluster, { findings, api }: Seen): Snapshot | und
       silence: silence ?? 'nobody could ask it',
     },
     withoutChannel: new Set(),
+    leftBehind: [],
     etcd:
       etcd.members.length === 0
         ? { ok: false, reason: [...etcd.silence.values()][0] ?? 'it does not name its members' }

@@ -16,16 +16,23 @@ export interface Orphan {
   readonly remove: string
 }
 
-/** What an env file stands for: its cluster's name, or, when it can't be read, its own. */
+/** The machines that env files ask for, by cluster; undefined: the file can't be read. */
+export type KnownClusters = ReadonlyMap<string, ReadonlySet<string> | undefined>
+
+/** What the env files stand for: each for its cluster, or, when it can't be read, for the one of its own name. */
 export async function knownClusters(
   selected: Cluster,
   warn: (text: string) => void,
-): Promise<ReadonlySet<string>> {
-  const known = new Set([selected.name])
+): Promise<KnownClusters> {
+  const machines = ({ nodes }: Cluster) => new Set(nodes.map(({ name }) => name))
+  const known = new Map<string, ReadonlySet<string> | undefined>([
+    [selected.name, machines(selected)],
+  ])
   for (const { file, cluster, fault } of await listClusters(selected.root)) {
     if (fault !== undefined)
       warn(`env/${file}.env can't be read: only what is named ${file} counts as its cluster's`)
-    known.add(cluster?.name ?? file)
+    const name = cluster?.name ?? file
+    if (!known.has(name)) known.set(name, cluster && machines(cluster))
   }
   return known
 }
@@ -34,7 +41,7 @@ export async function knownClusters(
 export async function findOrphans(
   selected: Cluster,
   hosts: readonly Host[],
-  known: ReadonlySet<string>,
+  known: KnownClusters,
 ): Promise<Orphan[]> {
   const [folders, ...strays] = await Promise.all([
     readdir(dirname(selected.generated), { withFileTypes: true }).catch(() => []),
@@ -57,13 +64,10 @@ export async function findOrphans(
 }
 
 /** Which of what was found on a host nobody asks for; pure. */
-export function planOrphans(
-  host: string,
-  seen: readonly Stray[],
-  known: ReadonlySet<string>,
-): Orphan[] {
-  return seen.flatMap(({ kind, name, cluster, isUsed }): Orphan[] => {
-    const why = whyOrphan(kind, cluster, isUsed, known)
+export function planOrphans(host: string, seen: readonly Stray[], known: KnownClusters): Orphan[] {
+  return seen.flatMap((stray): Orphan[] => {
+    const { kind, name, cluster } = stray
+    const why = whyOrphan(stray, known)
     if (why === undefined) return []
     const remove =
       kind === 'machine'
@@ -74,16 +78,18 @@ export function planOrphans(
 }
 
 function whyOrphan(
-  kind: Stray['kind'],
-  cluster: string | undefined,
-  isUsed: boolean,
-  known: ReadonlySet<string>,
+  { kind, name, cluster, isUsed }: Stray,
+  known: KnownClusters,
 ): string | undefined {
   const isKnown = cluster !== undefined && known.has(cluster)
   // A file that a machine has goes with the machine; the next run of its cluster clears what is half-made.
   if ((isUsed && kind !== 'machine') || (isKnown && kind === 'leftover')) return undefined
   if (!isKnown && cluster !== undefined) return `there is no env file for cluster ${cluster}`
-  return kind === 'machine' ? undefined : 'no machine uses it'
+  if (kind !== 'machine') return 'no machine uses it'
+  const asked = cluster === undefined ? undefined : known.get(cluster)
+  return asked === undefined || asked.has(name)
+    ? undefined
+    : `the settings of ${cluster} no longer ask for it (docs/operations.md, "Fewer machines", comes first)`
 }
 
 /** The orphans as lines for people. */

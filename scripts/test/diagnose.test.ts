@@ -596,6 +596,19 @@ test('a machine that registered under another name is named', () => {
   assert.equal(codes({ api: { nodes: up(named) } }), [`KUBELET_NAME ${w1}`])
 })
 
+test('a node that no machine of the settings stands for is named once it is not Ready', () => {
+  const listed = (status: string) => ({
+    metadata: { name: 'home-w9' },
+    status: { conditions: [{ type: 'Ready', status, message: 'Kubelet stopped' }] },
+  })
+  const parts = (status: string): Parts => ({ api: { nodes: up([listed(status)]) } })
+  assert.equal(codes(parts('True')), [])
+  const [found] = findCauses(cluster, seenWith(parts('Unknown'))).diagnoses
+  assert.is(found?.code, 'NODE_LEFT_BEHIND')
+  assert.equal(found?.evidence, ['kubectl get node home-w9: Kubelet stopped'])
+  assert.match(found?.remedy.join('\n') ?? '', /delete node home-w9$/m)
+})
+
 const slow: [string, Parts][] = [
   [
     'a machine that comes up while it is looked at',

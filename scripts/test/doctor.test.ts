@@ -66,6 +66,17 @@ doctor('machines and the folder of a cluster without an env file are named', asy
   assert.not.match(renderOrphans(found), 'bystander')
 })
 
+doctor(
+  'a machine that the settings of its cluster no longer ask for is named',
+  async ({ made }) => {
+    describe(made, 'b', { ...testSettings, CLUSTER_NAME: 'talosmith-test-b', WORKER_COUNT: '1' })
+    const [orphan, ...others] = await find(made)
+    assert.is(orphan?.name, 'talosmith-test-b-w2')
+    assert.match(orphan?.why ?? '', 'no longer ask for it')
+    assert.equal(others, [])
+  },
+)
+
 doctor('once its machines are gone, its ISOs and half-made files are named', async ({ made }) => {
   for (const node of ['cp1', 'w1', 'w2'])
     rmSync(made.path(`domains/talosmith-test-b-${node}`), { recursive: true })

@@ -44,6 +44,8 @@ export interface Snapshot {
   /** The API server at CLUSTER_VIP; undefined: there is no VIP. */
   readonly vip: Answer<unknown> | undefined
   readonly nodes: Answer<readonly KubernetesNode[]>
+  /** Names of nodes as `nodesLeftBehind` finds them. */
+  readonly leftBehind: readonly string[]
   readonly workloads: Answer<readonly Workload[]>
   readonly expectedWorkloads: readonly string[]
 }
@@ -134,7 +136,9 @@ export function judge(cluster: Cluster, seen: Snapshot): Condition[] {
     condition(
       'every Kubernetes node to be Ready',
       `every node is Ready, at its address, with Kubernetes ${kubernetes}`,
-      seen.nodes.ok ? nodesFault(cluster, seen.nodes.value) : faultOf(seen.nodes),
+      seen.nodes.ok
+        ? (nodesFault(cluster, seen.nodes.value) ?? leftBehindFault(seen))
+        : faultOf(seen.nodes),
     ),
     condition(
       `${counted} to be ready`,
@@ -192,6 +196,35 @@ function nodesFault({ nodes, settings }: Cluster, seen: readonly KubernetesNode[
       ? undefined
       : { reason: `${name} runs Kubernetes ${runs ?? 'of no known version'}`, final: true }
   })
+}
+
+function leftBehindFault({ leftBehind: [name] }: Snapshot): Fault {
+  if (name === undefined) return undefined
+  return {
+    reason: `${name} is not Ready, and the settings have no such machine (gone for good? kubectl delete node ${name})`,
+    final: true,
+  }
+}
+
+/**
+ * Nodes that are not Ready and that no machine of the settings stands for, such as a worker's that
+ * WORKER_COUNT no longer asks for: DaemonSets wait for them as long as Kubernetes lists them.
+ */
+export function nodesLeftBehind(
+  cluster: Pick<Cluster, 'nodes'>,
+  seen: readonly KubernetesNode[],
+): string[] {
+  const registered = new Set(seen.map(({ metadata }) => metadata.name))
+  // A machine that registered under another name is that node, unless it has its own as well.
+  const nameless = cluster.nodes.filter(({ name }) => !registered.has(name))
+  return seen
+    .filter(
+      ({ metadata: { name }, status: { conditions = [], addresses = [] } = {} }) =>
+        !conditions.some(({ type, status }) => type === 'Ready' && status === 'True') &&
+        !cluster.nodes.some((node) => node.name === name) &&
+        !addresses.some((one) => nameless.some(({ address }) => address === one.address)),
+    )
+    .map(({ metadata }) => metadata.name)
 }
 
 function faultOf(answer: Answer<unknown> | undefined): Fault {

@@ -16,7 +16,13 @@ export {
   type KubernetesFindings,
   type PodEvidence,
 } from './kubernetes-evidence.ts'
-export { judge as judgeHealth, type Answer, type KubernetesNode, type Snapshot } from './health.ts'
+export {
+  judge as judgeHealth,
+  nodesLeftBehind,
+  type Answer,
+  type KubernetesNode,
+  type Snapshot,
+} from './health.ts'
 export { checkHome } from './home.ts'
 export {
   observeAccess,

@@ -1,6 +1,6 @@
 import { generatedFiles, type Cluster } from '@talosmith/core'
 import { askEtcd } from './etcd.ts'
-import type { Answer, KubernetesNode, Snapshot } from './health.ts'
+import { nodesLeftBehind, type Answer, type KubernetesNode, type Snapshot } from './health.ts'
 import { NotOurApi, type Kubernetes } from './kubernetes.ts'
 import { configFile } from './machine-config.ts'
 import { readMachineStatus } from './machine-status.ts'
@@ -67,7 +67,9 @@ async function observeTalos(
 async function observeApi(
   cluster: Cluster,
   kubernetes: Kubernetes,
-): Promise<Pick<Snapshot, 'apiServers' | 'endpoint' | 'vip' | 'nodes' | 'workloads'>> {
+): Promise<
+  Pick<Snapshot, 'apiServers' | 'endpoint' | 'vip' | 'nodes' | 'leftBehind' | 'workloads'>
+> {
   const { controlPlanes } = cluster
   const list = async <T>(path: string): Promise<readonly T[]> =>
     (JSON.parse(await kubernetes.get(path)) as { items: T[] }).items
@@ -97,7 +99,8 @@ async function observeApi(
     const notAsked = { ok: false, reason: 'not asked' } as const
     return [name, apiServers[index] ?? notAsked] as const
   })
-  return { endpoint, vip, nodes, workloads, apiServers: new Map(byName) }
+  const leftBehind = nodes.ok ? nodesLeftBehind(cluster, nodes.value) : []
+  return { endpoint, vip, nodes, leftBehind, workloads, apiServers: new Map(byName) }
 }
 
 /** What the VIP answers; undefined: there is none. Where it is the endpoint, `asked` is its answer already. */

@@ -1,7 +1,13 @@
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { isHopeless, judge, type KubernetesNode, type Snapshot } from '../src/health.ts'
+import {
+  isHopeless,
+  judge,
+  nodesLeftBehind,
+  type KubernetesNode,
+  type Snapshot,
+} from '../src/health.ts'
 import type { MachineStatus, MachineStatuses } from '../src/machine-status.ts'
 
 const cluster = testCluster({
@@ -49,6 +55,7 @@ const healthy: Snapshot = {
   endpoint: answered,
   vip: undefined,
   nodes: { ok: true, value: nodes },
+  leftBehind: [],
   workloads: { ok: true, value: [deployment] },
   expectedWorkloads: ['coredns'],
 }
@@ -186,6 +193,12 @@ const rows: [string, Partial<Snapshot>, RegExp, boolean][] = [
     false,
   ],
   [
+    'a node that is not Ready and that the settings do not have',
+    { leftBehind: ['home-w2'] },
+    /^home-w2 is not Ready, and the settings have no such machine .*kubectl delete node home-w2/,
+    true,
+  ],
+  [
     'a node that is not Ready',
     withNode('home-w1', { conditions: [{ type: 'Ready', status: 'False', message: 'no CNI' }] }),
     /^home-w1 is not Ready: no CNI$/,
@@ -319,5 +332,25 @@ for (const [title, unmetNow, forMs, expected] of [
       expected,
     )
   })
+
+const off = { conditions: [{ type: 'Ready', status: 'Unknown' }] }
+const leftBehindRows: [string, readonly KubernetesNode[], string[]][] = [
+  ['a node of a machine that is off', [kubernetesNode('home-w1', '10.0.0.80', off)], []],
+  ['one of nobody that is Ready', [...nodes, kubernetesNode('pi', '10.0.0.9')], []],
+  [
+    'one of nobody that is not',
+    [...nodes, kubernetesNode('home-w2', '10.0.0.81', off)],
+    ['home-w2'],
+  ],
+  ['a machine under another name', [kubernetesNode('talos-a', '10.0.0.80', off)], []],
+  [
+    'a name that a machine had before its own',
+    [...nodes, kubernetesNode('talos-a', '10.0.0.80', off)],
+    ['talos-a'],
+  ],
+]
+for (const [title, listed, expected] of leftBehindRows)
+  test(`left behind: ${title}: ${expected.join() || 'no'}`, () =>
+    assert.equal(nodesLeftBehind(cluster, listed), expected))
 
 test.run()

@@ -51,6 +51,7 @@ const healthy: Snapshot = {
     ],
   },
   workloads: { ok: true, value: [] },
+  leftBehind: [],
   expectedWorkloads: [],
 }
 const foreign: Partial<Snapshot> = {

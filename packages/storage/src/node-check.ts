@@ -21,7 +21,7 @@ export async function checkNodes(
 ): Promise<void> {
   const nfs = neededExport(cluster)
   await removeTests(kubernetes)
-  const nodes = await observeNodes(kubernetes)
+  const nodes = await observeNodes(cluster, kubernetes)
   for (const { name } of nodes.filter(({ isReady }) => !isReady))
     log.warn(`${name} is not ready, so what it reaches is not known`)
   const ready = nodes.filter(({ isReady }) => isReady).map(({ name }) => name)

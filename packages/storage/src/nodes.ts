@@ -1,3 +1,4 @@
+import type { Cluster } from '@talosmith/core'
 import type { KubeObject, Kubernetes } from './kubernetes.ts'
 
 /** A node as storage sees it. */
@@ -18,10 +19,19 @@ interface NodeObject extends KubeObject {
   }
 }
 
-/** Every node of the cluster. */
-export async function observeNodes(kubernetes: Kubernetes): Promise<ObservedNode[]> {
+/**
+ * The nodes of the machines in the settings. Others may be listed: one that was switched off for good counts
+ * as Ready for a while after a restart of the API, and a test there would never begin.
+ */
+export async function observeNodes(
+  cluster: Pick<Cluster, 'nodes'>,
+  kubernetes: Kubernetes,
+): Promise<ObservedNode[]> {
   const nodes = await kubernetes.get<NodeObject>(['nodes'])
-  return nodes.map(({ metadata, spec, status }) => {
+  const ours = nodes.filter(({ metadata }) =>
+    cluster.nodes.some(({ name }) => name === metadata.name),
+  )
+  return ours.map(({ metadata, spec, status }) => {
     const isReady = status?.conditions?.some(
       (condition) => condition.type === 'Ready' && condition.status === 'True',
     )

@@ -37,7 +37,7 @@ export async function proveStorage(
 ): Promise<Proof> {
   const nfs = neededExport(cluster)
   const [nodes] = await Promise.all([
-    observeNodes(kubernetes),
+    observeNodes(cluster, kubernetes),
     removeTests(kubernetes),
     awaitDriver(kubernetes, log, 60_000),
   ])

@@ -38,7 +38,8 @@ import {
 import { pretendNodes, type PretendedNodes } from './support/nodes.ts'
 
 const kubelab = await findKubelab()
-const nodes = ['home-cp1', 'home-w1', 'home-w2']
+/** The last is no machine of the settings. */
+const nodes = ['home-cp1', 'home-w1', 'home-w2', 'home-w9']
 
 if (kubelab === undefined) {
   test.skip('against a real API server: no kubelab in the tool cache, and KUBELAB not set')
@@ -175,20 +176,26 @@ if (kubelab === undefined) {
     assert.not(await exists(controllerPath))
   })
 
-  real('installs the release and the class, and proves them', async () => {
-    const { lines } = await run(installStorage, cluster())
-    assert.match(
-      lines.join('\n'),
-      /Storage works: a claim on 10\.0\.0\.5:\/srv\/appdata was bound in/,
-    )
-    const { body } = await server.api('GET', classPath)
-    assert.is(body['reclaimPolicy'], 'Retain')
-    assert.is(body['volumeBindingMode'], 'Immediate')
-    assert.is(body['allowVolumeExpansion'], true)
-    assert.equal(body['mountOptions'], ['nfsvers=4.1'])
-    const controller = await server.api('GET', controllerPath)
-    assert.is((controller.body['spec'] as Json)['replicas'], 2)
-  })
+  real(
+    'installs the release and the class, and proves them on the machines of the settings',
+    async () => {
+      for (const pod of ['home-w9', 'reader-home-w9'])
+        pretended.faults.pods.set(pod, 'switched off for good')
+      const { lines } = await run(installStorage, cluster())
+      pretended.faults.pods.clear()
+      assert.match(
+        lines.join('\n'),
+        /Storage works: a claim on 10\.0\.0\.5:\/srv\/appdata was bound in/,
+      )
+      const { body } = await server.api('GET', classPath)
+      assert.is(body['reclaimPolicy'], 'Retain')
+      assert.is(body['volumeBindingMode'], 'Immediate')
+      assert.is(body['allowVolumeExpansion'], true)
+      assert.equal(body['mountOptions'], ['nfsvers=4.1'])
+      const controller = await server.api('GET', controllerPath)
+      assert.is((controller.body['spec'] as Json)['replicas'], 2)
+    },
+  )
 
   real('a second install changes nothing, and starts no helm', async () => {
     const before = await server.api('GET', classPath)

@@ -1,5 +1,5 @@
 /** Causes that no machine has by itself: etcd as a whole, the API, the shared address, our own access. */
-import { hasEnded } from '@talosmith/bootstrap'
+import { hasEnded, nodesLeftBehind } from '@talosmith/bootstrap'
 import type { Cluster } from '@talosmith/core'
 import { talosctl, type, type Diagnosis } from '../diagnosis.ts'
 import type { Seen } from '../gather.ts'
@@ -8,9 +8,16 @@ import { isReady, stateOf, type View } from '../view.ts'
 type Judge = (cluster: Cluster, seen: Seen, views: readonly View[]) => Diagnosis[]
 
 export const judgeCluster: Judge = (...args) =>
-  [judgeAccess, judgeQuorum, judgeMembers, judgeApi, judgeNames, judgeVip, judgeImages].flatMap(
-    (judge) => judge(...args),
-  )
+  [
+    judgeAccess,
+    judgeQuorum,
+    judgeMembers,
+    judgeApi,
+    judgeNames,
+    judgeLeftBehind,
+    judgeVip,
+    judgeImages,
+  ].flatMap((judge) => judge(...args))
 
 const one = (
   code: string,
@@ -175,6 +182,29 @@ const judgeNames: Judge = (cluster, { api }, views) => {
       view.node.name,
     )
   })
+}
+
+const judgeLeftBehind: Judge = (cluster, { api }) => {
+  const nodes = api.ok && api.value.nodes.ok ? api.value.nodes.value : []
+  const names = nodesLeftBehind(cluster, nodes)
+  if (names.length === 0) return []
+  return one(
+    'NODE_LEFT_BEHIND',
+    'Kubernetes has nodes that are not Ready and that the settings do not have',
+    nodes
+      .filter(({ metadata }) => names.includes(metadata.name))
+      .map(({ metadata: { name }, status }) => {
+        const ready = status?.conditions?.find(({ type: kind }) => kind === 'Ready')
+        return `kubectl get node ${name}: ${ready?.message ?? 'it has not said how it is'}`
+      }),
+    [
+      '# gone for good?',
+      ...names.map(
+        (name) => `kubectl --kubeconfig ${cluster.generated}/kubeconfig delete node ${name}`,
+      ),
+      '# otherwise switch its machine on, or ask for it in the settings again',
+    ],
+  )
 }
 
 const judgeVip: Judge = ({ vip, ...cluster }, { findings }, views) => {
