@@ -11,10 +11,10 @@
  * Takes the lab's cluster away and makes it again:  CONFIRM=lab npm run bench -- cluster-up
  */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { projectRoot } from '@talosmith/core'
+import { temporaryFolder } from '@talosmith/core/testing'
 import { boots, coveredSeconds, readRecords, waits } from './support/run-record.ts'
 
 if (process.env['CONFIRM'] !== 'lab') {
@@ -58,7 +58,7 @@ nx('cluster:up')
 const again = Array.from({ length: 3 }, () => nx('cluster:up'))
 console.log(`nothing to do         ${Math.min(...again).toFixed(1)} s, best of three (goal: 5 s)`)
 
-const scratch = mkdtempSync(join(tmpdir(), 'talosmith-bench-'))
+const scratch = temporaryFolder('bench')
 const stages = {
   'image:build': 'packages/image/scripts/build.ts',
   'image:download': 'packages/image/scripts/download.ts',
@@ -80,7 +80,6 @@ for (const [name, path] of Object.entries(stages)) {
     `${name.padEnd(21)} ${mib.toFixed(0)} MiB at most (goal: 150), ${seconds.toFixed(1)} s`,
   )
 }
-rmSync(scratch, { recursive: true })
 
 function percent(ratio: number): string {
   return `${(ratio * 100).toFixed(0)} %`

@@ -12,9 +12,9 @@ import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { createServer as listen, type AddressInfo, type Server } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { findTool, projectRoot } from '@talosmith/core'
+import { temporaryFolder } from '@talosmith/core/testing'
 import { hasSshd } from '../packages/core/test/host/sshd.ts'
 import { benchCluster, which } from './plan-status/cluster.ts'
 import { startKvmHost } from './plan-status/kvm-host.ts'
@@ -26,7 +26,7 @@ if (!hasSshd || which('virsh') === undefined) {
   process.exit()
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'talosmith-bench-'))
+const folder = temporaryFolder('bench')
 const factory = createServer(({ url = '' }, response) =>
   response.end(url === '/versions' ? '["v1.13.9"]' : '[]'),
 )
@@ -65,7 +65,6 @@ try {
   await host.stop()
   factory.close()
   rmSync(cluster.generated, { recursive: true, force: true })
-  rmSync(folder, { recursive: true })
 }
 
 /** Takes connections at Talos' port, and never says a word. */

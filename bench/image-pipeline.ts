@@ -13,26 +13,17 @@
  *
  *   npm run bench -- image            IMAGE_BENCH_ROUNDS=5 for more rounds
  */
-import {
-  createReadStream,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-} from 'node:fs'
+import { createReadStream, existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { local, silentLog } from '@talosmith/core'
-import { testCluster } from '@talosmith/core/testing'
+import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { transferImage } from '../packages/image/src/transfer.ts'
 
 const rounds = Number(process.env['IMAGE_BENCH_ROUNDS'] ?? 3)
 const goal = 6
-const root = mkdtempSync(join(tmpdir(), 'talosmith-bench-'))
+const root = temporaryFolder('bench')
 
 interface Timing {
   readonly wallMs: number

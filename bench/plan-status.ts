@@ -13,9 +13,9 @@ import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { findTool, projectRoot } from '@talosmith/core'
+import { temporaryFolder } from '@talosmith/core/testing'
 import { hasSshd } from '../packages/core/test/host/sshd.ts'
 import { benchCluster, which } from './plan-status/cluster.ts'
 import { startKvmHost } from './plan-status/kvm-host.ts'
@@ -35,7 +35,7 @@ interface Measure {
   readonly counts: string
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'talosmith-bench-'))
+const folder = temporaryFolder('bench')
 const factory = createServer(({ url = '' }, response) =>
   response.end(url === '/versions' ? '["v1.13.9"]' : '[]'),
 )
@@ -48,7 +48,6 @@ try {
 } finally {
   await host.stop()
   factory.close()
-  rmSync(folder, { recursive: true })
 }
 process.exitCode = report() ? 0 : 1
 

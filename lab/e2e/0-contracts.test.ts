@@ -4,10 +4,10 @@
  * what the product makes; the arguments are those of packages/bootstrap/src/machine-config.ts. No lab is
  * needed, so this comes first.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createLog, local, projectRoot } from '@talosmith/core'
+import { temporaryFolder } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parseAllDocuments } from 'yaml'
@@ -30,7 +30,7 @@ const parts = [
 ] as const
 const golden = join(projectRoot, 'packages', 'bootstrap', 'test', 'golden')
 const test = suite('contracts')
-const folder = mkdtempSync(join(tmpdir(), 'talosmith-contracts-'))
+const folder = temporaryFolder('contracts')
 const configOf = (version: string, part: string): string => join(folder, `${version}-${part}.yaml`)
 const log = createLog()
 
@@ -116,9 +116,5 @@ function isSchedulable(config: string): boolean {
   if (node !== undefined) return !node.has('taints')
   return documents[0]?.getIn(['cluster', 'allowSchedulingOnControlPlanes']) === true
 }
-
-test.after(() => {
-  rmSync(folder, { recursive: true, force: true })
-})
 
 test.run()

@@ -1,8 +1,7 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { findTool, generatedFiles, local } from '@talosmith/core'
+import { temporaryFolder } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { call, callsOf, readerAccess, type Call, type Where } from './rpcs.ts'
@@ -12,7 +11,7 @@ import { labCluster, nx, withHost } from './support.ts'
 const cluster = await labCluster()
 const addressOf = (name: string): string =>
   cluster.nodes.find((node) => node.name === name)?.address ?? ''
-const folder = mkdtempSync(join(tmpdir(), 'rpcs-'))
+const folder = temporaryFolder('rpcs')
 const where: Where = {
   controlPlane: addressOf('lab-cp1'),
   worker: addressOf('lab-w1'),
@@ -127,7 +126,6 @@ test('Shutdown: switches the machine off, and vm:start brings it back', async ()
 })
 
 test('the cluster is healthy in the end', async () => {
-  rmSync(folder, { recursive: true })
   assert.is((await nx('bootstrap:health')).code, 0)
 })
 

@@ -1,7 +1,7 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { temporaryFolder } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { exportPath, kvm1 } from '../src/layout.ts'
@@ -218,7 +218,7 @@ test('a driver that somebody deleted is planned, and brought back by storage:ins
 })
 
 test("a claim's file is on the server's disk, in a folder that says whose it is", async () => {
-  const file = join(mkdtempSync(join(tmpdir(), 'talosmith-e2e-')), 'claim.yaml')
+  const file = join(temporaryFolder('e2e'), 'claim.yaml')
   writeFileSync(file, claim)
   await kubectl('apply', '-f', file)
   await kubectl('wait', '--for=jsonpath={.status.phase}=Succeeded', 'pod/writer', '--timeout=90s')

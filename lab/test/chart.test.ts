@@ -1,8 +1,7 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { findTool, local, projectRoot } from '@talosmith/core'
-import { testCluster } from '@talosmith/core/testing'
+import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parse, parseAllDocuments } from 'yaml'
@@ -77,7 +76,7 @@ else {
   })
 
   test('the repository is made once, and holds the version that the settings ask for', async () => {
-    const folder = join(await mkdtemp(join(tmpdir(), 'talosmith-charts-')), 'charts')
+    const folder = join(temporaryFolder('charts'), 'charts')
     try {
       await packageChart(helm.path, folder)
       const index = await readFile(join(folder, 'index.yaml'), 'utf8')

@@ -1,16 +1,15 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { withLock } from '@talosmith/core'
+import { temporaryFolder } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { clearFolder, removeIfEmpty } from '../src/folders.ts'
 
-const parent = mkdtempSync(join(tmpdir(), 'folders-'))
+const parent = temporaryFolder('folders')
 const folder = join(parent, '.lab')
 const lock = { name: 'the lab', generated: folder }
 const folders = suite("the lab's folder")
-folders.after(() => rmSync(parent, { recursive: true }))
 
 folders('is cleared under its lock, and goes when that is let go of', async () => {
   mkdirSync(join(folder, 'kvm1', 'root'), { recursive: true })

@@ -1,15 +1,14 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { temporaryFolder } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { withoutServices } from '../src/packages.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'policy-'))
+const folder = temporaryFolder('policy')
 const policy = join(folder, 'policy-rc.d')
 const read = (): string => readFileSync(policy, 'utf8')
 const services = suite('services of packages')
-services.after(() => rmSync(folder, { recursive: true }))
 services.before.each(() => rmSync(policy, { force: true }))
 
 services('start no more while packages are installed, and again afterwards', async () => {

@@ -1,26 +1,24 @@
 import {
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readFileSync,
   readlinkSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { temporaryFolder } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { cacheFolder } from '../src/layout.ts'
 import { isOurBuild, offerTool } from '../src/tools.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'tools-'))
+const folder = temporaryFolder('tools')
 const link = join(folder, 'v1.2.3', 'kubectl')
 const built = (digest: string): string => join(cacheFolder, 'tools', `kubelab-${digest}`, 'kubelab')
 const offer = (digest: string): void => offerTool('kubectl', 'v1.2.3', built(digest), folder)
 const tools = suite('a built tool')
-tools.after(() => rmSync(folder, { recursive: true }))
 tools.before.each(() => {
   rmSync(link, { force: true })
   mkdirSync(join(folder, 'v1.2.3'), { recursive: true })

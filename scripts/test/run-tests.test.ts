@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { projectRoot } from '@talosmith/core'
+import { temporaryFolder } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 
@@ -11,10 +11,9 @@ const runner = suite<{ folder: string }>('the runner of tests')
 const head = `import { suite, test } from '${import.meta.resolve('uvu')}'\n`
 
 runner.before.each((context) => {
-  context.folder = mkdtempSync(join(tmpdir(), 'talosmith-tests-'))
+  context.folder = temporaryFolder('tests')
   writeFileSync(join(context.folder, 'package.json'), '{"type":"module"}')
 })
-runner.after.each(({ folder }) => rmSync(folder, { recursive: true }))
 
 interface Ran {
   readonly code: number | null

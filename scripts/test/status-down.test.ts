@@ -1,10 +1,9 @@
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { projectRoot } from '@talosmith/core'
-import { testCluster } from '@talosmith/core/testing'
+import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { ClusterStatus } from '../status/report.ts'
@@ -19,12 +18,11 @@ const cluster = testCluster(settings, projectRoot)
 const sockets = new Set<Socket>()
 
 /** A tool cache with a talosctl, which the machines' silence keeps from being asked more than its version. */
-const cache = mkdtempSync(join(tmpdir(), 'talosmith-status-'))
+const cache = temporaryFolder('status')
 const version = cluster.settings.TALOS_VERSION
 const tool = join(cache, 'talosmith', 'tools', 'talosctl', version)
 mkdirSync(tool, { recursive: true })
 writeFileSync(join(tool, 'talosctl'), `#!/bin/sh\necho Talos ${version}\n`, { mode: 0o755 })
-test.after(() => rmSync(cache, { recursive: true }))
 
 /** Takes connections and never says a word: worse than a machine that is off. */
 async function silentServer(host: string, port: number): Promise<Server> {

@@ -1,7 +1,7 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { temporaryFolder } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Assets } from '../../src/factory/assets.ts'
@@ -15,7 +15,7 @@ class ReadyAssets extends Assets {
   }
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'factory-'))
+const folder = temporaryFolder('factory')
 const bytes = Buffer.from(Array.from({ length: 300_000 }, (_, i) => i % 251))
 writeFileSync(join(folder, 'nocloud-amd64.raw.zst'), bytes)
 writeFileSync(join(folder, 'kubelab'), 'program')
@@ -42,7 +42,6 @@ factory.before(() => post('customization: {}').then(() => undefined))
 factory.after(() => {
   server.closeAllConnections()
   server.close()
-  rmSync(folder, { recursive: true })
 })
 
 factory('answers 201 with the ID and the canonical text', async () => {

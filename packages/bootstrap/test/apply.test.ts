@@ -1,15 +1,12 @@
-import { mkdtempSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { Problem, silentLog } from '@talosmith/core'
-import { testCluster } from '@talosmith/core/testing'
+import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { applyChange } from '../src/apply.ts'
 import type { BootstrapChange } from '../src/plan.ts'
 import { fakeTalosctl, type Reply } from './fakes.ts'
 
-const cluster = testCluster({}, mkdtempSync(join(tmpdir(), 'talosmith-apply-')))
+const cluster = testCluster({}, temporaryFolder('apply'))
 const change = (kind: BootstrapChange['kind'], target = 'home-cp1'): BootstrapChange => ({
   kind,
   target,

@@ -1,9 +1,8 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Problem, silentLog, type Change } from '@talosmith/core'
-import { testCluster } from '@talosmith/core/testing'
+import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parse } from 'yaml'
@@ -15,7 +14,7 @@ import { showMachine } from './machines.ts'
 import { createCa, type Ca } from './pki.ts'
 
 // One control plane and one worker, on addresses of this test alone.
-const root = mkdtempSync(join(tmpdir(), 'talosmith-configure-'))
+const root = temporaryFolder('configure')
 const cluster = testCluster(
   { NETWORK_CIDR: '127.13.8.0/24', WORKER_COUNT: '1', TALOS_VERSION: 'v1.13.9' },
   root,

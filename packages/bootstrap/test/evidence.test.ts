@@ -1,7 +1,6 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { testCluster } from '@talosmith/core/testing'
+import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { stringify } from 'yaml'
@@ -12,7 +11,7 @@ import { createCa } from './pki.ts'
 
 const test = suite('evidence')
 const settings = { NETWORK_CIDR: '127.13.7.0/24', CONTROL_PLANE_COUNT: '1', WORKER_COUNT: '2' }
-const cluster = testCluster(settings, mkdtempSync(join(tmpdir(), 'talosmith-evidence-')))
+const cluster = testCluster(settings, temporaryFolder('evidence'))
 const [cp = '', w1 = ''] = cluster.nodes.map(({ address }) => address)
 const ca = createCa('/O=talos')
 const crt = Buffer.from(ca.cert).toString('base64')

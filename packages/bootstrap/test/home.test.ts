@@ -1,16 +1,7 @@
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { local, Problem, silentLog, type Cluster } from '@talosmith/core'
-import { testCluster } from '@talosmith/core/testing'
+import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parseAllDocuments } from 'yaml'
@@ -22,7 +13,7 @@ import { openTalosctl, type Talosctl } from '../src/talosctl.ts'
 import { hasTalosctl } from './fakes.ts'
 
 const versions = { TALOS_VERSION: 'v1.13.9', KUBERNETES_VERSION: 'v1.33.0' }
-const root = mkdtempSync(join(tmpdir(), 'talosmith-home-'))
+const root = temporaryFolder('home')
 const cluster = testCluster(versions, root)
 const test = suite('with the real talosctl')
 const it = (await hasTalosctl(cluster)) ? test : test.skip

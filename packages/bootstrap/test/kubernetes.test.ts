@@ -1,9 +1,8 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { testCluster } from '@talosmith/core/testing'
+import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { stringify } from 'yaml'
@@ -30,7 +29,7 @@ function kubeconfig(server: string, { cert, key }: Pair = admin, authority = ca.
 }
 
 function clusterWith(text: string) {
-  const cluster = testCluster({}, mkdtempSync(join(tmpdir(), 'talosmith-kube-')))
+  const cluster = testCluster({}, temporaryFolder('kube'))
   mkdirSync(cluster.generated, { recursive: true, mode: 0o700 })
   writeFileSync(join(cluster.generated, 'kubeconfig'), text, { mode: 0o600 })
   return cluster

@@ -1,9 +1,8 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { testCluster } from '@talosmith/core/testing'
+import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { stringify } from 'yaml'
@@ -15,7 +14,7 @@ import { showMachine } from './machines.ts'
 import { createCa } from './pki.ts'
 
 // Machines on addresses of this test alone, at Talos' own port.
-const root = mkdtempSync(join(tmpdir(), 'talosmith-status-'))
+const root = temporaryFolder('status')
 const settings = {
   NETWORK_CIDR: '127.13.9.0/24',
   CONTROL_PLANE_COUNT: '3',

@@ -1,7 +1,6 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { testCluster } from '@talosmith/core/testing'
+import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { choosePatches, readPatches } from '../src/patches.ts'
@@ -33,7 +32,7 @@ for (const [title, names, chosen] of rows)
   })
 
 test('patches are read once each, and files for no machine are named', async () => {
-  const root = mkdtempSync(join(tmpdir(), 'talosmith-patches-'))
+  const root = temporaryFolder('patches')
   const folder = join(root, 'env', 'home', 'patches')
   mkdirSync(folder, { recursive: true })
   for (const name of [

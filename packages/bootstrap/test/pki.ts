@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { temporaryFolder } from '@talosmith/core/testing'
 
 /** A certificate with its key, as PEM. */
 export interface Pair {
@@ -16,7 +16,7 @@ export interface Ca extends Pair {
 
 /** Makes a CA, or takes `given` for one. */
 export function createCa(subject = '/O=talos', given?: Pair): Ca {
-  const folder = mkdtempSync(join(tmpdir(), 'talosmith-pki-'))
+  const folder = temporaryFolder('pki')
   const file = (name: string): string => join(folder, name)
   const read = (name: string): Pair => ({
     cert: readFileSync(file(`${name}.crt`), 'utf8'),

@@ -1,8 +1,7 @@
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { generatedFiles, silentLog, type Cluster } from '@talosmith/core'
-import { testCluster } from '@talosmith/core/testing'
+import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
@@ -28,7 +27,7 @@ const now = new Date('2026-11-24T01:02:03.004Z')
 const archive = 'archive/2026-11-24T01-02-03.004Z'
 
 test.before.each(async (context) => {
-  const generated = join(mkdtempSync(join(tmpdir(), 'talosmith-regenerate-')), 'home')
+  const generated = join(temporaryFolder('regenerate'), 'home')
   context.cluster = { ...testCluster(), generated }
   const files = generatedFiles(context.cluster)
   for (const name of old) await files.write(name, `old ${name}`)

@@ -1,6 +1,5 @@
 import {
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -8,10 +7,9 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Cluster } from '@talosmith/core'
-import { problemOf, testCluster } from '@talosmith/core/testing'
+import { problemOf, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { findFinalSnapshot, takeFinalSnapshot } from '../src/snapshot.ts'
@@ -19,12 +17,11 @@ import { fakeTalosctl, type Reply } from './fakes.ts'
 
 const snapshot = suite<{ cluster: Cluster }>('the last snapshot')
 snapshot.before.each((context) => {
-  const root = mkdtempSync(join(tmpdir(), 'talosmith-snapshot-'))
+  const root = temporaryFolder('snapshot')
   context.cluster = testCluster({ CONTROL_PLANE_COUNT: '3', CLUSTER_VIP: '10.0.0.60' }, root)
   put(context.cluster, 'talosconfig', 'way in')
   put(context.cluster, 'secrets.yaml', 'of this life')
 })
-snapshot.after.each(({ cluster }) => rmSync(cluster.root, { recursive: true }))
 
 function put({ generated }: Cluster, name: string, text: string): void {
   mkdirSync(join(generated, name, '..'), { recursive: true })

@@ -1,8 +1,5 @@
-import { mkdtempSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { silentLog, type Log, type Problem } from '@talosmith/core'
-import { problemOf, quicken, testCluster } from '@talosmith/core/testing'
+import { problemOf, quicken, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Snapshot } from '../src/health.ts'
@@ -126,7 +123,7 @@ test('when the time is up, what is missing first is why', async () => {
 })
 
 test('a cluster without secrets has not been started', async () => {
-  const fresh = testCluster({}, mkdtempSync(join(tmpdir(), 'talosmith-health-')))
+  const fresh = testCluster({}, temporaryFolder('health'))
   const context = { cluster: fresh, log: silentLog, json: false, answer: () => undefined }
   assert.is((await problemOf(waitForHealth(context))).code, 'NOT_STARTED')
 })

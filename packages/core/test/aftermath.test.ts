@@ -1,14 +1,14 @@
-import { chmodSync, mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { tellAftermath } from '../src/aftermath.ts'
 import { silentLog } from '../src/log.ts'
+import { temporaryFolder } from '../src/testing/temporary-folder.ts'
 
 /** What is said when the program that looks for the cause does this. */
 async function told(script: string): Promise<string[]> {
-  const node = join(mkdtempSync(join(tmpdir(), 'talosmith-aftermath-')), 'node')
+  const node = join(temporaryFolder('aftermath'), 'node')
   writeFileSync(node, `#!/bin/sh\n${script}\n`)
   chmodSync(node, 0o755)
   const said: string[] = []

@@ -1,16 +1,15 @@
-import { mkdtempSync, readdirSync, rmSync, statSync, symlinkSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, statSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { generatedFiles } from '../src/generated.ts'
 import { problemOf } from '../src/testing/failure.ts'
+import { temporaryFolder } from '../src/testing/temporary-folder.ts'
 
 const files = suite<{ root: string }>('generated files')
 files.before.each((context) => {
-  context.root = mkdtempSync(join(tmpdir(), 'talosmith-'))
+  context.root = temporaryFolder('generated')
 })
-files.after.each(({ root }) => rmSync(root, { recursive: true }))
 
 const mode = (path: string): string => (statSync(path).mode & 0o777).toString(8)
 

@@ -4,14 +4,13 @@ import {
   chmodSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { hostname, tmpdir } from 'node:os'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -19,13 +18,14 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { withLock } from '../src/lock.ts'
 import { Problem } from '../src/problem.ts'
+import { temporaryFolder } from '../src/testing/temporary-folder.ts'
 
 const test = suite<{ cluster: { name: string; generated: string }; lock: string }>('lock')
 
 test.before.each((context) => {
   context.cluster = {
     name: 'home',
-    generated: join(mkdtempSync(join(tmpdir(), 'talosmith-lock-')), 'home'),
+    generated: join(temporaryFolder('lock'), 'home'),
   }
   context.lock = join(context.cluster.generated, 'lock')
 })
@@ -177,11 +177,10 @@ await withLock(${JSON.stringify(cluster)}, 'x', async () => { ${code} })`
 test('a link in the place of the folder is refused, and nothing is written behind it', async ({
   cluster,
 }) => {
-  const elsewhere = mkdtempSync(join(tmpdir(), 'talosmith-lock-'))
+  const elsewhere = temporaryFolder('lock')
   symlinkSync(elsewhere, cluster.generated)
   assert.is((await refusal(cluster)).code, 'GENERATED_IS_A_LINK')
   assert.equal(readdirSync(elsewhere), [])
-  rmSync(elsewhere, { recursive: true })
 })
 
 test('a folder that cannot be written is named', async ({ cluster }) => {

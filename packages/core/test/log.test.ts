@@ -1,10 +1,10 @@
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { createLog } from '../src/log.ts'
+import { temporaryFolder } from '../src/testing/temporary-folder.ts'
 
 /** A stream that keeps what is written to it. */
 function screen(isTTY: boolean) {
@@ -60,7 +60,7 @@ test('without a terminal progress is silent for the first ten seconds', () => {
 })
 
 test('the run record has the same as JSON lines, and events that nobody sees', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'talosmith-log-'))
+  const folder = temporaryFolder('log')
   const path = join(folder, 'run.jsonl')
   const { stream, raw } = screen(false)
   let record: string | undefined
@@ -81,7 +81,6 @@ test('the run record has the same as JSON lines, and events that nobody sees', (
   assert.match(String(events[0]?.['at']), /^\d{4}-\d\d-\d\dT/)
   assert.is(statSync(path).mode & 0o777, 0o600)
   assert.not.match(raw(), 'DISK_FULL')
-  rmSync(folder, { recursive: true })
 })
 
 test.run()

@@ -1,12 +1,12 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { problemOf } from '../src/testing/failure.ts'
 import { testCluster } from '../src/testing/test-cluster.ts'
 import { findTool, toolFolder } from '../src/tools.ts'
+import { temporaryFolder } from '../src/testing/temporary-folder.ts'
 
 /** The tools of a machine whose tool folder and PATH are made here. */
 const tools = suite<{ root: string }>('the tools')
@@ -18,18 +18,17 @@ const shellPrograms = ['bash', 'sleep'].map((name) => {
 })
 
 tools.before.each((context) => {
-  context.root = mkdtempSync(join(tmpdir(), 'talosmith-tools-'))
+  context.root = temporaryFolder('tools')
   process.env['XDG_CACHE_HOME'] = join(context.root, 'cache')
   // Nothing but what runs commands: a kubectl of this machine is nobody's business here.
   process.env['PATH'] = join(context.root, 'bin')
   mkdirSync(join(context.root, 'bin'))
   for (const [name, path] of shellPrograms) symlinkSync(path, join(context.root, 'bin', name))
 })
-tools.after.each(({ root }) => {
+tools.after.each(() => {
   process.env['PATH'] = PATH
   if (XDG_CACHE_HOME === undefined) delete process.env['XDG_CACHE_HOME']
   else process.env['XDG_CACHE_HOME'] = XDG_CACHE_HOME
-  rmSync(root, { recursive: true })
 })
 
 function put(path: string, text: string, mode = 0o755): string {

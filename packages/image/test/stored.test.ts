@@ -1,9 +1,8 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { local } from '@talosmith/core'
-import { problemOf, recordingHost, testCluster } from '@talosmith/core/testing'
+import { problemOf, recordingHost, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { applyPrune, describeKept, planPrune, renderImages } from '../src/prune.ts'
@@ -11,9 +10,8 @@ import { observeImages, observeImagesIn, type StoredImages } from '../src/stored
 
 const stored = suite<{ pool: string }>('images in a pool')
 stored.before.each((context) => {
-  context.pool = mkdtempSync(join(tmpdir(), 'talosmith-images-'))
+  context.pool = temporaryFolder('images')
 })
-stored.after.each(({ pool }) => rmSync(pool, { recursive: true }))
 
 const imageName = (version: string): string => `talos-${version}-0123456789ab-nocloud-amd64.raw`
 const ledger = (version: string): string =>

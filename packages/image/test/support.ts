@@ -1,12 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdirSync, mkdtempSync, rmSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { hostFiles, local, Problem, silentLog, type Cluster, type Host } from '@talosmith/core'
-import { testCluster } from '@talosmith/core/testing'
+import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import * as assert from 'uvu/assert'
 import type { Patience } from '../src/transfer.ts'
 import { transferImage } from '../src/transfer.ts'
@@ -66,7 +65,7 @@ export const inAHurry: Patience = { answer: 5, stalled: 1, pause: 0.02 }
 
 /** Starts the server and makes the pool, in a temporary folder that `close` removes. */
 export async function startLab(compression: keyof typeof compressors = 'zst'): Promise<Lab> {
-  const root = mkdtempSync(join(tmpdir(), 'talosmith-image-'))
+  const root = temporaryFolder('image')
   mkdirSync(join(root, 'pool'))
   const server = createServer((request, response) => void answer(lab, request, response))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

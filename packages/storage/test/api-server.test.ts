@@ -1,9 +1,8 @@
 /** Install, change and removal against a real API server; runs where its binary is in the tool cache. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFile, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { copyFile, mkdir, readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
   findTool,
@@ -14,7 +13,7 @@ import {
   type Cluster,
   type Log,
 } from '@talosmith/core'
-import { testCluster } from '@talosmith/core/testing'
+import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite, test } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
@@ -53,7 +52,7 @@ if (kubelab === undefined) {
   let stopRepository: () => void
 
   real.before(async () => {
-    root = await mkdtemp(join(tmpdir(), 'talosmith-root-'))
+    root = temporaryFolder('root')
     server = await startApiServer(kubelab)
     pretended = await pretendNodes(server, nodes)
     await mkdir(join(root, 'generated', 'home'), { recursive: true })
@@ -80,7 +79,6 @@ if (kubelab === undefined) {
     stopRepository?.()
     await pretended?.stop()
     await server?.stop()
-    await rm(root, { recursive: true, force: true })
   })
 
   function cluster(overrides: Record<string, string> = {}): Cluster {

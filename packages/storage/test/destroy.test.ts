@@ -1,8 +1,7 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { checkConfirm, CommandFailed, Problem, silentLog, type Cluster } from '@talosmith/core'
-import { problemOf, testCluster } from '@talosmith/core/testing'
+import { problemOf, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { destroyStorage, observeRemoval } from '../src/destroy.ts'
@@ -11,11 +10,10 @@ import { oursLabel } from '../src/names.ts'
 
 const destroy = suite<{ cluster: Cluster }>('storage of a cluster that goes whole')
 destroy.before.each((context) => {
-  context.cluster = testCluster({}, mkdtempSync(join(tmpdir(), 'talosmith-storage-')))
+  context.cluster = testCluster({}, temporaryFolder('storage'))
   mkdirSync(context.cluster.generated, { recursive: true })
   writeFileSync(join(context.cluster.generated, 'kubeconfig'), '')
 })
-destroy.after.each(({ cluster }) => rmSync(cluster.root, { recursive: true }))
 
 /** A cluster with our class, whose kubectl fails where `fails` says so; remembers what it was asked. */
 function fake(fails: (words: string) => Error | undefined = () => undefined, isOurs = true) {

@@ -60,7 +60,7 @@ export function describeStatus(cluster: Cluster, hosts: readonly ObservedHost[])
           memoryMib: machine.memoryMib,
           diskGib: gib(disk?.qcow2?.virtualBytes),
           usedGib: gib(disk?.actualBytes),
-          notes: ['no longer in the settings'],
+          notes: ['no longer in the settings (docs/operations.md, "Fewer machines", lets it go)'],
         }
       }),
   )

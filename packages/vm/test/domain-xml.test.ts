@@ -1,9 +1,8 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { hostFiles, type Cluster } from '@talosmith/core'
-import { testCluster } from '@talosmith/core/testing'
+import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { renderDomain } from '../src/domain-xml.ts'
@@ -53,16 +52,12 @@ const variants: readonly [string, string][] = [
 
 /** libvirt's own schema and parser, without any host: the driver that libvirt tests itself with. */
 function defineInTestDriver(xml: string): void {
-  const folder = mkdtempSync(join(tmpdir(), 'talosmith-'))
-  try {
-    const path = join(folder, 'domain.xml')
-    writeFileSync(path, xml.replace(/<domain type="(?:kvm|qemu)"/, '<domain type="test"'))
-    execFileSync('virsh', ['-q', '-c', 'test:///default', 'define', '--validate', path], {
-      stdio: 'pipe',
-    })
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
+  const folder = temporaryFolder('domain-xml')
+  const path = join(folder, 'domain.xml')
+  writeFileSync(path, xml.replace(/<domain type="(?:kvm|qemu)"/, '<domain type="test"'))
+  execFileSync('virsh', ['-q', '-c', 'test:///default', 'define', '--validate', path], {
+    stdio: 'pipe',
+  })
 }
 const withLibvirt = existsSync('/usr/bin/virsh') ? test : test.skip
 

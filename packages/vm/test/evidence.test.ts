@@ -1,8 +1,7 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { local } from '@talosmith/core'
-import { recordingHost, testCluster } from '@talosmith/core/testing'
+import { recordingHost, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { renderDomain } from '../src/domain-xml.ts'
@@ -128,7 +127,7 @@ for (const [title, lines, expected] of neighbours)
 
 /** The real command, in a real shell, on a host whose programs are these. */
 async function lookFor(programs: Readonly<Record<string, string>>) {
-  const folder = mkdtempSync(join(tmpdir(), 'talosmith-evidence-'))
+  const folder = temporaryFolder('evidence')
   for (const [name, text] of Object.entries(programs))
     writeFileSync(join(folder, name), `#!/bin/bash\n${text}\n`, { mode: 0o755 })
   const path = process.env['PATH']
@@ -138,7 +137,6 @@ async function lookFor(programs: Readonly<Record<string, string>>) {
     return seen.machines.get(node.name)?.answering
   } finally {
     process.env['PATH'] = path
-    rmSync(folder, { recursive: true })
   }
 }
 const remembers = `case "$*" in *route*) echo '10.0.0.70 dev br0 src 10.0.0.2' ;; *) echo '${node.address} dev br0 lladdr ${other} REACHABLE' ;; esac`

@@ -1,15 +1,11 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { problemOf, testCluster } from '@talosmith/core/testing'
+import { problemOf, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { checkHosts, forgetHosts, rememberHosts } from '../src/made-on.ts'
 
-const root = mkdtempSync(join(tmpdir(), 'talosmith-'))
+const root = temporaryFolder('made-on')
 const on = (uri: string) => testCluster({ LIBVIRT_URI: uri }, root)
 
-test.after(() => rmSync(root, { recursive: true }))
 test.after.each(() => forgetHosts(on('qemu:///system')))
 
 test('a cluster that was never made may be made anywhere', async () => {

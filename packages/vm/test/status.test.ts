@@ -50,7 +50,9 @@ test('a machine of the same name that is not ours is missing, and said to be in 
 test('machines that the settings no longer name come last', () => {
   const rows = describeStatus(testCluster({ WORKER_COUNT: '1' }), [seenExactly(cluster)])
   assert.is(rows.at(-1)?.machine, 'home-w2')
-  assert.equal(rows.at(-1)?.notes, ['no longer in the settings'])
+  assert.equal(rows.at(-1)?.notes, [
+    'no longer in the settings (docs/operations.md, "Fewer machines", lets it go)',
+  ])
 })
 
 test('the table lines up and has no trailing blanks', () => {

@@ -5,16 +5,14 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { hostFiles, type Cluster } from '@talosmith/core'
-import { testCluster } from '@talosmith/core/testing'
+import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { describeMachine, describeSeed, renderDomain } from '@talosmith/vm'
 
 /** Names that no libvirt of this machine has: the console logs of these machines are removed for real. */
@@ -37,7 +35,7 @@ export interface Made {
 
 /** Makes the cluster, beside a domain of nobody, another cluster, and a volume without a machine. */
 export function makeCluster(settings: Readonly<Record<string, string>> = {}): Made {
-  const root = mkdtempSync(join(tmpdir(), 'talosmith-destroy-'))
+  const root = temporaryFolder('destroy')
   const cluster = testCluster({ CLUSTER_NAME: names.ours, ...settings }, root)
   const pool = join(root, 'pool')
   const path = (name: string): string => join(root, name)

@@ -1,21 +1,13 @@
 /** A copy of this workspace, to do wrong things in. */
 import { execFileSync } from 'node:child_process'
-import {
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readlinkSync,
-  realpathSync,
-  symlinkSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpSync, mkdirSync, readdirSync, readlinkSync, realpathSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { projectRoot } from '@talosmith/core'
+import { temporaryFolder } from '@talosmith/core/testing'
 
 /** Makes one in a new folder, of what is committed and what is about to be; returns its path. */
 export function copyWorkspace(): string {
-  const copy = join(realpathSync(mkdtempSync(join(tmpdir(), 'talosmith-workspace-'))), 'copy')
+  const copy = join(realpathSync(temporaryFolder('workspace')), 'copy')
   const listed = execFileSync(
     'git',
     ['ls-files', '-z', '--cached', '--others', '--exclude-standard'],

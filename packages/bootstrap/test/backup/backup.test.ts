@@ -1,9 +1,8 @@
-import { mkdtempSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { mkdir, readdir } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Cluster } from '@talosmith/core'
-import { problemOf, testCluster } from '@talosmith/core/testing'
+import { problemOf, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { chooseBackup, listBackups, takeBackup } from '../../src/backup/backup.ts'
@@ -12,10 +11,7 @@ import { fakeTalosctl, type Reply } from '../fakes.ts'
 import { snapshotBytes } from '../upgrade/simulated.ts'
 
 const fresh = (overrides: Record<string, string> = {}): Cluster =>
-  testCluster(
-    { CONTROL_PLANE_COUNT: '3', ...overrides },
-    mkdtempSync(join(tmpdir(), 'talosmith-backup-')),
-  )
+  testCluster({ CONTROL_PLANE_COUNT: '3', ...overrides }, temporaryFolder('backup'))
 const secrets = { digest: 'ours' }
 const said =
   'etcd snapshot saved\nsnapshot info: hash 4fd1a3c0, revision 77, total keys 5, total size 9'
@@ -123,7 +119,7 @@ test('what a killed run left without a description goes when it is older than al
 test('a folder of backups that is a link is not written to', async () => {
   const cluster = fresh()
   await mkdir(cluster.generated, { recursive: true })
-  const elsewhere = mkdtempSync(join(tmpdir(), 'talosmith-elsewhere-'))
+  const elsewhere = temporaryFolder('elsewhere')
   symlinkSync(elsewhere, pathOf(cluster, '.').replace(/\/$/, ''))
   const { backup } = await take(cluster)
   assert.is((await problemOf(backup)).code, 'GENERATED_IS_A_LINK')
@@ -201,7 +197,7 @@ for (const [title, choose, reason] of refusals)
   })
 
 test('a snapshot larger than one read is checked whole', async () => {
-  const path = join(mkdtempSync(join(tmpdir(), 'talosmith-large-')), 'etcd.db')
+  const path = join(temporaryFolder('large'), 'etcd.db')
   writeFileSync(path, snapshotBytes(2000))
   assert.is((await checkSnapshot(path)).bytes, 2000 * 512 + 32)
 })

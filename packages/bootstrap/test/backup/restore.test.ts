@@ -1,9 +1,7 @@
-import { mkdtempSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { generatedFiles, silentLog, type Change } from '@talosmith/core'
-import { problemOf, quicken, testCluster } from '@talosmith/core/testing'
+import { problemOf, quicken, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { listBackups, takeBackup } from '../../src/backup/backup.ts'
@@ -35,7 +33,7 @@ async function backedUp(etcd: Simulation['etcd']): Promise<Simulation> {
       ...{ NETWORK_CIDR: '127.13.12.0/24', CONTROL_PLANE_COUNT: '3', WORKER_COUNT: '1' },
       HEALTH_TIMEOUT: '20s',
     },
-    mkdtempSync(join(tmpdir(), 'talosmith-restore-')),
+    temporaryFolder('restore'),
   )
   const simulation = new Simulation(cluster, 'v1.13.9')
   const { talosctl, kubernetes, secrets } = simulation.context({ talosCa: ca.cert })

@@ -1,7 +1,6 @@
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { testCluster } from '@talosmith/core/testing'
+import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parseAllDocuments } from 'yaml'
@@ -13,7 +12,7 @@ import { openTalosctl, type Talosctl } from '../../src/talosctl.ts'
 import { hasTalosctl } from '../fakes.ts'
 
 const test = suite('contracts')
-const root = mkdtempSync(join(tmpdir(), 'talosmith-contracts-'))
+const root = temporaryFolder('contracts')
 const clusterOf = (version: string, over: Readonly<Record<string, string>> = {}) =>
   testCluster(
     {

@@ -1,10 +1,9 @@
-import { mkdtempSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Problem, silentLog, type Change, type Cluster } from '@talosmith/core'
-import { quicken, testCluster } from '@talosmith/core/testing'
+import { quicken, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { listBackups } from '../../src/backup/backup.ts'
@@ -60,7 +59,7 @@ function described(overrides: Record<string, string> = {}): Cluster {
       HEALTH_TIMEOUT: '20s',
       ...overrides,
     },
-    mkdtempSync(join(tmpdir(), 'talosmith-upgrade-')),
+    temporaryFolder('upgrade'),
   )
 }
 
@@ -325,7 +324,7 @@ test('workers go together as many as the settings allow', async () => {
 
 /** A command that agrees so many times. */
 const agreeing = (times: number): string => {
-  const path = join(mkdtempSync(join(tmpdir(), 'talosmith-gate-')), 'asked')
+  const path = join(temporaryFolder('gate'), 'asked')
   return `echo >> ${path}; test $(wc -l < ${path}) -le ${times} || { echo 'storage rebuilds' >&2; exit 3; }`
 }
 
@@ -439,7 +438,7 @@ test('a machine that turns out right on the second look gets its config all the 
 })
 
 test('a machine config that needs a reboot takes the same way: command, gate, drain, proof', async () => {
-  const asked = join(mkdtempSync(join(tmpdir(), 'talosmith-gate-')), 'asked')
+  const asked = join(temporaryFolder('gate'), 'asked')
   const simulation = new Simulation(
     described({ UPGRADE_GATE_COMMAND: `echo >> ${asked}`, KUBERNETES_VERSION: 'v1.36.3' }),
     'v1.13.9',

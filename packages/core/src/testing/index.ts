@@ -1,4 +1,5 @@
 export { problemOf } from './failure.ts'
 export { quicken } from './quicken.ts'
 export { recordingHost } from './recording-host.ts'
+export { temporaryFolder } from './temporary-folder.ts'
 export { testCluster, testSettings } from './test-cluster.ts'

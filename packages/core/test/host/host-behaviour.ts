@@ -1,12 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { CommandFailed, type Host } from '../../src/host/host.ts'
+import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
 
 /**
  * What every host does, near or far; `open` gives one whose files this process can see. The suite
@@ -17,12 +17,9 @@ export function hostSuite(title: string, open: () => Promise<Host>) {
 
   test.before(async (context) => {
     context.host = await open()
-    context.folder = await mkdtemp(join(tmpdir(), 'talosmith-host-'))
+    context.folder = temporaryFolder('host')
   })
-  test.after(async ({ host, folder }) => {
-    await host.close()
-    await rm(folder, { recursive: true })
-  })
+  test.after(({ host }) => host.close())
 
   test('gives stdout, stderr and the exit code apart', async ({ host }) => {
     const output = await host.$({ nothrow: true })`echo out; echo err >&2; exit 3`

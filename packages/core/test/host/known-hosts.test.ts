@@ -1,6 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -12,9 +11,10 @@ import {
   parseKnownHosts,
 } from '../../src/host/known-hosts.ts'
 import { makeKey } from './sshd.ts'
+import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
 
 const test = suite('known_hosts')
-const folder = mkdtempSync(join(tmpdir(), 'talosmith-known-'))
+const folder = temporaryFolder('known')
 const [first, second, rsa] = ['ed25519', 'ed25519', 'rsa'].map((type, index) => {
   const file = join(folder, `key${index}`)
   makeKey(file, type)
@@ -134,5 +134,4 @@ test('prints the line to add and the fingerprint as ssh-keygen does', () => {
   assert.is(said.split(' ')[1], fingerprintOf(first.wire))
 })
 
-test.after(() => rmSync(folder, { recursive: true }))
 test.run()

@@ -1,8 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,13 +10,14 @@ import { local, localTransport } from '../../src/host/local.ts'
 import { openHost } from '../../src/host/open.ts'
 import { runner } from '../../src/host/run.ts'
 import { ended, hostSuite } from './host-behaviour.ts'
+import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
 
 hostSuite('this machine', async () => local).run()
 
 const test = suite('local')
 
 test('a command ends when the program that started it is killed', async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'talosmith-local-'))
+  const folder = temporaryFolder('local')
   const module = fileURLToPath(new URL('../../src/host/local.ts', import.meta.url))
   const code = `import { local, localTransport } from ${JSON.stringify(module)}
 await local.$\`echo $$ >\${${JSON.stringify(join(folder, 'pid'))}}; sleep 60 | cat\``
@@ -30,17 +29,15 @@ await local.$\`echo $$ >\${${JSON.stringify(join(folder, 'pid'))}}; sleep 60 | c
   program.kill('SIGKILL')
   await exited
   await ended(join(folder, 'pid'), 1)
-  await rm(folder, { recursive: true })
 })
 
 // What sudo does under use_pty: the command is in another session than the process started here.
 test('a command that became another user ends by a timeout too', async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'talosmith-local-'))
+  const folder = temporaryFolder('local')
   const run = runner('as root', localTransport, ['setsid', '-w', '--'])
   await run(`echo $$ >${join(folder, 'pid')}; sleep 60 | cat`, { timeoutMs: 1000, nothrow: true })
   await ended(join(folder, 'pid'), 1)
   assert.is((await run('cat', { input: 'through' })).stdout, 'through')
-  await rm(folder, { recursive: true })
 })
 
 const asRoot = process.getuid?.() === 0 ? test : test.skip

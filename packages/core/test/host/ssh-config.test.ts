@@ -1,10 +1,11 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { completeTarget, parseJump, readSshConfig } from '../../src/host/ssh-config.ts'
 import { Problem } from '../../src/problem.ts'
+import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
 
 const test = suite('ssh-config')
 const user = { home: '/home/ann', name: 'ann', agent: '/run/agent' }
@@ -128,7 +129,7 @@ test('jump hosts are read as OpenSSH writes them', () => {
 })
 
 test('Include brings in files, relative to ~/.ssh, by pattern, and keeps sections apart', async () => {
-  const home = mkdtempSync(join(tmpdir(), 'talosmith-config-'))
+  const home = temporaryFolder('config')
   const write = (name: string, text: string): void => writeFileSync(join(home, '.ssh', name), text)
   mkdirSync(join(home, '.ssh', 'conf.d'), { recursive: true })
   write('config', 'Include conf.d/*.conf ~/.ssh/more missing\nUser ann\nHost kvm1\n  Port 2222\n')
@@ -140,7 +141,6 @@ test('Include brings in files, relative to ~/.ssh, by pattern, and keeps section
   assert.is(found.host, '10.0.0.5')
   assert.is(found.user, 'ann')
   assert.is(found.port, 2222)
-  rmSync(home, { recursive: true })
 })
 
 test('a config that is not there is an empty one', async () => {

@@ -1,8 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { appendFile, chmod, copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { appendFile, chmod, copyFile, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
@@ -12,6 +11,7 @@ import { openHost } from '../../src/host/open.ts'
 import { Problem } from '../../src/problem.ts'
 import { ended, hostSuite } from './host-behaviour.ts'
 import { freePort, hasSshd, makeKey, startSshd, stopProcess, type Sshd } from './sshd.ts'
+import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
 
 if (hasSshd) {
   const sshd = await startSshd(['ed25519', 'ecdsa', 'rsa'])
@@ -45,7 +45,7 @@ if (hasSshd) {
   })
 
   test('a command ends when the connection breaks', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'talosmith-ssh-'))
+    const folder = temporaryFolder('ssh')
     const host = await openHost(sshd.uri, '/', sshd.user)
     let begun: () => void = () => undefined
     const beginning = new Promise<void>((resolve) => (begun = resolve))
@@ -56,7 +56,6 @@ if (hasSshd) {
     assert.is((await end).code, 'SSH_CONNECTION_LOST')
     await ended(pid, 1)
     assert.is((await problemOf(host.$`true`)).code, 'SSH_CONNECTION_LOST')
-    await rm(folder, { recursive: true })
   })
 
   test('what a login shell says first is not the output of a command', async () => {

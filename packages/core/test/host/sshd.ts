@@ -1,11 +1,12 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { appendFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
-import { tmpdir, userInfo } from 'node:os'
+import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { SshUser } from '../../src/host/ssh-config.ts'
+import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
 
 const program = '/usr/sbin/sshd'
 
@@ -36,7 +37,7 @@ export async function startSshd(
   hostKeys: readonly string[] = ['ed25519'],
   more: readonly string[] = [],
 ): Promise<Sshd> {
-  const home = await mkdtemp(join(tmpdir(), 'talosmith-sshd-'))
+  const home = temporaryFolder('sshd')
   const path = (name: string): string => join(home, name)
   await mkdir(path('.ssh'), { mode: 0o700 })
   await mkdir('/run/sshd', { recursive: true })
@@ -85,10 +86,7 @@ export async function startSshd(
     path,
     hostKey,
     log,
-    async stop() {
-      await stopProcess(sshd)
-      await rm(home, { recursive: true, force: true })
-    },
+    stop: () => stopProcess(sshd),
   }
 }
 

@@ -1,21 +1,20 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { chooseCluster, listClusters } from '../../src/settings/find.ts'
 import { problemOf } from '../../src/testing/failure.ts'
+import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
 
 const choosing = suite<{ root: string }>('choosing a cluster')
 
 choosing.before.each((context) => {
-  context.root = mkdtempSync(join(tmpdir(), 'talosmith-'))
+  context.root = temporaryFolder('find')
   mkdirSync(join(context.root, 'env'))
   writeFileSync(join(context.root, 'package.json'), '{"talosmith":{"fallbackCluster":"demo"}}')
   for (const name of ['example', 'demo'])
     writeFileSync(join(context.root, 'env', `${name}.env`), '')
 })
-choosing.after.each(({ root }) => rmSync(root, { recursive: true }))
 
 const add = (root: string, name: string): void =>
   writeFileSync(join(root, 'env', `${name}.env`), '')

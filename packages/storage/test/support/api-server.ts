@@ -2,12 +2,13 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { generateKeyPairSync, randomUUID } from 'node:crypto'
 import { createWriteStream, existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises'
 import { request } from 'node:https'
 import { createServer } from 'node:net'
-import { homedir, tmpdir } from 'node:os'
+import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { temporaryFolder } from '@talosmith/core/testing'
 
 /** A cluster without nodes: only its API and the controllers that volumes and namespaces need. */
 export interface ApiServer {
@@ -37,7 +38,7 @@ export async function findKubelab(): Promise<string | undefined> {
 }
 
 export async function startApiServer(kubelab: string): Promise<ApiServer> {
-  const folder = await mkdtemp(join(tmpdir(), 'talosmith-storage-'))
+  const folder = temporaryFolder('storage')
   const processes: ChildProcess[] = []
   const run = async (name: string, ...args: string[]): Promise<void> => {
     const program = join(folder, name)
@@ -90,8 +91,6 @@ export async function startApiServer(kubelab: string): Promise<ApiServer> {
       child.kill('SIGKILL')
       await ended
     }
-    if (process.env['KEEP'] === undefined) await rm(folder, { recursive: true, force: true })
-    else console.error(`kept ${folder}`)
   }
   try {
     await until(async () => (await api('GET', '/readyz')).status === 200, 90_000)
