@@ -100,7 +100,6 @@ try {
 } finally {
   server.closeAllConnections()
   server.close()
-  rmSync(root, { recursive: true, force: true })
 }
 
 async function time(way: Way, image: string): Promise<Timing> {

@@ -1,4 +1,4 @@
-import { readdir, readFile, rm } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { findTool, local, projectRoot } from '@talosmith/core'
 import { temporaryFolder, testCluster } from '@talosmith/core/testing'
@@ -77,16 +77,12 @@ else {
 
   test('the repository is made once, and holds the version that the settings ask for', async () => {
     const folder = join(temporaryFolder('charts'), 'charts')
-    try {
-      await packageChart(helm.path, folder)
-      const index = await readFile(join(folder, 'index.yaml'), 'utf8')
-      await packageChart(helm.path, folder)
-      assert.is(await readFile(join(folder, 'index.yaml'), 'utf8'), index)
-      const version = testCluster().settings.NFS_CSI_VERSION
-      assert.ok((await readdir(folder)).includes(`csi-driver-nfs-${version}.tgz`))
-    } finally {
-      await rm(join(folder, '..'), { recursive: true, force: true })
-    }
+    await packageChart(helm.path, folder)
+    const index = await readFile(join(folder, 'index.yaml'), 'utf8')
+    await packageChart(helm.path, folder)
+    assert.is(await readFile(join(folder, 'index.yaml'), 'utf8'), index)
+    const version = testCluster().settings.NFS_CSI_VERSION
+    assert.ok((await readdir(folder)).includes(`csi-driver-nfs-${version}.tgz`))
   })
 }
 

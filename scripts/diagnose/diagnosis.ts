@@ -25,6 +25,11 @@ export function talosctl(
   return `talosctl --talosconfig ${generated}/talosconfig -e ${address} -n ${address} ${words}`
 }
 
+/** A kubectl call, as the user types it. */
+export function kubectl({ generated }: Pick<Cluster, 'generated'>, words: string): string {
+  return `kubectl --kubeconfig ${generated}/kubeconfig ${words}`
+}
+
 /** The setting of a machine's role: WORKER_DISK_GIB. */
 export function settingOf({ role }: Pick<Node, 'role'>, what: string): string {
   return `${role === 'worker' ? 'WORKER' : 'CONTROL_PLANE'}_${what}`

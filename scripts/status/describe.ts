@@ -1,4 +1,4 @@
-import type { AccessFile, Answer, EtcdStatus } from '@talosmith/bootstrap'
+import { readinessOf, type AccessFile, type Answer, type EtcdStatus } from '@talosmith/bootstrap'
 import type { Cluster, Node } from '@talosmith/core'
 import { describeStatus as describeMachines, type StatusRow } from '@talosmith/vm'
 import type { Gathered } from './gather.ts'
@@ -107,7 +107,7 @@ function describeKubernetes(
   if (!nodes.ok) return { value: null, reasons: [] }
   const found = nodes.value.find(({ metadata }) => metadata.name === name)
   if (found === undefined) return { value: null, reasons: ['Kubernetes does not know it'] }
-  const condition = found.status?.conditions?.find(({ type }) => type === 'Ready')
+  const condition = readinessOf(found)
   const ready = condition?.status === 'True'
   const version = found.status?.nodeInfo?.kubeletVersion ?? null
   return {

@@ -44,8 +44,8 @@ export interface Snapshot {
   /** The API server at CLUSTER_VIP; undefined: there is no VIP. */
   readonly vip: Answer<unknown> | undefined
   readonly nodes: Answer<readonly KubernetesNode[]>
-  /** Names of nodes as `nodesLeftBehind` finds them. */
-  readonly leftBehind: readonly string[]
+  /** As `nodesLeftBehind` finds them. */
+  readonly leftBehind: readonly KubernetesNode[]
   readonly workloads: Answer<readonly Workload[]>
   readonly expectedWorkloads: readonly string[]
 }
@@ -184,8 +184,8 @@ function nodesFault({ nodes, settings }: Cluster, seen: readonly KubernetesNode[
   return first(nodes, ({ name, address }) => {
     const node = seen.find(({ metadata }) => metadata.name === name)
     if (node === undefined) return `${name} has not registered`
-    const { conditions = [], addresses = [], nodeInfo } = node.status ?? {}
-    const ready = conditions.find(({ type }) => type === 'Ready')
+    const { addresses = [], nodeInfo } = node.status ?? {}
+    const ready = readinessOf(node)
     if (ready?.status !== 'True')
       return `${name} is not Ready: ${ready?.message ?? 'it has not said'}`
     const internal = addresses.filter(({ type }) => type === 'InternalIP')
@@ -198,8 +198,14 @@ function nodesFault({ nodes, settings }: Cluster, seen: readonly KubernetesNode[
   })
 }
 
-function leftBehindFault({ leftBehind: [name] }: Snapshot): Fault {
-  if (name === undefined) return undefined
+/** What a node's kubelet, or Kubernetes in its place, says of its being Ready. */
+export function readinessOf({ status }: KubernetesNode) {
+  return status?.conditions?.find(({ type }) => type === 'Ready')
+}
+
+function leftBehindFault({ leftBehind: [node] }: Snapshot): Fault {
+  if (node === undefined) return undefined
+  const { name } = node.metadata
   return {
     reason: `${name} is not Ready, and the settings have no such machine (gone for good? kubectl delete node ${name})`,
     final: true,
@@ -213,18 +219,14 @@ function leftBehindFault({ leftBehind: [name] }: Snapshot): Fault {
 export function nodesLeftBehind(
   cluster: Pick<Cluster, 'nodes'>,
   seen: readonly KubernetesNode[],
-): string[] {
+): KubernetesNode[] {
   const registered = new Set(seen.map(({ metadata }) => metadata.name))
   // A machine that registered under another name is that node, unless it has its own as well.
   const nameless = cluster.nodes.filter(({ name }) => !registered.has(name))
-  return seen
-    .filter(
-      ({ metadata: { name }, status: { conditions = [], addresses = [] } = {} }) =>
-        !conditions.some(({ type, status }) => type === 'Ready' && status === 'True') &&
-        !cluster.nodes.some((node) => node.name === name) &&
-        !addresses.some((one) => nameless.some(({ address }) => address === one.address)),
-    )
-    .map(({ metadata }) => metadata.name)
+  const stands = ({ metadata, status }: KubernetesNode): boolean =>
+    cluster.nodes.some(({ name }) => name === metadata.name) ||
+    nameless.some(({ address }) => status?.addresses?.some((one) => one.address === address))
+  return seen.filter((node) => readinessOf(node)?.status !== 'True' && !stands(node))
 }
 
 function faultOf(answer: Answer<unknown> | undefined): Fault {

@@ -19,6 +19,7 @@ export {
 export {
   judge as judgeHealth,
   nodesLeftBehind,
+  readinessOf,
   type Answer,
   type KubernetesNode,
   type Snapshot,

@@ -1,7 +1,7 @@
 /** Causes that no machine has by itself: etcd as a whole, the API, the shared address, our own access. */
-import { hasEnded, nodesLeftBehind } from '@talosmith/bootstrap'
+import { hasEnded, nodesLeftBehind, readinessOf } from '@talosmith/bootstrap'
 import type { Cluster } from '@talosmith/core'
-import { talosctl, type, type Diagnosis } from '../diagnosis.ts'
+import { kubectl, talosctl, type, type Diagnosis } from '../diagnosis.ts'
 import type { Seen } from '../gather.ts'
 import { isReady, stateOf, type View } from '../view.ts'
 
@@ -177,7 +177,7 @@ const judgeNames: Judge = (cluster, { api }, views) => {
         '# Talos takes the name from the seed when it boots',
         type(cluster, 'vm:create'),
         talosctl(cluster, view.node.address, 'reboot'),
-        `kubectl --kubeconfig ${cluster.generated}/kubeconfig delete node ${name}`,
+        kubectl(cluster, `delete node ${name}`),
       ],
       view.node.name,
     )
@@ -186,22 +186,18 @@ const judgeNames: Judge = (cluster, { api }, views) => {
 
 const judgeLeftBehind: Judge = (cluster, { api }) => {
   const nodes = api.ok && api.value.nodes.ok ? api.value.nodes.value : []
-  const names = nodesLeftBehind(cluster, nodes)
-  if (names.length === 0) return []
+  const left = nodesLeftBehind(cluster, nodes)
+  if (left.length === 0) return []
   return one(
     'NODE_LEFT_BEHIND',
     'Kubernetes has nodes that are not Ready and that the settings do not have',
-    nodes
-      .filter(({ metadata }) => names.includes(metadata.name))
-      .map(({ metadata: { name }, status }) => {
-        const ready = status?.conditions?.find(({ type: kind }) => kind === 'Ready')
-        return `kubectl get node ${name}: ${ready?.message ?? 'it has not said how it is'}`
-      }),
+    left.map((node) => {
+      const { message = 'it has not said how it is' } = readinessOf(node) ?? {}
+      return `kubectl get node ${node.metadata.name}: ${message}`
+    }),
     [
       '# gone for good?',
-      ...names.map(
-        (name) => `kubectl --kubeconfig ${cluster.generated}/kubeconfig delete node ${name}`,
-      ),
+      ...left.map(({ metadata }) => kubectl(cluster, `delete node ${metadata.name}`)),
       '# otherwise switch its machine on, or ask for it in the settings again',
     ],
   )
@@ -236,7 +232,7 @@ const judgeImages: Judge = (cluster, { api }) => {
       'POD_IMAGE_PULL_FAILS',
       `${namespace}/${name} cannot fetch ${stuck.image}`,
       [`${reason}: ${message}`],
-      [`kubectl --kubeconfig ${cluster.generated}/kubeconfig -n ${namespace} describe pod ${name}`],
+      [kubectl(cluster, `-n ${namespace} describe pod ${name}`)],
       spec.nodeName,
     )
   })

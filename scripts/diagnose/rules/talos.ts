@@ -1,5 +1,5 @@
 /** Causes that Talos tells of itself: config, clock, disk, services. */
-import { hasEnded, isWell, type TalosEvidence } from '@talosmith/bootstrap'
+import { hasEnded, isWell, readinessOf, type TalosEvidence } from '@talosmith/bootstrap'
 import type { Cluster } from '@talosmith/core'
 import { settingOf, talosctl, type, type Diagnosis } from '../diagnosis.ts'
 import { offAndOn } from '../on-host.ts'
@@ -119,8 +119,7 @@ function judgeServices(
 }
 
 function isNodeReady({ kubernetes }: View): boolean {
-  const ready = kubernetes?.status?.conditions?.find(({ type: kind }) => kind === 'Ready')
-  return ready?.status === 'True'
+  return kubernetes !== undefined && readinessOf(kubernetes)?.status === 'True'
 }
 
 /** What is wrong without anything being down yet. */

@@ -1,20 +1,13 @@
+import { readinessOf, type KubernetesNode } from '../health.ts'
+
 /** A Kubernetes Node, as far as an upgrade looks at it. */
-export interface NodeObject {
+export interface NodeObject extends KubernetesNode {
   readonly metadata: {
     readonly name: string
     readonly annotations?: Readonly<Record<string, string>>
     readonly resourceVersion?: string
   }
   readonly spec?: { readonly unschedulable?: boolean }
-  readonly status?: {
-    readonly conditions?: readonly {
-      readonly type: string
-      readonly status: string
-      readonly message?: string
-    }[]
-    readonly addresses?: readonly { readonly type: string; readonly address: string }[]
-    readonly nodeInfo?: { readonly kubeletVersion: string }
-  }
 }
 
 /** A Pod, as far as an upgrade looks at it. */
@@ -62,8 +55,8 @@ export interface LabelSelector {
 export const mark = 'talosmith.dev/upgrading-to'
 
 /** Why a node is not Ready; undefined: it is. */
-export function nodeFault({ status }: NodeObject): string | undefined {
-  const ready = status?.conditions?.find(({ type }) => type === 'Ready')
+export function nodeFault(node: NodeObject): string | undefined {
+  const ready = readinessOf(node)
   if (ready?.status === 'True') return undefined
   return `is not Ready in Kubernetes: ${ready?.message ?? 'it has not said why'}`
 }

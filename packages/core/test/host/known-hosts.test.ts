@@ -10,8 +10,8 @@ import {
   knownHostsLine,
   parseKnownHosts,
 } from '../../src/host/known-hosts.ts'
-import { makeKey } from './sshd.ts'
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
+import { makeKey } from './sshd.ts'
 
 const test = suite('known_hosts')
 const folder = temporaryFolder('known')

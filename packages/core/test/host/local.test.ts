@@ -9,8 +9,8 @@ import * as assert from 'uvu/assert'
 import { local, localTransport } from '../../src/host/local.ts'
 import { openHost } from '../../src/host/open.ts'
 import { runner } from '../../src/host/run.ts'
-import { ended, hostSuite } from './host-behaviour.ts'
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
+import { ended, hostSuite } from './host-behaviour.ts'
 
 hostSuite('this machine', async () => local).run()
 
