@@ -28,7 +28,7 @@ function run(folder: string, files: Readonly<Record<string, string>>): Promise<R
   return new Promise((resolve) => {
     const child = spawn(
       process.execPath,
-      ['--import', 'tsx', 'scripts/checks/run-tests.ts', folder],
+      ['--import', 'tsx', 'tools/checks/run-tests.ts', folder],
       { cwd: projectRoot, stdio: ['ignore', 'pipe', 'inherit'] },
     )
     let said = ''

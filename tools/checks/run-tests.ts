@@ -2,7 +2,7 @@
  * Runs uvu test files, each in a process of its own, and counts what they report. Guards against what
  * uvu lets pass: a file without tests, a forgotten `test.run()`, a hook that threw, a lone `.only`.
  *
- *   tsx scripts/checks/run-tests.ts [--one-by-one] <folder>...
+ *   tsx tools/checks/run-tests.ts [--one-by-one] <folder>...
  */
 import { spawn } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'

@@ -14,7 +14,7 @@ const graph = suite('the graph that Nx makes of the sources')
 graph.after(() => rmSync(dirname(copy), { recursive: true }))
 
 const checkLayers = (): { status: number | null; stderr: string } =>
-  spawnSync(process.execPath, ['--import', 'tsx', 'scripts/checks/check-layers.ts'], {
+  spawnSync(process.execPath, ['--import', 'tsx', 'tools/checks/check-layers.ts'], {
     cwd: copy,
     env,
     encoding: 'utf8',
@@ -49,7 +49,7 @@ graph('shows an import of vm in image, and the layer check fails on it', () => {
 })
 
 graph('runs the checks of image and of what depends on it, when image has changed', () => {
-  assert.equal(affectedBy('packages/image/src/plan.ts'), ['cluster', 'image'])
+  assert.equal(affectedBy('packages/image/src/plan.ts'), ['cluster', 'image', 'tools'])
 })
 
 graph('runs the checks of all projects, when core has changed', () => {
@@ -60,6 +60,7 @@ graph('runs the checks of all projects, when core has changed', () => {
     'image',
     'lab',
     'storage',
+    'tools',
     'vm',
   ])
 })

@@ -1,7 +1,7 @@
 /**
  * Runs a program of this workspace, compiled:
  *
- *   node scripts/build/run.js packages/vm/scripts/create.ts --dry-run
+ *   node tools/build/run.js packages/vm/scripts/create.ts --dry-run
  *
  * Compiled it is under way after 0.1 s, where tsx needs 0.65 s to load its sources, and cluster:up is ten
  * programs. What was compiled lies in dist/programs/<state of the sources>/, and is made anew by compile.ts
@@ -13,7 +13,7 @@ import { existsSync, readdirSync, statSync, utimesSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
 
 const root = join(import.meta.dirname, '..', '..')
-const folders = ['packages', 'scripts', 'lab/chart', 'lab/scripts', 'lab/src']
+const folders = ['packages', 'scripts', 'lab/chart', 'lab/scripts', 'lab/src', 'tools/build']
 
 /** Changes with every source: names, sizes and times. */
 function stateOfSources() {

@@ -22,7 +22,7 @@ const made = join(copy, 'dist', 'programs')
 
 /** Ends with the exit code and all that was said. */
 function run(...args: string[]): Promise<{ code: number | null; output: string }> {
-  const child = spawn(process.execPath, ['scripts/build/run.js', 'scripts/up.ts', ...args], {
+  const child = spawn(process.execPath, ['tools/build/run.js', 'scripts/up.ts', ...args], {
     cwd: copy,
     env: { ...process.env, CLUSTER: 'home' },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -15,6 +15,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'layer:part': ['layer:core'],
   'layer:flow': ['layer:part', 'layer:core'],
   'layer:lab': ['layer:core'],
+  'layer:tools': ['layer:core'],
 }
 
 /** Every import between projects that the layers forbid, as a sentence; and projects without a layer. */

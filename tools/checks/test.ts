@@ -17,7 +17,7 @@ if (withLab) {
 await count('npx', ['nx', 'run-many', '-t', 'check', '--outputStyle=stream-without-prefixes'])
 if (withLab && total.failed === 0) {
   await count('npx', ['nx', 'run', 'lab:test-guest', '--outputStyle=stream-without-prefixes'])
-  await count('npx', ['tsx', 'scripts/checks/run-tests.ts', '--one-by-one', ...suites])
+  await count('npx', ['tsx', 'tools/checks/run-tests.ts', '--one-by-one', ...suites])
 }
 console.log(`${total.passed} passed, ${total.failed} failed`)
 process.exitCode = total.failed > 0 ? 1 : 0
