@@ -3,7 +3,7 @@ import { homedir, userInfo } from 'node:os'
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
 import sshConfig from 'ssh-config'
 import { Problem } from '../problem.ts'
-import type { SshTarget } from './uri.ts'
+import type { SshTarget } from './target.ts'
 
 /** Where to connect to and with what: a target completed by ~/.ssh/config and OpenSSH's defaults. */
 export interface SshSettings {

@@ -5,8 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { NodeSSH } from 'node-ssh'
 import type { ClientChannel } from 'ssh2'
 import { Problem } from '../problem.ts'
-import type { Transport } from './run.ts'
-import { Slots } from './slots.ts'
+import type { Transport } from '../process/run.ts'
 import {
   completeTarget,
   currentSshUser,
@@ -14,10 +13,11 @@ import {
   readSshConfig,
   type SshSettings,
   type SshUser,
-} from './ssh-config.ts'
-import { connectHop } from './ssh-connect.ts'
-import { connectProblem } from './ssh-problems.ts'
-import type { SshTarget } from './uri.ts'
+} from './config.ts'
+import { connectHop } from './hop.ts'
+import { connectProblem } from './problems.ts'
+import { Slots } from './slots.ts'
+import type { SshTarget } from './target.ts'
 
 /** sshd allows ten sessions on a connection (MaxSessions); two are kept for ending commands. */
 const commandsAtOnce = 8

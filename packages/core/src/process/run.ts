@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { quote } from './command.ts'
-import { CommandFailed, type Output, type RunOptions } from './host.ts'
+import { CommandFailed, type Output, type RunOptions } from './shell.ts'
 import { lineSplitter, outputAfter } from './process-output.ts'
 import { killText, shellText } from './shell-text.ts'
 

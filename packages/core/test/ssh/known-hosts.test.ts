@@ -9,9 +9,9 @@ import {
   hostKeyAlgorithms,
   knownHostsLine,
   parseKnownHosts,
-} from '../../src/host/known-hosts.ts'
+} from '../../src/ssh/known-hosts.ts'
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
-import { makeKey } from './sshd.ts'
+import { makeKey } from '../host/sshd.ts'
 
 const test = suite('known_hosts')
 const folder = temporaryFolder('known')

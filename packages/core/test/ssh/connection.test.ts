@@ -6,12 +6,12 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { CommandFailed } from '../../src/host/host.ts'
 import { openHost } from '../../src/host/open.ts'
 import { Problem } from '../../src/problem.ts'
+import { CommandFailed } from '../../src/process/shell.ts'
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
-import { ended, hostSuite } from './host-behaviour.ts'
-import { freePort, hasSshd, makeKey, startSshd, stopProcess, type Sshd } from './sshd.ts'
+import { ended, hostSuite } from '../host/host-behaviour.ts'
+import { freePort, hasSshd, makeKey, startSshd, stopProcess, type Sshd } from '../host/sshd.ts'
 
 if (hasSshd) {
   const sshd = await startSshd(['ed25519', 'ecdsa', 'rsa'])

@@ -2,10 +2,10 @@ import { readFile } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 import { NodeSSH } from 'node-ssh'
 import { Problem } from '../problem.ts'
+import { collectKeys } from './auth.ts'
+import type { SshSettings } from './config.ts'
 import { checkHostKey, hostKeyAlgorithms, parseKnownHosts, type KnownHost } from './known-hosts.ts'
-import { collectKeys } from './ssh-auth.ts'
-import type { SshSettings } from './ssh-config.ts'
-import { connectProblem, readyTimeoutMs, refuseKey } from './ssh-problems.ts'
+import { connectProblem, readyTimeoutMs, refuseKey } from './problems.ts'
 
 /**
  * Connects to one host, through `socket` when it lies behind another. The host's key is checked

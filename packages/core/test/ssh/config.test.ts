@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { completeTarget, parseJump, readSshConfig } from '../../src/host/ssh-config.ts'
 import { Problem } from '../../src/problem.ts'
+import { completeTarget, parseJump, readSshConfig } from '../../src/ssh/config.ts'
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
 
 const test = suite('ssh-config')

@@ -1,4 +1,4 @@
-import type { Command, Output, RunOptions, Shell, Value } from './host.ts'
+import type { Command, Output, RunOptions, Shell, Value } from './shell.ts'
 
 /** A word as bash reads it, whatever it holds; simple words stay bare, so that commands stay readable. */
 export function quote(word: string | number): string {

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import ssh2 from 'ssh2'
 import { Problem } from '../problem.ts'
-import type { SshSettings } from './ssh-config.ts'
+import type { SshSettings } from './config.ts'
 
 /** One key to show to a host, and how to name it in an error. */
 interface Offer {

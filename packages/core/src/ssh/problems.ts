@@ -1,5 +1,6 @@
 import { Problem } from '../problem.ts'
-import { quote } from './command.ts'
+import { quote } from '../process/command.ts'
+import type { SshSettings } from './config.ts'
 import {
   fingerprintOf,
   keyTypeOf,
@@ -7,7 +8,6 @@ import {
   knownHostsName,
   type KeyVerdict,
 } from './known-hosts.ts'
-import type { SshSettings } from './ssh-config.ts'
 
 /** How long a host may take to get from the connection to the login. */
 export const readyTimeoutMs = 20_000
