@@ -1,12 +1,11 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { silentLog, type Cluster, type Problem } from '@talosmith/core'
-import { testCluster } from '@talosmith/core/testing'
+import { problemOf, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { observeFactory, postSchematic, warmInstaller, type AskOptions } from '../src/factory.ts'
-import { checkOffer, nearestVersion } from '../src/offer.ts'
-import { problemOf } from './support.ts'
+import { observeFactory, postSchematic, warmInstaller, type AskOptions } from '@talosmith/clients/factory'
+import { checkOffer, nearestVersion } from '@talosmith/clients/factory'
 
 const factory = suite<{ server: Server; answer: RequestListener; cluster: Cluster }>('the factory')
 const extensions = 'siderolabs/qemu-guest-agent'

@@ -1,6 +1,6 @@
 import { minorOf, nearest, Problem, type Cluster } from '@talosmith/core'
 import semver from 'semver'
-import type { Offer } from './factory.ts'
+import type { Offer } from './client.ts'
 
 /** Throws when the factory doesn't offer the version or an extension, naming the nearest that it does. */
 export function checkOffer({ settings }: Cluster, { versions, extensions }: Offer): void {
