@@ -1,4 +1,5 @@
 export { addressAt, contains } from './addresses.ts'
+export type { Answer } from './answer.ts'
 export { applyAll, renderPlan, type Change } from './change.ts'
 export { checkConfirm } from './confirm.ts'
 export {

@@ -13,14 +13,13 @@ import { checkTalosconfig } from '../generated/access.ts'
 import { bootstrapEtcd } from '../configure/apply-start.ts'
 import { applyChange } from '../configure/apply.ts'
 import { configure } from '../configure/configure.ts'
-import { observeEtcd, leaderOf } from '@talosmith/clients/etcd'
+import { leaderOf, observeEtcdFacts, observeEtcdState } from '@talosmith/clients/etcd'
 import { type WritableKubernetes, type NodeObject, listOf } from '@talosmith/clients/kubernetes'
 import { planTalosconfig, type BootstrapChange } from '../configure/plan.ts'
 import { readSecrets, secretsFile, type PublicSecrets } from '../generated/secrets.ts'
 import { startCluster } from '../configure/start.ts'
 import { openTalosctl, readBootId, readNode } from '@talosmith/clients/talos'
 import { uncordon } from '../restart/cordon.ts'
-import { observeMembers } from '../restart/observe-gate.ts'
 import { nextTurn } from '../restart/order.ts'
 import { passGate } from '../restart/pass-gate.ts'
 import { restart, waitForComeback } from '../restart/restart.ts'
@@ -145,7 +144,7 @@ async function refuseData(
   { cluster, talosctl, secrets }: RestoreTools,
   isConfigured = false,
 ): Promise<void> {
-  const state = await observeEtcd(cluster, talosctl, secrets).catch((error: unknown) => {
+  const state = await observeEtcdState(cluster, talosctl, secrets).catch((error: unknown) => {
     // Machines without a config have no data that could be lost.
     if (isConfigured) throw error
     return 'none' as const
@@ -209,7 +208,7 @@ async function restartEach(context: UpgradeContext): Promise<void> {
   const { cluster, talosctl, log } = context
   const left = new Set(cluster.controlPlanes.map(({ name }) => name))
   while (left.size > 0) {
-    const leader = leaderOf(await observeMembers(context))
+    const leader = leaderOf(await observeEtcdFacts(cluster, talosctl, context.secrets))
     const turn = nextTurn(cluster, left, { leader, unfinished: new Set() })
     for (const node of turn) {
       await passGate(context, [node], 'etcd was brought back', gateOf(context))

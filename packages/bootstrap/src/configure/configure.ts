@@ -13,7 +13,7 @@ import { applyChange } from './apply.ts'
 import type { ApplyContext } from './apply-context.ts'
 import type { HeldVersion } from '../config/config-update.ts'
 import { observeHome, type ObservedHome } from './generated-files.ts'
-import { observeNodes, previewConfig, type ObservedNode } from './observe.ts'
+import { observeNodeStates, previewConfig, type ObservedNode } from './observe.ts'
 import {
   planHome,
   planNode,
@@ -41,7 +41,7 @@ export async function configure(
 ): Promise<ExitCode> {
   const talosctl = tool ?? (await openTalosctl(cluster))
   let home = await observeHome(cluster, talosctl, log)
-  const seen = await observeNodes(cluster, talosctl, home.secrets)
+  const seen = await observeNodeStates(cluster, talosctl, home.secrets)
   refuseForeign(seen, home.secrets !== undefined)
   if (dryRun) {
     const plans = await Promise.all(seen.map((one) => planFor(cluster, one, home, talosctl)))
@@ -118,7 +118,7 @@ async function waitForAnswer(
       const seen = await probe(node.address, secrets?.talosCa)
       if (seen.kind === 'silent')
         throw seen.isStranger === true ? new Hopeless(seen.reason) : new Error(seen.reason)
-      const [observed] = await observeNodes(cluster, talosctl, secrets, [node])
+      const [observed] = await observeNodeStates(cluster, talosctl, secrets, [node])
       if (observed === undefined || observed.state.kind === 'silent')
         throw new Error(observed?.state.kind === 'silent' ? observed.state.reason : 'not observed')
       refuseForeign([observed], secrets !== undefined)

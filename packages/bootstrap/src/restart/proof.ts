@@ -1,3 +1,4 @@
+/** The proof that a machine is well after its restart. Pure. */
 import type { Cluster, Node } from '@talosmith/core'
 import {
   machineFault,
@@ -6,8 +7,7 @@ import {
   type RunningTalos,
   type Target,
 } from '@talosmith/clients/talos'
-import type { EtcdFacts } from '@talosmith/clients/etcd'
-import { judgeEtcd } from './gate.ts'
+import { judgeEtcd, type EtcdFacts } from '@talosmith/clients/etcd'
 import { nodeFault, type NodeObject } from '@talosmith/clients/kubernetes'
 
 /** What a machine says of itself after its restart, and what others say of it. */

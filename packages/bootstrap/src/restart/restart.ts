@@ -4,6 +4,7 @@ import {
   machineFault,
   readMachineStatus,
   probe,
+  unreachableBecause,
   grpcCode,
   talosReason,
   isRight,
@@ -17,7 +18,7 @@ import { lastWords } from './console.ts'
 import { installFailed, installMs, isLate } from './install.ts'
 import { describeRunning } from './proof.ts'
 import type { GateTools } from './observe-gate.ts'
-import type { ObservedMachine } from '../upgrade/observe-upgrade.ts'
+import type { Begun } from './upgrade-annotation.ts'
 import { restated } from './restated.ts'
 import { comebackMs, type UpgradeContext } from './context.ts'
 import semver from 'semver'
@@ -38,10 +39,10 @@ export async function restart(
   await waitFor(
     `${node.name} to restart`,
     async () => {
-      const seen = await probe(node.address, secrets.talosCa)
-      if (seen.kind !== 'ours') {
+      const unreachable = unreachableBecause(await probe(node.address, secrets.talosCa))
+      if (unreachable !== undefined) {
         if (asked) return
-        throw new Error(seen.kind === 'maintenance' ? 'it has no machine config' : seen.reason)
+        throw new Error(unreachable)
       }
       // One that goes down in the middle of an answer would be waited for until it is long back.
       const answerMs = asked ? 5000 : undefined
@@ -96,9 +97,8 @@ export async function waitForComeback(
   return waitFor(
     `${name} to come back with Talos ${target.version}`,
     async () => {
-      const seen = await probe(address, secrets.talosCa)
-      if (seen.kind !== 'ours')
-        throw new Error(seen.kind === 'maintenance' ? 'it has no machine config' : seen.reason)
+      const unreachable = unreachableBecause(await probe(address, secrets.talosCa))
+      if (unreachable !== undefined) throw new Error(unreachable)
       if (!hasRestarted) {
         const boot = await readBootId(node, talosctl).catch((error: unknown) => {
           throw new Error(talosReason(error))
@@ -107,10 +107,7 @@ export async function waitForComeback(
         hasRestarted = true
       }
       // One question a look: a machine that boots has other things to do.
-      const { byAddress, silence } = await readMachineStatus([address], [address], talosctl)
-      const machine = byAddress.get(address)
-      if (machine === undefined) throw new Error(silence)
-      const fault = machineFault(machine)
+      const fault = machineFault(await readMachineStatus(node, talosctl))
       // Until its boot has ended, Talos may still go back to the other version.
       if (fault !== undefined) throw new Error(`it has restarted, and is ${fault}`)
       const facts = await readNode(node, talosctl)
@@ -133,17 +130,20 @@ export async function waitForComeback(
   })
 }
 
+/** A machine, what it runs, and what a run before has begun with it. */
+export interface BegunMachine {
+  readonly node: Node
+  readonly running: RunningTalos
+  readonly begun: Begun | undefined
+}
+
 /**
  * Throws UPGRADE_ROLLED_BACK when a run before restarted a machine into `target`, and it has booted since
  * without it: nobody looked when it went back.
  */
 export async function refuseWentBack(
   context: UpgradeContext,
-  {
-    node,
-    running,
-    begun,
-  }: Pick<ObservedMachine, 'node' | 'begun'> & { readonly running: RunningTalos },
+  { node, running, begun }: BegunMachine,
   target: Target,
 ): Promise<void> {
   if (begun?.boot === undefined || isRight(running, target)) return

@@ -1,8 +1,7 @@
 import { Problem, reasonOf, type Node } from '@talosmith/core'
-import { leaderOf } from '@talosmith/clients/etcd'
+import { leaderOf, observeEtcdFacts } from '@talosmith/clients/etcd'
 import { warmInstaller } from './factory.ts'
 import { inStep } from '../restart/in-step.ts'
-import { observeMembers } from '../restart/observe-gate.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
 import { nextTurn } from '../restart/order.ts'
 import { passGateCommand } from '../restart/pass-gate.ts'
@@ -35,7 +34,9 @@ export async function takeTalosStep(
   while (left.size > 0) {
     // Who leads matters only while there is a choice.
     const isChoice = cluster.controlPlanes.filter(({ name }) => left.has(name)).length > 1
-    const leader = isChoice ? leaderOf(await observeMembers(context)) : undefined
+    const leader = isChoice
+      ? leaderOf(await observeEtcdFacts(cluster, context.talosctl, context.secrets))
+      : undefined
     const turn = nextTurn(cluster, left, { leader, unfinished })
     const own = machines.filter(({ node }) => turn.includes(node))
     const failures = await takeTurn(context, own, step)

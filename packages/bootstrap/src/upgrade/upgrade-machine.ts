@@ -14,7 +14,8 @@ import { markRestart, uncordon } from '../restart/cordon.ts'
 import { inStep } from '../restart/in-step.ts'
 import { install, installsLive } from '../restart/install.ts'
 import { type NodeObject, listOf } from '@talosmith/clients/kubernetes'
-import { observeGate, observeMembers } from '../restart/observe-gate.ts'
+import { observeEtcdFacts } from '@talosmith/clients/etcd'
+import { observeGate } from '../restart/observe-gate.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
 import { passGate, passGateCommand } from '../restart/pass-gate.ts'
 import { proofFault, type Expected } from '../restart/proof.ts'
@@ -154,7 +155,9 @@ async function prove(
       const [facts, nodes, etcd] = await Promise.all([
         known ?? readNode(node, talosctl),
         listOf<NodeObject>(kubernetes, '/api/v1/nodes'),
-        node.role === 'controlplane' ? observeMembers(context) : undefined,
+        node.role === 'controlplane'
+          ? observeEtcdFacts(cluster, talosctl, context.secrets)
+          : undefined,
       ])
       known = undefined
       // It had its target before: what has ended its boot without it went back.

@@ -2,7 +2,7 @@ import { plainLines } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { parseAlarms, parseMemberStatus } from '@talosmith/clients/etcd'
+import { parseEtcdAlarms, parseEtcdStatus } from '@talosmith/clients/etcd'
 import { kubernetesFault, versionsOf } from '../../src/upgrade/kubernetes-proof.ts'
 import type { PodObject } from '@talosmith/clients/kubernetes'
 import { proofFault, type Comeback } from '../../src/restart/proof.ts'
@@ -185,7 +185,7 @@ test('the tables of etcd are read by column', () => {
   const status = `NODE         MEMBER             DB SIZE   IN USE           LEADER             RAFT INDEX   RAFT TERM   RAFT APPLIED INDEX   LEARNER   PROTOCOL   STORAGE   ERRORS
 10.0.0.70    6c1c2a1d8b9d1a0e   3.4 MB    1.2 MB (35.29%)  6c1c2a1d8b9d1a0e   10433        4           10433                false     3.6.7      3.6.0     memberID:1 alarm:NOSPACE
 `
-  assert.equal(parseMemberStatus(status), [
+  assert.equal(parseEtcdStatus(status), [
     {
       node: '10.0.0.70',
       id: '6c1c2a1d8b9d1a0e',
@@ -197,8 +197,8 @@ test('the tables of etcd are read by column', () => {
     },
   ])
   const alarms = 'NODE        MEMBER             ALARM\n10.0.0.70   6c1c2a1d8b9d1a0e   NOSPACE\n'
-  assert.equal(parseAlarms(alarms), [{ member: '6c1c2a1d8b9d1a0e', alarm: 'NOSPACE' }])
-  assert.equal(parseAlarms(''), [])
+  assert.equal(parseEtcdAlarms(alarms), [{ member: '6c1c2a1d8b9d1a0e', alarm: 'NOSPACE' }])
+  assert.equal(parseEtcdAlarms(''), [])
 })
 
 test('only a Talos and a talosctl that both can install live do', () => {

@@ -312,14 +312,17 @@ export class Simulation {
         ]),
       )
     if (words === 'etcd status') {
-      const fault = asked.length === 1 ? first.etcdFault : undefined
-      if (fault !== undefined) return { stderr: `rpc error: code = Unknown desc = ${fault}` }
-      return table(
+      const fault = there.find(({ etcdFault }) => etcdFault !== undefined)?.etcdFault
+      const stdout = table(
         ['NODE', 'MEMBER', 'LEADER', 'RAFT INDEX', 'RAFT TERM', 'LEARNER', 'ERRORS'],
-        there.map(({ node }) => [
-          ...[node.address, `id-${node.name}`, `id-${this.leader}`, '100', '2', 'false', ''],
-        ]),
+        there
+          .filter(({ etcdFault }) => etcdFault === undefined)
+          .map(({ node }) => [
+            ...[node.address, `id-${node.name}`, `id-${this.leader}`, '100', '2', 'false', ''],
+          ]),
       )
+      if (fault === undefined) return silence === '' ? stdout : { stdout, stderr: silence }
+      return { stdout, stderr: `rpc error: code = Unknown desc = ${fault}` }
     }
     const refuses = this.refusing.size === 0 || this.refusing.has(first.node.name)
     if (words.startsWith('upgrade ') && this.refusal !== undefined && refuses)
