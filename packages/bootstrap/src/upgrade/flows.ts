@@ -5,7 +5,7 @@ import {
   type ExitCode,
   type ScriptContext,
 } from '@talosmith/core'
-import { takeBackup } from '../backup/backup.ts'
+import { takeBackup } from '../backup/take-backup.ts'
 import { inStep } from '../restart/in-step.ts'
 import { takeKubernetesStep } from './kubernetes-step.ts'
 import { backUp, lookAhead, writeHome } from './look-ahead.ts'

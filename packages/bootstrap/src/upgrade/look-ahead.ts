@@ -1,7 +1,7 @@
 import { applyAll } from '@talosmith/core'
 import { applyChange } from '../configure/apply.ts'
 import { planHome, type BootstrapChange } from '../configure/plan.ts'
-import { takeBackup } from '../backup/backup.ts'
+import { takeBackup } from '../backup/take-backup.ts'
 import { refuseBlocked } from '../restart/drain.ts'
 import { refuseMissingExtensions } from './factory.ts'
 import { refuseMissingChannel } from './guest-agent.ts'
