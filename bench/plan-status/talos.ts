@@ -7,17 +7,20 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:https'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
+import { openTalosctl } from '@talosmith/bootstrap'
+import {
+  createCa,
+  createSecrets,
+  observeHome,
+  showMachine,
+  writeConfigs,
+  writeTalosconfig,
+  type Ca,
+} from '@talosmith/bootstrap/testing'
 import { generatedFiles, silentLog, type Cluster } from '@talosmith/core'
+import { chartValues } from '@talosmith/storage'
+import { fingerprint, names, storageClassSpec } from '@talosmith/storage/testing'
 import { parse, stringify } from 'yaml'
-import { showMachine } from '../../packages/bootstrap/test/machines.ts'
-import { createCa, type Ca } from '../../packages/bootstrap/test/pki.ts'
-import { observeHome, writeConfigs, writeTalosconfig } from '../../packages/bootstrap/src/home.ts'
-import { createSecrets } from '../../packages/bootstrap/src/secrets.ts'
-import { openTalosctl } from '../../packages/bootstrap/src/talosctl.ts'
-import * as names from '../../packages/storage/src/names.ts'
-import { fingerprint } from '../../packages/storage/src/plan.ts'
-import { storageClassSpec } from '../../packages/storage/src/storage-class.ts'
-import { chartValues } from '../../packages/storage/src/values.ts'
 import { program, takeCount } from './kvm-host.ts'
 
 export interface Machines {

@@ -11,7 +11,7 @@ import { openHost } from '../../src/host/open.ts'
 import { Problem } from '../../src/problem.ts'
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
 import { ended, hostSuite } from './host-behaviour.ts'
-import { freePort, hasSshd, makeKey, startSshd, stopProcess, type Sshd } from './sshd.ts'
+import { freePort, hasSshd, makeKey, startSshd, stopProcess, type Sshd } from '../../src/testing/sshd.ts'
 
 if (hasSshd) {
   const sshd = await startSshd(['ed25519', 'ecdsa', 'rsa'])
