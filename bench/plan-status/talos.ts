@@ -7,16 +7,14 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:https'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { openTalosctl } from '@talosmith/bootstrap'
 import {
-  createCa,
   createSecrets,
   observeHome,
-  showMachine,
   writeConfigs,
   writeTalosconfig,
-  type Ca,
 } from '@talosmith/bootstrap/testing'
+import { openTalosctl } from '@talosmith/clients/talos'
+import { createCa, showMachine, type Ca } from '@talosmith/clients/testing'
 import { generatedFiles, silentLog, type Cluster } from '@talosmith/core'
 import { chartValues } from '@talosmith/storage'
 import { fingerprint, names, storageClassSpec } from '@talosmith/storage/testing'

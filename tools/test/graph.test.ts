@@ -84,6 +84,7 @@ graph('runs the checks of all projects, when core has changed', () => {
   assert.equal(affectedBy('packages/core/src/cluster.ts'), [
     'bench',
     'bootstrap',
+    'clients',
     'cluster',
     'core',
     'image',

@@ -4,7 +4,7 @@ import { forbiddenImports, trespasses, type ProjectGraph } from '../checks/layer
 
 const layers = {
   core: 'core',
-  talos: 'client',
+  clients: 'client',
   image: 'part',
   vm: 'part',
   cluster: 'flow',
@@ -24,11 +24,11 @@ function graph(...edges: [string, string][]): ProjectGraph {
 
 const allowed: [string, string][] = [
   ['image', 'core'],
+  ['image', 'clients'],
+  ['cluster', 'clients'],
+  ['clients', 'core'],
   ['cluster', 'vm'],
   ['cluster', 'core'],
-  ['talos', 'core'],
-  ['vm', 'talos'],
-  ['cluster', 'talos'],
   ['lab', 'core'],
   ['tools', 'core'],
   ['bench', 'vm'],
@@ -41,15 +41,18 @@ for (const [source, target] of allowed)
 
 const forbidden: [string, string][] = [
   ['image', 'vm'],
+  ['clients', 'image'],
+  ['core', 'clients'],
+  ['lab', 'clients'],
   ['core', 'vm'],
   ['vm', 'cluster'],
   ['vm', 'lab'],
   ['cluster', 'lab'],
   ['core', 'lab'],
   ['lab', 'vm'],
-  ['lab', 'talos'],
-  ['core', 'talos'],
-  ['talos', 'vm'],
+  ['lab', 'clients'],
+  ['core', 'clients'],
+  ['clients', 'vm'],
   ['vm', 'tools'],
   ['cluster', 'bench'],
   ['lab', 'tools'],
