@@ -11,7 +11,7 @@ import {
 } from '@talosmith/vm'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { seenExactly } from '../../packages/vm/test/seen.ts'
+import { seenExactly } from '@talosmith/vm/testing'
 import { findCauses } from '../diagnose/find.ts'
 import type { Seen } from '../diagnose/gather.ts'
 import { findingsAsJson, renderFindings } from '../diagnose/report.ts'

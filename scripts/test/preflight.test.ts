@@ -5,7 +5,7 @@ import { testCluster } from '@talosmith/core/testing'
 import type { HostDetails } from '@talosmith/vm'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { seenNothing } from '../../packages/vm/test/seen.ts'
+import { seenNothing } from '@talosmith/vm/testing'
 import { missing, renderChecks, type Check } from '../doctor/check.ts'
 import { judgeHost, type SeenHost } from '../doctor/judge.ts'
 import { nodeMinimum } from '../doctor/preflight.ts'
@@ -295,14 +295,14 @@ kvm1:
   assert.match(renderChecks(checks.slice(0, 1)), /Nothing is missing\.$/)
 })
 
-test('mise.toml pins tools that fit the versions in env/lab.env, and Node as package.json asks', () => {
+test('mise.toml pins tools that fit the versions in env/lab.env, and a Node that package.json allows', () => {
   const read = (name: string): string => readFileSync(join(projectRoot, name), 'utf8')
   const pinned = (tool: string) =>
     new RegExp(`^${tool} = "(.+)"$`, 'm').exec(read('mise.toml'))?.[1]
   const asked = (name: string) => new RegExp(`^${name}=v(.+)$`, 'm').exec(read('env/lab.env'))?.[1]
   assert.is(pinned('talosctl'), asked('TALOS_VERSION'))
   assert.is(pinned('kubectl'), asked('KUBERNETES_VERSION'))
-  assert.match(read('package.json'), `"node": ">=${pinned('node')}.`)
+  assert.ok(Number(pinned('node')) >= nodeMinimum[0])
   assert.match(read('package.json'), `"node": ">=${nodeMinimum.join('.')}"`)
 })
 

@@ -11,7 +11,14 @@ import { Problem } from '../../src/problem.ts'
 import { CommandFailed } from '../../src/process/shell.ts'
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
 import { ended, hostSuite } from '../host/host-behaviour.ts'
-import { freePort, hasSshd, makeKey, startSshd, stopProcess, type Sshd } from '../host/sshd.ts'
+import {
+  freePort,
+  hasSshd,
+  makeKey,
+  startSshd,
+  stopProcess,
+  type Sshd,
+} from '../../src/testing/sshd.ts'
 
 if (hasSshd) {
   const sshd = await startSshd(['ed25519', 'ecdsa', 'rsa'])

@@ -5,8 +5,8 @@ import { createServer, type AddressInfo } from 'node:net'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { SshUser } from '../../src/ssh/config.ts'
-import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
+import type { SshUser } from '../ssh/config.ts'
+import { temporaryFolder } from './temporary-folder.ts'
 
 const program = '/usr/sbin/sshd'
 
