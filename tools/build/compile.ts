@@ -12,6 +12,7 @@ async function listPrograms(): Promise<string[]> {
     workspaces: string[]
   }
   const list = async (folder: string): Promise<string[]> =>
+    // Not every project has programs.
     (await readdir(join(projectRoot, folder)).catch(() => [])).map((name) => join(folder, name))
   const projects = await Promise.all(
     workspaces.map((pattern) => (pattern.endsWith('/*') ? list(dirname(pattern)) : [pattern])),
