@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { parse } from 'dotenv'
+import { parseEnv } from 'node:util'
 import { projectRoot } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -130,6 +130,11 @@ test('nothing that touches a host is ever taken from the cache', () => {
   for (const [task, { cache }] of touching) assert.is(cache, false, task)
 })
 
+test('what only reads files of this workspace is cached, under a command of its own as well', () => {
+  for (const [task, { cache, executor }] of targets)
+    if (askNoHost.test(task) && executor !== 'nx:noop') assert.is(cache, true, task)
+})
+
 test('every stage says what it does', () => {
   for (const task of new Set(Object.values(chains).flatMap((chain) => Object.keys(chain))))
     if (task !== 'lab:start') assert.ok(targetOf(task).metadata?.description, task)
@@ -155,7 +160,7 @@ test('no library is loaded late: compiled, those of before ES modules would have
 })
 
 test(".env holds Nx's own three settings and nothing of a cluster", () => {
-  assert.equal(parse(readFileSync(join(projectRoot, '.env'))), {
+  assert.equal({ ...parseEnv(readFileSync(join(projectRoot, '.env'), 'utf8')) }, {
     NX_DEFAULT_OUTPUT_STYLE: 'stream-without-prefixes',
     NX_LOAD_DOT_ENV_FILES: 'false',
     NX_ISOLATE_PLUGINS: 'false',
