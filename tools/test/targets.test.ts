@@ -160,11 +160,14 @@ test('no library is loaded late: compiled, those of before ES modules would have
 })
 
 test(".env holds Nx's own three settings and nothing of a cluster", () => {
-  assert.equal({ ...parseEnv(readFileSync(join(projectRoot, '.env'), 'utf8')) }, {
-    NX_DEFAULT_OUTPUT_STYLE: 'stream-without-prefixes',
-    NX_LOAD_DOT_ENV_FILES: 'false',
-    NX_ISOLATE_PLUGINS: 'false',
-  })
+  assert.equal(
+    { ...parseEnv(readFileSync(join(projectRoot, '.env'), 'utf8')) },
+    {
+      NX_DEFAULT_OUTPUT_STYLE: 'stream-without-prefixes',
+      NX_LOAD_DOT_ENV_FILES: 'false',
+      NX_ISOLATE_PLUGINS: 'false',
+    },
+  )
 })
 
 test('Nx neither asks its cloud anything nor advertises it', () => {
