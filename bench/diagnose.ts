@@ -1,5 +1,5 @@
 /**
- * How long cluster:doctor takes for one host (goal: at most 10 s) and bootstrap:diagnose for ten machines, half
+ * How long cluster:doctor takes for one host (goal: at most 10 s) and cluster:diagnose for ten machines, half
  * of them out of reach (goal: at most 15 s): behind a real sshd, libvirt's test driver, a TLS server at the other
  * machines' addresses, an API server, and recorded answers. The best of three rounds.
  *

@@ -913,7 +913,7 @@ test('the cause furthest upstream is on top, with evidence and remedy below it',
   const text = renderFindings(cluster, findCauses(cluster, seenWith(parts)))
   assert.match(text, /^1\. POOL_OUT_OF_SPACE on root@kvm1: the storage pool default is full/)
   assert.match(text, /\n {5}seen: virsh domstate home-w1: paused \(I\/O error\)\n/)
-  assert.match(text, /\n {5}try: CLUSTER=home npx nx run vm:start\n/)
+  assert.match(text, /\n {5}try: CLUSTER=home npx nx run cluster:start\n/)
   const json = findingsAsJson(cluster, findCauses(cluster, seenWith(parts)))
   assert.equal(Object.keys(json), ['cluster', 'diagnoses', 'unmet'])
 })

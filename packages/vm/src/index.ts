@@ -3,7 +3,7 @@ export { findMissingImages, findProblems, findWarnings, refuse } from './check.t
 export { renderDomain } from './domain-xml.ts'
 export { editDomain } from './edit-domain.ts'
 export { observeEvidence, type HostEvidence, type MachineEvidence } from './evidence.ts'
-export { dropChannels, observeHosts, startMachines } from './flow.ts'
+export { dropChannels, observeHosts, startMachines, stopMachines } from './flow.ts'
 export { typeFor } from './host-facts.ts'
 export { describeMachine, type Machine } from './machine.ts'
 export { checkHosts, findOtherHosts, hostsFile } from './made-on.ts'

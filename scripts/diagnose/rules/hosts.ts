@@ -41,7 +41,7 @@ export function judgeHosts(cluster: Cluster, seen: Seen): Diagnosis[] {
           `# free space on ${host}: images that no cluster uses go with`,
           type(cluster, 'image:prune'),
           '# then resume what was paused',
-          type(cluster, 'vm:start'),
+          type(cluster, 'cluster:start'),
         ],
       })
     const wantsUefi = domains.some(

@@ -99,8 +99,8 @@ export function judgeGateway(cluster: Cluster, seen: Seen): Diagnosis[] {
           '# set NETWORK_GATEWAY in the env file to the router (ip route on the host), then',
           type(cluster, 'vm:create'),
           '# and each machine off and on once',
-          type(cluster, 'vm:stop'),
-          type(cluster, 'vm:start'),
+          type(cluster, 'cluster:stop'),
+          type(cluster, 'cluster:start'),
         ],
       },
     ]
