@@ -5,8 +5,8 @@ import {
   local,
   Problem,
   type Cluster,
+  type Log,
 } from '@talosmith/core'
-import type { Log } from '@talosmith/core'
 import { openTalosctl } from './talosctl.ts'
 
 /**
