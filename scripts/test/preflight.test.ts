@@ -295,13 +295,13 @@ kvm1:
   assert.match(renderChecks(checks.slice(0, 1)), /Nothing is missing\.$/)
 })
 
-test('mise.toml pins tools that fit the versions in env/lab.env, and Node as package.json asks', () => {
+test('mise.toml pins tools of the default versions, and Node as package.json asks', () => {
   const read = (name: string): string => readFileSync(join(projectRoot, name), 'utf8')
   const pinned = (tool: string) =>
     new RegExp(`^${tool} = "(.+)"$`, 'm').exec(read('mise.toml'))?.[1]
-  const asked = (name: string) => new RegExp(`^${name}=v(.+)$`, 'm').exec(read('env/lab.env'))?.[1]
-  assert.is(pinned('talosctl'), asked('TALOS_VERSION'))
-  assert.is(pinned('kubectl'), asked('KUBERNETES_VERSION'))
+  const { TALOS_VERSION, KUBERNETES_VERSION } = cluster.settings
+  assert.is(`v${pinned('talosctl')}`, TALOS_VERSION)
+  assert.is(`v${pinned('kubectl')}`, KUBERNETES_VERSION)
   assert.match(read('package.json'), `"node": ">=${pinned('node')}.`)
   assert.match(read('package.json'), `"node": ">=${nodeMinimum.join('.')}"`)
 })

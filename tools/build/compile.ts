@@ -13,7 +13,8 @@ async function listPrograms(): Promise<string[]> {
     folders.push(`packages/${part}/scripts`)
   const listed = await Promise.all(
     folders.map(async (folder) =>
-      (await readdir(join(projectRoot, folder))).map((name) => join(folder, name)),
+      // Not every package has programs.
+      (await readdir(join(projectRoot, folder)).catch(() => [])).map((name) => join(folder, name)),
     ),
   )
   return listed.flat().filter((name) => name.endsWith('.ts'))

@@ -9,11 +9,12 @@ export interface ProjectGraph {
   readonly dependencies: Readonly<Record<string, readonly { readonly target: string }[]>>
 }
 
-/** Which layer may import which: flow -> part -> core, lab -> core. */
+/** Which layer may import which: flow -> part -> client -> core, lab -> core. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
   'layer:core': [],
-  'layer:part': ['layer:core'],
-  'layer:flow': ['layer:part', 'layer:core'],
+  'layer:client': ['layer:core'],
+  'layer:part': ['layer:client', 'layer:core'],
+  'layer:flow': ['layer:part', 'layer:client', 'layer:core'],
   'layer:lab': ['layer:core'],
   'layer:tools': ['layer:core'],
 }
@@ -25,7 +26,7 @@ export function forbiddenImports({ nodes, dependencies }: ProjectGraph): string[
   const homeless = Object.keys(nodes)
     .filter((name) => layerOf(name) === undefined)
     .map(
-      (name) => `${name} has no layer: give its project.json a tag layer:core, part, flow or lab`,
+      (name) => `${name} has no layer: give its project.json a tag layer:core, client, part, flow or lab`,
     )
   const forbidden = Object.entries(dependencies).flatMap(([source, targets]) =>
     targets

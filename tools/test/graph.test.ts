@@ -55,6 +55,7 @@ graph('runs the checks of image and of what depends on it, when image has change
 graph('runs the checks of all projects, when core has changed', () => {
   assert.equal(affectedBy('packages/core/src/cluster.ts'), [
     'bootstrap',
+    'clients',
     'cluster',
     'core',
     'image',

@@ -2,7 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { forbiddenImports, type ProjectGraph } from '../checks/layers.ts'
 
-const layers = { core: 'core', image: 'part', vm: 'part', cluster: 'flow', lab: 'lab' }
+const layers = { core: 'core', clients: 'client', image: 'part', vm: 'part', cluster: 'flow', lab: 'lab' }
 
 function graph(...edges: [string, string][]): ProjectGraph {
   const nodes = Object.fromEntries(
@@ -15,6 +15,9 @@ function graph(...edges: [string, string][]): ProjectGraph {
 
 const allowed: [string, string][] = [
   ['image', 'core'],
+  ['image', 'clients'],
+  ['cluster', 'clients'],
+  ['clients', 'core'],
   ['cluster', 'vm'],
   ['cluster', 'core'],
   ['lab', 'core'],
@@ -27,6 +30,9 @@ for (const [source, target] of allowed)
 
 const forbidden: [string, string][] = [
   ['image', 'vm'],
+  ['clients', 'image'],
+  ['core', 'clients'],
+  ['lab', 'clients'],
   ['core', 'vm'],
   ['vm', 'cluster'],
   ['vm', 'lab'],
