@@ -7,7 +7,7 @@ import {
   type Cluster,
   type Log,
 } from '@talosmith/core'
-import { openTalosctl } from '../talos/talosctl.ts'
+import { openTalosctl } from '@talosmith/clients/talos'
 
 /**
  * How Talos, Kubernetes and their clients say that they do not know each other (any more); the alerts are

@@ -1,5 +1,5 @@
 import { Problem, reasonOf, type Node } from '@talosmith/core'
-import { leaderOf } from '../etcd/etcd-facts.ts'
+import { leaderOf } from '@talosmith/clients/etcd'
 import { warmInstaller } from './factory.ts'
 import { inStep } from '../restart/in-step.ts'
 import { observeMembers } from '../restart/observe-gate.ts'
