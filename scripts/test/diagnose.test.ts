@@ -950,9 +950,9 @@ test('every diagnosis has its heading in docs/troubleshooting/diagnosis.md, and 
         /(?<!settingOf\(node, )'([A-Z]+(?:_[A-Z]+)+)'/g,
       ),
     ])
-    .map(([, code]) => code)
+    .map(([, code]) => String(code))
   const text = readFileSync(join(projectRoot, 'docs', 'troubleshooting', 'diagnosis.md'), 'utf8')
-  const documented = [...text.matchAll(/^## (\S+)$/gm)].map(([, code]) => code)
+  const documented = [...text.matchAll(/^## (\S+)$/gm)].map(([, code]) => String(code))
   assert.equal([...new Set(used)].sort(), [...documented].sort())
   assert.ok(documented.length >= 40, `${documented.length} diagnoses`)
 })

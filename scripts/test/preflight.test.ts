@@ -295,10 +295,14 @@ kvm1:
   assert.match(renderChecks(checks.slice(0, 1)), /Nothing is missing\.$/)
 })
 
-test('mise.toml pins a Node that package.json allows', () => {
+test('mise.toml pins tools of the default versions, and a Node that package.json allows', () => {
   const read = (name: string): string => readFileSync(join(projectRoot, name), 'utf8')
-  const pinned = /^node = "(.+)"$/m.exec(read('mise.toml'))?.[1]
-  assert.ok(Number(pinned) >= nodeMinimum[0])
+  const pinned = (tool: string) =>
+    new RegExp(`^${tool} = "(.+)"$`, 'm').exec(read('mise.toml'))?.[1]
+  const { TALOS_VERSION, KUBERNETES_VERSION } = cluster.settings
+  assert.is(`v${pinned('talosctl')}`, TALOS_VERSION)
+  assert.is(`v${pinned('kubectl')}`, KUBERNETES_VERSION)
+  assert.ok(Number(pinned('node')) >= nodeMinimum[0])
   assert.match(read('package.json'), `"node": ">=${nodeMinimum.join('.')}"`)
 })
 

@@ -22,7 +22,7 @@ export interface Outcome {
 }
 
 /** Targets that need nothing but `npm ci` and take seconds: a new one of the kind goes here. */
-const quick = ['format', 'layers', 'imports']
+const quick = ['format', 'lint', 'spell', 'layers', 'imports']
 
 /** A chapter makes clusters and takes them away, some with an upgrade in between. */
 const chapterLimitS = '3600'

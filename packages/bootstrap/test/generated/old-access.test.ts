@@ -10,7 +10,7 @@ const fails = (stderr: string) => async (): Promise<never> => {
 }
 
 for (const said of [
-  `${transport}authentication handshake failed: tls: failed to verify certificate: x509: certificate signed by unknown authority (possibly because of \"x509: Ed25519 verification failure\")"`,
+  `${transport}authentication handshake failed: tls: failed to verify certificate: x509: certificate signed by unknown authority (possibly because of "x509: Ed25519 verification failure")"`,
   'error reading server preface: remote error: tls: unknown certificate authority',
   'error reading server preface: remote error: tls: bad certificate',
   'rpc error: code = Unavailable desc = remote error: tls: certificate required',

@@ -63,7 +63,7 @@ function parseEach(texts: Readonly<Record<string, string>>, faults: string[]): G
         `${name}: "${text}" is not ${result.error.issues.map((issue) => issue.message).join('; ')}`,
       )
   }
-  return given as GivenSettings
+  return given
 }
 
 function unknownKey(name: string): string {
