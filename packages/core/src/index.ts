@@ -1,5 +1,6 @@
 export { addressAt, contains } from './addresses.ts'
 export { applyAll, renderPlan, type Change } from './change.ts'
+export { codes } from './codes.ts'
 export { checkConfirm } from './confirm.ts'
 export {
   commandFor,
@@ -24,6 +25,7 @@ export { local } from './host/local.ts'
 export { openHost } from './host/open.ts'
 export { poolPath } from './host/pool.ts'
 export { virsh, virshBatch } from './host/virsh.ts'
+export { firmwareMissing, hostToolsMissing, poolFull } from './host-problems.ts'
 export { withLock } from './lock.ts'
 export { createLog, silentLog, type Log, type Step } from './log.ts'
 export type { Node, Role } from './nodes.ts'

@@ -1,4 +1,11 @@
-import { poolPath, Problem, virsh, virshBatch, type Cluster, type Host } from '@talosmith/core'
+import {
+  hostToolsMissing,
+  poolPath,
+  virsh,
+  virshBatch,
+  type Cluster,
+  type Host,
+} from '@talosmith/core'
 import type { HostLedger } from './ledger.ts'
 import { parseLedger } from './observe.ts'
 
@@ -136,11 +143,7 @@ for file in "$pool"/*; do
 done`
   const lines = stdout.split('\n')
   if (lines.includes('missing qemu-img'))
-    throw new Problem('HOST_TOOLS_MISSING', `${host.name} lacks qemu-img`, {
-      because: 'nothing else tells which images are in use',
-      now: 'nothing was changed',
-      hint: 'install it there, for example: apt install qemu-utils',
-    })
+    throw hostToolsMissing(host.name, ['qemu-img'], 'nothing else tells which images are in use')
   const users = lines.flatMap((line) => {
     const [, file, path] = /^uses (\S+) (.*)$/.exec(line) ?? []
     return file === undefined || path === undefined ? [] : [{ file, user: disks.get(path) ?? path }]
