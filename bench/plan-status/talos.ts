@@ -9,11 +9,15 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { generatedFiles, silentLog, type Cluster } from '@talosmith/core'
 import { parse, stringify } from 'yaml'
-import { showMachine } from '../../packages/bootstrap/test/machines.ts'
-import { createCa, type Ca } from '../../packages/bootstrap/test/pki.ts'
-import { observeHome, writeConfigs, writeTalosconfig } from '../../packages/bootstrap/src/home.ts'
-import { createSecrets } from '../../packages/bootstrap/src/secrets.ts'
-import { openTalosctl } from '../../packages/bootstrap/src/talosctl.ts'
+import { showMachine } from '../../packages/bootstrap/test/support/machines.ts'
+import { createCa, type Ca } from '../../packages/bootstrap/test/support/pki.ts'
+import {
+  observeHome,
+  writeConfigs,
+  writeTalosconfig,
+} from '../../packages/bootstrap/src/configure/generated-files.ts'
+import { createSecrets } from '../../packages/bootstrap/src/generated/secrets.ts'
+import { openTalosctl } from '../../packages/bootstrap/src/talos/talosctl.ts'
 import * as names from '../../packages/storage/src/names.ts'
 import { fingerprint } from '../../packages/storage/src/plan.ts'
 import { storageClassSpec } from '../../packages/storage/src/storage-class.ts'

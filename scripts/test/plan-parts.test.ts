@@ -142,7 +142,7 @@ test('plan and status are targets of the project cluster, and never cached', () 
   ) as { targets: Record<string, { cache: boolean; command: string }> }
   for (const name of ['plan', 'status']) {
     assert.is(targets[name]?.cache, false)
-    assert.is(targets[name]?.command, `node scripts/build/run.js scripts/${name}.ts`)
+    assert.is(targets[name]?.command, `node tools/build/run.js scripts/${name}.ts`)
   }
 })
 

@@ -6,7 +6,7 @@ import {
   type Change,
   type Cluster,
 } from '@talosmith/core'
-import type { Offer } from './factory.ts'
+import type { Offer } from '@talosmith/clients/factory'
 import { refuseOther } from './ledger.ts'
 import type { ObservedImage } from './observe.ts'
 

@@ -1,11 +1,11 @@
 import { chmod, mkdir, readdir, rename } from 'node:fs/promises'
 import { generatedFiles, minorOf, Problem, reasonOf, type Cluster } from '@talosmith/core'
 import semver from 'semver'
-import type { PublicSecrets } from '../secrets.ts'
-import type { Talosctl } from '../talosctl.ts'
-import { talosReason } from '../talos-output.ts'
-import { withWorkFolder } from '../work-folder.ts'
-import type { WritableKubernetes } from '../kubernetes.ts'
+import type { PublicSecrets } from '../generated/secrets.ts'
+import type { Talosctl } from '../talos/talosctl.ts'
+import { talosReason } from '../talos/talos-output.ts'
+import { withWorkFolder } from '../generated/work-folder.ts'
+import type { WritableKubernetes } from '../kubernetes/client.ts'
 import { checkSnapshot } from './snapshot-file.ts'
 
 /** A snapshot of etcd and what has to be known to use it. */

@@ -6,10 +6,10 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { listBackups, takeBackup } from '../../src/backup/backup.ts'
 import { findBackup, planRestore, restoreEtcd } from '../../src/backup/restore.ts'
-import { sha256 } from '../../src/secrets.ts'
-import { showMachine } from '../machines.ts'
-import { createCa } from '../pki.ts'
-import { Simulation } from '../upgrade/simulated.ts'
+import { sha256 } from '../../src/generated/secrets.ts'
+import { showMachine } from '../support/machines.ts'
+import { createCa } from '../support/pki.ts'
+import { Simulation } from '../support/simulated.ts'
 
 const test = suite('restore')
 quicken()

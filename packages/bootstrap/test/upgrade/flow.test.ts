@@ -7,12 +7,12 @@ import { quicken, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { listBackups } from '../../src/backup/backup.ts'
-import { cordon } from '../../src/upgrade/cordon.ts'
+import { cordon } from '../../src/restart/cordon.ts'
 import { upgradeKubernetes, upgradeTalos } from '../../src/upgrade/flows.ts'
-import type { PodObject } from '../../src/upgrade/kubernetes-objects.ts'
-import { showMachine } from '../machines.ts'
-import { createCa } from '../pki.ts'
-import { configText, goBack, installerIn, Simulation, type Kill } from './simulated.ts'
+import type { PodObject } from '../../src/kubernetes/objects.ts'
+import { showMachine } from '../support/machines.ts'
+import { createCa } from '../support/pki.ts'
+import { configText, goBack, installerIn, Simulation, type Kill } from '../support/simulated.ts'
 
 const test = suite('upgrade')
 quicken()
