@@ -17,8 +17,8 @@ export interface SeenHost {
   /** What the host reaches; undefined: not asked. */
   readonly outside:
     | {
-        /** What the factory answered: an HTTP status, or why it did not; undefined: the host never asks it. */
-        readonly factory: string | undefined
+        /** What the factory answered, or why it did not; undefined: the host never asks it. */
+        readonly factory: { readonly status: number } | { readonly fault: string } | undefined
         /** Whether the NFS server answers; undefined: no storage is asked for. */
         readonly nfs: boolean | undefined
       }
@@ -261,13 +261,15 @@ function judgeAddresses(cluster: Cluster, { seen, evidence }: SeenHost, line: Li
 }
 
 function judgeFactory({ settings }: Cluster, { seen, outside }: SeenHost, line: Line): Check[] {
-  const said = outside?.factory
-  if (said === undefined) return []
-  if (/^2\d\d$/.test(said)) return [line('Image Factory', 'reached from the host')]
+  const answer = outside?.factory
+  if (answer === undefined) return []
+  const fault = 'fault' in answer ? answer.fault : `HTTP ${answer.status}`
+  if ('status' in answer && answer.status >= 200 && answer.status < 300)
+    return [line('Image Factory', 'reached from the host')]
   return [
     line(
       'Image Factory',
-      `the host does not reach ${settings.TALOS_FACTORY_URL}: ${said}`,
+      `the host does not reach ${settings.TALOS_FACTORY_URL}: ${fault}`,
       seen.hasImage ? 'warning' : 'missing',
       'mend DNS, proxy or firewall of the host; or set IMAGE_RELAY=true, so that this machine fetches images for it',
       codes.factoryUnreachable,

@@ -33,7 +33,7 @@ const host: SeenHost = {
   evidence: none,
   problems: [],
   warnings: [],
-  outside: { factory: '200', nfs: true },
+  outside: { factory: { status: 200 }, nfs: true },
 }
 
 const faults = (changed: Partial<SeenHost>, settings: Record<string, string> = {}): string[] =>
@@ -141,18 +141,18 @@ const rows: [string, Partial<SeenHost>, RegExp, Record<string, string>?][] = [
     'a factory out of reach',
     {
       seen: { ...seen, hasImage: false },
-      outside: { factory: 'curl: (6) Could not resolve host: factory', nfs: true },
+      outside: { factory: { fault: 'curl: (6) Could not resolve host: factory' }, nfs: true },
     },
     /^missing Image Factory: the host does not reach .*Could not resolve/,
   ],
   [
     'a factory out of reach of a host that has its image',
-    { outside: { factory: 'curl: (6) Could not resolve host: factory', nfs: true } },
+    { outside: { factory: { fault: 'curl: (6) Could not resolve host: factory' }, nfs: true } },
     /^warning Image Factory: the host does not reach .*Could not resolve/,
   ],
   [
     'an NFS server out of reach',
-    { outside: { factory: '200', nfs: false } },
+    { outside: { factory: { status: 200 }, nfs: false } },
     /^missing NFS server: 10\.0\.0\.9 does not answer/,
   ],
   [
@@ -273,8 +273,8 @@ test('an address that somebody has is missing, by name; our own machine’s is n
 
 test('a host without NFS_SERVER has no line for it', () => {
   assert.not(
-    judgeHost(cluster, { ...host, outside: { factory: '200', nfs: undefined } }).some(({ check }) =>
-      /NFS/.test(check),
+    judgeHost(cluster, { ...host, outside: { factory: { status: 200 }, nfs: undefined } }).some(
+      ({ check }) => /NFS/.test(check),
     ),
   )
 })

@@ -17,7 +17,7 @@ export interface RetryOptions {
 /** Repeats work that fails for a moment, and returns its result; to wait for a state there is waitFor. */
 export async function retry<T>(work: () => Promise<T>, options: RetryOptions): Promise<T> {
   const { attempts, pauseMs, isTransient = () => true, hasProgressed, onRetry, signal } = options
-  for (let failures = 0; ; ) {
+  for (let failures = 0; ;) {
     try {
       return await work()
     } catch (error) {

@@ -8,6 +8,7 @@ import {
   type Change,
   type Cluster,
   type ExitCode,
+  inStep,
 } from '@talosmith/core'
 import { checkTalosconfig } from '../generated/access.ts'
 import { bootstrapEtcd } from '../configure/apply-start.ts'
@@ -34,7 +35,6 @@ import {
   type UpgradeContext,
   type UpgradeScript,
 } from '../restart/context.ts'
-import { inStep } from '../restart/in-step.ts'
 import { chooseBackup, readIdentity, readRevision, type Backup } from './backup.ts'
 
 /** What a restore takes from a script. */

@@ -1,4 +1,4 @@
-import { Problem, type Node } from '@talosmith/core'
+import { Problem, type Node, inStep } from '@talosmith/core'
 import { talosReason } from '../talos/talos-output.ts'
 import { cordon } from './cordon.ts'
 import { evictPods } from './drain.ts'
@@ -6,7 +6,6 @@ import { leaderOf } from '../etcd/etcd-facts.ts'
 import type { Target } from '../talos/running-talos.ts'
 import { passGate } from './pass-gate.ts'
 import { restated } from './restated.ts'
-import { inStep } from './in-step.ts'
 import type { UpgradeContext } from './context.ts'
 
 /** Drains a machine, and passes the gate once more; then it may go. */

@@ -1,8 +1,7 @@
-import { commandFor, Hopeless, waitFor, type Node } from '@talosmith/core'
+import { commandFor, Hopeless, waitFor, type Node, inStep } from '@talosmith/core'
 import { machineFault } from '../talos/machine-status.ts'
 import type { Talosctl } from '../talos/talosctl.ts'
 import { markRestart, uncordon } from '../restart/cordon.ts'
-import { inStep } from '../restart/in-step.ts'
 import { install, installsLive } from '../restart/install.ts'
 import type { NodeObject } from '../kubernetes/objects.ts'
 import {
