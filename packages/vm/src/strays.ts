@@ -3,7 +3,7 @@ import { parseLabelledLines, splitFields, type Cluster, type Host } from '@talos
 import { observeHost } from './observe.ts'
 import { partialSuffix } from './observe-files.ts'
 import { headerBytes, readQcow2 } from './qcow2.ts'
-import { descriptorSector, readMark } from './seed-iso.ts'
+import { descriptorSector, readSeedMark } from './seed-iso.ts'
 
 /** Something on a host that is ours, whichever cluster's. */
 export interface Stray {
@@ -44,7 +44,7 @@ done`
     if (kind === 'disk')
       return isOverlay(bytes) ? [{ kind, name: path, cluster: clusterIn(path), isUsed }] : []
     if (kind === 'leftover') return [{ kind, name: path, cluster: clusterIn(path), isUsed }]
-    const mark = readMark(bytes)
+    const mark = readSeedMark(bytes)
     return mark === undefined ? [] : [{ kind: 'seed', name: path, cluster: mark.cluster, isUsed }]
   })
   return [...machines, ...found]
