@@ -1,7 +1,14 @@
 /** What the facts of a preflight mean, line by line. Pure. */
 import { codes, contains, hostToolsMissing, type Cluster, type Problem } from '@talosmith/core'
-import type { HostDetails, HostEvidence, HostWarning, ObservedHost, Trial } from '@talosmith/vm'
-import { domainOf, typeFor } from '@talosmith/vm'
+import {
+  type HostDetails,
+  type HostEvidence,
+  type HostWarning,
+  type ObservedHost,
+  type Trial,
+  domainOf,
+  typeFor,
+} from '@talosmith/vm'
 import { missing, type Check } from './check.ts'
 
 /** Everything that was found out about one host. */

@@ -2,14 +2,13 @@ import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import type { Host } from '@talosmith/core'
-import { Problem, projectRoot } from '@talosmith/core'
+import { type Host, Problem, projectRoot } from '@talosmith/core'
 import { recordingHost, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
-import * as assert from 'uvu/assert'
 import { planImage } from '../plan/image.ts'
 import { planMachines } from '../plan/machines.ts'
 import { planStoragePart } from '../plan/storage.ts'
+import * as assert from 'uvu/assert'
 
 const signal = new AbortController().signal
 const unreachable = { problem: new Problem('SSH_TIMEOUT', 'kvm2 does not answer') }

@@ -1,6 +1,6 @@
 export { observeAccessFiles, type AccessFile } from './views/access-status.ts'
 export { configure } from './configure/configure.ts'
-export type { EtcdStatus } from './etcd/etcd.ts'
+export type { EtcdStatus } from '@talosmith/clients/etcd'
 export {
   hasEnded,
   isWell,
@@ -9,19 +9,18 @@ export {
   type TalosEvidence,
   type TalosFindings,
 } from './views/talos-evidence.ts'
-export { openTalosctl } from './talos/talosctl.ts'
+export { openTalosctl, apiPort, probe, type ProbeResult } from '@talosmith/clients/talos'
 export {
   observeKubernetesEvidence,
   readKubernetes,
   type KubernetesFindings,
   type PodEvidence,
 } from './views/kubernetes-evidence.ts'
+export { readinessOf, type KubernetesNode } from '@talosmith/clients/kubernetes'
 export {
   judge as judgeHealth,
   nodesLeftBehind,
-  readinessOf,
   type Answer,
-  type KubernetesNode,
   type Snapshot,
 } from './health/health.ts'
 export { checkHome } from './configure/generated-files.ts'
@@ -35,7 +34,6 @@ export { observeKubernetesNodes, type KubernetesStatus } from './views/kubernete
 export { observeTalosStatus, type TalosFacts, type TalosStatus } from './views/talos-status.ts'
 export type { NodePlan } from './configure/plan.ts'
 export { planCluster, type ClusterPlan } from './configure/plan-cluster.ts'
-export { apiPort, probe, type ProbeResult } from './talos/probe.ts'
 export { startCluster } from './configure/start.ts'
 export { waitForHealth } from './health/wait-for-health.ts'
 export {

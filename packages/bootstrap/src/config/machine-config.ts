@@ -2,8 +2,7 @@ import { generatedFiles, Problem, type Cluster, type Node } from '@talosmith/cor
 import { renderPatch } from './contract.ts'
 import type { Patch, Patches } from './patches.ts'
 import { secretsFile, sha256 } from '../generated/secrets.ts'
-import type { Talosctl } from '../talos/talosctl.ts'
-import { talosReason } from '../talos/talos-output.ts'
+import { type Talosctl, talosReason } from '@talosmith/clients/talos'
 import { withWorkFolder, type WorkFolder } from '../generated/work-folder.ts'
 
 /** Machine configs by node name. They hold secrets: never print one. */

@@ -1,12 +1,10 @@
 import { generatedFiles, Hopeless, waitFor, type Node } from '@talosmith/core'
 import { lookAt, minute, type ApplyContext } from './apply-context.ts'
 import { planConfigUpdate } from '../config/config-update.ts'
-import { askEtcd, etcdFault } from '../etcd/etcd.ts'
+import { askEtcd, etcdFault } from '@talosmith/clients/etcd'
 import { configFile } from '../config/machine-config.ts'
-import { isReady } from '../talos/machine-status.ts'
+import { isReady, probe, grpcCode, talosReason } from '@talosmith/clients/talos'
 import { observeNodes } from './observe.ts'
-import { probe } from '../talos/probe.ts'
-import { grpcCode, talosReason } from '../talos/talos-output.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
 
 const answerMs = 10 * minute

@@ -1,7 +1,7 @@
 import type { Cluster, Log, Node } from '@talosmith/core'
 import type { ObservedHome } from './generated-files.ts'
 import type { PublicSecrets } from '../generated/secrets.ts'
-import type { Talosctl } from '../talos/talosctl.ts'
+import type { Talosctl } from '@talosmith/clients/talos'
 
 /** What changes are carried out with. */
 export interface ApplyContext {

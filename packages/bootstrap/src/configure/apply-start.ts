@@ -1,8 +1,8 @@
 import { commandFor, generatedFiles, Hopeless, Problem, waitFor, type Node } from '@talosmith/core'
-import { parseKubeconfig } from '../generated/access.ts'
+import { parseKubeconfig } from '@talosmith/clients/kubernetes'
 import { lookAt, minute, type ApplyContext } from './apply-context.ts'
-import { etcdServiceFault } from '../etcd/etcd.ts'
-import { grpcCode, talosReason } from '../talos/talos-output.ts'
+import { etcdServiceFault } from '@talosmith/clients/etcd'
+import { grpcCode, talosReason } from '@talosmith/clients/talos'
 import { withWorkFolder } from '../generated/work-folder.ts'
 
 /** Bootstraps etcd on one machine, from a snapshot if one is given, and waits until it runs there; done already is done. */

@@ -22,8 +22,7 @@ import {
   type BootstrapChange,
   type NodePlan,
 } from './plan.ts'
-import { probe } from '../talos/probe.ts'
-import { openTalosctl, type Talosctl } from '../talos/talosctl.ts'
+import { probe, openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 import { withWorkFolder } from '../generated/work-folder.ts'
 
 /** What the flows of this part take from a script. */

@@ -9,7 +9,7 @@ import {
 } from '../config/machine-config.ts'
 import { readPatches } from '../config/patches.ts'
 import { readSecrets, sha256, type PublicSecrets } from '../generated/secrets.ts'
-import type { Talosctl } from '../talos/talosctl.ts'
+import type { Talosctl } from '@talosmith/clients/talos'
 
 /** What the operator's machine has of a cluster, and the configs as they should be. */
 export interface ObservedHome {

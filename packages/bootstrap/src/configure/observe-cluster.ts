@@ -1,15 +1,15 @@
 import { Problem, reasonOf, type Cluster, type Log } from '@talosmith/core'
 import { checkKubeconfig, type AccessFault } from '../generated/access.ts'
 import { planFor } from './configure.ts'
-import { observeEtcd, type EtcdState } from '../etcd/etcd.ts'
+import { observeEtcd, type EtcdState } from '@talosmith/clients/etcd'
 import type { Answer } from '../health/health.ts'
 import { observeHome, type ObservedHome } from './generated-files.ts'
-import { openKubernetes } from '../kubernetes/client.ts'
+import { openKubernetes } from '@talosmith/clients/kubernetes'
 import { answer } from '../health/observe-health.ts'
 import { observeNodes, type ObservedNode } from './observe.ts'
 import { refuseForeign, type NodePlan } from './plan.ts'
 import { readSecrets } from '../generated/secrets.ts'
-import { openTalosctl, type Talosctl } from '../talos/talosctl.ts'
+import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 
 /** What there is of a cluster, at home and on its machines. */
 export interface ObservedCluster {

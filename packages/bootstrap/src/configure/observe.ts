@@ -1,8 +1,13 @@
 import type { Cluster, Node } from '@talosmith/core'
-import { probe, type ProbeResult } from '../talos/probe.ts'
+import {
+  probe,
+  type ProbeResult,
+  type Talosctl,
+  parseResources,
+  parseVersions,
+  silenceOf,
+} from '@talosmith/clients/talos'
 import type { PublicSecrets } from '../generated/secrets.ts'
-import type { Talosctl } from '../talos/talosctl.ts'
-import { parseResources, parseVersions, silenceOf } from '../talos/talos-output.ts'
 
 /** What a machine that has our config says of itself. */
 export interface Running {

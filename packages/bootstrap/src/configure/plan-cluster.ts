@@ -1,6 +1,6 @@
 import type { Change, Cluster, Node } from '@talosmith/core'
 import { differingPaths } from '../config/config-update.ts'
-import type { EtcdState } from '../etcd/etcd.ts'
+import type { EtcdState } from '@talosmith/clients/etcd'
 import type { ObservedAccess, ObservedCluster } from './observe-cluster.ts'
 import { applyChange, planHome, planStart, type NodePlan } from './plan.ts'
 

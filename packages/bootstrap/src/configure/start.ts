@@ -12,13 +12,17 @@ import {
 import { checkTalosconfig } from '../generated/access.ts'
 import { applyChange } from './apply.ts'
 import type { Context } from './configure.ts'
-import { observeEtcd, type EtcdState } from '../etcd/etcd.ts'
-import { NotOurApi, openKubernetes } from '../kubernetes/client.ts'
-import { machineFault, readMachineStatus } from '../talos/machine-status.ts'
+import { observeEtcd, type EtcdState } from '@talosmith/clients/etcd'
+import { NotOurApi, openKubernetes } from '@talosmith/clients/kubernetes'
+import {
+  machineFault,
+  readMachineStatus,
+  openTalosctl,
+  type Talosctl,
+} from '@talosmith/clients/talos'
 import { observeAccess } from './observe-cluster.ts'
 import { planStart, planTalosconfig, type BootstrapChange } from './plan.ts'
 import { readSecrets, type PublicSecrets } from '../generated/secrets.ts'
-import { openTalosctl, type Talosctl } from '../talos/talosctl.ts'
 
 const knowMs = 600_000
 const apiMs = 900_000

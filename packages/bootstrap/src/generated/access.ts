@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto'
+import { parseKubeconfig } from '@talosmith/clients/kubernetes'
 import { generatedFiles, type Cluster } from '@talosmith/core'
 import { parse, stringify } from 'yaml'
 import type { PublicSecrets } from './secrets.ts'
@@ -9,44 +10,11 @@ export type AccessFault =
 
 const renewBeforeMs = 30 * 24 * 3600 * 1000
 
-/** What of a kubeconfig is used to reach the API. */
-export interface KubeAccess {
-  readonly server: string
-  readonly ca: string
-  readonly certificate: string
-  readonly key: string
-}
-
-interface Kubeconfig {
-  readonly clusters: readonly {
-    readonly cluster: { readonly server: string; readonly 'certificate-authority-data': string }
-  }[]
-  readonly users: readonly {
-    readonly user: {
-      readonly 'client-certificate-data': string
-      readonly 'client-key-data': string
-    }
-  }[]
-}
-
 interface TalosContext {
   endpoints: string[]
   nodes?: string[]
   readonly ca: string
   readonly crt: string
-}
-
-/** Reads the admin kubeconfig as Talos writes it: one cluster, one user. Throws for anything else. */
-export function parseKubeconfig(text: string): KubeAccess {
-  const { clusters, users } = parse(text) as Kubeconfig
-  const [target, login] = [clusters[0]?.cluster, users[0]?.user]
-  if (target === undefined || login === undefined) throw new Error('a kubeconfig without a cluster')
-  return {
-    server: target.server,
-    ca: decode(target['certificate-authority-data']),
-    certificate: decode(login['client-certificate-data']),
-    key: decode(login['client-key-data']),
-  }
 }
 
 /** Looks at the kubeconfig: there, of our CA and endpoint, valid for another 30 days? */

@@ -1,13 +1,5 @@
-import {
-  CommandFailed,
-  findTool,
-  generatedFiles,
-  local,
-  Problem,
-  type Cluster,
-} from '@talosmith/core'
-import type { Log } from '@talosmith/core'
-import { openTalosctl } from '../talos/talosctl.ts'
+import { CommandFailed, findTool, generatedFiles, local, Problem, type Cluster, type Log } from '@talosmith/core'
+import { openTalosctl } from '@talosmith/clients/talos'
 
 /**
  * How Talos, Kubernetes and their clients say that they do not know each other (any more); the alerts are

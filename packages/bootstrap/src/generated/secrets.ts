@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { generatedFiles, Problem, type Cluster } from '@talosmith/core'
 import { parse } from 'yaml'
-import type { Talosctl } from '../talos/talosctl.ts'
+import type { Talosctl } from '@talosmith/clients/talos'
 import { withWorkFolder } from './work-folder.ts'
 
 /** The file that a cluster lives by: whoever has it can do anything with the cluster. */

@@ -1,7 +1,12 @@
+import { readinessOf, type KubernetesNode } from '@talosmith/clients/kubernetes'
 import type { Cluster, Node } from '@talosmith/core'
-import { etcdFault, type ObservedEtcd } from '../etcd/etcd.ts'
-import { aspectFault, type Aspect, type MachineStatuses } from '../talos/machine-status.ts'
-import type { ProbeResult } from '../talos/probe.ts'
+import { etcdFault, type ObservedEtcd } from '@talosmith/clients/etcd'
+import {
+  aspectFault,
+  type Aspect,
+  type MachineStatuses,
+  type ProbeResult,
+} from '@talosmith/clients/talos'
 import { rolloutFault, type Workload } from './rollout.ts'
 
 /** A question that failed, with why; or its answer. */
@@ -13,20 +18,6 @@ export type Answer<T> =
       /** It can never get better by waiting. */
       readonly final?: boolean
     }
-
-/** A Kubernetes Node, as far as health looks at it. */
-export interface KubernetesNode {
-  readonly metadata: { readonly name: string }
-  readonly status?: {
-    readonly conditions?: readonly {
-      readonly type: string
-      readonly status: string
-      readonly message?: string
-    }[]
-    readonly addresses?: readonly { readonly type: string; readonly address: string }[]
-    readonly nodeInfo?: { readonly kubeletVersion: string }
-  }
-}
 
 /** Everything health looks at, asked for side by side. */
 export interface Snapshot {
@@ -196,11 +187,6 @@ function nodesFault({ nodes, settings }: Cluster, seen: readonly KubernetesNode[
       ? undefined
       : { reason: `${name} runs Kubernetes ${runs ?? 'of no known version'}`, final: true }
   })
-}
-
-/** What a node's kubelet, or Kubernetes in its place, says of its being Ready. */
-export function readinessOf({ status }: KubernetesNode) {
-  return status?.conditions?.find(({ type }) => type === 'Ready')
 }
 
 function leftBehindFault({ leftBehind: [node] }: Snapshot): Fault {

@@ -1,14 +1,11 @@
 import { generatedFiles, type Cluster } from '@talosmith/core'
-import { askEtcd } from '../etcd/etcd.ts'
-import { nodesLeftBehind, type Answer, type KubernetesNode, type Snapshot } from './health.ts'
-import { NotOurApi, type Kubernetes } from '../kubernetes/client.ts'
+import { askEtcd } from '@talosmith/clients/etcd'
+import { type KubernetesNode, NotOurApi, type Kubernetes } from '@talosmith/clients/kubernetes'
+import { nodesLeftBehind, type Answer, type Snapshot } from './health.ts'
 import { configFile } from '../config/machine-config.ts'
-import { readMachineStatus } from '../talos/machine-status.ts'
-import { probe } from '../talos/probe.ts'
+import { readMachineStatus, probe, type Talosctl, parseVersions } from '@talosmith/clients/talos'
 import { expectedWorkloads, type Workload } from './rollout.ts'
 import type { PublicSecrets } from '../generated/secrets.ts'
-import type { Talosctl } from '../talos/talosctl.ts'
-import { parseVersions } from '../talos/talos-output.ts'
 import { hasChannel } from '../upgrade/guest-agent.ts'
 
 /** Asks Talos and Kubernetes side by side: one handshake a machine, four processes in all, the rest HTTPS. */

@@ -10,10 +10,10 @@ import {
 } from '@talosmith/core'
 import { checkKubeconfig, checkTalosconfig } from '../generated/access.ts'
 import { isHopeless, judge, type Condition, type Snapshot } from './health.ts'
-import { openKubernetes } from '../kubernetes/client.ts'
+import { openKubernetes } from '@talosmith/clients/kubernetes'
 import { observeHealth } from './observe-health.ts'
 import { readSecrets } from '../generated/secrets.ts'
-import { openTalosctl } from '../talos/talosctl.ts'
+import { openTalosctl } from '@talosmith/clients/talos'
 
 /** Waits until every condition of a healthy cluster holds, each said once, with its reason until then. */
 export async function waitForHealth({

@@ -7,10 +7,13 @@ import {
   type ScriptContext,
 } from '@talosmith/core'
 import { observeHome, type ObservedHome } from '../configure/generated-files.ts'
-import { openKubernetes, type WritableKubernetes } from '../kubernetes/client.ts'
+import {
+  openKubernetes,
+  type WritableKubernetes,
+  throughNodes,
+} from '@talosmith/clients/kubernetes'
 import type { PublicSecrets } from '../generated/secrets.ts'
-import { openTalosctl, type Talosctl } from '../talos/talosctl.ts'
-import { throughNodes } from '../kubernetes/control-planes.ts'
+import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 
 /** What the flows of an upgrade take from a script. */
 export type UpgradeScript = Pick<

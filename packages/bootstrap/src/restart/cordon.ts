@@ -1,7 +1,7 @@
 import { waitFor, type Node } from '@talosmith/core'
-import { mark, type NodeObject } from '../kubernetes/objects.ts'
+import { mark, type NodeObject } from '@talosmith/clients/kubernetes'
 import { renderMark } from './upgrade-annotation.ts'
-import type { Target } from '../talos/running-talos.ts'
+import type { Target } from '@talosmith/clients/talos'
 import { gateClosed } from './pass-gate.ts'
 import type { UpgradeContext } from './context.ts'
 

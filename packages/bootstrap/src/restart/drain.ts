@@ -1,7 +1,11 @@
 import { Problem, reasonOf, waitFor, type Node } from '@talosmith/core'
-import { ApiRefusal } from '../kubernetes/client.ts'
-import { selects, type BudgetObject, type PodObject } from '../kubernetes/objects.ts'
-import { listOf } from '../kubernetes/control-planes.ts'
+import {
+  ApiRefusal,
+  selects,
+  type BudgetObject,
+  type PodObject,
+  listOf,
+} from '@talosmith/clients/kubernetes'
 import type { UpgradeContext } from './context.ts'
 
 const drainMs = 600_000

@@ -1,8 +1,7 @@
 import type { Cluster, Node } from '@talosmith/core'
-import { machineFault, type MachineStatuses } from '../talos/machine-status.ts'
-import type { EtcdFacts } from '../etcd/etcd-facts.ts'
-import type { NodeObject } from '../kubernetes/objects.ts'
-import { mark, nodeFault } from '../kubernetes/objects.ts'
+import { machineFault, type MachineStatuses } from '@talosmith/clients/talos'
+import type { EtcdFacts } from '@talosmith/clients/etcd'
+import { type NodeObject, mark, nodeFault } from '@talosmith/clients/kubernetes'
 
 /** Everything that is looked at before a machine may be taken away for a while. */
 export interface GateFacts {

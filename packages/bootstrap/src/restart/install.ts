@@ -1,7 +1,7 @@
 import { CommandFailed, Hopeless, plainLines, Problem, waitFor, type Node } from '@talosmith/core'
 import semver from 'semver'
 import { minute } from '../configure/apply-context.ts'
-import { grpcCode, talosReason } from '../talos/talos-output.ts'
+import { grpcCode, talosReason } from '@talosmith/clients/talos'
 import type { UpgradeContext } from './context.ts'
 
 /** How long an installation may take. */

@@ -1,15 +1,14 @@
 import { reasonOf, type Cluster, type Output } from '@talosmith/core'
-import { parseEtcdMembers } from '../etcd/etcd.ts'
-import type { Kubernetes } from '../kubernetes/client.ts'
-import { readMachineStatus } from '../talos/machine-status.ts'
-import { probe } from '../talos/probe.ts'
+import {
+  parseEtcdMembers,
+  parseAlarms,
+  parseMemberStatus,
+  type EtcdFacts,
+} from '@talosmith/clients/etcd'
+import { type Kubernetes, type NodeObject, listOf } from '@talosmith/clients/kubernetes'
+import { readMachineStatus, probe, type Talosctl, silenceOf } from '@talosmith/clients/talos'
 import type { PublicSecrets } from '../generated/secrets.ts'
-import type { Talosctl } from '../talos/talosctl.ts'
-import { silenceOf } from '../talos/talos-output.ts'
-import { parseAlarms, parseMemberStatus, type EtcdFacts } from '../etcd/etcd-facts.ts'
 import type { GateFacts } from './gate.ts'
-import type { NodeObject } from '../kubernetes/objects.ts'
-import { listOf } from '../kubernetes/control-planes.ts'
 
 /** With what the gate looks. */
 export interface GateTools {

@@ -1,9 +1,14 @@
 import type { Cluster, Node } from '@talosmith/core'
-import { machineFault } from '../talos/machine-status.ts'
-import type { EtcdFacts } from '../etcd/etcd-facts.ts'
+import {
+  machineFault,
+  isRight,
+  type NodeFacts,
+  type RunningTalos,
+  type Target,
+} from '@talosmith/clients/talos'
+import type { EtcdFacts } from '@talosmith/clients/etcd'
 import { judgeEtcd } from './gate.ts'
-import { nodeFault, type NodeObject } from '../kubernetes/objects.ts'
-import { isRight, type NodeFacts, type RunningTalos, type Target } from '../talos/running-talos.ts'
+import { nodeFault, type NodeObject } from '@talosmith/clients/kubernetes'
 
 /** What a machine says of itself after its restart, and what others say of it. */
 export interface Comeback {

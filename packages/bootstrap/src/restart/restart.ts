@@ -1,24 +1,26 @@
 import { Problem, waitFor, type Node } from '@talosmith/core'
-import semver from 'semver'
 import { minute } from '../configure/apply-context.ts'
-import { machineFault, readMachineStatus } from '../talos/machine-status.ts'
-import { probe } from '../talos/probe.ts'
-import { grpcCode, talosReason } from '../talos/talos-output.ts'
-import { lastWords } from './console.ts'
-import { installFailed, installMs, isLate } from './install.ts'
 import {
+  machineFault,
+  readMachineStatus,
+  probe,
+  grpcCode,
+  talosReason,
   isRight,
   readBootId,
   readNode,
   type NodeFacts,
   type RunningTalos,
   type Target,
-} from '../talos/running-talos.ts'
+} from '@talosmith/clients/talos'
+import { lastWords } from './console.ts'
+import { installFailed, installMs, isLate } from './install.ts'
 import { describeRunning } from './proof.ts'
 import type { GateTools } from './observe-gate.ts'
 import type { ObservedMachine } from '../upgrade/observe-upgrade.ts'
 import { restated } from './restated.ts'
 import { comebackMs, type UpgradeContext } from './context.ts'
+import semver from 'semver'
 
 /** Restarts a machine, and waits until it has another boot; one that answers no more is on its way. */
 export async function restart(

@@ -1,5 +1,5 @@
-import { mark, type NodeObject } from '../kubernetes/objects.ts'
-import type { Target } from '../talos/running-talos.ts'
+import { mark, type NodeObject } from '@talosmith/clients/kubernetes'
+import type { Target } from '@talosmith/clients/talos'
 
 /** What an upgrade has written on a machine's node: what it is to run, and the boot it was restarted from. */
 export interface Begun extends Target {

@@ -1,5 +1,5 @@
 import { commandFor, Problem, type Node } from '@talosmith/core'
-import type { Talosctl } from '../talos/talosctl.ts'
+import type { Talosctl } from '@talosmith/clients/talos'
 import type { ObservedMachine } from './observe-upgrade.ts'
 import type { UpgradeContext } from '../restart/context.ts'
 

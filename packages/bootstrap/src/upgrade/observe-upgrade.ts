@@ -7,21 +7,24 @@ import {
   type Cluster,
   type Node,
 } from '@talosmith/core'
-import semver from 'semver'
 import { observeNodes } from '../configure/observe.ts'
 import { refuseForeign } from '../configure/plan.ts'
-import type { Kubernetes } from '../kubernetes/client.ts'
-import { leaderOf } from '../etcd/etcd-facts.ts'
+import {
+  type Kubernetes,
+  type NodeObject,
+  type PodObject,
+  listOf,
+} from '@talosmith/clients/kubernetes'
+import { leaderOf } from '@talosmith/clients/etcd'
 import { offeredVersions } from './factory.ts'
-import type { NodeObject, PodObject } from '../kubernetes/objects.ts'
 import { versionsOf, type KubernetesFacts } from './kubernetes-proof.ts'
 import { readMark, type Begun } from '../restart/upgrade-annotation.ts'
-import { readNodes, type NodeFacts } from '../talos/running-talos.ts'
+import { readNodes, type NodeFacts } from '@talosmith/clients/talos'
 import { observeMembers } from '../restart/observe-gate.ts'
 import { refuseFaultyEtcd } from '../restart/pass-gate.ts'
 import { observeRemovedApis, type RemovedApi } from './removed-apis.ts'
-import { listOf } from '../kubernetes/control-planes.ts'
 import { comebackMs, type UpgradeContext } from '../restart/context.ts'
+import semver from 'semver'
 
 /** A machine before an upgrade. */
 export interface ObservedMachine {

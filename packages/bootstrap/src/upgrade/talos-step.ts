@@ -1,5 +1,5 @@
-import { Problem, reasonOf, type Node, inStep } from '@talosmith/core'
-import { leaderOf } from '../etcd/etcd-facts.ts'
+import { inStep, Problem, reasonOf, type Node } from '@talosmith/core'
+import { leaderOf } from '@talosmith/clients/etcd'
 import { warmInstaller } from './factory.ts'
 import { observeMembers } from '../restart/observe-gate.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'

@@ -1,10 +1,7 @@
-import { commandFor, Hopeless, waitFor, type Node, inStep } from '@talosmith/core'
-import { machineFault } from '../talos/machine-status.ts'
-import type { Talosctl } from '../talos/talosctl.ts'
-import { markRestart, uncordon } from '../restart/cordon.ts'
-import { install, installsLive } from '../restart/install.ts'
-import type { NodeObject } from '../kubernetes/objects.ts'
+import { commandFor, Hopeless, inStep, waitFor, type Node } from '@talosmith/core'
 import {
+  machineFault,
+  type Talosctl,
   isRight,
   readBootId,
   readNode,
@@ -12,7 +9,10 @@ import {
   type NodeFacts,
   type RunningTalos,
   type Target,
-} from '../talos/running-talos.ts'
+} from '@talosmith/clients/talos'
+import { markRestart, uncordon } from '../restart/cordon.ts'
+import { install, installsLive } from '../restart/install.ts'
+import { type NodeObject, listOf } from '@talosmith/clients/kubernetes'
 import { observeGate, observeMembers } from '../restart/observe-gate.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
 import { passGate, passGateCommand } from '../restart/pass-gate.ts'
@@ -20,7 +20,6 @@ import { proofFault, type Expected } from '../restart/proof.ts'
 import { refuseWentBack, restart, rolledBack, waitForComeback } from '../restart/restart.ts'
 import { stayingUsable } from '../restart/uncordon-after-failure.ts'
 import { takeAway } from '../restart/hand-over.ts'
-import { listOf } from '../kubernetes/control-planes.ts'
 import { comebackMs, type UpgradeContext } from '../restart/context.ts'
 
 /** What one machine is to become. */

@@ -1,9 +1,9 @@
 import { X509Certificate } from 'node:crypto'
 import { generatedFiles, type Cluster } from '@talosmith/core'
+import { parseKubeconfig } from '@talosmith/clients/kubernetes'
 import {
   checkKubeconfig,
   checkTalosconfig,
-  parseKubeconfig,
   readTalosconfig,
   type AccessFault,
 } from '../generated/access.ts'

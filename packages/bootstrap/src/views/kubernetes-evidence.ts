@@ -1,10 +1,14 @@
 import { generatedFiles, type Cluster } from '@talosmith/core'
-import type { Answer, KubernetesNode } from '../health/health.ts'
-import { openKubernetes } from '../kubernetes/client.ts'
+import {
+  type KubernetesNode,
+  openKubernetes,
+  listOf,
+  throughNodes,
+} from '@talosmith/clients/kubernetes'
+import type { Answer } from '../health/health.ts'
 import { configFile } from '../config/machine-config.ts'
 import { answer, askVip } from '../health/observe-health.ts'
 import { expectedWorkloads, type Workload } from '../health/rollout.ts'
-import { listOf, throughNodes } from '../kubernetes/control-planes.ts'
 
 /** A pod as far as it tells what is wrong with it. */
 export interface PodEvidence {

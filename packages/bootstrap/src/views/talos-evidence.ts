@@ -1,12 +1,20 @@
 import type { Cluster, Node } from '@talosmith/core'
 import { readSecrets } from '../generated/secrets.ts'
-import { openTalosctl, type Talosctl } from '../talos/talosctl.ts'
-import { parseResources, parseTable, parseVersions, talosReason } from '../talos/talos-output.ts'
-import { readMachineStatus, type MachineStatus } from '../talos/machine-status.ts'
+import {
+  openTalosctl,
+  type Talosctl,
+  parseResources,
+  parseTable,
+  parseVersions,
+  talosReason,
+  readMachineStatus,
+  type MachineStatus,
+  probe,
+  type ProbeResult,
+} from '@talosmith/clients/talos'
 import { readDisks, type DiskUse } from './talos-status.ts'
-import { probe, type ProbeResult } from '../talos/probe.ts'
 import { observeMembers } from '../restart/observe-gate.ts'
-import type { EtcdFacts } from '../etcd/etcd-facts.ts'
+import type { EtcdFacts } from '@talosmith/clients/etcd'
 
 /** A service of Talos with the last thing that happened to it. */
 export interface ServiceEvidence {

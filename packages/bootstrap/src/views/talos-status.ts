@@ -1,12 +1,18 @@
 import type { Cluster, Node } from '@talosmith/core'
-import { parseEtcdStatus, type EtcdStatus } from '../etcd/etcd.ts'
+import { parseEtcdStatus, type EtcdStatus } from '@talosmith/clients/etcd'
 import type { Answer } from '../health/health.ts'
-import { readMachineStatus } from '../talos/machine-status.ts'
+import {
+  readMachineStatus,
+  probe,
+  type ProbeResult,
+  openTalosctl,
+  type Talosctl,
+  parseResources,
+  parseTable,
+  parseVersions,
+} from '@talosmith/clients/talos'
 import { answer } from '../health/observe-health.ts'
-import { probe, type ProbeResult } from '../talos/probe.ts'
 import { readSecrets } from '../generated/secrets.ts'
-import { openTalosctl, type Talosctl } from '../talos/talosctl.ts'
-import { parseResources, parseTable, parseVersions } from '../talos/talos-output.ts'
 
 /** How full a file system is. */
 export interface DiskUse {

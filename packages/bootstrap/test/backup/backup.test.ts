@@ -7,7 +7,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { chooseBackup, listBackups, takeBackup } from '../../src/backup/backup.ts'
 import { checkSnapshot } from '../../src/backup/snapshot-file.ts'
-import { fakeTalosctl, type Reply } from '../support/fakes.ts'
+import { fakeTalosctl, type Reply } from '@talosmith/clients/testing'
 import { snapshotBytes } from '../support/simulated.ts'
 
 const fresh = (overrides: Record<string, string> = {}): Cluster =>

@@ -13,7 +13,7 @@ import { problemOf, temporaryFolder, testCluster } from '@talosmith/core/testing
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { findFinalSnapshot, takeFinalSnapshot } from '../../src/backup/snapshot.ts'
-import { fakeTalosctl, type Reply } from '../support/fakes.ts'
+import { fakeTalosctl, type Reply } from '@talosmith/clients/testing'
 
 const snapshot = suite<{ cluster: Cluster }>('the last snapshot')
 snapshot.before.each((context) => {

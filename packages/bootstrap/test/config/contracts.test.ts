@@ -8,8 +8,8 @@ import { renderPatch } from '../../src/config/contract.ts'
 import { planConfigUpdate } from '../../src/config/config-update.ts'
 import { renderConfigs } from '../../src/config/machine-config.ts'
 import { createSecrets } from '../../src/generated/secrets.ts'
-import { openTalosctl, type Talosctl } from '../../src/talos/talosctl.ts'
-import { hasTalosctl } from '../support/fakes.ts'
+import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
+import { hasTalosctl } from '@talosmith/clients/testing'
 
 const test = suite('contracts')
 const root = temporaryFolder('contracts')

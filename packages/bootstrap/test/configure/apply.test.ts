@@ -4,7 +4,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { applyChange } from '../../src/configure/apply.ts'
 import type { BootstrapChange } from '../../src/configure/plan.ts'
-import { fakeTalosctl, type Reply } from '../support/fakes.ts'
+import { fakeTalosctl, type Reply } from '@talosmith/clients/testing'
 
 const cluster = testCluster({}, temporaryFolder('apply'))
 const change = (kind: BootstrapChange['kind'], target = 'home-cp1'): BootstrapChange => ({

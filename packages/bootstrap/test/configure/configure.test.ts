@@ -4,14 +4,20 @@ import { join } from 'node:path'
 import { Problem, silentLog, type Change } from '@talosmith/core'
 import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
-import * as assert from 'uvu/assert'
 import { parse } from 'yaml'
 import { configure } from '../../src/configure/configure.ts'
-import { apiPort } from '../../src/talos/probe.ts'
-import { openTalosctl, type Talosctl } from '../../src/talos/talosctl.ts'
-import { fakeTalosctl, hasTalosctl, resource, versions, type Reply } from '../support/fakes.ts'
-import { showMachine } from '../support/machines.ts'
-import { createCa, type Ca } from '../support/pki.ts'
+import { apiPort, openTalosctl, type Talosctl } from '@talosmith/clients/talos'
+import {
+  fakeTalosctl,
+  hasTalosctl,
+  resource,
+  versions,
+  type Reply,
+  showMachine,
+  createCa,
+  type Ca,
+} from '@talosmith/clients/testing'
+import * as assert from 'uvu/assert'
 
 // One control plane and one worker, on addresses of this test alone.
 const root = temporaryFolder('configure')

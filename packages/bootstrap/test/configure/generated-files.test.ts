@@ -14,8 +14,8 @@ import {
 } from '../../src/configure/generated-files.ts'
 import { configFile } from '../../src/config/machine-config.ts'
 import { createSecrets, readSecrets } from '../../src/generated/secrets.ts'
-import { openTalosctl, type Talosctl } from '../../src/talos/talosctl.ts'
-import { hasTalosctl } from '../support/fakes.ts'
+import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
+import { hasTalosctl } from '@talosmith/clients/testing'
 
 const versions = { TALOS_VERSION: 'v1.13.9', KUBERNETES_VERSION: 'v1.33.0' }
 const root = temporaryFolder('home')

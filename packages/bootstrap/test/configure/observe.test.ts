@@ -1,11 +1,16 @@
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
-import * as assert from 'uvu/assert'
-import { observeEtcd } from '../../src/etcd/etcd.ts'
+import { observeEtcd } from '@talosmith/clients/etcd'
 import { observeNodes, previewConfig } from '../../src/configure/observe.ts'
-import { fakeTalosctl, resource, versions, type Reply } from '../support/fakes.ts'
-import { showMachine } from '../support/machines.ts'
-import { createCa } from '../support/pki.ts'
+import {
+  fakeTalosctl,
+  resource,
+  versions,
+  type Reply,
+  showMachine,
+  createCa,
+} from '@talosmith/clients/testing'
+import * as assert from 'uvu/assert'
 
 // Machines on addresses of this test alone, at Talos' own port.
 const cluster = testCluster({

@@ -11,7 +11,7 @@ import {
   planStart,
   refuseForeign,
 } from '../../src/configure/plan.ts'
-import type { EtcdState } from '../../src/etcd/etcd.ts'
+import type { EtcdState } from '@talosmith/clients/etcd'
 
 const cluster = testCluster({ TALOS_VERSION: 'v1.13.9', KUBERNETES_VERSION: 'v1.36.3' })
 const [node] = cluster.nodes

@@ -1,14 +1,9 @@
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
+import type { KubernetesNode } from '@talosmith/clients/kubernetes'
+import { isHopeless, judge, nodesLeftBehind, type Snapshot } from '../../src/health/health.ts'
+import type { MachineStatus, MachineStatuses } from '@talosmith/clients/talos'
 import * as assert from 'uvu/assert'
-import {
-  isHopeless,
-  judge,
-  nodesLeftBehind,
-  type KubernetesNode,
-  type Snapshot,
-} from '../../src/health/health.ts'
-import type { MachineStatus, MachineStatuses } from '../../src/talos/machine-status.ts'
 
 const cluster = testCluster({
   TALOS_VERSION: 'v1.13.9',

@@ -1,16 +1,16 @@
 import { silentLog, type Problem } from '@talosmith/core'
 import { problemOf, quicken, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
-import * as assert from 'uvu/assert'
-import { ApiRefusal } from '../../src/kubernetes/client.ts'
-import { evictPods, findBlocked, podsToMove, refuseBlocked } from '../../src/restart/drain.ts'
 import {
+  ApiRefusal,
   selects,
   type BudgetObject,
   type LabelSelector,
   type PodObject,
-} from '../../src/kubernetes/objects.ts'
+} from '@talosmith/clients/kubernetes'
+import { evictPods, findBlocked, podsToMove, refuseBlocked } from '../../src/restart/drain.ts'
 import type { UpgradeContext } from '../../src/restart/context.ts'
+import * as assert from 'uvu/assert'
 
 quicken()
 

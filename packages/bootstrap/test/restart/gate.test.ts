@@ -2,9 +2,9 @@ import { testCluster } from '@talosmith/core/testing'
 import type { Cluster } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { EtcdFacts } from '../../src/etcd/etcd-facts.ts'
+import type { EtcdFacts } from '@talosmith/clients/etcd'
 import { judgeGate, type GateFacts } from '../../src/restart/gate.ts'
-import { mark, type NodeObject } from '../../src/kubernetes/objects.ts'
+import { mark, type NodeObject } from '@talosmith/clients/kubernetes'
 import { ready, wellFacts } from '../support/facts.ts'
 
 const sized = (controlPlanes: number): Cluster =>

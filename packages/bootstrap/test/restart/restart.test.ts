@@ -1,13 +1,18 @@
 import { silentLog } from '@talosmith/core'
 import { quicken, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
-import * as assert from 'uvu/assert'
-import type { NodeFacts } from '../../src/talos/running-talos.ts'
+import type { NodeFacts } from '@talosmith/clients/talos'
 import { restart, waitForComeback } from '../../src/restart/restart.ts'
 import type { UpgradeContext } from '../../src/restart/context.ts'
-import { fakeTalosctl, resource, versions, type Reply } from '../support/fakes.ts'
-import { showMachine } from '../support/machines.ts'
-import { createCa } from '../support/pki.ts'
+import {
+  fakeTalosctl,
+  resource,
+  versions,
+  type Reply,
+  showMachine,
+  createCa,
+} from '@talosmith/clients/testing'
+import * as assert from 'uvu/assert'
 
 quicken()
 const ca = createCa()

@@ -1,7 +1,7 @@
 import type { Cluster } from '@talosmith/core'
-import type { MachineStatus } from '../../src/talos/machine-status.ts'
+import type { MachineStatus } from '@talosmith/clients/talos'
 import type { GateFacts } from '../../src/restart/gate.ts'
-import type { NodeObject } from '../../src/kubernetes/objects.ts'
+import type { NodeObject } from '@talosmith/clients/kubernetes'
 
 /** A machine that runs and is ready. */
 export const ready: MachineStatus = {

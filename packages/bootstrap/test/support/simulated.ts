@@ -3,12 +3,17 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { silentLog, type Cluster, type Node } from '@talosmith/core'
 import { recordingHost } from '@talosmith/core/testing'
 import { parse, stringify } from 'yaml'
-import { ApiRefusal, type WritableKubernetes } from '../../src/kubernetes/client.ts'
-import type { Talosctl } from '../../src/talos/talosctl.ts'
-import { mark, type BudgetObject, type PodObject } from '../../src/kubernetes/objects.ts'
-import { throughNodes } from '../../src/kubernetes/control-planes.ts'
+import {
+  ApiRefusal,
+  type WritableKubernetes,
+  mark,
+  type BudgetObject,
+  type PodObject,
+  throughNodes,
+} from '@talosmith/clients/kubernetes'
+import type { Talosctl } from '@talosmith/clients/talos'
 import type { UpgradeContext } from '../../src/restart/context.ts'
-import { fakeTalosctl, resource, versions, type Reply } from './fakes.ts'
+import { fakeTalosctl, resource, versions, type Reply } from '@talosmith/clients/testing'
 
 /** A machine as the simulation keeps it. */
 export interface Machine {

@@ -5,14 +5,13 @@ import { join } from 'node:path'
 import { Problem, silentLog, type Change, type Cluster } from '@talosmith/core'
 import { quicken, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
-import * as assert from 'uvu/assert'
 import { listBackups } from '../../src/backup/backup.ts'
 import { cordon } from '../../src/restart/cordon.ts'
 import { upgradeKubernetes, upgradeTalos } from '../../src/upgrade/flows.ts'
-import type { PodObject } from '../../src/kubernetes/objects.ts'
-import { showMachine } from '../support/machines.ts'
-import { createCa } from '../support/pki.ts'
+import type { PodObject } from '@talosmith/clients/kubernetes'
+import { showMachine, createCa } from '@talosmith/clients/testing'
 import { configText, goBack, installerIn, Simulation, type Kill } from '../support/simulated.ts'
+import * as assert from 'uvu/assert'
 
 const test = suite('upgrade')
 quicken()

@@ -2,15 +2,20 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
-import * as assert from 'uvu/assert'
 import { stringify } from 'yaml'
 import { hasEnded, isWell, observeTalosEvidence } from '../../src/views/talos-evidence.ts'
-import { fakeTalosctl, resource, versions, type Reply } from '../support/fakes.ts'
-import { showMachine } from '../support/machines.ts'
-import { createCa } from '../support/pki.ts'
+import {
+  fakeTalosctl,
+  resource,
+  versions,
+  type Reply,
+  showMachine,
+  createCa,
+} from '@talosmith/clients/testing'
+import * as assert from 'uvu/assert'
 
 const test = suite('evidence')
-const settings = { NETWORK_CIDR: '127.13.7.0/24', CONTROL_PLANE_COUNT: '1', WORKER_COUNT: '2' }
+const settings = { NETWORK_CIDR: '127.13.13.0/24', CONTROL_PLANE_COUNT: '1', WORKER_COUNT: '2' }
 const cluster = testCluster(settings, temporaryFolder('evidence'))
 const [cp = '', w1 = ''] = cluster.nodes.map(({ address }) => address)
 const ca = createCa('/O=talos')
@@ -39,8 +44,8 @@ ${w1}   kubelet   Finished   ?        5s ago        Service finished successfull
 `,
   'get addresses --output json': resource(cp, { address: `${cp}/24` }),
   'get routes --output json': [
-    resource(cp, { dst: '127.13.7.0/24', gateway: '' }),
-    resource(cp, { dst: '', gateway: '127.13.7.1' }),
+    resource(cp, { dst: '127.13.13.0/24', gateway: '' }),
+    resource(cp, { dst: '', gateway: '127.13.13.1' }),
   ].join(''),
   'get resolvers --output json': resource(w1, { dnsServers: ['9.9.9.9'] }),
   'get timestatus --output json': resource(cp, { synced: true }),
@@ -72,7 +77,7 @@ test('every machine that answers has what it said; one that is silent is missing
   const [first, second] = [machines.get('home-cp1'), machines.get('home-w1')]
   assert.is(first?.status?.stage, 'running')
   assert.equal(first?.addresses, [cp])
-  assert.equal(first?.gateways, ['127.13.7.1'])
+  assert.equal(first?.gateways, ['127.13.13.1'])
   assert.equal([first?.version, second?.version], ['v1.13.9', undefined])
   assert.equal(second?.disk, { sizeGb: 18.2, usedGb: 17.9 })
   assert.equal(first?.diskPaths, ['/dev/vda', '/dev/disk/by-id/one'])

@@ -4,22 +4,27 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
-import * as assert from 'uvu/assert'
 import { stringify } from 'yaml'
 import { observeAccessFiles } from '../../src/views/access-status.ts'
 import { observeKubernetesNodes } from '../../src/views/kubernetes-status.ts'
 import { observeTalosStatus } from '../../src/views/talos-status.ts'
-import { fakeTalosctl, resource, versions, type Reply } from '../support/fakes.ts'
-import { showMachine } from '../support/machines.ts'
-import { createCa } from '../support/pki.ts'
+import {
+  fakeTalosctl,
+  resource,
+  versions,
+  type Reply,
+  showMachine,
+  createCa,
+} from '@talosmith/clients/testing'
+import * as assert from 'uvu/assert'
 
 // Machines on addresses of this test alone, at Talos' own port.
 const root = temporaryFolder('status')
 const settings = {
-  NETWORK_CIDR: '127.13.9.0/24',
+  NETWORK_CIDR: '127.13.14.0/24',
   CONTROL_PLANE_COUNT: '3',
   WORKER_COUNT: '1',
-  CLUSTER_VIP: '127.13.9.60',
+  CLUSTER_VIP: '127.13.14.60',
   CLUSTER_ENDPOINT: '127.0.0.1',
 }
 const cluster = testCluster(settings, root)
@@ -45,16 +50,16 @@ const answers = (asked: readonly string[]): Readonly<Record<string, Reply>> => (
       ].map((metadata) => resource(node, { image: '', metadata })),
     )
     .join(''),
-  mounts: `NODE          FILESYSTEM   SIZE(GB)   USED(GB)   AVAILABLE(GB)   PERCENT USED   MOUNTED ON
+  mounts: `NODE           FILESYSTEM   SIZE(GB)   USED(GB)   AVAILABLE(GB)   PERCENT USED   MOUNTED ON
 ${asked.map((node) => `${node}   devtmpfs     0.99       0.00       0.99            0.00%          /dev\n${node}   /dev/vda4    18.20      2.10       16.10           11.54%         /var`).join('\n')}
 `,
-  'etcd status': `NODE          MEMBER             LEADER             LEARNER   ERRORS
-127.13.9.70   41e1c53bd3a9d63d   1b36ed6e55ab2ba5   false     
-127.13.9.71   1b36ed6e55ab2ba5   1b36ed6e55ab2ba5   true      
+  'etcd status': `NODE           MEMBER             LEADER             LEARNER   ERRORS
+127.13.14.70   41e1c53bd3a9d63d   1b36ed6e55ab2ba5   false     
+127.13.14.71   1b36ed6e55ab2ba5   1b36ed6e55ab2ba5   true      
 `,
   'get addresses --output json': [
     resource(cp1, { address: `${cp1}/24` }),
-    resource(cp2, { address: '127.13.9.60/32' }),
+    resource(cp2, { address: '127.13.14.60/32' }),
   ].join(''),
 })
 const talosctl = () =>
@@ -87,7 +92,7 @@ test('every machine that answers says how it is; the others have a reason', asyn
     reason: undefined,
   })
   assert.is(machines.get('home-w1')?.ready, false)
-  assert.match(machines.get('home-cp3')?.reason ?? '', '127.13.9.72')
+  assert.match(machines.get('home-cp3')?.reason ?? '', '127.13.14.72')
   assert.equal(etcd.ok && etcd.value.map(({ node, isLearner }) => [node, isLearner]), [
     [cp1, false],
     [cp2, true],

@@ -3,9 +3,15 @@ import type { AddressInfo } from 'node:net'
 import { silentLog, type Cluster, type Problem } from '@talosmith/core'
 import { problemOf, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
+import {
+  observeFactory,
+  postSchematic,
+  warmInstaller,
+  type AskOptions,
+  checkOffer,
+  nearestVersion,
+} from '@talosmith/clients/factory'
 import * as assert from 'uvu/assert'
-import { observeFactory, postSchematic, warmInstaller, type AskOptions } from '@talosmith/clients/factory'
-import { checkOffer, nearestVersion } from '@talosmith/clients/factory'
 
 const factory = suite<{ server: Server; answer: RequestListener; cluster: Cluster }>('the factory')
 const extensions = 'siderolabs/qemu-guest-agent'

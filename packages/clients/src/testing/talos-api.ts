@@ -1,5 +1,5 @@
 import { createServer, type Server } from 'node:tls'
-import { apiPort } from '../../src/talos/probe.ts'
+import { apiPort } from '@talosmith/clients/talos'
 import type { Pair } from './pki.ts'
 
 /** A machine's Talos API, as far as a handshake shows: waiting for a config, or with one of a CA. */

@@ -1,6 +1,6 @@
 import { Agent, request } from 'node:https'
 import { generatedFiles, type Cluster } from '@talosmith/core'
-import { parseKubeconfig } from '../generated/access.ts'
+import { parseKubeconfig } from './kubeconfig.ts'
 
 /** A refusal that waiting cannot mend: another CA, another cluster, no rights. */
 export class NotOurApi extends Error {

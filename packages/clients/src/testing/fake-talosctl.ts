@@ -1,5 +1,5 @@
 import { CommandFailed, findTool, type Cluster, type Output } from '@talosmith/core'
-import type { Talosctl } from '../../src/talos/talosctl.ts'
+import type { Talosctl } from '@talosmith/clients/talos'
 
 /** What a fake talosctl answers: stdout, or stderr of a call that fails with exit code 1. */
 export type Reply = string | { readonly stderr: string; readonly stdout?: string }

@@ -1,4 +1,16 @@
-import { readinessOf, type KubernetesNode } from '../health/health.ts'
+/** A Kubernetes Node, as far as health looks at it. */
+export interface KubernetesNode {
+  readonly metadata: { readonly name: string }
+  readonly status?: {
+    readonly conditions?: readonly {
+      readonly type: string
+      readonly status: string
+      readonly message?: string
+    }[]
+    readonly addresses?: readonly { readonly type: string; readonly address: string }[]
+    readonly nodeInfo?: { readonly kubeletVersion: string }
+  }
+}
 
 /** A Kubernetes Node, as far as an upgrade looks at it. */
 export interface NodeObject extends KubernetesNode {
@@ -86,4 +98,9 @@ export function selects(
       }
     })
   )
+}
+
+/** What a node's kubelet, or Kubernetes in its place, says of its being Ready. */
+export function readinessOf({ status }: KubernetesNode) {
+  return status?.conditions?.find(({ type }) => type === 'Ready')
 }

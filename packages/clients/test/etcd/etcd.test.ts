@@ -1,8 +1,8 @@
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { askEtcd, etcdFault, parseEtcdMembers, parseEtcdStatus } from '../../src/etcd/etcd.ts'
-import { fakeTalosctl } from '../support/fakes.ts'
+import { askEtcd, etcdFault, parseEtcdMembers, parseEtcdStatus } from '@talosmith/clients/etcd'
+import { fakeTalosctl } from '@talosmith/clients/testing'
 
 // As talosctl v1.13.9 prints them.
 const members = `NODE        ID                 HOSTNAME   PEER URLS                CLIENT URLS              LEARNER

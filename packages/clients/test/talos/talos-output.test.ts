@@ -7,7 +7,7 @@ import {
   parseTable,
   parseVersions,
   talosReason,
-} from '../../src/talos/talos-output.ts'
+} from '@talosmith/clients/talos'
 
 test('resources one after the other are told apart, whatever braces their texts hold', () => {
   const text = `{

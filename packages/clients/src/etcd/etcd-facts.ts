@@ -1,5 +1,5 @@
 import type { EtcdMember } from './etcd.ts'
-import { parseTable } from '../talos/talos-output.ts'
+import { parseTable } from '@talosmith/clients/talos'
 
 /** What one member says of itself, as `talosctl etcd status` shows it. */
 export interface MemberStatus {

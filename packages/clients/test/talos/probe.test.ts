@@ -2,8 +2,8 @@ import { connect, createServer as createTcpServer, type AddressInfo, type Server
 import { createServer, type TlsOptions } from 'node:tls'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { probe } from '../../src/talos/probe.ts'
-import { createCa } from '../support/pki.ts'
+import { probe } from '@talosmith/clients/talos'
+import { createCa } from '@talosmith/clients/testing'
 
 const [ours, other] = [createCa(), createCa()]
 const machine = ours.issue('/CN=home-cp1')

@@ -6,9 +6,9 @@ import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { stringify } from 'yaml'
-import { checkKubeconfig } from '../../src/generated/access.ts'
-import { NotOurApi, openKubernetes } from '../../src/kubernetes/client.ts'
-import { createCa, type Pair } from '../support/pki.ts'
+import { checkKubeconfig } from '../../../bootstrap/src/generated/access.ts'
+import { NotOurApi, openKubernetes } from '@talosmith/clients/kubernetes'
+import { createCa, type Pair } from '@talosmith/clients/testing'
 
 const ca = createCa('/CN=kubernetes')
 const api = ca.issue('/CN=kube-apiserver')

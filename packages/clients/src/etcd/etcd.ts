@@ -1,8 +1,12 @@
 import type { Cluster, Node } from '@talosmith/core'
-import { probe } from '../talos/probe.ts'
-import type { PublicSecrets } from '../generated/secrets.ts'
-import type { Talosctl } from '../talos/talosctl.ts'
-import { parseResources, parseService, parseTable, talosReason } from '../talos/talos-output.ts'
+import {
+  probe,
+  type Talosctl,
+  parseResources,
+  parseService,
+  parseTable,
+  talosReason,
+} from '@talosmith/clients/talos'
 
 /** Whether etcd runs anywhere, and if not, whether it ever did. */
 export type EtcdState = 'running' | 'stopped' | 'none'
@@ -17,7 +21,7 @@ const askMs = 10_000
 export async function observeEtcd(
   { controlPlanes }: Cluster,
   talosctl: Talosctl,
-  { talosCa }: Pick<PublicSecrets, 'talosCa'>,
+  { talosCa }: { readonly talosCa: string },
 ): Promise<EtcdState> {
   const probes = await Promise.all(
     controlPlanes.map(async (node) => ({ node, seen: await probe(node.address, talosCa) })),
