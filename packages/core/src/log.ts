@@ -84,3 +84,20 @@ export const silentLog: Log = {
   warn: nothing,
   event: nothing,
 }
+
+/** Does some work as a step of the log: done when it succeeds, failed when it throws, which goes on. */
+export async function inStep<T>(
+  log: Pick<Log, 'step'>,
+  text: string,
+  work: (step: Step) => Promise<T>,
+): Promise<T> {
+  const step = log.step(text)
+  try {
+    const result = await work(step)
+    step.done()
+    return result
+  } catch (error) {
+    step.fail()
+    throw error
+  }
+}

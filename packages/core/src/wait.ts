@@ -2,8 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from './log.ts'
 import { Problem, reasonOf } from './problem.ts'
 
-/** How waits pause between two checks; tests put a quicker one in its place. */
-export const pauses = { sleep: (ms: number): Promise<unknown> => sleep(ms) }
+/** How waits and retries pause between two checks; tests put a quicker one in its place. */
+export const pauses = {
+  sleep: (ms: number, signal?: AbortSignal): Promise<unknown> =>
+    sleep(ms, undefined, signal === undefined ? {} : { signal }),
+}
 
 /** Thrown by a check whose answer can never get better; ends the wait at once. */
 export class Hopeless extends Error {

@@ -89,7 +89,7 @@ if (process.getuid?.() === 0)
         'x',
       ])
       assert.is(code, 1)
-      assert.ok(output.includes("code: 'DISK_SPACE'"), output)
+      assert.ok(output.includes("code: 'POOL_FULL'"), output)
       assert.not(existsSync(rig.path))
       mkdirSync(pool, { recursive: true })
       await rig.transfer()

@@ -1,5 +1,5 @@
 export { applyChange, type ApplyContext } from './apply.ts'
-export { findMissingImages, findProblems, findWarnings, refuse } from './check.ts'
+export { findMissingImages, findProblems, findWarnings, refuse, type HostWarning } from './check.ts'
 export { renderDomain } from './domain-xml.ts'
 export { editDomain } from './edit-domain.ts'
 export { observeEvidence, type HostEvidence, type MachineEvidence } from './evidence.ts'

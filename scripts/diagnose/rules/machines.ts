@@ -1,5 +1,5 @@
 /** Causes in a virtual machine: whether it runs, and whether it has what Talos needs. */
-import type { Cluster } from '@talosmith/core'
+import { codes, type Cluster } from '@talosmith/core'
 import { seedLabels } from '@talosmith/vm'
 import { settingOf, type, type Diagnosis } from '../diagnosis.ts'
 import { offAndOn, powerCycle } from '../on-host.ts'
@@ -77,7 +77,7 @@ function judgeParts(cluster: Cluster, view: View): Diagnosis | undefined {
   const isWaiting = agent !== undefined && agent.state !== 'Running'
   if (!running.guestAgent && isWaiting)
     return at(
-      'AGENT_WITHOUT_CHANNEL',
+      codes.guestAgentChannelMissing,
       `${node.name} has the guest agent's extension, and no channel for it: its boot never ends`,
       [
         `talosctl service ${agentService}: ${agent.state}: ${agent.event}`,

@@ -3,5 +3,5 @@ import { pauses } from '../wait.ts'
 
 /** Makes every wait pause a hundredth of its time, for tests whose machines answer at once. */
 export function quicken(): void {
-  pauses.sleep = (ms) => sleep(ms / 100)
+  pauses.sleep = (ms, signal) => sleep(ms / 100, undefined, signal === undefined ? {} : { signal })
 }
