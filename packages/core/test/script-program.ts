@@ -12,6 +12,7 @@ export default script(import.meta, {
       summary: 'Make the disk of w1',
       risk: 'none',
     } as const
+    if (options.how === 'refused') throw new Problem('NAME_TAKEN', 'there is a w1 already')
     if (dryRun) return showPlan(options.how === 'nothing' ? [] : [change])
     const step = log.step('making the disk of w1')
     const secret = process.env['TEST_SECRET'] ?? ''

@@ -8,6 +8,7 @@ import { projectRoot } from '../src/root.ts'
 /** script.ts as people meet it: a program of its own. */
 const program = suite('a script')
 const path = join(import.meta.dirname, 'script-program.ts')
+const waiting = join(import.meta.dirname, 'waiting-program.ts')
 const name = `talosmith-test-${process.pid}`
 const generated = join(projectRoot, 'generated', name)
 const secret = 'b5f0c7secret'
@@ -75,13 +76,43 @@ program('leaves a run record that only its user can read, and no lock', async ()
 })
 
 program('that only waits leaves a record of it', async () => {
-  const { code, stderr } = await start([join(import.meta.dirname, 'waiting-program.ts')])
+  const { code, stderr } = await start([waiting])
   assert.is(code, 0, stderr)
   assert.equal(
-    events().map(({ text }) => text),
-    ['   waiting for w1 to answer: it boots'],
+    events().map(({ event }) => event),
+    ['info', 'waiting', 'info', 'waited'],
   )
+  assert.match(events()[0]?.text ?? '', 'waiting for w1 to answer: it boots')
 })
+
+/** With a bundle for a failure; of a host that refuses at once, so that the search is short. */
+const searching = { FAILURE_BUNDLE: 'true', LIBVIRT_URI: 'qemu+ssh://root@127.0.0.1:1/system' }
+const bundles = (): number =>
+  existsSync(join(generated, 'bundles')) ? readdirSync(join(generated, 'bundles')).length : 0
+
+for (const [title, args] of [
+  ['after it has begun a step', [path, '--how', 'problem']],
+  ['after it has only waited', [waiting, '--boots', '1000']],
+] as const)
+  program(`that fails ${title} has the cause looked for`, async () => {
+    const { code, stderr } = await start(args, searching)
+    assert.is(code, 1)
+    assert.match(stderr, 'looking for the cause')
+    assert.match(stderr, 'likely cause: ')
+    assert.is(bundles(), 1)
+  })
+
+for (const [title, args] of [
+  ['before it has begun anything', [path, '--how', 'refused']],
+  ['on its options', [path, '--hwo', 'problem']],
+  ['asked for its plan', [path, '--dry-run', '--how', 'refused']],
+] as const)
+  program(`that fails ${title} looks for no cause`, async () => {
+    const { code, stderr } = await start(args, searching)
+    assert.is.not(code, 0)
+    assert.not.match(stderr, 'looking for the cause')
+    assert.is(bundles(), 0)
+  })
 
 program(
   'that meets a Problem prints it without a stack, records its code and ends with 1',
@@ -91,6 +122,8 @@ program(
     assert.is(stdout, '')
     assert.match(stderr, /^DISK_FULL: the pool is full\n {2}because: .+\n {2}try: make room$/m)
     assert.not.match(stderr, stack)
+    // FAILURE_BUNDLE is off here.
+    assert.not.match(stderr, 'looking for the cause')
     assert.equal(events().at(-1)?.code, 'DISK_FULL')
   },
 )
