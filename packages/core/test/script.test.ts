@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { withLock } from '../src/lock.ts'
 import { projectRoot } from '../src/root.ts'
 
 /** script.ts as people meet it: a program of its own. */
@@ -56,8 +57,28 @@ const events = (): { event: string; text?: string; code?: string }[] =>
 program('that does its work ends with 0, its answer alone on stdout', async () => {
   const { code, stdout, stderr } = await run()
   assert.is(code, 0, stderr)
-  assert.equal(JSON.parse(stdout), { cluster: name })
+  assert.equal(JSON.parse(stdout), { cluster: name, confirmed: false, locked: true })
   assert.match(stderr, 'making the disk of w1')
+})
+
+program('that changes something ends at once while another run holds the lock', async () => {
+  const { code, stderr } = await withLock({ name, generated }, 'another run', () => run())
+  assert.is(code, 1)
+  assert.match(stderr, /^LOCKED: /m)
+  assert.not.match(stderr, 'making the disk')
+})
+
+program('that loses data stops before it begins with the CONFIRM of another cluster', async () => {
+  const { code, stderr } = await start([path, '--how', 'loss'], { CONFIRM: 'example' })
+  assert.is(code, 1)
+  assert.match(stderr, /^CONFIRM_MISSING: /m)
+  assert.not.match(stderr, 'making the disk')
+})
+
+program('that loses data goes on when CONFIRM names the cluster', async () => {
+  const { code, stdout, stderr } = await start([path, '--how', 'loss'], { CONFIRM: name })
+  assert.is(code, 0, stderr)
+  assert.is((JSON.parse(stdout) as { confirmed: boolean }).confirmed, true)
 })
 
 program('leaves a run record that only its user can read, and no lock', async () => {
@@ -102,17 +123,12 @@ for (const [title, args] of [
     assert.is(bundles(), 1)
   })
 
-for (const [title, args] of [
-  ['before it has begun anything', [path, '--how', 'refused']],
-  ['on its options', [path, '--hwo', 'problem']],
-  ['asked for its plan', [path, '--dry-run', '--how', 'refused']],
-] as const)
-  program(`that fails ${title} looks for no cause`, async () => {
-    const { code, stderr } = await start(args, searching)
-    assert.is.not(code, 0)
-    assert.not.match(stderr, 'looking for the cause')
-    assert.is(bundles(), 0)
-  })
+program('that fails before it has begun anything looks for no cause', async () => {
+  const { code, stderr } = await start([path, '--how', 'refused'], searching)
+  assert.is(code, 1)
+  assert.not.match(stderr, 'looking for the cause')
+  assert.is(bundles(), 0)
+})
 
 program(
   'that meets a Problem prints it without a stack, records its code and ends with 1',
@@ -161,7 +177,10 @@ program(
 )
 
 program('asked for its plan ends with 0 when there is nothing to do', async () => {
-  const { code, stdout } = await run('--dry-run', '--json', '--how', 'nothing')
+  // It waits for no lock.
+  const { code, stdout } = await withLock({ name, generated }, 'another run', () =>
+    run('--dry-run', '--json', '--how', 'nothing'),
+  )
   assert.is(code, 0)
   assert.equal(JSON.parse(stdout), [])
 })
