@@ -174,7 +174,7 @@ function watched(log: Log): { readonly log: Log; readonly hasActed: () => boolea
     log: {
       ...log,
       step: (text) => ((acted = true), log.step(text)),
-      info: (text) => ((acted ||= /^ +waiting for /.test(text)), log.info(text)),
+      waiting: (fact, reason) => ((acted = true), log.waiting(fact, reason)),
     },
   }
 }
