@@ -1,7 +1,6 @@
-import { Problem, reasonOf, type Node } from '@talosmith/core'
 import { leaderOf, observeEtcdFacts } from '@talosmith/clients/etcd'
+import { inStep, Problem, reasonOf, type Node } from '@talosmith/core'
 import { warmInstaller } from './factory.ts'
-import { inStep } from '../restart/in-step.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
 import { nextTurn } from '../restart/order.ts'
 import { passGateCommand } from '../restart/pass-gate.ts'
