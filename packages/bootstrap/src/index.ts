@@ -16,7 +16,7 @@ export {
   type PodEvidence,
 } from './views/kubernetes-evidence.ts'
 export { judgeHealth, nodesLeftBehind, type HealthFacts } from './health/health.ts'
-export { checkHome } from './configure/generated-files.ts'
+export { checkGeneratedFiles } from './configure/generated-files.ts'
 export {
   observeAccess,
   observeCluster,

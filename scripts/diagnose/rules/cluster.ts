@@ -210,16 +210,16 @@ const judgeLeftBehind: Judge = (cluster, { api }) => {
 
 const judgeVip: Judge = ({ vip, ...cluster }, { findings }, views) => {
   if (vip === undefined) return []
-  const gates = views.filter(({ node }) => node.role === 'controlplane')
-  const addresses = gates.map(({ talos }) => talos?.addresses ?? [])
+  const controlPlanes = views.filter(({ node }) => node.role === 'controlplane')
+  const addresses = controlPlanes.map(({ talos }) => talos?.addresses ?? [])
   if (addresses.some((own) => own.length === 0 || own.includes(vip))) return []
   // While etcd has no leader nobody may take it; and one that boots has not had the time.
   const leads = findings.ok && findings.value.etcd.status.some(({ id, leader }) => id === leader)
-  if (!leads || !gates.every(isReady)) return []
+  if (!leads || !controlPlanes.every(isReady)) return []
   return one(
     'VIP_UNHELD',
     `no control plane has the shared address ${vip}`,
-    gates.map(({ node }) => `talosctl get addresses on ${node.name}: not among them`),
+    controlPlanes.map(({ node }) => `talosctl get addresses on ${node.name}: not among them`),
     ['# the machine configs have to name it', type(cluster, 'bootstrap:configure')],
   )
 }

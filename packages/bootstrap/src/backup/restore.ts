@@ -22,9 +22,9 @@ import { openTalosctl, readBootId, readNode } from '@talosmith/clients/talos'
 import { uncordon } from '../restart/cordon.ts'
 import { nextTurn } from '../restart/order.ts'
 import { passGate } from '../restart/pass-gate.ts'
-import { restart, waitForComeback } from '../restart/restart.ts'
+import { restart, waitForReboot } from '../restart/restart.ts'
 import {
-  comebackMs,
+  rebootTimeoutMs,
   openUpgrade,
   type UpgradeContext,
   type UpgradeScript,
@@ -87,7 +87,7 @@ export async function restoreEtcd(
   if (first === undefined) return 0
   await waitFor('the control planes to say that they have no data', () => refuseData(tools, true), {
     log,
-    withinMs: comebackMs(cluster),
+    withinMs: rebootTimeoutMs(cluster),
     code: 'ETCD_DOWN',
     hint: commandFor(cluster, 'vm:status'),
   })
@@ -182,7 +182,7 @@ async function refuseData(
 
 /** What a snapshot says of cordons is of the day when it was taken. */
 function gateOf({ cluster }: UpgradeContext) {
-  return { withinMs: comebackMs(cluster), cordons: false }
+  return { withinMs: rebootTimeoutMs(cluster), cordons: false }
 }
 
 async function prove(context: UpgradeContext, backup: Backup): Promise<void> {
@@ -239,7 +239,7 @@ async function restartEach(context: UpgradeContext): Promise<void> {
         const { talosVersion: version, schematic } = await readNode(node, talosctl)
         const before = await readBootId(node, talosctl)
         await restart(context, node, before, undefined)
-        await waitForComeback(context, node, before, { version, schematic })
+        await waitForReboot(context, node, before, { version, schematic })
       })
       left.delete(node.name)
     }

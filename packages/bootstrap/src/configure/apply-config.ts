@@ -1,3 +1,4 @@
+/** Gives machines their config, the first one or a changed one. */
 import { generatedFiles, Hopeless, waitFor, type Node } from '@talosmith/core'
 import { lookAt, minute, type ApplyContext } from './apply-context.ts'
 import { planConfigUpdate } from '../config/config-update.ts'

@@ -1,8 +1,9 @@
+/** What there is of a cluster, for a plan. */
 import { Problem, reasonOf, type Answer, type Cluster, type Log } from '@talosmith/core'
 import { checkKubeconfig, type AccessFault } from '../generated/access.ts'
 import { planFor } from './configure.ts'
 import { observeEtcdState, type EtcdState } from '@talosmith/clients/etcd'
-import { observeHome, type ObservedHome } from './generated-files.ts'
+import { observeGeneratedFiles, type ObservedGeneratedFiles } from './generated-files.ts'
 import { openKubernetes } from '@talosmith/clients/kubernetes'
 import { answer } from '../health/observe-health.ts'
 import { observeNodeStates, type ObservedNode } from './observe.ts'
@@ -12,7 +13,7 @@ import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 
 /** What there is of a cluster, at home and on its machines. */
 export interface ObservedCluster {
-  readonly home: ObservedHome
+  readonly home: ObservedGeneratedFiles
   readonly nodes: readonly ObservedNode[]
   /** What each machine that runs lacks, by name. */
   readonly plans: ReadonlyMap<string, Answer<NodePlan>>
@@ -42,7 +43,7 @@ export async function observeCluster(
     readSecrets(cluster),
   ])
   const [home, nodes, etcd] = await Promise.all([
-    observeHome(cluster, talosctl, log),
+    observeGeneratedFiles(cluster, talosctl, log),
     observeNodeStates(cluster, talosctl, secrets),
     secrets === undefined
       ? unasked('there are no secrets yet')

@@ -1,3 +1,4 @@
+/** bootstrap:start: etcd once, the access files, the Kubernetes API. */
 import {
   applyAll,
   commandFor,

@@ -24,7 +24,7 @@ export async function observeHealth(
   secrets: PublicSecrets,
 ): Promise<HealthFacts> {
   const [talos, api] = await Promise.all([
-    observeMachines(cluster, talosctl, secrets),
+    observeTalosHealth(cluster, talosctl, secrets),
     observeApi(cluster, kubernetes),
   ])
   const [controlPlane] = cluster.controlPlanes
@@ -34,7 +34,7 @@ export async function observeHealth(
 
 const questions = { version: versionQuestion, machine: machineStatusQuestion }
 
-async function observeMachines(
+async function observeTalosHealth(
   cluster: Cluster,
   talosctl: Talosctl,
   { talosCa }: PublicSecrets,

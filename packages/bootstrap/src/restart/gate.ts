@@ -1,8 +1,9 @@
 /** The gate: whether machines may be taken away for a while. Pure. */
 import type { Cluster, Node } from '@talosmith/core'
 import { judgeEtcd, type EtcdFacts, type EtcdProblem } from '@talosmith/clients/etcd'
-import { mark, nodeFault, type NodeObject } from '@talosmith/clients/kubernetes'
+import { nodeFault, type NodeObject } from '@talosmith/clients/kubernetes'
 import { machineFault, type MachineStatuses } from '@talosmith/clients/talos'
+import { upgradeAnnotation } from './upgrade-annotation.ts'
 
 /** Everything that is looked at before a machine may be taken away for a while. */
 export interface GateFacts {
@@ -100,7 +101,7 @@ function judgeNodes(
     if (node === undefined) return [not(name, 'is not a node of Kubernetes')]
     const isCandidate = candidates.some((one) => one.name === name)
     const fault = nodeFault(node)
-    const marked = cordons && node.metadata.annotations?.[mark] !== undefined
+    const marked = cordons && node.metadata.annotations?.[upgradeAnnotation] !== undefined
     const isCordoned = cordons && node.spec?.unschedulable === true
     return [
       ...(fault === undefined || isCandidate ? [] : [not(name, fault)]),

@@ -3,7 +3,7 @@ import { generatedFiles, Hopeless, local, Problem, waitFor, type Node } from '@t
 import { judgeEtcd, observeEtcdFacts } from '@talosmith/clients/etcd'
 import { judgeGate, type GateFacts, type GateOptions, type GateReason } from './gate.ts'
 import { observeGate } from './observe-gate.ts'
-import { comebackMs, type UpgradeContext } from './context.ts'
+import { rebootTimeoutMs, type UpgradeContext } from './context.ts'
 
 /** A cluster that settles after a restart does so within a minute or two; what does not is not well. */
 const settleMs = 120_000
@@ -20,7 +20,7 @@ export async function passGate(
   turn: readonly Node[],
   now: string,
   {
-    withinMs = Math.min(settleMs, comebackMs(context.cluster)),
+    withinMs = Math.min(settleMs, rebootTimeoutMs(context.cluster)),
     seen,
     ...options
   }: PassOptions = {},

@@ -1,3 +1,4 @@
+/** Restarts a machine and waits until it is back. */
 import { Problem, waitFor, type Node } from '@talosmith/core'
 import { minute } from '../configure/apply-context.ts'
 import {
@@ -14,13 +15,13 @@ import {
   type RunningTalos,
   type Target,
 } from '@talosmith/clients/talos'
-import { lastWords } from './console.ts'
+import { consoleTail } from './console.ts'
 import { installFailed, installMs, isLate } from './install.ts'
 import { describeRunning } from './proof.ts'
 import type { GateTools } from './observe-gate.ts'
 import type { Begun } from './upgrade-annotation.ts'
 import { restated } from './restated.ts'
-import { comebackMs, type UpgradeContext } from './context.ts'
+import { rebootTimeoutMs, type UpgradeContext } from './context.ts'
 import semver from 'semver'
 
 /** Restarts a machine, and waits until it has another boot; one that answers no more is on its way. */
@@ -85,7 +86,7 @@ function flagsOf(talosctl: string): string[] {
  * runs. Throws UPGRADE_ROLLED_BACK, with its console's last lines, when Talos went back to the version
  * before.
  */
-export async function waitForComeback(
+export async function waitForReboot(
   context: UpgradeContext,
   node: Node,
   before: string,
@@ -116,7 +117,7 @@ export async function waitForComeback(
     },
     {
       log,
-      withinMs: comebackMs(cluster),
+      withinMs: rebootTimeoutMs(cluster),
       everyMs: 500,
       code: 'UPGRADE_UNFINISHED',
       hint: `look at its console (virsh console ${name}); the same command looks at it again. Talos goes back by itself when its boot does not end within 70 minutes, and the same command says so then`,
@@ -125,7 +126,7 @@ export async function waitForComeback(
     if (!(error instanceof Problem) || error.code !== 'UPGRADE_UNFINISHED') throw error
     const runs = await readNode(node, talosctl).then(describeRunning, () => 'nothing that answers')
     throw restated(error, {
-      because: `${error.because}\nit runs ${runs}, and its console ended with\n${await lastWords(context, node)}`,
+      because: `${error.because}\nit runs ${runs}, and its console ended with\n${await consoleTail(context, node)}`,
     })
   })
 }
@@ -158,7 +159,7 @@ export async function refuseWentBack(
       }),
     {
       log,
-      withinMs: comebackMs(cluster),
+      withinMs: rebootTimeoutMs(cluster),
       code: 'NODE_SILENT',
       hint: `look at its console (virsh console ${node.name}), then run the same command again`,
     },
@@ -178,7 +179,7 @@ export async function rolledBack(
     'UPGRADE_ROLLED_BACK',
     `${node.name} went back from Talos ${target.version}: ${runs}`,
     {
-      because: `its console ended with\n${await lastWords(context, node)}`,
+      because: `its console ended with\n${await consoleTail(context, node)}`,
       now: `${node.name} runs its old version; the machines after it were not touched`,
       hint: 'set TALOS_VERSION (or TALOS_EXTENSIONS, TALOS_KERNEL_ARGS) to what boots, then run the same command again; with the same settings it tries the same once more',
     },

@@ -1,6 +1,7 @@
+/** Everything that is looked at before an upgrade changes anything. */
 import { applyAll, inStep } from '@talosmith/core'
 import { applyChange } from '../configure/apply.ts'
-import { planHome, type BootstrapChange } from '../configure/plan.ts'
+import { planGeneratedFiles, type BootstrapChange } from '../configure/plan.ts'
 import { takeBackup } from '../backup/take-backup.ts'
 import { refuseBlocked } from '../restart/drain.ts'
 import { refuseMissingExtensions } from './factory.ts'
@@ -31,11 +32,11 @@ export async function lookAhead(context: UpgradeContext, patient: boolean): Prom
     context,
     restarting.map(({ node }) => node),
   )
-  return { seen, steps, home: planHome(cluster, context.home) }
+  return { seen, steps, home: planGeneratedFiles(cluster, context.home) }
 }
 
 /** Configs and talosconfig as the settings ask for them now. */
-export async function writeHome(
+export async function writeGeneratedFiles(
   { cluster, talosctl, log, home }: UpgradeContext,
   changes: Outlook['home'],
 ): Promise<void> {

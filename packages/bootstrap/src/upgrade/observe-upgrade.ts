@@ -1,3 +1,4 @@
+/** A cluster before an upgrade. */
 import {
   commandFor,
   minorOf,
@@ -18,11 +19,11 @@ import {
 import { leaderOf, observeEtcdFacts } from '@talosmith/clients/etcd'
 import { offeredVersions } from './factory.ts'
 import { versionsOf, type KubernetesFacts } from './kubernetes-proof.ts'
-import { readMark, type Begun } from '../restart/upgrade-annotation.ts'
+import { readUpgradeAnnotation, type Begun } from '../restart/upgrade-annotation.ts'
 import { readNodes, type NodeFacts } from '@talosmith/clients/talos'
 import { refuseFaultyEtcd } from '../restart/pass-gate.ts'
 import { observeRemovedApis, type RemovedApi } from './removed-apis.ts'
-import { comebackMs, type UpgradeContext } from '../restart/context.ts'
+import { rebootTimeoutMs, type UpgradeContext } from '../restart/context.ts'
 import semver from 'semver'
 
 /** A machine before an upgrade. */
@@ -67,7 +68,7 @@ export async function observeUpgrade(
     () => observeMachines(context),
     {
       log,
-      withinMs: patient ? comebackMs(cluster) : 0,
+      withinMs: patient ? rebootTimeoutMs(cluster) : 0,
       code: 'NODE_SILENT',
       hint: `look whether it runs (${commandFor(cluster, 'vm:status')}), and at its console (virsh console <machine>)`,
     },
@@ -128,7 +129,7 @@ async function observeMachines({
       config: state.config,
       kubelet: object?.status?.nodeInfo?.kubeletVersion ?? '',
       kubernetes: oldest,
-      begun: object && readMark(object),
+      begun: object && readUpgradeAnnotation(object),
     }
   })
 }

@@ -1,3 +1,4 @@
+/** Takes every machine through one version of Talos. */
 import { leaderOf, observeEtcdFacts } from '@talosmith/clients/etcd'
 import { inStep, Problem, reasonOf, type Node } from '@talosmith/core'
 import { warmInstaller } from './factory.ts'
@@ -6,7 +7,7 @@ import { nextTurn } from '../restart/order.ts'
 import { passGateCommand } from '../restart/pass-gate.ts'
 import { installerOf, machinesOf, targetOf, unfinishedOf } from './plan-upgrade.ts'
 import { finishMachine, upgradeMachine } from './upgrade-machine.ts'
-import { stayingUsable } from '../restart/uncordon-after-failure.ts'
+import { uncordonAfterFailure } from '../restart/uncordon-after-failure.ts'
 import type { UpgradeContext } from '../restart/context.ts'
 import type { PathStep } from './upgrade-path.ts'
 import { bringConfig } from './upgraded-config.ts'
@@ -56,7 +57,7 @@ async function takeTurn(
   const turn = machines.map(({ node }) => node)
   // When it refuses, what a run before has cordoned is used again meanwhile.
   const begun = machines.flatMap((machine) => (machine.begun === undefined ? [] : [machine.node]))
-  await stayingUsable(context, begun, () =>
+  await uncordonAfterFailure(context, begun, () =>
     passGateCommand(context, turn.map(({ name }) => name).join(', ')),
   )
   const results = await Promise.allSettled(

@@ -1,3 +1,4 @@
+/** Brings a machine the config that belongs to its new Talos. */
 import { applyAll, type Node } from '@talosmith/core'
 import { updateNode } from '../configure/apply-config.ts'
 import { observeNodeStates, previewConfig } from '../configure/observe.ts'

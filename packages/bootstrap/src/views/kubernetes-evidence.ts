@@ -1,3 +1,4 @@
+/** Everything about Kubernetes that a diagnosis goes by. */
 import { generatedFiles, type Answer, type Cluster } from '@talosmith/core'
 import {
   type KubernetesNode,

@@ -1,3 +1,4 @@
+/** Kubernetes as cluster:status shows it. */
 import type { Answer, Cluster } from '@talosmith/core'
 import { type KubernetesNode, openKubernetes } from '@talosmith/clients/kubernetes'
 import { answer } from '../health/observe-health.ts'

@@ -4,7 +4,8 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { EtcdFacts } from '@talosmith/clients/etcd'
 import { judgeGate, type GateFacts } from '../../src/restart/gate.ts'
-import { mark, type NodeObject } from '@talosmith/clients/kubernetes'
+import type { NodeObject } from '@talosmith/clients/kubernetes'
+import { upgradeAnnotation } from '../../src/restart/upgrade-annotation.ts'
 import { ready, wellFacts } from '../support/facts.ts'
 
 const sized = (controlPlanes: number): Cluster =>
@@ -50,7 +51,7 @@ const node = (name: string, change: (node: NodeObject) => NodeObject | undefined
 const cordoned = (seen: NodeObject): NodeObject => ({ ...seen, spec: { unschedulable: true } })
 const marked = (seen: NodeObject): NodeObject => ({
   ...cordoned(seen),
-  metadata: { ...seen.metadata, annotations: { [mark]: 'v1.13.9' } },
+  metadata: { ...seen.metadata, annotations: { [upgradeAnnotation]: 'v1.13.9' } },
 })
 const notReady = (seen: NodeObject): NodeObject => ({
   ...seen,

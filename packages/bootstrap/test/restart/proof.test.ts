@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert'
 import { parseEtcdAlarms, parseEtcdStatus } from '@talosmith/clients/etcd'
 import { kubernetesFault, versionsOf } from '../../src/upgrade/kubernetes-proof.ts'
 import type { PodObject } from '@talosmith/clients/kubernetes'
-import { proofFault, type Comeback } from '../../src/restart/proof.ts'
+import { proofFault, type RestartedMachine } from '../../src/restart/proof.ts'
 import { installsLive } from '../../src/restart/install.ts'
 import { ready, readyNode, wellFacts } from '../support/facts.ts'
 
@@ -27,19 +27,19 @@ const facts = {
   machine: ready,
 }
 const { etcd } = wellFacts(cluster)
-const well: Comeback = {
+const well: RestartedMachine = {
   facts,
   node: readyNode(controlPlane.name, controlPlane.address),
   etcd,
 }
 const lost = { ...etcd, status: etcd.status.slice(1) }
-const of = (change: Partial<typeof facts>): Comeback => ({
+const of = (change: Partial<typeof facts>): RestartedMachine => ({
   ...well,
   facts: { ...facts, ...change },
 })
 
 /** A machine as it came back, and what is not proven; `!`: waiting can't mend it. */
-const rows: [string, Comeback, string | undefined][] = [
+const rows: [string, RestartedMachine, string | undefined][] = [
   ['all is well', well, undefined],
   ['it runs the old version', of({ talosVersion: 'v1.13.8' }), 'home-cp1 runs v1.13.8 (schematic '],
   ['it runs another schematic', of({ schematic: 'f'.repeat(64) }), '(schematic ffffffffffff)'],

@@ -6,13 +6,13 @@ import { parse, stringify } from 'yaml'
 import {
   ApiRefusal,
   type WritableKubernetes,
-  mark,
   type BudgetObject,
   type PodObject,
   throughNodes,
 } from '@talosmith/clients/kubernetes'
 import type { Talosctl } from '@talosmith/clients/talos'
 import type { UpgradeContext } from '../../src/restart/context.ts'
+import { upgradeAnnotation } from '../../src/restart/upgrade-annotation.ts'
 import { fakeTalosctl, resource, versions, type Reply } from '@talosmith/clients/testing'
 
 /** A machine as the simulation keeps it. */
@@ -377,7 +377,7 @@ export class Simulation {
       () => {
         machine.resourceVersion++
         if (spec !== undefined) machine.cordoned = isCordon
-        machine.marked = metadata.annotations[mark] ?? undefined
+        machine.marked = metadata.annotations[upgradeAnnotation] ?? undefined
       },
       alive,
     )
@@ -428,7 +428,7 @@ function nodeObject(machine: Machine): object {
   return {
     metadata: {
       name: node.name,
-      annotations: marked === undefined ? {} : { [mark]: marked },
+      annotations: marked === undefined ? {} : { [upgradeAnnotation]: marked },
       resourceVersion: String(machine.resourceVersion),
     },
     spec: cordoned ? { unschedulable: true } : {},

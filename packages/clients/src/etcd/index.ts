@@ -10,4 +10,4 @@ export {
 } from './etcd-facts.ts'
 export { etcdServiceFault, observeEtcdState, type EtcdState } from './etcd-state.ts'
 export { judgeEtcd, type EtcdProblem } from './judge-etcd.ts'
-export { observeEtcdFacts, type ObservedEtcd } from './observe-etcd.ts'
+export { observeEtcdFacts } from './observe-etcd.ts'
