@@ -12,7 +12,8 @@ import { answerBatch, type Said } from './fake-virsh.ts'
 import { pool } from './seen.ts'
 
 const cluster = testCluster()
-const capabilities = "<enum name='firmware'><value>efi</value></enum>"
+const capabilities =
+  "<domainCapabilities><os><enum name='firmware'><value>efi</value></enum></os></domainCapabilities>"
 
 interface Fake {
   readonly asked?: Cluster
