@@ -1,5 +1,5 @@
 import type { Cluster, Host, Log } from '@talosmith/core'
-import { postSchematic } from './factory.ts'
+import { postSchematic } from '@talosmith/clients/factory'
 import { partialFolder } from './observe.ts'
 import type { ImageChange } from './plan.ts'
 import { transferImage, type Patience } from './transfer.ts'

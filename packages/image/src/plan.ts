@@ -1,5 +1,5 @@
 import { Problem, type Change, type Cluster } from '@talosmith/core'
-import type { Offer } from './factory.ts'
+import type { Offer } from '@talosmith/clients/factory'
 import { refuseOther } from './ledger.ts'
 import type { ObservedImage } from './observe.ts'
 

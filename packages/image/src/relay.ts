@@ -1,6 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Problem, type Host } from '@talosmith/core'
-import { factoryError, factoryUnreachable, fetchReason, offeredChecksum } from './factory.ts'
+import {
+  factoryError,
+  factoryUnreachable,
+  fetchReason,
+  offeredChecksum,
+} from '@talosmith/clients/factory'
 import type { progressReader } from './progress.ts'
 import type { Patience, TransferContext } from './transfer.ts'
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CommandFailed, Problem, type Cluster, type Host, type Log } from '@talosmith/core'
-import { factoryError, factoryUnreachable } from './factory.ts'
+import { factoryError, factoryUnreachable } from '@talosmith/clients/factory'
 import { transferScript } from './host-scripts.ts'
 import {
   expectedSha256,

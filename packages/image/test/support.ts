@@ -6,9 +6,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { hostFiles, local, Problem, silentLog, type Cluster, type Host } from '@talosmith/core'
 import { temporaryFolder, testCluster } from '@talosmith/core/testing'
+import { type Patience, transferImage } from '../src/transfer.ts'
 import * as assert from 'uvu/assert'
-import type { Patience } from '../src/transfer.ts'
-import { transferImage } from '../src/transfer.ts'
 
 /** A raw image as factories make them: a disk, mostly holes, some bytes that don't compress. */
 export function rawImage(bytes = 8 * 2 ** 20): Buffer {

@@ -1,0 +1,183 @@
+import { createServer, type RequestListener, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { silentLog, type Cluster, type Problem } from '@talosmith/core'
+import { problemOf, testCluster } from '@talosmith/core/testing'
+import { suite } from 'uvu'
+import {
+  observeFactory,
+  postSchematic,
+  warmInstaller,
+  type AskOptions,
+  checkOffer,
+  nearestVersion,
+} from '@talosmith/clients/factory'
+import * as assert from 'uvu/assert'
+
+const factory = suite<{ server: Server; answer: RequestListener; cluster: Cluster }>('the factory')
+const extensions = 'siderolabs/qemu-guest-agent'
+const soon: AskOptions = { log: silentLog, timeoutMs: 300, firstPauseMs: 5 }
+
+factory.before.each(async (context) => {
+  context.server = createServer((request, response) => context.answer(request, response))
+  await new Promise<void>((resolve) => context.server.listen(0, '127.0.0.1', resolve))
+  const { port } = context.server.address() as AddressInfo
+  context.cluster = testCluster({
+    TALOS_FACTORY_URL: `http://127.0.0.1:${port}`,
+    TALOS_EXTENSIONS: extensions,
+  })
+})
+factory.after.each(({ server }) => {
+  server.closeAllConnections()
+  server.close()
+})
+
+/** A factory that behaves; `known` says whether it knows the schematic. */
+const behaving =
+  (known: boolean): RequestListener =>
+  ({ url = '' }, response) => {
+    if (url === '/versions') response.end('["v1.12.11","v1.13.8","v1.13.9","v1.14.0-rc.1"]')
+    else if (url.includes('/extensions/')) response.end(`[{"name":"${extensions}"}]`)
+    else response.writeHead(known ? 200 : 404).end()
+  }
+
+factory('says what it offers', async (context) => {
+  context.answer = behaving(true)
+  const offer = await observeFactory(context.cluster, soon)
+  assert.is(offer.hasSchematic, true)
+  checkOffer(context.cluster, offer)
+})
+
+factory('an unknown version is refused with the nearest one', async (context) => {
+  context.answer = behaving(false)
+  const cluster = testCluster({
+    TALOS_FACTORY_URL: context.cluster.settings.TALOS_FACTORY_URL,
+    TALOS_VERSION: 'v1.13.99',
+  })
+  const offer = await observeFactory(cluster, soon)
+  try {
+    checkOffer(cluster, offer)
+    assert.unreachable()
+  } catch (error) {
+    assert.is((error as Problem).code, 'TALOS_VERSION_NOT_OFFERED')
+    assert.match((error as Problem).hint ?? '', 'TALOS_VERSION=v1.13.9')
+  }
+})
+
+factory('unknown extensions are refused all at once, with what was meant', async (context) => {
+  context.answer = behaving(false)
+  const cluster = testCluster({
+    TALOS_FACTORY_URL: context.cluster.settings.TALOS_FACTORY_URL,
+    TALOS_EXTENSIONS: 'siderolabs/qemu-gest-agent,siderolabs/teapot',
+  })
+  try {
+    checkOffer(cluster, await observeFactory(cluster, soon))
+    assert.unreachable()
+  } catch (error) {
+    assert.is((error as Problem).code, 'EXTENSION_NOT_OFFERED')
+    assert.match((error as Problem).because ?? '', 'did you mean siderolabs/qemu-guest-agent?')
+    assert.match((error as Problem).because ?? '', 'siderolabs/teapot')
+  }
+})
+
+factory('a passing failure is tried again', async (context) => {
+  let asked = 0
+  context.answer = (request, response) =>
+    ++asked <= 3 ? response.writeHead(503).end('not ready') : behaving(true)(request, response)
+  assert.is((await observeFactory(context.cluster, soon)).hasSchematic, true)
+})
+
+factory('a lasting failure is told in the words of the factory', async (context) => {
+  context.answer = (_, response) => response.writeHead(500).end('internal server error')
+  const problem = await problemOf(postSchematic(context.cluster, soon))
+  assert.is(problem.code, 'FACTORY_ERROR')
+  assert.match(problem.because ?? '', 'internal server error')
+})
+
+factory('a refusal is not tried again', async (context) => {
+  let asked = 0
+  context.answer = (_, response) => response.writeHead(400).end(`no ${++asked}`)
+  assert.is((await problemOf(postSchematic(context.cluster, soon))).code, 'FACTORY_ERROR')
+  assert.is(asked, 1)
+})
+
+factory('an ID other than ours is refused with both', async (context) => {
+  context.answer = (_, response) => response.writeHead(201).end('{"id":"0000"}')
+  const problem = await problemOf(postSchematic(context.cluster, soon))
+  assert.is(problem.code, 'SCHEMATIC_ID_DIFFERS')
+  assert.match(problem.because ?? '', context.cluster.schematic.id)
+})
+
+factory('nobody there is told with the address', async (context) => {
+  context.server.close()
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  const problem = await problemOf(postSchematic(context.cluster, soon))
+  assert.is(problem.code, 'FACTORY_UNREACHABLE')
+  assert.match(problem.because ?? '', 'ECONNREFUSED')
+})
+
+factory('an answer that stalls is named, after several tries', async (context) => {
+  let asked = 0
+  context.answer = () => void asked++
+  const problem = await problemOf(postSchematic(context.cluster, soon))
+  assert.is(problem.code, 'FACTORY_UNREACHABLE')
+  assert.match(problem.because ?? '', 'no answer within 0.3 s')
+  assert.is(asked, 4)
+})
+
+factory('an answer that is cut short is asked for again', async (context) => {
+  let asked = 0
+  context.answer = (request, response) => {
+    if (++asked > 3) return behaving(true)(request, response)
+    response.writeHead(200, { 'content-length': 100 })
+    response.write('["v1', () => response.destroy())
+  }
+  checkOffer(context.cluster, await observeFactory(context.cluster, soon))
+})
+
+factory('what is no Image Factory is told by what it says', async (context) => {
+  context.answer = (_, response) => response.end('<html>Please log in</html>')
+  const problem = await problemOf(observeFactory(context.cluster, soon))
+  assert.is(problem.code, 'FACTORY_ERROR')
+  assert.match(problem.because ?? '', 'Please log in')
+})
+
+factory('a posted schematic is sent byte for byte', async (context) => {
+  let body = ''
+  context.answer = (request, response) => {
+    request.on('data', (chunk: Buffer) => (body += chunk.toString()))
+    request.on('end', () =>
+      response.writeHead(201).end(JSON.stringify({ id: context.cluster.schematic.id })),
+    )
+  }
+  await postSchematic(context.cluster, soon)
+  assert.is(body, context.cluster.schematic.body)
+})
+
+const offered = ['v1.12.11', 'v1.13.8', 'v1.13.9', 'v1.14.0-rc.1']
+for (const [asked, near] of Object.entries({
+  'v1.13.99': 'v1.13.9',
+  'v1.12.0': 'v1.12.11',
+  'v1.14.0': 'v1.14.0-rc.1',
+  'v1.15.0': 'v1.13.9',
+  'v1.9.0': 'v1.12.11',
+}))
+  factory(`nearest to ${asked} is ${near}`, () => {
+    assert.is(nearestVersion(asked, offered), near)
+  })
+
+factory('of no versions none is near', () => {
+  assert.is(nearestVersion('v1.13.9', []), undefined)
+})
+
+factory('is asked for the installer of the schematic, until it has built it', async (context) => {
+  const urls: string[] = []
+  context.answer = ({ url = '' }, response) => {
+    urls.push(url)
+    response.writeHead(urls.length < 2 ? 503 : 200).end('{}')
+  }
+  await warmInstaller(context.cluster, soon)
+  const { id } = context.cluster.schematic
+  assert.equal(urls, Array(2).fill(`/v2/nocloud-installer/${id}/manifests/v1.13.9`))
+})
+
+factory.run()
