@@ -25,7 +25,8 @@ export function forbiddenImports({ nodes, dependencies }: ProjectGraph): string[
   const homeless = Object.keys(nodes)
     .filter((name) => layerOf(name) === undefined)
     .map(
-      (name) => `${name} has no layer: give its project.json a tag layer:core, client, part, flow or lab`,
+      (name) =>
+        `${name} has no layer: give its project.json a tag layer:core, client, part, flow or lab`,
     )
   const forbidden = Object.entries(dependencies).flatMap(([source, targets]) =>
     targets

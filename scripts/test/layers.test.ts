@@ -2,7 +2,14 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { forbiddenImports, type ProjectGraph } from '../checks/layers.ts'
 
-const layers = { core: 'core', clients: 'client', image: 'part', vm: 'part', cluster: 'flow', lab: 'lab' }
+const layers = {
+  core: 'core',
+  clients: 'client',
+  image: 'part',
+  vm: 'part',
+  cluster: 'flow',
+  lab: 'lab',
+}
 
 function graph(...edges: [string, string][]): ProjectGraph {
   const nodes = Object.fromEntries(

@@ -34,8 +34,7 @@ const chains: Readonly<Record<string, Readonly<Record<string, readonly string[]>
   'cluster:upgrade': {
     'cluster:upgrade': ['bootstrap:upgrade-kubernetes'],
     'bootstrap:upgrade-kubernetes': ['bootstrap:upgrade-talos'],
-    'bootstrap:upgrade-talos': ['image:warm-installer'],
-    'image:warm-installer': ['image:download'],
+    'bootstrap:upgrade-talos': ['image:download'],
     ...image,
   },
   'cluster:destroy': {

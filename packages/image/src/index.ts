@@ -1,7 +1,5 @@
 export { applyChange, type ApplyContext } from './apply.ts'
-export { observeFactory, warmInstaller, type Offer } from '@talosmith/clients/factory'
 export { isRelayed, neededTools, observeImage, type ObservedImage } from './observe.ts'
-export { checkOffer } from '@talosmith/clients/factory'
 export { packageOf, planBuild, planDownload, type ImageChange } from './plan.ts'
 export { applyPrune, describeKept, planPrune, renderImages, type PruneChange } from './prune.ts'
 export { observeImages, type StoredImage, type StoredImages } from './stored.ts'

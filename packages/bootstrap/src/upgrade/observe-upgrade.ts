@@ -1,3 +1,4 @@
+import { listVersions } from '@talosmith/clients/factory'
 import {
   commandFor,
   minorOf,
@@ -12,7 +13,6 @@ import { observeNodes } from '../observe.ts'
 import { refuseForeign } from '../plan.ts'
 import type { Kubernetes } from '../kubernetes.ts'
 import { leaderOf } from './etcd-facts.ts'
-import { offeredVersions } from './factory.ts'
 import type { NodeObject, PodObject } from './kubernetes-objects.ts'
 import { versionsOf, type KubernetesFacts } from './kubernetes-proof.ts'
 import { readMark, type Begun } from './mark.ts'
@@ -82,7 +82,7 @@ export async function observeUpgrade(
   const keepsMinor = machines.every(({ kubernetes: runs }) => minorOf(runs) === minorOf(asked))
   const [etcd, offered, removedApis] = await Promise.all([
     observeMembers(context),
-    isThere ? [] : offeredVersions(cluster, log),
+    isThere ? [] : listVersions(cluster, { log }),
     keepsMinor
       ? []
       : // Judged in earnest right before the step that would break who asks for them.

@@ -1,6 +1,5 @@
 import { Problem, reasonOf, type Node } from '@talosmith/core'
 import { leaderOf } from './etcd-facts.ts'
-import { warmInstaller } from './factory.ts'
 import { inStep } from './in-step.ts'
 import { observeMembers } from './observe-gate.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
@@ -22,8 +21,7 @@ export async function takeTalosStep(
   step: PathStep,
   all: readonly ObservedMachine[],
 ): Promise<void> {
-  const { cluster, log } = context
-  await warmInstaller(cluster, step.to, log)
+  const { cluster } = context
   const machines = machinesOf(cluster, step, all)
   await finishLeftovers(
     context,
