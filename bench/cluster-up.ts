@@ -74,7 +74,7 @@ for (const [name, path] of Object.entries(stages)) {
   const file = join(scratch, name.replace(':', '-'))
   const note = `import{writeFileSync as w}from'node:fs';process.on('exit',()=>w(process.env.PEAK,String(process.resourceUsage().maxRSS)))`
   const hook = `data:text/javascript,${encodeURIComponent(note)}`
-  const seconds = started('node', ['--import', hook, 'scripts/build/run.js', path], { PEAK: file })
+  const seconds = started('node', ['--import', hook, 'tools/build/run.js', path], { PEAK: file })
   const mib = Number(readFileSync(file, 'utf8')) / 1024
   console.log(
     `${name.padEnd(21)} ${mib.toFixed(0)} MiB at most (goal: 150), ${seconds.toFixed(1)} s`,

@@ -49,7 +49,7 @@ function run(
 function upgrade(settings: NodeJS.ProcessEnv): { wall: number; events: Event[] } {
   run('npx', ['nx', 'run', 'image:warm-installer'], settings)
   // As Nx starts it; the first start after a change of the sources compiles them. There are changes: 2.
-  const program = ['scripts/build/run.js', 'packages/bootstrap/scripts/upgrade-talos.ts']
+  const program = ['tools/build/run.js', 'packages/bootstrap/scripts/upgrade-talos.ts']
   run('node', [...program, '--dry-run'], settings, 2)
   const wall = run('node', program, settings)
   return { wall, events: readRecords(generated).at(-1) ?? [] }

@@ -9,16 +9,19 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { generatedFiles, silentLog, type Cluster } from '@talosmith/core'
 import { parse, stringify } from 'yaml'
-import { showMachine } from '../../packages/bootstrap/test/machines.ts'
-import { createCa, type Ca } from '../../packages/bootstrap/test/pki.ts'
-import { observeHome, writeConfigs, writeTalosconfig } from '../../packages/bootstrap/src/home.ts'
-import { createSecrets } from '../../packages/bootstrap/src/secrets.ts'
-import { openTalosctl } from '../../packages/bootstrap/src/talosctl.ts'
-import * as names from '../../packages/storage/src/names.ts'
+import { showMachine, createCa, type Ca } from '@talosmith/clients/testing'
+import {
+  observeHome,
+  writeConfigs,
+  writeTalosconfig,
+} from '../../packages/bootstrap/src/configure/generated-files.ts'
+import { createSecrets } from '../../packages/bootstrap/src/generated/secrets.ts'
+import { openTalosctl } from '@talosmith/clients/talos'
 import { fingerprint } from '../../packages/storage/src/plan.ts'
 import { storageClassSpec } from '../../packages/storage/src/storage-class.ts'
 import { chartValues } from '../../packages/storage/src/values.ts'
 import { program, takeCount } from './kvm-host.ts'
+import * as names from '../../packages/storage/src/names.ts'
 
 export interface Machines {
   /** XDG_CACHE_HOME of a run, where it finds the tools. */

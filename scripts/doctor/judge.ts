@@ -1,8 +1,14 @@
 /** What the facts of a preflight mean, line by line. Pure. */
 import { contains, type Cluster, type Problem } from '@talosmith/core'
 import { packageOf } from '@talosmith/image'
-import type { HostDetails, HostEvidence, ObservedHost, Trial } from '@talosmith/vm'
-import { domainOf, typeFor } from '@talosmith/vm'
+import {
+  type HostDetails,
+  type HostEvidence,
+  type ObservedHost,
+  type Trial,
+  domainOf,
+  typeFor,
+} from '@talosmith/vm'
 import { missing, type Check } from './check.ts'
 
 /** Everything that was found out about one host. */

@@ -2,14 +2,13 @@ import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import type { Host } from '@talosmith/core'
-import { Problem, projectRoot } from '@talosmith/core'
+import { type Host, Problem, projectRoot } from '@talosmith/core'
 import { recordingHost, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
-import * as assert from 'uvu/assert'
 import { planImage } from '../plan/image.ts'
 import { planMachines } from '../plan/machines.ts'
 import { planStoragePart } from '../plan/storage.ts'
+import * as assert from 'uvu/assert'
 
 const signal = new AbortController().signal
 const unreachable = { problem: new Problem('SSH_TIMEOUT', 'kvm2 does not answer') }
@@ -142,7 +141,7 @@ test('plan and status are targets of the project cluster, and never cached', () 
   ) as { targets: Record<string, { cache: boolean; command: string }> }
   for (const name of ['plan', 'status']) {
     assert.is(targets[name]?.cache, false)
-    assert.is(targets[name]?.command, `node scripts/build/run.js scripts/${name}.ts`)
+    assert.is(targets[name]?.command, `node tools/build/run.js scripts/${name}.ts`)
   }
 })
 

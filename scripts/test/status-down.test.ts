@@ -10,7 +10,7 @@ import type { ClusterStatus } from '../status/report.ts'
 
 const settings = {
   CLUSTER_NAME: 'silent',
-  NETWORK_CIDR: '127.13.11.0/24',
+  NETWORK_CIDR: '127.13.15.0/24',
   CONTROL_PLANE_COUNT: '3',
   WORKER_COUNT: '2',
 }

@@ -67,7 +67,7 @@ const askNoHost = /:(?:check|typecheck|test|test-guest|render|format|layers)$/
 test('whatever touches a host runs compiled', () => {
   for (const [task, { command = '' }] of targets)
     if (!askNoHost.test(task)) {
-      const source = /^node scripts\/build\/run\.js (\S+\.ts)(?: --quick)?$/.exec(command)?.[1]
+      const source = /^node tools\/build\/run\.js (\S+\.ts)(?: --quick)?$/.exec(command)?.[1]
       assert.ok(existsSync(join(projectRoot, `${source}`)), `${task}: ${command}`)
     }
 })

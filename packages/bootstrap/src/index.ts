@@ -1,6 +1,6 @@
-export { observeAccessFiles, type AccessFile } from './access-status.ts'
-export { configure } from './configure.ts'
-export type { EtcdStatus } from './etcd.ts'
+export { observeAccessFiles, type AccessFile } from './views/access-status.ts'
+export { configure } from './configure/configure.ts'
+export type { EtcdStatus } from '@talosmith/clients/etcd'
 export {
   hasEnded,
   isWell,
@@ -8,36 +8,34 @@ export {
   type ServiceEvidence,
   type TalosEvidence,
   type TalosFindings,
-} from './evidence.ts'
-export { openTalosctl } from './talosctl.ts'
+} from './views/talos-evidence.ts'
+export { openTalosctl, apiPort, probe, type ProbeResult } from '@talosmith/clients/talos'
 export {
   observeKubernetesEvidence,
   readKubernetes,
   type KubernetesFindings,
   type PodEvidence,
-} from './kubernetes-evidence.ts'
+} from './views/kubernetes-evidence.ts'
+export { readinessOf, type KubernetesNode } from '@talosmith/clients/kubernetes'
 export {
   judge as judgeHealth,
   nodesLeftBehind,
-  readinessOf,
   type Answer,
-  type KubernetesNode,
   type Snapshot,
-} from './health.ts'
-export { checkHome } from './home.ts'
+} from './health/health.ts'
+export { checkHome } from './configure/generated-files.ts'
 export {
   observeAccess,
   observeCluster,
   type ObservedAccess,
   type ObservedCluster,
-} from './observe-cluster.ts'
-export { observeKubernetesNodes, type KubernetesStatus } from './observe-nodes.ts'
-export { observeTalosStatus, type TalosFacts, type TalosStatus } from './observe-status.ts'
-export type { NodePlan } from './plan.ts'
-export { planCluster, type ClusterPlan } from './plan-cluster.ts'
-export { apiPort, probe, type ProbeResult } from './probe.ts'
-export { startCluster } from './start.ts'
-export { waitForHealth } from './wait-for-health.ts'
+} from './configure/observe-cluster.ts'
+export { observeKubernetesNodes, type KubernetesStatus } from './views/kubernetes-status.ts'
+export { observeTalosStatus, type TalosFacts, type TalosStatus } from './views/talos-status.ts'
+export type { NodePlan } from './configure/plan.ts'
+export { planCluster, type ClusterPlan } from './configure/plan-cluster.ts'
+export { startCluster } from './configure/start.ts'
+export { waitForHealth } from './health/wait-for-health.ts'
 export {
   hasRemoved,
   observeHomeFiles,
@@ -47,8 +45,8 @@ export {
   removedFolder,
   removeFiles,
   type HomeFile,
-} from './removal.ts'
-export { findFinalSnapshot, planFinalSnapshot, takeFinalSnapshot } from './snapshot.ts'
+} from './generated/removal.ts'
+export { findFinalSnapshot, planFinalSnapshot, takeFinalSnapshot } from './backup/snapshot.ts'
 export {
   backUpEtcd,
   planWholeUpgrade,
@@ -56,9 +54,9 @@ export {
   upgradeKubernetes,
   upgradeTalos,
 } from './upgrade/flows.ts'
-export type { UpgradeScript } from './upgrade/upgrade-context.ts'
+export type { UpgradeScript } from './restart/context.ts'
 export { findBackup, planRestore, restoreEtcd } from './backup/restore.ts'
-export { proveOldAccessRefused } from './old-access.ts'
+export { proveOldAccessRefused } from './generated/old-access.ts'
 export {
   archiveSecrets,
   describeLosses,
@@ -67,4 +65,4 @@ export {
   newRegeneration,
   noteNewMachines,
   planArchive,
-} from './regeneration.ts'
+} from './generated/regeneration.ts'

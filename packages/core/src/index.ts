@@ -12,14 +12,7 @@ export {
 export { consoleLog, plainLines } from './console.ts'
 export { nearest } from './did-you-mean.ts'
 export { generatedFiles, type Generated } from './generated.ts'
-export {
-  CommandFailed,
-  type Host,
-  type Output,
-  type RunOptions,
-  type Shell,
-  type Value,
-} from './host/host.ts'
+export type { Host } from './host/host.ts'
 export { local } from './host/local.ts'
 export { openHost } from './host/open.ts'
 export { poolPath } from './host/pool.ts'
@@ -28,6 +21,13 @@ export { withLock } from './lock.ts'
 export { createLog, silentLog, type Log, type Step } from './log.ts'
 export type { Node, Role } from './nodes.ts'
 export { exitCodes, Problem, reasonOf, type ExitCode } from './problem.ts'
+export {
+  CommandFailed,
+  type Output,
+  type RunOptions,
+  type Shell,
+  type Value,
+} from './process/shell.ts'
 export { describeSchematic, type Schematic } from './schematic.ts'
 export { projectRoot } from './root.ts'
 export { script, type ScriptContext } from './script.ts'

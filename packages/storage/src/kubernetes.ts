@@ -5,8 +5,9 @@ import {
   generatedFiles,
   local,
   Problem,
+  type Cluster,
+  type Host,
 } from '@talosmith/core'
-import type { Cluster, Host } from '@talosmith/core'
 
 /** A Kubernetes object as far as every kind has it. */
 export interface KubeObject {

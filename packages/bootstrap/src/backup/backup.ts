@@ -1,12 +1,11 @@
 import { chmod, mkdir, readdir, rename } from 'node:fs/promises'
 import { generatedFiles, minorOf, Problem, reasonOf, type Cluster } from '@talosmith/core'
-import semver from 'semver'
-import type { PublicSecrets } from '../secrets.ts'
-import type { Talosctl } from '../talosctl.ts'
-import { talosReason } from '../talos-output.ts'
-import { withWorkFolder } from '../work-folder.ts'
-import type { WritableKubernetes } from '../kubernetes.ts'
+import type { PublicSecrets } from '../generated/secrets.ts'
+import { type Talosctl, talosReason } from '@talosmith/clients/talos'
+import { withWorkFolder } from '../generated/work-folder.ts'
+import type { WritableKubernetes } from '@talosmith/clients/kubernetes'
 import { checkSnapshot } from './snapshot-file.ts'
+import semver from 'semver'
 
 /** A snapshot of etcd and what has to be known to use it. */
 export interface Backup {

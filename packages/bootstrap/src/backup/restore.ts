@@ -9,32 +9,28 @@ import {
   type Cluster,
   type ExitCode,
 } from '@talosmith/core'
-import { checkTalosconfig } from '../access.ts'
-import { bootstrapEtcd } from '../apply-start.ts'
-import { applyChange } from '../apply.ts'
-import { configure } from '../configure.ts'
-import { observeEtcd } from '../etcd.ts'
-import type { WritableKubernetes } from '../kubernetes.ts'
-import { planTalosconfig, type BootstrapChange } from '../plan.ts'
-import { readSecrets, secretsFile, type PublicSecrets } from '../secrets.ts'
-import { startCluster } from '../start.ts'
-import { openTalosctl } from '../talosctl.ts'
-import { uncordon } from '../upgrade/cordon.ts'
-import { leaderOf } from '../upgrade/etcd-facts.ts'
-import type { NodeObject } from '../upgrade/kubernetes-objects.ts'
-import { readBootId, readNode } from '../upgrade/node-facts.ts'
-import { observeMembers } from '../upgrade/observe-gate.ts'
-import { nextTurn } from '../upgrade/order.ts'
-import { passGate } from '../upgrade/pass-gate.ts'
-import { restart, waitForComeback } from '../upgrade/restart.ts'
-import { listOf } from '../upgrade/through-nodes.ts'
+import { checkTalosconfig } from '../generated/access.ts'
+import { bootstrapEtcd } from '../configure/apply-start.ts'
+import { applyChange } from '../configure/apply.ts'
+import { configure } from '../configure/configure.ts'
+import { observeEtcd, leaderOf } from '@talosmith/clients/etcd'
+import { type WritableKubernetes, type NodeObject, listOf } from '@talosmith/clients/kubernetes'
+import { planTalosconfig, type BootstrapChange } from '../configure/plan.ts'
+import { readSecrets, secretsFile, type PublicSecrets } from '../generated/secrets.ts'
+import { startCluster } from '../configure/start.ts'
+import { openTalosctl, readBootId, readNode } from '@talosmith/clients/talos'
+import { uncordon } from '../restart/cordon.ts'
+import { observeMembers } from '../restart/observe-gate.ts'
+import { nextTurn } from '../restart/order.ts'
+import { passGate } from '../restart/pass-gate.ts'
+import { restart, waitForComeback } from '../restart/restart.ts'
 import {
   comebackMs,
   openUpgrade,
   type UpgradeContext,
   type UpgradeScript,
-} from '../upgrade/upgrade-context.ts'
-import { inStep } from '../upgrade/in-step.ts'
+} from '../restart/context.ts'
+import { inStep } from '../restart/in-step.ts'
 import { chooseBackup, readIdentity, readRevision, type Backup } from './backup.ts'
 
 /** What a restore takes from a script. */

@@ -1,7 +1,7 @@
 import { commandFor, Problem, type Node } from '@talosmith/core'
-import type { Talosctl } from '../talosctl.ts'
+import type { Talosctl } from '@talosmith/clients/talos'
 import type { ObservedMachine } from './observe-upgrade.ts'
-import type { UpgradeContext } from './upgrade-context.ts'
+import type { UpgradeContext } from '../restart/context.ts'
 
 const port = 'org.qemu.guest_agent.0'
 

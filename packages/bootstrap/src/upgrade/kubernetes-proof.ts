@@ -1,5 +1,5 @@
 import type { Cluster } from '@talosmith/core'
-import { nodeFault, type NodeObject, type PodObject } from './kubernetes-objects.ts'
+import { nodeFault, type NodeObject, type PodObject } from '@talosmith/clients/kubernetes'
 
 /** What is looked at to know which Kubernetes runs. */
 export interface KubernetesFacts {

@@ -1,11 +1,11 @@
 import { CommandFailed, minorOf, Problem, waitFor, plainLines } from '@talosmith/core'
-import { minute } from '../apply-context.ts'
+import { minute } from '../configure/apply-context.ts'
 import { observeKubernetes } from './observe-upgrade.ts'
 import { kubernetesFault } from './kubernetes-proof.ts'
-import { passGate } from './pass-gate.ts'
+import { passGate } from '../restart/pass-gate.ts'
 import { refuseRemovedApis } from './removed-apis.ts'
-import { inStep } from './in-step.ts'
-import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
+import { inStep } from '../restart/in-step.ts'
+import { comebackMs, type UpgradeContext } from '../restart/context.ts'
 import type { PathStep } from './upgrade-path.ts'
 
 const upgradeMs = 90 * minute

@@ -8,20 +8,23 @@ import {
   type Cluster,
   type Node,
 } from '@talosmith/core'
-import semver from 'semver'
-import { observeNodes } from '../observe.ts'
-import { refuseForeign } from '../plan.ts'
-import type { Kubernetes } from '../kubernetes.ts'
-import { leaderOf } from './etcd-facts.ts'
-import type { NodeObject, PodObject } from './kubernetes-objects.ts'
+import { observeNodes } from '../configure/observe.ts'
+import { refuseForeign } from '../configure/plan.ts'
+import {
+  type Kubernetes,
+  type NodeObject,
+  type PodObject,
+  listOf,
+} from '@talosmith/clients/kubernetes'
+import { leaderOf } from '@talosmith/clients/etcd'
 import { versionsOf, type KubernetesFacts } from './kubernetes-proof.ts'
-import { readMark, type Begun } from './mark.ts'
-import { readNodes, type NodeFacts } from './node-facts.ts'
-import { observeMembers } from './observe-gate.ts'
-import { refuseFaultyEtcd } from './pass-gate.ts'
+import { readMark, type Begun } from '../restart/upgrade-annotation.ts'
+import { readNodes, type NodeFacts } from '@talosmith/clients/talos'
+import { observeMembers } from '../restart/observe-gate.ts'
+import { refuseFaultyEtcd } from '../restart/pass-gate.ts'
 import { observeRemovedApis, type RemovedApi } from './removed-apis.ts'
-import { listOf } from './through-nodes.ts'
-import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
+import { comebackMs, type UpgradeContext } from '../restart/context.ts'
+import semver from 'semver'
 
 /** A machine before an upgrade. */
 export interface ObservedMachine {

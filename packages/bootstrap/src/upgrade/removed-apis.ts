@@ -1,7 +1,7 @@
 import { Problem, reasonOf, waitFor, type Cluster, type Log } from '@talosmith/core'
 import semver from 'semver'
-import { minute } from '../apply-context.ts'
-import type { Kubernetes } from '../kubernetes.ts'
+import { minute } from '../configure/apply-context.ts'
+import type { Kubernetes } from '@talosmith/clients/kubernetes'
 
 /** An API that somebody asked for, and that a later Kubernetes does not have any more. */
 export interface RemovedApi {

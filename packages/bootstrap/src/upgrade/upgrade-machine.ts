@@ -1,11 +1,7 @@
 import { commandFor, Hopeless, waitFor, type Node } from '@talosmith/core'
-import { machineFault } from '../machine-status.ts'
-import type { Talosctl } from '../talosctl.ts'
-import { markRestart, uncordon } from './cordon.ts'
-import { inStep } from './in-step.ts'
-import { install, installsLive } from './install.ts'
-import type { NodeObject } from './kubernetes-objects.ts'
 import {
+  machineFault,
+  type Talosctl,
   isRight,
   readBootId,
   readNode,
@@ -13,16 +9,19 @@ import {
   type NodeFacts,
   type RunningTalos,
   type Target,
-} from './node-facts.ts'
-import { observeGate, observeMembers } from './observe-gate.ts'
+} from '@talosmith/clients/talos'
+import { markRestart, uncordon } from '../restart/cordon.ts'
+import { inStep } from '../restart/in-step.ts'
+import { install, installsLive } from '../restart/install.ts'
+import { type NodeObject, listOf } from '@talosmith/clients/kubernetes'
+import { observeGate, observeMembers } from '../restart/observe-gate.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
-import { passGate, passGateCommand } from './pass-gate.ts'
-import { proofFault, type Expected } from './proof.ts'
-import { refuseWentBack, restart, rolledBack, waitForComeback } from './restart.ts'
-import { stayingUsable } from './staying-usable.ts'
-import { takeAway } from './take-away.ts'
-import { listOf } from './through-nodes.ts'
-import { comebackMs, type UpgradeContext } from './upgrade-context.ts'
+import { passGate, passGateCommand } from '../restart/pass-gate.ts'
+import { proofFault, type Expected } from '../restart/proof.ts'
+import { refuseWentBack, restart, rolledBack, waitForComeback } from '../restart/restart.ts'
+import { stayingUsable } from '../restart/uncordon-after-failure.ts'
+import { takeAway } from '../restart/hand-over.ts'
+import { comebackMs, type UpgradeContext } from '../restart/context.ts'
 
 /** What one machine is to become. */
 export interface MachineTarget extends Target {

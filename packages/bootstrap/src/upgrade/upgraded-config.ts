@@ -1,11 +1,11 @@
 import { applyAll, type Node } from '@talosmith/core'
-import { updateNode } from '../apply-config.ts'
-import { observeNodes, previewConfig } from '../observe.ts'
-import { planPreviewed } from '../plan.ts'
-import { withWorkFolder } from '../work-folder.ts'
+import { updateNode } from '../configure/apply-config.ts'
+import { observeNodes, previewConfig } from '../configure/observe.ts'
+import { planPreviewed } from '../configure/plan.ts'
+import { withWorkFolder } from '../generated/work-folder.ts'
 import { configChange, configOf } from './plan-upgrade.ts'
 import { aroundReboot } from './upgrade-machine.ts'
-import type { UpgradeContext } from './upgrade-context.ts'
+import type { UpgradeContext } from '../restart/context.ts'
 
 /**
  * Brings a machine that runs the asked Talos to the config that belongs to it. After the restart, not

@@ -7,8 +7,8 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { chooseBackup, listBackups, takeBackup } from '../../src/backup/backup.ts'
 import { checkSnapshot } from '../../src/backup/snapshot-file.ts'
-import { fakeTalosctl, type Reply } from '../fakes.ts'
-import { snapshotBytes } from '../upgrade/simulated.ts'
+import { fakeTalosctl, type Reply } from '@talosmith/clients/testing'
+import { snapshotBytes } from '../support/simulated.ts'
 
 const fresh = (overrides: Record<string, string> = {}): Cluster =>
   testCluster({ CONTROL_PLANE_COUNT: '3', ...overrides }, temporaryFolder('backup'))

@@ -3,13 +3,12 @@ import { join } from 'node:path'
 import { generatedFiles, silentLog, type Change } from '@talosmith/core'
 import { problemOf, quicken, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
-import * as assert from 'uvu/assert'
 import { listBackups, takeBackup } from '../../src/backup/backup.ts'
 import { findBackup, planRestore, restoreEtcd } from '../../src/backup/restore.ts'
-import { sha256 } from '../../src/secrets.ts'
-import { showMachine } from '../machines.ts'
-import { createCa } from '../pki.ts'
-import { Simulation } from '../upgrade/simulated.ts'
+import { sha256 } from '../../src/generated/secrets.ts'
+import { showMachine, createCa } from '@talosmith/clients/testing'
+import { Simulation } from '../support/simulated.ts'
+import * as assert from 'uvu/assert'
 
 const test = suite('restore')
 quicken()

@@ -3,9 +3,9 @@ import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { Transform } from 'node:stream'
-import { commandText, shellOf } from './command.ts'
+import { commandText, shellOf } from '../process/command.ts'
+import type { Run } from '../process/run.ts'
 import type { Host } from './host.ts'
-import type { Run } from './run.ts'
 
 /**
  * A host on top of `run`. Files go through commands rather than SFTP, so that they work the same

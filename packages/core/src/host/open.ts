@@ -1,9 +1,10 @@
+import { localTransport } from '../process/local-transport.ts'
+import { runner, type Run, type Transport } from '../process/run.ts'
+import type { SshUser } from '../ssh/config.ts'
 import { hostOver } from './files.ts'
 import type { Host } from './host.ts'
-import { local, localTransport } from './local.ts'
+import { local } from './local.ts'
 import { findPrivilege, sudo } from './privilege.ts'
-import { runner, type Run, type Transport } from './run.ts'
-import type { SshUser } from './ssh-config.ts'
 import { parseLibvirtUri } from './uri.ts'
 
 /**
@@ -19,7 +20,7 @@ export async function openHost(uri: string, root: string, user?: SshUser): Promi
     return hostOver(run, local)
   }
   // A cluster on this machine never pays for SSH.
-  const { connectSsh } = await import('./ssh.ts')
+  const { connectSsh } = await import('../ssh/connection.ts')
   const connection = await connectSsh(target, root, user)
   try {
     const run = await privileged(connection.name, connection.transport)

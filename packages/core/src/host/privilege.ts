@@ -1,5 +1,5 @@
 import { Problem } from '../problem.ts'
-import type { Run } from './run.ts'
+import type { Run } from '../process/run.ts'
 
 /** What lets a user work with libvirt and the pool's files on a host. */
 export type Privilege = 'root' | 'sudo' | 'libvirt-group'

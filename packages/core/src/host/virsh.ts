@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { Problem } from '../problem.ts'
-import { quote } from './command.ts'
-import { CommandFailed, type Host } from './host.ts'
+import { quote } from '../process/command.ts'
+import { CommandFailed } from '../process/shell.ts'
+import type { Host } from './host.ts'
 
 /** What one command of a batch said; `error` is there exactly when it failed. */
 export interface BatchResult {

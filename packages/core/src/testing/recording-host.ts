@@ -1,5 +1,6 @@
-import { commandText, shellOf } from '../host/command.ts'
-import { CommandFailed, type Host, type Output } from '../host/host.ts'
+import type { Host } from '../host/host.ts'
+import { commandText, shellOf } from '../process/command.ts'
+import { CommandFailed, type Output } from '../process/shell.ts'
 
 /** What a command is answered with: its stdout, all of its output, or an error to throw. */
 export type Answer = string | Partial<Output> | Error

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { CommandFailed, type Host } from '../../src/host/host.ts'
+import type { Host } from '../../src/host/host.ts'
+import { CommandFailed } from '../../src/process/shell.ts'
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
 
 /**

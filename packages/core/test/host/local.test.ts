@@ -2,13 +2,14 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { local, localTransport } from '../../src/host/local.ts'
+import { local } from '../../src/host/local.ts'
 import { openHost } from '../../src/host/open.ts'
-import { runner } from '../../src/host/run.ts'
+import { localTransport } from '../../src/process/local-transport.ts'
+import { runner } from '../../src/process/run.ts'
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
 import { ended, hostSuite } from './host-behaviour.ts'
 
@@ -19,7 +20,7 @@ const test = suite('local')
 test('a command ends when the program that started it is killed', async () => {
   const folder = temporaryFolder('local')
   const module = fileURLToPath(new URL('../../src/host/local.ts', import.meta.url))
-  const code = `import { local, localTransport } from ${JSON.stringify(module)}
+  const code = `import { local } from ${JSON.stringify(module)}
 await local.$\`echo $$ >\${${JSON.stringify(join(folder, 'pid'))}}; sleep 60 | cat\``
   const program = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', code], {
     stdio: 'inherit',

@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { CommandFailed } from '../../src/host/host.ts'
+import { CommandFailed } from '../../src/process/shell.ts'
 import { recordingHost } from '../../src/testing/recording-host.ts'
 
 test('answers by command, by its beginning, by pattern, in order', async () => {

@@ -5,7 +5,7 @@ import { createServer, type AddressInfo } from 'node:net'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { SshUser } from '../../src/host/ssh-config.ts'
+import type { SshUser } from '../../src/ssh/config.ts'
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
 
 const program = '/usr/sbin/sshd'

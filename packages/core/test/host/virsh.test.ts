@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { CommandFailed } from '../../src/host/host.ts'
 import { local } from '../../src/host/local.ts'
 import { virshOn } from '../../src/host/virsh.ts'
 import { Problem } from '../../src/problem.ts'
+import { CommandFailed } from '../../src/process/shell.ts'
 import { recordingHost } from '../../src/testing/recording-host.ts'
 
 // libvirt's own test driver: one running domain 'test', kept in the virsh process.

@@ -1,0 +1,157 @@
+import { generatedFiles, Problem, type Cluster, type Node } from '@talosmith/core'
+import { renderPatch } from './contract.ts'
+import type { Patch, Patches } from './patches.ts'
+import { secretsFile, sha256 } from '../generated/secrets.ts'
+import { type Talosctl, talosReason } from '@talosmith/clients/talos'
+import { withWorkFolder, type WorkFolder } from '../generated/work-folder.ts'
+
+/** Machine configs by node name. They hold secrets: never print one. */
+export type Configs = ReadonlyMap<string, string>
+
+/** Where a node's config lies in generated/<cluster>. */
+export function configFile({ name }: Pick<Node, 'name'>): string {
+  return `configs/${name}.yaml`
+}
+
+/** Every address and name under which the APIs are asked for. */
+export function namesOf({ controlPlanes, endpoint, vip }: Cluster): string[] {
+  const addresses = controlPlanes.map(({ address }) => address)
+  return [
+    ...new Set([...addresses, new URL(endpoint).hostname, ...(vip === undefined ? [] : [vip])]),
+  ]
+}
+
+/** Digest of all that the configs are made of; equal digests, equal configs. */
+export function digestInputs(
+  cluster: Cluster,
+  patches: Patches,
+  secretsDigest: string,
+  talosctlVersion: string,
+): string {
+  const { settings, endpoint, image, name } = cluster
+  const { TALOS_VERSION, KUBERNETES_VERSION, INSTALL_DISK } = settings
+  const texts = (node: Node): string[] =>
+    (patches.byNode.get(node.name) ?? []).map(({ text }) => text)
+  return sha256(
+    JSON.stringify([
+      [name, endpoint, namesOf(cluster), image.installer, secretsDigest, talosctlVersion],
+      [TALOS_VERSION, KUBERNETES_VERSION, INSTALL_DISK],
+      cluster.nodes.map((node) => [node.name, node.role, renderPatch(cluster, node), texts(node)]),
+    ]),
+  )
+}
+
+/**
+ * Makes and validates every node's config, in a private folder; nothing is put in place. With `throwaway`
+ * secrets, talosctl makes some for this time, and the configs are good for being validated only.
+ */
+export async function renderConfigs(
+  cluster: Cluster,
+  patches: Patches,
+  talosctl: Talosctl,
+  secrets: 'own' | 'throwaway' = 'own',
+): Promise<{ readonly configs: Configs; readonly warnings: readonly string[] }> {
+  return withWorkFolder(cluster, async (folder) => {
+    const output = folder.path('.')
+    await talosctl.offline(...genConfig(cluster, 'controlplane,worker', output, secrets))
+    const configs = new Map<string, string>()
+    const warnings = new Set<string>()
+    // Machines with the same patches have the same config: fifty workers cost as much as one.
+    for (const group of groupNodes(cluster, patches)) {
+      const { text, said } = await renderConfig(cluster, group, talosctl, folder)
+      for (const { name } of group.nodes) configs.set(name, text)
+      for (const line of said) warnings.add(line)
+    }
+    return { configs, warnings: [...warnings] }
+  })
+}
+
+/** Makes a talosconfig for the administrator, as talosctl writes it. */
+export async function renderTalosconfig(cluster: Cluster, talosctl: Talosctl): Promise<string> {
+  return withWorkFolder(cluster, async (folder) => {
+    await talosctl.offline(...genConfig(cluster, 'talosconfig', folder.path('talosconfig')))
+    return folder.read('talosconfig')
+  })
+}
+
+/** One type goes to a file, several to a folder. */
+function genConfig(
+  cluster: Cluster,
+  types: string,
+  output: string,
+  secrets: 'own' | 'throwaway' = 'own',
+): string[] {
+  const { settings, image } = cluster
+  const options = {
+    ...(secrets === 'own' && { 'with-secrets': generatedFiles(cluster).path(secretsFile) }),
+    'output-types': types,
+    output,
+    'talos-version': settings.TALOS_VERSION,
+    'kubernetes-version': settings.KUBERNETES_VERSION.replace(/^v/, ''),
+    'install-disk': settings.INSTALL_DISK,
+    'install-image': image.installer,
+    'additional-sans': namesOf(cluster).join(','),
+    'with-docs': 'false',
+    'with-examples': 'false',
+    force: 'true',
+  }
+  const flags = Object.entries(options).map(([name, value]) => `--${name}=${value}`)
+  return ['gen', 'config', cluster.name, cluster.endpoint, ...flags]
+}
+
+interface Group {
+  readonly role: Node['role']
+  readonly nodes: Node[]
+  readonly patches: readonly Patch[]
+}
+
+function groupNodes(cluster: Cluster, { byNode }: Patches): Group[] {
+  const groups = new Map<string, Group>()
+  for (const node of cluster.nodes) {
+    const patches = byNode.get(node.name) ?? []
+    const key = [node.role, ...patches.map(({ path }) => path)].join('\n')
+    const group = groups.get(key)
+    if (group === undefined) groups.set(key, { role: node.role, nodes: [node], patches })
+    else group.nodes.push(node)
+  }
+  return [...groups.values()]
+}
+
+/** Validated as `cloud`: NoCloud needs no install section. Not strict: a deprecated field of a user's patch still works. */
+async function renderConfig(
+  cluster: Cluster,
+  { role, nodes, patches }: Group,
+  talosctl: Talosctl,
+  folder: WorkFolder,
+): Promise<{ readonly text: string; readonly said: readonly string[] }> {
+  const name = nodes[0]?.name ?? role
+  await folder.write(`${name}.patch.yaml`, renderPatch(cluster, { role }))
+  // A patch is used as it was read, not as its file may be by now.
+  const own = [folder.path(`${name}.patch.yaml`)]
+  for (const [index, { text }] of patches.entries()) {
+    await folder.write(`${name}.${index}.yaml`, text)
+    own.push(folder.path(`${name}.${index}.yaml`))
+  }
+  const result = folder.path(`${name}.yaml`)
+  try {
+    const flags = own.map((path) => `--patch=@${path}`)
+    const base = folder.path(`${role}.yaml`)
+    await talosctl.offline('machineconfig', 'patch', base, ...flags, `--output=${result}`)
+    const { stderr } = await talosctl.offline('validate', '--mode=cloud', `--config=${result}`)
+    const said = stderr.split('\n').flatMap((line) => /^WARNING:?\s*(.+)/.exec(line)?.[1] ?? [])
+    return { text: await folder.read(`${name}.yaml`), said }
+  } catch (cause) {
+    throw new Problem(
+      'CONFIG_INVALID',
+      `the machine config of ${name} is not valid for Talos ${cluster.settings.TALOS_VERSION}`,
+      {
+        because: talosReason(cause).replaceAll(folder.path('.'), ''),
+        now: 'nothing was sent to any machine',
+        hint:
+          patches.length === 0
+            ? 'check TALOS_VERSION, KUBERNETES_VERSION and INSTALL_DISK'
+            : `correct ${patches.map(({ path }) => path).join(', ')}`,
+      },
+    )
+  }
+}

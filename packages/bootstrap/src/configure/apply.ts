@@ -1,0 +1,34 @@
+import type { Cluster, Node } from '@talosmith/core'
+import { configureNode, updateNode } from './apply-config.ts'
+import type { ApplyContext } from './apply-context.ts'
+import { bootstrapEtcd, writeKubeconfig } from './apply-start.ts'
+import { writeConfigs, writeTalosconfig } from './generated-files.ts'
+import type { BootstrapChange } from './plan.ts'
+import { createSecrets } from '../generated/secrets.ts'
+
+const actions: Record<
+  BootstrapChange['kind'],
+  (context: ApplyContext, target: string) => Promise<void>
+> = {
+  'create-secrets': ({ cluster, talosctl }) => createSecrets(cluster, talosctl),
+  async 'write-configs'({ cluster, home }) {
+    if (home?.desired === undefined) throw new Error('no configs were made')
+    await writeConfigs(cluster, home.desired, home.digest)
+  },
+  'write-talosconfig': ({ cluster, talosctl }) => writeTalosconfig(cluster, talosctl),
+  'apply-config': (context, target) => configureNode(context, nodeOf(context.cluster, target)),
+  'update-config': (context, target) => updateNode(context, nodeOf(context.cluster, target)),
+  'bootstrap-etcd': (context, target) => bootstrapEtcd(context, nodeOf(context.cluster, target)),
+  'write-kubeconfig': (context) => writeKubeconfig(context),
+}
+
+/** Carries out one change and waits for its effect; may be repeated. */
+export async function applyChange(change: BootstrapChange, context: ApplyContext): Promise<void> {
+  await actions[change.kind](context, change.target)
+}
+
+function nodeOf({ nodes, name }: Cluster, target: string): Node {
+  const node = nodes.find((one) => one.name === target)
+  if (node === undefined) throw new Error(`${target} is no machine of cluster ${name}`)
+  return node
+}

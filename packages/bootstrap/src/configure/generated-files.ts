@@ -1,0 +1,131 @@
+import { generatedFiles, silentLog, type Cluster, type Log } from '@talosmith/core'
+import { checkTalosconfig, completeTalosconfig, type AccessFault } from '../generated/access.ts'
+import {
+  configFile,
+  digestInputs,
+  renderConfigs,
+  renderTalosconfig,
+  type Configs,
+} from '../config/machine-config.ts'
+import { readPatches } from '../config/patches.ts'
+import { readSecrets, sha256, type PublicSecrets } from '../generated/secrets.ts'
+import type { Talosctl } from '@talosmith/clients/talos'
+
+/** What the operator's machine has of a cluster, and the configs as they should be. */
+export interface ObservedHome {
+  /** Undefined: none yet. */
+  readonly secrets: PublicSecrets | undefined
+  /** Every node's config as the settings ask; undefined without secrets. */
+  readonly desired: Configs | undefined
+  /** Digest of what `desired` was made of. */
+  readonly digest: string
+  /** Nodes whose config in generated/ is missing or differs. */
+  readonly stale: readonly string[]
+  readonly talosconfig: AccessFault | undefined
+}
+
+/** Remembers what the configs in generated/ were made of, so that they are not made again. */
+interface MadeOf {
+  readonly inputs: string
+  readonly files: Readonly<Record<string, string>>
+}
+const recordFile = 'configs/made-of.json'
+
+/** Looks at generated/<cluster>; makes the configs anew only when something they are made of has changed. */
+export async function observeHome(
+  cluster: Cluster,
+  talosctl: Talosctl,
+  log: Log,
+): Promise<ObservedHome> {
+  const patches = await readPatches(cluster)
+  for (const name of patches.unused)
+    log.warn(
+      `${cluster.patchesDir}/${name} is for no machine: names begin with all, controlplane, worker or a machine's name`,
+    )
+  const secrets = await readSecrets(cluster)
+  if (secrets === undefined)
+    return {
+      secrets,
+      desired: undefined,
+      digest: '',
+      stale: namesIn(cluster),
+      talosconfig: 'missing',
+    }
+  const digest = digestInputs(cluster, patches, secrets.digest, talosctl.version)
+  const talosconfig = await checkTalosconfig(cluster, secrets)
+  const current = await readConfigs(cluster)
+  const made = await readRecord(cluster)
+  const isCurrent =
+    made?.inputs === digest &&
+    namesIn(cluster).every((name) => made.files[name] === hashOf(current.get(name)))
+  if (isCurrent) return { secrets, desired: current, digest, stale: [], talosconfig }
+  const { configs, warnings } = await renderConfigs(cluster, patches, talosctl)
+  for (const warning of warnings) log.warn(`machine config: ${warning}`)
+  const stale = namesIn(cluster).filter((name) => configs.get(name) !== current.get(name))
+  return { secrets, desired: configs, digest, stale, talosconfig }
+}
+
+/**
+ * Looks whether what is at home stops bootstrap:configure: secrets of another cluster, a patch that Talos does
+ * not take. Throws as that would; the warnings. Before there are secrets, the patches are tried with throwaway ones.
+ */
+export async function checkHome(cluster: Cluster, talosctl: Talosctl): Promise<readonly string[]> {
+  const said: string[] = []
+  const log: Log = { ...silentLog, warn: (text) => void said.push(text) }
+  const { secrets } = await observeHome(cluster, talosctl, log)
+  if (secrets !== undefined) return said
+  const patches = await readPatches(cluster)
+  const { warnings } = await renderConfigs(cluster, patches, talosctl, 'throwaway')
+  return [...said, ...warnings.map((text) => `machine config: ${text}`)]
+}
+
+/** Puts configs in place, takes those of machines away that are no more, and remembers what they were made of. */
+export async function writeConfigs(
+  cluster: Cluster,
+  configs: Configs,
+  digest: string,
+): Promise<void> {
+  const files = generatedFiles(cluster)
+  const before = await readRecord(cluster)
+  for (const [name, text] of configs)
+    if ((await files.read(configFile({ name }))) !== text)
+      await files.write(configFile({ name }), text)
+  for (const name of Object.keys(before?.files ?? {}))
+    if (!configs.has(name)) await files.remove(configFile({ name }))
+  const hashes = Object.fromEntries([...configs].map(([name, text]) => [name, sha256(text)]))
+  // Last: a run that is killed before it makes them all again.
+  const record: MadeOf = { inputs: digest, files: hashes }
+  await files.write(recordFile, `${JSON.stringify(record, null, 2)}\n`)
+}
+
+/** Makes a talosconfig with a new certificate and puts it in place. */
+export async function writeTalosconfig(cluster: Cluster, talosctl: Talosctl): Promise<void> {
+  const text = await renderTalosconfig(cluster, talosctl)
+  await generatedFiles(cluster).write('talosconfig', completeTalosconfig(cluster, text))
+}
+
+function namesIn({ nodes }: Cluster): string[] {
+  return nodes.map(({ name }) => name)
+}
+
+function hashOf(text: string | undefined): string | undefined {
+  return text === undefined ? undefined : sha256(text)
+}
+
+async function readConfigs(cluster: Cluster): Promise<Configs> {
+  const files = generatedFiles(cluster)
+  const read = await Promise.all(
+    cluster.nodes.map(async (node) => [node.name, await files.read(configFile(node))] as const),
+  )
+  return new Map(
+    read.flatMap(([name, text]) => (text === undefined ? [] : [[name, text] as const])),
+  )
+}
+
+async function readRecord(cluster: Cluster): Promise<MadeOf | undefined> {
+  try {
+    return JSON.parse((await generatedFiles(cluster).read(recordFile)) ?? '') as MadeOf
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,82 @@
+import { Problem, reasonOf, type Cluster, type Log } from '@talosmith/core'
+import { checkKubeconfig, type AccessFault } from '../generated/access.ts'
+import { planFor } from './configure.ts'
+import { observeEtcd, type EtcdState } from '@talosmith/clients/etcd'
+import type { Answer } from '../health/health.ts'
+import { observeHome, type ObservedHome } from './generated-files.ts'
+import { openKubernetes } from '@talosmith/clients/kubernetes'
+import { answer } from '../health/observe-health.ts'
+import { observeNodes, type ObservedNode } from './observe.ts'
+import { refuseForeign, type NodePlan } from './plan.ts'
+import { readSecrets } from '../generated/secrets.ts'
+import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
+
+/** What there is of a cluster, at home and on its machines. */
+export interface ObservedCluster {
+  readonly home: ObservedHome
+  readonly nodes: readonly ObservedNode[]
+  /** What each machine that runs lacks, by name. */
+  readonly plans: ReadonlyMap<string, Answer<NodePlan>>
+  readonly etcd: Answer<EtcdState>
+}
+
+/** Whether the cluster lets us in. */
+export interface ObservedAccess {
+  readonly kubeconfig: AccessFault | undefined
+  /** Whether the Kubernetes API is ready, and answers to the kubeconfig. */
+  readonly api: Answer<unknown>
+}
+
+const apiMs = 3000
+
+/**
+ * Looks at generated/, the machines and etcd side by side: a handshake a machine, three processes in
+ * all, and one for each machine whose config differs. Throws NODE_FOREIGN and what configure throws.
+ */
+export async function observeCluster(
+  cluster: Cluster,
+  log: Log,
+  tool?: Talosctl,
+): Promise<ObservedCluster> {
+  const [talosctl, secrets] = await Promise.all([
+    tool ?? openTalosctl(cluster),
+    readSecrets(cluster),
+  ])
+  const [home, nodes, etcd] = await Promise.all([
+    observeHome(cluster, talosctl, log),
+    observeNodes(cluster, talosctl, secrets),
+    secrets === undefined
+      ? unasked('there are no secrets yet')
+      : answer(() => observeEtcd(cluster, talosctl, secrets)),
+  ])
+  refuseForeign(nodes, secrets !== undefined)
+  const running = nodes.filter(({ state }) => state.kind === 'running')
+  const plans = await Promise.all(
+    running.map(async (one): Promise<[string, Answer<NodePlan>]> => {
+      try {
+        return [one.node.name, { ok: true, value: await planFor(cluster, one, home, talosctl) }]
+      } catch (error) {
+        if (error instanceof Problem) throw error
+        return [one.node.name, unasked(reasonOf(error) ?? 'no reason given')]
+      }
+    }),
+  )
+  return { home, nodes, etcd, plans: new Map(plans) }
+}
+
+/** Looks at the kubeconfig and asks the API, once, whether it is there and accepts it. */
+export async function observeAccess(cluster: Cluster): Promise<ObservedAccess> {
+  const secrets = await readSecrets(cluster)
+  const fault = secrets === undefined ? 'missing' : await checkKubeconfig(cluster, secrets)
+  if (fault !== undefined && fault !== 'expiring')
+    return { kubeconfig: fault, api: unasked(`the kubeconfig is ${fault}`) }
+  const api = await answer(async () =>
+    (await openKubernetes(cluster)).get('/readyz', { timeoutMs: apiMs }),
+  )
+  const isRefused = !api.ok && api.final === true && /HTTP 401/.test(api.reason)
+  return { kubeconfig: isRefused ? 'refused' : fault, api }
+}
+
+function unasked(reason: string): Answer<never> {
+  return { ok: false, reason }
+}

@@ -1,0 +1,76 @@
+import type { Change, Cluster, Node } from '@talosmith/core'
+import { differingPaths } from '../config/config-update.ts'
+import type { EtcdState } from '@talosmith/clients/etcd'
+import type { ObservedAccess, ObservedCluster } from './observe-cluster.ts'
+import { applyChange, planHome, planStart, type NodePlan } from './plan.ts'
+
+/** What is to be done, and what could not be found out. */
+export interface ClusterPlan {
+  readonly changes: readonly Change[]
+  /** Machines run other versions than the settings ask for, which only an upgrade moves. */
+  readonly needsUpgrade: boolean
+  /** Each a sentence: what was not seen, and why. */
+  readonly unknown: readonly string[]
+}
+
+/**
+ * What bootstrap:configure and bootstrap:start would do. Machines in `fresh` are yet to be
+ * made: they are planned from the settings, as is everything before there are secrets. Of a machine that
+ * exists and is silent nothing is claimed.
+ */
+export function planCluster(
+  cluster: Cluster,
+  seen: ObservedCluster & Pick<ObservedAccess, 'kubeconfig'>,
+  fresh: ReadonlySet<string>,
+): ClusterPlan {
+  const unknown: string[] = []
+  const isFresh = ({ name }: Node): boolean => fresh.has(name) || seen.home.secrets === undefined
+  const ofMachines = seen.nodes.flatMap(({ node, state }): Change[] => {
+    if (state.kind === 'running') {
+      const plan = seen.plans.get(node.name)
+      if (plan?.ok === false) unknown.push(`the machine config of ${node.name}: ${plan.reason}`)
+      return plan?.ok === true ? planRunning(plan.value, state.config) : []
+    }
+    if (isFresh(node)) return [applyChange(node, { kind: 'maintenance' })]
+    if (state.kind === 'maintenance') return [applyChange(node, state)]
+    unknown.push(`the machine config of ${node.name}: ${state.reason}`)
+    return []
+  })
+  const etcd = etcdOf(cluster, seen, isFresh)
+  if (etcd === undefined && !seen.etcd.ok)
+    unknown.push(`whether etcd was bootstrapped: ${seen.etcd.reason}`)
+  if (etcd === 'stopped') unknown.push('etcd: its data is there, but it does not run')
+  return {
+    changes: [
+      ...planHome(cluster, seen.home),
+      ...ofMachines,
+      // Unknown is planned as running: then nothing is to be bootstrapped.
+      ...planStart(cluster, { etcd: etcd ?? 'running', kubeconfig: seen.kubeconfig }),
+    ],
+    needsUpgrade: [...seen.plans.values()].some((plan) => plan.ok && plan.value.held.length > 0),
+    unknown,
+  }
+}
+
+/** Whether etcd ever ran; it did not where no control plane has a config. Undefined: not known. */
+function etcdOf(
+  { controlPlanes }: Cluster,
+  { nodes, etcd }: ObservedCluster,
+  isFresh: (node: Node) => boolean,
+): EtcdState | undefined {
+  const isEmpty = (controlPlane: Node): boolean =>
+    isFresh(controlPlane) ||
+    nodes.some(({ node, state }) => node.name === controlPlane.name && state.kind === 'maintenance')
+  if (controlPlanes.every(isEmpty)) return 'none'
+  return etcd.ok ? etcd.value : undefined
+}
+
+const listedPaths = 3
+
+function planRunning({ change, text }: NodePlan, config: string): Change[] {
+  if (change === undefined || text === undefined) return []
+  const paths = differingPaths(text, config)
+  const more = paths.length > listedPaths ? ` and ${paths.length - listedPaths} more` : ''
+  const where = paths.slice(0, listedPaths).join(', ') + more
+  return [{ ...change, from: `other values of ${where}`, to: 'as the settings ask' }]
+}

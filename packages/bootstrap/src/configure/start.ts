@@ -1,0 +1,116 @@
+import {
+  applyAll,
+  commandFor,
+  Hopeless,
+  Problem,
+  reasonOf,
+  waitFor,
+  type Cluster,
+  type ExitCode,
+  type Log,
+} from '@talosmith/core'
+import { checkTalosconfig } from '../generated/access.ts'
+import { applyChange } from './apply.ts'
+import type { Context } from './configure.ts'
+import { observeEtcd, type EtcdState } from '@talosmith/clients/etcd'
+import { NotOurApi, openKubernetes } from '@talosmith/clients/kubernetes'
+import {
+  machineFault,
+  readMachineStatus,
+  openTalosctl,
+  type Talosctl,
+} from '@talosmith/clients/talos'
+import { observeAccess } from './observe-cluster.ts'
+import { planStart, planTalosconfig, type BootstrapChange } from './plan.ts'
+import { readSecrets, type PublicSecrets } from '../generated/secrets.ts'
+
+const knowMs = 600_000
+const apiMs = 900_000
+
+/** etcd once, the access files, and a Kubernetes API that answers to them. */
+export async function startCluster({ cluster, log, dryRun, showPlan }: Context): Promise<ExitCode> {
+  const talosctl = await openTalosctl(cluster)
+  const secrets = await readSecrets(cluster)
+  if (secrets === undefined)
+    throw new Problem('NOT_CONFIGURED', `cluster ${cluster.name} has no secrets yet`, {
+      now: 'nothing was changed',
+      hint: commandFor(cluster, 'bootstrap:configure'),
+    })
+  const apply = (change: BootstrapChange): Promise<void> =>
+    applyChange(change, { cluster, talosctl, log, secrets })
+  const fault = await checkTalosconfig(cluster, secrets)
+  const access = fault === undefined ? [] : [planTalosconfig(fault)]
+  if (!dryRun) await applyAll(access, apply, { log })
+  // Without a talosconfig nobody can be asked.
+  if (dryRun && fault !== undefined) return showPlan(access)
+  const { kubeconfig, api } = await observeAccess(cluster)
+  // An API that is ready has its etcd.
+  const etcd = api.ok ? 'running' : await knowEtcd(cluster, talosctl, secrets, log, dryRun)
+  const changes = planStart(cluster, { etcd, kubeconfig })
+  if (dryRun) return showPlan(changes)
+  if (etcd === 'none' && kubeconfig !== 'missing')
+    log.warn('there is a kubeconfig, but no control plane has etcd data: the cluster begins empty')
+  await applyAll(changes, apply, { log })
+  if (!api.ok || changes.length > 0) await waitForApi(cluster, talosctl, log)
+  if (access.length + changes.length === 0)
+    log.already('etcd runs, the access files are good, the API answers')
+  return 0
+}
+
+/** Waits until it is known whether etcd ever ran, and until an etcd that did runs again. */
+async function knowEtcd(
+  cluster: Cluster,
+  talosctl: Talosctl,
+  secrets: PublicSecrets,
+  log: Log,
+  dryRun: boolean,
+): Promise<EtcdState> {
+  return waitFor(
+    'the control planes to say whether etcd was bootstrapped',
+    async () => {
+      const state = await observeEtcd(cluster, talosctl, secrets)
+      if (state === 'stopped' && !dryRun)
+        throw new Error('a control plane has etcd data, but etcd does not run (yet)')
+      return state
+    },
+    {
+      log,
+      withinMs: dryRun ? 0 : knowMs,
+      code: 'ETCD_DOWN',
+      hint: `every control plane has to run and to be configured: ${commandFor(cluster, 'bootstrap:configure')}`,
+    },
+  )
+}
+
+/** Waits for the API; while it does not answer, what Talos misses on the first control plane is the reason. */
+async function waitForApi(cluster: Cluster, talosctl: Talosctl, log: Log): Promise<void> {
+  const kubernetes = await openKubernetes(cluster)
+  await waitFor(
+    `the Kubernetes API at ${cluster.endpoint}`,
+    async () => {
+      try {
+        await kubernetes.get('/version')
+      } catch (error) {
+        if (error instanceof NotOurApi) throw new Hopeless(error.message)
+        throw new Error([reasonOf(error), await readinessFault(cluster, talosctl)].join('; '))
+      }
+    },
+    {
+      log,
+      withinMs: apiMs,
+      everyMs: 4000,
+      code: 'API_SILENT',
+      hint: `look at etcd and the API server: TALOSCONFIG=${cluster.generated}/talosconfig talosctl service`,
+    },
+  )
+}
+
+async function readinessFault({ controlPlanes }: Cluster, talosctl: Talosctl): Promise<string> {
+  const [node] = controlPlanes
+  if (node === undefined) return ''
+  const { address, name } = node
+  const { byAddress, silence } = await readMachineStatus([address], [address], talosctl)
+  const machine = byAddress.get(address)
+  if (machine === undefined) return `${name} does not say how it is: ${silence}`
+  return `${name} is ${machineFault(machine) ?? 'ready'}`
+}

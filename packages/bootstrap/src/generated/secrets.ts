@@ -1,0 +1,97 @@
+import { createHash } from 'node:crypto'
+import { generatedFiles, Problem, type Cluster } from '@talosmith/core'
+import { parse } from 'yaml'
+import type { Talosctl } from '@talosmith/clients/talos'
+import { withWorkFolder } from './work-folder.ts'
+
+/** The file that a cluster lives by: whoever has it can do anything with the cluster. */
+export const secretsFile = 'secrets.yaml'
+/** Says whose secrets they are, so that another cluster's are never used by mistake. */
+const ownerFile = 'secrets.owner.json'
+
+interface Owner {
+  readonly cluster: string
+  readonly sha256: string
+}
+
+/** What other code may know of the secrets: certificates, no keys. */
+export interface PublicSecrets {
+  /** PEM of the CA that signs Talos API certificates. */
+  readonly talosCa: string
+  /** PEM of the CA that signs Kubernetes certificates. */
+  readonly kubernetesCa: string
+  readonly digest: string
+}
+
+/**
+ * Reads the cluster's secrets; undefined when there are none yet. Throws for those of another cluster
+ * (SECRETS_OF_ANOTHER_CLUSTER) and for a file that holds none (SECRETS_UNREADABLE).
+ */
+export async function readSecrets(cluster: Cluster): Promise<PublicSecrets | undefined> {
+  const files = generatedFiles(cluster)
+  const [text, owner] = [await files.read(secretsFile), await files.read(ownerFile)]
+  if (text === undefined) return undefined
+  const digest = sha256(text)
+  if (owner !== undefined) refuseOther(cluster, readOwner(owner), digest)
+  try {
+    const { certs } = parse(text) as { certs: Record<'os' | 'k8s', { crt: string }> }
+    return { talosCa: decode(certs.os.crt), kubernetesCa: decode(certs.k8s.crt), digest }
+  } catch {
+    throw new Problem('SECRETS_UNREADABLE', `${files.path(secretsFile)} holds no Talos secrets`, {
+      // Not the parser's own words: they quote the line.
+      because: 'it is cut short, encrypted, or another kind of file',
+      now: 'nothing was changed',
+      hint: 'put the file back that was made with this cluster; without it, nobody can reach its machines',
+    })
+  }
+}
+
+function refuseOther(cluster: Cluster, owner: Owner | undefined, digest: string): void {
+  if (owner?.cluster === cluster.name && owner.sha256 === digest) return
+  const files = generatedFiles(cluster)
+  throw new Problem(
+    'SECRETS_OF_ANOTHER_CLUSTER',
+    `${files.path(secretsFile)} does not hold the secrets of cluster ${cluster.name}`,
+    {
+      because:
+        owner === undefined || owner.cluster === cluster.name
+          ? 'it is not the file that was made for this cluster, or was changed since'
+          : `it was made for cluster ${owner.cluster}`,
+      now: 'nothing was changed',
+      hint: `put the right ${secretsFile} back; if this one is right, remove ${files.path(ownerFile)}`,
+    },
+  )
+}
+
+/** Makes the secrets, once in a cluster's life. */
+export async function createSecrets(cluster: Cluster, talosctl: Talosctl): Promise<void> {
+  const files = generatedFiles(cluster)
+  const text = await withWorkFolder(cluster, async (folder) => {
+    const version = ['--talos-version', cluster.settings.TALOS_VERSION]
+    await talosctl.offline('gen', 'secrets', ...version, '--output-file', folder.path(secretsFile))
+    return folder.read(secretsFile)
+  })
+  const owner: Owner = { cluster: cluster.name, sha256: sha256(text) }
+  // The owner first: a run killed in between leaves no secrets that say nothing of whose they are.
+  await files.write(ownerFile, `${JSON.stringify(owner)}\n`)
+  await files.write(secretsFile, text)
+}
+
+function readOwner(text: string): Owner | undefined {
+  try {
+    return JSON.parse(text) as Owner
+  } catch {
+    return undefined
+  }
+}
+
+/** SHA-256 of a text, as hex. */
+export function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
+}
+
+function decode(base64: string): string {
+  const text = Buffer.from(base64, 'base64').toString()
+  if (!text.startsWith('-----BEGIN CERTIFICATE-----')) throw new Error('not a certificate')
+  return text
+}

@@ -1,0 +1,242 @@
+import { readinessOf, type KubernetesNode } from '@talosmith/clients/kubernetes'
+import type { Cluster, Node } from '@talosmith/core'
+import { etcdFault, type ObservedEtcd } from '@talosmith/clients/etcd'
+import {
+  aspectFault,
+  type Aspect,
+  type MachineStatuses,
+  type ProbeResult,
+} from '@talosmith/clients/talos'
+import { rolloutFault, type Workload } from './rollout.ts'
+
+/** A question that failed, with why; or its answer. */
+export type Answer<T> =
+  | { readonly ok: true; readonly value: T }
+  | {
+      readonly ok: false
+      readonly reason: string
+      /** It can never get better by waiting. */
+      readonly final?: boolean
+    }
+
+/** Everything health looks at, asked for side by side. */
+export interface Snapshot {
+  /** By machine name. */
+  readonly probes: ReadonlyMap<string, ProbeResult>
+  /** Talos versions by address. */
+  readonly versions: ReadonlyMap<string, string>
+  readonly machines: MachineStatuses
+  /** Names of machines that boot, are to have the guest agent, and have no channel for it. */
+  readonly withoutChannel: ReadonlySet<string>
+  readonly etcd: Answer<ObservedEtcd>
+  /** By control plane name. */
+  readonly apiServers: ReadonlyMap<string, Answer<unknown>>
+  readonly endpoint: Answer<unknown>
+  /** The API server at CLUSTER_VIP; undefined: there is no VIP. */
+  readonly vip: Answer<unknown> | undefined
+  readonly nodes: Answer<readonly KubernetesNode[]>
+  /** As `nodesLeftBehind` finds them. */
+  readonly leftBehind: readonly KubernetesNode[]
+  readonly workloads: Answer<readonly Workload[]>
+  readonly expectedWorkloads: readonly string[]
+}
+
+/** A fact that a healthy cluster has. */
+export interface Condition {
+  /** Noun phrase: it reads in "waiting for ...". */
+  readonly fact: string
+  /** The same as a sentence, for when it holds. */
+  readonly holds: string
+  /** Why it is not so; undefined: it is. */
+  readonly fault: string | undefined
+  /** Waiting can't mend it. */
+  readonly final: boolean
+}
+
+type Fault = string | { readonly reason: string; readonly final: true } | undefined
+
+/** What is wanted of every machine's status before etcd, and what the cluster makes of it in the end. */
+const aspects: readonly (readonly [Aspect, string, string])[] = [
+  ['clock', 'every clock to be in sync', 'every clock is in sync'],
+  ['network', 'every network to be up', 'every network is up: address, routes, name'],
+  ['services', "Talos' services to be healthy", "Talos' services are healthy"],
+  ['kubelet', 'every kubelet to be healthy', 'every kubelet is healthy'],
+  ['static pods', 'the static pods to be ready', 'the static pods are ready'],
+  ['boot', 'every boot to end', 'every boot has ended'],
+]
+
+/** Judges a snapshot: every condition of a healthy cluster, in the order in which they become true. */
+export function judge(cluster: Cluster, seen: Snapshot): Condition[] {
+  const { settings, nodes, controlPlanes, endpoint } = cluster
+  const { TALOS_VERSION: talos, KUBERNETES_VERSION: kubernetes } = settings
+  const condition = (fact: string, holds: string, fault: Fault): Condition => ({
+    fact,
+    holds,
+    fault: typeof fault === 'object' ? fault.reason : fault,
+    final: typeof fault === 'object',
+  })
+  const counted = nodes.length === 1 ? 'the machine' : `all ${nodes.length} machines`
+  return [
+    condition(
+      `Talos to answer on ${counted}`,
+      `Talos answers on ${counted}`,
+      reachFault(nodes, seen),
+    ),
+    condition(
+      `${counted} to run Talos ${talos}`,
+      `Talos ${talos} on ${counted}`,
+      first(nodes, ({ name, address }) => {
+        const runs = seen.versions.get(address)
+        if (runs === undefined) return `${name} does not say its version`
+        return runs === talos ? undefined : { reason: `${name} runs Talos ${runs}`, final: true }
+      }),
+    ),
+    ...aspects.map(([aspect, fact, holds]) =>
+      condition(
+        fact,
+        holds,
+        first(nodes, (node) => machineFaultOf(node, aspect, seen)),
+      ),
+    ),
+    condition(
+      'etcd to have all control planes as members',
+      `etcd: ${controlPlanes.length} voting member${controlPlanes.length === 1 ? '' : 's'}, one leader, no alarm`,
+      seen.etcd.ok ? etcdFault(controlPlanes, seen.etcd.value) : seen.etcd.reason,
+    ),
+    condition(
+      'every API server to be ready',
+      'every API server is ready',
+      first(controlPlanes, ({ name }) => {
+        const fault = faultOf(seen.apiServers.get(name))
+        if (fault === undefined) return undefined
+        return typeof fault === 'object'
+          ? { ...fault, reason: `${name}: ${fault.reason}` }
+          : `${name}: ${fault}`
+      }),
+    ),
+    condition(`${endpoint} to answer`, `${endpoint} answers`, faultOf(seen.endpoint)),
+    ...(cluster.vip === undefined
+      ? []
+      : [
+          condition(
+            `the VIP ${cluster.vip} to answer`,
+            `the VIP ${cluster.vip} answers`,
+            faultOf(seen.vip),
+          ),
+        ]),
+    condition(
+      'every Kubernetes node to be Ready',
+      `every node is Ready, at its address, with Kubernetes ${kubernetes}`,
+      seen.nodes.ok
+        ? (nodesFault(cluster, seen.nodes.value) ?? leftBehindFault(seen))
+        : faultOf(seen.nodes),
+    ),
+    condition(
+      `${counted} to be ready`,
+      `${counted} ready`,
+      first(nodes, (node) => machineFaultOf(node, 'ready', seen)),
+    ),
+    condition(
+      'kube-system to be rolled out',
+      `rolled out: ${seen.expectedWorkloads.join(', ') || 'nothing to wait for'}`,
+      seen.workloads.ok
+        ? rolloutFault(seen.expectedWorkloads, seen.workloads.value)
+        : faultOf(seen.workloads),
+    ),
+  ]
+}
+
+function reachFault(nodes: readonly Node[], { probes }: Snapshot): Fault {
+  return first(nodes, ({ name }) => {
+    const seen = probes.get(name)
+    if (seen === undefined) return `${name} was not asked`
+    if (seen.kind === 'ours') return undefined
+    if (seen.kind === 'maintenance') return { reason: `${name} has no machine config`, final: true }
+    const isCertain = seen.kind === 'foreign' || seen.isStranger === true
+    return isCertain ? { reason: `${name}: ${seen.reason}`, final: true } : seen.reason
+  })
+}
+
+function machineFaultOf({ name, address }: Node, aspect: Aspect, seen: Snapshot): Fault {
+  const machine = seen.machines.byAddress.get(address)
+  if (machine === undefined) return `${name} does not say how it is: ${seen.machines.silence}`
+  const fault = aspectFault(machine, aspect)
+  if (fault === undefined) return undefined
+  const waitsForAgent = aspect === 'boot' || (aspect === 'services' && /guest-agent/.test(fault))
+  if (waitsForAgent && seen.withoutChannel.has(name))
+    return {
+      reason: `${name} waits for the guest agent's channel, which it does not have (npx nx run vm:create, then off and on)`,
+      final: true,
+    }
+  return `${name}: ${fault}`
+}
+
+function nodesFault({ nodes, settings }: Cluster, seen: readonly KubernetesNode[]): Fault {
+  return first(nodes, ({ name, address }) => {
+    const node = seen.find(({ metadata }) => metadata.name === name)
+    if (node === undefined) return `${name} has not registered`
+    const { addresses = [], nodeInfo } = node.status ?? {}
+    const ready = readinessOf(node)
+    if (ready?.status !== 'True')
+      return `${name} is not Ready: ${ready?.message ?? 'it has not said'}`
+    const internal = addresses.filter(({ type }) => type === 'InternalIP')
+    if (!internal.some((one) => one.address === address))
+      return `${name} registered with ${internal[0]?.address ?? 'no address'} instead of ${address}`
+    const runs = nodeInfo?.kubeletVersion
+    return runs === settings.KUBERNETES_VERSION
+      ? undefined
+      : { reason: `${name} runs Kubernetes ${runs ?? 'of no known version'}`, final: true }
+  })
+}
+
+function leftBehindFault({ leftBehind: [node] }: Snapshot): Fault {
+  if (node === undefined) return undefined
+  const { name } = node.metadata
+  return {
+    reason: `${name} is not Ready, and the settings have no such machine (gone for good? kubectl delete node ${name})`,
+    final: true,
+  }
+}
+
+/**
+ * Nodes that are not Ready and that no machine of the settings stands for, such as a worker's that
+ * WORKER_COUNT no longer asks for: DaemonSets wait for them as long as Kubernetes lists them.
+ */
+export function nodesLeftBehind(
+  cluster: Pick<Cluster, 'nodes'>,
+  seen: readonly KubernetesNode[],
+): KubernetesNode[] {
+  const registered = new Set(seen.map(({ metadata }) => metadata.name))
+  // A machine that registered under another name is that node, unless it has its own as well.
+  const nameless = cluster.nodes.filter(({ name }) => !registered.has(name))
+  const stands = ({ metadata, status }: KubernetesNode): boolean =>
+    cluster.nodes.some(({ name }) => name === metadata.name) ||
+    nameless.some(({ address }) => status?.addresses?.some((one) => one.address === address))
+  return seen.filter((node) => readinessOf(node)?.status !== 'True' && !stands(node))
+}
+
+function faultOf(answer: Answer<unknown> | undefined): Fault {
+  if (answer === undefined) return 'not asked'
+  if (answer.ok) return undefined
+  return answer.final === true ? { reason: answer.reason, final: true } : answer.reason
+}
+
+function first(nodes: readonly Node[], faultOfNode: (node: Node) => Fault): Fault {
+  for (const node of nodes) {
+    const fault = faultOfNode(node)
+    if (fault !== undefined) return fault
+  }
+  return undefined
+}
+
+/** So long something that waiting can't mend is looked at again: a machine that boots shows things late. */
+const certainMs = 20_000
+
+/** Whether there is no use in waiting on: nothing else is missing, or what can't be mended has lasted. */
+export function isHopeless(
+  unmet: readonly Pick<Condition, 'final'>[],
+  finalForMs: number,
+): boolean {
+  if (!unmet.some(({ final }) => final)) return false
+  return unmet.every(({ final }) => final) || finalForMs >= certainMs
+}

@@ -1,0 +1,92 @@
+import {
+  commandFor,
+  generatedFiles,
+  Hopeless,
+  Problem,
+  waitFor,
+  type Cluster,
+  type Log,
+  type ScriptContext,
+} from '@talosmith/core'
+import { checkKubeconfig, checkTalosconfig } from '../generated/access.ts'
+import { isHopeless, judge, type Condition, type Snapshot } from './health.ts'
+import { openKubernetes } from '@talosmith/clients/kubernetes'
+import { observeHealth } from './observe-health.ts'
+import { readSecrets } from '../generated/secrets.ts'
+import { openTalosctl } from '@talosmith/clients/talos'
+
+/** Waits until every condition of a healthy cluster holds, each said once, with its reason until then. */
+export async function waitForHealth({
+  cluster,
+  log,
+  json,
+  answer,
+}: Pick<
+  ScriptContext<Record<never, never>>,
+  'cluster' | 'log' | 'json' | 'answer'
+>): Promise<void> {
+  const files = generatedFiles(cluster)
+  const secrets = await readSecrets(cluster)
+  if (secrets === undefined) throw notStarted(cluster, 'there are no secrets in generated/')
+  const [talos, kube] = [checkTalosconfig(cluster, secrets), checkKubeconfig(cluster, secrets)]
+  for (const [name, fault] of [
+    ['talosconfig', await talos],
+    ['kubeconfig', await kube],
+  ] as const)
+    if (fault !== undefined && fault !== 'expiring')
+      throw notStarted(cluster, `the ${name} is ${fault}`)
+  const [talosctl, kubernetes] = await Promise.all([openTalosctl(cluster), openKubernetes(cluster)])
+  const observe = () => observeHealth(cluster, talosctl, kubernetes, secrets)
+  const met = await waitUntilHealthy(cluster, observe, log)
+  if (json) answer(met.map(({ fact, holds }) => ({ fact, holds })))
+  log.info(`   export KUBECONFIG=${files.path('kubeconfig')}`)
+}
+
+/** Looks until every condition holds; throws UNHEALTHY when the time is up, or when waiting on is of no use. */
+export async function waitUntilHealthy(
+  cluster: Cluster,
+  observe: () => Promise<Snapshot>,
+  log: Log,
+  now: () => number = Date.now,
+): Promise<Condition[]> {
+  const held = new Set<string>()
+  let finalSince: number | undefined
+  return waitFor(
+    `cluster ${cluster.name} to be healthy`,
+    async () => {
+      const conditions = judge(cluster, await observe())
+      for (const { fact, holds, fault } of conditions) {
+        if (fault !== undefined || held.has(fact)) continue
+        held.add(fact)
+        log.already(holds)
+      }
+      const unmet = conditions.filter(({ fault }) => fault !== undefined)
+      if (unmet.length === 0) return conditions
+      const time = now()
+      finalSince = unmet.some(({ final }) => final) ? (finalSince ?? time) : undefined
+      if (isHopeless(unmet, time - (finalSince ?? time)))
+        throw new Hopeless(describe(unmet.filter(({ final }) => final)))
+      throw new Error(describe(unmet))
+    },
+    {
+      log,
+      withinMs: cluster.settings.HEALTH_TIMEOUT * 1000,
+      everyMs: 4000,
+      code: 'UNHEALTHY',
+      hint: `each reason names its machine; TALOSCONFIG=${generatedFiles(cluster).path('talosconfig')} talosctl service -n <address> shows more`,
+    },
+  )
+}
+
+function notStarted(cluster: Cluster, because: string): Problem {
+  return new Problem('NOT_STARTED', `nobody can look at cluster ${cluster.name} yet`, {
+    because,
+    hint: commandFor(cluster, 'bootstrap:start'),
+  })
+}
+
+/** The first unmet condition, by name; the others follow from it more often than not. */
+function describe(unmet: readonly Condition[]): string {
+  const [first] = unmet.filter(({ final }) => !final).concat(unmet)
+  return first === undefined ? '' : `${first.fact}: ${first.fault}`
+}

@@ -1,0 +1,72 @@
+import {
+  commandFor,
+  Problem,
+  type Cluster,
+  type Host,
+  type Log,
+  type ScriptContext,
+} from '@talosmith/core'
+import { observeHome, type ObservedHome } from '../configure/generated-files.ts'
+import {
+  openKubernetes,
+  type WritableKubernetes,
+  throughNodes,
+} from '@talosmith/clients/kubernetes'
+import type { PublicSecrets } from '../generated/secrets.ts'
+import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
+
+/** What the flows of an upgrade take from a script. */
+export type UpgradeScript = Pick<
+  ScriptContext<Record<never, never>>,
+  'cluster' | 'log' | 'dryRun' | 'showPlan' | 'hosts'
+>
+
+/** What an upgrade works with. */
+export interface UpgradeContext {
+  readonly cluster: Cluster
+  readonly log: Log
+  readonly talosctl: Talosctl
+  readonly kubernetes: WritableKubernetes
+  readonly secrets: PublicSecrets
+  readonly home: ObservedHome
+  /** The KVM hosts, for what a machine's console said. */
+  readonly hosts: () => Promise<readonly Host[]>
+}
+
+/** Opens Talos and Kubernetes of a cluster that was started (NOT_STARTED otherwise). */
+export async function openUpgrade(
+  { cluster, log, hosts }: Pick<UpgradeScript, 'cluster' | 'log' | 'hosts'>,
+  tool?: Talosctl,
+): Promise<UpgradeContext> {
+  const talosctl = tool ?? (await openTalosctl(cluster))
+  const home = await observeHome(cluster, talosctl, log)
+  const { secrets } = home
+  if (secrets === undefined) throw notStarted(cluster, 'there are no secrets in generated/')
+  if (home.talosconfig !== undefined && home.talosconfig !== 'expiring')
+    throw notStarted(cluster, `the talosconfig is ${home.talosconfig}`)
+  const kubernetes = await openKubernetes(cluster).catch(() => {
+    throw notStarted(cluster, 'there is no kubeconfig in generated/')
+  })
+  return {
+    cluster,
+    log,
+    talosctl,
+    kubernetes: throughNodes(cluster, kubernetes),
+    secrets,
+    home,
+    hosts,
+  }
+}
+
+function notStarted(cluster: Cluster, because: string): Problem {
+  return new Problem('NOT_STARTED', `cluster ${cluster.name} was not started from here`, {
+    because,
+    now: 'nothing was changed',
+    hint: commandFor(cluster, 'bootstrap:start'),
+  })
+}
+
+/** How long a machine may take to come back. */
+export function comebackMs({ settings }: Cluster): number {
+  return settings.HEALTH_TIMEOUT * 1000
+}

@@ -1,0 +1,137 @@
+import { Problem, reasonOf, waitFor, type Node } from '@talosmith/core'
+import {
+  ApiRefusal,
+  selects,
+  type BudgetObject,
+  type PodObject,
+  listOf,
+} from '@talosmith/clients/kubernetes'
+import type { UpgradeContext } from './context.ts'
+
+const drainMs = 600_000
+
+/**
+ * The pods that have to leave a machine before it restarts. Those of DaemonSets and of Talos itself
+ * belong to the machine; a pod that nothing would make anew stays, and starts again with the machine.
+ */
+export function podsToMove(pods: readonly PodObject[]): PodObject[] {
+  return pods.filter(({ metadata, status }) => {
+    const owner = metadata.ownerReferences?.find(({ controller }) => controller === true)
+    if (owner === undefined || owner.kind === 'DaemonSet' || owner.kind === 'Node') return false
+    return status?.phase !== 'Succeeded' && status?.phase !== 'Failed'
+  })
+}
+
+/** A pod that its budget never lets go. */
+export interface Blocked {
+  readonly pod: string
+  readonly budget: string
+  readonly why: string
+}
+
+/** The pods that can't be evicted however long one waits: their budget wants as many as there are, or there are several. */
+export function findBlocked(
+  pods: readonly PodObject[],
+  budgets: readonly BudgetObject[],
+): Blocked[] {
+  return podsToMove(pods).flatMap(({ metadata, status: { phase } = {} }) => {
+    // The eviction API asks no budget about these.
+    if (phase === 'Pending' || metadata.deletionTimestamp !== undefined) return []
+    const pod = `${metadata.namespace}/${metadata.name}`
+    const own = budgets.filter(
+      ({ metadata: { namespace }, spec }) =>
+        namespace === metadata.namespace && selects(spec.selector, metadata.labels),
+    )
+    // https://kubernetes.io/docs/tasks/run-application/configure-pdb/: it answers 500 to such a pod.
+    if (own.length > 1)
+      return [
+        {
+          pod,
+          budget: own.map(({ metadata: { name } }) => name).join(', '),
+          why: 'a pod that more than one budget is about cannot be evicted',
+        },
+      ]
+    return own.flatMap(({ metadata: { name }, status = {} }) => {
+      const { desiredHealthy = 0, expectedPods = 0, disruptionsAllowed = 0 } = status
+      if (disruptionsAllowed > 0 || expectedPods === 0 || desiredHealthy < expectedPods) return []
+      return [
+        { pod, budget: name, why: `it wants ${desiredHealthy} of ${expectedPods} pods, always` },
+      ]
+    })
+  })
+}
+
+/** Throws DRAIN_IMPOSSIBLE when a pod on one of the machines can never be evicted; nothing was changed then. */
+export async function refuseBlocked(
+  { kubernetes, cluster }: UpgradeContext,
+  machines: readonly Node[],
+): Promise<void> {
+  // A single machine is not drained: its pods have nowhere to go.
+  if (cluster.nodes.length === 1 || machines.length === 0) return
+  const [pods, budgets] = await Promise.all([
+    listOf<PodObject>(kubernetes, '/api/v1/pods'),
+    listOf<BudgetObject>(kubernetes, '/apis/policy/v1/poddisruptionbudgets'),
+  ])
+  const names = new Set(machines.map(({ name }) => name))
+  const blocked = findBlocked(
+    pods.filter(({ spec }) => names.has(spec.nodeName ?? '')),
+    budgets,
+  )
+  if (blocked.length === 0) return
+  throw new Problem(
+    'DRAIN_IMPOSSIBLE',
+    'pods can never be moved off machines that have to restart',
+    {
+      because: blocked
+        .map(({ pod, budget, why }) => `${pod}: PodDisruptionBudget ${budget}: ${why}`)
+        .join('\n'),
+      now: 'nothing was changed',
+      hint: 'add a replica, or take the budget away while the upgrade runs; then run the same command again',
+    },
+  )
+}
+
+/** Evicts a machine's pods and waits until they are gone; the reason shown names who stays, and why. */
+export async function evictPods(
+  { kubernetes, log }: UpgradeContext,
+  { name }: Node,
+  { withinMs = drainMs } = {},
+): Promise<void> {
+  await waitFor(
+    `the pods to leave ${name}`,
+    async () => {
+      const path = `/api/v1/pods?fieldSelector=spec.nodeName%3D${name}`
+      const left = podsToMove(await listOf<PodObject>(kubernetes, path))
+      if (left.length === 0) return
+      const reasons: string[] = []
+      for (const { metadata } of left) {
+        const pod = `${metadata.namespace}/${metadata.name}`
+        if (metadata.deletionTimestamp !== undefined) reasons.push(`${pod} is shutting down`)
+        else reasons.push(`${pod}: ${await evict(metadata)}`)
+      }
+      const more = reasons.length > 3 ? ` and ${reasons.length - 3} more` : ''
+      throw new Error(`${reasons.slice(0, 3).join('; ')}${more}`)
+    },
+    {
+      log,
+      withinMs,
+      everyMs: 1000,
+      code: 'DRAIN_INCOMPLETE',
+      hint: 'let the pods that are named go (kubectl delete pod), then run the same command again',
+    },
+  )
+
+  async function evict({ name, namespace }: PodObject['metadata']): Promise<string> {
+    try {
+      await kubernetes.send({
+        method: 'POST',
+        path: `/api/v1/namespaces/${namespace}/pods/${name}/eviction`,
+        body: { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace } },
+      })
+      return 'is asked to go'
+    } catch (error) {
+      if (error instanceof ApiRefusal && error.status === 404) return 'is gone'
+      return reasonOf(error)?.replace(/^HTTP \d+: /, '') ?? 'is not let go'
+    }
+  }
+}

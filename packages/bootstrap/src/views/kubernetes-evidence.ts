@@ -1,0 +1,91 @@
+import { generatedFiles, type Cluster } from '@talosmith/core'
+import {
+  type KubernetesNode,
+  openKubernetes,
+  listOf,
+  throughNodes,
+} from '@talosmith/clients/kubernetes'
+import type { Answer } from '../health/health.ts'
+import { configFile } from '../config/machine-config.ts'
+import { answer, askVip } from '../health/observe-health.ts'
+import { expectedWorkloads, type Workload } from '../health/rollout.ts'
+
+/** A pod as far as it tells what is wrong with it. */
+export interface PodEvidence {
+  readonly metadata: { readonly name: string; readonly namespace: string }
+  readonly spec: { readonly nodeName?: string }
+  readonly status?: {
+    readonly phase?: string
+    readonly containerStatuses?: readonly {
+      readonly image: string
+      readonly state?: {
+        readonly waiting?: { readonly reason?: string; readonly message?: string }
+      }
+    }[]
+  }
+}
+
+/** What Kubernetes says, at whichever control plane answers. */
+export interface KubernetesFindings {
+  /** Whether each API server is ready, by machine name. */
+  readonly apiServers: ReadonlyMap<string, Answer<unknown>>
+  readonly nodes: Answer<readonly KubernetesNode[]>
+  readonly pods: Answer<readonly PodEvidence[]>
+  readonly endpoint: Answer<unknown>
+  /** Undefined: there is no VIP. */
+  readonly vip: Answer<unknown> | undefined
+  /** Of kube-system. */
+  readonly workloads: Answer<readonly Workload[]>
+  readonly expectedWorkloads: readonly string[]
+}
+
+const readyMs = 5000
+
+/** Asks every API server and the endpoint whether they are ready, and the first that is for all the rest. */
+export async function observeKubernetesEvidence(cluster: Cluster): Promise<KubernetesFindings> {
+  const [controlPlane] = cluster.controlPlanes
+  const config = controlPlane && (await generatedFiles(cluster).read(configFile(controlPlane)))
+  const expected = { expectedWorkloads: expectedWorkloads(config ?? '') }
+  const opened = await answer(() => openKubernetes(cluster))
+  if (!opened.ok)
+    return {
+      ...{ apiServers: new Map(), nodes: opened, pods: opened, endpoint: opened },
+      vip: cluster.vip === undefined ? undefined : opened,
+      ...{ workloads: opened, ...expected },
+    }
+  const isReady = (server?: string) =>
+    answer(() => opened.value.get('/readyz', { ...(server && { server }), timeoutMs: readyMs }))
+  const asked = isReady()
+  const [endpoint, vip, ...ready] = await Promise.all([
+    asked,
+    askVip(cluster, asked, isReady),
+    ...cluster.controlPlanes.map(({ address }) => isReady(`https://${address}:6443`)),
+  ])
+  const alive = cluster.controlPlanes.filter((_, index) => ready[index]?.ok)
+  const none = { ok: false, reason: 'no API server is ready' } as const
+  const kubernetes = throughNodes({ controlPlanes: alive }, opened.value)
+  const list = <T>(path: string): Promise<Answer<readonly T[]>> =>
+    alive.length === 0 ? Promise.resolve(none) : answer(() => listOf<T>(kubernetes, path))
+  const apps = '/apis/apps/v1/namespaces/kube-system'
+  const [nodes, pods, deployments, daemonSets] = await Promise.all([
+    list<KubernetesNode>('/api/v1/nodes'),
+    list<PodEvidence>('/api/v1/pods'),
+    list<Workload>(`${apps}/deployments`),
+    list<Workload>(`${apps}/daemonsets`),
+  ])
+  const workloads: KubernetesFindings['workloads'] =
+    deployments.ok && daemonSets.ok
+      ? { ok: true, value: [...deployments.value, ...daemonSets.value] }
+      : deployments.ok
+        ? daemonSets
+        : deployments
+  const apiServers = new Map(
+    cluster.controlPlanes.map(({ name }, index) => [name, ready[index] ?? none] as const),
+  )
+  return { apiServers, nodes, pods, endpoint, vip, workloads, ...expected }
+}
+
+/** The body of a GET, from whichever control plane answers. Throws with the reason when none does. */
+export async function readKubernetes(cluster: Cluster, path: string): Promise<string> {
+  return throughNodes(cluster, await openKubernetes(cluster)).get(path)
+}

@@ -1,0 +1,31 @@
+import type { Cluster } from '@talosmith/core'
+import { type KubernetesNode, openKubernetes } from '@talosmith/clients/kubernetes'
+import type { Answer } from '../health/health.ts'
+import { answer } from '../health/observe-health.ts'
+
+/** What Kubernetes says, and whether it said so at the endpoint. */
+export interface KubernetesStatus {
+  readonly endpoint: Answer<unknown>
+  readonly nodes: Answer<readonly KubernetesNode[]>
+}
+
+const askMs = 3000
+
+/** Lists the Kubernetes nodes in one request: at the endpoint, or, when it is silent, at a control plane. */
+export async function observeKubernetesNodes({
+  controlPlanes,
+  ...cluster
+}: Cluster): Promise<KubernetesStatus> {
+  const opened = await answer(() => openKubernetes({ controlPlanes, ...cluster }))
+  if (!opened.ok) return { endpoint: opened, nodes: opened }
+  const list = async (server?: string): Promise<readonly KubernetesNode[]> => {
+    const options = { timeoutMs: askMs, ...(server === undefined ? {} : { server }) }
+    const body = await opened.value.get('/api/v1/nodes', options)
+    return (JSON.parse(body) as { items: KubernetesNode[] }).items
+  }
+  const endpoint = await answer(() => list())
+  if (endpoint.ok) return { endpoint, nodes: endpoint }
+  const others = controlPlanes.map(({ address }) => list(`https://${address}:6443`))
+  const nodes = await answer(() => Promise.any(others))
+  return { endpoint, nodes: nodes.ok ? nodes : endpoint }
+}

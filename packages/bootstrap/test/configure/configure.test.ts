@@ -1,0 +1,191 @@
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { Problem, silentLog, type Change } from '@talosmith/core'
+import { temporaryFolder, testCluster } from '@talosmith/core/testing'
+import { suite } from 'uvu'
+import { parse } from 'yaml'
+import { configure } from '../../src/configure/configure.ts'
+import { apiPort, openTalosctl, type Talosctl } from '@talosmith/clients/talos'
+import {
+  fakeTalosctl,
+  hasTalosctl,
+  resource,
+  versions,
+  type Reply,
+  showMachine,
+  createCa,
+  type Ca,
+} from '@talosmith/clients/testing'
+import * as assert from 'uvu/assert'
+
+// One control plane and one worker, on addresses of this test alone.
+const root = temporaryFolder('configure')
+const cluster = testCluster(
+  { NETWORK_CIDR: '127.13.8.0/24', WORKER_COUNT: '1', TALOS_VERSION: 'v1.13.9' },
+  root,
+)
+const test = suite('configure')
+const isThere = await hasTalosctl(cluster)
+const it = isThere ? test : test.skip
+const real = isThere ? await openTalosctl(cluster) : undefined
+
+const strangerCa = createCa('/O=maintenance')
+const stranger = strangerCa.issue('/O=maintenance')
+const shown = new Map<string, { stop(): Promise<void> }>()
+/** What each machine was given last. */
+const configs = new Map<string, string>()
+
+/** The cluster's own Talos CA, as openssl can sign with it. */
+function talosCa(): Ca {
+  const secrets = readFileSync(join(cluster.generated, 'secrets.yaml'), 'utf8')
+  const { os } = (parse(secrets) as { certs: { os: { crt: string; key: string } } }).certs
+  const decode = (text: string): string => Buffer.from(text, 'base64').toString()
+  // Talos writes `BEGIN ED25519 PRIVATE KEY` around what everybody else calls PRIVATE KEY.
+  return createCa('/O=talos', {
+    cert: decode(os.crt),
+    key: decode(os.key).replaceAll('ED25519 PRIVATE', 'PRIVATE'),
+  })
+}
+
+async function show(address: string, kind: 'waiting' | 'ours'): Promise<void> {
+  await shown.get(address)?.stop()
+  const ca = kind === 'ours' ? talosCa() : undefined
+  const machine = await showMachine(
+    address,
+    ca === undefined ? { waits: stranger } : { has: ca.issue('/CN=machine'), ca: ca.cert },
+  )
+  shown.set(address, machine)
+}
+
+/** Machines that take configs as Talos does; what is made at home is made by the real talosctl. */
+function machines(dryRun: Reply = ''): Talosctl & { readonly calls: string[] } {
+  const fake = fakeTalosctl((words, nodes): Reply => {
+    const [node = ''] = nodes
+    const file = /--file=(\S+)/.exec(words)?.[1]
+    if (words.includes('--dry-run')) return dryRun
+    if (file !== undefined) {
+      configs.set(node, readFileSync(file, 'utf8'))
+      if (words.includes('--insecure')) void show(node, 'ours')
+      return ''
+    }
+    if (words.startsWith('get machineconfig'))
+      return nodes.map((one) => resource(one, configs.get(one))).join('')
+    if (words.startsWith('version'))
+      return versions(Object.fromEntries(nodes.map((one) => [one, 'v1.13.9'])))
+    return resource(node, { stage: 'running', status: { ready: true, unmetConditions: null } })
+  })
+  return {
+    ...fake,
+    version: 'v1.13.9',
+    offline: (...args) => real?.offline(...args) ?? fake.offline(),
+  }
+}
+
+async function run(talosctl: Talosctl, dryRun = false): Promise<{ code: number; plan: string[] }> {
+  const plan: string[] = []
+  const showPlan = (changes: readonly Change[]) => {
+    plan.push(...changes.map(({ kind, target, risk }) => `${kind} ${target} ${risk}`))
+    return changes.length === 0 ? 0 : 2
+  }
+  return { code: await configure({ cluster, log: silentLog, dryRun, showPlan }, talosctl), plan }
+}
+
+const [cp = '', worker = ''] = cluster.nodes.map(({ address }) => address)
+const reads = /^(?:get|version)\b/
+
+it('a dry run on a new cluster plans everything and makes nothing', async () => {
+  await Promise.all([show(cp, 'waiting'), show(worker, 'waiting')])
+  const talosctl = machines()
+  assert.equal(await run(talosctl, true), {
+    code: 2,
+    plan: [
+      'create-secrets secrets none',
+      'write-configs configs none',
+      'write-talosconfig talosconfig none',
+      'apply-config home-cp1 none',
+      'apply-config home-w1 none',
+    ],
+  })
+  assert.equal(talosctl.calls, [])
+  assert.not.ok(configs.size)
+})
+
+it('fresh machines get secrets, configs and their config', async () => {
+  const talosctl = machines()
+  assert.is((await run(talosctl)).code, 0)
+  assert.is(configs.get(cp), readFileSync(join(cluster.generated, 'configs/home-cp1.yaml'), 'utf8'))
+  assert.match(configs.get(worker) ?? '', 'type: worker')
+  assert.is(talosctl.calls.filter((call) => call.startsWith('apply-config')).length, 2)
+})
+
+it('a second run only reads', async () => {
+  const talosctl = machines()
+  assert.is((await run(talosctl)).code, 0)
+  assert.equal(
+    talosctl.calls.filter((call) => !reads.test(call)),
+    [],
+  )
+  assert.equal(await run(talosctl, true), { code: 0, plan: [] })
+})
+
+it('a machine that was made anew gets its config, the other is left alone', async () => {
+  configs.delete(worker)
+  await show(worker, 'waiting')
+  const talosctl = machines()
+  await run(talosctl)
+  const sent = talosctl.calls.filter((call) => !reads.test(call))
+  assert.is(sent.length, 1)
+  assert.match(sent[0] ?? '', `--insecure @ ${worker}`)
+})
+
+it('a changed patch is sent only to its machine, and a dry run says whether that reboots it', async () => {
+  mkdirSync(cluster.patchesDir, { recursive: true })
+  writeFileSync(join(cluster.patchesDir, 'worker.yaml'), 'machine:\n  nodeLabels: {a: b}\n')
+  const reboots = 'Dry run summary:\nApplied configuration with a reboot (skipped in dry-run).\n'
+  const planned = await run(machines(reboots), true)
+  assert.equal(planned.plan, ['write-configs configs none', 'update-config home-w1 restart'])
+  assert.not.match(configs.get(worker) ?? '', 'nodeLabels')
+  const talosctl = machines('Dry run summary:\nApplied configuration without a reboot (skipped).\n')
+  await run(talosctl)
+  assert.match(configs.get(worker) ?? '', 'nodeLabels')
+  assert.not.ok(talosctl.calls.some((call) => call.startsWith('apply') && call.endsWith(cp)))
+})
+
+it('a config that a machine would reject changes no machine', async () => {
+  const before = configs.get(worker)
+  writeFileSync(join(cluster.patchesDir, 'worker.yaml'), 'machine:\n  nodeLabels: {a: c}\n')
+  const stderr = 'error: rpc error: code = InvalidArgument desc = no such disk'
+  const error: unknown = await run(machines({ stderr })).catch((reason: unknown) => reason)
+  assert.is(error instanceof Problem ? error.code : '', 'CONFIG_REJECTED')
+  assert.is(configs.get(worker), before)
+  rmSync(cluster.patchesDir, { recursive: true })
+})
+
+it('an address at which something else answers is not waited for', async () => {
+  await shown.get(worker)?.stop()
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined)
+    socket.resume().end('SSH-2.0-OpenSSH_9.6\r\n')
+  })
+  await new Promise<void>((resolve) => server.listen(apiPort, worker, resolve))
+  const error: unknown = await run(machines()).catch((reason: unknown) => reason)
+  await new Promise((resolve) => server.close(resolve))
+  await show(worker, 'ours')
+  assert.ok(error instanceof Problem)
+  assert.is(error.code, 'NODE_SILENT')
+  assert.match(error.because ?? '', `another machine than ours answers at ${worker}`)
+})
+
+it('machines of lost secrets are refused, and no new secrets are made', async () => {
+  rmSync(join(cluster.generated, 'secrets.yaml'))
+  const error: unknown = await run(machines()).catch((reason: unknown) => reason)
+  assert.is(error instanceof Problem ? error.code : '', 'NODE_FOREIGN')
+  assert.throws(() => readFileSync(join(cluster.generated, 'secrets.yaml')))
+})
+
+test.after(async () => {
+  await Promise.all([...shown.values()].map((machine) => machine.stop()))
+})
+
+test.run()

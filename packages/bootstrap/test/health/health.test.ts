@@ -1,0 +1,354 @@
+import { testCluster } from '@talosmith/core/testing'
+import { test } from 'uvu'
+import type { KubernetesNode } from '@talosmith/clients/kubernetes'
+import { isHopeless, judge, nodesLeftBehind, type Snapshot } from '../../src/health/health.ts'
+import type { MachineStatus, MachineStatuses } from '@talosmith/clients/talos'
+import * as assert from 'uvu/assert'
+
+const cluster = testCluster({
+  TALOS_VERSION: 'v1.13.9',
+  KUBERNETES_VERSION: 'v1.36.3',
+  WORKER_COUNT: '1',
+})
+const ready: MachineStatus = { stage: 'running', status: { ready: true, unmetConditions: null } }
+const statuses = (all: Record<string, MachineStatus>): MachineStatuses => ({
+  byAddress: new Map(Object.entries(all)),
+  silence: 'no answer within 20 s',
+})
+const answered = { ok: true, value: 'ok' } as const
+const kubernetesNode = (name: string, address: string, over = {}): KubernetesNode => ({
+  metadata: { name },
+  status: {
+    conditions: [{ type: 'Ready', status: 'True' }],
+    addresses: [
+      { type: 'InternalIP', address },
+      { type: 'Hostname', address: name },
+    ],
+    nodeInfo: { kubeletVersion: 'v1.36.3' },
+    ...over,
+  },
+})
+const nodes = cluster.nodes.map(({ name, address }) => kubernetesNode(name, address))
+const deployment = {
+  metadata: { name: 'coredns', generation: 1 },
+  spec: { replicas: 2 },
+  status: { observedGeneration: 1, updatedReplicas: 2, availableReplicas: 2 },
+}
+const healthy: Snapshot = {
+  probes: new Map(cluster.nodes.map(({ name }) => [name, { kind: 'ours' }])),
+  versions: new Map(cluster.nodes.map(({ address }) => [address, 'v1.13.9'])),
+  machines: statuses(Object.fromEntries(cluster.nodes.map(({ address }) => [address, ready]))),
+  withoutChannel: new Set(),
+  etcd: {
+    ok: true,
+    value: {
+      members: [{ id: 'a', name: 'home-cp1', isLearner: false }],
+      status: [{ node: '10.0.0.70', member: 'a', leader: 'a', isLearner: false, errors: '' }],
+    },
+  },
+  apiServers: new Map([['home-cp1', answered]]),
+  endpoint: answered,
+  vip: undefined,
+  nodes: { ok: true, value: nodes },
+  leftBehind: [],
+  workloads: { ok: true, value: [deployment] },
+  expectedWorkloads: ['coredns'],
+}
+const unmet = (over: Partial<Snapshot>) =>
+  judge(cluster, { ...healthy, ...over }).filter(({ fault }) => fault !== undefined)
+
+test('a healthy cluster meets every condition', () => {
+  assert.equal(unmet({}), [])
+  assert.equal(
+    judge(cluster, healthy).map(({ fact }) => fact),
+    [
+      'Talos to answer on all 2 machines',
+      'all 2 machines to run Talos v1.13.9',
+      'every clock to be in sync',
+      'every network to be up',
+      "Talos' services to be healthy",
+      'every kubelet to be healthy',
+      'the static pods to be ready',
+      'every boot to end',
+      'etcd to have all control planes as members',
+      'every API server to be ready',
+      'https://10.0.0.70:6443 to answer',
+      'every Kubernetes node to be Ready',
+      'all 2 machines to be ready',
+      'kube-system to be rolled out',
+    ],
+  )
+})
+
+const booting: MachineStatus = {
+  stage: 'booting',
+  status: {
+    ready: false,
+    unmetConditions: [{ name: 'services', reason: 'ext-qemu-guest-agent not running' }],
+  },
+}
+const noSuch = { ok: false, reason: 'connection refused' } as const
+const withNode = (name: string, over: object): Partial<Snapshot> => ({
+  nodes: {
+    ok: true,
+    value: nodes.map((node) =>
+      node.metadata.name === name ? kubernetesNode(name, '10.0.0.80', over) : node,
+    ),
+  },
+})
+const rows: [string, Partial<Snapshot>, RegExp, boolean][] = [
+  [
+    'a machine that is off',
+    {
+      probes: new Map([
+        ['home-cp1', { kind: 'ours' }],
+        ['home-w1', { kind: 'silent', reason: '10.0.0.80 does not answer' }],
+      ]),
+    },
+    /^10\.0\.0\.80 does not answer$/,
+    false,
+  ],
+  [
+    'a machine without config',
+    { probes: new Map([['home-cp1', { kind: 'maintenance' }]]) },
+    /^home-cp1 has no machine config$/,
+    true,
+  ],
+  [
+    'a machine of another CA',
+    {
+      probes: new Map([
+        ['home-cp1', { kind: 'ours' }],
+        ['home-w1', { kind: 'foreign', reason: '10.0.0.80 asks for a certificate of another CA' }],
+      ]),
+    },
+    /^home-w1: 10\.0\.0\.80 asks for a certificate of another CA$/,
+    true,
+  ],
+  [
+    'an address that a machine has which is no Talos',
+    { probes: new Map([['home-cp1', { kind: 'silent', reason: 'no TLS', isStranger: true }]]) },
+    /^home-cp1: no TLS$/,
+    true,
+  ],
+  [
+    'another version of Talos',
+    {
+      versions: new Map([
+        ['10.0.0.70', 'v1.13.9'],
+        ['10.0.0.80', 'v1.13.8'],
+      ]),
+    },
+    /^home-w1 runs Talos v1\.13\.8$/,
+    true,
+  ],
+  [
+    'a service that does not start',
+    {
+      machines: statuses({ '10.0.0.70': ready, '10.0.0.80': booting }),
+    },
+    /^home-w1: ext-qemu-guest-agent not running$/,
+    false,
+  ],
+  [
+    'a machine that does not say how it is',
+    { machines: statuses({ '10.0.0.70': ready }) },
+    /^home-w1 does not say how it is: no answer within 20 s$/,
+    false,
+  ],
+  [
+    'a machine that is not ready',
+    {
+      machines: statuses({
+        '10.0.0.70': { stage: 'running', status: { ready: false, unmetConditions: null } },
+        '10.0.0.80': ready,
+      }),
+    },
+    /^home-cp1: it is not ready$/,
+    false,
+  ],
+  ['an etcd that does not answer', { etcd: noSuch }, /^connection refused$/, false],
+  [
+    'an API server that is not ready',
+    { apiServers: new Map([['home-cp1', { ok: false, reason: 'not ready: etcd' }]]) },
+    /^home-cp1: not ready: etcd$/,
+    false,
+  ],
+  ['an endpoint without an answer', { endpoint: noSuch }, /^connection refused$/, false],
+  [
+    'an endpoint of another cluster',
+    { endpoint: { ...noSuch, final: true } },
+    /^connection refused$/,
+    true,
+  ],
+  [
+    'a node that has not registered',
+    { nodes: { ok: true, value: nodes.slice(0, 1) } },
+    /^home-w1 has not registered$/,
+    false,
+  ],
+  [
+    'a node that is not Ready and that the settings do not have',
+    { leftBehind: [kubernetesNode('home-w2', '10.0.0.81')] },
+    /^home-w2 is not Ready, and the settings have no such machine .*kubectl delete node home-w2/,
+    true,
+  ],
+  [
+    'a node that is not Ready',
+    withNode('home-w1', { conditions: [{ type: 'Ready', status: 'False', message: 'no CNI' }] }),
+    /^home-w1 is not Ready: no CNI$/,
+    false,
+  ],
+  [
+    'a node with another address',
+    withNode('home-w1', { addresses: [{ type: 'InternalIP', address: '10.0.0.99' }] }),
+    /^home-w1 registered with 10\.0\.0\.99 instead of 10\.0\.0\.80$/,
+    false,
+  ],
+  [
+    'another version of Kubernetes',
+    withNode('home-w1', { nodeInfo: { kubeletVersion: 'v1.36.2' } }),
+    /^home-w1 runs Kubernetes v1\.36\.2$/,
+    true,
+  ],
+  [
+    'a rollout that goes on',
+    {
+      workloads: {
+        ok: true,
+        value: [{ ...deployment, status: { ...deployment.status, availableReplicas: 1 } }],
+      },
+    },
+    /^coredns has 1 of 2 ready$/,
+    false,
+  ],
+  [
+    'a workload that is not there',
+    { workloads: { ok: true, value: [] } },
+    /^coredns is not there yet$/,
+    false,
+  ],
+]
+for (const [title, over, fault, final] of rows)
+  test(`${title} is named${final ? ', and waiting for it is in vain' : ''}`, () => {
+    const [condition] = unmet(over)
+    assert.match(condition?.fault ?? 'all met', fault)
+    assert.is(condition?.final, final)
+  })
+
+/** The conditions that a machine's status leaves unmet, with their reasons. */
+const ofStatus = (
+  stage: string,
+  unmetConditions: [string, string][] = [],
+  isReady = false,
+): string[] =>
+  unmet({
+    machines: statuses({
+      '10.0.0.70': ready,
+      '10.0.0.80': {
+        stage,
+        status: {
+          ready: isReady,
+          unmetConditions: unmetConditions.map(([name, reason]) => ({ name, reason })),
+        },
+      },
+    }),
+  }).map(({ fact, fault }) => `${fact}: ${fault}`)
+
+test('each thing that Talos says is unmet is a condition of its own', () => {
+  const said: [string, string][] = [
+    ['time', 'time is not synced'],
+    ['network', 'waiting on: address, hostname'],
+    ['services', 'etcd not healthy, kubelet not running, trustd not running, kubelet not running'],
+    ['staticPods', 'kube-system/kube-apiserver-home-w1 pending'],
+    ['nodeReady', 'node "home-w1" is not ready'],
+  ]
+  assert.equal(ofStatus('running', said), [
+    'every clock to be in sync: home-w1: time is not synced',
+    'every network to be up: home-w1: waiting on: address, hostname',
+    "Talos' services to be healthy: home-w1: etcd not healthy, trustd not running",
+    'every kubelet to be healthy: home-w1: kubelet not running',
+    'the static pods to be ready: home-w1: kube-system/kube-apiserver-home-w1 pending, kubelet not running',
+    'all 2 machines to be ready: home-w1: node "home-w1" is not ready',
+  ])
+})
+
+test('what a Talos to come may add is not lost', () => {
+  assert.equal(ofStatus('running', [['volumes', 'EPHEMERAL is missing']]), [
+    'all 2 machines to be ready: home-w1: EPHEMERAL is missing',
+  ])
+})
+
+test('a boot under way is a condition of its own', () => {
+  assert.equal(ofStatus('booting', [], true), ['every boot to end: home-w1: it is booting'])
+})
+
+test('of a machine that installs nothing is known to be well: Talos does not look', () => {
+  assert.is(ofStatus('installing', [], true).length, 7)
+})
+
+test('a VIP is a condition of its own, wherever the endpoint is', () => {
+  const asked = testCluster({
+    CONTROL_PLANE_COUNT: '3',
+    CLUSTER_VIP: '10.0.0.60',
+    CLUSTER_ENDPOINT: 'kube.example',
+  })
+  const of = (vip: Snapshot['vip']) =>
+    judge(asked, { ...healthy, vip }).find(({ fact }) => fact === 'the VIP 10.0.0.60 to answer')
+  assert.is(of(answered)?.fault, undefined)
+  assert.is(of(noSuch)?.fault, 'connection refused')
+  assert.is(of(undefined)?.fault, 'not asked')
+})
+
+test('a boot that waits for a channel that is not there can only be mended, not waited for', () => {
+  const booting: MachineStatus = {
+    stage: 'booting',
+    status: { ready: false, unmetConditions: null },
+  }
+  const machines = statuses({ '10.0.0.70': ready, '10.0.0.80': booting })
+  const [found] = unmet({ machines, withoutChannel: new Set(['home-w1']) })
+  assert.match(found?.fault ?? '', "home-w1 waits for the guest agent's channel")
+  assert.ok(found?.final)
+  assert.not(unmet({ machines })[0]?.final)
+})
+
+for (const [title, unmetNow, forMs, expected] of [
+  ['nothing that is final', [false, false], 60_000, false],
+  ['something final among the rest, for a moment', [true, false], 4000, false],
+  ['something final among the rest that lasts', [true, false], 20_000, true],
+  ['nothing but what is final', [true], 0, true],
+] as const)
+  test(`${title} is ${expected ? '' : 'not '}the end of waiting`, () => {
+    assert.is(
+      isHopeless(
+        unmetNow.map((final) => ({ final })),
+        forMs,
+      ),
+      expected,
+    )
+  })
+
+const off = { conditions: [{ type: 'Ready', status: 'Unknown' }] }
+const leftBehindRows: [string, readonly KubernetesNode[], string[]][] = [
+  ['a node of a machine that is off', [kubernetesNode('home-w1', '10.0.0.80', off)], []],
+  ['one of nobody that is Ready', [...nodes, kubernetesNode('pi', '10.0.0.9')], []],
+  [
+    'one of nobody that is not',
+    [...nodes, kubernetesNode('home-w2', '10.0.0.81', off)],
+    ['home-w2'],
+  ],
+  ['a machine under another name', [kubernetesNode('talos-a', '10.0.0.80', off)], []],
+  [
+    'a name that a machine had before its own',
+    [...nodes, kubernetesNode('talos-a', '10.0.0.80', off)],
+    ['talos-a'],
+  ],
+]
+for (const [title, listed, expected] of leftBehindRows)
+  test(`left behind: ${title}: ${expected.join() || 'no'}`, () =>
+    assert.equal(
+      nodesLeftBehind(cluster, listed).map(({ metadata }) => metadata.name),
+      expected,
+    ))
+
+test.run()

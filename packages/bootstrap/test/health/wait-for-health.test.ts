@@ -1,0 +1,131 @@
+import { silentLog, type Log, type Problem } from '@talosmith/core'
+import { problemOf, quicken, temporaryFolder, testCluster } from '@talosmith/core/testing'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { Snapshot } from '../../src/health/health.ts'
+import { waitForHealth, waitUntilHealthy } from '../../src/health/wait-for-health.ts'
+
+quicken()
+
+const cluster = testCluster({
+  TALOS_VERSION: 'v1.13.9',
+  KUBERNETES_VERSION: 'v1.36.3',
+  WORKER_COUNT: '0',
+})
+const answered = { ok: true, value: 'ok' } as const
+const silent = (reason: string) => ({ ok: false, reason }) as const
+const healthy: Snapshot = {
+  probes: new Map([['home-cp1', { kind: 'ours' }]]),
+  versions: new Map([['10.0.0.70', 'v1.13.9']]),
+  machines: {
+    byAddress: new Map([
+      ['10.0.0.70', { stage: 'running', status: { ready: true, unmetConditions: null } }],
+    ]),
+    silence: '',
+  },
+  withoutChannel: new Set(),
+  etcd: {
+    ok: true,
+    value: {
+      members: [{ id: 'a', name: 'home-cp1', isLearner: false }],
+      status: [{ node: '10.0.0.70', member: 'a', leader: 'a', isLearner: false, errors: '' }],
+    },
+  },
+  apiServers: new Map([['home-cp1', answered]]),
+  endpoint: answered,
+  vip: undefined,
+  nodes: {
+    ok: true,
+    value: [
+      {
+        metadata: { name: 'home-cp1' },
+        status: {
+          conditions: [{ type: 'Ready', status: 'True' }],
+          addresses: [{ type: 'InternalIP', address: '10.0.0.70' }],
+          nodeInfo: { kubeletVersion: 'v1.36.3' },
+        },
+      },
+    ],
+  },
+  workloads: { ok: true, value: [] },
+  leftBehind: [],
+  expectedWorkloads: [],
+}
+const foreign: Partial<Snapshot> = {
+  probes: new Map([['home-cp1', { kind: 'foreign', reason: 'it has another CA' }]]),
+}
+const noEtcd: Partial<Snapshot> = { etcd: silent('no quorum') }
+
+/** Waits on a row of looks, each `secondsApart` after the other; the last one stays. */
+async function wait(looks: readonly Partial<Snapshot>[], { of = cluster, secondsApart = 4 } = {}) {
+  const lines: string[] = []
+  const note = (text: string): void => void lines.push(text)
+  const log: Log = { ...silentLog, info: note, already: note }
+  let at = -1
+  const end = waitUntilHealthy(
+    of,
+    async () => ({ ...healthy, ...looks[Math.min(++at, looks.length - 1)] }),
+    log,
+    () => at * secondsApart * 1000,
+  )
+  const settled: { problem?: Problem } = await end.then(
+    () => ({}),
+    (problem: Problem) => ({ problem }),
+  )
+  return { ...settled, lines, looks: at + 1 }
+}
+
+test('each condition is said once, when it first holds; each reason when it changes', async () => {
+  const { lines, problem } = await wait([noEtcd, noEtcd, { endpoint: silent('refused') }, {}])
+  assert.is(problem, undefined)
+  const waiting = lines.filter((line) => line.includes('waiting for'))
+  assert.equal(waiting, [
+    '   waiting for cluster home to be healthy: etcd to have all control planes as members: no quorum',
+    '   waiting for cluster home to be healthy: https://10.0.0.70:6443 to answer: refused',
+  ])
+  const said = lines.filter((line) => !/wait(?:ing|ed) for/.test(line))
+  assert.equal(said, [...new Set(said)])
+  assert.is(said.length, 14)
+  assert.ok(said.indexOf('etcd: 1 voting member, one leader, no alarm') > 0)
+})
+
+test('nothing but what waiting cannot mend ends the wait at once', async () => {
+  const { problem, looks } = await wait([foreign])
+  assert.is(looks, 1)
+  assert.is(problem?.code, 'UNHEALTHY')
+  assert.match(problem?.message ?? '', 'cannot come true')
+  assert.match(problem?.because ?? '', 'home-cp1: it has another CA')
+})
+
+test('what waiting cannot mend ends the wait beside the rest once it has lasted 20 s', async () => {
+  const { problem, looks } = await wait([{ ...foreign, ...noEtcd }])
+  assert.is(looks, 6)
+  assert.match(problem?.because ?? '', 'it has another CA')
+})
+
+test('what looked final for a moment is counted anew', async () => {
+  const both = { ...foreign, ...noEtcd }
+  const { looks } = await wait([both, both, both, both, noEtcd, both])
+  assert.is(looks, 5 + 6)
+})
+
+test('when the time is up, what is missing first is why', async () => {
+  const of = testCluster({
+    TALOS_VERSION: 'v1.13.9',
+    KUBERNETES_VERSION: 'v1.36.3',
+    WORKER_COUNT: '0',
+    HEALTH_TIMEOUT: '1s',
+  })
+  const { problem } = await wait([noEtcd], { of })
+  assert.is(problem?.code, 'UNHEALTHY')
+  assert.match(problem?.message ?? '', /^gave up after \d+ s waiting for/)
+  assert.match(problem?.because ?? '', /^etcd to have all control planes as members: no quorum$/)
+})
+
+test('a cluster without secrets has not been started', async () => {
+  const fresh = testCluster({}, temporaryFolder('health'))
+  const context = { cluster: fresh, log: silentLog, json: false, answer: () => undefined }
+  assert.is((await problemOf(waitForHealth(context))).code, 'NOT_STARTED')
+})
+
+test.run()

@@ -1,0 +1,206 @@
+import { silentLog, type Problem } from '@talosmith/core'
+import { problemOf, quicken, testCluster } from '@talosmith/core/testing'
+import { test } from 'uvu'
+import {
+  ApiRefusal,
+  selects,
+  type BudgetObject,
+  type LabelSelector,
+  type PodObject,
+} from '@talosmith/clients/kubernetes'
+import { evictPods, findBlocked, podsToMove, refuseBlocked } from '../../src/restart/drain.ts'
+import type { UpgradeContext } from '../../src/restart/context.ts'
+import * as assert from 'uvu/assert'
+
+quicken()
+
+const pod = (
+  name: string,
+  more: { owner?: string; phase?: string; leaving?: boolean } = {},
+): PodObject => ({
+  metadata: {
+    name,
+    namespace: 'apps',
+    labels: { app: name, tier: 'web' },
+    ...(more.owner === undefined
+      ? {}
+      : { ownerReferences: [{ kind: more.owner, controller: true }] }),
+    ...(more.leaving === true ? { deletionTimestamp: 'now' } : {}),
+  },
+  spec: { nodeName: 'home-w1', containers: [] },
+  status: { phase: more.phase ?? 'Running' },
+})
+
+const moved: [string, PodObject, boolean][] = [
+  ['a Deployment', pod('a', { owner: 'ReplicaSet' }), true],
+  ['a StatefulSet', pod('a', { owner: 'StatefulSet' }), true],
+  ['a Job that runs', pod('a', { owner: 'Job' }), true],
+  ['a Job that has ended', pod('a', { owner: 'Job', phase: 'Succeeded' }), false],
+  ['a Job that has failed', pod('a', { owner: 'Job', phase: 'Failed' }), false],
+  ['a DaemonSet', pod('a', { owner: 'DaemonSet' }), false],
+  ['the machine itself, as Talos starts it', pod('a', { owner: 'Node' }), false],
+  ['nothing that would make it anew', pod('a'), false],
+]
+for (const [of, one, moves] of moved)
+  test(`a pod of ${of} ${moves ? 'leaves' : 'stays on'} the machine`, () => {
+    assert.is(podsToMove([one]).length, moves ? 1 : 0)
+  })
+
+const selectors: [string, LabelSelector | undefined, boolean][] = [
+  ['no selector', undefined, false],
+  ['an empty selector', {}, true],
+  ['a label that fits', { matchLabels: { app: 'a' } }, true],
+  ['a label of another value', { matchLabels: { app: 'b' } }, false],
+  ['two labels, one of another value', { matchLabels: { app: 'a', tier: 'db' } }, false],
+  ['In', { matchExpressions: [{ key: 'app', operator: 'In', values: ['a', 'b'] }] }, true],
+  ['In without it', { matchExpressions: [{ key: 'app', operator: 'In', values: ['b'] }] }, false],
+  ['NotIn', { matchExpressions: [{ key: 'app', operator: 'NotIn', values: ['b'] }] }, true],
+  [
+    'NotIn with it',
+    { matchExpressions: [{ key: 'app', operator: 'NotIn', values: ['a'] }] },
+    false,
+  ],
+  [
+    'NotIn of a missing label',
+    { matchExpressions: [{ key: 'x', operator: 'NotIn', values: ['a'] }] },
+    true,
+  ],
+  ['Exists', { matchExpressions: [{ key: 'app', operator: 'Exists' }] }, true],
+  ['Exists of a missing label', { matchExpressions: [{ key: 'x', operator: 'Exists' }] }, false],
+  ['DoesNotExist', { matchExpressions: [{ key: 'x', operator: 'DoesNotExist' }] }, true],
+  [
+    'DoesNotExist of a label that is there',
+    { matchExpressions: [{ key: 'app', operator: 'DoesNotExist' }] },
+    false,
+  ],
+]
+for (const [title, selector, expected] of selectors)
+  test(`${title} ${expected ? 'takes' : 'leaves'} the pod`, () => {
+    assert.is(selects(selector, { app: 'a', tier: 'web' }), expected)
+  })
+
+const budget = (
+  allowed: number,
+  desired: number,
+  expected: number,
+  change: Partial<BudgetObject> = {},
+): BudgetObject => ({
+  metadata: { name: 'keep', namespace: 'apps' },
+  spec: { selector: { matchLabels: { tier: 'web' } } },
+  status: { disruptionsAllowed: allowed, desiredHealthy: desired, expectedPods: expected },
+  ...change,
+})
+const budgets: [string, BudgetObject, boolean][] = [
+  ['wants the only pod', budget(0, 1, 1), true],
+  ['wants three of three', budget(0, 3, 3), true],
+  ['wants more than there are', budget(0, 4, 3), true],
+  ['wants two of three, and one is not well now', budget(0, 2, 3), false],
+  ['lets one go', budget(1, 2, 3), false],
+  ['counts no pod', budget(0, 0, 0), false],
+  [
+    'is of another namespace',
+    budget(0, 1, 1, { metadata: { name: 'keep', namespace: 'x' } }),
+    false,
+  ],
+  [
+    'is about other pods',
+    budget(0, 1, 1, { spec: { selector: { matchLabels: { tier: 'db' } } } }),
+    false,
+  ],
+]
+for (const [title, one, blocks] of budgets)
+  test(`a budget that ${title} ${blocks ? 'blocks for ever' : 'does not block for ever'}`, () => {
+    const found = findBlocked([pod('a', { owner: 'ReplicaSet' })], [one])
+    assert.equal(
+      found.map(({ pod, budget }) => `${pod} ${budget}`),
+      blocks ? ['apps/a keep'] : [],
+    )
+  })
+
+test('a pod under two budgets is blocked, whatever they allow; one that is not there yet is not', () => {
+  const both = [
+    budget(1, 1, 2),
+    budget(1, 1, 2, { metadata: { name: 'other', namespace: 'apps' } }),
+  ]
+  assert.equal(
+    findBlocked([pod('a', { owner: 'ReplicaSet' })], both).map(
+      ({ pod, budget }) => `${pod} ${budget}`,
+    ),
+    ['apps/a keep, other'],
+  )
+  assert.equal(findBlocked([pod('a', { owner: 'ReplicaSet', phase: 'Pending' })], both), [])
+})
+
+test('a pod that stays with its machine is not blocked by a budget', () => {
+  assert.equal(findBlocked([pod('a', { owner: 'DaemonSet' })], [budget(0, 1, 1)]), [])
+})
+
+type Refusals = Readonly<Record<string, number>>
+
+/** An API whose pods go when they are evicted, except those that it refuses so many times. */
+function api(pods: PodObject[], refusals: Refusals = {}) {
+  const left: Record<string, number> = { ...refusals }
+  const asked: string[] = []
+  const context = {
+    cluster: testCluster(),
+    log: silentLog,
+    kubernetes: {
+      get: async (path: string) =>
+        JSON.stringify({ items: path.includes('budgets') ? [budget(0, 1, 1)] : pods }),
+      send: async ({ path }: { path: string }) => {
+        const name = path.split('/').at(-2) ?? ''
+        asked.push(name)
+        const more = left[name] ?? 0
+        left[name] = more - 1
+        if (more > 0)
+          throw new ApiRefusal(429, `HTTP 429: Cannot evict pod as it would violate the budget`)
+        pods.splice(
+          pods.findIndex(({ metadata }) => metadata.name === name),
+          1,
+        )
+        return '{}'
+      },
+    },
+  } as unknown as UpgradeContext
+  const [node] = context.cluster.workers
+  assert.ok(node)
+  return { context, asked, node }
+}
+
+test('pods are asked to go once each, and those that stay are left alone', async () => {
+  const pods = [pod('a', { owner: 'ReplicaSet' }), pod('b', { owner: 'DaemonSet' }), pod('c')]
+  const { context, asked, node } = api(pods)
+  await evictPods(context, node)
+  assert.equal(asked, ['a'])
+  assert.is(pods.length, 2)
+})
+
+test('a pod whose budget is met later goes then', async () => {
+  const { context, asked, node } = api([pod('a', { owner: 'ReplicaSet' })], { a: 2 })
+  await evictPods(context, node)
+  assert.equal(asked, ['a', 'a', 'a'])
+})
+
+test('a pod that never goes is named, with what keeps it', async () => {
+  const { context, node } = api([pod('a', { owner: 'ReplicaSet' })], { a: 1000 })
+  const problem = await problemOf(evictPods(context, node, { withinMs: 3100 }))
+  assert.is(problem.code, 'DRAIN_INCOMPLETE')
+  assert.is(problem.because, 'apps/a: Cannot evict pod as it would violate the budget')
+})
+
+test('a pod that shuts down already is not asked again', async () => {
+  const { context, asked, node } = api([pod('a', { owner: 'ReplicaSet', leaving: true })])
+  const problem = await problemOf(evictPods(context, node, { withinMs: 3100 }))
+  assert.is(problem.because, 'apps/a is shutting down')
+  assert.equal(asked, [])
+})
+
+test('a blocked pod is refused where its machine restarts, and nowhere else', async () => {
+  const { context, node } = api([pod('a', { owner: 'ReplicaSet' })])
+  const problem: Problem = await problemOf(refuseBlocked(context, [node]))
+  assert.is(problem.code, 'DRAIN_IMPOSSIBLE')
+  assert.match(problem.because ?? '', 'apps/a: PodDisruptionBudget keep: it wants 1 of 1 pods')
+  await refuseBlocked(context, context.cluster.controlPlanes)
+})
+
+test.run()

@@ -1,0 +1,299 @@
+import { testCluster } from '@talosmith/core/testing'
+import type { Cluster } from '@talosmith/core'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { EtcdFacts } from '@talosmith/clients/etcd'
+import { judgeGate, type GateFacts } from '../../src/restart/gate.ts'
+import { mark, type NodeObject } from '@talosmith/clients/kubernetes'
+import { ready, wellFacts } from '../support/facts.ts'
+
+const sized = (controlPlanes: number): Cluster =>
+  testCluster({ CONTROL_PLANE_COUNT: String(controlPlanes), WORKER_COUNT: '1' })
+const three = sized(3)
+const one = sized(1)
+const well = wellFacts(three)
+
+type EtcdChange = (etcd: EtcdFacts) => Partial<EtcdFacts>
+const etcd = (change: EtcdChange, from = well): GateFacts => ({
+  ...from,
+  etcd: { ...from.etcd, ...change(from.etcd) },
+})
+const status =
+  (index: number, change: Partial<EtcdFacts['status'][number]>): EtcdChange =>
+  ({ status }) => ({
+    status: status.map((said, i) => (i === index ? { ...said, ...change } : said)),
+  })
+const member =
+  (index: number, change: Partial<EtcdFacts['members'][number]>): EtcdChange =>
+  ({ members }) => ({
+    members: members.map((one, i) => (i === index ? { ...one, ...change } : one)),
+  })
+const silent =
+  (...indexes: number[]): EtcdChange =>
+  ({ status }) => ({
+    status: status.filter((_, i) => !indexes.includes(i)),
+    silence: new Map(indexes.map((i) => [`home-cp${i + 1}`, 'connection refused'])),
+  })
+const machine = (address: string, stage: string | undefined): GateFacts => {
+  const byAddress = new Map(well.machines.byAddress)
+  if (stage === undefined) byAddress.delete(address)
+  else byAddress.set(address, { ...ready, stage })
+  return { ...well, machines: { byAddress, silence: 'no route to host' } }
+}
+const node = (name: string, change: (node: NodeObject) => NodeObject | undefined): GateFacts => ({
+  ...well,
+  nodes: (Array.isArray(well.nodes) ? (well.nodes as NodeObject[]) : []).flatMap((seen) =>
+    seen.metadata.name === name ? (change(seen) ?? []) : [seen],
+  ),
+})
+const cordoned = (seen: NodeObject): NodeObject => ({ ...seen, spec: { unschedulable: true } })
+const marked = (seen: NodeObject): NodeObject => ({
+  ...cordoned(seen),
+  metadata: { ...seen.metadata, annotations: { [mark]: 'v1.13.9' } },
+})
+const notReady = (seen: NodeObject): NodeObject => ({
+  ...seen,
+  status: { conditions: [{ type: 'Ready', status: 'False', message: 'PLEG is not healthy' }] },
+})
+
+/** What is wrong, who is to be restarted, and the reasons as `who: why`, `!` for those that waiting can't mend. */
+type Row = [
+  title: string,
+  facts: GateFacts,
+  candidate: string,
+  reasons: string[],
+  cluster?: Cluster,
+]
+
+const rows: Row[] = [
+  ['nothing', well, 'home-cp1', []],
+  ['nothing', well, 'home-cp3', []],
+  ['nothing', well, 'home-w1', []],
+  ['nothing, with one control plane', wellFacts(one), 'home-cp1', [], one],
+  ['nothing, with five', wellFacts(sized(5)), 'home-cp5', [], sized(5)],
+  [
+    'a stopped member',
+    etcd(silent(1)),
+    'home-cp1',
+    [
+      'home-cp2: its etcd does not answer: connection refused',
+      'etcd: without home-cp1 it would have 1 of 3 members, and needs 2',
+    ],
+  ],
+  [
+    'a stopped member, which is the one to be restarted',
+    etcd(silent(1)),
+    'home-cp2',
+    ['home-cp2: its etcd does not answer: connection refused'],
+  ],
+  [
+    'a stopped member, and a worker is next',
+    etcd(silent(1)),
+    'home-w1',
+    ['home-cp2: its etcd does not answer: connection refused'],
+  ],
+  [
+    'two stopped members of five',
+    etcd(silent(1, 2), wellFacts(sized(5))),
+    'home-cp1',
+    [
+      'home-cp2: its etcd does not answer: connection refused',
+      'home-cp3: its etcd does not answer: connection refused',
+      'etcd: without home-cp1 it would have 2 of 5 members, and needs 3',
+    ],
+    sized(5),
+  ],
+  [
+    'a control plane that is no member',
+    etcd(({ members }) => ({ members: members.slice(0, 2) })),
+    'home-w1',
+    ['home-cp3: is not a member of etcd'],
+  ],
+  [
+    'two members, for good',
+    etcd(({ members }) => ({ members: members.slice(0, 2) })),
+    'home-cp1',
+    [
+      'home-cp3: is not a member of etcd',
+      '!etcd: without home-cp1 it would have 1 of 2 members, and needs 2',
+    ],
+  ],
+  [
+    'a member that never started',
+    etcd(member(2, { name: '' })),
+    'home-w1',
+    ['home-cp3: is not a member of etcd', 'member id3: was added to etcd but never started'],
+  ],
+  [
+    'a member that is no control plane',
+    etcd(({ members }) => ({
+      members: [...members, { id: 'x', name: 'old-cp4', isLearner: false }],
+    })),
+    'home-w1',
+    ['!old-cp4: is a member of etcd, but no control plane of the settings'],
+  ],
+  [
+    'a learner',
+    etcd(member(2, { isLearner: true })),
+    'home-w1',
+    ['home-cp3: is still learning and has no vote in etcd'],
+  ],
+  [
+    'a learner, which could not take over',
+    etcd(member(2, { isLearner: true })),
+    'home-cp1',
+    [
+      'home-cp3: is still learning and has no vote in etcd',
+      'etcd: without home-cp1 it would have 1 of 3 members, and needs 2',
+    ],
+  ],
+  [
+    'an alarm',
+    etcd(() => ({ alarms: [{ member: 'id2', alarm: 'NOSPACE' }] })),
+    'home-w1',
+    ['home-cp2: has raised the alarm NOSPACE'],
+  ],
+  [
+    'alarms that are not known',
+    etcd(() => ({ alarmSilence: 'no answer within 15 s' })),
+    'home-w1',
+    ['etcd: does not list its alarms: no answer within 15 s'],
+  ],
+  [
+    'an alarm of an unknown member',
+    etcd(() => ({ alarms: [{ member: 'id9', alarm: 'CORRUPT' }] })),
+    'home-w1',
+    ['member id9: has raised the alarm CORRUPT'],
+  ],
+  [
+    'errors of a member',
+    etcd(status(2, { errors: 'etcdserver: no leader' })),
+    'home-w1',
+    ['home-cp3: its etcd has errors: etcdserver: no leader'],
+  ],
+  ['a member a thousand entries behind', etcd(status(0, { raftIndex: 4002 })), 'home-cp1', []],
+  [
+    'a member further behind',
+    etcd(status(0, { raftIndex: 4001 })),
+    'home-cp1',
+    ['home-cp1: its etcd is 1001 entries behind the others'],
+  ],
+  [
+    'two leaders',
+    etcd(status(2, { leader: 'id3' })),
+    'home-w1',
+    ['etcd: its members do not agree on a leader'],
+  ],
+  [
+    'a member in another term',
+    etcd(status(2, { raftTerm: 4 })),
+    'home-w1',
+    ['etcd: its members do not agree on a leader'],
+  ],
+  [
+    'no leader',
+    etcd(({ status }) => ({ status: status.map((said) => ({ ...said, leader: '0' })) })),
+    'home-w1',
+    ['etcd: it has no leader among its members'],
+  ],
+  [
+    'a machine that restarts',
+    machine('10.0.0.71', 'rebooting'),
+    'home-cp1',
+    ['home-cp2: is rebooting'],
+  ],
+  ['the machine itself is not well', machine('10.0.0.71', 'booting'), 'home-cp2', []],
+  [
+    'a machine that upgrades',
+    machine('10.0.0.80', 'upgrading'),
+    'home-cp1',
+    ['home-w1: is upgrading'],
+  ],
+  [
+    'a machine that is silent',
+    machine('10.0.0.80', undefined),
+    'home-cp1',
+    ['home-w1: does not say how it is: no route to host'],
+  ],
+  [
+    'a node that is not Ready',
+    node('home-w1', notReady),
+    'home-cp1',
+    ['home-w1: is not Ready in Kubernetes: PLEG is not healthy'],
+  ],
+  ['the node itself is not Ready', node('home-w1', notReady), 'home-w1', []],
+  [
+    'a node that is missing',
+    node('home-w1', () => undefined),
+    'home-cp1',
+    ['home-w1: is not a node of Kubernetes'],
+  ],
+  [
+    "a node that somebody else cordoned, another's turn",
+    node('home-w1', cordoned),
+    'home-cp1',
+    ['!home-w1: was cordoned by somebody else'],
+  ],
+  [
+    'a node that somebody else cordoned, its own turn',
+    node('home-w1', cordoned),
+    'home-w1',
+    ['!home-w1: was cordoned by somebody else'],
+  ],
+  ['a node that a run before cordoned', node('home-w1', marked), 'home-w1', []],
+  [
+    'another node that a run before cordoned',
+    node('home-w1', marked),
+    'home-cp1',
+    ['home-w1: is in the middle of an upgrade'],
+  ],
+  [
+    'an API that does not answer',
+    { ...well, nodes: { reason: 'connection refused' } },
+    'home-w1',
+    ['Kubernetes: does not list its nodes: connection refused'],
+  ],
+]
+
+for (const [title, facts, candidate, expected, cluster = three] of rows)
+  test(`${title}: ${candidate} ${expected.length === 0 ? 'may be restarted' : 'may not'}`, () => {
+    const candidates = cluster.nodes.filter(({ name }) => name === candidate)
+    assert.is(candidates.length, 1)
+    assert.equal(
+      judgeGate(cluster, facts, candidates).map(
+        ({ who, why, final }) => `${final ? '!' : ''}${who}: ${why}`,
+      ),
+      expected,
+    )
+  })
+
+test('two control planes at once are never allowed', () => {
+  const reasons = judgeGate(three, well, three.controlPlanes.slice(0, 2))
+  assert.equal(reasons, [
+    { who: 'etcd', why: 'control planes are restarted one at a time only', final: true },
+  ])
+})
+
+test('cordons count for nothing where the gate is told so', () => {
+  const facts = node('home-w1', marked)
+  assert.is(judgeGate(three, facts, []).length, 1)
+  assert.equal(judgeGate(three, facts, [], { cordons: false }), [])
+  assert.equal(judgeGate(three, node('home-cp2', cordoned), [], { cordons: false }), [])
+})
+
+test('workers at once do not stand in the way of each other', () => {
+  const cluster = testCluster({ WORKER_COUNT: '3' })
+  const facts = wellFacts(cluster)
+  const [first, second] = cluster.workers
+  assert.ok(first && second)
+  const busy = {
+    ...facts,
+    nodes: (facts.nodes as NodeObject[]).map((seen) =>
+      seen.metadata.name === second.name ? marked(seen) : seen,
+    ),
+  }
+  assert.equal(judgeGate(cluster, busy, [first, second]), [])
+  assert.is(judgeGate(cluster, busy, [first]).length, 1)
+})
+
+test.run()

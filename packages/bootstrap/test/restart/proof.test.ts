@@ -1,0 +1,215 @@
+import { plainLines } from '@talosmith/core'
+import { testCluster } from '@talosmith/core/testing'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { parseAlarms, parseMemberStatus } from '@talosmith/clients/etcd'
+import { kubernetesFault, versionsOf } from '../../src/upgrade/kubernetes-proof.ts'
+import type { PodObject } from '@talosmith/clients/kubernetes'
+import { proofFault, type Comeback } from '../../src/restart/proof.ts'
+import { installsLive } from '../../src/restart/install.ts'
+import { ready, readyNode, wellFacts } from '../support/facts.ts'
+
+const cluster = testCluster({
+  CONTROL_PLANE_COUNT: '3',
+  WORKER_COUNT: '1',
+  TALOS_EXTENSIONS: 'siderolabs/iscsi-tools siderolabs/qemu-guest-agent',
+})
+const target = { version: 'v1.13.9', schematic: cluster.schematic.id }
+const [controlPlane] = cluster.controlPlanes
+const [worker] = cluster.workers
+assert.ok(controlPlane && worker)
+
+const facts = {
+  talosVersion: 'v1.13.9',
+  schematic: cluster.schematic.id,
+  extensions: ['iscsi-tools', 'qemu-guest-agent', 'more'],
+  platform: 'nocloud',
+  machine: ready,
+}
+const { etcd } = wellFacts(cluster)
+const well: Comeback = {
+  facts,
+  node: readyNode(controlPlane.name, controlPlane.address),
+  etcd,
+}
+const lost = { ...etcd, status: etcd.status.slice(1) }
+const of = (change: Partial<typeof facts>): Comeback => ({
+  ...well,
+  facts: { ...facts, ...change } as Comeback['facts'],
+})
+
+/** A machine as it came back, and what is not proven; `!`: waiting can't mend it. */
+const rows: [string, Comeback, string | undefined][] = [
+  ['all is well', well, undefined],
+  ['it runs the old version', of({ talosVersion: 'v1.13.8' }), 'home-cp1 runs v1.13.8 (schematic '],
+  ['it runs another schematic', of({ schematic: 'f'.repeat(64) }), '(schematic ffffffffffff)'],
+  [
+    'an extension is missing',
+    of({ extensions: ['iscsi-tools'] }),
+    '!home-cp1 lacks the extension qemu-guest-agent',
+  ],
+  [
+    'it came back as metal',
+    of({ platform: 'metal' }),
+    '!home-cp1 came back as metal instead of nocloud',
+  ],
+  [
+    'it does not say its platform',
+    { ...well, facts: { ...facts, platform: undefined } },
+    'does not say its platform yet',
+  ],
+  ['it boots', of({ machine: { ...ready, stage: 'booting' } }), 'home-cp1 is booting'],
+  [
+    'a service does not run',
+    of({
+      machine: {
+        stage: 'running',
+        status: { ready: false, unmetConditions: [{ name: 'services', reason: 'etcd' }] },
+      } as typeof ready,
+    }),
+    'home-cp1 is not ready: services: etcd',
+  ],
+  [
+    'it does not say how it is',
+    { ...well, facts: { ...facts, machine: undefined } },
+    'does not say how it is',
+  ],
+  ['its etcd does not answer', { ...well, etcd: lost }, 'home-cp1: its etcd does not answer'],
+  ['its etcd was not asked', { ...well, etcd: undefined }, 'does not say how its etcd is'],
+  ['Kubernetes does not know it', { ...well, node: undefined }, 'is not a node of Kubernetes'],
+  [
+    'it is not Ready',
+    { ...well, node: { metadata: { name: 'home-cp1' } } },
+    'is not Ready in Kubernetes',
+  ],
+  [
+    'it has another address',
+    { ...well, node: readyNode('home-cp1', '10.0.0.9') },
+    'without its address 10.0.0.70',
+  ],
+  [
+    'its kubelet is another',
+    { ...well, node: readyNode('home-cp1', '10.0.0.70', 'v1.35.0') },
+    'has kubelet v1.35.0, not v1.36.3',
+  ],
+]
+for (const [title, comeback, expected] of rows)
+  test(`${title}: ${expected === undefined ? 'proven' : 'not proven'}`, () => {
+    const fault = proofFault(cluster, controlPlane, { target, kubernetes: 'v1.36.3' }, comeback)
+    if (expected === undefined) assert.is(fault, undefined)
+    else {
+      assert.match(fault?.reason ?? '', expected.replace(/^!/, ''))
+      assert.is(fault?.final, expected.startsWith('!'))
+    }
+  })
+
+test('a worker has no etcd to be judged by', () => {
+  const comeback = { ...well, etcd: undefined, node: readyNode(worker.name, worker.address) }
+  assert.is(proofFault(cluster, worker, { target, kubernetes: 'v1.36.3' }, comeback), undefined)
+})
+
+test('a machine on its way keeps the extensions of its own schematic', () => {
+  const own = { version: 'v1.13.9', schematic: 'a'.repeat(64) }
+  const comeback = { ...well, facts: { ...facts, schematic: own.schematic, extensions: [] } }
+  assert.is(
+    proofFault(cluster, controlPlane, { target: own, kubernetes: 'v1.36.3' }, comeback),
+    undefined,
+  )
+})
+
+const component = (name: string, version: string, ok = 'True'): PodObject => ({
+  metadata: { name, namespace: 'kube-system' },
+  spec: { containers: [{ image: `registry.k8s.io/${name.split('-home')[0]}:${version}` }] },
+  status: { conditions: [{ type: 'Ready', status: ok }] },
+})
+const parts = ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler']
+const pods = (version = 'v1.36.3'): PodObject[] =>
+  cluster.controlPlanes.flatMap(({ name }) =>
+    parts.map((part) => component(`${part}-${name}`, version)),
+  )
+const nodes = (version = 'v1.36.3') =>
+  cluster.nodes.map(({ name, address }) => readyNode(name, address, version))
+
+test('Kubernetes is proven component by component', () => {
+  const fault = (facts: Parameters<typeof kubernetesFault>[2]) =>
+    kubernetesFault(cluster, 'v1.36.3', facts)
+  assert.is(fault({ nodes: nodes(), pods: pods() }), undefined)
+  assert.is(fault({ nodes: nodes('v1.35.0'), pods: pods() }), 'kubelet on home-cp1 is v1.35.0')
+  assert.is(
+    fault({
+      nodes: nodes(),
+      pods: [...pods().slice(0, 8), component('kube-scheduler-home-cp3', 'v1.35.0')],
+    }),
+    'kube-scheduler on home-cp3 is v1.35.0',
+  )
+  assert.is(
+    fault({ nodes: nodes(), pods: pods().slice(1) }),
+    'kube-apiserver on home-cp1 is not there',
+  )
+  assert.is(
+    fault({
+      nodes: nodes(),
+      pods: [component('kube-apiserver-home-cp1', 'v1.36.3', 'False'), ...pods().slice(1)],
+    }),
+    'kube-apiserver on home-cp1 is not ready',
+  )
+})
+
+test('kube-proxy is looked at where it runs', () => {
+  const proxy = (version: string, ok = 'True'): PodObject => {
+    const { metadata, spec, status } = component('kube-proxy-home-w1', version, ok)
+    const labels = { 'k8s-app': 'kube-proxy' }
+    return {
+      ...(status && { status }),
+      metadata: { ...metadata, labels },
+      spec: { ...spec, nodeName: 'home-w1' },
+    }
+  }
+  const fault = (one: PodObject) =>
+    kubernetesFault(cluster, 'v1.36.3', { nodes: nodes(), pods: [...pods(), one] })
+  assert.is(fault(proxy('v1.36.3')), undefined)
+  assert.is(fault(proxy('v1.35.0')), 'kube-proxy on home-w1 is v1.35.0')
+  assert.is(fault(proxy('v1.36.3', 'False')), 'kube-proxy on home-w1 is not ready')
+})
+
+test('an image with a digest behind its tag says its version', () => {
+  const [first, ...rest] = pods()
+  assert.ok(first)
+  const image = `mirror.lan:5000/kube-apiserver:v1.36.3@sha256:${'0'.repeat(64)}`
+  const facts = { nodes: nodes(), pods: [{ ...first, spec: { containers: [{ image }] } }, ...rest] }
+  assert.is(versionsOf(cluster, facts).get('home-cp1')?.get('kube-apiserver'), 'v1.36.3')
+})
+
+// As talosctl v1.13.9 prints it.
+test('the tables of etcd are read by column', () => {
+  const status = `NODE         MEMBER             DB SIZE   IN USE           LEADER             RAFT INDEX   RAFT TERM   RAFT APPLIED INDEX   LEARNER   PROTOCOL   STORAGE   ERRORS
+10.0.0.70    6c1c2a1d8b9d1a0e   3.4 MB    1.2 MB (35.29%)  6c1c2a1d8b9d1a0e   10433        4           10433                false     3.6.7      3.6.0     memberID:1 alarm:NOSPACE
+`
+  assert.equal(parseMemberStatus(status), [
+    {
+      node: '10.0.0.70',
+      id: '6c1c2a1d8b9d1a0e',
+      leader: '6c1c2a1d8b9d1a0e',
+      raftIndex: 10433,
+      raftTerm: 4,
+      isLearner: false,
+      errors: 'memberID:1 alarm:NOSPACE',
+    },
+  ])
+  const alarms = 'NODE        MEMBER             ALARM\n10.0.0.70   6c1c2a1d8b9d1a0e   NOSPACE\n'
+  assert.equal(parseAlarms(alarms), [{ member: '6c1c2a1d8b9d1a0e', alarm: 'NOSPACE' }])
+  assert.equal(parseAlarms(''), [])
+})
+
+test('only a Talos and a talosctl that both can install live do', () => {
+  assert.ok(installsLive('v1.13.9', 'v1.13.9'))
+  assert.ok(installsLive('v1.13.0', 'v1.14.0'))
+  assert.not(installsLive('v1.12.11', 'v1.13.9'))
+  assert.not(installsLive('v1.13.9', 'v1.13.6'))
+})
+
+test('a console is shown without what steers a terminal', () => {
+  assert.equal(plainLines('\x1b[0;32m[ ok ]\x1b[0m a\r\n\r\n\x1b[2Jb\r'), ['[ ok ] a', 'b'])
+})
+
+test.run()

@@ -1,0 +1,465 @@
+import { createHash } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { silentLog, type Cluster, type Node } from '@talosmith/core'
+import { recordingHost } from '@talosmith/core/testing'
+import { parse, stringify } from 'yaml'
+import {
+  ApiRefusal,
+  type WritableKubernetes,
+  mark,
+  type BudgetObject,
+  type PodObject,
+  throughNodes,
+} from '@talosmith/clients/kubernetes'
+import type { Talosctl } from '@talosmith/clients/talos'
+import type { UpgradeContext } from '../../src/restart/context.ts'
+import { fakeTalosctl, resource, versions, type Reply } from '@talosmith/clients/testing'
+
+/** A machine as the simulation keeps it. */
+export interface Machine {
+  readonly node: Node
+  version: string
+  schematic: string
+  kubernetes: string
+  installed: string | undefined
+  boot: number
+  /** How many further questions it leaves unanswered. */
+  away: number
+  cordoned: boolean
+  marked: string | undefined
+  /** Counts the changes of its node in Kubernetes. */
+  resourceVersion: number
+  config: string
+  etcdFault: string | undefined
+  /** What it goes back to, after so many further looks at its status. */
+  trial: { readonly version: string; left: number } | undefined
+}
+
+/** When a run is killed. */
+export interface Kill {
+  /** At so many changes from now, or at the change that matches. */
+  readonly at: number | RegExp
+  /** Before it takes effect, after, or so many questions later. */
+  readonly when: 'before' | 'after' | number
+  readonly died: () => void
+}
+
+/** A machine config as far as an upgrade looks at it. */
+export function configText(cluster: Cluster, installer: string): string {
+  return stringify({ machine: { install: { image: installer }, features: { x: cluster.name } } })
+}
+
+/** A cluster that does what Talos and Kubernetes do, and remembers every change that was asked for. */
+export class Simulation {
+  readonly machines: Machine[]
+  readonly changes: string[] = []
+  /** What was wrong in the order of things, as it happened. */
+  readonly faults: string[] = []
+  readonly pods: PodObject[] = []
+  readonly budgets: BudgetObject[] = []
+  leader: string
+  /** What machines say to a new version instead of taking it; all, or those that are named. */
+  refusal: string | undefined
+  readonly refusing = new Set<string>()
+  /** Versions that do not come up. */
+  readonly broken = new Set<string>()
+  /** How often one is looked at before it goes back. */
+  trialLooks = 3
+  readonly cluster: Cluster
+  /** Ends the run as SIGKILL would. */
+  kill: Kill | undefined
+  /** Told of every change, before it takes effect. */
+  onChange: ((change: string) => void) | undefined
+  /** Whether etcd runs on the control planes, or at least left its data there. */
+  etcd: 'running' | 'stopped' | 'none' = 'running'
+  /** etcd's revision. */
+  revision = 80
+  /** What API servers say at /metrics. */
+  metrics = ''
+  /** What `talosctl upgrade-k8s` says instead of doing it. */
+  kubernetesRefusal: string | undefined
+  /** Whether a changed machine config needs a reboot. */
+  configReboots = false
+  /** Whether components keep their version all the same. */
+  kubernetesStays = false
+  /** Through whom Kubernetes was upgraded. */
+  endpoint: string | undefined
+  /** Whether machines have the guest agent's channel. */
+  hasChannel: boolean | undefined = true
+  private generation = 0
+  private changesUntilKill = 0
+  private doomedIn: number | undefined
+
+  constructor(cluster: Cluster, version: string, schematic = cluster.schematic.id) {
+    this.cluster = cluster
+    this.leader = cluster.controlPlanes[0]?.name ?? ''
+    this.machines = cluster.nodes.map((node) => ({
+      node,
+      version,
+      schematic,
+      kubernetes: cluster.settings.KUBERNETES_VERSION,
+      installed: undefined,
+      boot: 1,
+      away: 0,
+      cordoned: false,
+      marked: undefined,
+      resourceVersion: 1,
+      config: configText(cluster, `old/${schematic}:${version}`),
+      etcdFault: undefined,
+      trial: undefined,
+    }))
+  }
+
+  at(address: string): Machine {
+    const machine = this.machines.find(({ node }) => node.address === address)
+    if (machine === undefined) throw new Error(`nobody has ${address}`)
+    return machine
+  }
+
+  named(name: string): Machine {
+    return this.at(this.cluster.nodes.find((node) => node.name === name)?.address ?? '')
+  }
+
+  /** What a run works with; a later one makes an earlier one deaf, as if its process had gone. */
+  context(secrets: { talosCa: string }): UpgradeContext {
+    const own = ++this.generation
+    const alive = async (): Promise<void> => {
+      if (this.doomedIn !== undefined && --this.doomedIn < 0) await this.die()
+      if (own !== this.generation) await new Promise(() => undefined)
+    }
+    const desired = new Map(
+      this.cluster.nodes.map(({ name }) => [
+        name,
+        configText(this.cluster, this.cluster.image.installer),
+      ]),
+    )
+    return {
+      cluster: this.cluster,
+      log: silentLog,
+      talosctl: this.talosctl(alive),
+      kubernetes: throughNodes(this.cluster, this.kubernetes(alive)),
+      secrets: { ...secrets, kubernetesCa: '', digest: 'd' },
+      home: {
+        secrets: { ...secrets, kubernetesCa: '', digest: 'd' },
+        desired,
+        digest: '',
+        stale: [],
+        talosconfig: undefined,
+      },
+      hosts: async () => [
+        recordingHost({
+          '/console.log/': 'booting\r\n\x1b[31mkernel panic\x1b[0m - not syncing\r\n',
+        }),
+      ],
+    }
+  }
+
+  private async change(
+    text: string,
+    effect: () => void,
+    alive: () => Promise<void>,
+  ): Promise<void> {
+    await alive()
+    this.onChange?.(text)
+    const { at, when } = this.kill ?? {}
+    const isLast = typeof at === 'number' ? this.changesUntilKill++ === at : at?.test(text) === true
+    if (isLast && when === 'before') await this.die()
+    this.changes.push(text)
+    effect()
+    if (isLast && when === 'after') await this.die()
+    if (isLast && typeof when === 'number') this.doomedIn = when
+  }
+
+  private async die(): Promise<void> {
+    this.generation++
+    const { died } = this.kill ?? {}
+    this.kill = undefined
+    this.doomedIn = undefined
+    died?.()
+    await new Promise(() => undefined)
+  }
+
+  private restart(machine: Machine): void {
+    const { node } = machine
+    for (const other of this.machines)
+      if (other !== machine && other.node.role === 'controlplane' && other.away > 0)
+        this.faults.push(`${node.name} restarts while ${other.node.name} is away`)
+    if (!machine.cordoned) this.faults.push(`${node.name} restarts without being drained`)
+    const wanted = machine.installed ?? machine.version
+    machine.boot++
+    machine.away = 6
+    machine.installed = undefined
+    if (this.broken.has(wanted)) machine.trial = { version: machine.version, left: this.trialLooks }
+    machine.version = wanted
+    machine.schematic = this.cluster.schematic.id
+    if (this.leader === node.name) this.moveLeader(node.name)
+  }
+
+  private moveLeader(from: string): void {
+    const next = this.machines.find(
+      ({ node, away }) => node.role === 'controlplane' && node.name !== from && away === 0,
+    )
+    if (next !== undefined) this.leader = next.node.name
+  }
+
+  private talosctl(alive: () => Promise<void>): Talosctl {
+    const fake = fakeTalosctl((words, nodes) => this.reply(words, nodes))
+    return {
+      ...fake,
+      ask: async (nodes, args, options) => {
+        await alive()
+        const [machine] = nodes.map((address) => this.at(address))
+        const words = args.join(' ')
+        const effect = machine && this.effectOf(machine, words)
+        const answer = await fake.ask(nodes, args, options)
+        if (machine !== undefined && effect !== undefined)
+          await this.change(`${words.split(' --')[0]} ${machine.node.name}`, effect, alive)
+        return answer
+      },
+    }
+  }
+
+  /** What a command changes on a machine; undefined: nothing. */
+  private effectOf(machine: Machine, words: string): (() => void) | undefined {
+    const image = /--image=\S+:(v\S+)/.exec(words)?.[1]
+    if (words.startsWith('upgrade-k8s'))
+      return () => {
+        this.endpoint = /--endpoint=(\S+)/.exec(words)?.[1]
+        if (this.kubernetesStays) return
+        for (const one of this.machines) one.kubernetes = `v${/--to=(\S+)/.exec(words)?.[1]}`
+      }
+    if (words.startsWith('upgrade'))
+      return () => {
+        machine.installed = image
+        if (!words.includes('--no-reboot')) this.restart(machine)
+      }
+    if (words.startsWith('bootstrap --recover-from'))
+      return () => {
+        this.etcd = 'running'
+      }
+    if (words.startsWith('reboot')) return () => this.restart(machine)
+    if (words.includes('forfeit-leadership')) return () => this.moveLeader(machine.node.name)
+    if (words.startsWith('etcd snapshot'))
+      return () => writeFileSync(words.split(' ')[2] ?? '', snapshotBytes())
+    const file = /apply-config --mode=auto --file=(\S+)/.exec(words)?.[1]
+    if (file === undefined) return undefined
+    const text = readFileSync(file, 'utf8')
+    return () => {
+      machine.config = text
+      if (this.configReboots) this.restart(machine)
+    }
+  }
+
+  private reply(words: string, nodes: readonly string[]): Reply {
+    const asked = nodes.map((address) => this.at(address))
+    const there = asked.filter((machine) => machine.away === 0)
+    for (const machine of asked) if (machine.away > 0) machine.away--
+    const silence =
+      asked.length === there.length ? '' : 'rpc error: code = Unavailable desc = refused'
+    const all = (text: (machine: Machine) => string): Reply => {
+      const stdout = there.map(text).join('')
+      return silence === '' ? stdout : { stdout, stderr: silence }
+    }
+    const [first] = there
+    if (first?.trial !== undefined) {
+      if (first.trial.left <= 0) goBack(first)
+      else if (words.startsWith('get machinestatus')) first.trial.left--
+    }
+    if (words === 'version')
+      return there.length === 0
+        ? { stderr: silence }
+        : versions(Object.fromEntries(there.map(({ node, version }) => [node.address, version])))
+    const get = /^get (\w+)/.exec(words)?.[1]
+    if (get === 'extensions')
+      return all(({ node, schematic }) =>
+        resource(node.address, { metadata: { name: 'schematic', version: schematic } }),
+      )
+    if (get === 'platformmetadata')
+      return all(({ node }) => resource(node.address, { platform: 'nocloud' }))
+    if (get === 'machinestatus')
+      return all(({ node, trial }) =>
+        resource(node.address, {
+          stage: trial === undefined ? 'running' : 'booting',
+          status: { ready: true, unmetConditions: null },
+        }),
+      )
+    if (get === 'service')
+      return all(({ node }) => resource(node.address, { running: this.etcd === 'running' }))
+    if (words === 'list /var/lib/etcd')
+      return this.etcd === 'none'
+        ? { stderr: 'rpc error: code = Unknown desc = no such file or directory' }
+        : all(({ node }) => `${node.address}   member\n`)
+    if (get === 'machineconfig') return all(({ node, config }) => resource(node.address, config))
+    if (first === undefined) return { stderr: silence }
+    if (words.startsWith('read')) return `boot-${first.node.name}-${first.boot}\n`
+    if (words === 'etcd alarm list') return ''
+    if (words === 'service etcd')
+      return `STATE    ${this.etcd === 'running' ? 'Running' : 'Preparing'}\n`
+    if (words.startsWith('upgrade-k8s') && this.kubernetesRefusal !== undefined)
+      return { stderr: this.kubernetesRefusal }
+    if (words === 'list /dev/virtio-ports') {
+      if (this.hasChannel === undefined) return { stderr: 'rpc error: code = Unavailable desc = x' }
+      return this.hasChannel ? 'org.qemu.guest_agent.0\n' : ''
+    }
+    if (words === 'etcd members')
+      return table(
+        ['NODE', 'ID', 'HOSTNAME', 'LEARNER'],
+        this.controlPlanes.map(({ node }) => [
+          first.node.address,
+          `id-${node.name}`,
+          node.name,
+          'false',
+        ]),
+      )
+    if (words === 'etcd status') {
+      const fault = asked.length === 1 ? first.etcdFault : undefined
+      if (fault !== undefined) return { stderr: `rpc error: code = Unknown desc = ${fault}` }
+      return table(
+        ['NODE', 'MEMBER', 'LEADER', 'RAFT INDEX', 'RAFT TERM', 'LEARNER', 'ERRORS'],
+        there.map(({ node }) => [
+          ...[node.address, `id-${node.name}`, `id-${this.leader}`, '100', '2', 'false', ''],
+        ]),
+      )
+    }
+    const refuses = this.refusing.size === 0 || this.refusing.has(first.node.name)
+    if (words.startsWith('upgrade ') && this.refusal !== undefined && refuses)
+      return { stderr: this.refusal }
+    if (words.startsWith('etcd snapshot')) return 'snapshot info: hash 1, revision 77, total keys 5'
+    if (words.includes('--dry-run'))
+      return `Applied configuration ${this.configReboots ? 'with' : 'without'} a reboot`
+    return ''
+  }
+
+  private get controlPlanes(): Machine[] {
+    return this.machines.filter(({ node }) => node.role === 'controlplane')
+  }
+
+  private kubernetes(alive: () => Promise<void>): WritableKubernetes {
+    const reach = (server = ''): void => {
+      const machine = this.at(new URL(server).hostname)
+      if (machine.away === 0) return
+      machine.away--
+      throw new Error('connection refused')
+    }
+    return {
+      get: async (path, { server } = {}) => {
+        await alive()
+        reach(server)
+        return path === '/metrics' ? this.metrics : JSON.stringify(this.answer(path))
+      },
+      send: async ({ path, body, method }, { server } = {}) => {
+        await alive()
+        reach(server)
+        if (method === 'POST') return this.evict(path, alive)
+        return this.patch(path, body as NodePatch, alive)
+      },
+    }
+  }
+
+  private async patch(
+    path: string,
+    { metadata, spec }: NodePatch,
+    alive: () => Promise<void>,
+  ): Promise<string> {
+    const machine = this.named(path.split('/').at(-1) ?? '')
+    if (metadata.resourceVersion !== String(machine.resourceVersion))
+      throw new ApiRefusal(409, 'HTTP 409: the object has been modified')
+    const isCordon = spec?.unschedulable === true
+    const verb = spec === undefined ? 'mark' : isCordon ? 'cordon' : 'uncordon'
+    await this.change(
+      `${verb} ${machine.node.name}`,
+      () => {
+        machine.resourceVersion++
+        if (spec !== undefined) machine.cordoned = isCordon
+        machine.marked = metadata.annotations[mark] ?? undefined
+      },
+      alive,
+    )
+    return '{}'
+  }
+
+  private async evict(path: string, alive: () => Promise<void>): Promise<string> {
+    const name = path.split('/').at(-2)
+    const index = this.pods.findIndex(({ metadata }) => metadata.name === name)
+    if (index < 0) throw new ApiRefusal(404, 'HTTP 404: not found')
+    await this.change(`evict ${name}`, () => this.pods.splice(index, 1), alive)
+    return '{}'
+  }
+
+  private answer(path: string): object {
+    if (path === '/version') return { gitVersion: this.machines[0]?.kubernetes }
+    if (path === '/api/v1/namespaces/kube-system') return { metadata: { uid: 'uid-1' } }
+    if (path === '/api/v1/namespaces?limit=1')
+      return { metadata: { resourceVersion: String(this.revision) } }
+    const [, node] = /^\/api\/v1\/nodes\/(.+)$/.exec(path) ?? []
+    if (node !== undefined) return nodeObject(this.named(node))
+    if (path === '/api/v1/nodes') return { items: this.machines.map(nodeObject) }
+    if (path.startsWith('/apis/policy')) return { items: this.budgets }
+    if (path === '/api/v1/namespaces/kube-system/pods')
+      return { items: this.controlPlanes.flatMap(staticPods) }
+    const only = /spec.nodeName%3D(.*)$/.exec(path)?.[1]
+    return { items: this.pods.filter(({ spec }) => only === undefined || spec.nodeName === only) }
+  }
+}
+
+/** What Talos does with a version that does not come up. */
+export function goBack(machine: Machine): void {
+  machine.version = machine.trial?.version ?? machine.version
+  machine.trial = undefined
+  machine.boot++
+}
+
+interface NodePatch {
+  readonly metadata: {
+    readonly annotations: Readonly<Record<string, string | null>>
+    readonly resourceVersion?: string
+  }
+  readonly spec?: { readonly unschedulable: boolean | null }
+}
+
+function nodeObject(machine: Machine): object {
+  const { node, away, cordoned, marked, kubernetes } = machine
+  return {
+    metadata: {
+      name: node.name,
+      annotations: marked === undefined ? {} : { [mark]: marked },
+      resourceVersion: String(machine.resourceVersion),
+    },
+    spec: cordoned ? { unschedulable: true } : {},
+    status: {
+      conditions: [{ type: 'Ready', status: away === 0 ? 'True' : 'False', message: 'away' }],
+      addresses: [{ type: 'InternalIP', address: node.address }],
+      nodeInfo: { kubeletVersion: kubernetes },
+    },
+  }
+}
+
+/** A kubelet whose own API server has no etcd tells nobody of its static pods. */
+function staticPods({ node, kubernetes, etcdFault }: Machine): object[] {
+  if (etcdFault !== undefined) return []
+  return ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler'].map((name) => ({
+    metadata: { name: `${name}-${node.name}`, namespace: 'kube-system' },
+    spec: { nodeName: node.name, containers: [{ image: `registry.k8s.io/${name}:${kubernetes}` }] },
+    status: { phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] },
+  }))
+}
+
+function table(titles: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = titles.map((title, i) =>
+    Math.max(title.length, ...rows.map((row) => (row[i] ?? '').length)),
+  )
+  return [titles, ...rows]
+    .map((row) => row.map((cell, i) => cell.padEnd((widths[i] ?? 0) + 3)).join(''))
+    .join('\n')
+}
+
+/** Bytes as etcd writes them: pages, and their sha256. */
+export function snapshotBytes(pages = 2): Buffer {
+  const data = Buffer.alloc(512 * pages, 7)
+  return Buffer.concat([data, createHash('sha256').update(data).digest()])
+}
+
+/** The installer image in a machine's config. */
+export function installerIn({ config }: Machine): string {
+  return (parse(config) as { machine: { install: { image: string } } }).machine.install.image
+}

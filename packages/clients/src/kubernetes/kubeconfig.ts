@@ -1,0 +1,38 @@
+import { parse } from 'yaml'
+
+/** What of a kubeconfig is used to reach the API. */
+export interface KubeAccess {
+  readonly server: string
+  readonly ca: string
+  readonly certificate: string
+  readonly key: string
+}
+
+interface Kubeconfig {
+  readonly clusters: readonly {
+    readonly cluster: { readonly server: string; readonly 'certificate-authority-data': string }
+  }[]
+  readonly users: readonly {
+    readonly user: {
+      readonly 'client-certificate-data': string
+      readonly 'client-key-data': string
+    }
+  }[]
+}
+
+/** Reads the admin kubeconfig as Talos writes it: one cluster, one user. Throws for anything else. */
+export function parseKubeconfig(text: string): KubeAccess {
+  const { clusters, users } = parse(text) as Kubeconfig
+  const [target, login] = [clusters[0]?.cluster, users[0]?.user]
+  if (target === undefined || login === undefined) throw new Error('a kubeconfig without a cluster')
+  return {
+    server: target.server,
+    ca: decode(target['certificate-authority-data']),
+    certificate: decode(login['client-certificate-data']),
+    key: decode(login['client-key-data']),
+  }
+}
+
+function decode(base64: string): string {
+  return Buffer.from(base64, 'base64').toString()
+}

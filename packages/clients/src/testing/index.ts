@@ -1,0 +1,3 @@
+export { fakeTalosctl, hasTalosctl, resource, versions, type Reply } from './fake-talosctl.ts'
+export { createCa, type Ca, type Pair } from './pki.ts'
+export { showMachine, type Shown } from './talos-api.ts'

@@ -1,0 +1,139 @@
+import { randomUUID } from 'node:crypto'
+import type { Readable } from 'node:stream'
+import { quote } from './command.ts'
+import { CommandFailed, type Output, type RunOptions } from './shell.ts'
+import { lineSplitter, outputAfter } from './process-output.ts'
+import { killText, shellText } from './shell-text.ts'
+
+/** One process under way, near or far. */
+export interface Running {
+  /** Resolves with the exit code once the process has ended and its output is complete. */
+  readonly ended: Promise<number>
+  /** Signals the process and its group; where it is missing, a second command does. */
+  readonly kill?: (signal: 'TERM' | 'KILL') => void
+  /** Lets go of a process that nothing ends. */
+  abandon(): void
+}
+
+/** Starts processes on one machine: what differs between near and far. */
+export interface Transport {
+  /** `text` is for a POSIX shell. Without `input` the standard input stays open, and empty, to the end. */
+  start(
+    text: string,
+    io: {
+      readonly input?: string | Uint8Array | Readable | undefined
+      /** Doesn't wait for other commands. */
+      readonly urgent?: boolean
+      readonly onStdout: (chunk: Buffer) => void
+      readonly onStderr: (chunk: Buffer) => void
+    },
+  ): Promise<Running>
+}
+
+export type RunInput = Omit<RunOptions, 'input'> & {
+  readonly input?: string | Uint8Array | Readable
+  /** What an error calls the command, where its text says little. */
+  readonly called?: string
+}
+export type Run = (command: string, options: RunInput) => Promise<Output>
+
+const timeoutExitCode = 124
+const graceMs = 3000
+
+/**
+ * Carries out commands over a transport, the same way on every machine. `become` goes before bash,
+ * for example ['sudo', '-n', '--'].
+ */
+export function runner(name: string, transport: Transport, become: readonly string[] = []): Run {
+  return async (command, options) => {
+    options.signal?.throwIfAborted()
+    const mark = randomUUID()
+    const lines = lineSplitter(options.onLine)
+    const stdout = outputAfter(mark, lines())
+    const stderr = outputAfter(mark, lines())
+    const running = await transport.start(
+      shellText(command, {
+        mark,
+        become,
+        env: options.env,
+        endsWithUs: options.input === undefined,
+      }),
+      {
+        input: options.input,
+        onStdout: stdout.add,
+        onStderr: stderr.add,
+      },
+    )
+    const kill = (signal: 'TERM' | 'KILL'): void => {
+      if (become.length === 0 && running.kill !== undefined) return running.kill(signal)
+      void stderr.pid.then((pid) => signalFrom(transport, become, killText(pid, signal)))
+    }
+    const { exitCode, timedOut } = await endOf(running, kill, options)
+    options.signal?.throwIfAborted()
+    const output = { stdout: stdout.text(), stderr: stderr.text(), exitCode }
+    if (exitCode !== 0 && options.nothrow !== true)
+      throw new CommandFailed(
+        name,
+        options.called ?? command,
+        output,
+        timedOut ? options.timeoutMs : undefined,
+      )
+    return output
+  }
+}
+
+/** Waits for the end, which a timeout or an abort brings about: first kindly, then surely. */
+async function endOf(
+  running: Running,
+  signalAll: (signal: 'TERM' | 'KILL') => void,
+  { timeoutMs, signal }: RunInput,
+): Promise<{ exitCode: number; timedOut: boolean }> {
+  const timers: NodeJS.Timeout[] = []
+  let timedOut = false
+  let giveUp: (code: number) => void = () => undefined
+  const gaveUp = new Promise<number>((resolve) => (giveUp = resolve))
+  const kill = (): void => {
+    signalAll('TERM')
+    timers.push(setTimeout(() => signalAll('KILL'), graceMs))
+    timers.push(
+      setTimeout(() => {
+        running.abandon()
+        giveUp(timeoutExitCode)
+      }, 2 * graceMs),
+    )
+  }
+  if (timeoutMs !== undefined)
+    timers.push(
+      setTimeout(() => {
+        timedOut = true
+        kill()
+      }, timeoutMs),
+    )
+  // It may have come while the process was being started.
+  if (signal?.aborted === true) kill()
+  else signal?.addEventListener('abort', kill, { once: true })
+  try {
+    const exitCode = await Promise.race([running.ended, gaveUp])
+    return { exitCode: timedOut ? timeoutExitCode : exitCode, timedOut }
+  } finally {
+    signal?.removeEventListener('abort', kill)
+    timers.forEach(clearTimeout)
+  }
+}
+
+async function signalFrom(
+  transport: Transport,
+  become: readonly string[],
+  script: string,
+): Promise<void> {
+  const ignore = (): void => undefined
+  try {
+    const text = ['exec', ...become, 'bash', '-c', quote(script)].join(' ')
+    const io = { input: '', urgent: true, onStdout: ignore, onStderr: ignore }
+    await (
+      await transport.start(text, io)
+    ).ended
+  } catch {
+    // The connection is gone, and the command ends with it.
+  }
+}

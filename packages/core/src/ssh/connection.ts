@@ -1,0 +1,199 @@
+import { constants } from 'node:os'
+import { join } from 'node:path'
+import { PassThrough, Readable, type Duplex } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { NodeSSH } from 'node-ssh'
+import type { ClientChannel } from 'ssh2'
+import { Problem } from '../problem.ts'
+import type { Transport } from '../process/run.ts'
+import {
+  completeTarget,
+  currentSshUser,
+  parseJump,
+  readSshConfig,
+  type SshSettings,
+  type SshUser,
+} from './config.ts'
+import { connectHop } from './hop.ts'
+import { connectProblem } from './problems.ts'
+import { Slots } from './slots.ts'
+import type { SshTarget } from './target.ts'
+
+/** sshd allows ten sessions on a connection (MaxSessions); two are kept for ending commands. */
+const commandsAtOnce = 8
+
+/** Some 20 seconds in all. */
+const sessionAttempts = 60
+
+/** One connection to a remote machine, for all commands of a run. */
+export interface SshConnection {
+  /** 'root@kvm1' */
+  readonly name: string
+  readonly transport: Transport
+  close(): Promise<void>
+}
+
+/**
+ * Connects to a remote machine as ~/.ssh/config, the agent and known_hosts say; `root` is where
+ * relative paths of the URI start. Every failure is a Problem whose code begins with SSH_.
+ */
+export async function connectSsh(
+  target: SshTarget,
+  root: string,
+  user: SshUser = currentSshUser(),
+): Promise<SshConnection> {
+  const config = await readConfigs(user)
+  const complete = (jump: Omit<SshTarget, 'kind'>): SshSettings =>
+    completeTarget(jump, config, user, root)
+  const settings = complete(target)
+  const name = `${settings.user}@${target.host}${target.port === undefined ? '' : `:${target.port}`}`
+  const opened: NodeSSH[] = []
+  const close = async (): Promise<void> => opened.toReversed().forEach((ssh) => ssh.dispose())
+  try {
+    const ssh = await connectThrough(settings, name, complete, opened)
+    return { name, transport: transportOver(ssh, name), close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function readConfigs({ home }: SshUser): Promise<string> {
+  const own = await readSshConfig(join(home, '.ssh', 'config'), home)
+  const common = await readSshConfig('/etc/ssh/ssh_config', home)
+  return `${own}\nHost *\n${common}`
+}
+
+/** Connects through the hosts of ProxyJump; what it opens on the way goes to `opened`. */
+async function connectThrough(
+  settings: SshSettings,
+  name: string,
+  complete: (jump: Omit<SshTarget, 'kind'>) => SshSettings,
+  opened: NodeSSH[],
+  depth = 0,
+): Promise<NodeSSH> {
+  if (depth > 8)
+    throw new Problem('SSH_PROXY_UNSUPPORTED', `${name} lies behind more than eight hosts`, {
+      hint: 'see whether ProxyJump lines in ~/.ssh/config lead in a circle',
+    })
+  let before: NodeSSH | undefined
+  for (const [index, jump] of settings.jumps.entries()) {
+    const hop = complete(parseJump(jump))
+    const hopName = `${hop.user}@${hop.alias}`
+    // Only the first hop may lie behind others of its own, as with OpenSSH.
+    if (index === 0) before = await connectThrough(hop, hopName, complete, opened, depth + 1)
+    else opened.push((before = await connectHop(hop, hopName, throughFor(before, hop, hopName))))
+  }
+  const ssh = await connectHop(settings, name, throughFor(before, settings, name))
+  opened.push(ssh)
+  return ssh
+}
+
+function throughFor(
+  before: NodeSSH | undefined,
+  settings: SshSettings,
+  name: string,
+): (() => Promise<Duplex>) | undefined {
+  if (before === undefined) return undefined
+  return async () => {
+    try {
+      return await before.forwardOut('127.0.0.1', 0, settings.host, settings.port)
+    } catch (error) {
+      throw connectProblem(error, settings, name, () => lost(name, error))
+    }
+  }
+}
+
+function transportOver(ssh: NodeSSH, name: string): Transport {
+  const slots = new Slots(commandsAtOnce)
+  return {
+    async start(text, { input, urgent, onStdout, onStderr }) {
+      const free = urgent === true ? () => undefined : await slots.take()
+      const stdin = new PassThrough()
+      let inputError: Error | undefined
+      const giveUpInput = (error: Error): void => {
+        inputError = error
+        stdin.end()
+      }
+      if (!(input instanceof Readable)) {
+        if (input !== undefined) stdin.end(input)
+        // It may have broken while this command waited for its turn.
+      } else if (input.errored !== null) giveUpInput(input.errored)
+      else input.on('error', giveUpInput).pipe(stdin)
+      let channel: ClientChannel | undefined
+      let abandoned = false
+      const execute = (): ReturnType<NodeSSH['execCommand']> =>
+        ssh.execCommand(text, {
+          stdin,
+          noTrim: true,
+          // The runner keeps the bytes; one byte a character is all that node-ssh should spend.
+          encoding: 'latin1',
+          onStdout,
+          onStderr,
+          onChannel(opened) {
+            channel = opened
+            // A program may end before it has read all of its input; its exit code tells.
+            opened.on('error', () => undefined)
+            if (abandoned) opened.destroy()
+          },
+        })
+      const ended = onceThereIsASession(name, execute, () => abandoned)
+        .then(({ code, signal }) => {
+          if (inputError !== undefined) throw inputError
+          if (code === null && signal === null) throw lost(name)
+          return code ?? 128 + signalNumber(signal ?? '')
+        })
+        .catch((error: unknown) => {
+          throw error instanceof Problem || error === inputError ? error : lost(name, error)
+        })
+        .finally(() => {
+          stdin.destroy()
+          free()
+        })
+      return {
+        ended,
+        abandon() {
+          abandoned = true
+          channel?.destroy()
+        },
+      }
+    },
+  }
+}
+
+/**
+ * Starts a command again while the host opens no session for it, which means that it was not started:
+ * sshd counts a session as open for a moment after it has said that it is closed.
+ */
+async function onceThereIsASession<T>(
+  name: string,
+  execute: () => Promise<T>,
+  isAbandoned: () => boolean,
+): Promise<T> {
+  for (let attempt = 1; ; attempt += 1)
+    try {
+      return await execute()
+    } catch (error) {
+      if (!(error instanceof Error) || !/Channel open failure/.test(error.message)) throw error
+      if (attempt === sessionAttempts || isAbandoned())
+        throw new Problem('SSH_NO_SESSION', `${name} opens no session for another command`, {
+          cause: error,
+          hint: `see MaxSessions in its /etc/ssh/sshd_config; the default of 10 is enough`,
+        })
+      await sleep(Math.min(attempt * 20, 500))
+    }
+}
+
+/** The number of a signal, which SSH names without SIG, and ssh2 with it. */
+function signalNumber(name: string): number {
+  const signals: Readonly<Record<string, number>> = constants.signals
+  return signals[`SIG${name.replace(/^SIG/, '')}`] ?? 0
+}
+
+function lost(name: string, cause?: unknown): Problem {
+  return new Problem('SSH_CONNECTION_LOST', `the connection to ${name} broke`, {
+    cause,
+    now: 'a command may have been under way there; it is told to end',
+    hint: 'when the host is reachable again, run the same command again: it goes on where it stood',
+  })
+}

@@ -1,0 +1,79 @@
+import { readFile } from 'node:fs/promises'
+import type { Duplex } from 'node:stream'
+import { NodeSSH } from 'node-ssh'
+import { Problem } from '../problem.ts'
+import { collectKeys } from './auth.ts'
+import type { SshSettings } from './config.ts'
+import { checkHostKey, hostKeyAlgorithms, parseKnownHosts, type KnownHost } from './known-hosts.ts'
+import { connectProblem, readyTimeoutMs, refuseKey } from './problems.ts'
+
+/**
+ * Connects to one host, through `socket` when it lies behind another. The host's key is checked
+ * before any of ours is shown. Every failure is a Problem whose code begins with SSH_.
+ */
+export async function connectHop(
+  settings: SshSettings,
+  name: string,
+  socket: (() => Promise<Duplex>) | undefined,
+): Promise<NodeSSH> {
+  const files = await Promise.all(
+    settings.knownHostsFiles.map((file) => readFile(file, 'utf8').catch(() => '')),
+  )
+  const known = files.flatMap(parseKnownHosts)
+  const keyName = settings.hostKeyAlias ?? settings.host
+  const keyPort = settings.hostKeyAlias === undefined ? settings.port : 22
+  const algorithms = hostKeyAlgorithms(known, keyName, keyPort)
+  const attempt = (offered: string[] | undefined): Promise<NodeSSH> =>
+    connectOnce(settings, name, socket, { known, keyName, keyPort, algorithms: offered })
+  try {
+    return await attempt(algorithms)
+  } catch (error) {
+    // The host has none of the keys that are known: look at the one it has, to say which.
+    const reason = error instanceof Problem ? error.because : undefined
+    if (algorithms === undefined || !/no matching host key format/.test(reason ?? '')) throw error
+    return attempt(undefined)
+  }
+}
+
+interface KeyCheck {
+  readonly known: readonly KnownHost[]
+  readonly keyName: string
+  readonly keyPort: number
+  readonly algorithms: string[] | undefined
+}
+
+async function connectOnce(
+  settings: SshSettings,
+  name: string,
+  socket: (() => Promise<Duplex>) | undefined,
+  { known, keyName, keyPort, algorithms }: KeyCheck,
+): Promise<NodeSSH> {
+  const authentication = await collectKeys(settings)
+  const sock = await socket?.()
+  const ssh = new NodeSSH()
+  let refusal: Problem | undefined
+  try {
+    await ssh.connect({
+      host: settings.host,
+      port: settings.port,
+      username: settings.user,
+      readyTimeout: readyTimeoutMs,
+      keepaliveInterval: 15_000,
+      keepaliveCountMax: 4,
+      ...(sock === undefined ? {} : { sock }),
+      ...(algorithms === undefined ? {} : { algorithms: { serverHostKey: algorithms as never[] } }),
+      hostVerifier: (key: Buffer) => {
+        const verdict = checkHostKey(known, keyName, keyPort, key)
+        if (verdict !== 'known') refusal = refuseKey(verdict, settings, keyName, keyPort, key)
+        return verdict === 'known'
+      },
+      authHandler: authentication.next as never,
+    })
+  } catch (error) {
+    ssh.dispose()
+    throw refusal ?? connectProblem(error, settings, name, authentication.refused)
+  }
+  // Without a listener, a connection that breaks later would end the program.
+  ssh.connection?.on('error', () => undefined)
+  return ssh
+}

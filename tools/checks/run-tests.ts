@@ -1,0 +1,98 @@
+/**
+ * Runs uvu test files, each in a process of its own, and counts what they report. Guards against what
+ * uvu lets pass: a file without tests, a forgotten `test.run()`, a hook that threw, a lone `.only`.
+ *
+ *   tsx tools/checks/run-tests.ts [--one-by-one] <folder>...
+ */
+import { spawn } from 'node:child_process'
+import { readdir, readFile } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
+import { join, relative, resolve } from 'node:path'
+import { projectRoot } from '@talosmith/core'
+
+interface Outcome {
+  readonly passed: number
+  readonly failed: number
+  readonly skipped: number
+}
+
+/** A call of `.only` on any suite; a quote or a comment before it on its line makes it mere text. */
+const onlyCall = /^[^'"`/*\n]*\b\w+\.only\(/m
+
+const args = process.argv.slice(2)
+const folders = args.filter((arg) => !arg.startsWith('--'))
+const atOnce = args.includes('--one-by-one') ? 1 : availableParallelism()
+const files = (await Promise.all(folders.map(findTests))).flat().sort()
+const outcomes: Outcome[] = []
+if (files.length === 0) {
+  console.log(`no test file (*.test.ts) below ${folders.join(', ')}`)
+  outcomes.push({ passed: 0, failed: 1, skipped: 0 })
+}
+await Promise.all(
+  Array.from({ length: atOnce }, async () => {
+    for (let file = files.shift(); file !== undefined; file = files.shift())
+      outcomes.push(await runFile(file))
+  }),
+)
+const sum = (pick: (outcome: Outcome) => number): number =>
+  outcomes.reduce((total, outcome) => total + pick(outcome), 0)
+console.log(
+  `tests: ${sum(({ passed }) => passed)} passed, ${sum(({ failed }) => failed)} failed, ${sum(({ skipped }) => skipped)} skipped`,
+)
+process.exitCode = sum(({ failed }) => failed) > 0 ? 1 : 0
+
+async function findTests(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
+  return entries
+    .filter(
+      (entry) =>
+        entry.isFile() &&
+        entry.name.endsWith('.test.ts') &&
+        !entry.parentPath.includes('node_modules'),
+    )
+    .map((entry) => join(entry.parentPath, entry.name))
+}
+
+async function runFile(file: string): Promise<Outcome> {
+  const name = relative(projectRoot, resolve(file))
+  if (onlyCall.test(await readFile(file, 'utf8'))) {
+    console.log(`${name}: a test is left alone with .only`)
+    return { passed: 0, failed: 1, skipped: 0 }
+  }
+  const started = performance.now()
+  const { output, code } = await runChild(file)
+  const count = (label: string): number =>
+    Number(new RegExp(`^ {2}${label}:\\s+(\\d+)`, 'm').exec(output)?.[1] ?? 0)
+  const [total, passed, skipped] = [count('Total'), count('Passed'), count('Skipped')]
+  // uvu's total leaves skipped tests out.
+  const reported = total + skipped > 0
+  const failed = Math.max(total - passed, code === 0 && reported ? 0 : 1)
+  const seconds = ((performance.now() - started) / 1000).toFixed(1)
+  if (failed > 0) {
+    console.log(output.trimEnd())
+    // uvu keeps what a hook throws to itself.
+    if (!output.includes(' FAIL '))
+      console.log(`${name}: no test failed, and yet; is run() there, did a hook throw?`)
+  }
+  const skips = skipped > 0 ? `, ${skipped} skipped` : ''
+  console.log(
+    `${failed > 0 ? 'FAILED' : 'ok'}  ${name}: ${passed} of ${total}${skips} (${seconds} s)`,
+  )
+  return { passed, failed, skipped }
+}
+
+function runChild(file: string): Promise<{ output: string; code: number | null }> {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, ['--import', 'tsx', file], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, FORCE_COLOR: '0' },
+    })
+    let output = ''
+    const keep = (chunk: Buffer): void => {
+      output += chunk.toString()
+    }
+    child.stdout.on('data', keep)
+    child.stderr.on('data', keep)
+    child.on('close', (code) => resolve({ output, code }))
+  })
+}

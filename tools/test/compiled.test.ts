@@ -1,0 +1,75 @@
+import { spawn } from 'node:child_process'
+import {
+  appendFileSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { copyWorkspace } from './support/workspace-copy.ts'
+
+const copy = copyWorkspace()
+const compiled = suite('a program that is run compiled')
+compiled.after(() => rmSync(dirname(copy), { recursive: true }))
+
+const source = join(copy, 'scripts', 'up.ts')
+const text = readFileSync(source, 'utf8')
+const made = join(copy, 'dist', 'programs')
+
+/** Ends with the exit code and all that was said. */
+function run(...args: string[]): Promise<{ code: number | null; output: string }> {
+  const child = spawn(process.execPath, ['tools/build/run.js', 'scripts/up.ts', ...args], {
+    cwd: copy,
+    env: { ...process.env, CLUSTER: 'home' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  return new Promise((resolve) => child.on('close', (code) => resolve({ code, output })))
+}
+
+compiled('has its options, and its exit code', async () => {
+  assert.match((await run('--help')).output, 'Say how to use the cluster')
+  assert.is((await run('--nonsense')).code, 64)
+})
+
+compiled('is compiled once, also when two start side by side', async () => {
+  rmSync(made, { recursive: true })
+  const two = await Promise.all([run('--help'), run('--help')])
+  for (const { code, output } of two) {
+    assert.is(code, 0, output)
+    assert.match(output, 'Say how to use the cluster')
+  }
+  assert.is(readdirSync(made).length, 1)
+})
+
+compiled('is what its source says now, and leaves those alone that run', async () => {
+  const [before = ''] = readdirSync(made)
+  writeFileSync(source, text.replace('Say how to use', 'Tell how to use'))
+  assert.match((await run('--help')).output, 'Tell how to use the cluster')
+  assert.ok(readdirSync(made).includes(before))
+})
+
+compiled('takes away what was compiled and not used for a day', async () => {
+  const longAgo = new Date(Date.now() - 25 * 60 * 60 * 1000)
+  for (const name of readdirSync(made)) utimesSync(join(made, name), longAgo, longAgo)
+  writeFileSync(source, text)
+  await run('--help')
+  assert.is(readdirSync(made).length, 1)
+})
+
+compiled('says what is wrong with a source, and how to do without', async () => {
+  appendFileSync(source, 'const const\n')
+  const { code, output } = await run('--help')
+  assert.is(code, 1)
+  assert.match(output, 'scripts/up.ts')
+  assert.match(output, 'npx tsx scripts/up.ts')
+  assert.is(readdirSync(made).length, 1)
+})
+
+compiled.run()
