@@ -1,4 +1,4 @@
-/** bootstrap:regenerate-secrets: the cluster begins anew, with other secrets, on new disks; needs CONFIRM=<cluster>. */
+/** cluster:regenerate-secrets: the cluster begins anew, with other secrets, on new disks; needs CONFIRM=<cluster>. */
 import {
   archiveSecrets,
   describeLosses,
@@ -8,10 +8,10 @@ import {
   newRegeneration,
   noteNewMachines,
   planArchive,
-  planFinalSnapshot,
+  planFinalBackup,
   proveOldAccessRefused,
   startCluster,
-  takeFinalSnapshot,
+  takeFinalBackup,
   waitForHealth,
 } from '@talosmith/bootstrap'
 import { script, type Change, type ExitCode } from '@talosmith/core'
@@ -46,13 +46,13 @@ export default script(import.meta, {
       await recreateMachines({ ...context, dryRun: true, showPlan: collect }, names)
     const changes = [
       ...describeLosses(cluster, regeneration),
-      ...(withSnapshot ? [planFinalSnapshot(cluster)] : []),
+      ...(withSnapshot ? [planFinalBackup(cluster)] : []),
       ...archive,
       ...machines,
     ]
     if (dryRun) return showPlan(changes)
     confirm(changes)
-    if (withSnapshot) log.info(`   the snapshot is ${await takeFinalSnapshot(cluster)}`)
+    if (withSnapshot) log.info(`   the backup is ${await takeFinalBackup(cluster)}`)
     await archiveSecrets(cluster, regeneration, archive, log)
     if (!regeneration.machinesAreNew) {
       await recreateMachines(context, names)

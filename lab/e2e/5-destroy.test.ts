@@ -3,7 +3,17 @@ import { join } from 'node:path'
 import type { Host } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { fingerprint, killWhen, labCluster, nx, run, scriptOf, withHost } from './support.ts'
+import {
+  access,
+  fingerprint,
+  killWhen,
+  kubernetesNodes,
+  labCluster,
+  nx,
+  run,
+  scriptOf,
+  withHost,
+} from './support.ts'
 
 const cluster = await labCluster()
 const confirmed = { CONFIRM: cluster.name }
@@ -66,14 +76,16 @@ test('the script itself ends with 1 without CONFIRM, and with 2 after a dry run'
   assert.is((await run(scriptOf('scripts/confirm-destroy.ts', '--dry-run'))).code, 2)
 })
 
-test('FINAL_SNAPSHOT takes etcd with it first, for its owner alone', async () => {
+test('FINAL_SNAPSHOT backs etcd up first, with the secrets, for its owner alone', async () => {
+  await access(cluster, 'kubectl', 'create', 'configmap', 'kept')
   const settings = { ...confirmed, FINAL_SNAPSHOT: 'true' }
   assert.is((await run(scriptOf('scripts/confirm-destroy.ts'), settings)).code, 0)
-  const folder = join(cluster.generated, 'snapshots')
-  const [name = ''] = readdirSync(folder)
-  assert.match(name, /^final-.*-[0-9a-f]{12}\.db$/)
-  assert.ok(statSync(join(folder, name)).size > 100_000)
-  assert.is(statSync(join(folder, name)).mode & 0o777, 0o600)
+  const folder = join(cluster.generated, 'backups')
+  const secrets = readdirSync(folder).find((name) => name.endsWith('.secrets.yaml')) ?? ''
+  const snapshot = secrets.replace('.secrets.yaml', '.db')
+  assert.ok(statSync(join(folder, snapshot)).size > 100_000)
+  for (const name of [secrets, snapshot])
+    assert.is(statSync(join(folder, name)).mode & 0o777, 0o600)
 })
 
 // Ended by SIGKILL wherever it can be told from outside, each time run again: nothing may be in the way of
@@ -116,11 +128,25 @@ test('cluster:destroy finishes it, and leaves nothing but what is not ours', asy
   assert.is(await bystanders(), before)
   assert.equal(
     readdirSync(cluster.generated).filter(
-      (name) =>
-        !['runs', 'images.json', 'snapshots', 'backups', 'bundles', 'archive'].includes(name),
+      (name) => !['runs', 'images.json', 'backups', 'bundles', 'archive'].includes(name),
     ),
     [],
   )
+})
+
+test('cluster:restore makes the destroyed cluster anew from its final backup', async () => {
+  const { code, output } = await nx('cluster:restore', confirmed)
+  assert.is(code, 0)
+  assert.match(output, 'Put back secrets.yaml')
+  assert.match(
+    await access(cluster, 'kubectl', 'get', 'configmaps', '-o', 'name'),
+    'configmap/kept',
+  )
+  const nodes = await kubernetesNodes(cluster)
+  assert.is(nodes.length, cluster.nodes.length)
+  for (const { status } of nodes)
+    assert.is(status.conditions.find(({ type }) => type === 'Ready')?.status, 'True')
+  assert.is((await nx('cluster:destroy', confirmed)).code, 0)
 })
 
 test('done again it does nothing, and needs no CONFIRM', async () => {

@@ -1,10 +1,5 @@
 import type { Change, Cluster, Log } from '@talosmith/core'
-import {
-  findFinalSnapshot,
-  hasRemoved,
-  planFinalSnapshot,
-  takeFinalSnapshot,
-} from '@talosmith/bootstrap'
+import { findFinalBackup, hasRemoved, planFinalBackup, takeFinalBackup } from '@talosmith/bootstrap'
 import { leftToTheMachines } from '@talosmith/storage'
 import { describeUntouched, findOtherHosts, machinesOf } from '@talosmith/vm'
 import type { Remains } from './remains.ts'
@@ -19,12 +14,12 @@ export function report(cluster: Cluster, { storage, hosts }: Remains, log: Log):
 /** The last snapshot, as a change: none where no machine is left, or when a destroy that goes on here took it. */
 export async function planSnapshot(cluster: Cluster, remains: Remains): Promise<Change[]> {
   if (!remains.hosts.some((seen) => machinesOf(cluster, seen).length > 0)) return []
-  if (hasRemoved(remains.files) && (await findFinalSnapshot(cluster)) !== undefined) return []
-  return [planFinalSnapshot(cluster)]
+  if (hasRemoved(remains.files) && (await findFinalBackup(cluster)) !== undefined) return []
+  return [planFinalBackup(cluster)]
 }
 
 /** Takes the last snapshot, and says where it is. */
 export async function applySnapshot(cluster: Cluster, log: Log): Promise<void> {
-  const path = await takeFinalSnapshot(cluster)
-  log.info(`   the snapshot is ${path}`)
+  const path = await takeFinalBackup(cluster)
+  log.info(`   the backup is ${path}`)
 }

@@ -75,7 +75,7 @@ destroy(
     const before = made.everything()
     const until = 'cluster:confirm-destroy'
     const { answers } = await runChain(made.cluster, { dryRun: true, until, finalSnapshot: true })
-    assert.match(answers[0] ?? '', /^\d+ changes:\n {2}\+ Take a last etcd snapshot/)
+    assert.match(answers[0] ?? '', /^\d+ changes:\n {2}\+ Back up etcd and the machine secrets/)
     assert.match(answers[0] ?? '', 'Remove virtual machine')
     assert.equal(made.everything(), before)
   },
@@ -303,7 +303,7 @@ destroy('FINAL_SNAPSHOT that cannot be had stops before anything is changed', as
   const problem = await problemOf(
     runChain(made.cluster, { ...confirmed(made), finalSnapshot: true }),
   )
-  assert.is(problem.code, 'SNAPSHOT_FAILED')
+  assert.is(problem.code, 'BACKUP_FAILED')
   assert.match(problem.hint ?? '', 'leave FINAL_SNAPSHOT out')
   assert.equal(made.everything(), before)
 })

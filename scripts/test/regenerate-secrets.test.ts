@@ -1,13 +1,6 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import {
-  checkConfirm,
-  local,
-  renderPlan,
-  silentLog,
-  type Change,
-  type ScriptContext,
-} from '@talosmith/core'
+import { checkConfirm, local, renderPlan, silentLog, type Change } from '@talosmith/core'
 import { problemOf } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -53,7 +46,7 @@ async function run(
     showPlan: (changes: readonly Change[]) => (said.push(renderPlan(changes)), 2 as const),
     signal: new AbortController().signal,
   }
-  await regenerate.run(context as unknown as ScriptContext<never>)
+  await regenerate.run(context)
   return said.join('\n')
 }
 const begun = (made: Made, machinesAreNew: boolean): void =>
@@ -80,9 +73,9 @@ test('FINAL_SNAPSHOT is part of the plan', async ({ made }) => {
   const before = made.everything()
   assert.match(
     await run(made, { dryRun: true, finalSnapshot: true }),
-    '+ Take a last etcd snapshot',
+    '+ Back up etcd and the machine secrets',
   )
-  assert.not.match(await run(made, { dryRun: true }), 'snapshot')
+  assert.not.match(await run(made, { dryRun: true }), 'Back up')
   assert.equal(made.everything(), before)
 })
 
@@ -90,7 +83,7 @@ test('FINAL_SNAPSHOT that cannot be had stops before anything is changed', async
   rmSync(join(made.generated, 'talosconfig'))
   const before = made.everything()
   const asked = { confirm: made.cluster.name, finalSnapshot: true }
-  assert.is((await problemOf(run(made, asked))).code, 'SNAPSHOT_FAILED')
+  assert.is((await problemOf(run(made, asked))).code, 'BACKUP_FAILED')
   assert.equal(made.everything(), before)
 })
 
@@ -98,7 +91,7 @@ test('FINAL_SNAPSHOT comes too late for a run that goes on, which says so', asyn
   begun(made, false)
   const said = await run(made, { dryRun: true, finalSnapshot: true })
   assert.match(said, 'no snapshot is taken')
-  assert.not.match(said, 'Take a last etcd snapshot')
+  assert.not.match(said, 'Back up etcd and the machine secrets')
 })
 
 test('a run that goes on with new machines has something to do, and asks for CONFIRM', async ({

@@ -46,7 +46,7 @@ export {
   removeFiles,
   type HomeFile,
 } from './generated/removal.ts'
-export { findFinalSnapshot, planFinalSnapshot, takeFinalSnapshot } from './backup/snapshot.ts'
+export { findFinalBackup, planFinalBackup, takeFinalBackup } from './backup/final-backup.ts'
 export {
   backUpEtcd,
   planWholeUpgrade,

@@ -1,5 +1,5 @@
 export { applyChange, type ApplyContext } from './apply.ts'
 export { isRelayed, neededTools, observeImage, type ObservedImage } from './observe.ts'
-export { packageOf, planBuild, planDownload, type ImageChange } from './plan.ts'
+export { planBuild, planDownload, type ImageChange } from './plan.ts'
 export { applyPrune, describeKept, planPrune, renderImages, type PruneChange } from './prune.ts'
 export { observeImages, type StoredImage, type StoredImages } from './stored.ts'

@@ -1,10 +1,12 @@
 import type { ExitCode } from '@talosmith/core'
 import { findProblems, refuse } from './check.ts'
 import { runFlow, type Context } from './flow.ts'
+import type { ObservedHost } from './observe.ts'
+import { domainOf } from './place.ts'
 import { planCreate, planDestroy } from './plan.ts'
 
 /**
- * Takes some machines away with their disks and makes them again, empty; needs CONFIRM. A run that was
+ * Destroys some machines with their disks and creates them again, empty, and those that no host has; needs CONFIRM. A run that was
  * stopped in between finishes with the machines it finds.
  */
 export async function recreateMachines(
@@ -20,7 +22,13 @@ export async function recreateMachines(
   })
   if (context.dryRun) return gone
   return runFlow(context, {
-    plan: (cluster, seen) => planCreate(cluster, seen).filter(({ target }) => names.has(target)),
+    // A destroyed cluster has no workers either, and nothing to wait for in them.
+    plan: (cluster, seen) =>
+      planCreate(cluster, seen).filter(({ target }) => names.has(target) || isAbsent(target, seen)),
     nothing,
   })
+}
+
+function isAbsent(name: string, hosts: readonly ObservedHost[]): boolean {
+  return hosts.every((host) => domainOf({ name }, host) === undefined)
 }

@@ -1,13 +1,13 @@
 import {
   applyAll,
   commandFor,
-  generatedFiles,
   Problem,
   reasonOf,
   waitFor,
   type Change,
   type Cluster,
   type ExitCode,
+  inStep,
 } from '@talosmith/core'
 import { checkTalosconfig } from '../generated/access.ts'
 import { bootstrapEtcd } from '../configure/apply-start.ts'
@@ -16,7 +16,7 @@ import { configure } from '../configure/configure.ts'
 import { observeEtcd, leaderOf } from '@talosmith/clients/etcd'
 import { type WritableKubernetes, type NodeObject, listOf } from '@talosmith/clients/kubernetes'
 import { planTalosconfig, type BootstrapChange } from '../configure/plan.ts'
-import { readSecrets, secretsFile, type PublicSecrets } from '../generated/secrets.ts'
+import { readSecrets, secretsFile, writeSecrets } from '../generated/secrets.ts'
 import { startCluster } from '../configure/start.ts'
 import { openTalosctl, readBootId, readNode } from '@talosmith/clients/talos'
 import { uncordon } from '../restart/cordon.ts'
@@ -30,8 +30,14 @@ import {
   type UpgradeContext,
   type UpgradeScript,
 } from '../restart/context.ts'
-import { inStep } from '../restart/in-step.ts'
-import { chooseBackup, readIdentity, readRevision, type Backup } from './backup.ts'
+import {
+  chooseBackup,
+  readIdentity,
+  readKeptSecrets,
+  readRevision,
+  type Backup,
+  type ChosenBackup,
+} from './backup.ts'
 
 /** What a restore takes from a script. */
 export type RestoreScript = UpgradeScript & {
@@ -48,8 +54,8 @@ const stages = { configure, startCluster }
 export async function findBackup({
   options,
   cluster,
-}: Pick<RestoreScript, 'cluster' | 'options'>): Promise<Backup> {
-  return chooseBackup(cluster, await needSecrets(cluster), options.snapshot)
+}: Pick<RestoreScript, 'cluster' | 'options'>): Promise<ChosenBackup> {
+  return chooseBackup(cluster, await readSecrets(cluster), options.snapshot)
 }
 
 /**
@@ -62,8 +68,17 @@ export async function restoreEtcd(
   { configure, startCluster } = stages,
 ): Promise<ExitCode> {
   const { cluster, log, dryRun, showPlan } = script
+  const backup = await chooseBackup(
+    cluster,
+    given?.secrets ?? (await readSecrets(cluster)),
+    script.options.snapshot,
+  )
+  if (backup.bringsSecrets) {
+    // No machine has been seen with these secrets: there is no data that they could show.
+    if (dryRun) return showPlan(planRestore(cluster, backup))
+    await applyAll(planSecrets(backup), () => putSecretsBack(cluster, backup), { log })
+  }
   const tools = given ?? (await openRestore(script))
-  const backup = await chooseBackup(cluster, tools.secrets, script.options.snapshot)
   const access = given === undefined ? await planAccess(tools) : []
   if (!dryRun) await applyAll(access, (change) => applyChange(change, tools), { log })
   await refuseData(tools)
@@ -90,25 +105,32 @@ export async function restoreEtcd(
   return 0
 }
 
-async function needSecrets(cluster: Cluster): Promise<PublicSecrets> {
-  const secrets = await readSecrets(cluster)
-  if (secrets !== undefined) return secrets
-  throw new Problem('BACKUP_UNUSABLE', 'no snapshot can be restored', {
-    because: `there is no ${generatedFiles(cluster).path(secretsFile)}, and a snapshot is of use with the secrets of its cluster only`,
-    now: 'nothing was changed',
-    hint: 'put back the secrets.yaml that the cluster was made with, then run the same command again',
-  })
+/** The machine secrets of a destroyed cluster come back with its final backup. */
+function planSecrets({
+  bringsSecrets,
+  file,
+}: Pick<ChosenBackup, 'bringsSecrets' | 'file'>): Change[] {
+  if (!bringsSecrets) return []
+  const summary = `Put back ${secretsFile}, which was kept with ${file}`
+  return [{ kind: 'put-back-secrets', target: secretsFile, summary, risk: 'none' }]
+}
+
+async function putSecretsBack(cluster: Cluster, backup: ChosenBackup): Promise<void> {
+  const text = await readKeptSecrets(cluster, backup)
+  if (text !== undefined) await writeSecrets(cluster, text)
 }
 
 async function openRestore({
   cluster,
   log,
 }: Pick<RestoreScript, 'cluster' | 'log'>): Promise<RestoreTools> {
+  const secrets = await readSecrets(cluster)
+  if (secrets === undefined) throw new Error(`there is no ${secretsFile}`)
   return {
     cluster,
     log,
     talosctl: await openTalosctl(cluster),
-    secrets: await needSecrets(cluster),
+    secrets,
   }
 }
 
@@ -121,9 +143,10 @@ async function planAccess({ cluster, secrets }: RestoreTools): Promise<Bootstrap
 /** What a restore does once the control planes are empty. */
 export function planRestore(
   { controlPlanes }: Pick<UpgradeContext['cluster'], 'controlPlanes'>,
-  { file, takenAt }: Pick<Backup, 'file' | 'takenAt'>,
+  { file, takenAt, bringsSecrets }: Pick<ChosenBackup, 'file' | 'takenAt' | 'bringsSecrets'>,
 ): Change[] {
   return [
+    ...planSecrets({ file, bringsSecrets }),
     {
       kind: 'restore-etcd',
       target: 'etcd',
@@ -184,7 +207,7 @@ async function dataFault(
 ): Promise<string | undefined> {
   try {
     const runs = await readIdentity(kubernetes)
-    if (runs !== identity)
+    if (identity !== undefined && runs !== identity)
       return `kube-system has the UID ${runs}, in the snapshot it has ${identity}`
     const now = await readRevision(kubernetes)
     return now >= revision ? undefined : `etcd is at revision ${now}, the snapshot at ${revision}`

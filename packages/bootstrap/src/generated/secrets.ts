@@ -65,12 +65,17 @@ function refuseOther(cluster: Cluster, owner: Owner | undefined, digest: string)
 
 /** Makes the secrets, once in a cluster's life. */
 export async function createSecrets(cluster: Cluster, talosctl: Talosctl): Promise<void> {
-  const files = generatedFiles(cluster)
   const text = await withWorkFolder(cluster, async (folder) => {
     const version = ['--talos-version', cluster.settings.TALOS_VERSION]
     await talosctl.offline('gen', 'secrets', ...version, '--output-file', folder.path(secretsFile))
     return folder.read(secretsFile)
   })
+  await writeSecrets(cluster, text)
+}
+
+/** Puts secrets in place, with whose they are. */
+export async function writeSecrets(cluster: Cluster, text: string): Promise<void> {
+  const files = generatedFiles(cluster)
   const owner: Owner = { cluster: cluster.name, sha256: sha256(text) }
   // The owner first: a run killed in between leaves no secrets that say nothing of whose they are.
   await files.write(ownerFile, `${JSON.stringify(owner)}\n`)

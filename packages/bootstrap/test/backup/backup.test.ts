@@ -5,7 +5,8 @@ import type { Cluster } from '@talosmith/core'
 import { problemOf, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { chooseBackup, listBackups, takeBackup } from '../../src/backup/backup.ts'
+import { chooseBackup, listBackups } from '../../src/backup/backup.ts'
+import { takeBackup, type BackupTools } from '../../src/backup/take-backup.ts'
 import { checkSnapshot } from '../../src/backup/snapshot-file.ts'
 import { fakeTalosctl, type Reply } from '@talosmith/clients/testing'
 import { snapshotBytes } from '../support/simulated.ts'
@@ -23,15 +24,21 @@ const kubernetes = {
 /** Takes a backup from a talosctl that writes these bytes; machines in `refusing` say no. */
 async function take(
   cluster: Cluster,
-  { bytes = snapshotBytes(), refusing = [] as string[], at = '2026-11-24T01:00:00.000Z' } = {},
+  {
+    bytes = snapshotBytes(),
+    refusing = [] as string[],
+    at = '2026-11-24T01:00:00.000Z',
+    more = {} as Partial<BackupTools>,
+  } = {},
 ) {
   const talosctl = fakeTalosctl((words, [node = '']): Reply => {
     if (refusing.includes(node))
       return { stderr: 'rpc error: code = Unavailable desc = etcd is down' }
+    if (words === 'etcd status') return ''
     writeFileSync(words.split(' ')[2] ?? '', bytes, { mode: 0o644 })
     return said
   })
-  const backup = takeBackup({ cluster, talosctl, kubernetes, secrets }, new Date(at))
+  const backup = takeBackup({ cluster, talosctl, kubernetes, secrets, ...more }, new Date(at))
   return { backup, talosctl }
 }
 const pathOf = (cluster: Cluster, name: string): string => join(cluster.generated, 'backups', name)
@@ -46,13 +53,14 @@ test('a snapshot is private, whole, and described with what it takes to restore 
     ['home', 'ours', 77, 5, 'home-cp1'],
   )
   assert.equal([backup.identity, backup.kubernetes], ['uid-1', 'v1.36.3'])
-  assert.match(talosctl.calls[0] ?? '', /^etcd snapshot \S+ @ 10\.0\.0\.70$/)
+  assert.match(talosctl.calls[1] ?? '', /^etcd snapshot \S+ @ 10\.0\.0\.70$/)
   for (const name of [backup.file, backup.file.replace('.db', '.json')])
     assert.is(statSync(pathOf(cluster, name)).mode & 0o777, 0o600)
   assert.is(statSync(pathOf(cluster, '.')).mode & 0o777, 0o700)
   assert.equal(readFileSync(pathOf(cluster, backup.file)), snapshotBytes())
-  const { path, ...chosen } = await chooseBackup(cluster, secrets)
+  const { path, bringsSecrets, ...chosen } = await chooseBackup(cluster, secrets)
   assert.equal(chosen, backup)
+  assert.is(bringsSecrets, false)
   assert.is(path, pathOf(cluster, backup.file))
 })
 
@@ -116,6 +124,63 @@ test('what a killed run left without a description goes when it is older than al
   assert.ok(names.includes(left('23')))
 })
 
+test('a clock that was fast once does not drop the backup just taken', async () => {
+  const cluster = fresh()
+  for (let hour = 10; hour < 22; hour++)
+    await (
+      await take(cluster, { at: `2030-01-01T${hour}:00:00.000Z` })
+    ).backup
+  const { file } = await (await take(cluster, { at: '2026-11-24T01:00:00.000Z' })).backup
+  const files = (await listBackups(cluster)).map((one) => one.file)
+  assert.is(files.length, 10)
+  assert.ok(files.includes(file))
+})
+
+test('a description that names another file describes no backup', async () => {
+  const cluster = fresh()
+  const { file } = await (await take(cluster)).backup
+  const json = pathOf(cluster, file.replace('.db', '.json'))
+  writeFileSync(json, readFileSync(json, 'utf8').replace(file, '../secrets.db'))
+  assert.equal(await listBackups(cluster), [])
+})
+
+test('etcd is backed up while the API server is down, which is said by what is not known', async () => {
+  const cluster = fresh()
+  const get = async (): Promise<string> => {
+    throw new Error('connection refused')
+  }
+  const backup = await (await take(cluster, { more: { kubernetes: { get } } })).backup
+  assert.equal([backup.identity, backup.kubernetes], [undefined, undefined])
+  assert.is((await chooseBackup(cluster, secrets)).file, backup.file)
+})
+
+test('the newest backup of the present secrets is chosen, not that of an earlier cluster', async () => {
+  const cluster = fresh()
+  const own = await (await take(cluster, { at: '2026-11-20T00:00:00.000Z' })).backup
+  await (
+    await take(cluster, { more: { secrets: { digest: 'of another' } } })
+  ).backup
+  assert.is((await chooseBackup(cluster, secrets)).file, own.file)
+})
+
+test('a final backup has the secrets beside it, brings them back, and is never dropped', async () => {
+  const cluster = fresh()
+  const more = { final: { keptSecrets: 'the secrets' } }
+  const final = await (await take(cluster, { at: '2026-11-20T00:00:00.000Z', more })).backup
+  const kept = pathOf(cluster, final.file.replace('.db', '.secrets.yaml'))
+  assert.is(readFileSync(kept, 'utf8'), 'the secrets')
+  assert.is(statSync(kept).mode & 0o777, 0o600)
+  for (let hour = 10; hour < 23; hour++)
+    await (
+      await take(cluster, { at: `2026-11-24T${hour}:00:00.000Z` })
+    ).backup
+  assert.is((await listBackups(cluster)).length, 11)
+  const chosen = await chooseBackup(cluster, undefined)
+  assert.equal([chosen.file, chosen.bringsSecrets], [final.file, true])
+  const other = await problemOf(chooseBackup(cluster, secrets, final.file))
+  assert.match(other.hint ?? '', 'cluster:destroy')
+})
+
 test('a folder of backups that is a link is not written to', async () => {
   const cluster = fresh()
   await mkdir(cluster.generated, { recursive: true })
@@ -150,6 +215,11 @@ const refusals: [string, (cluster: Cluster, path: string) => Promise<unknown>, R
     'is of other secrets',
     (cluster) => chooseBackup(cluster, { digest: 'new' }),
     /had other secrets/,
+  ],
+  [
+    'has no secrets at all',
+    (cluster) => chooseBackup(cluster, undefined),
+    /there is no secrets\.yaml/,
   ],
   [
     'was changed since',

@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { generatedFiles, silentLog, type Change } from '@talosmith/core'
 import { problemOf, quicken, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
-import { listBackups, takeBackup } from '../../src/backup/backup.ts'
+import { listBackups } from '../../src/backup/backup.ts'
+import { takeBackup } from '../../src/backup/take-backup.ts'
 import { findBackup, planRestore, restoreEtcd } from '../../src/backup/restore.ts'
 import { sha256 } from '../../src/generated/secrets.ts'
 import { showMachine, createCa } from '@talosmith/clients/testing'
@@ -155,8 +156,17 @@ test('the snapshot is found with the secrets alone', async () => {
   assert.is((await findBackup({ cluster, options: {} })).file, backup.file)
 })
 
+test('of a destroyed cluster the plan begins with its secrets', () => {
+  const backup = { file: 'a.db', takenAt: '2026-11-24T01:00:00.000Z', bringsSecrets: true }
+  assert.equal(
+    planRestore(testCluster(), backup).map(({ kind }) => kind),
+    ['put-back-secrets', 'restore-etcd', 'restart'],
+  )
+})
+
 test('the plan says until when the data goes', () => {
-  const [first] = planRestore(testCluster(), { file: 'a.db', takenAt: '2026-11-24T01:00:00.000Z' })
+  const backup = { file: 'a.db', takenAt: '2026-11-24T01:00:00.000Z', bringsSecrets: false }
+  const [first] = planRestore(testCluster(), backup)
   assert.is(first?.to, '2026-11-24T01:00:00.000Z')
   assert.is(first?.risk, 'data-loss')
 })

@@ -1,5 +1,5 @@
 /** The installer image, which running machines upgrade with. */
-import type { Cluster } from '@talosmith/core'
+import { inStep, type Cluster } from '@talosmith/core'
 import { request, type RequestOptions } from './request.ts'
 
 const buildTimeoutMs = 20 * 60_000
@@ -11,15 +11,10 @@ export async function warmInstaller(
   options: RequestOptions,
 ): Promise<void> {
   const factory = settings.TALOS_FACTORY_URL
-  const step = options.log.step(`Have the factory build the installer of Talos ${version}`)
-  try {
-    await request(`${factory}/v2/nocloud-installer/${schematic.id}/manifests/${version}`, {
+  await inStep(options.log, `Have the factory build the installer of Talos ${version}`, () =>
+    request(`${factory}/v2/nocloud-installer/${schematic.id}/manifests/${version}`, {
       timeoutMs: buildTimeoutMs,
       ...options,
-    })
-    step.done()
-  } catch (error) {
-    step.fail()
-    throw error
-  }
+    }),
+  )
 }

@@ -1,5 +1,5 @@
 /** Failures of the Image Factory itself: no answer, and a refusal. */
-import { Problem } from '@talosmith/core'
+import { codes, Problem } from '@talosmith/core'
 
 /** The factory answered, and refused. */
 export function factoryError(url: string, status: number, text: string): Problem {
@@ -17,7 +17,7 @@ export function factoryError(url: string, status: number, text: string): Problem
 export function factoryUnreachable(url: string, because: string, from = 'this machine'): Problem {
   const { origin } = new URL(url)
   return new Problem(
-    'FACTORY_UNREACHABLE',
+    codes.factoryUnreachable,
     `the Image Factory at ${origin} does not answer ${from}`,
     {
       because,

@@ -1,6 +1,5 @@
 /** One HTTP request to the Image Factory, with its timeout and its retries. */
-import { setTimeout as sleep } from 'node:timers/promises'
-import { reasonOf, type Log } from '@talosmith/core'
+import { Problem, reasonOf, retry, type Log } from '@talosmith/core'
 import { factoryError, factoryUnreachable } from './problems.ts'
 
 /** What a request needs, and how long it may take. */
@@ -34,36 +33,47 @@ export async function request(
   { log, signal, timeoutMs = 60_000, retryDelayMs = 500 }: RequestOptions,
   { init = {}, accepted = [] }: { init?: RequestInit; accepted?: readonly number[] } = {},
 ): Promise<TextResponse> {
-  for (let retries = 0; ; retries++) {
-    const result = await requestOnce(url, init, timeoutMs, signal)
-    if ('status' in result) {
-      const { status, text } = result
-      if ((status >= 200 && status < 300) || accepted.includes(status)) return result
-      if ((status < 500 && status !== 429) || retries === retryLimit)
-        throw factoryError(url, status, text)
-    } else if (retries === retryLimit) throw factoryUnreachable(url, result.error)
-    const delayMs = retryDelayMs * 3 ** retries
-    const reason = 'status' in result ? `answered ${result.status}` : result.error
-    log.warn(`${url}: ${reason}; trying again in ${delayMs / 1000} s`)
-    await sleep(delayMs, undefined, signal === undefined ? {} : { signal })
-  }
+  let mayPass = true
+  return retry(
+    async () => {
+      mayPass = true
+      const { status, text } = await fetchText(url, init, timeoutMs, signal)
+      if ((status >= 200 && status < 300) || accepted.includes(status)) return { url, status, text }
+      mayPass = status >= 500 || status === 429
+      throw factoryError(url, status, text)
+    },
+    {
+      attempts: retryLimit + 1,
+      pauseMs: (failures) => retryDelayMs * 3 ** (failures - 1),
+      isTransient: () => mayPass,
+      onRetry: (error, pauseMs) =>
+        log.warn(`${describe(error)}; trying again in ${pauseMs / 1000} s`),
+      signal,
+    },
+  )
 }
 
-async function requestOnce(
+function describe(error: unknown): string | undefined {
+  return error instanceof Problem ? `${error.message} (${error.because})` : reasonOf(error)
+}
+
+async function fetchText(
   url: string,
   init: RequestInit,
   timeoutMs: number,
   signal: AbortSignal | undefined,
-): Promise<TextResponse | { readonly error: string }> {
+): Promise<Omit<TextResponse, 'url'>> {
   const timeout = AbortSignal.timeout(timeoutMs)
   try {
     const either = signal === undefined ? timeout : AbortSignal.any([timeout, signal])
     const response = await fetch(url, { ...init, signal: either })
-    return { url, status: response.status, text: await response.text() }
+    return { status: response.status, text: await response.text() }
   } catch (error) {
     if (signal?.aborted === true) throw error
-    if (timeout.aborted) return { error: `no answer within ${timeoutMs / 1000} s` }
-    return { error: fetchReason(error) }
+    throw factoryUnreachable(
+      url,
+      timeout.aborted ? `no answer within ${timeoutMs / 1000} s` : fetchReason(error),
+    )
   }
 }
 

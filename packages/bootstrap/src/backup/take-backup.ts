@@ -1,0 +1,108 @@
+/** Takes a snapshot of etcd, verifies it, and keeps it with what a restore has to know. */
+import { chmod, mkdir, rename } from 'node:fs/promises'
+import type { WritableKubernetes } from '@talosmith/clients/kubernetes'
+import { type Talosctl, talosReason } from '@talosmith/clients/talos'
+import { generatedFiles, Problem, reasonOf, type Cluster } from '@talosmith/core'
+import { sha256, type PublicSecrets } from '../generated/secrets.ts'
+import { withWorkFolder } from '../generated/work-folder.ts'
+import {
+  backupFolder,
+  descriptionOf,
+  dropOldest,
+  keptSecretsOf,
+  readIdentity,
+  type Backup,
+} from './backup.ts'
+import { checkSnapshot } from './snapshot-file.ts'
+
+/** With what a backup is taken. */
+export interface BackupTools {
+  readonly cluster: Cluster
+  readonly talosctl: Talosctl
+  /** Undefined: there is no kubeconfig. */
+  readonly kubernetes: Pick<WritableKubernetes, 'get'> | undefined
+  readonly secrets?: Pick<PublicSecrets, 'digest'>
+  /** The last backup of a cluster, which is never dropped, with its machine secrets where they are known. */
+  readonly final?: { readonly keptSecrets: string | undefined }
+}
+
+/** A machine that is off would hold the snapshot up for minutes: its etcd is asked for its status first. */
+const answerMs = 15_000
+const snapshotMs = 600_000
+
+/**
+ * Takes a snapshot from the first control plane that gives one, verifies it, and keeps the newest ten. An
+ * API server that is down does not stop it: a backup is wanted most when something is broken.
+ */
+export async function takeBackup(tools: BackupTools, now = new Date()): Promise<Backup> {
+  const { cluster, kubernetes, final } = tools
+  const files = generatedFiles(cluster)
+  const [identity, version] = await Promise.all([
+    kubernetes && readIdentity(kubernetes).catch(() => undefined),
+    kubernetes && readVersion(kubernetes).catch(() => undefined),
+  ])
+  const secrets =
+    final?.keptSecrets === undefined ? tools.secrets?.digest : sha256(final.keptSecrets)
+  return withWorkFolder(cluster, async (work) => {
+    const path = work.path('etcd.db')
+    const { machine, output } = await streamSnapshot(tools, path)
+    const takenAt = now.toISOString()
+    const file = `etcd-${takenAt.replaceAll(':', '-')}.db`
+    const bytes = await checkSnapshot(path).catch((error: unknown) => {
+      throw failed(`what ${machine} sent is no snapshot: ${reasonOf(error)}`)
+    })
+    // Looked at first: a folder that is a link would lead it elsewhere.
+    await files.has(`${backupFolder}/${file}`)
+    await mkdir(files.path(backupFolder), { recursive: true, mode: 0o700 })
+    await chmod(path, 0o600)
+    await rename(path, files.path(backupFolder, file))
+    if (final?.keptSecrets !== undefined)
+      await files.write(`${backupFolder}/${keptSecretsOf(file)}`, final.keptSecrets)
+    const backup: Backup = {
+      ...{ file, cluster: cluster.name, takenAt, machine },
+      ...(version !== undefined && { kubernetes: version }),
+      ...(identity !== undefined && { identity }),
+      ...(secrets !== undefined && { secrets }),
+      ...(final !== undefined && { isFinal: true }),
+      ...bytes,
+      // `talosctl etcd snapshot` prints both: cmd/talosctl/cmd/talos/etcd.go, etcdSnapshotCmd.
+      revision: Number(/revision (\d+)/.exec(output)?.[1] ?? 0),
+      keys: Number(/total keys (\d+)/.exec(output)?.[1] ?? 0),
+    }
+    // Last: a snapshot without its description was never verified.
+    const description = `${JSON.stringify(backup, null, 2)}\n`
+    await files.write(`${backupFolder}/${descriptionOf(file)}`, description)
+    await dropOldest(cluster, backup)
+    return backup
+  })
+}
+
+function failed(because: string): Problem {
+  return new Problem('BACKUP_FAILED', 'no snapshot of etcd could be taken', {
+    because,
+    now: 'nothing was changed',
+    hint: 'etcd has to be healthy on at least one control plane: npx nx run bootstrap:health',
+  })
+}
+
+async function streamSnapshot(
+  { cluster, talosctl }: BackupTools,
+  path: string,
+): Promise<{ machine: string; output: string }> {
+  const reasons: string[] = []
+  for (const { name, address } of cluster.controlPlanes)
+    try {
+      await talosctl.ask([address], ['etcd', 'status'], { timeoutMs: answerMs })
+      const { stdout } = await talosctl.ask([address], ['etcd', 'snapshot', path], {
+        timeoutMs: snapshotMs,
+      })
+      return { machine: name, output: stdout }
+    } catch (error) {
+      reasons.push(`${name}: ${talosReason(error)}`)
+    }
+  throw failed(reasons.join('\n'))
+}
+
+async function readVersion({ get }: Pick<WritableKubernetes, 'get'>): Promise<string> {
+  return (JSON.parse(await get('/version')) as { gitVersion: string }).gitVersion
+}

@@ -1,0 +1,118 @@
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { fakeTalosctl, type Reply } from '@talosmith/clients/testing'
+import type { Cluster } from '@talosmith/core'
+import { problemOf, temporaryFolder, testCluster } from '@talosmith/core/testing'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { chooseBackup } from '../../src/backup/backup.ts'
+import { findFinalBackup, takeFinalBackup } from '../../src/backup/final-backup.ts'
+import { snapshotBytes } from '../support/simulated.ts'
+
+const final = suite<{ cluster: Cluster }>('the final backup')
+final.before.each((context) => {
+  const root = temporaryFolder('final')
+  context.cluster = testCluster({ CONTROL_PLANE_COUNT: '3', CLUSTER_VIP: '10.0.0.60' }, root)
+  put(context.cluster, 'talosconfig', 'access')
+  put(context.cluster, 'secrets.yaml', 'of this cluster')
+})
+
+function put({ generated }: Cluster, name: string, text: string): void {
+  mkdirSync(join(generated, name, '..'), { recursive: true })
+  writeFileSync(join(generated, name), text)
+}
+
+interface Setting {
+  readonly down?: readonly string[]
+  readonly bytes?: Buffer
+  /** Gets the talosconfig that was used. */
+  readonly configs?: string[]
+}
+
+/** Takes it with a talosctl whose machines in `down` don't answer. */
+async function take(
+  cluster: Cluster,
+  { down = [], bytes = snapshotBytes(), configs = [] }: Setting = {},
+): Promise<string> {
+  const talosctl = fakeTalosctl((words, nodes): Reply => {
+    if (nodes.some((node) => down.includes(node)))
+      return { stderr: 'rpc error: connection refused' }
+    const [, path] = /^etcd snapshot (.*)$/.exec(words) ?? []
+    if (path !== undefined) writeFileSync(path, bytes, { mode: 0o644 })
+    return ''
+  })
+  return takeFinalBackup(cluster, async (_, config = '') => (configs.push(config), talosctl))
+}
+
+final('lies among the backups, for its owner alone, with the secrets', async ({ cluster }) => {
+  assert.is(await findFinalBackup(cluster), undefined)
+  const path = await take(cluster)
+  assert.equal(readFileSync(path), snapshotBytes())
+  assert.is(statSync(path).mode & 0o777, 0o600)
+  assert.is(join(path, '..'), join(cluster.generated, 'backups'))
+  assert.is(readFileSync(path.replace('.db', '.secrets.yaml'), 'utf8'), 'of this cluster')
+  assert.ok(path.endsWith((await findFinalBackup(cluster))?.file ?? 'none'))
+})
+
+final('comes from the first control plane that gives one', async ({ cluster }) => {
+  await take(cluster, { down: ['10.0.0.70', '10.0.0.71'] })
+  assert.is((await findFinalBackup(cluster))?.machine, 'home-cp3')
+})
+
+final('that no control plane gives says why of each, and leaves nothing', async ({ cluster }) => {
+  const problem = await problemOf(take(cluster, { down: ['10.0.0.70', '10.0.0.71', '10.0.0.72'] }))
+  assert.is(problem.code, 'BACKUP_FAILED')
+  assert.match(problem.hint ?? '', 'leave FINAL_SNAPSHOT out')
+  for (const name of ['home-cp1', 'home-cp2', 'home-cp3'])
+    assert.match(problem.because ?? '', `${name}: `)
+  assert.not.ok(readdirSync(cluster.generated).includes('backups'))
+})
+
+final('of bytes that etcd did not write is none', async ({ cluster }) => {
+  const problem = await problemOf(take(cluster, { bytes: snapshotBytes().subarray(0, 900) }))
+  assert.is(problem.code, 'BACKUP_FAILED')
+  assert.not.ok(readdirSync(cluster.generated).includes('backups'))
+})
+
+final('uses the talosconfig that a stopped destroy has set aside', async ({ cluster }) => {
+  rmSync(join(cluster.generated, 'talosconfig'))
+  put(cluster, 'removed/talosconfig', 'access')
+  const configs: string[] = []
+  await take(cluster, { configs })
+  assert.equal(configs, ['removed/talosconfig'])
+})
+
+final('of an earlier cluster of the same name is none of this one', async ({ cluster }) => {
+  await take(cluster)
+  put(cluster, 'secrets.yaml', 'of the next cluster')
+  assert.is(await findFinalBackup(cluster), undefined)
+  const path = await take(cluster)
+  assert.ok(path.endsWith((await findFinalBackup(cluster))?.file ?? 'none'))
+})
+
+final('is found again once the secrets are set aside', async ({ cluster }) => {
+  const path = await take(cluster)
+  mkdirSync(join(cluster.generated, 'removed'))
+  renameSync(
+    join(cluster.generated, 'secrets.yaml'),
+    join(cluster.generated, 'removed/secrets.yaml'),
+  )
+  assert.ok(path.endsWith((await findFinalBackup(cluster))?.file ?? 'none'))
+})
+
+final('is what a restore takes when the cluster is gone, secrets and all', async ({ cluster }) => {
+  const path = await take(cluster)
+  for (const name of ['secrets.yaml', 'talosconfig']) rmSync(join(cluster.generated, name))
+  const chosen = await chooseBackup(cluster, undefined)
+  assert.equal([chosen.path, chosen.bringsSecrets], [path, true])
+})
+
+final.run()
