@@ -30,7 +30,7 @@ function answerBatch(command: string): { stdout: string; stderr: string } {
       : index < 3
         ? 'default'
         : command.includes('domcapabilities') && index >= 6 && index < 8
-          ? "<enum name='firmware'><value>efi</value></enum>"
+          ? "<domainCapabilities><os><enum name='firmware'><value>efi</value></enum></os></domainCapabilities>"
           : ''
   const isMissing = (index: number): boolean => index > 10
   const all = Array.from({ length: count }, (_, index) => index)
