@@ -16,8 +16,9 @@ const root = join(import.meta.dirname, '..', '..')
 
 /** Where sources are: every folder of a workspace of package.json. */
 function sourceFolders() {
-  /** @type {{ workspaces: string[] }} */
-  const { workspaces } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  const { workspaces } = /** @type {{ workspaces: string[] }} */ (
+    JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  )
   return workspaces
     .map((pattern) => pattern.replace('/*', ''))
     .filter((folder) => existsSync(join(root, folder)))

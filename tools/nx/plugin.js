@@ -39,7 +39,6 @@ async function importFresh(path) {
 function nameOf(folder) {
   const path = join(folder, 'project.json')
   if (!existsSync(path)) return undefined
-  /** @type {{ name?: string }} */
-  const { name } = JSON.parse(readFileSync(path, 'utf8'))
+  const { name } = /** @type {{ name?: string }} */ (JSON.parse(readFileSync(path, 'utf8')))
   return name
 }
