@@ -1,4 +1,5 @@
 /** bootstrap:upgrade-talos and bootstrap:upgrade-kubernetes, stage by stage. */
+import { warmInstaller } from '@talosmith/clients/factory'
 import {
   commandFor,
   Problem,
@@ -37,6 +38,8 @@ export async function upgradeTalos(
   }
   if (path.length > 0) log.info(`   the way: ${describePath(path)}`)
   await refuseAllWentBack(context, seen.machines, steps)
+  // Before anything is changed: no machine waits for the factory, none stays half-way because of it.
+  for (const { kind, to } of steps) if (kind === 'talos') await warmInstaller(cluster, to, { log })
   await writeGeneratedFiles(context, home)
   if (steps.length === 0) await finishLeftovers(context, seen.machines)
   else await backUp(context)

@@ -1,4 +1,5 @@
 /** A cluster before an upgrade. */
+import { listVersions } from '@talosmith/clients/factory'
 import {
   commandFor,
   minorOf,
@@ -17,7 +18,6 @@ import {
   listOf,
 } from '@talosmith/clients/kubernetes'
 import { leaderOf, observeEtcdFacts } from '@talosmith/clients/etcd'
-import { offeredVersions } from './factory.ts'
 import { versionsOf, type KubernetesFacts } from './kubernetes-proof.ts'
 import { readUpgradeAnnotation, type Begun } from '../restart/upgrade-annotation.ts'
 import { readNodes, type NodeFacts } from '@talosmith/clients/talos'
@@ -85,7 +85,7 @@ export async function observeUpgrade(
   const keepsMinor = machines.every(({ kubernetes: runs }) => minorOf(runs) === minorOf(asked))
   const [etcd, offered, removedApis] = await Promise.all([
     observeEtcdFacts(cluster, context.talosctl, context.secrets),
-    isThere ? [] : offeredVersions(cluster, log),
+    isThere ? [] : listVersions(cluster, { log }),
     keepsMinor
       ? []
       : // Judged in earnest right before the step that would break who asks for them.

@@ -1,7 +1,6 @@
 /** Takes every machine through one version of Talos. */
 import { leaderOf, observeEtcdFacts } from '@talosmith/clients/etcd'
 import { inStep, Problem, reasonOf, type Node } from '@talosmith/core'
-import { warmInstaller } from './factory.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
 import { nextTurn } from '../restart/order.ts'
 import { passGateCommand } from '../restart/pass-gate.ts'
@@ -21,8 +20,7 @@ export async function takeTalosStep(
   step: PathStep,
   all: readonly ObservedMachine[],
 ): Promise<void> {
-  const { cluster, log } = context
-  await warmInstaller(cluster, step.to, log)
+  const { cluster } = context
   const machines = machinesOf(cluster, step, all)
   await finishLeftovers(
     context,
