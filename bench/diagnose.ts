@@ -1,5 +1,5 @@
 /**
- * How long cluster:doctor takes for one host (goal: at most 10 s) and bootstrap:diagnose for ten machines, half
+ * How long cluster:doctor takes for one host (goal: at most 10 s) and cluster:diagnose for ten machines, half
  * of them out of reach (goal: at most 15 s): behind a real sshd, libvirt's test driver, a TLS server at the other
  * machines' addresses, an API server, and recorded answers. The best of three rounds.
  *
@@ -14,8 +14,7 @@ import { createServer } from 'node:http'
 import { createServer as listen, type AddressInfo, type Server } from 'node:net'
 import { join } from 'node:path'
 import { findTool, projectRoot } from '@talosmith/core'
-import { temporaryFolder } from '@talosmith/core/testing'
-import { hasSshd } from '../packages/core/test/host/sshd.ts'
+import { hasSshd, temporaryFolder } from '@talosmith/core/testing'
 import { benchCluster, which } from './plan-status/cluster.ts'
 import { startKvmHost } from './plan-status/kvm-host.ts'
 import { startMachines } from './plan-status/talos.ts'

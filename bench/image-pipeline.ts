@@ -19,7 +19,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { local, silentLog } from '@talosmith/core'
 import { temporaryFolder, testCluster } from '@talosmith/core/testing'
-import { transferImage } from '../packages/image/src/transfer.ts'
+import { transferImage } from '@talosmith/image/testing'
 
 const rounds = Number(process.env['IMAGE_BENCH_ROUNDS'] ?? 3)
 const goal = 6

@@ -1,4 +1,4 @@
-/** bootstrap:diagnose: what is wrong with the cluster, what shows it, and what mends it. */
+/** cluster:diagnose: what is wrong with the cluster, what shows it, and what mends it. */
 import { exitCodes, script } from '@talosmith/core'
 
 export default script(import.meta, {

@@ -1,4 +1,4 @@
-/** bootstrap:regenerate-secrets: the cluster begins anew, with other secrets, on new disks; needs CONFIRM=<cluster>. */
+/** cluster:regenerate-secrets: the cluster begins anew, with other secrets, on new disks; needs CONFIRM=<cluster>. */
 import {
   archiveSecrets,
   describeLosses,

@@ -1,5 +1,5 @@
 /** The last stage of cluster:up: says how to use the cluster that the stages before it made. */
-import { commandFor, generatedFiles, Problem, script } from '@talosmith/core'
+import { codes, commandFor, generatedFiles, Problem, script } from '@talosmith/core'
 
 export default script(import.meta, {
   summary: 'Say how to use the cluster; runs last in `nx run cluster:up`.',
@@ -7,7 +7,7 @@ export default script(import.meta, {
     const files = generatedFiles(cluster)
     for (const name of ['talosconfig', 'kubeconfig'])
       if (!(await files.has(name)))
-        throw new Problem('ACCESS_FILE_MISSING', `${files.path(name)} is not there`, {
+        throw new Problem(codes.notStarted, `${files.path(name)} is not there`, {
           because: 'bootstrap:start writes it, and has not run for this cluster',
           hint: commandFor(cluster, 'cluster:up'),
         })

@@ -5,10 +5,10 @@
 import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { hostFiles, type Cluster } from '@talosmith/core'
-import { startSshd } from '../../packages/core/test/host/sshd.ts'
-import { ledgerKey } from '../../packages/image/src/ledger.ts'
-import { describeSeed, sealOf } from '../../packages/vm/src/seed-iso.ts'
-import { describeMachine, renderDomain } from '@talosmith/vm'
+import { startSshd } from '@talosmith/core/testing'
+import { ledgerKey } from '@talosmith/image/testing'
+import { describeMachine, describeSeed, renderDomain } from '@talosmith/vm'
+import { sealOf } from '@talosmith/vm/testing'
 
 export interface KvmHost {
   readonly uri: string

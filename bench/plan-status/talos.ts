@@ -7,21 +7,19 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:https'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { generatedFiles, silentLog, type Cluster } from '@talosmith/core'
-import { parse, stringify } from 'yaml'
-import { showMachine, createCa, type Ca } from '@talosmith/clients/testing'
 import {
+  createSecrets,
   observeHome,
   writeConfigs,
   writeTalosconfig,
-} from '../../packages/bootstrap/src/configure/generated-files.ts'
-import { createSecrets } from '../../packages/bootstrap/src/generated/secrets.ts'
+} from '@talosmith/bootstrap/testing'
 import { openTalosctl } from '@talosmith/clients/talos'
-import { fingerprint } from '../../packages/storage/src/plan.ts'
-import { storageClassSpec } from '../../packages/storage/src/storage-class.ts'
-import { chartValues } from '../../packages/storage/src/values.ts'
+import { createCa, showMachine, type Ca } from '@talosmith/clients/testing'
+import { generatedFiles, silentLog, type Cluster } from '@talosmith/core'
+import { chartValues } from '@talosmith/storage'
+import { fingerprint, names, storageClassSpec } from '@talosmith/storage/testing'
+import { parse, stringify } from 'yaml'
 import { program, takeCount } from './kvm-host.ts'
-import * as names from '../../packages/storage/src/names.ts'
 
 export interface Machines {
   /** XDG_CACHE_HOME of a run, where it finds the tools. */

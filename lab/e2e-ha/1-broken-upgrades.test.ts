@@ -3,6 +3,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { access, killWhen, nx, run, scriptOf, threeUpgraded } from '../e2e/support.ts'
 import { cluster, four, restarts, talos, versions } from '../e2e/three.ts'
+import { versions as pinned } from '../src/versions.ts'
 import { faultsFile } from '../src/layout.ts'
 
 const newest = { ...threeUpgraded, TALOS_EXTENSIONS: '' }
@@ -29,7 +30,7 @@ test('a version that does not boot ends the upgrade after one machine, and the c
   assert.match(output, /its console ended with/)
   assert.is(restarts(since).length, 1)
   assert.is((await nx('bootstrap:health', newest)).code, 0)
-  assert.equal(await versions(), four('v1.13.9 v1.36.3'))
+  assert.equal(await versions(), four(`${pinned.talos} ${pinned.kubernetes}`))
 })
 
 // Other extensions mean another schematic: every machine restarts once more, whatever run it is in.
@@ -63,7 +64,7 @@ test('the next run finishes what was killed', async () => {
   assert.not.match(nodes, 'talosmith.dev/upgrading-to')
   for (const { name } of cluster.nodes)
     assert.match(await talos(name, 'get', 'extensions'), 'nfs-utils')
-  assert.equal(await versions(), four('v1.13.9 v1.36.3'))
+  assert.equal(await versions(), four(`${pinned.talos} ${pinned.kubernetes}`))
   const { code } = await run(scriptOf('scripts/plan.ts', '--cluster', 'lab'), threeUpgraded)
   assert.is(code, 0)
 })

@@ -115,14 +115,14 @@ test('Upgrade: the way of clients before 1.13 installs, and restarts the machine
   await until(status, (text) => /running +true/.test(text))
 })
 
-test('Shutdown: switches the machine off, and vm:start brings it back', async () => {
+test('Shutdown: switches the machine off, and cluster:start brings it back', async () => {
   const shutdown = call(rebooted, ['Shutdown', 'shutdown --wait=false --force', /.*/])
   check(shutdown, await make(shutdown))
   const state = (): Promise<string> =>
     withHost(cluster, async ({ $ }) => (await $`virsh domstate lab-w2`).stdout.trim())
   for (let tries = 0; tries < 30 && (await state()) !== 'shut off'; tries++) await sleep(2000)
   assert.is(await state(), 'shut off')
-  assert.is((await nx('vm:start')).code, 0)
+  assert.is((await nx('cluster:start')).code, 0)
 })
 
 test('the cluster is healthy in the end', async () => {

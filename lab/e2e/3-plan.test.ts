@@ -238,8 +238,8 @@ test('cluster:up mends all of it, and the plan is empty again', async () => {
   assert.is(code, 0)
 })
 
-test('vm:stop shuts every worker down before the control plane, without cutting power', async () => {
-  const { code, output } = await nx('vm:stop')
+test('cluster:stop shuts every worker down before the control plane, without cutting power', async () => {
+  const { code, output } = await nx('cluster:stop')
   assert.is(code, 0)
   assert.not.match(output, 'cutting its power')
   const ended = stepsOf(await lastRun()).filter((step) => step.startsWith('done Shut'))
@@ -251,15 +251,15 @@ test('vm:stop shuts every worker down before the control plane, without cutting 
   assert.not.match(stdout, /lab-(cp|w)\d/)
 })
 
-test('vm:start starts the control plane first, and ends when the cluster is healthy', async () => {
-  const { code, output } = await nx('vm:start')
+test('cluster:start starts the control plane first, and ends when the cluster is healthy', async () => {
+  const { code, output } = await nx('cluster:start')
   assert.is(code, 0)
   assert.match(output, /cluster lab to be healthy/)
   const started = stepsOf(await lastRun()).filter((step) => step.startsWith('start Start lab-'))
   assert.is(started[0], 'start Start lab-cp1')
   assert.equal(started.slice(1).sort(), ['start Start lab-w1', 'start Start lab-w2'])
   assert.equal((await planned()).changes, [])
-  assert.is((await nx('vm:start')).code, 0)
+  assert.is((await nx('cluster:start')).code, 0)
 })
 
 /** The record of the last run that changed something: its events, in order. */

@@ -31,7 +31,7 @@ test('the cluster is up', async () => {
   talosBefore = talosCa()
 })
 
-test('bootstrap:regenerate-secrets without CONFIRM says what is lost, and changes nothing', async () => {
+test('cluster:regenerate-secrets without CONFIRM says what is lost, and changes nothing', async () => {
   const { code, output } = await run(regenerate)
   assert.is(code, 1)
   assert.match(output, 'CONFIRM_MISSING')
@@ -62,7 +62,7 @@ test('a dry run then says what is left to do, and where the old secrets are', as
 })
 
 test('the next run ends with a healthy cluster under another CA, and the old access is refused', async () => {
-  const { code, output } = await nx('bootstrap:regenerate-secrets', confirmed)
+  const { code, output } = await nx('cluster:regenerate-secrets', confirmed)
   assert.is(code, 0)
   assert.match(output, 'talosctl is refused with the old talosconfig')
   assert.match(output, 'kubectl is refused with the old kubeconfig')

@@ -128,8 +128,7 @@ test('cluster:destroy finishes it, and leaves nothing but what is not ours', asy
   assert.is(await bystanders(), before)
   assert.equal(
     readdirSync(cluster.generated).filter(
-      (name) =>
-        !['runs', 'images.json', 'backups', 'bundles', 'archive'].includes(name),
+      (name) => !['runs', 'images.json', 'backups', 'bundles', 'archive'].includes(name),
     ),
     [],
   )
@@ -139,7 +138,10 @@ test('cluster:restore makes the destroyed cluster anew from its final backup', a
   const { code, output } = await nx('cluster:restore', confirmed)
   assert.is(code, 0)
   assert.match(output, 'Put back secrets.yaml')
-  assert.match(await access(cluster, 'kubectl', 'get', 'configmaps', '-o', 'name'), 'configmap/kept')
+  assert.match(
+    await access(cluster, 'kubectl', 'get', 'configmaps', '-o', 'name'),
+    'configmap/kept',
+  )
   const nodes = await kubernetesNodes(cluster)
   assert.is(nodes.length, cluster.nodes.length)
   for (const { status } of nodes)

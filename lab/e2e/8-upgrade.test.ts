@@ -11,10 +11,11 @@ import {
   type Overrides,
 } from './support.ts'
 import { cluster, four, leader, restarts, talos, versions } from './three.ts'
+import { versions as pinned } from '../src/versions.ts'
 
 const before = threeControlPlanes
-const after = { ...before, TALOS_VERSION: 'v1.13.9' }
-const newest = { ...after, KUBERNETES_VERSION: 'v1.36.3' }
+const after = { ...before, TALOS_VERSION: pinned.talos }
+const newest = { ...after, KUBERNETES_VERSION: pinned.kubernetes }
 const upgraded = await labCluster(newest)
 
 async function upgrade(overrides: Overrides): Promise<Finished> {
@@ -53,13 +54,13 @@ test('the upgrade restarts one control plane at a time, the leader last, and no 
   const order = restarts(since)
   assert.is(order.length, 4)
   assert.equal(order.slice(2), [led, 'labha-w1'])
-  assert.equal(await versions(), four('v1.13.9 v1.36.2'))
+  assert.equal(await versions(), four(`${pinned.talos} ${pinned.kubernetesBefore}`))
 })
 
 test('Kubernetes follows, every component of it, without a machine restarted', async () => {
   const since = Date.now()
   assert.is((await upgrade(newest)).code, 0)
-  assert.equal(await versions(), four('v1.13.9 v1.36.3'))
+  assert.equal(await versions(), four(`${pinned.talos} ${pinned.kubernetes}`))
   const pods = await access(cluster, 'kubectl', 'get', 'pods', '-A', '-o', 'jsonpath={..image}')
   assert.is(pods.split(' ').filter((image) => image.endsWith(':v1.36.2')).length, 0)
   assert.equal(restarts(since), [])

@@ -14,6 +14,7 @@ import {
   type Host,
   type ToolName,
 } from '@talosmith/core'
+import { versions } from '../src/versions.ts'
 
 /** Settings laid over env/lab.env through the shell, as a user would. */
 export type Overrides = Readonly<Record<string, string>>
@@ -41,8 +42,8 @@ export const threeControlPlanes: Overrides = {
 /** What they run in the end, when all tests of upgrades are through. */
 export const threeUpgraded: Overrides = {
   ...threeControlPlanes,
-  TALOS_VERSION: 'v1.13.9',
-  KUBERNETES_VERSION: 'v1.36.3',
+  TALOS_VERSION: versions.talos,
+  KUBERNETES_VERSION: versions.kubernetes,
   TALOS_EXTENSIONS: 'siderolabs/nfs-utils',
 }
 

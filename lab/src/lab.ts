@@ -11,7 +11,8 @@ import { chartFolder, labFolder, type LabHost } from './layout.ts'
 import { createNamespace, inside, isUp, removeNamespace } from './namespace.ts'
 import { installPackages } from './packages.ts'
 import { startFactory, startLibvirt, startNfs, startSshd } from './services.ts'
-import { builtPath, buildTool, isOurBuild, offerTool, versions } from './tools.ts'
+import { builtPath, buildTool, isOurBuild, offerTool } from './tools.ts'
+import { versions } from './versions.ts'
 
 /** One lab:start or lab:stop of this checkout at a time. */
 const lock = { name: 'the lab', generated: labFolder }

@@ -4,7 +4,8 @@ import { local } from '@talosmith/core'
 import { cacheFolder, exportPath, factoryPort, labFolder, type LabHost } from './layout.ts'
 import { isUp } from './namespace.ts'
 import { daemonsOf } from './services.ts'
-import { builtTools, builtPath, isBuilt, versions } from './tools.ts'
+import { builtTools, builtPath, isBuilt } from './tools.ts'
+import { versions } from './versions.ts'
 
 /** What `lab:status` shows. */
 export interface LabStatus {

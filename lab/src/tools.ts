@@ -13,6 +13,7 @@ import {
 import { dirname, join, sep } from 'node:path'
 import { local, Problem, projectRoot, toolFolder, type Log, type ToolName } from '@talosmith/core'
 import { cacheFolder } from './layout.ts'
+import { versions } from './versions.ts'
 
 /** A program built from the Go module lab/tools, or from lab/contracts. */
 export type BuiltTool =
@@ -20,20 +21,6 @@ export type BuiltTool =
 
 /** What talosctl does to machine configs, with the packages of one Talos minor; talosctl itself does 1.13. */
 export type ContractTool = `machineconfig-${'1.9' | '1.10' | '1.11' | '1.12' | '1.14'}`
-
-/**
- * Versions of the real programs; lab/tools/go.mod pins the same, but for two image tags that are asked for:
- * etcd's is Talos' own, and the program behind it is v3.6.14; the provisioner's is the chart's.
- */
-export const versions = {
-  talos: 'v1.13.9',
-  kubernetes: 'v1.36.3',
-  /** Offered as well, for upgrades. */
-  kubernetesBefore: 'v1.36.2',
-  helm: 'v4.2.4',
-  etcd: 'v3.6.12',
-  provisioner: 'v6.3.0',
-} as const
 
 /** How every Go program of the lab is compiled; tests as well, so that they share what is compiled. */
 export const buildTags: readonly string[] = ['-tags', 'grpcnotrace', '-trimpath']

@@ -21,12 +21,12 @@ import {
   type MachineEvidence,
   type ObservedHost,
 } from '@talosmith/vm'
-import { inTime } from '../status/gather.ts'
+import { inTime, type Timed } from '../status/gather.ts'
 
 /** Everything that a diagnosis looks at, each part with the reason when it is not there. */
 export interface Seen {
   /** In LIBVIRT_URI's order, as `evidence`. */
-  readonly hosts: readonly Answer<ObservedHost>[]
+  readonly hosts: readonly Timed<ObservedHost>[]
   readonly evidence: readonly Answer<HostEvidence>[]
   readonly findings: Answer<TalosFindings>
   readonly api: Answer<KubernetesFindings>
@@ -47,7 +47,7 @@ export async function gather(
   eachHost: () => readonly Promise<Host>[],
 ): Promise<Seen> {
   const within = (): number => deadlineMs - performance.now()
-  const ask = <T>(look: () => Promise<T>): Promise<Answer<T>> => inTime(look, within())
+  const ask = <T>(look: () => Promise<T>): Promise<Timed<T>> => inTime(look, within())
   const seenHosts = eachHost().map((host, index) =>
     ask(async () => observeHost(await host, cluster, index)),
   )

@@ -8,6 +8,8 @@ export interface Check {
   /** `missing`: cluster:up would fail. */
   readonly verdict: 'ok' | 'warning' | 'missing'
   readonly says: string
+  /** The code of what is wrong, where docs/troubleshooting has it. */
+  readonly code?: string | undefined
   /** What to do; only where it is not ok. */
   readonly remedy?: string | undefined
 }
@@ -18,8 +20,8 @@ export function missing(
   check: string,
   { code, message, because, hint }: Problem,
 ): Check {
-  const says = [`${message} (${code})`, because].filter((one) => one !== undefined).join(': ')
-  return { area, check, verdict: 'missing', says, remedy: hint }
+  const says = [message, because].filter((one) => one !== undefined).join(': ')
+  return { area, check, verdict: 'missing', code, says, remedy: hint }
 }
 
 /** The checks as lines, remedies below those that have one, and what follows from it all. */
@@ -30,8 +32,8 @@ export function renderChecks(checks: readonly Check[]): string {
     `${area}:`,
     ...checks
       .filter((one) => one.area === area)
-      .flatMap(({ check, verdict, says, remedy }) => [
-        `  ${verdict.padEnd(7)}  ${check.padEnd(width)}  ${says.replaceAll('\n', '; ')}`,
+      .flatMap(({ check, verdict, code, says, remedy }) => [
+        `  ${verdict.padEnd(7)}  ${check.padEnd(width)}  ${code === undefined ? '' : `${code}: `}${says.replaceAll('\n', '; ')}`,
         ...(remedy === undefined ? [] : [`           ${''.padEnd(width)}  try: ${remedy}`]),
       ]),
   ])

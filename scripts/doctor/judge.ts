@@ -1,9 +1,9 @@
 /** What the facts of a preflight mean, line by line. Pure. */
-import { contains, type Cluster, type Problem } from '@talosmith/core'
-import { packageOf } from '@talosmith/image'
+import { codes, contains, hostToolsMissing, type Cluster, type Problem } from '@talosmith/core'
 import {
   type HostDetails,
   type HostEvidence,
+  type HostWarning,
   type ObservedHost,
   type Trial,
   domainOf,
@@ -20,12 +20,12 @@ export interface SeenHost {
   readonly evidence: HostEvidence | undefined
   /** What would stop vm:create there. */
   readonly problems: readonly Problem[]
-  readonly warnings: readonly string[]
+  readonly warnings: readonly HostWarning[]
   /** What the host reaches; undefined: not asked. */
   readonly outside:
     | {
-        /** What the factory answered: an HTTP status, or why it did not; undefined: the host never asks it. */
-        readonly factory: string | undefined
+        /** What the factory answered, or why it did not; undefined: the host never asks it. */
+        readonly factory: { readonly status: number } | { readonly fault: string } | undefined
         /** Whether the NFS server answers; undefined: no storage is asked for. */
         readonly nfs: boolean | undefined
       }
@@ -34,13 +34,13 @@ export interface SeenHost {
 
 /** Which line a problem of vm:create belongs to. */
 const lineOf: Readonly<Record<string, string>> = {
-  POOL_INACTIVE: 'storage pool',
-  POOL_NOT_FOUND: 'storage pool',
-  POOL_NOT_A_FOLDER: 'storage pool',
-  POOL_FULL: 'storage pool',
-  VM_TOOLS_MISSING: 'programs',
+  [codes.poolInactive]: 'storage pool',
+  [codes.poolNotFound]: 'storage pool',
+  [codes.poolNotAFolder]: 'storage pool',
+  [codes.poolFull]: 'storage pool',
+  [codes.hostToolsMissing]: 'programs',
   KVM_UNUSABLE: 'KVM',
-  FIRMWARE_MISSING: 'UEFI firmware',
+  [codes.firmwareMissing]: 'UEFI firmware',
   BRIDGE_NOT_FOUND: 'network',
   NETWORK_INACTIVE: 'network',
   NETWORK_NOT_FOUND: 'network',
@@ -55,12 +55,11 @@ export function judgeHost(cluster: Cluster, host: SeenHost): Check[] {
     missing(area, lineOf[problem.code] ?? 'machines', problem),
   )
   const taken = new Set(stands.map(({ check }) => check))
-  const line = (
-    check: string,
-    says: string,
-    verdict: Check['verdict'] = 'ok',
-    remedy?: string,
-  ): Check => ({ area, check, verdict, says, ...(remedy === undefined ? {} : { remedy }) })
+  const line: Line = (check, says, verdict = 'ok', remedy, code) => ({
+    ...{ area, check, verdict, says },
+    ...(code === undefined ? {} : { code }),
+    ...(remedy === undefined ? {} : { remedy }),
+  })
   const free = `${(seen.poolFreeBytes / 2 ** 30).toFixed(0)} GiB free`
   const fine = [
     line('access', `as ${details.user} (${details.groups.join(', ')}); virsh answers`),
@@ -73,13 +72,9 @@ export function judgeHost(cluster: Cluster, host: SeenHost): Check[] {
     judgeNetwork(cluster, details, line),
     judgeFilter(cluster, details, line),
     line('UEFI firmware', cluster.settings.UEFI ? 'there' : 'not asked for'),
-    judgePrograms(details, line),
+    judgePrograms(details, area, line),
     ...(host.trial === undefined ? [] : [judgeTrial(host.trial, details, line)]),
-    line(
-      'memory',
-      host.warnings.find((text) => text.includes('memory')) ?? `${seen.memoryFreeMib} MiB free`,
-      host.warnings.some((text) => text.includes('memory')) ? 'warning' : 'ok',
-    ),
+    judgeMemory(host, line),
     ...judgeAddresses(cluster, host, line),
     ...(host.outside === undefined
       ? []
@@ -89,7 +84,13 @@ export function judgeHost(cluster: Cluster, host: SeenHost): Check[] {
   return [...fine, ...stands]
 }
 
-type Line = (check: string, says: string, verdict?: Check['verdict'], remedy?: string) => Check
+type Line = (
+  check: string,
+  says: string,
+  verdict?: Check['verdict'],
+  remedy?: string,
+  code?: string,
+) => Check
 
 function judgeKvm({ settings }: Cluster, { seen, details }: SeenHost, line: Line): Check[] {
   if (settings.DOMAIN_TYPE === 'qemu')
@@ -108,6 +109,12 @@ function judgeKvm({ settings }: Cluster, { seen, details }: SeenHost, line: Line
   ]
 }
 
+function judgeMemory({ seen, warnings }: SeenHost, line: Line): Check {
+  const short = warnings.find(({ about }) => about === 'memory')
+  if (short === undefined) return line('memory', `${seen.memoryFreeMib} MiB free`)
+  return line('memory', short.text, 'warning')
+}
+
 /** Models of libvirt's cpu_map that lack one of cx16, lahf_lm, popcnt, sse4.1, sse4.2, ssse3; newer ones have all. */
 const oldModels =
   /^(?:486|athlon|Conroe|core2?duo|cpu64-rhel[56]|kvm(?:32|64)|n270|Opteron_G[123]|Penryn|pentium(?:|2|3|pro)|phenom|qemu(?:32|64))(?:-v\d+)?$/
@@ -120,6 +127,7 @@ function judgeLevel({ settings }: Cluster, { seen, details }: SeenHost, line: Li
       `CPU_MODEL=${model} lacks x86-64-v2, which Talos needs`,
       'missing',
       'leave CPU_MODEL out, or set a model with x86-64-v2',
+      codes.cpuLevelTooLow,
     )
   // An emulated processor has what QEMU has.
   const isEmulated = typeFor(settings.DOMAIN_TYPE, seen.kvmFault) === 'qemu'
@@ -129,6 +137,7 @@ function judgeLevel({ settings }: Cluster, { seen, details }: SeenHost, line: Li
       `it lacks ${details.missingCpuFlags.join(', ')} of x86-64-v2, which Talos needs`,
       'missing',
       'Talos does not run on this processor; set DOMAIN_TYPE=qemu to emulate another one',
+      codes.cpuLevelTooLow,
     )
   return line('processor', 'has x86-64-v2')
 }
@@ -179,14 +188,10 @@ function judgeFilter({ settings }: Cluster, { bridgeFilter }: HostDetails, line:
   )
 }
 
-function judgePrograms({ missingPrograms }: HostDetails, line: Line): Check {
+function judgePrograms({ missingPrograms }: HostDetails, host: string, line: Line): Check {
   if (missingPrograms.length === 0) return line('programs', 'all there')
-  return line(
-    'programs',
-    `${missingPrograms.join(', ')} missing`,
-    'missing',
-    `apt-get install ${missingPrograms.map(packageOf).join(' ')} there, or the same with dnf`,
-  )
+  const { code, message, hint } = hostToolsMissing(host, missingPrograms)
+  return line('programs', message, 'missing', hint, code)
 }
 
 /** Why QEMU may not open what libvirt made; never answered with security_driver=none. */
@@ -247,6 +252,7 @@ function judgeAddresses(cluster: Cluster, { seen, evidence }: SeenHost, line: Li
           taken.join('; '),
           'missing',
           'move CONTROL_PLANE_IP_OFFSET, WORKER_IP_OFFSET or CLUSTER_VIP, or give the other machines other addresses',
+          codes.addressTaken,
         )
   if (evidence.gatewayAnswers !== false) return [addresses]
   return [
@@ -256,20 +262,24 @@ function judgeAddresses(cluster: Cluster, { seen, evidence }: SeenHost, line: Li
       `nobody answers for ${cluster.settings.NETWORK_GATEWAY}`,
       'warning',
       'set NETWORK_GATEWAY to the router (ip route on the host)',
+      codes.gatewaySilent,
     ),
   ]
 }
 
 function judgeFactory({ settings }: Cluster, { seen, outside }: SeenHost, line: Line): Check[] {
-  const said = outside?.factory
-  if (said === undefined) return []
-  if (/^2\d\d$/.test(said)) return [line('Image Factory', 'reached from the host')]
+  const answer = outside?.factory
+  if (answer === undefined) return []
+  const fault = 'fault' in answer ? answer.fault : `HTTP ${answer.status}`
+  if ('status' in answer && answer.status >= 200 && answer.status < 300)
+    return [line('Image Factory', 'reached from the host')]
   return [
     line(
       'Image Factory',
-      `the host does not reach ${settings.TALOS_FACTORY_URL}: ${said}`,
+      `the host does not reach ${settings.TALOS_FACTORY_URL}: ${fault}`,
       seen.hasImage ? 'warning' : 'missing',
       'mend DNS, proxy or firewall of the host; or set IMAGE_RELAY=true, so that this machine fetches images for it',
+      codes.factoryUnreachable,
     ),
   ]
 }
@@ -283,6 +293,7 @@ function judgeNfs({ settings }: Cluster, answers: boolean | undefined, line: Lin
       `${settings.NFS_SERVER} does not answer on port 2049`,
       'missing',
       'start it, and let the machines through; or leave NFS_SERVER out',
+      codes.nfsNoAnswer,
     ),
   ]
 }

@@ -1,4 +1,12 @@
-import { findTool, Problem, silentLog, type Cluster, type Host, type Tool } from '@talosmith/core'
+import {
+  findTool,
+  parseLabelledLines,
+  Problem,
+  silentLog,
+  type Cluster,
+  type Host,
+  type Tool,
+} from '@talosmith/core'
 import { checkOffer, isRelayed, neededTools, observeFactory } from '@talosmith/image'
 import {
   domainOf,
@@ -172,13 +180,19 @@ async function lookOut(host: Host, { settings }: Cluster): Promise<SeenHost['out
   const { TALOS_FACTORY_URL: url, NFS_SERVER: nfs = '', IMAGE_PATH } = settings
   const asksFactory = IMAGE_PATH === undefined && !isRelayed(settings, host)
   const { stdout } = await host.$({ nothrow: true, timeoutMs: 12_000 })`
-for url in ${asksFactory ? [`${url}/versions`] : []}; do echo "factory $(curl -sS -o /dev/null -m 8 -w '%{http_code}' "$url" 2>&1)"; done
+for url in ${asksFactory ? [`${url}/versions`] : []}; do
+  if said=$(curl -sS -o /dev/null -m 8 -w '%{http_code}' "$url" 2>&1); then echo "factory-status $said"; else echo "factory-fault \${said%000}"; fi
+done
 server=${nfs}
-if [ -n "$server" ] && timeout 3 bash -c "exec 3<>/dev/tcp/$server/2049" 2>/dev/null; then echo 'nfs yes'; fi`
+if [ -n "$server" ] && timeout 3 bash -c "exec 3<>/dev/tcp/$server/2049" 2>/dev/null; then echo nfs; fi`
+  const report = parseLabelledLines(stdout)
+  const status = report.first('factory-status')
   return {
-    factory: asksFactory
-      ? (/^factory (.*?)(?:000)?$/m.exec(stdout)?.[1] ?? 'curl did not run')
-      : undefined,
-    nfs: nfs === '' ? undefined : /^nfs yes$/m.test(stdout),
+    factory: !asksFactory
+      ? undefined
+      : status === undefined
+        ? { fault: report.first('factory-fault') ?? 'curl did not run' }
+        : { status: Number(status) },
+    nfs: nfs === '' ? undefined : report.has('nfs'),
   }
 }

@@ -45,7 +45,7 @@ export async function planMachines(
     plan: partOf('vm', [...hosts, made, ...looks], {
       changes,
       problems: findProblems(cluster, seen),
-      notes: [...findWarnings(cluster, seen), ...notes],
+      notes: [...findWarnings(cluster, seen).map(({ text }) => text), ...notes],
     }),
     fresh: new Set(
       changes

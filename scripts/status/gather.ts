@@ -19,6 +19,11 @@ export interface Gathered {
   readonly access: Answer<readonly AccessFile[]>
 }
 
+/** An answer with the Problem, where it was one that kept it from coming. */
+export type Timed<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly reason: string; readonly problem?: Problem }
+
 /** Counted from the program's start; a status is there within ten seconds, whatever is down. */
 const deadlineMs = 8500
 
@@ -39,15 +44,19 @@ export async function gather(
 }
 
 /** An answer, or why there is none; an answer that takes too long is given up. */
-export async function inTime<T>(look: () => Promise<T>, withinMs: number): Promise<Answer<T>> {
+export async function inTime<T>(look: () => Promise<T>, withinMs: number): Promise<Timed<T>> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<Answer<T>>((resolve) => {
+  const late = new Promise<Timed<T>>((resolve) => {
     const reason = `no answer within ${Math.round(withinMs / 1000)} s`
     timer = setTimeout(() => resolve({ ok: false, reason }), withinMs)
   })
   const asked = look().then(
-    (value): Answer<T> => ({ ok: true, value }),
-    (error: unknown): Answer<T> => ({ ok: false, reason: wordsOf(error) }),
+    (value): Timed<T> => ({ ok: true, value }),
+    (error: unknown): Timed<T> => ({
+      ok: false,
+      reason: wordsOf(error),
+      ...(error instanceof Problem ? { problem: error } : {}),
+    }),
   )
   try {
     return await Promise.race([asked, late])

@@ -1,3 +1,4 @@
+import { renderTable } from '@talosmith/core'
 import type { AccessStatus, ClusterStatus, NodeStatus } from './report.ts'
 
 const titles = [
@@ -16,7 +17,7 @@ const titles = [
 
 /** The status for people: a table of machines, the reasons for what is missing, then the cluster's own facts. */
 export function renderStatus(status: ClusterStatus): string {
-  const table = columns([titles, ...status.nodes.map(rowOf)])
+  const table = renderTable([titles, ...status.nodes.map(rowOf)])
   const reasons = [
     ...status.nodes.flatMap(({ name, reasons: said }) => said.map((text) => `  ${name}: ${text}`)),
     ...status.leftOver.map(
@@ -56,7 +57,7 @@ function facts({ endpoint, vip, schematic, image, access }: ClusterStatus): stri
   const reached = endpoint.answers
     ? 'answers'
     : `does not answer: ${oneLine(endpoint.reason ?? '')}`
-  return columns([
+  return renderTable([
     ['endpoint', `${endpoint.url} ${reached}`],
     ...(vip === null ? [] : [['VIP', `${vip.address}${holderWords(vip)}`]]),
     ['schematic', schematic.id],
@@ -79,18 +80,4 @@ function validity({ expires, daysLeft, fault }: AccessStatus): string {
 
 function oneLine(text: string): string {
   return text.replaceAll(/\s*\n\s*/g, '; ')
-}
-
-function columns(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, column) =>
-    Math.max(...rows.map((row) => row[column]?.length ?? 0)),
-  )
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
 }

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Answer, KubernetesFindings, TalosEvidence, TalosFindings } from '@talosmith/bootstrap'
-import { Problem, projectRoot, type Node } from '@talosmith/core'
+import { codes as sharedCodes, Problem, projectRoot, type Node } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import {
   describeMachine,
@@ -11,7 +11,7 @@ import {
 } from '@talosmith/vm'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { seenExactly } from '../../packages/vm/test/seen.ts'
+import { seenExactly } from '@talosmith/vm/testing'
 import { findCauses } from '../diagnose/find.ts'
 import type { Seen } from '../diagnose/gather.ts'
 import { findingsAsJson, renderFindings } from '../diagnose/report.ts'
@@ -228,7 +228,7 @@ const faults: [string, Parts, string[]][] = [
     { more: { hosts: [down('no route')], evidence: [down('no route')] } },
     ['HOST_SILENT qemu:///system'],
   ],
-  ['a full pool', { host: { poolFreeBytes: 0 } }, ['POOL_OUT_OF_SPACE root@kvm1']],
+  ['a full pool', { host: { poolFreeBytes: 0 } }, ['POOL_FULL root@kvm1']],
   [
     'a machine that is not there',
     { host: { domains: host.domains.slice(0, 3) } },
@@ -267,7 +267,7 @@ const faults: [string, Parts, string[]][] = [
       host: { poolFreeBytes: 0 },
       evidence: { [w1]: { state: 'paused', stateReason: 'I/O error' } },
     },
-    ['POOL_OUT_OF_SPACE root@kvm1', `PAUSED_BY_DISK ${w1}`],
+    ['POOL_FULL root@kvm1', `PAUSED_BY_DISK ${w1}`],
   ],
   [
     'no firmware',
@@ -280,7 +280,7 @@ const faults: [string, Parts, string[]][] = [
         })),
       },
     },
-    ['UEFI_MISSING root@kvm1'],
+    ['FIRMWARE_MISSING root@kvm1'],
   ],
   [
     'an agent without channel',
@@ -288,7 +288,7 @@ const faults: [string, Parts, string[]][] = [
       evidence: { [w1]: { running: { ...running(w1), guestAgent: false } } },
       talos: { [w1]: { ...starting, services: [waitingAgent] } },
     },
-    [`AGENT_WITHOUT_CHANNEL ${w1}`],
+    [`GUEST_AGENT_CHANNEL_MISSING ${w1}`],
   ],
   [
     'too little memory',
@@ -360,7 +360,7 @@ const faults: [string, Parts, string[]][] = [
     { evidence: { [w1]: { answering: ['52:54:00:99:99:99', running(w1).mac] } } },
     [`ADDRESS_TAKEN ${w1}`],
   ],
-  ['a config of other secrets', { probes: { [w1]: 'foreign' } }, [`FOREIGN_CONFIG ${w1}`]],
+  ['a config of other secrets', { probes: { [w1]: 'foreign' } }, [`NODE_FOREIGN ${w1}`]],
   ['a port that is blocked', { probes: { [w1]: 'silent' } }, [`PORT_BLOCKED ${w1}`]],
   [
     'an address from DHCP',
@@ -494,7 +494,7 @@ const faults: [string, Parts, string[]][] = [
   [
     'a pool that is stopped',
     { host: { poolFault: new Problem('POOL_INACTIVE', 'the pool default is not active') } },
-    ['POOL_STOPPED root@kvm1'],
+    ['POOL_INACTIVE root@kvm1'],
   ],
   [
     'a machine whose guest crashed and stays there to be looked at',
@@ -906,14 +906,14 @@ test('the cause furthest upstream is on top, with evidence and remedy below it',
     evidence: { [w1]: { state: 'paused', stateReason: 'I/O error' } },
   }
   assert.equal(codes(parts), [
-    'POOL_OUT_OF_SPACE root@kvm1',
+    'POOL_FULL root@kvm1',
     `PAUSED_BY_DISK ${w1}`,
     'ETCD_STOPPED home-cp3',
   ])
   const text = renderFindings(cluster, findCauses(cluster, seenWith(parts)))
-  assert.match(text, /^1\. POOL_OUT_OF_SPACE on root@kvm1: the storage pool default is full/)
+  assert.match(text, /^1\. POOL_FULL on root@kvm1: the pool default on root@kvm1 has 0 MiB left/)
   assert.match(text, /\n {5}seen: virsh domstate home-w1: paused \(I\/O error\)\n/)
-  assert.match(text, /\n {5}try: CLUSTER=home npx nx run vm:start\n/)
+  assert.match(text, /\n {5}try: CLUSTER=home npx nx run cluster:start\n/)
   const json = findingsAsJson(cluster, findCauses(cluster, seenWith(parts)))
   assert.equal(Object.keys(json), ['cluster', 'diagnoses', 'unmet'])
 })
@@ -944,16 +944,30 @@ test('a quiet kernel shows a new boot by its clock', () => {
 
 test('every diagnosis has its heading in docs/troubleshooting/diagnosis.md, and no other has', () => {
   const folder = join(projectRoot, 'scripts', 'diagnose', 'rules')
-  const used = readdirSync(folder)
-    .flatMap((name) => [
-      ...readFileSync(join(folder, name), 'utf8').matchAll(
-        /(?<!settingOf\(node, )'([A-Z]+(?:_[A-Z]+)+)'/g,
+  const text = readdirSync(folder)
+    .map((name) => readFileSync(join(folder, name), 'utf8'))
+    .join('\n')
+  const own = [...text.matchAll(/(?<!settingOf\(node, )'([A-Z]+(?:_[A-Z]+)+)'/g)].map(
+    ([, code = '']) => code,
+  )
+  const taken: readonly string[] = Object.entries(sharedCodes).flatMap(([state, code]) =>
+    text.includes(`codes.${state}`) ? code : [],
+  )
+  const headings = (name: string): string[] =>
+    [
+      ...readFileSync(join(projectRoot, 'docs', 'troubleshooting', name), 'utf8').matchAll(
+        /^## (\S+)$/gm,
       ),
-    ])
-    .map(([, code]) => code)
-  const text = readFileSync(join(projectRoot, 'docs', 'troubleshooting', 'diagnosis.md'), 'utf8')
-  const documented = [...text.matchAll(/^## (\S+)$/gm)].map(([, code]) => code)
-  assert.equal([...new Set(used)].sort(), [...documented].sort())
+    ].map(([, code = '']) => code)
+  const documented = headings('diagnosis.md')
+  assert.equal(
+    documented.filter((code) => !own.includes(code) && !taken.includes(code)),
+    [],
+  )
+  assert.equal(
+    own.filter((code) => !documented.includes(code)),
+    [],
+  )
   assert.ok(documented.length >= 40, `${documented.length} diagnoses`)
 })
 

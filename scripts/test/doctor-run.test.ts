@@ -69,7 +69,10 @@ async function check(
 const lineOf = (checks: readonly Check[], name: string): string =>
   checks
     .filter((one) => one.check === name)
-    .map(({ verdict, says, remedy }) => `${verdict}: ${says}${remedy ? ` -> ${remedy}` : ''}`)
+    .map(({ verdict, says, code, remedy }) => {
+      const named = code === undefined ? '' : ` (${code})`
+      return `${verdict}: ${says}${named}${remedy ? ` -> ${remedy}` : ''}`
+    })
     .join('\n')
 
 test('a program that is nowhere is missing, with where to get it', async ({ made }) => {
@@ -115,7 +118,7 @@ test('a patch that Talos refuses is found by the quick part, before there are se
   putSecrets(made, undefined)
   putPatch(made, 'machine: {bad: 1}\n')
   const line = lineOf(await check(made), 'settings')
-  assert.match(line, /^missing: .*\(CONFIG_INVALID\): unknown keys found: bad -> correct .*worker/)
+  assert.match(line, /^missing: .*unknown keys found: bad \(CONFIG_INVALID\) -> correct .*worker/)
   putPatch(made, 'machine: {nodeLabels: {a: b}}\n')
   assert.match(lineOf(await check(made), 'settings'), /^ok: 3 machines, Talos v1\.13\.9/)
 })
@@ -177,7 +180,7 @@ test('as JSON it is one object, whose checks say all that the lines say; exit co
   assert.equal(others, [])
   assert.is(answer?.cluster, made.cluster.name)
   for (const one of answer?.checks ?? []) {
-    const { remedy, ...always } = one
+    const { remedy, code: _code, ...always } = one
     assert.equal(Object.keys(always).sort(), ['area', 'check', 'says', 'verdict'])
     assert.is(remedy === undefined, one.verdict === 'ok', JSON.stringify(one))
   }

@@ -1,13 +1,6 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import {
-  checkConfirm,
-  local,
-  renderPlan,
-  silentLog,
-  type Change,
-  type ScriptContext,
-} from '@talosmith/core'
+import { checkConfirm, local, renderPlan, silentLog, type Change } from '@talosmith/core'
 import { problemOf } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -53,7 +46,7 @@ async function run(
     showPlan: (changes: readonly Change[]) => (said.push(renderPlan(changes)), 2 as const),
     signal: new AbortController().signal,
   }
-  await regenerate.run(context as unknown as ScriptContext<never>)
+  await regenerate.run(context)
   return said.join('\n')
 }
 const begun = (made: Made, machinesAreNew: boolean): void =>

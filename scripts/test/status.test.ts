@@ -283,6 +283,7 @@ test('a problem is a reason with its code', async () => {
   assert.equal(await inTime(() => Promise.reject(problem), 1000), {
     ok: false,
     reason: 'SSH_TIMEOUT: kvm1 does not answer: no route',
+    problem,
   })
 })
 

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { projectRoot } from '@talosmith/core'
+import { codes, projectRoot } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 
@@ -14,21 +14,28 @@ const sources = ['packages', 'scripts'].flatMap((folder) =>
     )
     .map((name) => readFileSync(join(projectRoot, folder, name), 'utf8')),
 )
-const used = new Set(
-  sources.flatMap((text) =>
+const shared: readonly string[] = Object.values(codes)
+const used = new Set([
+  ...shared,
+  ...sources.flatMap((text) =>
     [...text.matchAll(/(?:new Problem\(\s*|\bcode(?::|\s*=)\s*)'([A-Z][A-Z0-9_]+)'/g)].map(
       ([, code = '']) => code,
     ),
   ),
-)
+])
+const rulesFolder = join(projectRoot, 'scripts', 'diagnose', 'rules')
+const rules = readdirSync(rulesFolder).map((name) => readFileSync(join(rulesFolder, name), 'utf8'))
 const folder = join(projectRoot, 'docs', 'troubleshooting')
 const headingsOf = (name: string): string[] =>
   [...readFileSync(join(folder, name), 'utf8').matchAll(/^## ([A-Z][A-Z0-9_]+)$/gm)].map(
     ([, code = '']) => code,
   )
 const pages = readdirSync(folder)
-/** Diagnoses are no Problems; their own test compares them. */
-const documented = pages.filter((name) => name !== 'diagnosis.md').flatMap(headingsOf)
+const ofDiagnoses = headingsOf('diagnosis.md')
+/** What only a diagnosis finds is no Problem; its own test compares it. */
+const documented = pages
+  .flatMap(headingsOf)
+  .filter((code) => !ofDiagnoses.includes(code) || shared.includes(code))
 
 test('every code of a Problem has its heading in docs/troubleshooting', () => {
   assert.equal([...used].filter((code) => !documented.includes(code)).sort(), [])
@@ -42,6 +49,35 @@ test('no code has two headings', () => {
   const all = pages.flatMap(headingsOf)
   assert.equal(
     all.filter((code, index) => all.indexOf(code) !== index),
+    [],
+  )
+})
+
+test('a state has one code, which doctor and diagnose take from the same place', () => {
+  assert.is(new Set(shared).size, shared.length)
+  for (const part of ['doctor', 'diagnose', 'diagnose/rules']) {
+    const of = join(projectRoot, 'scripts', part)
+    const names = readdirSync(of).filter((name) => name.endsWith('.ts'))
+    const spelled = names.flatMap((name) =>
+      [...readFileSync(join(of, name), 'utf8').matchAll(/'([A-Z][A-Z0-9_]+)'/g)]
+        .filter(([, code = '']) => shared.includes(code))
+        .map(([quoted]) => `${part}/${name}: ${quoted}`),
+    )
+    assert.equal(spelled, [])
+  }
+})
+
+test('a code that was given up is found under its successor, and is used nowhere', () => {
+  const pagesText = pages.map((name) => readFileSync(join(folder, name), 'utf8')).join('\n')
+  const formerly = [...pagesText.matchAll(/^Formerly .*$/gm)].flatMap(([line]) =>
+    [...line.matchAll(/[A-Z]+(?:_[A-Z]+)+/g)].map(([code]) => code),
+  )
+  const given = formerly.filter((code) => code !== 'IMAGE_PATH')
+  for (const code of ['POOL_STOPPED', 'POOL_OUT_OF_SPACE', 'UEFI_MISSING'])
+    assert.ok(given.includes(code), code)
+  const all = [...sources, ...rules]
+  assert.equal(
+    given.filter((code) => all.some((text) => text.includes(`'${code}'`))),
     [],
   )
 })

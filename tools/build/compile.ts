@@ -1,6 +1,6 @@
 /** Compiles every program into a folder (the only argument), with what they share in chunks; run.js asks for it. */
-import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { dirname, join, relative } from 'node:path'
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { basename, dirname, join, relative } from 'node:path'
 import { projectRoot } from '@talosmith/core'
 import { build } from 'esbuild'
 
@@ -8,14 +8,22 @@ const dayMs = 24 * 60 * 60 * 1000
 
 /** All files that are programs, relative to the project's root. */
 async function listPrograms(): Promise<string[]> {
-  const folders = ['scripts', 'lab/scripts']
-  for (const part of await readdir(join(projectRoot, 'packages')))
-    folders.push(`packages/${part}/scripts`)
+  const { workspaces } = JSON.parse(await readFile(join(projectRoot, 'package.json'), 'utf8')) as {
+    workspaces: string[]
+  }
+  const list = async (folder: string): Promise<string[]> =>
+    // Not every project has programs.
+    (await readdir(join(projectRoot, folder)).catch(() => [])).map((name) => join(folder, name))
+  const projects = await Promise.all(
+    workspaces.map((pattern) => (pattern.endsWith('/*') ? list(dirname(pattern)) : [pattern])),
+  )
   const listed = await Promise.all(
-    folders.map(async (folder) =>
-      // Not every package has programs.
-      (await readdir(join(projectRoot, folder)).catch(() => [])).map((name) => join(folder, name)),
-    ),
+    projects
+      .flat()
+      .flatMap((project) => [
+        ...(basename(project) === 'scripts' ? [list(project)] : []),
+        list(join(project, 'scripts')),
+      ]),
   )
   return listed.flat().filter((name) => name.endsWith('.ts'))
 }

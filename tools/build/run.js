@@ -9,11 +9,18 @@
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, statSync, utimesSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync, utimesSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
 
 const root = join(import.meta.dirname, '..', '..')
-const folders = ['packages', 'scripts', 'lab/chart', 'lab/scripts', 'lab/src', 'tools/build']
+
+/** Where sources are: every folder of a workspace of package.json. */
+function sourceFolders() {
+  const { workspaces } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  return workspaces
+    .map((/** @type {string} */ pattern) => pattern.replace('/*', ''))
+    .filter((/** @type {string} */ folder) => existsSync(join(root, folder)))
+}
 
 /** Changes with every source: names, sizes and times. */
 function stateOfSources() {
@@ -23,9 +30,9 @@ function stateOfSources() {
     hash.update(`${name} ${size} ${mtimeMs}\n`)
   }
   add('package-lock.json')
-  for (const folder of folders)
+  for (const folder of sourceFolders())
     for (const name of readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }))
-      if (name.endsWith('.ts') && !/(?:^|\/)test\//.test(name)) add(join(folder, name))
+      if (name.endsWith('.ts') && !/(?:^|\/)(?:test|e2e[^/]*)\//.test(name)) add(join(folder, name))
   return hash.digest('hex').slice(0, 16)
 }
 

@@ -1,3 +1,7 @@
+/** Who may import whom in this workspace: by Nx' graph, and by what the sources say. Pure. */
+import { posix } from 'node:path'
+import { isTest, manifestOf, type Manifest, type Source } from './sources.ts'
+
 /** A project as Nx' graph knows it. */
 export interface GraphNode {
   readonly data: { readonly tags?: readonly string[] }
@@ -9,7 +13,7 @@ export interface ProjectGraph {
   readonly dependencies: Readonly<Record<string, readonly { readonly target: string }[]>>
 }
 
-/** Which layer may import which: flow -> part -> client -> core, lab -> core. */
+/** Which layer may import which: flow -> part -> client -> core; lab, tools and bench are imported by none. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
   'layer:core': [],
   'layer:client': ['layer:core'],
@@ -17,6 +21,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'layer:flow': ['layer:part', 'layer:client', 'layer:core'],
   'layer:lab': ['layer:core'],
   'layer:tools': ['layer:core'],
+  'layer:bench': ['layer:part', 'layer:client', 'layer:core'],
 }
 
 /** Every import between projects that the layers forbid, as a sentence; and projects without a layer. */
@@ -27,7 +32,7 @@ export function forbiddenImports({ nodes, dependencies }: ProjectGraph): string[
     .filter((name) => layerOf(name) === undefined)
     .map(
       (name) =>
-        `${name} has no layer: give its project.json a tag layer:core, client, part, flow or lab`,
+        `${name} has no layer: give its project.json one of the tags ${Object.keys(allowed).join(', ')}`,
     )
   const forbidden = Object.entries(dependencies).flatMap(([source, targets]) =>
     targets
@@ -36,4 +41,25 @@ export function forbiddenImports({ nodes, dependencies }: ProjectGraph): string[
       .map(({ target }) => `${source} (${layerOf(source)}) imports ${target} (${layerOf(target)})`),
   )
   return [...homeless, ...new Set(forbidden)]
+}
+
+/**
+ * Every import that goes around another package's entries, as a sentence: a path that leaves the package,
+ * which Nx' graph shows like any other import, and an entry for tests in what is no test.
+ */
+export function trespasses(manifests: readonly Manifest[], sources: readonly Source[]): string[] {
+  return sources.flatMap(({ path, imports }) =>
+    imports.flatMap((specifier) => {
+      if (specifier.startsWith('.')) {
+        const target = posix.join(posix.dirname(path), specifier)
+        const own = manifestOf(manifests, path)
+        return manifestOf(manifests, target) === own
+          ? []
+          : [`${path} imports ${specifier}: a path into another project; use one of its entries`]
+      }
+      return /^@talosmith\/[^/]+\/testing$/.test(specifier) && !isTest(path)
+        ? [`${path} imports ${specifier}, which is for tests`]
+        : []
+    }),
+  )
 }

@@ -1,14 +1,18 @@
 /**
  * Runs uvu test files, each in a process of its own, and counts what they report. Guards against what
- * uvu lets pass: a file without tests, a forgotten `test.run()`, a hook that threw, a lone `.only`.
+ * uvu lets pass: a file without tests, a forgotten `test.run()`, a hook that threw, a lone `.only`, a test
+ * that never ends.
  *
- *   tsx tools/checks/run-tests.ts [--one-by-one] <folder>...
+ *   tsx tools/checks/run-tests.ts [--one-by-one] [--limit-s 120] <folder>...
+ *
+ * A file that runs longer than the limit is ended, and fails with the names of the tests that had begun.
  */
-import { spawn } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join, relative, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
 import { projectRoot } from '@talosmith/core'
+import { endWithRunner, runTestFile, type Ended } from './test-file.ts'
 
 interface Outcome {
   readonly passed: number
@@ -19,9 +23,17 @@ interface Outcome {
 /** A call of `.only` on any suite; a quote or a comment before it on its line makes it mere text. */
 const onlyCall = /^[^'"`/*\n]*\b\w+\.only\(/m
 
-const args = process.argv.slice(2)
-const folders = args.filter((arg) => !arg.startsWith('--'))
-const atOnce = args.includes('--one-by-one') ? 1 : availableParallelism()
+const { values, positionals: folders } = parseArgs({
+  allowPositionals: true,
+  options: {
+    'one-by-one': { type: 'boolean', default: false },
+    'limit-s': { type: 'string', default: '120' },
+  },
+})
+const limitS = Number(values['limit-s'])
+if (!(limitS > 0)) throw new Error(`--limit-s ${values['limit-s']} is no number of seconds`)
+const atOnce = values['one-by-one'] ? 1 : availableParallelism()
+endWithRunner()
 const files = (await Promise.all(folders.map(findTests))).flat().sort()
 const outcomes: Outcome[] = []
 if (files.length === 0) {
@@ -60,7 +72,7 @@ async function runFile(file: string): Promise<Outcome> {
     return { passed: 0, failed: 1, skipped: 0 }
   }
   const started = performance.now()
-  const { output, code } = await runChild(file)
+  const { output, code, begun } = await runTestFile(file, limitS * 1000)
   const count = (label: string): number =>
     Number(new RegExp(`^ {2}${label}:\\s+(\\d+)`, 'm').exec(output)?.[1] ?? 0)
   const [total, passed, skipped] = [count('Total'), count('Passed'), count('Skipped')]
@@ -70,8 +82,9 @@ async function runFile(file: string): Promise<Outcome> {
   const seconds = ((performance.now() - started) / 1000).toFixed(1)
   if (failed > 0) {
     console.log(output.trimEnd())
+    if (begun !== undefined) console.log(describeTimeout(name, begun))
     // uvu keeps what a hook throws to itself.
-    if (!output.includes(' FAIL '))
+    else if (!output.includes(' FAIL '))
       console.log(`${name}: no test failed, and yet; is run() there, did a hook throw?`)
   }
   const skips = skipped > 0 ? `, ${skipped} skipped` : ''
@@ -81,18 +94,11 @@ async function runFile(file: string): Promise<Outcome> {
   return { passed, failed, skipped }
 }
 
-function runChild(file: string): Promise<{ output: string; code: number | null }> {
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, ['--import', 'tsx', file], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, FORCE_COLOR: '0' },
-    })
-    let output = ''
-    const keep = (chunk: Buffer): void => {
-      output += chunk.toString()
-    }
-    child.stdout.on('data', keep)
-    child.stderr.on('data', keep)
-    child.on('close', (code) => resolve({ output, code }))
-  })
+function describeTimeout(name: string, begun: NonNullable<Ended['begun']>): string {
+  const last = begun.at(-1)
+  return [
+    `${name}: ended at its limit of ${limitS} s (--limit-s)`,
+    ...begun.slice(0, -1).map((test) => `  had run:  ${test}`),
+    last === undefined ? '  no test had begun' : `  running:  ${last}`,
+  ].join('\n')
 }

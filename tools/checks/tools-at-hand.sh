@@ -6,4 +6,4 @@ for tool in talosctl kubectl helm virsh qemu-img; do
   command -v "$tool"
 done
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/talosmith
-ls -d /usr/sbin/sshd "$cache"/tools/*/* "$cache"/lab/tools/* "$KUBELAB" 2>/dev/null || true
+ls -d /usr/sbin/sshd "$cache"/tools/*/* "$cache"/*/tools/* "$KUBELAB" 2>/dev/null || true

@@ -48,12 +48,41 @@ graph('shows an import of vm in image, and the layer check fails on it', () => {
   cpSync(join(projectRoot, 'packages/image/src/plan.ts'), join(copy, 'packages/image/src/plan.ts'))
 })
 
+graph('fails the layer check on a path into another project, whoever it belongs to', () => {
+  const file = 'scripts/status/report.ts'
+  appendFileSync(join(copy, file), "import '../../packages/core/src/wait.ts'\n")
+  const { status, stderr } = checkLayers()
+  assert.is(status, 1)
+  assert.match(
+    stderr,
+    `${file} imports ../../packages/core/src/wait.ts: a path into another project`,
+  )
+  cpSync(join(projectRoot, file), join(copy, file))
+})
+
+graph('fails the check of imports on what a package does not declare', () => {
+  const check = (): ReturnType<typeof checkLayers> =>
+    spawnSync(process.execPath, ['--import', 'tsx', 'tools/checks/check-imports.ts'], {
+      cwd: copy,
+      env,
+      encoding: 'utf8',
+    })
+  assert.is(check().status, 0)
+  const file = 'packages/vm/src/plan.ts'
+  appendFileSync(join(copy, file), "import 'zod'\n")
+  const { status, stderr } = check()
+  assert.is(status, 1)
+  assert.match(stderr, `${file} imports zod, which packages/vm/package.json does not declare`)
+  cpSync(join(projectRoot, file), join(copy, file))
+})
+
 graph('runs the checks of image and of what depends on it, when image has changed', () => {
-  assert.equal(affectedBy('packages/image/src/plan.ts'), ['cluster', 'image', 'tools'])
+  assert.equal(affectedBy('packages/image/src/plan.ts'), ['bench', 'cluster', 'image', 'tools'])
 })
 
 graph('runs the checks of all projects, when core has changed', () => {
   assert.equal(affectedBy('packages/core/src/cluster.ts'), [
+    'bench',
     'bootstrap',
     'clients',
     'cluster',

@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { forbiddenImports, type ProjectGraph } from '../checks/layers.ts'
+import { forbiddenImports, trespasses, type ProjectGraph } from '../checks/layers.ts'
 
 const layers = {
   core: 'core',
@@ -9,6 +9,8 @@ const layers = {
   vm: 'part',
   cluster: 'flow',
   lab: 'lab',
+  tools: 'tools',
+  bench: 'bench',
 }
 
 function graph(...edges: [string, string][]): ProjectGraph {
@@ -28,6 +30,8 @@ const allowed: [string, string][] = [
   ['cluster', 'vm'],
   ['cluster', 'core'],
   ['lab', 'core'],
+  ['tools', 'core'],
+  ['bench', 'vm'],
   ['core', 'npm:zod'],
 ]
 for (const [source, target] of allowed)
@@ -46,6 +50,12 @@ const forbidden: [string, string][] = [
   ['cluster', 'lab'],
   ['core', 'lab'],
   ['lab', 'vm'],
+  ['lab', 'clients'],
+  ['core', 'clients'],
+  ['clients', 'vm'],
+  ['vm', 'tools'],
+  ['cluster', 'bench'],
+  ['lab', 'tools'],
 ]
 for (const [source, target] of forbidden)
   test(`${source} may not import ${target}`, () => {
@@ -56,5 +66,40 @@ test('a project without a layer is a fault', () => {
   const faults = forbiddenImports({ nodes: { stray: { data: {} } }, dependencies: {} })
   assert.match(faults[0] ?? '', 'stray has no layer')
 })
+
+const manifests = ['', 'packages/core', 'packages/core-more', 'lab'].map((folder) => ({
+  folder,
+  name: `@talosmith/${folder}`,
+  dependencies: {},
+  devDependencies: {},
+}))
+const trespassOf = (path: string, name: string): string[] =>
+  trespasses(manifests, [{ path, imports: [name] }])
+
+for (const [path, name] of [
+  ['packages/core/src/a.ts', './b.ts'],
+  ['packages/core/test/deep/a.test.ts', '../../src/b.ts'],
+  ['packages/core/src/a.ts', '@talosmith/lab'],
+  ['packages/core/test/a.test.ts', '@talosmith/lab/testing'],
+  ['packages/core/src/testing/a.ts', '@talosmith/lab/testing'],
+  ['bench/a.ts', '@talosmith/lab/testing'],
+  ['lab/e2e/a.test.ts', '@talosmith/core/testing'],
+] as const)
+  test(`${path} may import ${name}`, () => {
+    assert.equal(trespassOf(path, name), [])
+  })
+
+for (const [path, name, says] of [
+  ['packages/core/test/a.test.ts', '../../../lab/src/b.ts', 'a path into another project'],
+  ['packages/core/src/a.ts', '../../core-more/src/b.ts', 'a path into another project'],
+  ['lab/src/a.ts', '../../package.json', 'a path into another project'],
+  ['packages/core/src/a.ts', '@talosmith/lab/testing', 'which is for tests'],
+  ['lab/src/a.ts', '@talosmith/core/testing', 'which is for tests'],
+] as const)
+  test(`${path} may not import ${name}`, () => {
+    assert.equal(trespassOf(path, name).length, 1)
+    assert.match(trespassOf(path, name)[0] ?? '', `${path} imports ${name}`)
+    assert.match(trespassOf(path, name)[0] ?? '', says)
+  })
 
 test.run()

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { projectRoot } from '@talosmith/core'
 import { temporaryFolder } from '@talosmith/core/testing'
 import { suite } from 'uvu'
@@ -22,13 +23,17 @@ interface Ran {
   readonly last: string | undefined
 }
 
-function run(folder: string, files: Readonly<Record<string, string>>): Promise<Ran> {
+function run(
+  folder: string,
+  files: Readonly<Record<string, string>>,
+  options: readonly string[] = [],
+): Promise<Ran> {
   for (const [name, text] of Object.entries(files))
     writeFileSync(join(folder, `${name}.test.ts`), head + text)
   return new Promise((resolve) => {
     const child = spawn(
       process.execPath,
-      ['--import', 'tsx', 'tools/checks/run-tests.ts', folder],
+      ['--import', 'tsx', 'tools/checks/run-tests.ts', ...options, folder],
       { cwd: projectRoot, stdio: ['ignore', 'pipe', 'inherit'] },
     )
     let said = ''
@@ -112,5 +117,85 @@ runner('adds up several files', async ({ folder }) => {
   })
   assert.is(last, 'tests: 2 passed, 0 failed, 1 skipped')
 })
+
+const hanging: readonly { readonly title: string; readonly text: string }[] = [
+  { title: 'waits for what never comes', text: 'new Promise((end) => setTimeout(end, 2 ** 30))' },
+  { title: 'never yields', text: '(() => { for (;;); })()' },
+  {
+    title: 'waits for a program that ignores being told to end',
+    text: `new Promise((end) => {
+      const child = spawn('sh', ['-c', 'trap "" TERM; while :; do sleep 1; done'], { stdio: 'inherit' })
+      writeFileSync(import.meta.dirname + '/pid', String(child.pid))
+      child.on('close', end)
+    })`,
+  },
+]
+
+for (const { title, text } of hanging)
+  runner(`ends a test that ${title}, and names it and those before it`, async ({ folder }) => {
+    const started = performance.now()
+    const { code, said, last } = await run(
+      folder,
+      {
+        stuck: `import { spawn } from 'node:child_process'
+          import { writeFileSync } from 'node:fs'
+          for (const name of ['first', 'second']) test(name, () => {})
+          test('never ends', () => ${text})
+          test('is not reached', () => {})
+          test.run()`,
+        whole: "test('one', () => {})\ntest.run()",
+      },
+      ['--one-by-one', '--limit-s', '6'],
+    )
+    // The limit, the grace and what the other file and the runner take; on a busy machine.
+    assert.ok(performance.now() - started < 30_000)
+    assert.is(last, 'tests: 1 passed, 1 failed, 0 skipped')
+    assert.is(code, 1)
+    assert.match(said, /stuck\.test\.ts: ended at its limit of 6 s/)
+    assert.match(said, /had run: {2}first\n {2}had run: {2}second\n {2}running: {2}never ends\n/)
+    assert.not.match(said, 'is not reached')
+    const pid = join(folder, 'pid')
+    if (existsSync(pid)) assert.not(isAlive(readFileSync(pid, 'utf8')))
+  })
+
+runner('ends what it runs when it is told to end itself', async ({ folder }) => {
+  const alive = join(folder, 'pid')
+  writeFileSync(
+    join(folder, 'stuck.test.ts'),
+    `${head}import { writeFileSync } from 'node:fs'
+      test('never ends', () => {
+        writeFileSync('${alive}', String(process.pid))
+        return new Promise((end) => setTimeout(end, 2 ** 30))
+      })
+      test.run()`,
+  )
+  const child = spawn(
+    process.execPath,
+    ['--import', 'tsx', 'tools/checks/run-tests.ts', '--limit-s', '60', folder],
+    { cwd: projectRoot, stdio: 'ignore' },
+  )
+  const closed = new Promise<NodeJS.Signals | null>((end) =>
+    child.on('close', (_, signal) => end(signal)),
+  )
+  await waitUntil(() => existsSync(alive) && readFileSync(alive, 'utf8') !== '')
+  child.kill('SIGTERM')
+  assert.is(await closed, 'SIGTERM')
+  const pid = readFileSync(alive, 'utf8')
+  await waitUntil(() => !isAlive(pid))
+})
+
+/** Whether a process runs; one that has ended may wait for a parent that takes note of it. */
+function isAlive(pid: string): boolean {
+  try {
+    return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+
+async function waitUntil(comesTrue: () => boolean): Promise<void> {
+  for (const end = Date.now() + 30_000; !comesTrue(); await sleep(50))
+    assert.ok(Date.now() < end, 'never came true')
+}
 
 runner.run()

@@ -1,4 +1,5 @@
 /** What the lab's factory offers. */
+import { versions } from '../versions.ts'
 
 export interface Extension {
   readonly name: string
@@ -7,7 +8,7 @@ export interface Extension {
 }
 
 /** Talos versions, oldest first; all start the same guest, which reports the version of its image. */
-export const talosVersions: readonly string[] = ['v1.12.11', 'v1.13.8', 'v1.13.9']
+export const talosVersions: readonly string[] = ['v1.12.11', 'v1.13.8', versions.talos]
 
 /** A version that is offered and whose boot never finishes: for upgrades that must notice it. */
 export const brokenVersion = 'v1.13.10'

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { builtPath, versions } from '../tools.ts'
+import { builtPath } from '../tools.ts'
+import { versions } from '../versions.ts'
 
 /**
  * Kubernetes under another version of the same length, for upgrades: the built program with its version

@@ -173,7 +173,7 @@ export function createFactory(options: FactoryOptions): Server {
       for (const [verb, pattern, run] of routes) {
         const match = pattern.exec(path)
         if (match !== null && verb === method)
-          return void (await run(request, response, match.slice(1).map(decodeURIComponent), fault))
+          return await run(request, response, match.slice(1).map(decodeURIComponent), fault)
       }
       throw new Refused(404, '404 page not found')
     }

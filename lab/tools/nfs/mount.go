@@ -83,7 +83,7 @@ func reach(ctx context.Context, address string, port int) (string, error) {
 		return "", err
 	}
 
-	defer conn.Close() //nolint:errcheck // nothing was said
+	defer conn.Close() // nothing was said
 
 	host, _, err := net.SplitHostPort(conn.LocalAddr().String())
 

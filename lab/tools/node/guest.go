@@ -35,7 +35,7 @@ func guest(ctx context.Context) error {
 
 	boot.Reap()
 	debug.SetGCPercent(300)                                // memory is there, and every collection is dear in an emulated machine
-	_ = os.Setenv("PATH", "/sbin:/bin:/usr/sbin:/usr/bin") //nolint:errcheck // never fails
+	_ = os.Setenv("PATH", "/sbin:/bin:/usr/sbin:/usr/bin") // never fails
 
 	image, err := images.ReadInfo("/etc/lab-image.json")
 	if err != nil {
@@ -95,7 +95,7 @@ func loadModules() {
 	}
 
 	for range 100 { // drivers find their disks on their own time
-		if names, _ := filepath.Glob("/sys/block/[vs]d*"); len(names) > 0 { //nolint:errcheck // the pattern is good
+		if names, _ := filepath.Glob("/sys/block/[vs]d*"); len(names) > 0 { // the pattern is good
 			return
 		}
 
@@ -189,7 +189,7 @@ func retryNetwork(ctx context.Context, m *machine.Machine, files map[string][]by
 }
 
 func upAll() {
-	links, _ := network.Physical() //nolint:errcheck // none then
+	links, _ := network.Physical() // none then
 	for _, l := range links {
 		if err := network.Up(l.Name, 0); err != nil {
 			log.Printf("%v", err)
@@ -230,7 +230,7 @@ func readSeed() (map[string][]byte, error) {
 	files := map[string][]byte{}
 
 	for range 20 {
-		devices, _ := filepath.Glob("/sys/block/*") //nolint:errcheck // the pattern is good
+		devices, _ := filepath.Glob("/sys/block/*") // the pattern is good
 		for _, d := range devices {
 			device := "/dev/" + filepath.Base(d)
 			if !isSeed(device) {
@@ -252,7 +252,7 @@ func isSeed(device string) bool {
 		return false
 	}
 
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close() // read only
 
 	return nocloud.IsSeedLabel(nocloud.ISOLabel(f))
 }

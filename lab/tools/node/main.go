@@ -24,7 +24,7 @@ func main() {
 		err := guest(context.Background())
 		log.Printf("the lab node ended: %v; rebooting in 10 s", err)
 		time.Sleep(10 * time.Second)
-		_ = power.Reboot() //nolint:errcheck // the kernel panics when process 1 ends
+		_ = power.Reboot() // the kernel panics when process 1 ends
 
 		return
 	}

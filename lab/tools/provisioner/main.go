@@ -33,7 +33,7 @@ func main() {
 	flags.Bool("extra-create-metadata", false, "always so")
 	flags.String("feature-gates", "", "not used")
 
-	_ = flags.Parse(os.Args[1:]) //nolint:errcheck // it ends the process
+	_ = flags.Parse(os.Args[1:]) // it ends the process
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()

@@ -52,7 +52,7 @@ func (r *resizer) expand(ctx context.Context, claim *v1.PersistentVolumeClaim) e
 }
 
 func patch(part string, content any) []byte {
-	text, _ := json.Marshal(map[string]any{part: content}) //nolint:errcheck // maps of texts
+	text, _ := json.Marshal(map[string]any{part: content}) // maps of texts
 
 	return text
 }

@@ -26,7 +26,7 @@ export async function tellAftermath(
   if (said === undefined) return
   if (said.cause !== null)
     log.info(
-      `   likely cause: ${said.cause}; what mends it: ${commandFor(cluster, 'bootstrap:diagnose')}`,
+      `   likely cause: ${said.cause}; what mends it: ${commandFor(cluster, 'cluster:diagnose')}`,
     )
   log.info(`   what was seen, without secrets: ${said.path}`)
 }

@@ -1,4 +1,4 @@
-import type { Log, Step } from './log.ts'
+import { inStep, type Log, type Step } from './log.ts'
 
 /** One thing that is not yet as the settings ask. Plain data: printable, comparable, JSON. */
 export interface Change {
@@ -47,12 +47,9 @@ export async function applyAll<C extends Change>(
     for (let queue = queues.shift(); queue !== undefined; queue = queues.shift())
       for (const change of queue) {
         if (failed !== undefined) return
-        const step = log.step(change.summary)
         try {
-          await apply(change, step)
-          step.done()
+          await inStep(log, change.summary, (step) => apply(change, step))
         } catch (error) {
-          step.fail()
           failed ??= { error }
         }
       }

@@ -1,5 +1,6 @@
 export { addressAt, contains } from './addresses.ts'
 export { applyAll, renderPlan, type Change } from './change.ts'
+export { codes } from './codes.ts'
 export { checkConfirm } from './confirm.ts'
 export {
   commandFor,
@@ -17,8 +18,10 @@ export { local } from './host/local.ts'
 export { openHost } from './host/open.ts'
 export { poolPath } from './host/pool.ts'
 export { virsh, virshBatch } from './host/virsh.ts'
+export { firmwareMissing, hostToolsMissing, poolFull } from './host-problems.ts'
+export { parseLabelledLines, splitFields, type LabelledLines } from './labelled-lines.ts'
 export { withLock } from './lock.ts'
-export { createLog, silentLog, type Log, type Step } from './log.ts'
+export { createLog, inStep, silentLog, type Log, type Step } from './log.ts'
 export type { Node, Role } from './nodes.ts'
 export { exitCodes, Problem, reasonOf, type ExitCode } from './problem.ts'
 export {
@@ -28,6 +31,7 @@ export {
   type Shell,
   type Value,
 } from './process/shell.ts'
+export { retry, type RetryOptions } from './retry.ts'
 export { describeSchematic, type Schematic } from './schematic.ts'
 export { projectRoot } from './root.ts'
 export { script, type ScriptContext } from './script.ts'
@@ -40,5 +44,6 @@ export {
   supportedTalosMinors,
   unsupportedPair,
 } from './settings/versions.ts'
+export { renderTable } from './table.ts'
 export { findTool, toolFolder, type Tool, type ToolName } from './tools.ts'
 export { Hopeless, waitFor } from './wait.ts'

@@ -16,6 +16,8 @@ export interface Log {
   /** Something that was asked for and is already so. */
   already(text: string): void
   warn(text: string): void
+  /** What is being waited for, and why it is not so yet; goes to the run record only. */
+  waiting(fact: string, reason: string): void
   /** Goes to the run record only. */
   event(name: string, data: Record<string, unknown>): void
 }
@@ -47,6 +49,7 @@ export function createLog({ record, stream = process.stderr }: LogOptions = {}):
     info: (text) => (line(text), event('info', { text })),
     already: (text) => (line(pc.dim(` - ${text}`)), event('already', { text })),
     warn: (text) => (line(`${pc.yellow(' !')} ${text}`), event('warn', { text })),
+    waiting: (fact, reason) => event('waiting', { fact, reason }),
     step(text) {
       const started = performance.now()
       let shown = started
@@ -82,5 +85,23 @@ export const silentLog: Log = {
   info: nothing,
   already: nothing,
   warn: nothing,
+  waiting: nothing,
   event: nothing,
+}
+
+/** Does some work as a step of the log: done when it succeeds, failed when it throws, which goes on. */
+export async function inStep<T>(
+  log: Pick<Log, 'step'>,
+  text: string,
+  work: (step: Step) => Promise<T>,
+): Promise<T> {
+  const step = log.step(text)
+  try {
+    const result = await work(step)
+    step.done()
+    return result
+  } catch (error) {
+    step.fail()
+    throw error
+  }
 }

@@ -160,6 +160,7 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
     process.exitCode = report(error, log)
     if (hasActed()) await afterwards?.()
   } finally {
+    // oxlint-disable-next-line unicorn/no-process-exit -- a report must not wait for connections to close
     if (definition.endsAtOnce === true) process.exit()
     await Promise.all(opened.map((host) => host.close().catch(() => undefined)))
   }
@@ -173,7 +174,7 @@ function watched(log: Log): { readonly log: Log; readonly hasActed: () => boolea
     log: {
       ...log,
       step: (text) => ((acted = true), log.step(text)),
-      info: (text) => ((acted ||= /^ +waiting for /.test(text)), log.info(text)),
+      waiting: (fact, reason) => ((acted = true), log.waiting(fact, reason)),
     },
   }
 }

@@ -17,6 +17,7 @@ export interface Tool {
 
 /** Folder where several versions of a tool can stand side by side: <folder>/<version>/<tool>. */
 export function toolFolder(name: ToolName): string {
+  // oxlint-disable-next-line node/no-process-env -- where programs are is a fact of this machine, not an option
   const cache = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache')
   return join(cache, 'talosmith', 'tools', name)
 }
@@ -90,6 +91,7 @@ async function candidates(name: ToolName, folder: string, exact: string): Promis
     .sort(semver.rcompare)
   const paths = new Set([
     exact,
+    // oxlint-disable-next-line node/no-process-env -- PATH, as above
     ...(process.env['PATH'] ?? '').split(delimiter).map((part) => join(part, name)),
     ...versions.map((version) => join(folder, version, name)),
   ])

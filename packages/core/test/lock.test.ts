@@ -66,7 +66,10 @@ test('of a run that has ended, which its parent has not yet noticed, is taken ov
   try {
     const pid = Number(String((await once(parent.stdout, 'data'))[0]))
     const statOf = (): string => readFileSync(`/proc/${pid}/stat`, 'utf8')
-    while (!statOf().includes(') Z ')) await sleep(10)
+    for (let looks = 0; !statOf().includes(') Z '); looks += 1) {
+      assert.ok(looks < 1000, 'the child did not end')
+      await sleep(10)
+    }
     const started = statOf()
       .slice(statOf().lastIndexOf(')') + 2)
       .split(' ')[19]

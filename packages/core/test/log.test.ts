@@ -68,6 +68,7 @@ test('the run record has the same as JSON lines, and events that nobody sees', (
   log.info('too early to be kept')
   record = path
   log.step('define w1').done()
+  log.waiting('w1 to answer', 'it boots')
   log.event('problem', { code: 'DISK_FULL' })
   const events = readFileSync(path, 'utf8')
     .trimEnd()
@@ -75,12 +76,13 @@ test('the run record has the same as JSON lines, and events that nobody sees', (
     .map((line) => JSON.parse(line) as Record<string, unknown>)
   assert.equal(
     events.map(({ event }) => event),
-    ['start', 'done', 'problem'],
+    ['start', 'done', 'waiting', 'problem'],
   )
   assert.type(events[1]?.['seconds'], 'number')
   assert.match(String(events[0]?.['at']), /^\d{4}-\d\d-\d\dT/)
   assert.is(statSync(path).mode & 0o777, 0o600)
   assert.not.match(raw(), 'DISK_FULL')
+  assert.not.match(raw(), 'it boots')
 })
 
 test.run()

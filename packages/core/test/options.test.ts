@@ -42,7 +42,7 @@ test('a variable of the shell gives what the command line does not; an empty one
     confirm: 'home',
     'final-snapshot': true,
   })
-  assert.is(readOptions(fromShell, ['--confirm', 'lab'], { CONFIRM: 'home' }).confirm, 'lab')
+  assert.is(readOptions(fromShell, ['--confirm', 'site'], { CONFIRM: 'home' }).confirm, 'site')
   assert.equal(readOptions(fromShell, [], { CONFIRM: '', FINAL_SNAPSHOT: '' }), {})
   assert.is(readOptions(fromShell, [], { FINAL_SNAPSHOT: 'false' })['final-snapshot'], false)
 })

@@ -3,11 +3,13 @@ import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { withLock } from '../src/lock.ts'
 import { projectRoot } from '../src/root.ts'
 
 /** script.ts as people meet it: a program of its own. */
 const program = suite('a script')
 const path = join(import.meta.dirname, 'script-program.ts')
+const waiting = join(import.meta.dirname, 'waiting-program.ts')
 const name = `talosmith-test-${process.pid}`
 const generated = join(projectRoot, 'generated', name)
 const secret = 'b5f0c7secret'
@@ -55,8 +57,28 @@ const events = (): { event: string; text?: string; code?: string }[] =>
 program('that does its work ends with 0, its answer alone on stdout', async () => {
   const { code, stdout, stderr } = await run()
   assert.is(code, 0, stderr)
-  assert.equal(JSON.parse(stdout), { cluster: name })
+  assert.equal(JSON.parse(stdout), { cluster: name, confirmed: false, locked: true })
   assert.match(stderr, 'making the disk of w1')
+})
+
+program('that changes something ends at once while another run holds the lock', async () => {
+  const { code, stderr } = await withLock({ name, generated }, 'another run', () => run())
+  assert.is(code, 1)
+  assert.match(stderr, /^LOCKED: /m)
+  assert.not.match(stderr, 'making the disk')
+})
+
+program('that loses data stops before it begins with the CONFIRM of another cluster', async () => {
+  const { code, stderr } = await start([path, '--how', 'loss'], { CONFIRM: 'example' })
+  assert.is(code, 1)
+  assert.match(stderr, /^CONFIRM_MISSING: /m)
+  assert.not.match(stderr, 'making the disk')
+})
+
+program('that loses data goes on when CONFIRM names the cluster', async () => {
+  const { code, stdout, stderr } = await start([path, '--how', 'loss'], { CONFIRM: name })
+  assert.is(code, 0, stderr)
+  assert.is((JSON.parse(stdout) as { confirmed: boolean }).confirmed, true)
 })
 
 program('leaves a run record that only its user can read, and no lock', async () => {
@@ -75,12 +97,37 @@ program('leaves a run record that only its user can read, and no lock', async ()
 })
 
 program('that only waits leaves a record of it', async () => {
-  const { code, stderr } = await start([join(import.meta.dirname, 'waiting-program.ts')])
+  const { code, stderr } = await start([waiting])
   assert.is(code, 0, stderr)
   assert.equal(
-    events().map(({ text }) => text),
-    ['   waiting for w1 to answer: it boots'],
+    events().map(({ event }) => event),
+    ['info', 'waiting', 'info', 'waited'],
   )
+  assert.match(events()[0]?.text ?? '', 'waiting for w1 to answer: it boots')
+})
+
+/** With a bundle for a failure; of a host that refuses at once, so that the search is short. */
+const searching = { FAILURE_BUNDLE: 'true', LIBVIRT_URI: 'qemu+ssh://root@127.0.0.1:1/system' }
+const bundles = (): number =>
+  existsSync(join(generated, 'bundles')) ? readdirSync(join(generated, 'bundles')).length : 0
+
+for (const [title, args] of [
+  ['after it has begun a step', [path, '--how', 'problem']],
+  ['after it has only waited', [waiting, '--boots', '1000']],
+] as const)
+  program(`that fails ${title} has the cause looked for`, async () => {
+    const { code, stderr } = await start(args, searching)
+    assert.is(code, 1)
+    assert.match(stderr, 'looking for the cause')
+    assert.match(stderr, 'likely cause: ')
+    assert.is(bundles(), 1)
+  })
+
+program('that fails before it has begun anything looks for no cause', async () => {
+  const { code, stderr } = await start([path, '--how', 'refused'], searching)
+  assert.is(code, 1)
+  assert.not.match(stderr, 'looking for the cause')
+  assert.is(bundles(), 0)
 })
 
 program(
@@ -91,6 +138,8 @@ program(
     assert.is(stdout, '')
     assert.match(stderr, /^DISK_FULL: the pool is full\n {2}because: .+\n {2}try: make room$/m)
     assert.not.match(stderr, stack)
+    // FAILURE_BUNDLE is off here.
+    assert.not.match(stderr, 'looking for the cause')
     assert.equal(events().at(-1)?.code, 'DISK_FULL')
   },
 )
@@ -128,7 +177,10 @@ program(
 )
 
 program('asked for its plan ends with 0 when there is nothing to do', async () => {
-  const { code, stdout } = await run('--dry-run', '--json', '--how', 'nothing')
+  // It waits for no lock.
+  const { code, stdout } = await withLock({ name, generated }, 'another run', () =>
+    run('--dry-run', '--json', '--how', 'nothing'),
+  )
   assert.is(code, 0)
   assert.equal(JSON.parse(stdout), [])
 })

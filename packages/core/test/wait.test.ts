@@ -46,6 +46,17 @@ test('the run record says how long a wait took, and how often it looked', async 
   assert.ok(Number(seconds) >= 0.005)
 })
 
+test('a wait is told of as data when its reason changes, and not when there is none', async () => {
+  const told: string[][] = []
+  const log = { ...silentLog, waiting: (...one: string[]) => void told.push(one) }
+  await waitFor('the door to open', refusing('locked', 'locked', 'stuck'), { ...quick, log })
+  await waitFor('the door to stay open', refusing(), { ...quick, log })
+  assert.equal(told, [
+    ['the door to open', 'locked'],
+    ['the door to open', 'stuck'],
+  ])
+})
+
 test('gives up with the last reason and the hint', async () => {
   const problem = await waitFor('the door to open', () => Promise.reject(new Error('locked')), {
     ...quick,

@@ -1,6 +1,6 @@
 export { applyChange, type ApplyContext } from './apply.ts'
 export { observeFactory, warmInstaller, type Offer, checkOffer } from '@talosmith/clients/factory'
 export { isRelayed, neededTools, observeImage, type ObservedImage } from './observe.ts'
-export { packageOf, planBuild, planDownload, type ImageChange } from './plan.ts'
+export { planBuild, planDownload, type ImageChange } from './plan.ts'
 export { applyPrune, describeKept, planPrune, renderImages, type PruneChange } from './prune.ts'
 export { observeImages, type StoredImage, type StoredImages } from './stored.ts'

@@ -1,5 +1,12 @@
 import { dirname } from 'node:path'
-import { hostFiles, poolPath, type Cluster, type Host, type Settings } from '@talosmith/core'
+import {
+  hostFiles,
+  parseLabelledLines,
+  poolPath,
+  type Cluster,
+  type Host,
+  type Settings,
+} from '@talosmith/core'
 import { readLedger, type HostLedger, type LedgerEntry } from './ledger.ts'
 
 /** The image as it is on one host. */
@@ -48,22 +55,18 @@ export async function observeImageIn(
     if [ -e ${folder} ]; then echo "partial $(stat -c %s ${folder}/compressed 2>/dev/null || echo 0)"; fi
     echo "free $(df --output=avail -B1 ${dirname(image)} | tail -n 1)"
     for tool in ${neededTools(cluster.settings, host)}; do command -v "$tool" >/dev/null || echo "missing $tool"; done`
-  const values = (label: string): string[] =>
-    stdout
-      .split('\n')
-      .filter((line) => line.startsWith(`${label} `))
-      .map((line) => line.slice(label.length + 1).trim())
-  const [bytes, modified] = values('file')[0]?.split(' ') ?? []
-  const [partial] = values('partial')
+  const report = parseLabelledLines(stdout)
+  const [bytes, modified] = report.first('file')?.split(' ') ?? []
+  const partial = report.first('partial')
   return {
     host: host.name,
     path: image,
     file: bytes && modified ? { bytes: Number(bytes), modified } : undefined,
-    hostLedger: parseLedger(values('ledger')[0]),
+    hostLedger: parseLedger(report.first('ledger')),
     ledger: await readLedger(cluster),
     partialBytes: partial === undefined ? undefined : Number(partial),
-    freeBytes: Number(values('free')[0] ?? 0),
-    missingTools: values('missing'),
+    freeBytes: Number(report.first('free') ?? 0),
+    missingTools: report.all('missing'),
   }
 }
 

@@ -1,4 +1,11 @@
-import { Problem, type Change, type Cluster } from '@talosmith/core'
+import {
+  codes,
+  hostToolsMissing,
+  poolFull,
+  Problem,
+  type Change,
+  type Cluster,
+} from '@talosmith/core'
 import type { Offer } from '@talosmith/clients/factory'
 import { refuseOther } from './ledger.ts'
 import type { ObservedImage } from './observe.ts'
@@ -99,42 +106,23 @@ function planCleaning({ path, host, partialBytes }: ObservedImage): ImageChange[
 }
 
 function refuseWithoutMeans({ settings }: Cluster, seen: ObservedImage): void {
-  const now = 'nothing was changed'
   if (settings.IMAGE_PATH !== undefined)
     throw new Problem(
-      'IMAGE_PATH_MISSING',
+      codes.imageMissing,
       `IMAGE_PATH names ${seen.path}, which is not on ${seen.host}`,
       {
-        now,
+        now: 'nothing was changed',
         hint: 'put the raw image there, or leave IMAGE_PATH out so that it is downloaded',
       },
     )
-  if (seen.missingTools.length > 0)
-    throw new Problem('HOST_TOOLS_MISSING', `${seen.host} lacks ${seen.missingTools.join(', ')}`, {
-      now,
-      hint: `install them there, for example: apt install ${seen.missingTools.map(packageOf).join(' ')}`,
-    })
+  if (seen.missingTools.length > 0) throw hostToolsMissing(seen.host, seen.missingTools)
   const needed = rawBytes + compressedBytes[settings.IMAGE_COMPRESSION] - (seen.partialBytes ?? 0)
   if (seen.freeBytes < needed)
-    throw new Problem(
-      'DISK_SPACE',
-      `the pool ${settings.STORAGE_POOL} on ${seen.host} is too full for the image`,
-      {
-        because: `${mib(seen.freeBytes)} MiB are free, ${mib(needed)} MiB are needed`,
-        now,
-        hint: `make room beside ${seen.path}, or name another pool with STORAGE_POOL`,
-      },
+    throw poolFull(
+      { pool: settings.STORAGE_POOL, host: seen.host },
+      `${mib(seen.freeBytes)} MiB left, too little for the image`,
+      `${mib(needed)} MiB are needed beside ${seen.path}`,
     )
-}
-
-/** The package that a program is in, as Debian names it. */
-export function packageOf(tool: string): string {
-  const packages: Readonly<Record<string, string>> = {
-    xz: 'xz-utils',
-    sha256sum: 'coreutils',
-    flock: 'util-linux',
-  }
-  return packages[tool] ?? tool
 }
 
 function mib(bytes: number): number {

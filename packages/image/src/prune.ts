@@ -1,4 +1,4 @@
-import { Problem, type Change, type Host } from '@talosmith/core'
+import { Problem, renderTable, type Change, type Host } from '@talosmith/core'
 import { removePartial } from './apply.ts'
 import type { StoredImage, StoredImages } from './stored.ts'
 
@@ -83,7 +83,7 @@ export async function applyPrune(
 
 /** The images of all hosts as a table for people. */
 export function renderImages(hosts: readonly StoredImages[]): string {
-  const cells = [
+  return renderTable([
     ['IMAGE', 'HOST', 'VERSION', 'SCHEMATIC', 'ON DISK', 'USED BY'],
     ...hosts.flatMap(({ host, images }) =>
       images.map(({ path, bytes, usedBytes, ledger, hasPartial, usedBy }) => [
@@ -95,16 +95,5 @@ export function renderImages(hosts: readonly StoredImages[]): string {
         usedBy.join(', ') || (hasPartial ? 'a transfer' : 'nothing'),
       ]),
     ),
-  ]
-  const widths = (cells[0] ?? []).map((_, column) =>
-    Math.max(...cells.map((row) => row[column]?.length ?? 0)),
-  )
-  return cells
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
+  ])
 }

@@ -1,4 +1,13 @@
-import { poolPath, Problem, virsh, virshBatch, type Cluster, type Host } from '@talosmith/core'
+import {
+  hostToolsMissing,
+  parseLabelledLines,
+  poolPath,
+  splitFields,
+  virsh,
+  virshBatch,
+  type Cluster,
+  type Host,
+} from '@talosmith/core'
 import type { HostLedger } from './ledger.ts'
 import { parseLedger } from './observe.ts'
 
@@ -134,36 +143,30 @@ for file in "$pool"/*; do
   case $file in *${suffix}) continue ;; esac
   if [ -f "$file" ] && [ "$(head -c 3 -- "$file" | tr -d '\\0')" = QFI ]; then uses "$file"; fi
 done`
-  const lines = stdout.split('\n')
-  if (lines.includes('missing qemu-img'))
-    throw new Problem('HOST_TOOLS_MISSING', `${host.name} lacks qemu-img`, {
-      because: 'nothing else tells which images are in use',
-      now: 'nothing was changed',
-      hint: 'install it there, for example: apt install qemu-utils',
-    })
-  const users = lines.flatMap((line) => {
-    const [, file, path] = /^uses (\S+) (.*)$/.exec(line) ?? []
-    return file === undefined || path === undefined ? [] : [{ file, user: disks.get(path) ?? path }]
+  const report = parseLabelledLines(stdout)
+  const missing = report.all('missing')
+  if (missing.length > 0)
+    throw hostToolsMissing(host.name, missing, 'nothing else tells which images are in use')
+  const users = report.all('uses').map((value) => {
+    const [file = '', path = ''] = splitFields(value, 2)
+    return { file, user: disks.get(path) ?? path }
   })
-  const images = lines.flatMap((line, index): StoredImage[] => {
-    const [, file, bytes, blocks, partial, path] =
-      /^image (\S+) (\S+) (\S+) (\S+) (.*)$/.exec(line) ?? []
-    if (path === undefined) return []
-    const ledger = /^ledger (.*)$/.exec(lines[index + 1] ?? '')?.[1]
+  const images = report.lines.flatMap(({ label, value }, index): StoredImage[] => {
+    if (label !== 'image') return []
+    const [file, bytes, blocks, partial, path = ''] = splitFields(value, 5)
+    const next = report.lines[index + 1]
     const using = file === '-' ? [] : users.filter((one) => one.file === file)
     return [
       {
         path,
         bytes: bytes === '-' ? undefined : Number(bytes),
         usedBytes: Number(blocks) * 512,
-        ledger: parseLedger(ledger),
+        ledger: parseLedger(next?.label === 'ledger' ? next.value : undefined),
         hasPartial: partial === 'partial',
         usedBy: [...new Set(using.map(({ user }) => user))].sort(),
       },
     ]
   })
-  const unreadable = lines
-    .filter((line) => line.startsWith('unreadable '))
-    .map((line) => line.slice('unreadable '.length))
+  const unreadable = report.all('unreadable')
   return { host: host.name, images, unreadable }
 }

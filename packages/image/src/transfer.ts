@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { CommandFailed, Problem, type Cluster, type Host, type Log } from '@talosmith/core'
+import { codes, CommandFailed, Problem, type Cluster, type Host, type Log } from '@talosmith/core'
 import { factoryError, factoryUnreachable } from '@talosmith/clients/factory'
 import { transferScript } from './host-scripts.ts'
 import {
@@ -139,7 +139,7 @@ function problemOf(
     case 'refused':
       return factoryError(image.url, Number(first), [second, ...rest].join(' '))
     case 'full':
-      return new Problem('DISK_SPACE', `${host.name} has no room left for the image`, {
+      return new Problem(codes.poolFull, `${host.name} has no room left for the image`, {
         because: text,
         now: `what has arrived is kept in ${partialFolder(path)}`,
         hint: `make room there, then run the same command again: it carries on; or name another pool with STORAGE_POOL (now ${settings.STORAGE_POOL})`,

@@ -4,11 +4,11 @@ import { dirname, join } from 'node:path'
 import { local } from '@talosmith/core'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { startLab, type Lab } from './support.ts'
+import { startRig, type Rig } from './support.ts'
 
-const kill = suite<{ lab: Lab }>('a transfer that is killed')
-kill.before.each(async (context) => void Object.assign(context, { lab: await startLab() }))
-kill.after.each(({ lab }) => lab.close())
+const kill = suite<{ rig: Rig }>('a transfer that is killed')
+kill.before.each(async (context) => void Object.assign(context, { rig: await startRig() }))
+kill.after.each(({ rig }) => rig.close())
 
 interface Finished {
   readonly code: number | null
@@ -16,16 +16,16 @@ interface Finished {
 }
 
 /** Runs the transfer as a program; kills it, and only it, at the first output or state that fits. */
-function program(lab: Lab, killWhen?: () => boolean, prefix: string[] = []): Promise<Finished> {
+function program(rig: Rig, killWhen?: () => boolean, prefix: string[] = []): Promise<Finished> {
   const [command = '', ...words] = [
     ...prefix,
     process.execPath,
     '--import',
     'tsx',
     join(import.meta.dirname, 'transfer-program.ts'),
-    lab.root,
-    lab.cluster.settings.TALOS_FACTORY_URL,
-    lab.path,
+    rig.root,
+    rig.cluster.settings.TALOS_FACTORY_URL,
+    rig.path,
   ]
   const child = spawn(command, words, { stdio: ['ignore', 'pipe', 'inherit'] })
   let output = ''
@@ -43,44 +43,44 @@ function program(lab: Lab, killWhen?: () => boolean, prefix: string[] = []): Pro
 
 const size = (path: string): number => (existsSync(path) ? statSync(path).size : 0)
 
-const points: Readonly<Record<string, (lab: Lab) => boolean>> = {
+const points: Readonly<Record<string, (rig: Rig) => boolean>> = {
   'before the first byte': ({ requests }) => requests.length > 0,
   'in the middle of the bytes': ({ folder }) => size(join(folder, 'compressed')) > 500_000,
   'when all has arrived': ({ folder, body }) => size(join(folder, 'compressed')) === body.length,
   'when the image appears': ({ path }) => existsSync(path),
 }
 for (const [when, isThere] of Object.entries(points))
-  kill(`${when} leaves nothing wrong, and the next run ends right`, async ({ lab }) => {
-    lab.rate = 2_000_000
-    await program(lab, () => isThere(lab))
-    if (existsSync(lab.path)) assert.ok(readFileSync(lab.path).equals(lab.raw))
-    const { code, output } = await program(lab)
+  kill(`${when} leaves nothing wrong, and the next run ends right`, async ({ rig }) => {
+    rig.rate = 2_000_000
+    await program(rig, () => isThere(rig))
+    if (existsSync(rig.path)) assert.ok(readFileSync(rig.path).equals(rig.raw))
+    const { code, output } = await program(rig)
     assert.is(code, 0, output)
-    assert.ok(readFileSync(lab.path).equals(lab.raw))
+    assert.ok(readFileSync(rig.path).equals(rig.raw))
     assert.equal(
-      readdirSync(dirname(lab.path)).sort(),
-      readdirSync(dirname(lab.path))
+      readdirSync(dirname(rig.path)).sort(),
+      readdirSync(dirname(rig.path))
         .filter((name) => !name.endsWith('.partial'))
         .sort(),
     )
   })
 
-kill('ends on the host too', async ({ lab }) => {
-  lab.rate = 100_000
-  await program(lab, () => size(join(lab.folder, 'compressed')) > 0)
+kill('ends on the host too', async ({ rig }) => {
+  rig.rate = 100_000
+  await program(rig, () => size(join(rig.folder, 'compressed')) > 0)
   const started = Date.now()
   // The lock is held as long as anything of the transfer lives.
-  await local.$`flock -w 20 ${join(lab.folder, 'lock')} true`
+  await local.$`flock -w 20 ${join(rig.folder, 'lock')} true`
   assert.ok(Date.now() - started < 15_000)
 })
 
 if (process.getuid?.() === 0)
   kill(
     'by a full disk says so, keeps what it has, and carries on when there is room',
-    async ({ lab }) => {
-      const pool = dirname(lab.path)
+    async ({ rig }) => {
+      const pool = dirname(rig.path)
       const small = `mount -t tmpfs -o size=900k tmpfs ${pool} && exec "$@"`
-      const { code, output } = await program(lab, undefined, [
+      const { code, output } = await program(rig, undefined, [
         'unshare',
         '-m',
         'bash',
@@ -89,11 +89,11 @@ if (process.getuid?.() === 0)
         'x',
       ])
       assert.is(code, 1)
-      assert.ok(output.includes("code: 'DISK_SPACE'"), output)
-      assert.not(existsSync(lab.path))
+      assert.ok(output.includes("code: 'POOL_FULL'"), output)
+      assert.not(existsSync(rig.path))
       mkdirSync(pool, { recursive: true })
-      await lab.transfer()
-      assert.ok(readFileSync(lab.path).equals(lab.raw))
+      await rig.transfer()
+      assert.ok(readFileSync(rig.path).equals(rig.raw))
     },
   )
 

@@ -87,16 +87,16 @@ test('removes what a killed run left beside a good image', () => {
 })
 test('counts what has arrived as room', () => {
   const mib = 2 ** 20
-  assert.is(refusal({ ...nothingThere, freeBytes: 1600 * mib }), 'DISK_SPACE')
+  assert.is(refusal({ ...nothingThere, freeBytes: 1600 * mib }), 'POOL_FULL')
   assert.is(refusal({ ...nothingThere, freeBytes: 1600 * mib, partialBytes: 100 * mib }), 'none')
 })
 test('an uncompressed image needs twice the room', () => {
   const plain = testCluster({ IMAGE_COMPRESSION: 'none' })
-  assert.is(refusal({ ...nothingThere, freeBytes: 2000 * 2 ** 20 }, plain), 'DISK_SPACE')
+  assert.is(refusal({ ...nothingThere, freeBytes: 2000 * 2 ** 20 }, plain), 'POOL_FULL')
   assert.is(refusal({ ...nothingThere, freeBytes: 2600 * 2 ** 20 }, plain), 'none')
 })
 test('refuses a full pool, with numbers', () => {
-  assert.is(refusal({ ...nothingThere, freeBytes: 2 ** 20 }), 'DISK_SPACE')
+  assert.is(refusal({ ...nothingThere, freeBytes: 2 ** 20 }), 'POOL_FULL')
 })
 test('refuses a host without the decompressor', () => {
   assert.is(refusal({ ...nothingThere, missingTools: ['zstd'] }), 'HOST_TOOLS_MISSING')
@@ -104,7 +104,7 @@ test('refuses a host without the decompressor', () => {
 test('refuses an IMAGE_PATH that is not there', () => {
   assert.is(
     refusal(nothingThere, testCluster({ IMAGE_PATH: '/images/talos.raw' })),
-    'IMAGE_PATH_MISSING',
+    'IMAGE_MISSING',
   )
 })
 test('posts a schematic that the factory does not know, once', () => {

@@ -29,7 +29,7 @@ const compressors = {
 } as const
 
 /** An image server whose faults the tests choose, a pool beside it, and the cluster that uses both. */
-export interface Lab {
+export interface Rig {
   readonly root: string
   readonly path: string
   readonly folder: string
@@ -63,10 +63,10 @@ export interface Lab {
 export const inAHurry: Patience = { answer: 5, stalled: 1, pause: 0.02 }
 
 /** Starts the server and makes the pool, in a temporary folder that `close` removes. */
-export async function startLab(compression: keyof typeof compressors = 'zst'): Promise<Lab> {
+export async function startRig(compression: keyof typeof compressors = 'zst'): Promise<Rig> {
   const root = temporaryFolder('image')
   mkdirSync(join(root, 'pool'))
-  const server = createServer((request, response) => void answer(lab, request, response))
+  const server = createServer((request, response) => void answer(rig, request, response))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
   const settings = {
@@ -76,7 +76,7 @@ export async function startLab(compression: keyof typeof compressors = 'zst'): P
   const cluster = testCluster(settings, root)
   const path = hostFiles(cluster, join(root, 'pool')).image
   const raw = rawImage()
-  const lab: Lab = {
+  const rig: Rig = {
     root,
     path,
     folder: `${path}.partial`,
@@ -94,7 +94,7 @@ export async function startLab(compression: keyof typeof compressors = 'zst'): P
     statuses: [],
     checksum: 402,
     settings(overrides) {
-      lab.cluster = testCluster({ ...settings, ...overrides }, root)
+      rig.cluster = testCluster({ ...settings, ...overrides }, root)
     },
     async compress(bytes, how = compression) {
       const [from, to] = [join(root, 'bytes'), join(root, 'compressed')]
@@ -104,7 +104,7 @@ export async function startLab(compression: keyof typeof compressors = 'zst'): P
     },
     transfer: (host = local) =>
       transferImage(path, {
-        cluster: lab.cluster,
+        cluster: rig.cluster,
         host,
         log: silentLog,
         signal: new AbortController().signal,
@@ -117,40 +117,40 @@ export async function startLab(compression: keyof typeof compressors = 'zst'): P
       rmSync(root, { recursive: true, force: true })
     },
   }
-  lab.body = await lab.compress(raw)
-  return lab
+  rig.body = await rig.compress(raw)
+  return rig
 }
 
 async function answer(
-  lab: Lab,
+  rig: Rig,
   { url = '', headers }: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  lab.requests.push(`${url.split('/').at(-1)} ${headers.range ?? ''}`.trim())
+  rig.requests.push(`${url.split('/').at(-1)} ${headers.range ?? ''}`.trim())
   if (url.endsWith('.sha256')) {
-    if (typeof lab.checksum === 'string') return void response.end(lab.checksum)
-    return void response.writeHead(lab.checksum).end('enterprise not enabled')
+    if (typeof rig.checksum === 'string') return void response.end(rig.checksum)
+    return void response.writeHead(rig.checksum).end('enterprise not enabled')
   }
-  const status = lab.statuses.shift()
+  const status = rig.statuses.shift()
   if (status !== undefined) return void response.writeHead(status).end(`said ${status}`)
-  if (lab.delayMs > 0) await sleep(lab.delayMs, undefined, { ref: false })
-  const [, first] = (lab.hasRanges && /^bytes=(\d+)-$/.exec(headers.range ?? '')) || []
+  if (rig.delayMs > 0) await sleep(rig.delayMs, undefined, { ref: false })
+  const [, first] = (rig.hasRanges && /^bytes=(\d+)-$/.exec(headers.range ?? '')) || []
   const start = Number(first ?? 0)
-  if (start > 0 && start >= lab.body.length) return void response.writeHead(416).end()
-  const body = lab.body.subarray(start)
+  if (start > 0 && start >= rig.body.length) return void response.writeHead(416).end()
+  const body = rig.body.subarray(start)
   response.writeHead(first === undefined ? 200 : 206, {
-    ...(lab.hasLength ? { 'content-length': body.length } : {}),
-    ...(lab.etag === undefined ? {} : { etag: lab.etag }),
+    ...(rig.hasLength ? { 'content-length': body.length } : {}),
+    ...(rig.etag === undefined ? {} : { etag: rig.etag }),
     ...(first === undefined
       ? {}
-      : { 'content-range': `bytes ${start}-${lab.body.length - 1}/${lab.body.length}` }),
+      : { 'content-range': `bytes ${start}-${rig.body.length - 1}/${rig.body.length}` }),
   })
-  const limit = lab.cutAfter ?? lab.stallAfter
-  if (lab.rate !== undefined) return drip(response, body, lab.rate)
+  const limit = rig.cutAfter ?? rig.stallAfter
+  if (rig.rate !== undefined) return drip(response, body, rig.rate)
   if (limit === undefined || limit >= body.length) return void response.end(body)
   response.write(body.subarray(0, limit), () => {
     // Long enough for the bytes to be on their way, or the reset that follows takes them along.
-    if (lab.cutAfter !== undefined) setTimeout(() => response.destroy(), 50)
+    if (rig.cutAfter !== undefined) setTimeout(() => response.destroy(), 50)
   })
 }
 

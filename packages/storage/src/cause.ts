@@ -1,4 +1,4 @@
-import { Problem } from '@talosmith/core'
+import { codes, Problem } from '@talosmith/core'
 import type { NfsExport } from './storage-class.ts'
 
 /** Words of a program, and where they come from. */
@@ -109,7 +109,7 @@ const known: readonly Known[] = [
       `the driver works as root: export ${share} with no_root_squash, or make it writable for the user that root becomes`,
   },
   {
-    code: 'NFS_NO_ANSWER',
+    code: codes.nfsNoAnswer,
     patienceMs: untilTimeIsUp,
     words: /timed out|deadline ?exceeded|timeout/i,
     message: (from, { server }) => `${server} does not answer ${from} on port 2049`,

@@ -1,4 +1,4 @@
-import { applyAll, Problem, type ScriptContext } from '@talosmith/core'
+import { applyAll, codes, Problem, type ScriptContext } from '@talosmith/core'
 import { applyChange } from './apply.ts'
 import { openStorage, type FlowContext } from './flow.ts'
 import { hasAccess, observeStorage } from './observe.ts'
@@ -12,8 +12,8 @@ export interface StorageRemoval {
 }
 
 /** What may keep storage from being removed one by one, and need not keep the cluster from going. */
-const passedOver = [
-  'KUBERNETES_UNREACHABLE',
+const passedOver: readonly string[] = [
+  codes.kubernetesUnreachable,
   'KUBECTL_FAILED',
   'HELM_FAILED',
   'WAITED_IN_VAIN',

@@ -1,5 +1,6 @@
 import {
   applyAll,
+  codes,
   commandFor,
   generatedFiles,
   Problem,
@@ -67,7 +68,7 @@ export async function uninstallStorage(context: FlowContext): Promise<ExitCode |
     // A check that was killed before there was a driver leaves something, too.
     await removeTests(kubernetes)
   } catch (error) {
-    if (!(error instanceof Problem) || error.code !== 'KUBERNETES_UNREACHABLE') throw error
+    if (!(error instanceof Problem) || error.code !== codes.kubernetesUnreachable) throw error
     if (!confirmed || dryRun) throw error
     return log.warn(`${error.message}: what is in the cluster is left as it is`)
   }
@@ -114,7 +115,7 @@ export async function openStorage({
 }: Pick<FlowContext, 'cluster' | 'kubernetes'>): Promise<Kubernetes> {
   if (!(await hasAccess(cluster)))
     throw new Problem(
-      'ACCESS_FILE_MISSING',
+      codes.notStarted,
       `${generatedFiles(cluster).path('kubeconfig')} is not there`,
       {
         because: 'bootstrap:start writes it, and has not run for this cluster',

@@ -1,4 +1,5 @@
 import {
+  codes,
   CommandFailed,
   commandFor,
   findTool,
@@ -89,7 +90,7 @@ const unreachable =
 
 function kubectlProblem(cluster: Cluster, args: readonly string[], error: CommandFailed): Problem {
   if (unreachable.test(`${error.stderr}\n${error.message}`))
-    return new Problem('KUBERNETES_UNREACHABLE', `${cluster.endpoint} does not answer kubectl`, {
+    return new Problem(codes.kubernetesUnreachable, `${cluster.endpoint} does not answer kubectl`, {
       cause: error,
       hint: commandFor(cluster, 'bootstrap:health'),
     })
@@ -105,7 +106,7 @@ export async function patiently<T>(ask: () => Promise<T>): Promise<T> {
   try {
     return await ask()
   } catch (error) {
-    if (error instanceof Problem && error.code === 'KUBERNETES_UNREACHABLE')
+    if (error instanceof Problem && error.code === codes.kubernetesUnreachable)
       throw new Error(error.because ?? error.message)
     throw error
   }

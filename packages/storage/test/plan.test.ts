@@ -98,6 +98,28 @@ const table: [string, ObservedStorage, string[]][] = [
 ]
 for (const [fact, seen, expected] of table) test(fact, () => assert.equal(kinds(seen), expected))
 
+const other = (over: Record<string, string>): string =>
+  fingerprint(
+    testCluster({ NFS_SERVER: '10.0.0.5', NFS_SHARE: '/srv/appdata', WORKER_COUNT: '2', ...over }),
+  )
+for (const [what, over] of [
+  ['a worker joins', { WORKER_COUNT: '3' }],
+  ['a worker goes', { WORKER_COUNT: '1' }],
+  ['there are more control planes', { CONTROL_PLANE_COUNT: '3', CLUSTER_VIP: '10.0.0.60' }],
+  ['the chart changes', { NFS_CSI_VERSION: '4.12.1' }],
+  ['the mount options change', { NFS_MOUNT_OPTIONS: 'nfsvers=3,nolock' }],
+  ['the share changes', { NFS_SHARE: '/srv/other' }],
+] as const)
+  test(`storage is proven again when ${what}`, () => {
+    const proven = other(over)
+    assert.is.not(proven, fingerprint(cluster))
+    assert.equal(kinds({ ...exact, storageClass: { ...storageClass, proven } }), ['prove-storage'])
+  })
+
+test('a proof holds while nothing has changed', () => {
+  assert.is(other({}), fingerprint(cluster))
+})
+
 for (const missing of ['controller', 'nodeDriver'] as const)
   test(`a deleted ${missing} is brought back by the release, and named`, () => {
     const { [missing]: gone, ...rest } = exact

@@ -1,4 +1,4 @@
-import { Problem } from '@talosmith/core'
+import type { Problem } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'

@@ -53,7 +53,7 @@ test('the volume that is the export is found by its label, also without its name
   const [object] = exportVolume(run, { server: '10.0.0.5', share: '/srv' }, []) as KubeObject[]
   assert.ok(object)
   assert.equal(
-    findTests([object as KubeObject]).exports.map(({ metadata }) => metadata.name),
+    findTests([object]).exports.map(({ metadata }) => metadata.name),
     [`${run}-export`],
   )
 })

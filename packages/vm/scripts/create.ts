@@ -18,7 +18,7 @@ export default script(import.meta, {
         const missing = findMissingImages(cluster, seen)
         if (dryRun) missing.forEach(({ message, hint }) => log.warn(`${message}: ${hint}`))
         else refuse(missing)
-        findWarnings(cluster, seen).forEach((warning) => log.warn(warning))
+        findWarnings(cluster, seen).forEach(({ text }) => log.warn(text))
         for (const { machine, notes } of describeStatus(cluster, seen))
           if (notes.length > 0) log.warn(`${machine}: ${notes.join('; ')}`)
       },

@@ -169,7 +169,7 @@ async function stop({ host, target, log, force }: Place): Promise<void> {
         log,
         withinMs: shutdownMs,
         code: 'VM_DOES_NOT_STOP',
-        hint: `wait and run the same command again, or cut its power: npx tsx packages/vm/scripts/stop.ts --force`,
+        hint: `wait and run the same command again, or cut its power: npx tsx scripts/stop.ts --force`,
       },
     )
   } catch (problem) {

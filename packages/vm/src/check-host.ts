@@ -1,4 +1,4 @@
-import { Problem, type Cluster } from '@talosmith/core'
+import { firmwareMissing, hostToolsMissing, Problem, type Cluster } from '@talosmith/core'
 import type { ObservedHost } from './observe.ts'
 
 const untouched = 'nothing was changed'
@@ -7,13 +7,7 @@ const untouched = 'nothing was changed'
 export function hostProblems({ settings }: Cluster, seen: ObservedHost): Problem[] {
   const problems: Problem[] = []
   if (seen.poolFault !== undefined) problems.push(seen.poolFault)
-  if (seen.missingTools.length > 0)
-    problems.push(
-      new Problem('VM_TOOLS_MISSING', `${seen.host} lacks ${seen.missingTools.join(' and ')}`, {
-        now: untouched,
-        hint: `install them there: apt-get install qemu-utils xorriso, or dnf install qemu-img xorriso`,
-      }),
-    )
+  if (seen.missingTools.length > 0) problems.push(hostToolsMissing(seen.host, seen.missingTools))
   if (settings.DOMAIN_TYPE === 'kvm' && seen.kvmFault !== undefined)
     problems.push(
       new Problem('KVM_UNUSABLE', `KVM cannot be used on ${seen.host}`, {
@@ -22,14 +16,7 @@ export function hostProblems({ settings }: Cluster, seen: ObservedHost): Problem
         hint: 'enable virtualisation in its firmware (or nested virtualisation), or set DOMAIN_TYPE=qemu, which is slow',
       }),
     )
-  if (settings.UEFI && !seen.hasUefi)
-    problems.push(
-      new Problem('FIRMWARE_MISSING', `${seen.host} has no UEFI firmware for QEMU`, {
-        because: 'virsh domcapabilities --machine q35 lists no firmware "efi"',
-        now: untouched,
-        hint: 'install it there: apt-get install ovmf, or dnf install edk2-ovmf; or set UEFI=false',
-      }),
-    )
+  if (settings.UEFI && !seen.hasUefi) problems.push(firmwareMissing(seen.host))
   if (settings.SEED_ISO_DIR !== undefined && !seen.hasSeedFolder)
     problems.push(
       new Problem(

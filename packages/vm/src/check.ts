@@ -1,4 +1,4 @@
-import { commandFor, Problem, type Cluster } from '@talosmith/core'
+import { codes, commandFor, poolFull, Problem, type Cluster } from '@talosmith/core'
 import { hostProblems } from './check-host.ts'
 import { nodeProblems } from './check-node.ts'
 import { typeFor } from './host-facts.ts'
@@ -50,7 +50,7 @@ export function findMissingImages(cluster: Cluster, hosts: readonly ObservedHost
   return [...missing].flatMap((seen) =>
     seen === undefined
       ? []
-      : new Problem('IMAGE_MISSING', `${seen.host} has no image ${seen.files.image}`, {
+      : new Problem(codes.imageMissing, `${seen.host} has no image ${seen.files.image}`, {
           now: 'nothing was changed',
           hint:
             cluster.settings.IMAGE_PATH === undefined
@@ -72,21 +72,23 @@ function findFullPools(cluster: Cluster, hosts: readonly ObservedHost[]): Proble
     if (seen.poolFault !== undefined || seen.poolFreeBytes >= toMake.length * roomForOverlay)
       return []
     const free = Math.round((seen.poolFreeBytes / gib) * 10) / 10
-    return new Problem(
-      'POOL_FULL',
-      `the pool ${cluster.settings.STORAGE_POOL} on ${seen.host} has ${free} GiB left for ${toMake.length} disks`,
-      {
-        because: 'each takes at least 1 GiB as soon as Talos runs, and grows from there',
-        now: 'nothing was changed',
-        hint: `make room there, or set STORAGE_POOL to a larger pool`,
-      },
+    return poolFull(
+      { pool: cluster.settings.STORAGE_POOL, host: seen.host },
+      `${free} GiB left for ${toMake.length} disks`,
+      'each takes at least 1 GiB as soon as Talos runs, and grows from there',
     )
   })
 }
 
-/** What may go wrong later and is the user's own business: said once, before machines are started. */
-export function findWarnings(cluster: Cluster, hosts: readonly ObservedHost[]): string[] {
-  return hosts.flatMap((seen) => {
+/** What may go wrong later on a host and is the user's own business. */
+export interface HostWarning {
+  readonly about: 'kvm' | 'memory'
+  readonly text: string
+}
+
+/** Said once, before machines are started. */
+export function findWarnings(cluster: Cluster, hosts: readonly ObservedHost[]): HostWarning[] {
+  return hosts.flatMap((seen): HostWarning[] => {
     const starting = cluster.nodes.filter(
       (node) =>
         hostOf(cluster, node, hosts) === seen && domainOf(node, seen)?.live.state !== 'running',
@@ -94,17 +96,17 @@ export function findWarnings(cluster: Cluster, hosts: readonly ObservedHost[]): 
     const needed = starting.reduce((sum, { memoryMib }) => sum + memoryMib, 0)
     const slow =
       starting.length > 0 && typeFor(cluster.settings.DOMAIN_TYPE, seen.kvmFault) === 'qemu'
-    return [
-      ...(slow && cluster.settings.DOMAIN_TYPE === 'auto'
-        ? [
-            `KVM cannot be used on ${seen.host} (${seen.kvmFault}): machines are emulated, which is slow`,
-          ]
-        : []),
-      ...(needed > seen.memoryFreeMib && seen.memoryFreeMib > 0
-        ? [
-            `${starting.length} machines need ${needed} MiB of memory; ${seen.host} has ${seen.memoryFreeMib} MiB left`,
-          ]
-        : []),
-    ]
+    const warnings: HostWarning[] = []
+    if (slow && cluster.settings.DOMAIN_TYPE === 'auto')
+      warnings.push({
+        about: 'kvm',
+        text: `KVM cannot be used on ${seen.host} (${seen.kvmFault}): machines are emulated, which is slow`,
+      })
+    if (needed > seen.memoryFreeMib && seen.memoryFreeMib > 0)
+      warnings.push({
+        about: 'memory',
+        text: `${starting.length} machines need ${needed} MiB of memory; ${seen.host} has ${seen.memoryFreeMib} MiB left`,
+      })
+    return warnings
   })
 }

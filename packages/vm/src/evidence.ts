@@ -1,5 +1,6 @@
 import {
   consoleLog,
+  parseLabelledLines,
   plainLines,
   virshBatch,
   type Cluster,
@@ -161,8 +162,8 @@ function readLook(text: string) {
   const shouted = new Set<string>()
   const silent = new Set<string>()
   const asked = new Set<string>()
-  for (const line of text.split('\n')) {
-    const [kind, first = '', second = ''] = line.split(' ')
+  for (const { label: kind, value } of parseLabelledLines(text).lines) {
+    const [first = '', second = ''] = value.split(' ')
     const bytes = (): Buffer => Buffer.from(second, 'base64')
     if (kind === 'open') open.add(`${first} ${second}`)
     if (kind === 'console') consoles.set(first, plainLines(bytes().toString()))
@@ -171,10 +172,10 @@ function readLook(text: string) {
     if (kind === 'heard') heard.push({ address: first, mac: second.toLowerCase() })
     if (kind !== 'neigh') continue
     asked.add(first)
-    if (/ FAILED| INCOMPLETE/.test(line)) silent.add(first)
-    const mac = / lladdr (\S+)/.exec(line)?.[1]?.toLowerCase()
+    if (/ FAILED| INCOMPLETE/.test(value)) silent.add(first)
+    const mac = / lladdr (\S+)/.exec(value)?.[1]?.toLowerCase()
     // What is stale may have been a machine that is long gone.
-    if (mac !== undefined && / (?:REACHABLE|PERMANENT)/.test(line))
+    if (mac !== undefined && / (?:REACHABLE|PERMANENT)/.test(value))
       remembered.push({ address: first, mac })
   }
   const neighbours = [...heard, ...remembered.filter(({ address }) => !shouted.has(address))]

@@ -3,7 +3,7 @@ import { applyChange } from './apply.ts'
 import { checkHosts, rememberHosts } from './made-on.ts'
 import { observeHost, type ObservedHost } from './observe.ts'
 import { domainOf } from './place.ts'
-import { planDropChannels, planStart, type VmChange } from './plan.ts'
+import { planDropChannels, planStart, planStop, type VmChange } from './plan.ts'
 
 /** What the flows of this part take from a script. */
 export type Context = Pick<
@@ -63,6 +63,14 @@ export async function runFlow(
 /** Starts the machines that don't run, control planes first; ends when they run, whatever is in them. */
 export async function startMachines(context: Context): Promise<0 | 1 | 2 | 64 | 78> {
   return runFlow(context, { plan: planStart, nothing: 'every machine runs', step: byRole })
+}
+
+/** Shuts the machines down, workers first; `force` cuts the power of those that do not shut down in time. */
+export async function stopMachines(
+  context: Context,
+  { force }: { readonly force: boolean },
+): Promise<0 | 1 | 2 | 64 | 78> {
+  return runFlow(context, { plan: planStop, nothing: 'no machine runs', step: byRole, force })
 }
 
 /** Takes guest-agent channels away that no machine needs any more; only for when Talos has no agent for certain. */

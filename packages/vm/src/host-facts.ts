@@ -15,7 +15,7 @@ export interface NetworkFacts {
 }
 
 /** Reads a libvirt network's XML (`virsh net-dumpxml`). */
-export function parseNetwork(xml: string): NetworkFacts {
+export function parseNetworkXml(xml: string): NetworkFacts {
   const [, start, end] = /<range start=['"]([\d.]+)['"] end=['"]([\d.]+)['"]/.exec(xml) ?? []
   const [ip] = /<ip [^>]*>/.exec(xml.replaceAll(/<ip [^>]*family=['"]ipv6['"][^>]*>/g, '')) ?? []
   const attribute = (name: string): string | undefined =>

@@ -1,8 +1,15 @@
 import { posix } from 'node:path'
-import { consoleLog, type Cluster, type Host, type HostFiles } from '@talosmith/core'
+import {
+  consoleLog,
+  parseLabelledLines,
+  splitFields,
+  type Cluster,
+  type Host,
+  type HostFiles,
+} from '@talosmith/core'
 import type { ParsedDomain } from './parse-domain.ts'
 import { headerBytes, readQcow2, type Qcow2 } from './qcow2.ts'
-import { descriptorSector, readLabel, readMark, type SeedMark } from './seed-iso.ts'
+import { descriptorSector, readLabel, readSeedMark, type SeedMark } from './seed-iso.ts'
 
 /** How the name of a file under way ends; such a file is ours and never whole. */
 export const partialSuffix = '.talosmith-partial'
@@ -100,39 +107,39 @@ done
 [ \${#beside[@]} = 0 ] || stat -c 'beside %s %n' -- "\${beside[@]}" 2>/dev/null || true
 for file in "$pool/$cluster"-{cp,w}[0-9]*${partialSuffix} "$seeds/$cluster"-{cp,w}[0-9]*${partialSuffix}; do echo "partial $file"; done
 true`
-  const lines = stdout.split('\n')
-  const after = (label: string): string[] =>
-    lines.filter((line) => line.startsWith(`${label} `)).map((line) => line.slice(label.length + 1))
+  const report = parseLabelledLines(stdout)
   const belongs = (path: string): boolean => isNamedForNode(name, path)
   const known = new Set(ours.flatMap(({ disk, seed }) => [disk, seed]))
   const mine = (path: string): boolean => known.has(path) || belongs(path)
   return {
     disks: new Map(
-      after('disk')
+      report
+        .all('disk')
         .map(readDisk)
         .filter(({ path }) => mine(path))
         .map((disk) => [disk.path, disk]),
     ),
     seeds: new Map(
-      after('seed')
+      report
+        .all('seed')
         .map(threeFields)
         .filter(([, , path]) => mine(path))
         .map(([descriptor, bytes, path]) => [path, readSeed(descriptor, Number(bytes))]),
     ),
-    beside: after('beside').map((line) => {
-      const [bytes = ''] = line.split(' ', 1)
-      return { path: line.slice(bytes.length + 1), bytes: Number(bytes) }
+    beside: report.all('beside').map((line) => {
+      const [bytes = '', path = ''] = splitFields(line, 2)
+      return { path, bytes: Number(bytes) }
     }),
-    leftovers: [...new Set(after('partial').filter(belongs))],
-    hasImage: lines.includes('image'),
-    directIo: lines.includes('direct'),
-    hasKvmDevice: lines.includes('kvm'),
-    hasKvmFlag: lines.includes('flag'),
-    missingTools: after('missing'),
-    bridges: after('bridge'),
-    hasSeedFolder: lines.includes('seedfolder'),
-    memoryFreeMib: Math.floor(Number(after('memory')[0] ?? 0) / 1024),
-    poolFreeBytes: Number(after('free')[0] ?? 0),
+    leftovers: [...new Set(report.all('partial').filter(belongs))],
+    hasImage: report.has('image'),
+    directIo: report.has('direct'),
+    hasKvmDevice: report.has('kvm'),
+    hasKvmFlag: report.has('flag'),
+    missingTools: report.all('missing'),
+    bridges: report.all('bridge'),
+    hasSeedFolder: report.has('seedfolder'),
+    memoryFreeMib: Math.floor(Number(report.first('memory') ?? 0) / 1024),
+    poolFreeBytes: Number(report.first('free') ?? 0),
   }
 }
 
@@ -158,12 +165,11 @@ function readDisk(line: string): ObservedDisk {
 
 function readSeed(descriptor: string, bytes: number): ObservedSeed | undefined {
   const sector = Buffer.from(descriptor, 'base64')
-  const mark = readMark(sector)
+  const mark = readSeedMark(sector)
   return mark === undefined ? undefined : { ...mark, label: readLabel(sector) ?? '', bytes }
 }
 
-/** The third field is a path, and may hold spaces. */
 function threeFields(line: string): readonly [string, string, string] {
-  const [first = '', second = ''] = line.split(' ', 2)
-  return [first, second, line.slice(first.length + second.length + 2)]
+  const [first = '', second = '', third = ''] = splitFields(line, 3)
+  return [first, second, third]
 }

@@ -10,7 +10,7 @@ import {
 import {
   kvmFault,
   offersUefi,
-  parseNetwork,
+  parseNetworkXml,
   parseStats,
   type LiveFacts,
   type NetworkFacts,
@@ -96,7 +96,7 @@ export async function observeHost(
     networks: {
       all: words(allNetworks?.stdout),
       active: words(activeNetworks?.stdout),
-      ...parseNetwork(networkXml?.error === undefined ? (networkXml?.stdout ?? '') : ''),
+      ...parseNetworkXml(networkXml?.error === undefined ? (networkXml?.stdout ?? '') : ''),
     },
     kvmFault: kvmFault({ hasDevice, hasFlag, libvirtOffers: kvm?.error === undefined }),
     hasUefi: offersUefi(qemu?.stdout ?? ''),

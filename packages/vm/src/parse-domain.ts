@@ -80,7 +80,7 @@ function ownElement(
   metadata: Xml | undefined,
 ): ((...path: readonly string[]) => string) | undefined {
   if (typeof metadata !== 'object') return undefined
-  for (const [name, element] of Object.entries(metadata as Record<string, Xml>)) {
+  for (const [name, element] of Object.entries<Xml>(metadata)) {
     const prefix = /^(?:(.*):)?machine$/.exec(name)?.[1]
     const declared = prefix === undefined ? '@xmlns' : `@xmlns:${prefix}`
     if (!/^(?:.*:)?machine$/.test(name) || textOf(element, declared) !== metadataNamespace) continue

@@ -1,4 +1,4 @@
-import type { Cluster, Host } from '@talosmith/core'
+import { parseLabelledLines, type Cluster, type Host } from '@talosmith/core'
 import { builder } from './domain-xml.ts'
 import { typeFor } from './host-facts.ts'
 import type { ObservedHost } from './observe.ts'
@@ -57,26 +57,24 @@ fi
 [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" != Y ] || echo "confined AppArmor"
 [ "$(cat /sys/fs/selinux/enforce 2>/dev/null)" != 1 ] || echo "confined SELinux"
 true`
-  const lines = stdout.split('\n')
-  const after = (label: string): string[] =>
-    lines.filter((line) => line.startsWith(`${label} `)).map((line) => line.slice(label.length + 1))
-  const flags = new Set((after('flags')[0] ?? '').split(/\s+/))
-  const [linkFlags] = after('flags-of-bridge')
+  const report = parseLabelledLines(stdout)
+  const flags = new Set((report.first('flags') ?? '').split(/\s+/))
+  const linkFlags = report.first('flags-of-bridge')
   return {
-    user: after('user')[0] ?? '',
-    groups: (after('groups')[0] ?? '').split(' '),
-    missingPrograms: after('missing'),
+    user: report.first('user') ?? '',
+    groups: (report.first('groups') ?? '').split(' '),
+    missingPrograms: report.all('missing'),
     missingCpuFlags: levelFlags.filter((flag) => !flags.has(flag)),
     isNested: flags.has('hypervisor'),
     bridge:
       linkFlags === undefined
         ? undefined
-        : { isUp: (Number(linkFlags) & isUpFlag) !== 0, addresses: after('address') },
+        : { isUp: (Number(linkFlags) & isUpFlag) !== 0, addresses: report.all('address') },
     bridgeFilter: {
-      active: after('nf')[0] === '1',
-      policy: / FORWARD (\w+)/.exec(after('policy')[0] ?? '')?.[1],
+      active: report.first('nf') === '1',
+      policy: / FORWARD (\w+)/.exec(report.first('policy') ?? '')?.[1],
     },
-    confinement: after('confined'),
+    confinement: report.all('confined'),
   }
 }
 

@@ -82,7 +82,7 @@ export function readLabel(descriptor: Uint8Array): string | undefined {
 export const seedLabels: readonly string[] = ['cidata', 'CIDATA']
 
 /** The mark in an ISO's primary volume descriptor; undefined when the ISO isn't one of ours. */
-export function readMark(descriptor: Uint8Array): SeedMark | undefined {
+export function readSeedMark(descriptor: Uint8Array): SeedMark | undefined {
   const field = (offset: number): string =>
     Buffer.from(descriptor)
       .toString('latin1', offset, offset + 128)

@@ -1,4 +1,4 @@
-import type { Cluster } from '@talosmith/core'
+import { renderTable, type Cluster } from '@talosmith/core'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
 import { diskOf, domainOf, hostOf, machinesOf } from './place.ts'
 
@@ -83,7 +83,7 @@ export function pendingOf({ live, machine }: ObservedDomain): string[] {
 
 /** The rows as a table for people. */
 export function renderStatus(rows: readonly StatusRow[]): string {
-  const cells = [
+  return renderTable([
     ['MACHINE', 'ROLE', 'HOST', 'ADDRESS', 'STATE', 'CPU', 'MEMORY', 'DISK', 'USED', ''],
     ...rows.map((row) => [
       row.machine,
@@ -97,18 +97,7 @@ export function renderStatus(rows: readonly StatusRow[]): string {
       `${row.usedGib} GiB`,
       row.notes.join('; '),
     ]),
-  ]
-  const widths = (cells[0] ?? []).map((_, column) =>
-    Math.max(...cells.map((row) => row[column]?.length ?? 0)),
-  )
-  return cells
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
+  ])
 }
 
 function gib(bytes = 0): number {

@@ -1,9 +1,9 @@
 import { posix } from 'node:path'
-import type { Cluster, Host } from '@talosmith/core'
+import { parseLabelledLines, splitFields, type Cluster, type Host } from '@talosmith/core'
 import { observeHost } from './observe.ts'
 import { partialSuffix } from './observe-files.ts'
 import { headerBytes, readQcow2 } from './qcow2.ts'
-import { descriptorSector, readMark } from './seed-iso.ts'
+import { descriptorSector, readSeedMark } from './seed-iso.ts'
 
 /** Something on a host that is ours, whichever cluster's. */
 export interface Stray {
@@ -37,15 +37,14 @@ for folder in ${folders}; do
   done
   for file in "$folder"/*${partialSuffix}; do echo "leftover - $file"; done
 done`
-  const found = stdout.split('\n').flatMap((line): Stray[] => {
-    const [, kind, head = '', path = ''] = /^(disk|seed|leftover) (\S*) (.*)$/.exec(line) ?? []
-    if (kind === undefined) return []
+  const found = parseLabelledLines(stdout).lines.flatMap(({ label: kind, value }): Stray[] => {
+    const [head = '', path = ''] = splitFields(value, 2)
     const bytes = Buffer.from(head, 'base64')
     const isUsed = used.has(path)
     if (kind === 'disk')
       return isOverlay(bytes) ? [{ kind, name: path, cluster: clusterIn(path), isUsed }] : []
     if (kind === 'leftover') return [{ kind, name: path, cluster: clusterIn(path), isUsed }]
-    const mark = readMark(bytes)
+    const mark = readSeedMark(bytes)
     return mark === undefined ? [] : [{ kind: 'seed', name: path, cluster: mark.cluster, isUsed }]
   })
   return [...machines, ...found]

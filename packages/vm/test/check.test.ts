@@ -151,13 +151,13 @@ test('says what KVM lacks, when KVM was asked for', () => {
 test('falls back to emulation where KVM was not asked for, and warns', () => {
   const seen = seenNothing(cluster, { kvmFault: 'there is no /dev/kvm' })
   assert.equal(codes(cluster, seen), [])
-  assert.match(findWarnings(cluster, [seen]).join(), 'emulated')
+  assert.match(findWarnings(cluster, [seen])[0]?.text ?? '', 'emulated')
   assert.equal(findWarnings(cluster, [seenExactly(cluster, { kvmFault: 'x' })]), [])
 })
 
 test('warns of too little memory only for machines that are yet to start', () => {
   assert.match(
-    findWarnings(cluster, [seenNothing(cluster, { memoryFreeMib: 2000 })]).join(),
+    findWarnings(cluster, [seenNothing(cluster, { memoryFreeMib: 2000 })])[0]?.text ?? '',
     '3 machines need 12288 MiB of memory; root@kvm1 has 2000 MiB left',
   )
   assert.equal(findWarnings(cluster, [seenExactly(cluster, { memoryFreeMib: 100 })]), [])
@@ -170,7 +170,11 @@ test('names missing firmware, tools and folders all at once', () => {
     missingTools: ['xorriso'],
     hasSeedFolder: false,
   })
-  assert.equal(codes(asked, seen), ['VM_TOOLS_MISSING', 'FIRMWARE_MISSING', 'SEED_FOLDER_MISSING'])
+  assert.equal(codes(asked, seen), [
+    'HOST_TOOLS_MISSING',
+    'FIRMWARE_MISSING',
+    'SEED_FOLDER_MISSING',
+  ])
 })
 
 test('BIOS machines need no UEFI firmware', () => {

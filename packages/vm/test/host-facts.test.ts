@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { kvmFault, offersUefi, parseNetwork, parseStats, typeFor } from '../src/host-facts.ts'
+import { kvmFault, offersUefi, parseNetworkXml, parseStats, typeFor } from '../src/host-facts.ts'
 
 test('knows UEFI firmware by domcapabilities', () => {
   const capabilities = (values: string): string =>
@@ -30,14 +30,14 @@ test('reads the range and the DHCP of a libvirt network', () => {
   const xml = `<network><ip family='ipv6' address='fd00::1' prefix='64'/>
     <ip address='192.168.122.1' netmask='255.255.255.0'>
       <dhcp><range start='192.168.122.2' end='192.168.122.254'/></dhcp></ip></network>`
-  assert.equal(parseNetwork(xml), {
+  assert.equal(parseNetworkXml(xml), {
     dhcp: ['192.168.122.2', '192.168.122.254'],
     address: { address: '192.168.122.1', prefixLength: 24 },
   })
   const byPrefix = "<network><ip family='ipv4' address='10.1.0.1' prefix='16'/></network>"
-  assert.equal(parseNetwork(byPrefix).address, { address: '10.1.0.1', prefixLength: 16 })
+  assert.equal(parseNetworkXml(byPrefix).address, { address: '10.1.0.1', prefixLength: 16 })
   const bridged = "<network><forward mode='bridge'/><bridge name='br0'/></network>"
-  assert.equal(parseNetwork(bridged), { dhcp: undefined, address: undefined })
+  assert.equal(parseNetworkXml(bridged), { dhcp: undefined, address: undefined })
 })
 
 test('reads states, memory and CPUs of all domains at once', () => {

@@ -1,66 +1,16 @@
-import { hostFiles, type Cluster } from '@talosmith/core'
+import type { Cluster } from '@talosmith/core'
 import { problemOf, recordingHost, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { findMissingImages, findProblems } from '../src/check.ts'
-import { renderDomain } from '../src/domain-xml.ts'
-import { describeMachine } from '../src/machine.ts'
 import { observeHost } from '../src/observe.ts'
 import { planCreate, planDestroy } from '../src/plan.ts'
 import { describeSeed, sealOf } from '../src/seed-iso.ts'
-import { answerBatch, type Said } from './fake-virsh.ts'
+import { capabilities, domainXml, fakeHost, type Fake } from './fake-host.ts'
+import { answerBatch } from './fake-virsh.ts'
 import { pool } from './seen.ts'
 
 const cluster = testCluster()
-const capabilities = "<enum name='firmware'><value>efi</value></enum>"
-
-interface Fake {
-  readonly asked?: Cluster
-  /** Names of domains that exist, with their XML. */
-  readonly domains?: Readonly<Record<string, string>>
-  readonly files?: readonly string[]
-  /** Overrides, by the beginning of the virsh command. */
-  readonly virsh?: Readonly<Record<string, Said>>
-}
-
-/** A host on which everything is in order and `domains` run. */
-function fakeHost({ domains = {}, files = [], virsh = {} }: Fake = {}) {
-  const names = Object.keys(domains)
-  const answer = (words: string): Said => {
-    const own = Object.entries(virsh).find(([start]) => words.startsWith(start))
-    if (own !== undefined) return own[1]
-    if (words.startsWith('pool-dumpxml'))
-      return `<pool type='dir'><name>default</name><target><path>${pool}</path></target></pool>`
-    if (words.startsWith('pool-list')) return 'default'
-    if (words.startsWith('list')) return names.join('\n')
-    if (words.startsWith('domstats'))
-      return names
-        .map((name) => `Domain: '${name}'\n  state.state=1\n  balloon.maximum=4194304\n`)
-        .join('\n')
-    if (words.startsWith('domcapabilities')) return capabilities
-    if (words.startsWith('net-list')) return 'default'
-    if (words.startsWith('net-dumpxml')) return '<network/>'
-    if (words.startsWith('echo')) return ''
-    const name = words.split(' ').at(-1) ?? ''
-    return domains[name] ?? { error: `failed to get domain '${name}'` }
-  }
-  const facts = ['image', 'direct', 'kvm', 'flag', 'bridge br0', 'seedfolder', 'memory 64000000']
-  return recordingHost(
-    (command) =>
-      answerBatch(command, answer) ?? [...facts, 'free 1000000000000', ...files].join('\n'),
-  )
-}
-
-function domainXml(asked: Cluster, name: string): string {
-  const node = asked.nodes.find((one) => one.name === name) ?? asked.nodes[0]
-  if (node === undefined) throw new Error('no nodes')
-  const files = hostFiles(asked, pool)
-  return renderDomain(
-    describeMachine(asked, node, { disk: files.disk(node), seed: files.seed(node) }, 'kvm'),
-    { image: files.image, diskGib: node.diskGib, uri: 'qemu:///system', directIo: true },
-  )
-}
-
 function diskLine(path: string, gib: number): string {
   const header = Buffer.alloc(4096)
   header.write('QFI\xfb', 'latin1')

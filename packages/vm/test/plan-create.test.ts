@@ -105,6 +105,18 @@ test('a guest-agent channel stays while Talos may still have the agent, and goes
   assert.equal(kinds(planDropChannels(cluster, [seenExactly(cluster)])), [])
 })
 
+test('the guest-agent channel of a machine of somebody else stays', () => {
+  const withAgent = testCluster({ TALOS_EXTENSIONS: 'siderolabs/qemu-guest-agent' })
+  const seen = withDomain(seenExactly(withAgent), 'home-w1', (domain) => ({
+    ...domain,
+    owner: 'other',
+  }))
+  assert.equal(kinds(planDropChannels(cluster, [seen])), [
+    'drop-channel home-cp1',
+    'drop-channel home-w2',
+  ])
+})
+
 test('a machine that does not run is changed without a restart', () => {
   const asked = testCluster({ WORKER_MEMORY_MIB: '8192' })
   const seen = withDomain(seenExactly(cluster), 'home-w1', (domain) => ({

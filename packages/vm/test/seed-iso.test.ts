@@ -2,7 +2,7 @@ import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parse } from 'yaml'
-import { describeSeed, readMark, sealOf } from '../src/seed-iso.ts'
+import { describeSeed, readSeedMark, sealOf } from '../src/seed-iso.ts'
 import { firstOf } from './seen.ts'
 
 const cluster = testCluster({ NETWORK_NAMESERVERS: '10.0.0.1, 9.9.9.9' })
@@ -67,7 +67,7 @@ test('the digest changes with the content and with nothing else', () => {
 test('the mark is read back from the ISO’s descriptor', () => {
   const mark = { cluster: 'home', node: 'home-cp1', digest: describeSeed(cluster, node).digest }
   const { publisher, application } = sealOf(mark)
-  assert.equal(readMark(descriptor(publisher, application)), mark)
+  assert.equal(readSeedMark(descriptor(publisher, application)), mark)
 })
 
 test('the longest names fit into the descriptor', () => {
@@ -83,9 +83,9 @@ test('the longest names fit into the descriptor', () => {
 })
 
 test('an ISO of somebody else, and no ISO at all, have no mark', () => {
-  assert.is(readMark(descriptor('XORRISO', 'GENISOIMAGE')), undefined)
-  assert.is(readMark(descriptor('TALOSMITH CLUSTER=HOME NODE=HOME-CP1', '')), undefined)
-  assert.is(readMark(Buffer.alloc(0)), undefined)
+  assert.is(readSeedMark(descriptor('XORRISO', 'GENISOIMAGE')), undefined)
+  assert.is(readSeedMark(descriptor('TALOSMITH CLUSTER=HOME NODE=HOME-CP1', '')), undefined)
+  assert.is(readSeedMark(Buffer.alloc(0)), undefined)
 })
 
 test.run()

@@ -1,5 +1,5 @@
 /** Causes that only a machine's console shows: it runs, and Talos does not come up in it. */
-import type { Cluster } from '@talosmith/core'
+import { codes, type Cluster } from '@talosmith/core'
 import type { ObservedHost } from '@talosmith/vm'
 import { talosctl, type, type Diagnosis } from '../diagnosis.ts'
 import { onHost, powerCycle } from '../on-host.ts'
@@ -22,7 +22,7 @@ const signs: readonly {
   readonly remedy: (cluster: Cluster, host: ObservedHost, name: string) => string[]
 }[] = [
   {
-    code: 'CPU_LEVEL_TOO_LOW',
+    code: codes.cpuLevelTooLow,
     line: /microarchitecture level 2/,
     cause: 'its processor model lacks what Talos needs (x86-64-v2)',
     remedy: (cluster, host, name) => [

@@ -76,7 +76,7 @@ const judgeQuorum: Judge = (cluster, { access, findings }, views) => {
     away,
     [
       '# bring back the control planes named above; nothing is lost as long as their disks are',
-      type(cluster, 'vm:start'),
+      type(cluster, 'cluster:start'),
       '# disks lost? Then from the newest snapshot:',
       `CONFIRM=${cluster.name} ${type(cluster, 'cluster:restore')}`,
     ],

@@ -1,5 +1,5 @@
 /** Causes on the KVM hosts themselves: everything on them follows from these. */
-import type { Cluster } from '@talosmith/core'
+import { codes, firmwareMissing, poolFull, type Cluster, type Problem } from '@talosmith/core'
 import { type, type Diagnosis } from '../diagnosis.ts'
 import { onHost } from '../on-host.ts'
 import type { Seen } from '../gather.ts'
@@ -13,7 +13,7 @@ export function judgeHosts(cluster: Cluster, seen: Seen): Diagnosis[] {
     if (!answer.ok)
       return [
         {
-          code: 'HOST_SILENT',
+          code: answer.problem?.code ?? 'HOST_SILENT',
           where: uri,
           cause: 'the KVM host cannot be looked at',
           evidence: [answer.reason],
@@ -25,39 +25,39 @@ export function judgeHosts(cluster: Cluster, seen: Seen): Diagnosis[] {
     const found: Diagnosis[] = []
     if (poolFault !== undefined)
       found.push({
-        code: 'POOL_STOPPED',
-        where: host,
-        cause: `the storage pool ${pool} cannot be used`,
-        evidence: [poolFault.message, ...(poolFault.because?.split('\n') ?? [])],
-        remedy: onHost({ host }, `virsh pool-start ${pool}`),
+        ...diagnosisOf(poolFault, host),
+        evidence: [poolFault.because ?? `virsh pool-info ${pool}: ${poolFault.message}`],
+        ...(poolFault.code === codes.poolInactive
+          ? { remedy: onHost({ host }, `virsh pool-start ${pool}`) }
+          : {}),
       })
     else if (poolFreeBytes < poolMinimumBytes)
       found.push({
-        code: 'POOL_OUT_OF_SPACE',
-        where: host,
-        cause: `the storage pool ${pool} is full: machines that write are paused`,
+        ...diagnosisOf(poolFull({ pool, host }, `${mib(poolFreeBytes)} MiB left`), host),
         evidence: [`${mib(poolFreeBytes)} MiB are free beside ${files.image}`],
         remedy: [
           `# free space on ${host}: images that no cluster uses go with`,
           type(cluster, 'image:prune'),
           '# then resume what was paused',
-          type(cluster, 'vm:start'),
+          type(cluster, 'cluster:start'),
         ],
       })
     const wantsUefi = domains.some(
       ({ owner, machine, live }) =>
         owner === cluster.name && machine.uefi && live.state !== 'running',
     )
-    if (!hasUefi && wantsUefi)
-      found.push({
-        code: 'UEFI_MISSING',
-        where: host,
-        cause: 'the host has no UEFI firmware for its machines',
-        evidence: ['virsh domcapabilities --machine q35: no firmware "efi"'],
-        remedy: [`# on ${host}: apt install ovmf (Debian), dnf install edk2-ovmf (Fedora)`],
-      })
+    if (!hasUefi && wantsUefi) found.push(diagnosisOf(firmwareMissing(host), host))
     return found
   })
+}
+
+/** What stops a command there, as the diagnosis of the same state: one code, one text. */
+function diagnosisOf({ code, message, because, hint }: Problem, where: string): Diagnosis {
+  return {
+    ...{ code, where, cause: message },
+    evidence: because?.split('\n') ?? [],
+    remedy: hint === undefined ? [] : [`# ${hint}`],
+  }
 }
 
 function mib(bytes: number): number {

@@ -1,5 +1,5 @@
 /** Causes in a virtual machine: whether it runs, and whether it has what Talos needs. */
-import type { Cluster } from '@talosmith/core'
+import { codes, type Cluster } from '@talosmith/core'
 import { seedLabels } from '@talosmith/vm'
 import { settingOf, type, type Diagnosis } from '../diagnosis.ts'
 import { offAndOn, powerCycle } from '../on-host.ts'
@@ -42,7 +42,7 @@ function judgeState(cluster: Cluster, view: View): Diagnosis | undefined {
       `${node.name} was paused, because its disk could not be written`,
       [
         `# mend the disk's storage on ${host?.host} (df -h, dmesg), then`,
-        type(cluster, 'vm:start'),
+        type(cluster, 'cluster:start'),
       ],
       [
         ...lines(diskErrors),
@@ -50,18 +50,18 @@ function judgeState(cluster: Cluster, view: View): Diagnosis | undefined {
       ],
     )
   if (state === 'paused' || state === 'pmsuspended')
-    return at('MACHINE_PAUSED', `${node.name} is paused`, [type(cluster, 'vm:start')])
+    return at('MACHINE_PAUSED', `${node.name} is paused`, [type(cluster, 'cluster:start')])
   if (state === 'crashed' || (state === 'shut off' && /^(?:crashed|failed)/.test(stateReason)))
     return at(
       'MACHINE_CRASHED',
       `${node.name} crashed`,
       state === 'crashed' && host !== undefined
         ? powerCycle(host, node.name)
-        : [type(cluster, 'vm:start')],
+        : [type(cluster, 'cluster:start')],
       (evidence?.console ?? []).slice(-5),
     )
   if (state === 'shut off')
-    return at('MACHINE_OFF', `${node.name} is switched off`, [type(cluster, 'vm:start')])
+    return at('MACHINE_OFF', `${node.name} is switched off`, [type(cluster, 'cluster:start')])
   return undefined
 }
 
@@ -77,7 +77,7 @@ function judgeParts(cluster: Cluster, view: View): Diagnosis | undefined {
   const isWaiting = agent !== undefined && agent.state !== 'Running'
   if (!running.guestAgent && isWaiting)
     return at(
-      'AGENT_WITHOUT_CHANNEL',
+      codes.guestAgentChannelMissing,
       `${node.name} has the guest agent's extension, and no channel for it: its boot never ends`,
       [
         `talosctl service ${agentService}: ${agent.state}: ${agent.event}`,

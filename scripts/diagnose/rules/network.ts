@@ -1,5 +1,5 @@
 /** Causes between a machine and everybody else: its address, its gateway, what is let through. */
-import type { Cluster } from '@talosmith/core'
+import { codes, type Cluster } from '@talosmith/core'
 import { type, type Diagnosis } from '../diagnosis.ts'
 import { offAndOn, onHost } from '../on-host.ts'
 import type { Seen } from '../gather.ts'
@@ -20,7 +20,7 @@ export function judgeNetwork(cluster: Cluster, view: View): Diagnosis | undefine
   const others = (evidence?.answering ?? []).filter((mac) => !own.includes(mac))
   if (others.length > 0 && host !== undefined)
     return at(
-      'ADDRESS_TAKEN',
+      codes.addressTaken,
       `another machine has the address of ${node.name}, ${node.address}`,
       [
         ...others.map((mac) => `${mac} answers for ${node.address}; ${node.name} is ${node.mac}`),
@@ -36,7 +36,7 @@ export function judgeNetwork(cluster: Cluster, view: View): Diagnosis | undefine
     )
   if (probe?.kind === 'foreign')
     return at(
-      'FOREIGN_CONFIG',
+      codes.nodeForeign,
       `${node.name} has the machine config of another cluster, or of other secrets`,
       [probe.reason],
       [
@@ -91,7 +91,7 @@ export function judgeGateway(cluster: Cluster, seen: Seen): Diagnosis[] {
     const { NETWORK_GATEWAY: gateway } = cluster.settings
     return [
       {
-        code: 'GATEWAY_SILENT',
+        code: codes.gatewaySilent,
         where: answer.value.host,
         cause: `nobody has the gateway's address ${gateway}: machines reach no registry and no time server through it`,
         evidence: [`ip neigh on ${answer.value.host}: no answer for ${gateway}`],
@@ -99,8 +99,8 @@ export function judgeGateway(cluster: Cluster, seen: Seen): Diagnosis[] {
           '# set NETWORK_GATEWAY in the env file to the router (ip route on the host), then',
           type(cluster, 'vm:create'),
           '# and each machine off and on once',
-          type(cluster, 'vm:stop'),
-          type(cluster, 'vm:start'),
+          type(cluster, 'cluster:stop'),
+          type(cluster, 'cluster:start'),
         ],
       },
     ]

@@ -10,11 +10,11 @@ import {
   type Log,
   type ScriptContext,
 } from '@talosmith/core'
-import removeAccess from '../../../packages/bootstrap/scripts/remove-access.ts'
-import removeConfig from '../../../packages/bootstrap/scripts/remove-config.ts'
-import destroyStorage from '../../../packages/storage/scripts/destroy.ts'
-import destroyMachines from '../../../packages/vm/scripts/destroy.ts'
-import removeSeeds from '../../../packages/vm/scripts/remove-seeds.ts'
+import removeAccess from '@talosmith/bootstrap/scripts/remove-access'
+import removeConfig from '@talosmith/bootstrap/scripts/remove-config'
+import destroyStorage from '@talosmith/storage/scripts/destroy'
+import destroyMachines from '@talosmith/vm/scripts/destroy'
+import removeSeeds from '@talosmith/vm/scripts/remove-seeds'
 import confirmDestroy from '../../confirm-destroy.ts'
 import end from '../../destroy.ts'
 

@@ -38,7 +38,7 @@ func Run(ctx context.Context, path string, g Guest) error {
 		return err
 	}
 
-	defer port.Close() //nolint:errcheck // ends with the machine
+	defer port.Close() // ends with the machine
 
 	stop := context.AfterFunc(ctx, func() { port.Close() }) //nolint:errcheck // ends the reader
 	defer stop()
@@ -140,7 +140,7 @@ func (g Guest) answer(line []byte) []byte {
 			Mode string `json:"mode"`
 		}
 
-		_ = json.Unmarshal(c.Arguments, &arguments) //nolint:errcheck // powerdown then
+		_ = json.Unmarshal(c.Arguments, &arguments) // powerdown then
 
 		if arguments.Mode == "reboot" {
 			g.Reboot()
@@ -182,12 +182,12 @@ type link struct {
 }
 
 func interfaces() []link {
-	all, _ := net.Interfaces() //nolint:errcheck // none then
+	all, _ := net.Interfaces() // none then
 	found := []link{}
 
 	for _, i := range all {
 		l := link{Name: i.Name, Hardware: i.HardwareAddr.String()}
-		addrs, _ := i.Addrs() //nolint:errcheck // none then
+		addrs, _ := i.Addrs() // none then
 
 		for _, a := range addrs {
 			p, err := netip.ParsePrefix(a.String())

@@ -32,7 +32,7 @@ func withEtcd[T any](s *Server, ctx context.Context, what string, all bool, do f
 		return none, fmt.Errorf("failed to create etcd client: %w", err)
 	}
 
-	defer client.Close() //nolint:errcheck // done with it
+	defer client.Close() // done with it
 
 	return do(ctx, client, member)
 }
@@ -78,7 +78,7 @@ func (s *Server) EtcdSnapshot(_ *machine.EtcdSnapshotRequest, stream machine.Mac
 			return 0, fmt.Errorf("failed reading etcd snapshot: %w", err)
 		}
 
-		defer r.Close() //nolint:errcheck // read to its end
+		defer r.Close() // read to its end
 
 		return io.CopyBuffer(chunks{stream}, struct{ io.Reader }{r}, make([]byte, 32<<10))
 	})

@@ -52,7 +52,7 @@ func (s *Server) Read(in *machine.ReadRequest, stream machine.MachineService_Rea
 		return err
 	}
 
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close() // read only
 
 	_, err = io.CopyBuffer(chunks{stream}, struct{ io.Reader }{f}, make([]byte, 32<<10))
 
@@ -119,7 +119,7 @@ func addTree(archive *tar.Writer, root string) error {
 			return err
 		}
 
-		defer f.Close() //nolint:errcheck // read only
+		defer f.Close() // read only
 
 		_, err = io.CopyN(archive, f, info.Size())
 
@@ -189,7 +189,7 @@ func fileInfo(path, relative string, info fs.FileInfo) *machine.FileInfo {
 	}
 
 	if info.Mode()&fs.ModeSymlink != 0 {
-		f.Link, _ = os.Readlink(path) //nolint:errcheck // shown without
+		f.Link, _ = os.Readlink(path) // shown without
 	}
 
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {

@@ -26,7 +26,7 @@ func (c *clusterService) HealthCheck(in *clusterapi.HealthCheckRequest, stream c
 	}
 
 	clients := cluster.NewLocalClientProvider(c.s.State, Roles(stream.Context()))
-	defer clients.Close() //nolint:errcheck // done with it
+	defer clients.Close() // done with it
 
 	kubernetes := &cluster.KubernetesClient{ClientProvider: clients, ForceEndpoint: in.GetClusterInfo().GetForceEndpoint()}
 	defer kubernetes.K8sClose() //nolint:errcheck // done with it
@@ -97,6 +97,6 @@ type reporter struct {
 func (r *reporter) Update(condition conditions.Condition) {
 	if line := strings.TrimSpace(fmt.Sprintf("waiting for %s", condition)); line != r.last {
 		r.last = line
-		_ = r.stream.Send(&clusterapi.HealthCheckProgress{Message: line}) //nolint:errcheck // the checks end with the stream's context
+		_ = r.stream.Send(&clusterapi.HealthCheckProgress{Message: line}) // the checks end with the stream's context
 	}
 }

@@ -19,7 +19,7 @@ func numbers(fields []string) func(int) uint64 {
 			return 0
 		}
 
-		n, _ := strconv.ParseUint(fields[i], 10, 64) //nolint:errcheck // the kernel writes numbers
+		n, _ := strconv.ParseUint(fields[i], 10, 64) // the kernel writes numbers
 
 		return n
 	}

@@ -122,7 +122,7 @@ func (s *Server) Mounts(context.Context, *emptypb.Empty) (*machine.MountsRespons
 		return nil, err
 	}
 
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close() // read only
 
 	out := &machine.Mounts{}
 
@@ -217,8 +217,8 @@ func (s *Server) Processes(context.Context, *emptypb.Empty) (*machine.ProcessesR
 			continue // ended meanwhile
 		}
 
-		command, _ := p.CmdLine()       //nolint:errcheck // a kernel thread
-		executable, _ := p.Executable() //nolint:errcheck // a kernel thread
+		command, _ := p.CmdLine()       // a kernel thread
+		executable, _ := p.Executable() // a kernel thread
 		out.Processes = append(out.Processes, &machine.ProcessInfo{
 			Pid: int32(p.PID), Ppid: int32(st.PPID), State: st.State, Threads: int32(st.NumThreads), CpuTime: st.CPUTime(), VirtualMemory: uint64(st.VirtualMemory()),
 			ResidentMemory: uint64(st.ResidentMemory()), Command: st.Comm, Executable: executable, Args: strings.Join(command, " "),

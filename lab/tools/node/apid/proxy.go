@@ -140,7 +140,7 @@ func relay(down grpc.ServerStream, up grpc.ClientStream) error {
 		for {
 			var f frame
 			if err := down.RecvMsg(&f); err != nil {
-				_ = up.CloseSend() //nolint:errcheck // the answer tells
+				_ = up.CloseSend() // the answer tells
 
 				return
 			}
@@ -193,9 +193,9 @@ func (s *Server) fanOut(id *identity, down grpc.ServerStream, roles role.Set, ho
 				switch {
 				case up == nil:
 				case err != nil:
-					_ = up.CloseSend() //nolint:errcheck // the answer tells
+					_ = up.CloseSend() // the answer tells
 				default:
-					_ = up.SendMsg(&f) //nolint:errcheck // the answer tells
+					_ = up.SendMsg(&f) // the answer tells
 				}
 			}
 

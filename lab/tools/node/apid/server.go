@@ -85,7 +85,7 @@ func (s *Server) accept() {
 		s.mu.Unlock()
 
 		if conns == nil || !conns.give(conn) {
-			_ = conn.Close() //nolint:errcheck // nobody to serve it
+			_ = conn.Close() // nobody to serve it
 		}
 	}
 }
@@ -114,7 +114,7 @@ func (s *Server) Use(identity Identity) error {
 
 	if old != nil {
 		go func() {
-			_ = oldConns.Close() //nolint:errcheck // never fails
+			_ = oldConns.Close() // never fails
 
 			force := time.AfterFunc(5*time.Second, old.Stop)
 			old.GracefulStop()
@@ -127,7 +127,7 @@ func (s *Server) Use(identity Identity) error {
 
 // Stop ends everything.
 func (s *Server) Stop() {
-	_ = s.listener.Close() //nolint:errcheck // ends anyway
+	_ = s.listener.Close() // ends anyway
 
 	s.mu.Lock()
 	current := s.current
@@ -250,7 +250,7 @@ func (s *Server) Pause() {
 		return
 	}
 
-	_ = conns.Close() //nolint:errcheck // never fails
+	_ = conns.Close() // never fails
 
 	go func() {
 		force := time.AfterFunc(5*time.Second, old.Stop)

@@ -24,7 +24,7 @@ func SetClock() error {
 		return err
 	}
 
-	defer device.Close() //nolint:errcheck // only read
+	defer device.Close() // only read
 
 	first, err := unix.IoctlGetRTCTime(int(device.Fd()))
 	if err != nil {

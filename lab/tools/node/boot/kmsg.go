@@ -10,8 +10,8 @@ import (
 
 // KernelLog writes lines to the kernel's ring buffer, so that dmesg and the console show them, as Talos' own log does.
 func KernelLog() (io.Writer, error) {
-	_ = os.WriteFile("/proc/sys/kernel/printk_devkmsg", []byte("on"), 0o644) //nolint:errcheck // rate limit stays
-	_ = os.WriteFile("/proc/sys/kernel/printk", []byte("7 4 1 7"), 0o644)    //nolint:errcheck // quieter console
+	_ = os.WriteFile("/proc/sys/kernel/printk_devkmsg", []byte("on"), 0o644) // rate limit stays
+	_ = os.WriteFile("/proc/sys/kernel/printk", []byte("7 4 1 7"), 0o644)    // quieter console
 	f, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
 
 	return &kmsg{f}, err
@@ -38,7 +38,7 @@ type KernelArgs []string
 
 // ReadKernelArgs reads the running kernel's command line.
 func ReadKernelArgs() KernelArgs {
-	line, _ := os.ReadFile("/proc/cmdline") //nolint:errcheck // no arguments then
+	line, _ := os.ReadFile("/proc/cmdline") // no arguments then
 
 	return strings.Fields(string(line))
 }
@@ -56,7 +56,7 @@ func (a KernelArgs) Value(name string) (string, bool) {
 
 // ID is the kernel's random name for this boot.
 func ID() string {
-	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") //nolint:errcheck // never fails
+	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // never fails
 
 	return strings.TrimSpace(string(id))
 }

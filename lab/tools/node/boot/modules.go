@@ -113,7 +113,7 @@ func insert(path string) error {
 		return err
 	}
 
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close() // read only
 
 	err = unix.FinitModule(int(f.Fd()), "", 0)
 	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENODEV) {
@@ -138,7 +138,7 @@ func OpenModules() (*Modules, error) {
 		return nil, err
 	}
 
-	defer dep.Close() //nolint:errcheck // read only
+	defer dep.Close() // read only
 
 	return ReadModules(root, dep)
 }

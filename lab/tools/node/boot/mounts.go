@@ -39,10 +39,10 @@ func Mount() error {
 	}
 
 	for link, target := range map[string]string{"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1", "/dev/stderr": "/proc/self/fd/2"} {
-		_ = os.Symlink(target, link) //nolint:errcheck // there already
+		_ = os.Symlink(target, link) // there already
 	}
 
-	_ = os.MkdirAll("/system/run/machined", 0o755) //nolint:errcheck // seen when the socket is made
+	_ = os.MkdirAll("/system/run/machined", 0o755) // seen when the socket is made
 
 	return nil
 }

@@ -29,7 +29,7 @@ func Reap() {
 
 			for pid := range zombies() {
 				if before[pid] {
-					_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil) //nolint:errcheck // gone is what we want
+					_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil) // gone is what we want
 				}
 			}
 		}
@@ -39,7 +39,7 @@ func Reap() {
 func zombies() map[int]bool {
 	found := map[int]bool{}
 
-	entries, _ := os.ReadDir("/proc") //nolint:errcheck // none then
+	entries, _ := os.ReadDir("/proc") // none then
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil {

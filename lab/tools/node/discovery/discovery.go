@@ -79,7 +79,7 @@ func (s *Service) seal(a Affiliate) []byte {
 	}
 
 	nonce := make([]byte, s.aead.NonceSize())
-	_, _ = rand.Read(nonce) //nolint:errcheck // never fails
+	_, _ = rand.Read(nonce) // never fails
 
 	return s.aead.Seal(nonce, nonce, plain, []byte(s.cluster))
 }
@@ -157,7 +157,7 @@ func (s *Service) Run(ctx context.Context) error {
 func (s *Service) hear(a Affiliate) {
 	s.mu.Lock()
 	before, known := s.others[a.NodeID]
-	text := func(a Affiliate) string { data, _ := json.Marshal(a); return string(data) } //nolint:errcheck // plain data
+	text := func(a Affiliate) string { data, _ := json.Marshal(a); return string(data) } // plain data
 	same := known && text(before) == text(a)
 
 	if a.Gone {
@@ -225,11 +225,11 @@ func (s *Service) Goodbye() {
 		return
 	}
 
-	defer conn.Close() //nolint:errcheck // done with it
+	defer conn.Close() // done with it
 
 	if raw, err := conn.(*net.UDPConn).SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) { //nolint:errcheck // a lost goodbye times out
-			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BROADCAST, 1) //nolint:errcheck // as above
+		_ = raw.Control(func(fd uintptr) { // a lost goodbye times out
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BROADCAST, 1) // as above
 		})
 	}
 
@@ -242,14 +242,14 @@ func (s *Service) Goodbye() {
 func (s *Service) say(conn net.PacketConn, a Affiliate) {
 	packet := s.seal(a)
 
-	interfaces, _ := net.InterfaceAddrs() //nolint:errcheck // none then
+	interfaces, _ := net.InterfaceAddrs() // none then
 	for _, i := range interfaces {
 		prefix, err := netip.ParsePrefix(i.String())
 		if err != nil || !prefix.Addr().Is4() || prefix.Addr().IsLoopback() || prefix.Bits() > 30 {
 			continue
 		}
 
-		_, _ = conn.WriteTo(packet, net.UDPAddrFromAddrPort(netip.AddrPortFrom(lastAddress(prefix), port))) //nolint:errcheck // said again soon
+		_, _ = conn.WriteTo(packet, net.UDPAddrFromAddrPort(netip.AddrPortFrom(lastAddress(prefix), port))) // said again soon
 	}
 }
 

@@ -13,9 +13,9 @@ func TestOnlyTheClusterUnderstands(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	same, _ := New("id", "secret", Affiliate{NodeID: "b", Hostname: "w1"}, nil) //nolint:errcheck // as above
-	other, _ := New("id", "another", Affiliate{NodeID: "c"}, nil)               //nolint:errcheck // as above
-	elsewhere, _ := New("no", "secret", Affiliate{NodeID: "d"}, nil)            //nolint:errcheck // as above
+	same, _ := New("id", "secret", Affiliate{NodeID: "b", Hostname: "w1"}, nil) // as above
+	other, _ := New("id", "another", Affiliate{NodeID: "c"}, nil)               // as above
+	elsewhere, _ := New("no", "secret", Affiliate{NodeID: "d"}, nil)            // as above
 
 	if _, ok := mine.unseal(other.seal(other.self)); ok {
 		t.Error("understood with another secret")

@@ -24,7 +24,7 @@ func HasFilesystem(path string) bool {
 		return false
 	}
 
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close() // read only
 
 	magic := make([]byte, 2)
 	_, err = f.ReadAt(magic, 1024+56)
@@ -80,7 +80,7 @@ func grow(part Part, target string) error {
 		return err
 	}
 
-	defer dir.Close() //nolint:errcheck // read only
+	defer dir.Close() // read only
 
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, dir.Fd(), resizeRequest, uintptr(unsafe.Pointer(&blocks))); errno != 0 {
 		return fmt.Errorf("growing %s: %w", part.Label, errno)

@@ -61,7 +61,7 @@ func FindSystem() (Disk, error) {
 
 // Whole lists the names of the disks, without CD-ROMs and memory-backed devices.
 func Whole() []string {
-	entries, _ := os.ReadDir("/sys/block") //nolint:errcheck // none then
+	entries, _ := os.ReadDir("/sys/block") // none then
 
 	var names []string
 
@@ -148,7 +148,7 @@ func (d Disk) Parts() ([]Part, error) {
 
 // Find returns the partition of a label.
 func (d Disk) Find(label string) (Part, bool) {
-	parts, _ := d.Parts() //nolint:errcheck // none then
+	parts, _ := d.Parts() // none then
 	for _, p := range parts {
 		if p.Label == label {
 			return p, true
@@ -236,7 +236,7 @@ func (d Disk) Remove(labels ...string) error {
 
 // Wipe destroys the whole disk's contents as far as anybody looks: partition tables and the start of every partition.
 func (d Disk) Wipe() error {
-	parts, _ := d.Parts() //nolint:errcheck // wiped below all the same
+	parts, _ := d.Parts() // wiped below all the same
 	for _, p := range parts {
 		if err := zero(p.Path, min(p.Size, 4*mib)); err != nil {
 			return err
@@ -262,7 +262,7 @@ func Size(path string) (uint64, error) {
 		return 0, err
 	}
 
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close() // read only
 
 	end, err := f.Seek(0, 2)
 

@@ -79,7 +79,7 @@ func (s *Service) join(ctx context.Context) (string, error) {
 		return "", err
 	}
 
-	defer client.Close() //nolint:errcheck // done with it
+	defer client.Close() // done with it
 
 	ctx = clientv3.WithRequireLeader(ctx)
 
@@ -161,7 +161,7 @@ func (s *Service) SaveRecovery(r io.Reader) error {
 
 	_, err = io.Copy(f, r)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		_ = os.Remove(s.recoveryPath()) //nolint:errcheck // the first error counts
+		_ = os.Remove(s.recoveryPath()) // the first error counts
 
 		return fmt.Errorf("error writing snapshot: %w", err)
 	}
@@ -199,7 +199,7 @@ func (s *Service) Leave(ctx context.Context) error {
 		return err
 	}
 
-	defer client.Close() //nolint:errcheck // done with it
+	defer client.Close() // done with it
 
 	deadline := time.Now().Add(5 * time.Minute)
 
@@ -233,7 +233,7 @@ func (s *Service) memberID(ctx context.Context) (uint64, error) {
 		return 0, err
 	}
 
-	defer client.Close() //nolint:errcheck // done with it
+	defer client.Close() // done with it
 
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -253,7 +253,7 @@ func (s *Service) Forfeit(ctx context.Context) (string, error) {
 		return "", err
 	}
 
-	defer client.Close() //nolint:errcheck // done with it
+	defer client.Close() // done with it
 
 	list, err := client.MemberList(ctx)
 	if err != nil {
@@ -296,7 +296,7 @@ func (s *Service) ValidateForUpgrade(ctx context.Context) error {
 		return err
 	}
 
-	defer client.Close() //nolint:errcheck // done with it
+	defer client.Close() // done with it
 
 	list, err := client.MemberList(ctx)
 	if err != nil {

@@ -26,7 +26,7 @@ func binary(t *testing.T) string {
 
 	path := os.Getenv("LAB_ETCD")
 	if path == "" {
-		if path, _ = exec.LookPath("etcd"); path == "" { //nolint:errcheck // skipped
+		if path, _ = exec.LookPath("etcd"); path == "" { // skipped
 			t.Skip("LAB_ETCD names no etcd")
 		}
 	}
@@ -181,7 +181,7 @@ func TestBootstrapJoinForfeitLeaveRecover(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	defer client.Close() //nolint:errcheck // done with it
+	defer client.Close() // done with it
 
 	if r, err := client.Get(ctx, "kept"); err != nil || len(r.Kvs) != 1 {
 		t.Errorf("recovered: %v, %v", r, err)
@@ -197,7 +197,7 @@ func members(t *testing.T, m member) []bool {
 		t.Fatal(err)
 	}
 
-	defer client.Close() //nolint:errcheck // done with it
+	defer client.Close() // done with it
 
 	list, err := client.MemberList(context.Background())
 	if err != nil {

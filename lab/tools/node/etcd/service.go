@@ -230,7 +230,7 @@ func (s *Service) once(ctx context.Context) error {
 	}
 
 	// Before the API server, which would let etcd wait while it starts.
-	_ = unix.Setpriority(unix.PRIO_PROCESS, cmd.Process.Pid, -10) //nolint:errcheck // then it waits
+	_ = unix.Setpriority(unix.PRIO_PROCESS, cmd.Process.Pid, -10) // then it waits
 
 	s.o.Services.Set(ID, services.Running, "Started task etcd (PID %d) for container etcd", cmd.Process.Pid)
 
@@ -259,12 +259,12 @@ func (s *Service) once(ctx context.Context) error {
 
 	s.o.Services.Set(ID, services.Stopping, "Sending SIGTERM to task etcd (PID %d, container etcd)", cmd.Process.Pid)
 
-	_ = cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // killed below
+	_ = cmd.Process.Signal(syscall.SIGTERM) // killed below
 
 	select {
 	case <-exit:
 	case <-time.After(20 * time.Second):
-		_ = cmd.Process.Kill() //nolint:errcheck // it ended
+		_ = cmd.Process.Kill() // it ended
 		<-exit
 	}
 

@@ -21,7 +21,7 @@ func take(t *testing.T, s *events.Stream, req *machine.EventsRequest, n int) []s
 
 	var got []string
 
-	_ = s.Watch(ctx, req, func(e events.Event) error { //nolint:errcheck // ends by count or time
+	_ = s.Watch(ctx, req, func(e events.Event) error { // ends by count or time
 		got = append(got, e.Payload.(*machine.TaskEvent).GetTask())
 		if len(got) == n {
 			return errEnough

@@ -123,7 +123,7 @@ func (s *Store) Binary(ctx context.Context, ref string) (string, error) {
 		return "", err
 	}
 
-	defer response.Body.Close() //nolint:errcheck // read to its end, or not wanted
+	defer response.Body.Close() // read to its end, or not wanted
 
 	digest := response.Header.Get("X-Sha256")
 	if digest == "" || strings.ContainsRune(digest, '/') {
@@ -193,7 +193,7 @@ func (s *Store) UKI(ctx context.Context, r Reference, to io.Writer) error {
 		return err
 	}
 
-	defer response.Body.Close() //nolint:errcheck // read to its end
+	defer response.Body.Close() // read to its end
 
 	n, err := io.CopyBuffer(to, response.Body, make([]byte, 256<<10))
 	if err == nil && response.ContentLength >= 0 && n != response.ContentLength {
@@ -215,9 +215,9 @@ func (s *Store) get(ctx context.Context, method, path string) (*http.Response, e
 	}
 
 	if response.StatusCode != http.StatusOK {
-		defer response.Body.Close() //nolint:errcheck // the status counts
+		defer response.Body.Close() // the status counts
 
-		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10)) //nolint:errcheck // the status counts
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10)) // the status counts
 
 		return nil, fmt.Errorf("unexpected status from GET request to %s: %s: %s", s.factory+path, response.Status, strings.TrimSpace(string(text)))
 	}

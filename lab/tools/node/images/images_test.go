@@ -51,7 +51,7 @@ func TestOneFilePerDigest(t *testing.T) {
 			return
 		}
 
-		_, _ = w.Write(body) //nolint:errcheck // a test
+		_, _ = w.Write(body) // a test
 	}))
 	defer server.Close()
 

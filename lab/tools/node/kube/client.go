@@ -111,10 +111,10 @@ func (c *client) send(ctx context.Context, method, path, contentType string, bod
 	}
 
 	if response.StatusCode >= 300 {
-		defer response.Body.Close() //nolint:errcheck
+		defer response.Body.Close()
 
 		status := &statusError{Code: response.StatusCode, Message: response.Status}
-		_ = json.NewDecoder(response.Body).Decode(status) //nolint:errcheck // the status line says enough
+		_ = json.NewDecoder(response.Body).Decode(status) // the status line says enough
 
 		return nil, status
 	}
@@ -132,7 +132,7 @@ func (c *client) do(ctx context.Context, method, path, contentType string, body,
 		return err
 	}
 
-	defer response.Body.Close() //nolint:errcheck
+	defer response.Body.Close()
 
 	if out == nil {
 		_, err = io.Copy(io.Discard, response.Body)

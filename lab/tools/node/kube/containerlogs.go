@@ -30,7 +30,7 @@ func tail(path string, bytes int64) string {
 		return ""
 	}
 
-	defer file.Close() //nolint:errcheck // only read
+	defer file.Close() // only read
 
 	if info, err := file.Stat(); err == nil && info.Size() > bytes {
 		file.Seek(-bytes, io.SeekEnd) //nolint:errcheck // a longer text then

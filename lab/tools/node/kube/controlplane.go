@@ -244,9 +244,9 @@ func localHealth(port int) func(ctx context.Context) error {
 			return err
 		}
 
-		defer response.Body.Close() //nolint:errcheck
+		defer response.Body.Close()
 
-		text, _ := io.ReadAll(io.LimitReader(response.Body, 500)) //nolint:errcheck // only for the message
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 500)) // only for the message
 
 		if response.StatusCode != http.StatusOK {
 			return fmt.Errorf("%s: %s", response.Status, text)

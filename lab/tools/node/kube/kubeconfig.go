@@ -35,7 +35,7 @@ func kubeconfig(cluster, server string, ca []byte, user string, crt, key []byte)
 	var out bytes.Buffer
 
 	// The template and its data are ours: it can't fail.
-	_ = kubeconfigTemplate.Execute(&out, map[string]string{ //nolint:errcheck
+	_ = kubeconfigTemplate.Execute(&out, map[string]string{
 		"Cluster": cluster, "Server": server, "CA": encode(ca), "User": user, "Crt": encode(crt), "Key": encode(key),
 	})
 

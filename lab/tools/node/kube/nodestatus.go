@@ -115,12 +115,12 @@ func memoryKib() int64 {
 	if err != nil {
 		return 0
 	}
-	defer file.Close() //nolint:errcheck
+	defer file.Close()
 
 	var kib int64
 
 	for lines := bufio.NewScanner(file); lines.Scan(); {
-		if n, _ := fmt.Sscanf(lines.Text(), "MemTotal: %d kB", &kib); n == 1 { //nolint:errcheck
+		if n, _ := fmt.Sscanf(lines.Text(), "MemTotal: %d kB", &kib); n == 1 {
 			return kib
 		}
 	}
@@ -147,7 +147,7 @@ func diskKib(dir string) int64 {
 }
 
 func kernelRelease() string {
-	text, _ := os.ReadFile("/proc/sys/kernel/osrelease") //nolint:errcheck // empty then
+	text, _ := os.ReadFile("/proc/sys/kernel/osrelease") // empty then
 
 	return strings.TrimSpace(string(text))
 }

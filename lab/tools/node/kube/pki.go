@@ -105,7 +105,7 @@ func (o *Options) serverNames() ([]net.IP, []string, error) {
 // secretsDigest changes when the certificates must be made anew.
 func (o *Options) secretsDigest() string {
 	cluster := o.Config.Cluster()
-	ips, names, _ := o.serverNames() //nolint:errcheck // writePKI says it
+	ips, names, _ := o.serverNames() // writePKI says it
 	parts := append([]string{string(o.acceptedCAs()), string(cluster.ServiceAccount().Key), o.localServer(), fmt.Sprint(ips)}, names...)
 
 	for _, ca := range []*x509.PEMEncodedCertificateAndKey{cluster.IssuingCA(), cluster.AggregatorCA(), cluster.Etcd().CA()} {

@@ -211,7 +211,7 @@ func (run *podRun) remove(grace time.Duration) {
 	}
 
 	for {
-		api, _ := run.rt.client(context.Background()) //nolint:errcheck // never ends
+		api, _ := run.rt.client(context.Background()) // never ends
 
 		err := api.do(context.Background(), http.MethodDelete, p.path(), jsonType, options, nil)
 		if err == nil || isStatus(err, http.StatusNotFound) || isStatus(err, http.StatusConflict) {

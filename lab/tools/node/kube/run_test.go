@@ -78,7 +78,7 @@ func TestClusterComesUp(t *testing.T) {
 	}
 
 	eventually(ctx, t, "two nodes are Ready", func() (string, bool) {
-		out, _ := kubectl("get", "nodes", "-o", "wide") //nolint:errcheck
+		out, _ := kubectl("get", "nodes", "-o", "wide")
 
 		return out, strings.Count(out, " Ready ") == 2
 	})
@@ -98,12 +98,12 @@ func TestClusterComesUp(t *testing.T) {
 	}
 
 	eventually(ctx, t, "its pods are gone", func() (string, bool) {
-		out, _ := kubectl("get", "pods", "-n", "default") //nolint:errcheck
+		out, _ := kubectl("get", "pods", "-n", "default")
 
 		return out, strings.Contains(out, "No resources")
 	})
 
-	out, _ := kubectl("get", "pods,nodes", "-A", "-o", "wide") //nolint:errcheck
+	out, _ := kubectl("get", "pods,nodes", "-A", "-o", "wide")
 	t.Log("\n" + out)
 }
 

@@ -117,10 +117,10 @@ func (k *kubelet) serveLogs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	defer file.Close() //nolint:errcheck // only read
+	defer file.Close() // only read
 
 	if lines, err := strconv.Atoi(query.Get("tailLines")); err == nil {
-		text, _ := io.ReadAll(file) //nolint:errcheck // what was read is shown
+		text, _ := io.ReadAll(file) // what was read is shown
 		all := strings.SplitAfter(strings.TrimSuffix(string(text), "\n"), "\n")
 		io.WriteString(w, strings.Join(all[max(0, len(all)-lines):], "")+"\n") //nolint:errcheck // who asked has gone
 	}

@@ -137,7 +137,7 @@ func (o *Options) learnServers(ctx context.Context, api *client) error {
 		return err
 	}
 
-	if old, _ := os.ReadFile(o.path("kubelet", "servers.json")); string(old) != string(text) { //nolint:errcheck // none then
+	if old, _ := os.ReadFile(o.path("kubelet", "servers.json")); string(old) != string(text) { // none then
 		err = writeFile(o.path("kubelet", "servers.json"), text)
 	}
 

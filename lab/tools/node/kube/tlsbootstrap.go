@@ -22,8 +22,8 @@ import (
 // https://kubernetes.io/docs/reference/access-authn-authz/kubelet-tls-bootstrapping/
 func (o *Options) kubeletClient(ctx context.Context) (*client, error) {
 	crtPath, keyPath := o.path("kubelet", "client.crt"), o.path("kubelet", "client.key")
-	crt, _ := os.ReadFile(crtPath) //nolint:errcheck // none then
-	key, _ := os.ReadFile(keyPath) //nolint:errcheck // none then
+	crt, _ := os.ReadFile(crtPath) // none then
+	key, _ := os.ReadFile(keyPath) // none then
 
 	if time.Until(certificateExpires(crt)) < 24*time.Hour || !o.isSignedByCA(crt) {
 		var err error

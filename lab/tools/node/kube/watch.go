@@ -59,7 +59,7 @@ func followOnce[T any](ctx context.Context, api *client, w watched[T]) error {
 		return err
 	}
 
-	defer response.Body.Close() //nolint:errcheck
+	defer response.Body.Close()
 
 	decoder := json.NewDecoder(bufio.NewReader(response.Body))
 

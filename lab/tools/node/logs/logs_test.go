@@ -11,13 +11,13 @@ import (
 func TestTailAndBound(t *testing.T) {
 	l := logs.New().Of("x")
 	for _, line := range []string{"one\n", "two\n", "three\n"} {
-		_, _ = l.Write([]byte(line)) //nolint:errcheck // never fails
+		_, _ = l.Write([]byte(line)) // never fails
 	}
 
 	read := func(lines int) string {
 		var b strings.Builder
 
-		_ = l.Read(context.Background(), lines, false, func(p []byte) error { b.Write(p); return nil }) //nolint:errcheck // send never fails
+		_ = l.Read(context.Background(), lines, false, func(p []byte) error { b.Write(p); return nil }) // send never fails
 
 		return b.String()
 	}
@@ -29,7 +29,7 @@ func TestTailAndBound(t *testing.T) {
 	}
 
 	for range 300 {
-		_, _ = l.Write(make([]byte, 8<<10)) //nolint:errcheck // never fails
+		_, _ = l.Write(make([]byte, 8<<10)) // never fails
 	}
 
 	if n := len(read(-1)); n > 1<<20 {

@@ -94,8 +94,8 @@ func (g *Guest) Unmount() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 
-	_ = disks.Unmount(g.Paths.Var)   //nolint:errcheck // synced in any case
-	_ = disks.Unmount(g.Paths.State) //nolint:errcheck // synced in any case
+	_ = disks.Unmount(g.Paths.Var)   // synced in any case
+	_ = disks.Unmount(g.Paths.State) // synced in any case
 	g.mounted = nil
 
 	unix.Sync()
@@ -199,15 +199,15 @@ func (g *Guest) PowerOff() error { return power.Off() }
 
 // HasPort implements Host.
 func (g *Guest) HasPort(name string) bool {
-	paths, _ := filepath.Glob("/sys/class/virtio-ports/*/name") //nolint:errcheck // the pattern is good
+	paths, _ := filepath.Glob("/sys/class/virtio-ports/*/name") // the pattern is good
 	for _, path := range paths {
 		if readTrimmed(path) != name {
 			continue
 		}
 
 		// What udev does elsewhere: the port under its name.
-		_ = os.MkdirAll("/dev/virtio-ports", 0o755)                                                       //nolint:errcheck // a convenience
-		_ = os.Symlink("../"+filepath.Base(filepath.Dir(path)), filepath.Join("/dev/virtio-ports", name)) //nolint:errcheck // there already
+		_ = os.MkdirAll("/dev/virtio-ports", 0o755)                                                       // a convenience
+		_ = os.Symlink("../"+filepath.Base(filepath.Dir(path)), filepath.Join("/dev/virtio-ports", name)) // there already
 
 		return true
 	}
@@ -220,7 +220,7 @@ func (g *Guest) Disks(st state.State) {
 	system, systemErr := disks.FindSystem()
 
 	names := disks.Whole()
-	if cds, _ := filepath.Glob("/sys/block/sr*"); len(cds) > 0 { //nolint:errcheck // the pattern is good
+	if cds, _ := filepath.Glob("/sys/block/sr*"); len(cds) > 0 { // the pattern is good
 		for _, cd := range cds {
 			names = append(names, filepath.Base(cd))
 		}
@@ -238,14 +238,14 @@ func (g *Guest) Disks(st state.State) {
 		*r.TypedSpec() = block.SystemDiskSpec{DiskID: filepath.Base(system.Path), DevPath: system.Path}
 	})
 
-	parts, _ := system.Parts() //nolint:errcheck // none then
+	parts, _ := system.Parts() // none then
 	for _, p := range parts {
 		publishVolume(st, system.Path, p)
 	}
 }
 
 func publishDisk(st state.State, name string) {
-	size, _ := disks.Size("/dev/" + name) //nolint:errcheck // an empty drive
+	size, _ := disks.Size("/dev/" + name) // an empty drive
 	base := "/sys/block/" + name
 
 	resources.Put(st, block.NewDisk(block.NamespaceName, name), func(r *block.Disk) {

@@ -153,9 +153,9 @@ func (m *Machine) nodeID() string {
 	}
 
 	id := make([]byte, 32)
-	_, _ = rand.Read(id) //nolint:errcheck // never fails
+	_, _ = rand.Read(id) // never fails
 	text := strings.NewReplacer("-", "", "_", "", "=", "").Replace(base64.URLEncoding.EncodeToString(id))
-	_ = writeFile(path, []byte(text)) //nolint:errcheck // another one next time
+	_ = writeFile(path, []byte(text)) // another one next time
 
 	return text
 }

@@ -122,7 +122,7 @@ func (m *Machine) publishRoutes() {
 
 		var destination netip.Prefix
 		if route.Dst != nil {
-			destination, _ = netip.ParsePrefix(route.Dst.String()) //nolint:errcheck // the kernel's own
+			destination, _ = netip.ParsePrefix(route.Dst.String()) // the kernel's own
 		}
 
 		if destination.Bits() == 0 {

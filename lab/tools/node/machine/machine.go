@@ -363,7 +363,7 @@ func (m *Machine) serveAPI() error {
 	}
 
 	socket := filepath.Join(m.o.Paths.Run, "machine.sock")
-	_ = os.Remove(socket) //nolint:errcheck // of a former life
+	_ = os.Remove(socket) // of a former life
 
 	inner, err := net.Listen("unix", socket)
 	if err != nil {

@@ -14,7 +14,7 @@ func (m *Machine) meta() map[string]string {
 	tags := map[string]string{}
 
 	if data, err := os.ReadFile(m.statePath("meta.json")); err == nil {
-		_ = json.Unmarshal(data, &tags) //nolint:errcheck // empty then
+		_ = json.Unmarshal(data, &tags) // empty then
 	}
 
 	return tags

@@ -236,7 +236,7 @@ func (m *Machine) setMembers(all []discovery.Affiliate) {
 }
 
 func readTrimmed(path string) string {
-	data, _ := os.ReadFile(path) //nolint:errcheck // empty then
+	data, _ := os.ReadFile(path) // empty then
 
 	return strings.TrimSpace(string(data))
 }

@@ -255,7 +255,7 @@ func (m *Machine) staticPod(name string, ready bool) {
 }
 
 func podReady(status map[string]any) bool {
-	conditions, _ := status["conditions"].([]any) //nolint:errcheck // ours
+	conditions, _ := status["conditions"].([]any) // ours
 	for _, c := range conditions {
 		if one, ok := c.(map[string]any); ok && one["type"] == "Ready" {
 			return one["status"] == "True"

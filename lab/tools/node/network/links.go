@@ -133,12 +133,12 @@ func addRoute(r nocloud.Route) error {
 
 // Prefixes lists the global addresses of the machine's links, in the order of the links, without loopback.
 func Prefixes() []Prefix {
-	all, _ := net.Interfaces() //nolint:errcheck // none then
+	all, _ := net.Interfaces() // none then
 
 	var found []Prefix
 
 	for _, i := range all {
-		addrs, _ := i.Addrs() //nolint:errcheck // none then
+		addrs, _ := i.Addrs() // none then
 		for _, a := range addrs {
 			p, err := netip.ParsePrefix(a.String())
 			if err == nil && (p.Addr().IsGlobalUnicast() || p.Addr().IsLoopback()) {

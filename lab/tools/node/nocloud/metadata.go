@@ -34,12 +34,12 @@ func (m Metadata) Name() string {
 func ParseMetadata(doc, userData []byte) Metadata {
 	var m Metadata
 
-	_ = yaml.Unmarshal(doc, &m) //nolint:errcheck // silent on purpose
+	_ = yaml.Unmarshal(doc, &m) // silent on purpose
 
 	if m.Name() == "" && userData != nil {
 		var fallback Metadata
 
-		_ = yaml.Unmarshal(userData, &fallback) //nolint:errcheck // silent on purpose
+		_ = yaml.Unmarshal(userData, &fallback) // silent on purpose
 		m.Hostname, m.LocalHostname = fallback.Hostname, fallback.LocalHostname
 	}
 

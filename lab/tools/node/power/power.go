@@ -32,7 +32,7 @@ const (
 
 // OnButton calls pressed whenever an ACPI power button is pressed.
 func OnButton(pressed func()) {
-	names, _ := filepath.Glob("/sys/class/input/event*/device/name") //nolint:errcheck // the pattern is good
+	names, _ := filepath.Glob("/sys/class/input/event*/device/name") // the pattern is good
 	for _, path := range names {
 		name, err := os.ReadFile(path)
 		if err != nil || !strings.Contains(string(name), "Power Button") {
@@ -49,7 +49,7 @@ func OnButton(pressed func()) {
 }
 
 func watch(f *os.File, pressed func()) {
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close() // read only
 
 	buffer := make([]byte, 16*eventSize)
 

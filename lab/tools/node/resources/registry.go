@@ -137,7 +137,7 @@ func Put[T resource.Resource](st state.State, r T, set func(T)) {
 
 // Drop removes a resource; one that is not there is fine.
 func Drop(st state.State, r resource.Resource) {
-	_ = st.Destroy(context.Background(), r.Metadata()) //nolint:errcheck // not there is fine
+	_ = st.Destroy(context.Background(), r.Metadata()) // not there is fine
 }
 
 // Replace makes the resources of one kind exactly these.

@@ -23,7 +23,7 @@ func (e ESP) path(slot string) string {
 
 // Installed lists the slots.
 func (e ESP) Installed() []string {
-	paths, _ := filepath.Glob(e.path("*")) //nolint:errcheck // the pattern is good
+	paths, _ := filepath.Glob(e.path("*")) // the pattern is good
 
 	var slots []string
 
@@ -46,7 +46,7 @@ func (e ESP) Adopt(slot string) error {
 		return err
 	}
 
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close() // read only
 
 	return write(e.path(slot), f)
 }
@@ -79,7 +79,7 @@ func (e ESP) Activate(slot string) error {
 		return err
 	}
 
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close() // read only
 
 	return write(e.active(), f)
 }
@@ -97,7 +97,7 @@ func write(path string, from io.Reader) error {
 
 	_, err = io.CopyBuffer(f, from, make([]byte, 256<<10))
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		_ = os.Remove(path + ".new") //nolint:errcheck // the first error counts
+		_ = os.Remove(path + ".new") // the first error counts
 
 		return err
 	}

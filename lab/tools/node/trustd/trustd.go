@@ -101,7 +101,7 @@ func ask(ctx context.Context, endpoint netip.Addr, pool *stdx509.CertPool, token
 		return nil, err
 	}
 
-	defer conn.Close() //nolint:errcheck // done with it
+	defer conn.Close() // done with it
 
 	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(ctx, "token", token), 15*time.Second)
 	defer cancel()

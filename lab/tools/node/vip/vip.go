@@ -43,7 +43,7 @@ func campaign(ctx context.Context, a Address, self string, connect func() (*clie
 		return err
 	}
 
-	defer client.Close() //nolint:errcheck // done with it
+	defer client.Close() // done with it
 
 	// An election that is called off asks etcd to forget it, without a time limit of its own: closing the client is one.
 	limit := context.AfterFunc(ctx, func() {
@@ -57,7 +57,7 @@ func campaign(ctx context.Context, a Address, self string, connect func() (*clie
 		return err
 	}
 
-	defer session.Close() //nolint:errcheck // the lease runs out
+	defer session.Close() // the lease runs out
 
 	election := concurrency.NewElection(session, "talos:v1:vip:election:"+a.IP.String())
 
@@ -105,8 +105,8 @@ func campaign(ctx context.Context, a Address, self string, connect func() (*clie
 	defer cancel()
 
 	if ctx.Err() != nil { // the next one need not wait for the lease to run out
-		_ = election.Resign(resign)                   //nolint:errcheck // the lease runs out
-		_, _ = client.Revoke(resign, session.Lease()) //nolint:errcheck // as above
+		_ = election.Resign(resign)                   // the lease runs out
+		_, _ = client.Revoke(resign, session.Lease()) // as above
 	}
 
 	return errors.Join(err, removed)

@@ -7,6 +7,7 @@ import {
   type Change,
   type Cluster,
   type ExitCode,
+  inStep,
 } from '@talosmith/core'
 import { checkTalosconfig } from '../generated/access.ts'
 import { bootstrapEtcd } from '../configure/apply-start.ts'
@@ -29,7 +30,6 @@ import {
   type UpgradeContext,
   type UpgradeScript,
 } from '../restart/context.ts'
-import { inStep } from '../restart/in-step.ts'
 import {
   chooseBackup,
   readIdentity,

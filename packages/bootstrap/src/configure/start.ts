@@ -99,7 +99,7 @@ async function waitForApi(cluster: Cluster, talosctl: Talosctl, log: Log): Promi
       log,
       withinMs: apiMs,
       everyMs: 4000,
-      code: 'API_SILENT',
+      code: 'KUBERNETES_UNREACHABLE',
       hint: `look at etcd and the API server: TALOSCONFIG=${cluster.generated}/talosconfig talosctl service`,
     },
   )

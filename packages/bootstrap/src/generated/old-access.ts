@@ -1,4 +1,12 @@
-import { CommandFailed, findTool, generatedFiles, local, Problem, type Cluster, type Log } from '@talosmith/core'
+import {
+  CommandFailed,
+  findTool,
+  generatedFiles,
+  local,
+  Problem,
+  type Cluster,
+  type Log,
+} from '@talosmith/core'
 import { openTalosctl } from '@talosmith/clients/talos'
 
 /**

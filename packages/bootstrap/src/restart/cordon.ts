@@ -76,7 +76,7 @@ async function change(
     {
       log,
       withinMs: apiMs,
-      code: 'API_SILENT',
+      code: 'KUBERNETES_UNREACHABLE',
       hint: 'run the same command again when the API answers',
     },
   )

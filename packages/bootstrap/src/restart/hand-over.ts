@@ -1,11 +1,10 @@
-import { Problem, type Node } from '@talosmith/core'
+import { inStep, Problem, type Node } from '@talosmith/core'
 import { talosReason, type Target } from '@talosmith/clients/talos'
 import { cordon } from './cordon.ts'
 import { evictPods } from './drain.ts'
 import { leaderOf } from '@talosmith/clients/etcd'
 import { passGate } from './pass-gate.ts'
 import { restated } from './restated.ts'
-import { inStep } from './in-step.ts'
 import type { UpgradeContext } from './context.ts'
 
 /** Drains a machine, and passes the gate once more; then it may go. */

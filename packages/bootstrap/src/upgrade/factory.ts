@@ -65,7 +65,7 @@ export async function warmInstaller(
 
 async function ask(url: string, log: Log, withinMs: number): Promise<string> {
   return waitFor(
-    `${url}`,
+    url,
     async () => {
       const response = await fetch(url, { signal: AbortSignal.timeout(withinMs) }).catch(
         (error: unknown) => {

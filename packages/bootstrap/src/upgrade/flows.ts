@@ -4,9 +4,9 @@ import {
   type Change,
   type ExitCode,
   type ScriptContext,
+  inStep,
 } from '@talosmith/core'
 import { takeBackup } from '../backup/take-backup.ts'
-import { inStep } from '../restart/in-step.ts'
 import { takeKubernetesStep } from './kubernetes-step.ts'
 import { backUp, lookAhead, writeHome } from './look-ahead.ts'
 import { observeUpgrade, type ObservedMachine } from './observe-upgrade.ts'

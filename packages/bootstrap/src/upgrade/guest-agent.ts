@@ -48,7 +48,7 @@ export async function refuseMissingChannel(
     {
       because: `with siderolabs/qemu-guest-agent and without ${port} a machine never finishes its boot`,
       now: 'nothing was changed',
-      hint: `${commandFor(cluster, 'vm:create')} adds it to the machine; switch the machine off and on once (vm:stop, vm:start), then run the same command again`,
+      hint: `${commandFor(cluster, 'vm:create')} adds it to the machine; switch the machine off and on once (cluster:stop, cluster:start), then run the same command again`,
     },
   )
 }

@@ -1,10 +1,9 @@
-import { CommandFailed, minorOf, Problem, waitFor, plainLines } from '@talosmith/core'
+import { CommandFailed, minorOf, Problem, waitFor, plainLines, inStep } from '@talosmith/core'
 import { minute } from '../configure/apply-context.ts'
 import { observeKubernetes } from './observe-upgrade.ts'
 import { kubernetesFault } from './kubernetes-proof.ts'
 import { passGate } from '../restart/pass-gate.ts'
 import { refuseRemovedApis } from './removed-apis.ts'
-import { inStep } from '../restart/in-step.ts'
 import { comebackMs, type UpgradeContext } from '../restart/context.ts'
 import type { PathStep } from './upgrade-path.ts'
 

@@ -1,4 +1,4 @@
-import { applyAll } from '@talosmith/core'
+import { applyAll, inStep } from '@talosmith/core'
 import { applyChange } from '../configure/apply.ts'
 import { planHome, type BootstrapChange } from '../configure/plan.ts'
 import { takeBackup } from '../backup/take-backup.ts'
@@ -9,7 +9,6 @@ import { observeUpgrade, type ObservedUpgrade } from './observe-upgrade.ts'
 import { machinesOf, planSteps } from './plan-upgrade.ts'
 import type { UpgradeContext } from '../restart/context.ts'
 import type { PathStep } from './upgrade-path.ts'
-import { inStep } from '../restart/in-step.ts'
 
 /** What is, and which versions lead to what is asked. */
 export interface Outlook {

@@ -67,7 +67,7 @@ export async function refuseRemovedApis(
     {
       log,
       withinMs: minute,
-      code: 'API_SILENT',
+      code: 'KUBERNETES_UNREACHABLE',
       hint: 'run the same command again when every API server answers',
     },
   )

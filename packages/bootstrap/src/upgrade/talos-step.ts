@@ -1,7 +1,6 @@
-import { Problem, reasonOf, type Node } from '@talosmith/core'
+import { inStep, Problem, reasonOf, type Node } from '@talosmith/core'
 import { leaderOf } from '@talosmith/clients/etcd'
 import { warmInstaller } from './factory.ts'
-import { inStep } from '../restart/in-step.ts'
 import { observeMembers } from '../restart/observe-gate.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
 import { nextTurn } from '../restart/order.ts'

@@ -1,4 +1,4 @@
-import { commandFor, Hopeless, waitFor, type Node } from '@talosmith/core'
+import { commandFor, Hopeless, inStep, waitFor, type Node } from '@talosmith/core'
 import {
   machineFault,
   type Talosctl,
@@ -11,7 +11,6 @@ import {
   type Target,
 } from '@talosmith/clients/talos'
 import { markRestart, uncordon } from '../restart/cordon.ts'
-import { inStep } from '../restart/in-step.ts'
 import { install, installsLive } from '../restart/install.ts'
 import { type NodeObject, listOf } from '@talosmith/clients/kubernetes'
 import { observeGate, observeMembers } from '../restart/observe-gate.ts'

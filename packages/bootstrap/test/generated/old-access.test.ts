@@ -1,8 +1,10 @@
-import { CommandFailed } from '@talosmith/core'
-import { problemOf } from '@talosmith/core/testing'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { CommandFailed, generatedFiles, Problem, silentLog } from '@talosmith/core'
+import { problemOf, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { expectRefusal } from '../../src/generated/old-access.ts'
+import { expectRefusal, proveOldAccessRefused } from '../../src/generated/old-access.ts'
 
 const transport = 'rpc error: code = Unavailable desc = connection error: desc = "transport: '
 const fails = (stderr: string) => async (): Promise<never> => {
@@ -10,7 +12,7 @@ const fails = (stderr: string) => async (): Promise<never> => {
 }
 
 for (const said of [
-  `${transport}authentication handshake failed: tls: failed to verify certificate: x509: certificate signed by unknown authority (possibly because of \"x509: Ed25519 verification failure\")"`,
+  `${transport}authentication handshake failed: tls: failed to verify certificate: x509: certificate signed by unknown authority (possibly because of "x509: Ed25519 verification failure")"`,
   'error reading server preface: remote error: tls: unknown certificate authority',
   'error reading server preface: remote error: tls: bad certificate',
   'rpc error: code = Unavailable desc = remote error: tls: certificate required',
@@ -45,6 +47,69 @@ test('what is no answer of a client is thrown on', async () => {
     (error: unknown) => error,
   )
   assert.is(thrown, odd)
+})
+
+/** A cluster whose archive has these files; talosctl and kubectl answer with them as these scripts do. */
+async function prove(archived: readonly string[], clients: Readonly<Record<string, string>>) {
+  const root = temporaryFolder('old-access')
+  const cluster = testCluster({ TALOS_VERSION: 'v1.13.9', KUBERNETES_VERSION: 'v1.36.3' }, root)
+  const { XDG_CACHE_HOME } = process.env
+  process.env['XDG_CACHE_HOME'] = root
+  for (const [name, version] of [
+    ['talosctl', 'v1.13.9'],
+    ['kubectl', 'v1.36.3'],
+  ] as const) {
+    const folder = join(root, 'talosmith/tools', name, version)
+    mkdirSync(folder, { recursive: true })
+    const script = `case "$*" in *--client*) echo ${version} ;; *) echo "$*" >>${root}/asked; ${clients[name]} ;; esac`
+    writeFileSync(join(folder, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 })
+  }
+  for (const name of archived)
+    await generatedFiles(cluster).write(`archive/then/${name}`, `old ${name}`)
+  const said: string[] = []
+  const log = { ...silentLog, already: (text: string) => void said.push(text) }
+  try {
+    const problem = await proveOldAccessRefused(cluster, 'archive/then', log).then(
+      () => undefined,
+      (error: unknown) => (error instanceof Problem ? error : Promise.reject(error)),
+    )
+    const asked = existsSync(join(root, 'asked')) ? readFileSync(join(root, 'asked'), 'utf8') : ''
+    return { problem, said, asked }
+  } finally {
+    if (XDG_CACHE_HOME === undefined) delete process.env['XDG_CACHE_HOME']
+    else process.env['XDG_CACHE_HOME'] = XDG_CACHE_HOME
+  }
+}
+const refuses = 'echo "tls: failed to verify certificate: x509: unknown authority" >&2; exit 1'
+const letsIn = 'echo hello'
+const both = ['talosconfig', 'kubeconfig']
+
+test('old access is proven refused for both clients, each with its file of the archive', async () => {
+  const { problem, said, asked } = await prove(both, { talosctl: refuses, kubectl: refuses })
+  assert.is(problem, undefined)
+  assert.equal(said, [
+    'talosctl is refused with the old talosconfig',
+    'kubectl is refused with the old kubeconfig',
+  ])
+  assert.match(asked, /--talosconfig \S+archive\/then\/talosconfig /)
+  assert.match(asked, /--kubeconfig \S+archive\/then\/kubeconfig /)
+})
+
+for (const [client, file] of [
+  ['talosctl', 'talosconfig'],
+  ['kubectl', 'kubeconfig'],
+] as const)
+  test(`an old ${file} that lets ${client} in is a failure, whatever the other says`, async () => {
+    const clients = { talosctl: refuses, kubectl: refuses, [client]: letsIn }
+    const { problem } = await prove(both, clients)
+    assert.is(problem?.code, 'OLD_ACCESS_WORKS')
+    assert.match(problem?.message ?? '', `${client} is let in with the old ${file}`)
+  })
+
+test('a file that the archive does not have is passed over, and not said to be refused', async () => {
+  const { problem, said } = await prove(['kubeconfig'], { talosctl: letsIn, kubectl: refuses })
+  assert.is(problem, undefined)
+  assert.equal(said, ['kubectl is refused with the old kubeconfig'])
 })
 
 test.run()

@@ -175,6 +175,28 @@ test('pods are asked to go once each, and those that stay are left alone', async
   assert.is(pods.length, 2)
 })
 
+test('pods are evicted, which heeds their budgets, and never deleted', async () => {
+  const { context, node } = api([pod('a', { owner: 'ReplicaSet' })])
+  const sent: unknown[] = []
+  const { kubernetes } = context
+  const send: typeof kubernetes.send = (request, ...more) => (
+    sent.push(request),
+    kubernetes.send(request, ...more)
+  )
+  await evictPods({ ...context, kubernetes: { ...kubernetes, send } }, node)
+  assert.equal(sent, [
+    {
+      method: 'POST',
+      path: '/api/v1/namespaces/apps/pods/a/eviction',
+      body: {
+        apiVersion: 'policy/v1',
+        kind: 'Eviction',
+        metadata: { name: 'a', namespace: 'apps' },
+      },
+    },
+  ])
+})
+
 test('a pod whose budget is met later goes then', async () => {
   const { context, asked, node } = api([pod('a', { owner: 'ReplicaSet' })], { a: 2 })
   await evictPods(context, node)

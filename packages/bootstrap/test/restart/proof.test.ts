@@ -35,7 +35,7 @@ const well: Comeback = {
 const lost = { ...etcd, status: etcd.status.slice(1) }
 const of = (change: Partial<typeof facts>): Comeback => ({
   ...well,
-  facts: { ...facts, ...change } as Comeback['facts'],
+  facts: { ...facts, ...change },
 })
 
 /** A machine as it came back, and what is not proven; `!`: waiting can't mend it. */
@@ -65,7 +65,7 @@ const rows: [string, Comeback, string | undefined][] = [
       machine: {
         stage: 'running',
         status: { ready: false, unmetConditions: [{ name: 'services', reason: 'etcd' }] },
-      } as typeof ready,
+      },
     }),
     'home-cp1 is not ready: services: etcd',
   ],

@@ -38,6 +38,7 @@ test('one that goes down in the middle of an answer is waited for no longer than
     },
   }
   const context = { talosctl, log: silentLog, secrets: { talosCa: ca.cert } }
+  // oxlint-disable-next-line typescript/no-misused-promises -- finally() waits for what its function returns
   await restart(context, node, 'this boot', undefined).finally(() => machine.stop())
   assert.equal(
     fake.calls.map((call) => call.split(' ')[0]),
@@ -65,6 +66,7 @@ async function comesBack(talosctl: ReturnType<typeof fakeTalosctl>): Promise<Nod
   const context = { cluster, talosctl, log: silentLog, secrets: { talosCa: ca.cert } }
   const target = { version: 'v1.13.9', schematic: 'abc' }
   return waitForComeback(context as unknown as UpgradeContext, node, 'this boot', target).finally(
+    // oxlint-disable-next-line typescript/no-misused-promises -- finally() waits for what its function returns
     () => machine.stop(),
   )
 }

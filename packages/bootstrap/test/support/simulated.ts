@@ -362,7 +362,10 @@ export class Simulation {
     alive: () => Promise<void>,
   ): Promise<string> {
     const machine = this.named(path.split('/').at(-1) ?? '')
-    if (metadata.resourceVersion !== String(machine.resourceVersion))
+    // The API takes a change without one all the same, over what somebody else has done meanwhile.
+    if (metadata.resourceVersion === undefined)
+      this.faults.push(`${machine.node.name} was changed without the version that was seen`)
+    else if (metadata.resourceVersion !== String(machine.resourceVersion))
       throw new ApiRefusal(409, 'HTTP 409: the object has been modified')
     const isCordon = spec?.unschedulable === true
     const verb = spec === undefined ? 'mark' : isCordon ? 'cordon' : 'uncordon'

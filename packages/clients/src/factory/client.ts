@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Problem, reasonOf, type Cluster, type Log } from '@talosmith/core'
+import { codes, Problem, reasonOf, type Cluster, type Log } from '@talosmith/core'
 
 /** What the factory knows of a cluster's image. */
 export interface Offer {
@@ -169,7 +169,7 @@ export function factoryError(url: string, status: number, text: string): Problem
 export function factoryUnreachable(url: string, because: string, from = 'this machine'): Problem {
   const { origin } = new URL(url)
   return new Problem(
-    'FACTORY_UNREACHABLE',
+    codes.factoryUnreachable,
     `the Image Factory at ${origin} does not answer ${from}`,
     {
       because,

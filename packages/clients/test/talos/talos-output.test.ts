@@ -55,7 +55,7 @@ const recorded = `Client:
 Server:
 	NODE:        10.0.0.70
 	Tag:         v1.13.9
-	SHA:         lab
+	SHA:         5a1b2c3d
 	NODE:        10.0.0.80
 	Tag:         v1.13.8
 `

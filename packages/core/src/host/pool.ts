@@ -1,4 +1,5 @@
 import { XMLParser } from 'fast-xml-parser'
+import { codes } from '../codes.ts'
 import { Problem } from '../problem.ts'
 import type { Host } from './host.ts'
 import { virshBatch, type Virsh } from './virsh.ts'
@@ -21,18 +22,22 @@ export async function poolPath(
     ['pool-list', '--name'],
   ])
   if (dump?.error !== undefined || dump === undefined)
-    throw new Problem('POOL_NOT_FOUND', `there is no storage pool ${pool} on ${host.name}`, {
+    throw new Problem(codes.poolNotFound, `there is no storage pool ${pool} on ${host.name}`, {
       because: dump?.error,
       hint: notFoundHint(names(all?.stdout), pool),
     })
   if (!names(active?.stdout).includes(pool))
-    throw new Problem('POOL_INACTIVE', `the storage pool ${pool} on ${host.name} is not active`, {
-      hint: `on ${host.name}: virsh pool-start ${pool} && virsh pool-autostart ${pool}`,
-    })
+    throw new Problem(
+      codes.poolInactive,
+      `the storage pool ${pool} on ${host.name} is not active`,
+      {
+        hint: `on ${host.name}: virsh pool-start ${pool} && virsh pool-autostart ${pool}`,
+      },
+    )
   const { type, path } = parsePool(dump.stdout)
   if (!folderTypes.includes(type) || path === undefined)
     throw new Problem(
-      'POOL_NOT_A_FOLDER',
+      codes.poolNotAFolder,
       `the storage pool ${pool} on ${host.name} is of type ${type}`,
       {
         hint: `set STORAGE_POOL to a pool of type dir; virsh pool-list --all --details shows them`,

@@ -5,6 +5,12 @@ import { completeSettings, type GivenSettings } from './complete.ts'
 import { crossCheck } from './cross-check.ts'
 import { allSettings, type SettingName, type Settings } from './schema.ts'
 
+/** What is wrong with one setting. */
+interface SettingFault {
+  readonly name: string
+  readonly text: string
+}
+
 /** Settings and what is worth knowing about them although they are allowed. */
 export interface ReadSettings {
   readonly settings: Settings
@@ -29,15 +35,12 @@ export function readSettings(
   }
   const given = parseEach(texts, faults)
   const settings = completeSettings(given)
-  const { wrong, warnings } = crossCheck(
-    settings,
-    new Set(faults.map((fault) => fault.split(':', 1)[0] ?? '')),
-  )
-  faults.push(...wrong)
-  if (faults.length > 0) {
-    const count = `${faults.length} setting${faults.length === 1 ? '' : 's'}`
+  const { wrong, warnings } = crossCheck(settings, new Set(faults.map(({ name }) => name)))
+  const lines = [...faults.map(({ name, text }) => `${name}: ${text}`), ...wrong]
+  if (lines.length > 0) {
+    const count = `${lines.length} setting${lines.length === 1 ? '' : 's'}`
     throw new Problem('SETTINGS_INVALID', `${count} of ${fileName} cannot be used`, {
-      because: `\n${faults.join('\n')}`,
+      because: `\n${lines.join('\n')}`,
       now: 'nothing was changed',
       hint: `correct ${fileName}; every setting is described in docs/configuration.md`,
       exitCode: exitCodes.wrongSetting,
@@ -47,31 +50,35 @@ export function readSettings(
   return { settings: settings as Settings, warnings }
 }
 
-function parseEach(texts: Readonly<Record<string, string>>, faults: string[]): GivenSettings {
+function parseEach(texts: Readonly<Record<string, string>>, faults: SettingFault[]): GivenSettings {
   const given: Record<string, unknown> = {}
   for (const [name, setting] of Object.entries(allSettings)) {
     const written = texts[name]?.trim()
     const text = written === undefined || written === '' ? setting.default : written
     if (text === undefined) {
-      if (setting.required) faults.push(`${name}: missing; ${setting.about}`)
+      if (setting.required) faults.push({ name, text: `missing; ${setting.about}` })
       continue
     }
     const result = setting.type.safeParse(text)
     if (result.success) given[name] = result.data
     else
-      faults.push(
-        `${name}: "${text}" is not ${result.error.issues.map((issue) => issue.message).join('; ')}`,
-      )
+      faults.push({
+        name,
+        text: `"${text}" is not ${result.error.issues.map((issue) => issue.message).join('; ')}`,
+      })
   }
-  return given as GivenSettings
+  return given
 }
 
-function unknownKey(name: string): string {
+function unknownKey(name: string): SettingFault {
   const meant = nearest(name, Object.keys(allSettings) as SettingName[])
-  return `${name}: not a setting${meant === undefined ? '' : `; did you mean ${meant}?`}`
+  return {
+    name,
+    text: `not a setting${meant === undefined ? '' : `; did you mean ${meant}?`}`,
+  }
 }
 
-function repeatedKeys(fileText: string): string[] {
+function repeatedKeys(fileText: string): SettingFault[] {
   const seen = new Set<string>()
   const repeated = new Set<string>()
   for (const [, name = ''] of fileText.matchAll(
@@ -80,5 +87,5 @@ function repeatedKeys(fileText: string): string[] {
     if (seen.has(name)) repeated.add(name)
     seen.add(name)
   }
-  return [...repeated].map((name) => `${name}: written more than once`)
+  return [...repeated].map((name) => ({ name, text: 'written more than once' }))
 }

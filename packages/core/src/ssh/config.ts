@@ -40,6 +40,7 @@ export interface SshUser {
 /** The user who runs the program. */
 export function currentSshUser(): SshUser {
   const { username } = userInfo()
+  // oxlint-disable-next-line node/no-process-env -- OpenSSH knows its agent by this variable alone
   return { home: homedir(), name: username, agent: process.env['SSH_AUTH_SOCK'] || undefined }
 }
 

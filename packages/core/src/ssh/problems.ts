@@ -79,5 +79,6 @@ export function connectProblem(
 }
 
 function describe(error: unknown): { code?: string; level?: string; message?: string } {
+  // oxlint-disable-next-line typescript/no-misused-spread -- ssh2 puts code and level on its errors as own fields
   return error instanceof Error ? { ...error, message: error.message } : { message: String(error) }
 }

@@ -1,5 +1,7 @@
 export { problemOf } from './failure.ts'
 export { quicken } from './quicken.ts'
 export { recordingHost } from './recording-host.ts'
+export { freePort, hasSshd, makeKey, startSshd, type Sshd } from './sshd.ts'
 export { temporaryFolder } from './temporary-folder.ts'
 export { testCluster, testSettings } from './test-cluster.ts'
+export { within } from './within.ts'

@@ -8,7 +8,7 @@ import { poolPath } from '../../src/host/pool.ts'
 import { virshOn } from '../../src/host/virsh.ts'
 import { Problem } from '../../src/problem.ts'
 import { readSettings } from '../../src/settings/read.ts'
-import { freePort, hasSshd, makeKey, startSshd, type Sshd } from './sshd.ts'
+import { freePort, hasSshd, makeKey, startSshd, type Sshd } from '../../src/testing/sshd.ts'
 
 /**
  * Each fixture is an env file that is right in itself and does not fit the host; its first line says

@@ -55,7 +55,7 @@ test('every fault of a file is reported at once', () => {
     assert.unreachable()
   } catch (error) {
     const faults = (error as Problem).because?.trim().split('\n') ?? []
-    assert.equal(faults.map((fault) => fault.split(':')[0]).sort(), [
+    assert.equal(faults.map((fault) => String(fault.split(':')[0])).sort(), [
       'CLUSTER_NAME',
       'CONTROL_PLANE_COUNT',
       'NETWORK_BRIDGE',

@@ -6,12 +6,33 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { openHost } from '../../src/host/open.ts'
+import type { Host } from '../../src/host/host.ts'
+import * as open from '../../src/host/open.ts'
 import { Problem } from '../../src/problem.ts'
 import { CommandFailed } from '../../src/process/shell.ts'
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
+import { within } from '../../src/testing/within.ts'
 import { ended, hostSuite } from '../host/host-behaviour.ts'
-import { freePort, hasSshd, makeKey, startSshd, stopProcess, type Sshd } from '../host/sshd.ts'
+import {
+  freePort,
+  hasSshd,
+  makeKey,
+  startSshd,
+  stopProcess,
+  type Sshd,
+} from '../../src/testing/sshd.ts'
+
+/** Connections that a failed test has left open would keep this process alive for ever. */
+const opened = new Set<Host>()
+async function openHost(...args: Parameters<typeof open.openHost>): Promise<Host> {
+  const host = await open.openHost(...args)
+  opened.add(host)
+  return host
+}
+async function closeHosts(): Promise<void> {
+  for (const host of opened) await host.close()
+  opened.clear()
+}
 
 if (hasSshd) {
   const sshd = await startSshd(['ed25519', 'ecdsa', 'rsa'])
@@ -19,6 +40,7 @@ if (hasSshd) {
   hostSuite('a remote machine', () => openHost(sshd.uri, '/', sshd.user)).run()
 
   const test = suite('ssh')
+  test.after.each(closeHosts)
 
   test('one connection carries all commands of a run', async () => {
     const before = logins(await sshd.log())
@@ -51,9 +73,10 @@ if (hasSshd) {
     const beginning = new Promise<void>((resolve) => (begun = resolve))
     const pid = join(folder, 'pid')
     const end = problemOf(host.$({ onLine: begun })`echo $$ >${pid}; echo begun; sleep 60 | cat`)
-    await beginning
+    await within(10_000, 'the command to begin', beginning)
     await host.close()
-    assert.is((await end).code, 'SSH_CONNECTION_LOST')
+    const { code } = await within(10_000, 'the command to end', end)
+    assert.is(code, 'SSH_CONNECTION_LOST')
     await ended(pid, 1)
     assert.is((await problemOf(host.$`true`)).code, 'SSH_CONNECTION_LOST')
   })
@@ -158,7 +181,10 @@ if (hasSshd) {
     const socket = sshd.path('agent')
     const agent = spawn('ssh-agent', ['-D', '-a', socket], { stdio: 'ignore' })
     try {
-      while (!existsSync(socket)) await sleep(20)
+      for (let looks = 0; !existsSync(socket); looks += 1) {
+        assert.ok(looks < 500, 'ssh-agent did not start')
+        await sleep(20)
+      }
       const askpass = sshd.path('askpass')
       await writeFile(askpass, '#!/bin/sh\necho secret\n')
       await chmod(askpass, 0o700)
@@ -264,8 +290,8 @@ if (hasSshd) {
     const problem = await problemOf(
       openHost(`qemu+ssh://root@127.0.0.1:${port}/system`, '/', sshd.user),
     )
-    assert.is(problem.code, 'SSH_HANDSHAKE_FAILED')
     server.close()
+    assert.is(problem.code, 'SSH_HANDSHAKE_FAILED')
   })
 
   test.after(() => sshd.stop())
@@ -315,7 +341,7 @@ function logins(log: string): number {
 
 async function problemOf(promise: Promise<unknown>): Promise<Problem> {
   const error = await promise.then(
-    () => new Error('it did not fail'),
+    () => new Error('expected a Problem, but nothing failed'),
     (thrown: unknown) => thrown,
   )
   if (error instanceof Problem) return error

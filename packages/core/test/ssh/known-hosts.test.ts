@@ -11,7 +11,7 @@ import {
   parseKnownHosts,
 } from '../../src/ssh/known-hosts.ts'
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
-import { makeKey } from '../host/sshd.ts'
+import { makeKey } from '../../src/testing/sshd.ts'
 
 const test = suite('known_hosts')
 const folder = temporaryFolder('known')

@@ -28,12 +28,13 @@ export type JsonValue = string | number | boolean | null | undefined | Json | re
 export async function findKubelab(): Promise<string | undefined> {
   const given = process.env['KUBELAB']
   if (given !== undefined && given !== '') return given
-  const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'talosmith', 'lab')
-  for (const folder of [cache, join(cache, 'tools')])
-    for (const name of await readdir(folder).catch(() => [])) {
-      const path = join(folder, name, 'kubelab')
-      if (existsSync(path)) return path
-    }
+  const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'talosmith')
+  for (const name of await readdir(cache).catch(() => []))
+    for (const folder of [join(cache, name), join(cache, name, 'tools')])
+      for (const built of await readdir(folder).catch(() => [])) {
+        const path = join(folder, built, 'kubelab')
+        if (existsSync(path)) return path
+      }
   return undefined
 }
 

@@ -5,8 +5,8 @@ import { createServer, type AddressInfo } from 'node:net'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { SshUser } from '../../src/ssh/config.ts'
-import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
+import type { SshUser } from '../ssh/config.ts'
+import { temporaryFolder } from './temporary-folder.ts'
 
 const program = '/usr/sbin/sshd'
 
@@ -71,7 +71,8 @@ export async function startSshd(
   const sshd = spawn(program, ['-D', '-f', path('sshd_config'), '-E', path('log')], {
     stdio: 'ignore',
   })
-  // A test that crashes doesn't leave it behind.
+  // A test that fails before it stops it must not wait for it, one that crashes not leave it behind.
+  sshd.unref()
   process.once('exit', () => sshd.kill())
   const log = (): Promise<string> => readFile(path('log'), 'utf8').catch(() => '')
   for (let wait = 0; !(await log()).includes('Server listening'); wait += 1) {
@@ -92,6 +93,7 @@ export async function startSshd(
 
 export async function stopProcess(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null) return
+  child.ref()
   const gone = new Promise((resolve) => child.once('exit', resolve))
   child.kill()
   await gone

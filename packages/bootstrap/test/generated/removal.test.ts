@@ -1,0 +1,148 @@
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { checkConfirm, generatedFiles, silentLog, type Cluster } from '@talosmith/core'
+import { problemOf, temporaryFolder, testCluster } from '@talosmith/core/testing'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import {
+  applyRemoval,
+  hasRemoved,
+  observeHomeFiles,
+  planRemoveAccess,
+  planRemoveConfig,
+  refuseReadOnly,
+  removeFiles,
+} from '../../src/generated/removal.ts'
+
+const test = suite<{ cluster: Cluster }>('setting files aside')
+const access = ['kubeconfig', 'talosconfig']
+const config = ['configs/home-cp1.yaml', 'secrets.owner.json', 'secrets.yaml', 'work/x/config.yaml']
+/** What an earlier destroy, which did not end, had set aside. */
+const waiting = [...access, ...config].map((name) => `removed/${name}`)
+const others = ['images.json', 'backups/1.db', 'runs/1.jsonl', 'snapshots/final-1.db', 'lock']
+
+test.before.each((context) => {
+  context.cluster = testCluster({}, temporaryFolder('removal'))
+  for (const name of [...access, ...config, ...waiting, ...others])
+    put(context.cluster, name, `text of ${name}`)
+})
+
+function put({ generated }: Cluster, name: string, text: string): void {
+  mkdirSync(join(generated, name, '..'), { recursive: true })
+  writeFileSync(join(generated, name), text)
+}
+
+const targets = (changes: readonly { readonly target: string }[]): string[] =>
+  changes.map(({ target }) => target).sort()
+const names = async (cluster: Cluster): Promise<string[]> =>
+  (await generatedFiles(cluster).list()).map(({ name }) => name).sort()
+
+/** Sets a stage's files aside, as its script does. */
+function remove(
+  cluster: Cluster,
+  plan: typeof planRemoveAccess,
+  { said, dryRun = false }: { said?: string; dryRun?: boolean } = {},
+): Promise<number> {
+  const context = { cluster, log: silentLog, dryRun, showPlan: () => 2 as const }
+  const confirm = (changes: Parameters<typeof checkConfirm>[2]): void =>
+    checkConfirm(cluster, said, changes)
+  return removeFiles({ ...context, confirm }, plan, 'nothing to do')
+}
+
+test('a file that waits in removed/ is in no plan, whatever it is called', async ({ cluster }) => {
+  const seen = await observeHomeFiles(cluster)
+  assert.equal(targets(planRemoveAccess(cluster, seen)), access)
+  assert.equal(targets(planRemoveConfig(cluster, seen)), config)
+})
+
+test('only files that wait in removed/ leave nothing to plan, and are known', async ({
+  cluster,
+}) => {
+  const seen = (await observeHomeFiles(cluster)).filter(({ name }) => name.startsWith('removed/'))
+  assert.equal(seen.map(({ name }) => name).sort(), [...waiting].sort())
+  assert.equal([...planRemoveAccess(cluster, seen), ...planRemoveConfig(cluster, seen)], [])
+  assert.ok(hasRemoved(seen))
+  assert.not(hasRemoved([{ name: 'kubeconfig', bytes: 1 }]))
+})
+
+test('files of other kinds are neither seen nor planned', async ({ cluster }) => {
+  const seen = (await observeHomeFiles(cluster)).map(({ name }) => name)
+  for (const name of others) assert.not(seen.includes(name), name)
+})
+
+test('the temporary file of a write that was killed is planned like its file', async ({
+  cluster,
+}) => {
+  for (const name of ['kubeconfig', 'secrets.yaml']) put(cluster, `${name}.1-2-3.tmp`, 'half')
+  const seen = await observeHomeFiles(cluster)
+  assert.ok(targets(planRemoveAccess(cluster, seen)).includes('kubeconfig.1-2-3.tmp'))
+  assert.ok(targets(planRemoveConfig(cluster, seen)).includes('secrets.yaml.1-2-3.tmp'))
+})
+
+test('every plan says that data may be lost', async ({ cluster }) => {
+  const seen = await observeHomeFiles(cluster)
+  const all = [...planRemoveAccess(cluster, seen), ...planRemoveConfig(cluster, seen)]
+  for (const { risk, target } of all) assert.is(risk, 'data-loss', target)
+})
+
+for (const [stage, plan, moved] of [
+  ['access', planRemoveAccess, access],
+  ['config', planRemoveConfig, config],
+] as const) {
+  test(`${stage}: is not set aside before CONFIRM names the cluster`, async ({ cluster }) => {
+    const before = await names(cluster)
+    for (const said of [undefined, 'other', 'true'])
+      assert.is(
+        (await problemOf(remove(cluster, plan, said === undefined ? {} : { said }))).code,
+        'CONFIRM_MISSING',
+      )
+    assert.equal(await names(cluster), before)
+  })
+
+  test(`${stage}: its plan touches nothing, and needs no CONFIRM`, async ({ cluster }) => {
+    const before = await names(cluster)
+    assert.is(await remove(cluster, plan, { dryRun: true }), 2)
+    assert.equal(await names(cluster), before)
+  })
+
+  test(`${stage}: goes beside what waits in removed/, never over it`, async ({ cluster }) => {
+    await remove(cluster, plan, { said: 'home' })
+    const files = generatedFiles(cluster)
+    for (const name of moved) {
+      assert.is(await files.read(name), undefined)
+      assert.is(await files.read(`removed/${name}`), `text of removed/${name}`)
+      assert.is(await files.read(`removed/${name}.2`), `text of ${name}`)
+    }
+    for (const name of others) assert.is(await files.read(name), `text of ${name}`)
+  })
+}
+
+test('a third one finds a place of its own, and one that waits already goes', async ({
+  cluster,
+}) => {
+  const files = generatedFiles(cluster)
+  const change = { kind: 'set-aside', target: 'kubeconfig', summary: '', risk: 'none' } as const
+  await applyRemoval(cluster, change)
+  put(cluster, 'kubeconfig', 'a third')
+  await applyRemoval(cluster, change)
+  assert.is(await files.read('removed/kubeconfig.3'), 'a third')
+  put(cluster, 'kubeconfig', 'a third')
+  await applyRemoval(cluster, change)
+  assert.is(await files.read('kubeconfig'), undefined)
+  assert.is(await files.read('removed/kubeconfig.4'), undefined)
+})
+
+for (const link of ['removed', 'configs', 'kubeconfig'])
+  test(`a link in the place of ${link} is refused before anything moves`, async ({ cluster }) => {
+    await generatedFiles(cluster).remove(link)
+    symlinkSync(temporaryFolder('elsewhere'), join(cluster.generated, link))
+    assert.is((await problemOf(observeHomeFiles(cluster))).code, 'GENERATED_IS_A_LINK')
+  })
+
+test('a look whether the folders let their files go leaves nothing behind', async ({ cluster }) => {
+  const before = await names(cluster)
+  await refuseReadOnly(cluster, await observeHomeFiles(cluster))
+  assert.equal(await names(cluster), before)
+})
+
+test.run()

@@ -1,0 +1,82 @@
+import { gzipSync } from 'node:zlib'
+import { silentLog } from '@talosmith/core'
+import { problemOf, quicken, testCluster } from '@talosmith/core/testing'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { applyChange } from '../src/apply.ts'
+import type { KubeObject, Kubernetes } from '../src/kubernetes.ts'
+import type { StorageChange } from '../src/plan.ts'
+
+quicken()
+const cluster = testCluster({ NFS_SERVER: '10.0.0.5', NFS_SHARE: '/srv/appdata' })
+const clear: StorageChange = { kind: 'clear-release', target: 'x', summary: 'x', risk: 'none' }
+
+/** Helm's record of the newest revision. */
+function record(status: string, begun: Date): KubeObject {
+  const chart = { metadata: { version: '4.13.4' } }
+  const text = JSON.stringify({ version: 2, info: { status, last_deployed: begun }, chart })
+  const packed = gzipSync(text).toString('base64')
+  return {
+    kind: 'Secret',
+    metadata: { name: 'sh.helm.release.v1.csi-driver-nfs.v2' },
+    data: { release: Buffer.from(packed).toString('base64') },
+  } as KubeObject
+}
+
+/** A cluster whose helm is, in turn, at work like this, the last one for ever; what was deleted, and the looks until then. */
+function helms(...records: readonly (KubeObject | undefined)[]) {
+  const deleted: string[] = []
+  let looks = 0
+  const kubernetes: Kubernetes = {
+    kubectl: async (args) => (deleted.push(args.join(' ')), ''),
+    async get<T extends KubeObject>(args: readonly string[]): Promise<T[]> {
+      if (args[0] !== 'secrets') return []
+      const found = records[Math.min(looks++, records.length - 1)]
+      return (found === undefined ? [] : [found]) as T[]
+    },
+    apply: async () => undefined,
+    helm: async () => '',
+  }
+  const work = async (): Promise<void> =>
+    applyChange(clear, { cluster, kubernetes, log: silentLog })
+  return { work, deleted, looks: () => looks }
+}
+
+const ago = (seconds: number): Date => new Date(Date.now() - seconds * 1000)
+
+test('another helm at work is waited for, and its record stays', async () => {
+  const busy = record('pending-upgrade', ago(1))
+  const { work, deleted, looks } = helms(busy, busy, record('deployed', ago(2)))
+  await work()
+  assert.equal(deleted, [])
+  assert.is(looks(), 3)
+})
+
+test('a helm that began less than 30 s ago is never cut', async () => {
+  // Its clock is an hour ahead: it never gets old here.
+  const { work, deleted } = helms(record('pending-install', ago(-3600)))
+  assert.match((await problemOf(work())).because ?? '', 'revision 2 is pending-install')
+  assert.equal(deleted, [])
+})
+
+for (const status of ['pending-install', 'pending-rollback', 'uninstalling'])
+  test(`a helm that is ${status} for over 30 s is gone, and its record is cleared`, async () => {
+    const { work, deleted, looks } = helms(record(status, ago(31)))
+    await work()
+    assert.equal(deleted, [
+      'delete secret/sh.helm.release.v1.csi-driver-nfs.v2 --namespace=kube-system --ignore-not-found',
+    ])
+    assert.is(looks(), 1)
+  })
+
+for (const [title, found] of [
+  ['without a record', undefined],
+  ['whose record is finished', record('failed', ago(500))],
+] as const)
+  test(`a release ${title} has nothing to clear`, async () => {
+    const { work, deleted } = helms(found)
+    await work()
+    assert.equal(deleted, [])
+  })
+
+test.run()

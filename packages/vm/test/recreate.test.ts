@@ -1,0 +1,86 @@
+import { checkConfirm, Problem, silentLog, type Change } from '@talosmith/core'
+import { temporaryFolder, testCluster } from '@talosmith/core/testing'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { runFlow } from '../src/flow.ts'
+import { planDestroy } from '../src/plan.ts'
+import { recreateMachines } from '../src/recreate.ts'
+import { domainXml, fakeHost } from './fake-host.ts'
+
+interface Given {
+  readonly settings?: Readonly<Record<string, string>>
+  /** The CONFIRM that is given. */
+  readonly said?: string
+  readonly dryRun?: boolean
+}
+
+/** Runs a flow on a host with all machines of the cluster; what it did there, planned, and ended with. */
+async function run(
+  flow: 'recreate cp1' | 'destroy',
+  { settings = {}, said, dryRun = false }: Given = {},
+) {
+  const cluster = testCluster(settings, temporaryFolder('recreate'))
+  const domains = cluster.nodes.map(({ name }) => [name, domainXml(cluster, name)] as const)
+  const host = fakeHost({ domains: Object.fromEntries(domains) })
+  const planned: Change[] = []
+  const context = {
+    cluster,
+    log: silentLog,
+    dryRun,
+    hosts: async () => [host],
+    confirm: (changes: readonly Change[]) => checkConfirm(cluster, said, changes),
+    showPlan: (changes: readonly Change[]) => (planned.push(...changes), 2 as const),
+  }
+  const work =
+    flow === 'destroy'
+      ? runFlow(context, { plan: planDestroy, nothing: 'nothing', needsConfirm: true })
+      : recreateMachines(context, new Set(['home-cp1']))
+  const problem = await work.then(
+    () => undefined,
+    (error: unknown) => (error instanceof Problem ? error : Promise.reject(error)),
+  )
+  const undefined_ = host.commands.flatMap(
+    (command) => /^virsh .*undefine (\S+)/.exec(command)?.[1] ?? [],
+  )
+  const removed = host.commands.filter((command) => /^rm |undefine|destroy/.test(command))
+  return { problem, planned, undefined_, removed }
+}
+
+for (const flow of ['recreate cp1', 'destroy'] as const) {
+  for (const said of [undefined, 'other'])
+    test(`${flow}: takes nothing away with CONFIRM=${said ?? '(not set)'}`, async () => {
+      const { problem, removed } = await run(flow, said === undefined ? {} : { said })
+      assert.is(problem?.code, 'CONFIRM_MISSING')
+      assert.match(problem?.because ?? '', 'Remove virtual machine home-cp1')
+      assert.equal(removed, [])
+    })
+
+  test(`${flow}: its plan needs no CONFIRM, and takes nothing away`, async () => {
+    const { problem, planned, removed } = await run(flow, { dryRun: true })
+    assert.is(problem, undefined)
+    assert.ok(planned.some(({ kind }) => kind === 'undefine-domain'))
+    assert.equal(removed, [])
+  })
+}
+
+test('destroy: every machine goes when CONFIRM names the cluster', async () => {
+  const { problem, undefined_ } = await run('destroy', { said: 'home' })
+  assert.is(problem, undefined)
+  assert.equal(undefined_.sort(), ['home-cp1', 'home-w1', 'home-w2'])
+})
+
+test('recreate: only the machines that are named go', async () => {
+  const { undefined_ } = await run('recreate cp1', { said: 'home' })
+  assert.equal(undefined_, ['home-cp1'])
+})
+
+test('recreate: where they could not be made again, none goes', async () => {
+  const { problem, removed } = await run('recreate cp1', {
+    said: 'home',
+    settings: { NETWORK_BRIDGE: 'br9' },
+  })
+  assert.is(problem?.code, 'BRIDGE_NOT_FOUND')
+  assert.equal(removed, [])
+})
+
+test.run()

@@ -1,0 +1,12 @@
+/** cluster:stop: shuts machines down, workers first. */
+import { script } from '@talosmith/core'
+import { stopMachines } from '@talosmith/vm'
+
+export default script(import.meta, {
+  summary: 'Shut the machines down, workers first, control planes last.',
+  changes: true,
+  options: {
+    force: { type: 'boolean', about: 'cut the power of machines that do not shut down in time' },
+  },
+  run: (context) => stopMachines(context, { force: context.options.force === true }),
+})

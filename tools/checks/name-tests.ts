@@ -1,0 +1,23 @@
+/**
+ * Loaded before a test file: writes the name of every test that begins to descriptor 3, one a line. uvu
+ * prints a dot when a test has passed, and names only those that fail; it notes the name of the one that
+ * runs as `__test__` of its suite's state, whatever object that is.
+ */
+import { writeSync } from 'node:fs'
+
+const values = new WeakMap<object, unknown>()
+Object.defineProperty(Object.prototype, '__test__', {
+  get(this: object) {
+    return values.get(this)
+  },
+  set(this: object, name: unknown) {
+    values.set(this, name)
+    // uvu empties it at the start and the end of a suite.
+    if (typeof name !== 'string' || name === '') return
+    try {
+      writeSync(3, `${name.replaceAll('\n', ' ')}\n`)
+    } catch {
+      // Nobody reads, or nobody reads now: only a message would have been longer.
+    }
+  },
+})

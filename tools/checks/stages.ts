@@ -1,0 +1,75 @@
+/** What `npm test` runs, in order; the first stage that fails is the last. */
+
+export interface Stage {
+  /** What the closing lines call it. */
+  readonly name: string
+  readonly command: string
+  readonly args: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
+}
+
+export interface Counts {
+  readonly passed: number
+  readonly failed: number
+}
+
+export interface Outcome {
+  readonly total: Counts
+  /** The stage that ended the run, if one did. */
+  readonly failed: Stage | undefined
+  /** Those that were not tried any more. */
+  readonly left: readonly Stage[]
+}
+
+/** Targets that need nothing but `npm ci` and take seconds: a new one of the kind goes here. */
+const quick = ['format', 'lint', 'spell', 'layers', 'imports']
+
+/** A chapter makes clusters and takes them away, some with an upgrade in between. */
+const chapterLimitS = '3600'
+
+/** Cheap before dear: sources, types, the lab (which brings tools without which tests are skipped), tests, clusters. */
+export function stagesOf({ lab, ha }: { readonly lab: boolean; readonly ha: boolean }): Stage[] {
+  const suites = ha ? ['lab/e2e', 'lab/e2e-ha'] : ['lab/e2e']
+  const chapters = ['--one-by-one', '--limit-s', chapterLimitS, ...suites]
+  const inLab = <T>(...stages: T[]): T[] => (lab ? stages : [])
+  return [
+    { name: 'sources', ...runMany(...quick) },
+    { name: 'types', ...runMany('typecheck') },
+    ...inLab({ name: 'lab', ...runOne('lab:start'), env: { CLUSTER: 'lab' } }),
+    // All that belongs to a check; what has run above comes from Nx' cache.
+    { name: 'unit tests', ...runMany('check') },
+    ...inLab(
+      { name: "the lab's guests", ...runOne('lab:test-guest') },
+      {
+        name: 'clusters in the lab',
+        command: 'npx',
+        args: ['tsx', 'tools/checks/run-tests.ts', ...chapters],
+      },
+    ),
+  ]
+}
+
+/** Runs stages until one fails; a stage that fails without a failed test counts as one failure. */
+export async function runStages(
+  stages: readonly Stage[],
+  run: (stage: Stage) => Promise<Counts & { readonly code: number | null }>,
+): Promise<Outcome> {
+  let total: Counts = { passed: 0, failed: 0 }
+  for (const [index, stage] of stages.entries()) {
+    const { passed, failed, code } = await run(stage)
+    const failures = code === 0 ? failed : Math.max(failed, 1)
+    total = { passed: total.passed + passed, failed: total.failed + failures }
+    if (failures > 0) return { total, failed: stage, left: stages.slice(index + 1) }
+  }
+  return { total, failed: undefined, left: [] }
+}
+
+const output = '--outputStyle=stream-without-prefixes'
+
+function runMany(...targets: readonly string[]): Pick<Stage, 'command' | 'args'> {
+  return { command: 'npx', args: ['nx', 'run-many', '-t', ...targets, output] }
+}
+
+function runOne(target: string): Pick<Stage, 'command' | 'args'> {
+  return { command: 'npx', args: ['nx', 'run', target, output] }
+}

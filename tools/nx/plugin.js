@@ -1,0 +1,41 @@
+/**
+ * The plugin that gives Nx the targets of this workspace; what it infers is in infer-targets.js. Plain
+ * JavaScript, because Nx loads it as it is, on every Node that we support and without a build step.
+ */
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+
+/** @import { CreateNodes } from 'nx/src/devkit-exports.js' */
+/** @import { Chains, Options } from './infer-targets.js' */
+
+/** @type {CreateNodes<Options>} */
+export const createNodes = [
+  '{scripts,*/scripts,*/*/scripts}/*.ts',
+  async (files, options, { workspaceRoot }) => {
+    if (options === undefined) throw new Error('nx.json gives tools/nx/plugin.js no options')
+    /** @type {typeof import('./infer-targets.js')} */
+    const { inferTargets } = await importFresh(join(import.meta.dirname, 'infer-targets.js'))
+    /** @type {Chains} */
+    const chains = await importFresh(join(workspaceRoot, options.chains))
+    return inferTargets(files, (folder) => nameOf(join(workspaceRoot, folder)), chains, options)
+  },
+]
+
+/**
+ * A module as its file is now: Nx' daemon lives for hours, and an import without a query is kept for as long.
+ * @param {string} path
+ */
+async function importFresh(path) {
+  return import(`${pathToFileURL(path)}?${statSync(path).mtimeMs}`)
+}
+
+/**
+ * The name of the project in a folder, if there is one.
+ * @param {string} folder
+ * @returns {string | undefined}
+ */
+function nameOf(folder) {
+  const path = join(folder, 'project.json')
+  return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')).name : undefined
+}
