@@ -1,4 +1,4 @@
-import type { KubernetesNode, NodePlan, ProbeResult, TalosEvidence } from '@talosmith/bootstrap'
+import type { NodeObject, NodePlan, ProbeResult, TalosEvidence } from '@talosmith/bootstrap'
 import type { Cluster, Node } from '@talosmith/core'
 import {
   domainOf,
@@ -22,7 +22,7 @@ export interface View {
   readonly talos: TalosEvidence | undefined
   readonly plan: NodePlan | undefined
   /** Undefined: Kubernetes could not be asked, or has no such node. */
-  readonly kubernetes: KubernetesNode | undefined
+  readonly kubernetes: NodeObject | undefined
 }
 
 /** Puts together what was seen of each machine, control planes first. */

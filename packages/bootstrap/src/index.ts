@@ -16,7 +16,7 @@ export {
   type KubernetesFindings,
   type PodEvidence,
 } from './views/kubernetes-evidence.ts'
-export { readinessOf, type KubernetesNode } from '@talosmith/clients/kubernetes'
+export { readinessOf, type NodeObject } from '@talosmith/clients/kubernetes'
 export {
   judge as judgeHealth,
   nodesLeftBehind,

@@ -1,4 +1,4 @@
-import { readinessOf, type KubernetesNode } from '@talosmith/clients/kubernetes'
+import { readinessOf, type NodeObject } from '@talosmith/clients/kubernetes'
 import type { Cluster, Node } from '@talosmith/core'
 import { etcdFault, type ObservedEtcd } from '@talosmith/clients/etcd'
 import {
@@ -17,6 +17,10 @@ export type Answer<T> =
       readonly reason: string
       /** It can never get better by waiting. */
       readonly final?: boolean
+      /** The HTTP status with which the API refused. */
+      readonly status?: number
+      /** Why there was no connection at all: 'timeout', 'ECONNREFUSED'. */
+      readonly unreachable?: string
     }
 
 /** Everything health looks at, asked for side by side. */
@@ -34,9 +38,9 @@ export interface Snapshot {
   readonly endpoint: Answer<unknown>
   /** The API server at CLUSTER_VIP; undefined: there is no VIP. */
   readonly vip: Answer<unknown> | undefined
-  readonly nodes: Answer<readonly KubernetesNode[]>
+  readonly nodes: Answer<readonly NodeObject[]>
   /** As `nodesLeftBehind` finds them. */
-  readonly leftBehind: readonly KubernetesNode[]
+  readonly leftBehind: readonly NodeObject[]
   readonly workloads: Answer<readonly Workload[]>
   readonly expectedWorkloads: readonly string[]
 }
@@ -171,7 +175,7 @@ function machineFaultOf({ name, address }: Node, aspect: Aspect, seen: Snapshot)
   return `${name}: ${fault}`
 }
 
-function nodesFault({ nodes, settings }: Cluster, seen: readonly KubernetesNode[]): Fault {
+function nodesFault({ nodes, settings }: Cluster, seen: readonly NodeObject[]): Fault {
   return first(nodes, ({ name, address }) => {
     const node = seen.find(({ metadata }) => metadata.name === name)
     if (node === undefined) return `${name} has not registered`
@@ -204,12 +208,12 @@ function leftBehindFault({ leftBehind: [node] }: Snapshot): Fault {
  */
 export function nodesLeftBehind(
   cluster: Pick<Cluster, 'nodes'>,
-  seen: readonly KubernetesNode[],
-): KubernetesNode[] {
+  seen: readonly NodeObject[],
+): NodeObject[] {
   const registered = new Set(seen.map(({ metadata }) => metadata.name))
   // A machine that registered under another name is that node, unless it has its own as well.
   const nameless = cluster.nodes.filter(({ name }) => !registered.has(name))
-  const stands = ({ metadata, status }: KubernetesNode): boolean =>
+  const stands = ({ metadata, status }: NodeObject): boolean =>
     cluster.nodes.some(({ name }) => name === metadata.name) ||
     nameless.some(({ address }) => status?.addresses?.some((one) => one.address === address))
   return seen.filter((node) => readinessOf(node)?.status !== 'True' && !stands(node))

@@ -1,6 +1,12 @@
 import { generatedFiles, type Cluster } from '@talosmith/core'
 import { askEtcd } from '@talosmith/clients/etcd'
-import { type KubernetesNode, NotOurApi, type Kubernetes } from '@talosmith/clients/kubernetes'
+import {
+  type NodeObject,
+  ApiUnreachable,
+  NotOurApi,
+  statusOf,
+  type Kubernetes,
+} from '@talosmith/clients/kubernetes'
 import { nodesLeftBehind, type Answer, type Snapshot } from './health.ts'
 import { configFile } from '../config/machine-config.ts'
 import { readMachineStatus, probe, type Talosctl, parseVersions } from '@talosmith/clients/talos'
@@ -68,11 +74,9 @@ async function observeApi(
   Pick<Snapshot, 'apiServers' | 'endpoint' | 'vip' | 'nodes' | 'leftBehind' | 'workloads'>
 > {
   const { controlPlanes } = cluster
-  const list = async <T>(path: string): Promise<readonly T[]> =>
-    (JSON.parse(await kubernetes.get(path)) as { items: T[] }).items
   const apps = '/apis/apps/v1/namespaces/kube-system'
   const ready = (server?: string) =>
-    answer(() => kubernetes.get('/readyz', server === undefined ? {} : { server }))
+    answer(() => kubernetes.read('/readyz', server === undefined ? {} : { server }))
   const asked = ready()
   const [endpoint, vip, ...apiServers] = await Promise.all([
     asked,
@@ -85,10 +89,10 @@ async function observeApi(
   // An API that just starts has enough to do.
   const [nodes, workloads] = endpoint.ok
     ? await Promise.all([
-        answer(() => list<KubernetesNode>('/api/v1/nodes')),
+        answer(() => kubernetes.list<NodeObject>('/api/v1/nodes')),
         answer(async () => [
-          ...(await list<Workload>(`${apps}/deployments`)),
-          ...(await list<Workload>(`${apps}/daemonsets`)),
+          ...(await kubernetes.list<Workload>(`${apps}/deployments`)),
+          ...(await kubernetes.list<Workload>(`${apps}/daemonsets`)),
         ]),
       ])
     : [endpoint, endpoint]
@@ -116,6 +120,13 @@ export async function answer<T>(ask: () => Promise<T>): Promise<Answer<T>> {
     return { ok: true, value: await ask() }
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    return { ok: false, reason, ...(error instanceof NotOurApi ? { final: true } : {}) }
+    const status = statusOf(error)
+    return {
+      ok: false,
+      reason,
+      ...(error instanceof NotOurApi ? { final: true } : {}),
+      ...(status === undefined ? {} : { status }),
+      ...(error instanceof ApiUnreachable ? { unreachable: error.code } : {}),
+    }
   }
 }

@@ -5,7 +5,7 @@ import {
   parseMemberStatus,
   type EtcdFacts,
 } from '@talosmith/clients/etcd'
-import { type Kubernetes, type NodeObject, listOf } from '@talosmith/clients/kubernetes'
+import { type Kubernetes, type NodeObject } from '@talosmith/clients/kubernetes'
 import { readMachineStatus, probe, type Talosctl, silenceOf } from '@talosmith/clients/talos'
 import type { PublicSecrets } from '../generated/secrets.ts'
 import type { GateFacts } from './gate.ts'
@@ -29,7 +29,7 @@ export async function observeGate(tools: GateTools): Promise<GateFacts> {
     list.map(({ address }) => address)
   const [etcd, nodes, machines] = await Promise.all([
     observeMembers(tools, { silent }),
-    listOf<NodeObject>(kubernetes, '/api/v1/nodes').catch((error: unknown) => ({
+    kubernetes.list<NodeObject>('/api/v1/nodes').catch((error: unknown) => ({
       reason: reasonOf(error) ?? 'no reason given',
     })),
     via.length === 0

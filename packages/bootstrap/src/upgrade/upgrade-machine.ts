@@ -12,7 +12,7 @@ import {
 } from '@talosmith/clients/talos'
 import { markRestart, uncordon } from '../restart/cordon.ts'
 import { install, installsLive } from '../restart/install.ts'
-import { type NodeObject, listOf } from '@talosmith/clients/kubernetes'
+import { type NodeObject } from '@talosmith/clients/kubernetes'
 import { observeGate, observeMembers } from '../restart/observe-gate.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
 import { passGate, passGateCommand } from '../restart/pass-gate.ts'
@@ -86,7 +86,7 @@ export async function aroundReboot(
   const now = `${name} was not restarted`
   const [{ talosVersion: version, schematic }, nodes] = await Promise.all([
     readRunning(node, context.talosctl),
-    listOf<NodeObject>(context.kubernetes, '/api/v1/nodes'),
+    context.kubernetes.list<NodeObject>('/api/v1/nodes'),
   ])
   const target = { version, schematic }
   const own = nodes.find(({ metadata }) => metadata.name === name)
@@ -152,7 +152,7 @@ async function prove(
     async () => {
       const [facts, nodes, etcd] = await Promise.all([
         known ?? readNode(node, talosctl),
-        listOf<NodeObject>(kubernetes, '/api/v1/nodes'),
+        kubernetes.list<NodeObject>('/api/v1/nodes'),
         node.role === 'controlplane' ? observeMembers(context) : undefined,
       ])
       known = undefined

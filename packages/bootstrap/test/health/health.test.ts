@@ -1,6 +1,6 @@
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
-import type { KubernetesNode } from '@talosmith/clients/kubernetes'
+import type { NodeObject } from '@talosmith/clients/kubernetes'
 import { isHopeless, judge, nodesLeftBehind, type Snapshot } from '../../src/health/health.ts'
 import type { MachineStatus, MachineStatuses } from '@talosmith/clients/talos'
 import * as assert from 'uvu/assert'
@@ -16,7 +16,7 @@ const statuses = (all: Record<string, MachineStatus>): MachineStatuses => ({
   silence: 'no answer within 20 s',
 })
 const answered = { ok: true, value: 'ok' } as const
-const kubernetesNode = (name: string, address: string, over = {}): KubernetesNode => ({
+const kubernetesNode = (name: string, address: string, over = {}): NodeObject => ({
   metadata: { name },
   status: {
     conditions: [{ type: 'Ready', status: 'True' }],
@@ -329,7 +329,7 @@ for (const [title, unmetNow, forMs, expected] of [
   })
 
 const off = { conditions: [{ type: 'Ready', status: 'Unknown' }] }
-const leftBehindRows: [string, readonly KubernetesNode[], string[]][] = [
+const leftBehindRows: [string, readonly NodeObject[], string[]][] = [
   ['a node of a machine that is off', [kubernetesNode('home-w1', '10.0.0.80', off)], []],
   ['one of nobody that is Ready', [...nodes, kubernetesNode('pi', '10.0.0.9')], []],
   [

@@ -3,6 +3,7 @@ import { problemOf, quicken, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import {
   ApiRefusal,
+  kubernetesOver,
   selects,
   type BudgetObject,
   type LabelSelector,
@@ -179,11 +180,11 @@ test('pods are evicted, which heeds their budgets, and never deleted', async () 
   const { context, node } = api([pod('a', { owner: 'ReplicaSet' })])
   const sent: unknown[] = []
   const { kubernetes } = context
-  const send: typeof kubernetes.send = (request, ...more) => (
-    sent.push(request),
-    kubernetes.send(request, ...more)
-  )
-  await evictPods({ ...context, kubernetes: { ...kubernetes, send } }, node)
+  const recording = kubernetesOver((request, ...more) => {
+    if (request.method !== 'GET') sent.push(request)
+    return kubernetes.ask(request, ...more)
+  })
+  await evictPods({ ...context, kubernetes: recording }, node)
   assert.equal(sent, [
     {
       method: 'POST',
