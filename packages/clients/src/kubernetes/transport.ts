@@ -34,13 +34,21 @@ export function openTransport(access: KubeAccess): Ask {
     { server = access.server, timeoutMs = requestMs }: AskOptions = {},
   ): Promise<string> =>
     new Promise((resolve, reject) => {
+      const text = body && JSON.stringify(body)
       const asked = request(new URL(path, server), {
         method,
         ca: access.ca,
         cert: access.certificate,
         key: access.key,
         agent,
-        headers: { accept: 'application/json', ...(body && { 'content-type': contentType }) },
+        headers: {
+          accept: 'application/json',
+          // Node frames the body of a DELETE only when it is given the length.
+          ...(text && {
+            'content-type': contentType,
+            'content-length': Buffer.byteLength(text),
+          }),
+        },
         signal: AbortSignal.timeout(timeoutMs),
       })
       asked.once('error', (error: NodeJS.ErrnoException) => {
@@ -57,13 +65,13 @@ export function openTransport(access: KubeAccess): Ask {
         response.on('data', (chunk: Buffer) => chunks.push(chunk))
         response.once('error', (error) => reject(connectionFault(error, timeoutMs)))
         response.once('end', () => {
-          const text = Buffer.concat(chunks).toString()
+          const answer = Buffer.concat(chunks).toString()
           const status = response.statusCode ?? 0
-          if (status >= 200 && status < 300) resolve(text)
-          else reject(refusal(status, text))
+          if (status >= 200 && status < 300) resolve(answer)
+          else reject(refusal(status, answer))
         })
       })
-      asked.end(body && JSON.stringify(body))
+      asked.end(text)
     })
   return send
 }
