@@ -173,7 +173,10 @@ test('a guest agent without its channel, and a seed with another label', async (
   })
   await switchOn()
   const said = await diagnoseUntil(`GUEST_AGENT_CHANNEL_MISSING ${cp}`)
-  assert.equal(said.codes.slice(0, 2), [`GUEST_AGENT_CHANNEL_MISSING ${cp}`, `SEED_LABEL_WRONG ${w}`])
+  assert.equal(said.codes.slice(0, 2), [
+    `GUEST_AGENT_CHANNEL_MISSING ${cp}`,
+    `SEED_LABEL_WRONG ${w}`,
+  ])
   await mend(said, `GUEST_AGENT_CHANNEL_MISSING ${cp}`)
   await mend(said, `SEED_LABEL_WRONG ${w}`)
 })

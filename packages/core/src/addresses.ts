@@ -1,41 +1,38 @@
 import ipaddr from 'ipaddr.js'
 
-/** An IPv4 network as numbers. */
-export interface Network {
-  readonly first: number
-  readonly size: number
-  readonly prefixLength: number
+const { IPv4 } = ipaddr
+
+/** How many bits of a network in CIDR notation its addresses share. */
+export function prefixLengthOf(cidr: string): number {
+  return IPv4.parseCIDR(cidr)[1]
 }
 
-/** A network of CIDR notation. */
-export function parseNetwork(cidr: string): Network {
-  const [address, prefixLength] = ipaddr.IPv4.parseCIDR(cidr)
-  return { first: toNumber(address.toString()), size: 2 ** (32 - prefixLength), prefixLength }
+/** The prefix length of a netmask such as 255.255.255.0; undefined when it has holes. */
+export function prefixLengthOfMask(mask: string): number | undefined {
+  return IPv4.parse(mask).prefixLengthFromSubnetMask() ?? undefined
 }
 
 /** The address `offset` places after the first of a network. */
 export function addressAt(cidr: string, offset: number): string {
-  return toAddress(parseNetwork(cidr).first + offset)
+  const bytes = Buffer.from(IPv4.networkAddressFromCIDR(cidr).toByteArray())
+  bytes.writeUInt32BE((bytes.readUInt32BE() + offset) % 2 ** 32)
+  return new IPv4([...bytes]).toString()
 }
 
-/** Whether an address lies in a network. */
+/** Whether an address lies in a network, which may be written as any address in it. */
 export function contains(cidr: string, address: string): boolean {
-  const { first, size } = parseNetwork(cidr)
-  const value = toNumber(address)
-  return value >= first && value < first + size
+  return IPv4.parse(address).match(IPv4.parseCIDR(cidr))
+}
+
+/** Whether an address lies between two others, or is one of them. */
+export function isBetween(address: string, first: string, last: string): boolean {
+  const [value, from, to] = [address, first, last].map((one) =>
+    Buffer.from(IPv4.parse(one).toByteArray()),
+  ) as [Buffer, Buffer, Buffer]
+  return value.compare(from) >= 0 && value.compare(to) <= 0
 }
 
 /** The last address of a network. */
 export function broadcastOf(cidr: string): string {
-  return addressAt(cidr, parseNetwork(cidr).size - 1)
-}
-
-function toNumber(address: string): number {
-  return ipaddr.IPv4.parse(address)
-    .toByteArray()
-    .reduce((sum, byte) => sum * 256 + byte, 0)
-}
-
-function toAddress(value: number): string {
-  return [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.')
+  return IPv4.broadcastAddressFromCIDR(cidr).toString()
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { commandFor, type Cluster } from './cluster.ts'
 import type { Log } from './log.ts'
 import { projectRoot } from './root.ts'
+import { stopping } from './stop.ts'
 
 /** The program of the flow layer that looks for the cause; core knows its place and what it answers. */
 const program = join('scripts', 'bundle.ts')
@@ -38,7 +39,11 @@ interface Said {
 
 function ask(node: string, args: readonly string[]): Promise<Said | undefined> {
   return new Promise((resolve) => {
-    const child = spawn(node, args, { stdio: ['ignore', 'pipe', 'ignore'], timeout: limitMs })
+    const child = spawn(node, args, {
+      stdio: ['ignore', 'pipe', 'ignore'],
+      timeout: limitMs,
+      signal: stopping,
+    })
     let text = ''
     child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()))
     child.on('error', () => resolve(undefined))

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { parseNetwork } from './addresses.ts'
+import { prefixLengthOf } from './addresses.ts'
 import { describeNodes, type Node } from './nodes.ts'
 import { describeSchematic, type Schematic } from './schematic.ts'
 import type { Settings } from './settings/schema.ts'
@@ -60,7 +60,7 @@ export function describeCluster(
     workers: nodes.filter(({ role }) => role === 'worker'),
     endpoint: `https://${endpointHost}:6443`,
     vip: settings.CLUSTER_VIP,
-    prefixLength: parseNetwork(settings.NETWORK_CIDR).prefixLength,
+    prefixLength: prefixLengthOf(settings.NETWORK_CIDR),
     schematic,
     image: describeImage(settings, schematic),
     root,

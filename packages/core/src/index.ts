@@ -1,4 +1,4 @@
-export { addressAt, contains } from './addresses.ts'
+export { addressAt, contains, isBetween, prefixLengthOfMask } from './addresses.ts'
 export { applyAll, renderPlan, type Change } from './change.ts'
 export { codes } from './codes.ts'
 export { checkConfirm } from './confirm.ts'
@@ -47,3 +47,4 @@ export {
 export { renderTable } from './table.ts'
 export { findTool, toolFolder, type Tool, type ToolName } from './tools.ts'
 export { Hopeless, waitFor } from './wait.ts'
+export { elementsAt, parseXml, textAt, type XmlElement, type XmlNode } from './xml.ts'

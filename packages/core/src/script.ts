@@ -15,6 +15,7 @@ import { readOptions, type Options, type OptionValues } from './options.ts'
 import { exitCodes, Problem, renderProblem, type ExitCode } from './problem.ts'
 import { projectRoot } from './root.ts'
 import { loadCluster } from './settings/find.ts'
+import { stopOnSignals, stopping, untilStopped } from './stop.ts'
 
 /** What a script works with. */
 export interface ScriptContext<O extends Options> {
@@ -35,7 +36,7 @@ export interface ScriptContext<O extends Options> {
   readonly answer: (value: unknown) => void
   /** Prints a plan (or its JSON) on stdout; returns the exit code that says whether it is empty. */
   readonly showPlan: (changes: readonly Change[]) => ExitCode
-  /** Aborts when the run is told to stop. */
+  /** Aborts when the run is told to stop; commands of hosts and waits end by themselves. */
   readonly signal: AbortSignal
 }
 
@@ -94,13 +95,10 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
   let record: string | undefined
   const { log, hasActed } = watched(createLog({ record: () => record }))
   let afterwards: (() => Promise<void>) | undefined
-  const abort = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const)
-    process.once(signal, () => {
-      abort.abort()
-      log.warn(`stopped by ${signal}; the same command run again carries on`)
-      process.exit(exitCodes.failed)
-    })
+  stopOnSignals(
+    (signal) => log.warn(`stopped by ${signal}; the same command run again carries on`),
+    () => process.exit(exitCodes.failed),
+  )
   const opened: Host[] = []
   try {
     const given = readOptions(
@@ -137,7 +135,7 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
       confirmed: said === cluster.name,
       confirm: (changes) => checkConfirm(cluster, said, changes),
       options: given as unknown as OptionValues<O>,
-      signal: abort.signal,
+      signal: stopping,
       hosts: () => Promise.all(eachHost()),
       eachHost,
       answer: (value) =>
@@ -157,12 +155,16 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
       process.exitCode = (await definition.run(context)) ?? exitCodes.done
     }
   } catch (error) {
-    process.exitCode = report(error, log)
-    if (hasActed()) await afterwards?.()
+    if (!stopping.aborted) {
+      process.exitCode = report(error, log)
+      if (hasActed()) await afterwards?.()
+    }
   } finally {
-    // oxlint-disable-next-line unicorn/no-process-exit -- a report must not wait for connections to close
-    if (definition.endsAtOnce === true) process.exit()
+    // A report does not wait for connections to close.
+    if (definition.endsAtOnce === true && !stopping.aborted) process.exit()
     await Promise.all(opened.map((host) => host.close().catch(() => undefined)))
+    // What was given up may still keep the process alive.
+    if (stopping.aborted) process.exit(exitCodes.failed)
   }
 }
 
@@ -181,7 +183,7 @@ function watched(log: Log): { readonly log: Log; readonly hasActed: () => boolea
 
 function connect({ settings, root }: Cluster, opened: Host[]): readonly Promise<Host>[] {
   return settings.LIBVIRT_URI.map(async (uri) => {
-    const host = await openHost(uri, root)
+    const host = await untilStopped(openHost(uri, root))
     opened.push(host)
     return host
   })

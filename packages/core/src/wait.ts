@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from './log.ts'
 import { Problem, reasonOf } from './problem.ts'
+import { stopping, untilStopped } from './stop.ts'
 
 /** How waits and retries pause between two checks; tests put a quicker one in its place. */
 export const pauses = {
@@ -26,7 +27,8 @@ interface WaitOptions {
 
 /**
  * Waits until `check` returns, and returns its answer. A check that throws means "not yet", and its
- * message is the reason shown, printed when it changes. A Problem or Hopeless ends the wait at once.
+ * message is the reason shown, printed when it changes. A Problem or Hopeless ends the wait at once, and
+ * so does a run that is told to stop.
  * `fact` is a noun phrase: it reads in "waiting for ...".
  */
 export async function waitFor<T>(
@@ -40,7 +42,7 @@ export async function waitFor<T>(
   for (;;) {
     const asked = performance.now()
     try {
-      const answer = await check()
+      const answer = await untilStopped(check())
       spentMs += performance.now() - asked
       if (announced) {
         log.info(`   waited for ${fact}: ok (${seconds(spentMs)} s)`)
@@ -48,7 +50,7 @@ export async function waitFor<T>(
       }
       return answer
     } catch (error) {
-      if (error instanceof Problem) throw error
+      if (error instanceof Problem || stopping.aborted) throw error
       const now = reasonOf(error) ?? 'no reason given'
       if (error instanceof Hopeless)
         throw new Problem(code, `${fact} cannot come true`, { because: now, hint, cause: error })
@@ -70,7 +72,7 @@ export async function waitFor<T>(
     // What answers slowly has enough to do.
     const pauseMs = Math.min(Math.max(everyMs, tookMs), 3 * everyMs, leftMs)
     const paused = performance.now()
-    await pauses.sleep(pauseMs)
+    await untilStopped(pauses.sleep(pauseMs))
     // A pause that tests have shortened counts in full, so that no wait of theirs outlasts its limit.
     spentMs += Math.max(pauseMs, performance.now() - paused)
   }

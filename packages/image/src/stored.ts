@@ -1,12 +1,14 @@
 import {
   hostToolsMissing,
   parseLabelledLines,
+  parseXml,
   poolPath,
   splitFields,
   virsh,
   virshBatch,
   type Cluster,
   type Host,
+  type XmlNode,
 } from '@talosmith/core'
 import type { HostLedger } from './ledger.ts'
 import { parseLedger } from './observe.ts'
@@ -93,14 +95,12 @@ async function observeVolumes(
     ['dumpxml', '--inactive', name],
   ])
   const volumes = (await virshBatch(host, asked)).flatMap(({ stdout }, index) =>
-    [...stdout.matchAll(/<source pool='([^']*)' volume='([^']*)'/g)].map(
-      ([, pool = '', volume = '']) => ({
-        pool,
-        volume,
-        label: `volume ${volume} of pool ${pool}`,
-        machine: names[Math.floor(index / 2)] ?? '',
-      }),
-    ),
+    volumesIn(parseXml(stdout)).map(({ pool, volume }) => ({
+      pool,
+      volume,
+      label: `volume ${volume} of pool ${pool}`,
+      machine: names[Math.floor(index / 2)] ?? '',
+    })),
   )
   if (volumes.length === 0) return []
   const paths = await virshBatch(
@@ -111,6 +111,14 @@ async function observeVolumes(
     const path = paths[index]?.stdout.trim()
     return { label, machine, path: path === '' ? undefined : path }
   })
+}
+
+/** The volumes that a domain's XML names, at any depth: disks, what they back onto, mirrors. */
+function volumesIn(node: XmlNode | undefined): { pool: string; volume: string }[] {
+  if (node === undefined || typeof node === 'string') return []
+  const { '@pool': pool, '@volume': volume } = node as Readonly<Record<string, XmlNode>>
+  const own = typeof pool === 'string' && typeof volume === 'string' ? [{ pool, volume }] : []
+  return [...own, ...Object.values(node).flatMap(volumesIn)]
 }
 
 /** Looks at the images in the folder `pool`; `disks` names the machine of each disk, here or elsewhere. */

@@ -162,7 +162,7 @@ stored('the disks of all machines are asked after, what is defined and what runs
   assert.is(host.commands.filter((command) => command.startsWith('virsh')).length, 3)
 })
 
-/** A host on which machine `old` has volume a.qcow2 of pool `srv`, whose path is what `path` says. */
+/** A host on which machine `old` has volume a.qcow2 of pool `srv&co`, whose path is what `path` says. */
 const withVolume = (image: string, path: string | undefined) =>
   recordingHost((command) => {
     const mark = /echo --err ([\w.-]+)/.exec(command)?.[1]
@@ -170,12 +170,12 @@ const withVolume = (image: string, path: string | undefined) =>
       return command.startsWith('virsh')
         ? 'old\n'
         : `image 1:2 5 8 - ${image}\nledger ${ledger('v1.13.9').replaceAll('\n', '')}${command.includes('/srv/a.qcow2') ? '\nuses 1:2 /srv/a.qcow2' : ''}`
-    const disk = "<disk type='volume'><source pool='srv' volume='a.qcow2' index='1'/></disk>"
+    const disk = "<disk type='volume'><source pool='srv&amp;co' volume='a.qcow2' index='1'/></disk>"
     const said = command.includes('domblklist')
       ? [' volume   disk   vda   a.qcow2', ' volume   disk   vda   a.qcow2']
       : command.includes('dumpxml old') || command.includes('dumpxml --inactive old')
         ? [disk, disk]
-        : command.includes('vol-path')
+        : command.includes('vol-path') && command.includes('srv&co')
           ? [path, path]
           : ["<pool type='dir'><target><path>/pool</path></target></pool>", 'default', 'default']
     return {

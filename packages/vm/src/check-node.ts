@@ -1,4 +1,4 @@
-import { Problem, type Cluster, type Node } from '@talosmith/core'
+import { contains, isBetween, Problem, type Cluster, type Node } from '@talosmith/core'
 import type { ObservedHost } from './observe.ts'
 import { diskOf, domainOf } from './place.ts'
 
@@ -114,29 +114,22 @@ function ofExisting(cluster: Cluster, node: Node, seen: ObservedHost): Problem[]
 
 function ofAddress(cluster: Cluster, node: Node, { host, networks }: ObservedHost): Problem[] {
   const name = cluster.settings.NETWORK_NAME
-  const number = (address: string): number =>
-    address.split('.').reduce((sum, byte) => sum * 256 + Number(byte), 0)
   const own = networks.address
-  if (own !== undefined) {
-    const size = 2 ** (32 - own.prefixLength)
-    const same = Math.floor(number(own.address) / size) === Math.floor(number(node.address) / size)
-    if (!same)
-      return [
-        new Problem(
-          'ADDRESS_OUTSIDE_NETWORK',
-          `${node.name} would get ${node.address}, which is not in the libvirt network ${name}`,
-          {
-            because: `on ${host} it is ${own.address}/${own.prefixLength}`,
-            now: untouched,
-            hint: `set NETWORK_CIDR to the network's, and NETWORK_GATEWAY=${own.address}`,
-          },
-        ),
-      ]
-  }
+  if (own !== undefined && !contains(`${own.address}/${own.prefixLength}`, node.address))
+    return [
+      new Problem(
+        'ADDRESS_OUTSIDE_NETWORK',
+        `${node.name} would get ${node.address}, which is not in the libvirt network ${name}`,
+        {
+          because: `on ${host} it is ${own.address}/${own.prefixLength}`,
+          now: untouched,
+          hint: `set NETWORK_CIDR to the network's, and NETWORK_GATEWAY=${own.address}`,
+        },
+      ),
+    ]
   const [start, end] = networks.dhcp ?? []
   if (start === undefined || end === undefined) return []
-  const isGiven = (address: string): boolean =>
-    number(address) >= number(start) && number(address) <= number(end)
+  const isGiven = (address: string): boolean => isBetween(address, start, end)
   const taken = [
     ...(isGiven(node.address) ? [`${node.name} would get ${node.address}`] : []),
     ...(node === cluster.nodes[0] && cluster.vip !== undefined && isGiven(cluster.vip)

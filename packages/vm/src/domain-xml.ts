@@ -1,6 +1,6 @@
 import { consoleLog } from '@talosmith/core'
 import { XMLBuilder } from 'fast-xml-parser'
-import type { Machine, Origin } from './machine.ts'
+import type { Attachment, Machine, Origin } from './machine.ts'
 
 /** The namespace of our element in a domain's metadata; it says whose the domain is. */
 export const metadataNamespace = 'https://talosmith.dev/xmlns/machine/1.0'
@@ -124,10 +124,10 @@ export function cpuElement(model: string): Element {
       }
 }
 
-/** What an `interface` element says of its network: `bridge br0` or `network default`. */
-export function networkParts(network: string): Element {
-  const [kind = '', name = ''] = network.split(' ')
-  return { '@type': kind, source: { [`@${kind}`]: name } }
+/** The parts of an `interface` element that attach it. */
+export function networkParts(network: Machine['network']): Element {
+  if (network === undefined) return {}
+  return { '@type': network.type, source: { [`@${network.type}`]: network.name } }
 }
 
 /** The port of the guest agent. */
@@ -135,10 +135,10 @@ export function guestAgentElement(): Element {
   return { '@type': 'unix', target: { '@type': 'virtio', '@name': guestAgentPort } }
 }
 
-/** `bridge br0` or `network default`, of an interface. */
-export function networkOf(nic: Element): string {
-  const kind = String(nic['@type'])
-  return `${kind} ${String(part(nic, 'source')[`@${kind}`])}`
+/** What an `interface` element is attached to. */
+export function networkOf(nic: Element): Attachment {
+  const type = String(nic['@type'])
+  return { type, name: String(part(nic, 'source')[`@${type}`] ?? '') }
 }
 
 /** The CPU mode of a domain, or its model's name. */

@@ -1,16 +1,18 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Machine } from './machine.ts'
 
 /** What of an existing machine is compared with the settings, and how a person calls it. */
 const compared = {
-  cpu: (value) => `${value} CPU${value === 1 ? '' : 's'}`,
-  memoryMib: (value) => `${value} MiB of memory`,
-  maxMemoryMib: (value) => `a maximum of ${value} MiB of memory`,
-  cpuModel: (value) => `CPU ${value}`,
-  type: (value) => `domain type ${value}`,
-  network: (value) => `${value || 'no network'}`,
-  mac: (value) => `MAC address ${value || 'none'}`,
-  guestAgent: (value) => `${value === true ? 'a' : 'no'} guest-agent channel`,
-} as const satisfies Partial<Record<keyof Machine, (value: Machine[keyof Machine]) => string>>
+  cpu: ({ cpu }) => `${cpu} CPU${cpu === 1 ? '' : 's'}`,
+  memoryMib: ({ memoryMib }) => `${memoryMib} MiB of memory`,
+  maxMemoryMib: ({ maxMemoryMib }) => `a maximum of ${maxMemoryMib} MiB of memory`,
+  cpuModel: ({ cpuModel }) => `CPU ${cpuModel}`,
+  type: ({ type }) => `domain type ${type}`,
+  network: ({ network }) =>
+    network === undefined ? 'no network' : `${network.type} ${network.name}`.trimEnd(),
+  mac: ({ mac }) => `MAC address ${mac || 'none'}`,
+  guestAgent: ({ guestAgent }) => `${guestAgent ? 'a' : 'no'} guest-agent channel`,
+} as const satisfies Partial<Record<keyof Machine, (machine: Machine) => string>>
 
 /** What differs, as a person reads it. */
 export interface Drift {
@@ -24,11 +26,11 @@ export interface Drift {
  */
 export function driftOf(has: Machine, wanted: Machine): Drift | undefined {
   const keys = (Object.keys(compared) as (keyof typeof compared)[]).filter(
-    (key) => has[key] !== wanted[key] && !(key === 'maxMemoryMib' && isOneMemory(has)),
+    (key) =>
+      !isDeepStrictEqual(has[key], wanted[key]) && !(key === 'maxMemoryMib' && isOneMemory(has)),
   )
   if (keys.length === 0) return undefined
-  const show = (machine: Machine): string =>
-    keys.map((key) => compared[key](machine[key])).join(', ')
+  const show = (machine: Machine): string => keys.map((key) => compared[key](machine)).join(', ')
   return { from: show(has), to: show(wanted) }
 }
 

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { XMLParser } from 'fast-xml-parser'
 import {
   builder,
@@ -45,7 +46,8 @@ export function editDomain(xml: string, machine: Machine): string {
     }
   else {
     nic['mac'] = { '@address': machine.mac }
-    if (networkOf(nic) !== machine.network) Object.assign(nic, networkParts(machine.network))
+    if (!isDeepStrictEqual(networkOf(nic), machine.network))
+      Object.assign(nic, networkParts(machine.network))
   }
   const others = items(devices, 'channel').filter((channel) => !isGuestAgent(channel))
   const own = items(devices, 'channel').filter(isGuestAgent)

@@ -1,10 +1,11 @@
+import { elementsAt, parseXml, prefixLengthOfMask, textAt } from '@talosmith/core'
 import type { DomainType } from './machine.ts'
 
 /** Whether a host has UEFI firmware, by its `virsh domcapabilities`. */
 export function offersUefi(capabilities: string): boolean {
-  return /<enum name='firmware'>\s*(?:<value>[^<]*<\/value>\s*)*<value>efi<\/value>/.test(
-    capabilities,
-  )
+  return elementsAt(parseXml(capabilities), 'domainCapabilities', 'os', 'enum')
+    .filter((element) => textAt(element, '@name') === 'firmware')
+    .some((firmware) => elementsAt(firmware, 'value').includes('efi'))
 }
 
 /** A libvirt network's own address range and what its DHCP gives away. */
@@ -16,24 +17,21 @@ export interface NetworkFacts {
 
 /** Reads a libvirt network's XML (`virsh net-dumpxml`). */
 export function parseNetworkXml(xml: string): NetworkFacts {
-  const [, start, end] = /<range start=['"]([\d.]+)['"] end=['"]([\d.]+)['"]/.exec(xml) ?? []
-  const [ip] = /<ip [^>]*>/.exec(xml.replaceAll(/<ip [^>]*family=['"]ipv6['"][^>]*>/g, '')) ?? []
-  const attribute = (name: string): string | undefined =>
-    new RegExp(`${name}=['"]([^'"]+)['"]`).exec(ip ?? '')?.[1]
-  const address = attribute('address')
-  const mask = attribute('netmask')
-  const prefix = mask === undefined ? Number(attribute('prefix') ?? 24) : bitsOf(mask)
+  const ips = elementsAt(parseXml(xml), 'network', 'ip').filter(
+    (element) => textAt(element, '@family') !== 'ipv6',
+  )
+  const [range] = ips.flatMap((element) => elementsAt(element, 'dhcp', 'range'))
+  const [start, end] = [textAt(range, '@start'), textAt(range, '@end')]
+  const [ip] = ips
+  const address = textAt(ip, '@address')
+  const mask = textAt(ip, '@netmask')
+  const prefixLength =
+    mask === undefined ? Number(textAt(ip, '@prefix') ?? 24) : prefixLengthOfMask(mask)
   return {
     dhcp: start === undefined || end === undefined ? undefined : [start, end],
-    address: address === undefined ? undefined : { address, prefixLength: prefix },
+    address:
+      address === undefined || prefixLength === undefined ? undefined : { address, prefixLength },
   }
-}
-
-function bitsOf(mask: string): number {
-  return mask
-    .split('.')
-    .map((byte) => Number(byte).toString(2).replaceAll('0', '').length)
-    .reduce((sum, bits) => sum + bits, 0)
 }
 
 /** What a host needs for KVM. */

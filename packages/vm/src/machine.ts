@@ -3,6 +3,14 @@ import type { Cluster, Node } from '@talosmith/core'
 /** How a domain runs: on the processor, or emulated. */
 export type DomainType = 'kvm' | 'qemu'
 
+/** What a machine's network card is attached to. */
+export interface Attachment {
+  /** libvirt's type of the interface: bridge, network, or another one that was set by hand. */
+  readonly type: string
+  /** Of the bridge or the network. */
+  readonly name: string
+}
+
 /** Everything about a domain that the settings decide: plain data, compared field by field. */
 export interface Machine {
   readonly name: string
@@ -17,8 +25,8 @@ export interface Machine {
   readonly maxMemoryMib: number
   readonly uefi: boolean
   readonly mac: string
-  /** `bridge br0` or `network default`. */
-  readonly network: string
+  /** Undefined: it has no network card. */
+  readonly network: Attachment | undefined
   readonly guestAgent: boolean
   readonly disk: string
   readonly seed: string
@@ -55,8 +63,8 @@ export function describeMachine(
     mac: node.mac,
     network:
       settings.NETWORK_BRIDGE === undefined
-        ? `network ${settings.NETWORK_NAME}`
-        : `bridge ${settings.NETWORK_BRIDGE}`,
+        ? { type: 'network', name: settings.NETWORK_NAME ?? '' }
+        : { type: 'bridge', name: settings.NETWORK_BRIDGE },
     guestAgent: cluster.image.hasGuestAgent,
     disk,
     seed,

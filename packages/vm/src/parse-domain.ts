@@ -65,7 +65,7 @@ export function parseDomain(xml: string): ParsedDomain {
       maxMemoryMib: Math.round(mib(at(domain, 'memory'))),
       uefi: textOf(domain, 'os', '@firmware') === 'efi' || at(domain, 'os', 'loader') !== undefined,
       mac: textOf(nic, 'mac', '@address').toLowerCase(),
-      network: nic === undefined ? '' : networkOf(nic),
+      network: nic && networkOf(nic),
       guestAgent: list(devices, 'channel').some(
         (channel) => textOf(channel, 'target', '@name') === guestAgentPort,
       ),

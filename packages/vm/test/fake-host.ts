@@ -5,7 +5,8 @@ import { describeMachine } from '../src/machine.ts'
 import { answerBatch, type Said } from './fake-virsh.ts'
 import { pool } from './seen.ts'
 
-export const capabilities = "<enum name='firmware'><value>efi</value></enum>"
+export const capabilities =
+  "<domainCapabilities><os><enum name='firmware'><value>efi</value></enum></os></domainCapabilities>"
 
 /** What is on a host, and what virsh says otherwise than usual. */
 export interface Fake {

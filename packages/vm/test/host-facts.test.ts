@@ -4,10 +4,10 @@ import { kvmFault, offersUefi, parseNetworkXml, parseStats, typeFor } from '../s
 
 test('knows UEFI firmware by domcapabilities', () => {
   const capabilities = (values: string): string =>
-    `<os supported='yes'>\n <enum name='firmware'>\n${values} </enum>\n</os>`
+    `<domainCapabilities>\n<os supported='yes'>\n <enum name='firmware'>\n${values} </enum>\n <loader supported='yes'>\n  <enum name='type'>\n   <value>efi</value>\n  </enum>\n </loader>\n</os>\n</domainCapabilities>`
   assert.ok(offersUefi(capabilities('  <value>bios</value>\n  <value>efi</value>\n')))
   assert.not.ok(offersUefi(capabilities('  <value>bios</value>\n')))
-  assert.not.ok(offersUefi("<os supported='yes'><enum name='firmware'/></os><value>efi</value>"))
+  assert.not.ok(offersUefi(capabilities('')))
   assert.not.ok(offersUefi(''))
 })
 
@@ -36,6 +36,13 @@ test('reads the range and the DHCP of a libvirt network', () => {
   })
   const byPrefix = "<network><ip family='ipv4' address='10.1.0.1' prefix='16'/></network>"
   assert.equal(parseNetworkXml(byPrefix).address, { address: '10.1.0.1', prefixLength: 16 })
+  const shuffled = `<network><ip prefix="25" address="10.1.0.129"><dhcp>
+    <host mac="52:54:00:00:00:01" ip="10.1.0.130"/><range end="10.1.0.250" start="10.1.0.131">
+    <lease expiry="1"/></range></dhcp></ip></network>`
+  assert.equal(parseNetworkXml(shuffled), {
+    dhcp: ['10.1.0.131', '10.1.0.250'],
+    address: { address: '10.1.0.129', prefixLength: 25 },
+  })
   const bridged = "<network><forward mode='bridge'/><bridge name='br0'/></network>"
   assert.equal(parseNetworkXml(bridged), { dhcp: undefined, address: undefined })
 })

@@ -15,7 +15,7 @@ domstats() {
     builtin printf "Domain: '%s'\n  state.state=%s\n" "$name" "$([ "$(cat "$here/domains/$name/state")" = running ] && builtin printf 1 || builtin printf 5)"
   done
 }
-domcapabilities() { builtin printf "<enum name='firmware'><value>efi</value></enum>\n"; }
+domcapabilities() { builtin printf "<domainCapabilities><os><enum name='firmware'><value>efi</value></enum></os></domainCapabilities>\n"; }
 net-list() { builtin printf 'default\n'; }
 net-dumpxml() { builtin printf '<network/>\n'; }
 dumpxml() { cat "$here/domains/${*: -1}/xml" 2>/dev/null || no-domain "${*: -1}"; }

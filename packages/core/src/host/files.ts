@@ -5,6 +5,7 @@ import { basename, dirname, join } from 'node:path'
 import { Transform } from 'node:stream'
 import { commandText, shellOf } from '../process/command.ts'
 import type { Run } from '../process/run.ts'
+import { stopping } from '../stop.ts'
 import type { Host } from './host.ts'
 
 /**
@@ -26,8 +27,9 @@ export function hostOver(run: Run, rest: Pick<Host, 'name' | 'isLocal' | 'close'
       })
     },
     async upload(localPath, remotePath, { mode = 0o644, onProgress, signal } = {}) {
-      signal?.throwIfAborted()
+      const signals = [stopping, ...(signal === undefined ? [] : [signal])]
       const { size } = await stat(localPath)
+      signals.forEach((one) => one.throwIfAborted())
       let sent = 0
       const counted = new Transform({
         highWaterMark: 1 << 20,
@@ -45,18 +47,20 @@ export function hostOver(run: Run, rest: Pick<Host, 'name' | 'isLocal' | 'close'
       // may keep it from; that comes only if it doesn't end.
       const late = new AbortController()
       const stop = (): void => {
-        counted.destroy(signal?.reason as Error)
-        setTimeout(() => late.abort(signal?.reason), 5000).unref()
+        const reason: unknown = signals.find(({ aborted }) => aborted)?.reason
+        counted.destroy(reason as Error)
+        setTimeout(() => late.abort(reason), 5000).unref()
       }
-      signal?.addEventListener('abort', stop, { once: true })
+      signals.forEach((one) => one.addEventListener('abort', stop, { once: true }))
       try {
         await run(receive(remotePath, size, mode), {
           input: file.pipe(counted),
           called: commandText`upload ${remotePath}`,
           signal: late.signal,
+          outlivesStop: true,
         })
       } finally {
-        signal?.removeEventListener('abort', stop)
+        signals.forEach((one) => one.removeEventListener('abort', stop))
         file.destroy()
       }
     },

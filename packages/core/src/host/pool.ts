@@ -1,6 +1,6 @@
-import { XMLParser } from 'fast-xml-parser'
 import { codes } from '../codes.ts'
 import { Problem } from '../problem.ts'
+import { parseXml, textAt } from '../xml.ts'
 import type { Host } from './host.ts'
 import { virshBatch, type Virsh } from './virsh.ts'
 
@@ -47,13 +47,11 @@ export async function poolPath(
 }
 
 function parsePool(xml: string): { type: string; path: string | undefined } {
-  const parser = new XMLParser({
-    ignoreAttributes: false,
-    attributeNamePrefix: '',
-    parseTagValue: false,
-  })
-  const { pool } = parser.parse(xml) as { pool?: { type?: string; target?: { path?: string } } }
-  return { type: pool?.type ?? 'unknown', path: pool?.target?.path }
+  const document = parseXml(xml)
+  return {
+    type: textAt(document, 'pool', '@type') ?? 'unknown',
+    path: textAt(document, 'pool', 'target', 'path'),
+  }
 }
 
 function names(list = ''): string[] {

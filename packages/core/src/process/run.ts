@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Readable } from 'node:stream'
+import { stopping } from '../stop.ts'
 import { quote } from './command.ts'
 import { CommandFailed, type Output, type RunOptions } from './shell.ts'
 import { lineSplitter, outputAfter } from './process-output.ts'
@@ -34,6 +35,8 @@ export type RunInput = Omit<RunOptions, 'input'> & {
   readonly input?: string | Uint8Array | Readable
   /** What an error calls the command, where its text says little. */
   readonly called?: string
+  /** Goes on when the run is told to stop: its input ends it. */
+  readonly outlivesStop?: true
 }
 export type Run = (command: string, options: RunInput) => Promise<Output>
 
@@ -46,7 +49,10 @@ const graceMs = 3000
  */
 export function runner(name: string, transport: Transport, become: readonly string[] = []): Run {
   return async (command, options) => {
-    options.signal?.throwIfAborted()
+    const signals = [options.signal, options.outlivesStop ? undefined : stopping].filter(
+      (signal) => signal !== undefined,
+    )
+    signals.forEach((signal) => signal.throwIfAborted())
     const mark = randomUUID()
     const lines = lineSplitter(options.onLine)
     const stdout = outputAfter(mark, lines())
@@ -68,8 +74,8 @@ export function runner(name: string, transport: Transport, become: readonly stri
       if (become.length === 0 && running.kill !== undefined) return running.kill(signal)
       void stderr.pid.then((pid) => signalFrom(transport, become, killText(pid, signal)))
     }
-    const { exitCode, timedOut } = await endOf(running, kill, options)
-    options.signal?.throwIfAborted()
+    const { exitCode, timedOut } = await endOf(running, kill, signals, options.timeoutMs)
+    signals.forEach((signal) => signal.throwIfAborted())
     const output = { stdout: stdout.text(), stderr: stderr.text(), exitCode }
     if (exitCode !== 0 && options.nothrow !== true)
       throw new CommandFailed(
@@ -86,7 +92,8 @@ export function runner(name: string, transport: Transport, become: readonly stri
 async function endOf(
   running: Running,
   signalAll: (signal: 'TERM' | 'KILL') => void,
-  { timeoutMs, signal }: RunInput,
+  signals: readonly AbortSignal[],
+  timeoutMs: number | undefined,
 ): Promise<{ exitCode: number; timedOut: boolean }> {
   const timers: NodeJS.Timeout[] = []
   let timedOut = false
@@ -110,13 +117,13 @@ async function endOf(
       }, timeoutMs),
     )
   // It may have come while the process was being started.
-  if (signal?.aborted === true) kill()
-  else signal?.addEventListener('abort', kill, { once: true })
+  if (signals.some(({ aborted }) => aborted)) kill()
+  else signals.forEach((signal) => signal.addEventListener('abort', kill, { once: true }))
   try {
     const exitCode = await Promise.race([running.ended, gaveUp])
     return { exitCode: timedOut ? timeoutExitCode : exitCode, timedOut }
   } finally {
-    signal?.removeEventListener('abort', kill)
+    signals.forEach((signal) => signal.removeEventListener('abort', kill))
     timers.forEach(clearTimeout)
   }
 }

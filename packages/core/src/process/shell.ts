@@ -16,7 +16,10 @@ export interface RunOptions {
   readonly timeoutMs?: number
   /** Called with each line of stdout and stderr while the command runs. */
   readonly onLine?: (line: string) => void
-  /** Ends the command, and what it started; the promise then rejects with the signal's reason. */
+  /**
+   * Ends the command, and what it started; the promise then rejects with the signal's reason. So it does
+   * for every command when the run is told to stop.
+   */
   readonly signal?: AbortSignal
   /** More environment variables. Other users of the machine can see them: no secrets here. */
   readonly env?: Readonly<Record<string, string>>

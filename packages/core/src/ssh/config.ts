@@ -1,8 +1,7 @@
-import { readdir, readFile } from 'node:fs/promises'
-import { homedir, userInfo } from 'node:os'
-import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
-import sshConfig from 'ssh-config'
+import { userInfo } from 'node:os'
+import { join, resolve } from 'node:path'
 import { Problem } from '../problem.ts'
+import { clientTimeoutMs, runClient } from './client.ts'
 import type { SshTarget } from './target.ts'
 
 /** Where to connect to and with what: a target completed by ~/.ssh/config and OpenSSH's defaults. */
@@ -35,132 +34,117 @@ export interface SshUser {
   readonly home: string
   readonly name: string
   readonly agent: string | undefined
+  /** Read instead of ~/.ssh/config and /etc/ssh/ssh_config. */
+  readonly configFile?: string
 }
 
-/** The user who runs the program. */
+/** The user who runs the program; like OpenSSH, by the user database and not by $HOME. */
 export function currentSshUser(): SshUser {
-  const { username } = userInfo()
+  const { username, homedir } = userInfo()
   // oxlint-disable-next-line node/no-process-env -- OpenSSH knows its agent by this variable alone
-  return { home: homedir(), name: username, agent: process.env['SSH_AUTH_SOCK'] || undefined }
+  return { home: homedir, name: username, agent: process.env['SSH_AUTH_SOCK'] || undefined }
 }
 
 /**
- * Completes a target. `configText` is ~/.ssh/config, `root` where relative paths of the URI start.
- * Throws SSH_PROXY_UNSUPPORTED for a ProxyCommand.
+ * Completes a target with what `ssh -G` prints for it; `root` is where relative paths of the URI start.
+ * Throws SSH_CONFIG_INVALID with ssh's own words, and SSH_PROXY_UNSUPPORTED for a ProxyCommand.
  */
-export function completeTarget(
+export async function completeTarget(
   target: Omit<SshTarget, 'kind'>,
-  configText: string,
+  user: SshUser,
+  root: string,
+): Promise<SshSettings> {
+  const { stdout, stderr, exitCode } = await runClient('ssh', [
+    '-G',
+    '-T',
+    ...(user.configFile === undefined ? [] : ['-F', user.configFile]),
+    ...(target.user === undefined ? [] : ['-l', target.user]),
+    ...(target.port === undefined ? [] : ['-p', String(target.port)]),
+    '--',
+    target.host,
+  ])
+  if (exitCode !== 0)
+    throw new Problem(
+      'SSH_CONFIG_INVALID',
+      `ssh could not read its configuration for ${target.host}`,
+      {
+        because:
+          exitCode === undefined
+            ? `ssh -G did not end within ${clientTimeoutMs / 1000} s`
+            : stderr.trim() || `ssh -G exited with ${exitCode}`,
+        hint: `correct ~/.ssh/config until this works: ssh -G ${target.host}`,
+      },
+    )
+  return settingsFrom(stdout, target, user, root)
+}
+
+/** The settings in what `ssh -G` printed: a keyword in lower case and its value on each line. */
+function settingsFrom(
+  printed: string,
+  target: Omit<SshTarget, 'kind'>,
   user: SshUser,
   root: string,
 ): SshSettings {
-  const found = sshConfig
-    .parse(configText)
-    .compute(
-      target.user === undefined ? { Host: target.host } : { Host: target.host, User: target.user },
-      { ignoreCase: true, matchExec: false },
-    )
-  const all = (key: string): string[] => [found[key] ?? []].flat()
-  const one = (key: string): string | undefined => all(key)[0]
-  const remoteUser = target.user ?? one('user') ?? user.name
-  const host = (one('hostname') ?? target.host).replaceAll('%h', target.host)
+  const entries = printed.split('\n').map((line) => /^(\S+) (.*)$/.exec(line) ?? [])
+  const all = (keyword: string): string[] =>
+    entries.flatMap(([, key, value = '']) => (key === keyword ? [value] : []))
+  const one = (keyword: string): string | undefined => all(keyword)[0]
+  const given = (keyword: string): string[] => all(keyword).filter((value) => value !== 'none')
+  const host = one('hostname') ?? target.host
+  const port = Number(one('port') ?? 22)
+  const remoteUser = one('user') ?? user.name
+  // ssh -G expands some paths and leaves others for later.
   const path = (text: string): string => {
-    const tokens = { '%d': user.home, '%u': user.name, '%r': remoteUser, '%h': host, '%%': '%' }
-    const full = text.replaceAll(
-      /%[durh%]/g,
-      (token) => tokens[token as keyof typeof tokens] ?? token,
-    )
+    const tokens: Readonly<Record<string, string>> = {
+      ...{ '%d': user.home, '%u': user.name, '%r': remoteUser, '%%': '%' },
+      ...{ '%h': host, '%n': target.host, '%p': String(port), '%k': one('hostkeyalias') ?? host },
+    }
+    const full = text.replaceAll(/%[dhknpru%]/g, (token) => tokens[token] ?? token)
     return full.replace(/^~(?=\/|$)/, user.home)
   }
   const fromRoot = (text: string): string => resolve(root, path(text))
   const fromSsh = (text: string): string => resolve(join(user.home, '.ssh'), path(text))
-  const proxyCommand = one('proxycommand')
-  const jumps = one('proxyjump') ?? 'none'
-  if (jumps === 'none' && proxyCommand !== undefined && proxyCommand !== 'none')
+  const [jumps] = given('proxyjump')
+  if (jumps === undefined && given('proxycommand').length > 0)
     throw new Problem(
       'SSH_PROXY_UNSUPPORTED',
       `~/.ssh/config reaches ${target.host} by a ProxyCommand`,
       { hint: `write it as ProxyJump <host> there; only that is supported` },
     )
+  const identityFiles = given('identityfile')
+  const areDefaults = isDefault(identityFiles)
   return {
     alias: target.host,
     host,
-    port: target.port ?? Number(one('port') ?? 22),
+    port,
     user: remoteUser,
     hostKeyAlias: one('hostkeyalias'),
     keyfile: target.keyfile === undefined ? undefined : fromRoot(target.keyfile),
-    identityFiles: all('identityfile')
-      .filter((file) => file !== 'none')
-      .map(fromSsh),
-    defaultIdentityFiles:
-      all('identityfile').length > 0
-        ? []
-        : ['id_ed25519', 'id_ecdsa', 'id_rsa'].map((name) => join(user.home, '.ssh', name)),
-    identitiesOnly: one('identitiesonly')?.toLowerCase() === 'yes',
+    identityFiles: areDefaults ? [] : identityFiles.map(fromSsh),
+    defaultIdentityFiles: areDefaults ? identityFiles.map(fromSsh) : [],
+    identitiesOnly: one('identitiesonly') === 'yes',
     agent: agentOf(one('identityagent'), user, fromSsh),
     knownHostsFiles:
-      target.knownHosts !== undefined
-        ? [fromRoot(target.knownHosts)]
-        : [
-            ...(all('userknownhostsfile').length > 0
-              ? all('userknownhostsfile')
-              : ['~/.ssh/known_hosts', '~/.ssh/known_hosts2']
-            ).map(fromSsh),
-            '/etc/ssh/ssh_known_hosts',
-          ],
-    jumps: jumps === 'none' ? [] : jumps.split(',').map((jump) => jump.trim()),
+      target.knownHosts === undefined
+        ? [...given('userknownhostsfile'), ...given('globalknownhostsfile')]
+            .flatMap(pathsOf)
+            .map(fromSsh)
+        : [fromRoot(target.knownHosts)],
+    jumps: jumps?.split(',').map((jump) => jump.trim()) ?? [],
   }
 }
 
-/** A jump host as ProxyJump writes it: [user@]host[:port], or an ssh:// URI. */
-export function parseJump(text: string): Omit<SshTarget, 'kind'> {
-  const uri = `ssh://${text.replace(/^ssh:\/\//, '')}`
-  if (!URL.canParse(uri) || new URL(uri).hostname === '')
-    throw new Problem('SSH_PROXY_UNSUPPORTED', `the ProxyJump ${text} is not [user@]host[:port]`, {
-      hint: 'correct it in ~/.ssh/config',
-    })
-  const { hostname, port, username } = new URL(uri)
-  return {
-    host: hostname.replace(/^\[(.*)\]$/, '$1'),
-    ...(port === '' ? {} : { port: Number(port) }),
-    ...(username === '' ? {} : { user: decodeURIComponent(username) }),
-  }
-}
-
-/** The text of an SSH config file with its Include lines replaced by what they include. */
-export async function readSshConfig(path: string, home: string, depth = 0): Promise<string> {
-  const text = await readFile(path, 'utf8').catch(() => '')
-  if (depth >= 16) return text
-  const lines: string[] = []
-  let section = 'Host *'
-  for (const line of text.split('\n')) {
-    const patterns = /^\s*include[\s=]+(.+)$/i.exec(line)?.[1]
-    if (/^\s*(host|match)[\s=]/i.test(line)) section = line
-    if (patterns === undefined) lines.push(line)
-    for (const word of patterns?.match(/"[^"]*"|\S+/g) ?? [])
-      for (const file of await filesOf(word.replaceAll('"', ''), home))
-        // A section of the included file ends with it.
-        lines.push(await readSshConfig(file, home, depth + 1), section)
-  }
-  return lines.join('\n')
-}
-
-/** Files that an Include pattern means; wildcards in the last part of the path only. */
-async function filesOf(pattern: string, home: string): Promise<string[]> {
-  const expanded = pattern.replace(/^~(?=\/)/, home)
-  const full = isAbsolute(expanded) ? expanded : join(home, '.ssh', expanded)
-  if (!/[*?]/.test(full)) return [full]
-  const wanted = new RegExp(
-    `^${basename(full)
-      .replaceAll(/[.+^${}()|[\]\\]/g, '\\$&')
-      .replaceAll('*', '.*')
-      .replaceAll('?', '.')}$`,
+/** Whether these are the key files that ssh names by itself, when its configuration names none. */
+function isDefault(identityFiles: readonly string[]): boolean {
+  return (
+    identityFiles.length > 2 &&
+    identityFiles.every((file) => /^~\/\.ssh\/id_[a-z0-9_]+$/.test(file))
   )
-  const names = await readdir(dirname(full)).catch(() => [])
-  return names
-    .filter((name) => wanted.test(name))
-    .sort()
-    .map((name) => join(dirname(full), name))
+}
+
+/** The paths on one line, which ssh parts by spaces without quoting those that belong to a path. */
+function pathsOf(line: string): string[] {
+  return line.split(/ (?=[/~%])/)
 }
 
 function agentOf(
@@ -170,4 +154,20 @@ function agentOf(
 ): string | undefined {
   if (setting === undefined || setting === 'SSH_AUTH_SOCK') return user.agent
   return setting === 'none' ? undefined : path(setting)
+}
+
+/** A jump host as ProxyJump writes it: [user@]host[:port], or an ssh:// URI. */
+export function parseJump(text: string): Omit<SshTarget, 'kind'> {
+  const [whole, scheme, user, inBrackets, plain, port] =
+    /^(ssh:\/\/)?(?:(.+)@)?(?:\[([^[\]]+)\]|([^[\]:/@]+))(?::(\d+))?\/?$/.exec(text) ?? []
+  const host = inBrackets ?? plain
+  if (whole === undefined || host === undefined)
+    throw new Problem('SSH_PROXY_UNSUPPORTED', `the ProxyJump ${text} is not [user@]host[:port]`, {
+      hint: 'correct it in ~/.ssh/config',
+    })
+  return {
+    host,
+    ...(port === undefined ? {} : { port: Number(port) }),
+    ...(user === undefined ? {} : { user: scheme === undefined ? user : decodeURIComponent(user) }),
+  }
 }

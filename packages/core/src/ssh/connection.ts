@@ -1,5 +1,4 @@
 import { constants } from 'node:os'
-import { join } from 'node:path'
 import { PassThrough, Readable, type Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { NodeSSH } from 'node-ssh'
@@ -10,7 +9,6 @@ import {
   completeTarget,
   currentSshUser,
   parseJump,
-  readSshConfig,
   type SshSettings,
   type SshUser,
 } from './config.ts'
@@ -34,7 +32,7 @@ export interface SshConnection {
 }
 
 /**
- * Connects to a remote machine as ~/.ssh/config, the agent and known_hosts say; `root` is where
+ * Connects to a remote machine as OpenSSH's configuration, the agent and known_hosts say; `root` is where
  * relative paths of the URI start. Every failure is a Problem whose code begins with SSH_.
  */
 export async function connectSsh(
@@ -42,10 +40,8 @@ export async function connectSsh(
   root: string,
   user: SshUser = currentSshUser(),
 ): Promise<SshConnection> {
-  const config = await readConfigs(user)
-  const complete = (jump: Omit<SshTarget, 'kind'>): SshSettings =>
-    completeTarget(jump, config, user, root)
-  const settings = complete(target)
+  const complete: Complete = (jump) => completeTarget(jump, user, root)
+  const settings = await complete(target)
   const name = `${settings.user}@${target.host}${target.port === undefined ? '' : `:${target.port}`}`
   const opened: NodeSSH[] = []
   const close = async (): Promise<void> => opened.toReversed().forEach((ssh) => ssh.dispose())
@@ -58,17 +54,13 @@ export async function connectSsh(
   }
 }
 
-async function readConfigs({ home }: SshUser): Promise<string> {
-  const own = await readSshConfig(join(home, '.ssh', 'config'), home)
-  const common = await readSshConfig('/etc/ssh/ssh_config', home)
-  return `${own}\nHost *\n${common}`
-}
+type Complete = (jump: Omit<SshTarget, 'kind'>) => Promise<SshSettings>
 
 /** Connects through the hosts of ProxyJump; what it opens on the way goes to `opened`. */
 async function connectThrough(
   settings: SshSettings,
   name: string,
-  complete: (jump: Omit<SshTarget, 'kind'>) => SshSettings,
+  complete: Complete,
   opened: NodeSSH[],
   depth = 0,
 ): Promise<NodeSSH> {
@@ -78,7 +70,7 @@ async function connectThrough(
     })
   let before: NodeSSH | undefined
   for (const [index, jump] of settings.jumps.entries()) {
-    const hop = complete(parseJump(jump))
+    const hop = await complete(parseJump(jump))
     const hopName = `${hop.user}@${hop.alias}`
     // Only the first hop may lie behind others of its own, as with OpenSSH.
     if (index === 0) before = await connectThrough(hop, hopName, complete, opened, depth + 1)

@@ -1,10 +1,9 @@
-import { readFile } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 import { NodeSSH } from 'node-ssh'
 import { Problem } from '../problem.ts'
 import { collectKeys } from './auth.ts'
 import type { SshSettings } from './config.ts'
-import { checkHostKey, hostKeyAlgorithms, parseKnownHosts, type KnownHost } from './known-hosts.ts'
+import { checkHostKey, findKnownKeys, hostKeyAlgorithms, type KnownKeys } from './known-hosts.ts'
 import { connectProblem, readyTimeoutMs, refuseKey } from './problems.ts'
 
 /**
@@ -16,13 +15,10 @@ export async function connectHop(
   name: string,
   socket: (() => Promise<Duplex>) | undefined,
 ): Promise<NodeSSH> {
-  const files = await Promise.all(
-    settings.knownHostsFiles.map((file) => readFile(file, 'utf8').catch(() => '')),
-  )
-  const known = files.flatMap(parseKnownHosts)
   const keyName = settings.hostKeyAlias ?? settings.host
   const keyPort = settings.hostKeyAlias === undefined ? settings.port : 22
-  const algorithms = hostKeyAlgorithms(known, keyName, keyPort)
+  const known = await findKnownKeys(settings.knownHostsFiles, keyName, keyPort)
+  const algorithms = hostKeyAlgorithms(known)
   const attempt = (offered: string[] | undefined): Promise<NodeSSH> =>
     connectOnce(settings, name, socket, { known, keyName, keyPort, algorithms: offered })
   try {
@@ -36,7 +32,7 @@ export async function connectHop(
 }
 
 interface KeyCheck {
-  readonly known: readonly KnownHost[]
+  readonly known: KnownKeys
   readonly keyName: string
   readonly keyPort: number
   readonly algorithms: string[] | undefined
@@ -63,7 +59,7 @@ async function connectOnce(
       ...(sock === undefined ? {} : { sock }),
       ...(algorithms === undefined ? {} : { algorithms: { serverHostKey: algorithms as never[] } }),
       hostVerifier: (key: Buffer) => {
-        const verdict = checkHostKey(known, keyName, keyPort, key)
+        const verdict = checkHostKey(known, key)
         if (verdict !== 'known') refusal = refuseKey(verdict, settings, keyName, keyPort, key)
         return verdict === 'known'
       },

@@ -1,29 +1,74 @@
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
+import { createHash } from 'node:crypto'
+import { access, constants } from 'node:fs/promises'
+import { Problem } from '../problem.ts'
+import { commandText } from '../process/command.ts'
+import { clientTimeoutMs, runClient } from './client.ts'
 
-/** One usable line of a known_hosts file (sshd(8), section SSH_KNOWN_HOSTS FILE FORMAT). */
-export interface KnownHost {
+/** A key that a known_hosts file holds for a host. */
+interface KnownKey {
   readonly revoked: boolean
-  /** The host field: patterns separated by commas, or one hashed name. */
-  readonly names: string
-  readonly keyType: string
-  /** The key in base64. */
+  readonly type: string
+  /** In base64. */
   readonly key: string
+}
+
+/** The keys that known_hosts files hold for one host. */
+export interface KnownKeys {
+  /** Under its name with the port. */
+  readonly named: readonly KnownKey[]
+  /** Under its name alone; the same keys for port 22. */
+  readonly plain: readonly KnownKey[]
 }
 
 /** How a host's key compares with known_hosts. */
 export type KeyVerdict = 'known' | 'unknown' | 'changed' | 'revoked'
 
-/** The keys in a known_hosts file. @cert-authority and unreadable lines are left out. */
-export function parseKnownHosts(text: string): KnownHost[] {
-  return text.split('\n').flatMap((line) => {
-    const fields = line.trim().split(/\s+/)
-    const marker = fields[0]?.startsWith('@') === true ? fields.shift() : undefined
-    const [names, keyType, key] = fields
-    if (names === undefined || names.startsWith('#')) return []
-    if (keyType === undefined || key === undefined) return []
-    if (marker !== undefined && marker !== '@revoked') return []
-    return [{ revoked: marker === '@revoked', names, keyType, key }]
-  })
+/**
+ * Looks up a host in known_hosts files with `ssh-keygen -F`; files that can't be read hold nothing.
+ * Throws SSH_KNOWN_HOSTS_UNREADABLE when ssh-keygen fails, so that no revoked key is overlooked.
+ */
+export async function findKnownKeys(
+  files: readonly string[],
+  host: string,
+  port: number,
+): Promise<KnownKeys> {
+  const find = async (name: string): Promise<KnownKey[]> =>
+    (await Promise.all(files.map((file) => findIn(file, name)))).flat()
+  const name = knownHostsName(host, port)
+  const plainName = host.toLowerCase()
+  const [named, plain] = await Promise.all([
+    find(name),
+    name === plainName ? undefined : find(plainName),
+  ])
+  return { named, plain: plain ?? named }
+}
+
+async function findIn(file: string, name: string): Promise<KnownKey[]> {
+  const isReadable = await access(file, constants.R_OK).then(
+    () => true,
+    () => false,
+  )
+  if (!isReadable) return []
+  const { stdout, stderr, exitCode } = await runClient('ssh-keygen', ['-F', name, '-f', file])
+  // 1 says that there is no such host.
+  if (exitCode !== 0 && exitCode !== 1)
+    throw new Problem('SSH_KNOWN_HOSTS_UNREADABLE', `could not look up ${name} in ${file}`, {
+      because:
+        stderr.trim() ||
+        `ssh-keygen ${exitCode === undefined ? `did not end within ${clientTimeoutMs / 1000} s` : `exited with ${exitCode}`}`,
+      hint: `see what it does: ${commandText`ssh-keygen -F ${name} -f ${file}`}`,
+    })
+  return stdout.split('\n').flatMap(keyOf)
+}
+
+/** The key on a line that ssh-keygen found. @cert-authority lines are left out. */
+function keyOf(line: string): KnownKey[] {
+  const fields = line.trim().split(/\s+/)
+  const marker = fields[0]?.startsWith('@') === true ? fields.shift() : undefined
+  const [names = '#', type, key] = fields
+  if (names.startsWith('#') || type === undefined || key === undefined) return []
+  if (marker !== undefined && marker !== '@revoked') return []
+  return [{ revoked: marker === '@revoked', type, key }]
 }
 
 /** The name under which known_hosts keeps a host: `[host]:port` for any port but 22. */
@@ -32,35 +77,23 @@ export function knownHostsName(host: string, port: number): string {
 }
 
 /** Compares the key that a host shows, in SSH's wire format, with what known_hosts holds for it. */
-export function checkHostKey(
-  known: readonly KnownHost[],
-  host: string,
-  port: number,
-  key: Buffer,
-): KeyVerdict {
+export function checkHostKey({ named, plain }: KnownKeys, key: Buffer): KeyVerdict {
   const shown = key.toString('base64')
-  const named = ofHost(known, knownHostsName(host, port))
-  const plain = ofHost(known, host.toLowerCase())
   if ([...named, ...plain].some((entry) => entry.revoked && entry.key === shown)) return 'revoked'
   const trusted = named.filter(({ revoked }) => !revoked)
   // As OpenSSH does: the same key without a port is as good.
   if ([...trusted, ...plain].some((entry) => !entry.revoked && entry.key === shown)) return 'known'
-  const type = keyTypeOf(key)
-  return trusted.some(({ keyType }) => keyType === type) ? 'changed' : 'unknown'
+  const shownType = keyTypeOf(key)
+  return trusted.some(({ type }) => type === shownType) ? 'changed' : 'unknown'
 }
 
 /**
  * The host key algorithms to offer: those of the keys that are known, so that a host with several
  * keys shows one that can be checked; undefined (all) for an unknown host.
  */
-export function hostKeyAlgorithms(
-  known: readonly KnownHost[],
-  host: string,
-  port: number,
-): string[] | undefined {
-  const named = ofHost(known, knownHostsName(host, port))
-  const entries = named.length > 0 ? named : ofHost(known, host.toLowerCase())
-  const types = new Set(entries.filter(({ revoked }) => !revoked).map(({ keyType }) => keyType))
+export function hostKeyAlgorithms({ named, plain }: KnownKeys): string[] | undefined {
+  const entries = named.length > 0 ? named : plain
+  const types = new Set(entries.filter(({ revoked }) => !revoked).map(({ type }) => type))
   // In this order: what OpenSSH prefers.
   const offers = Object.entries(algorithmsByType).filter(([type]) => types.has(type))
   return offers.length === 0 ? undefined : offers.flatMap(([, algorithms]) => algorithms)
@@ -87,35 +120,4 @@ export function fingerprintOf(key: Buffer): string {
 /** The line that makes a key known. */
 export function knownHostsLine(host: string, port: number, key: Buffer): string {
   return `${knownHostsName(host, port)} ${keyTypeOf(key)} ${key.toString('base64')}`
-}
-
-function ofHost(known: readonly KnownHost[], name: string): KnownHost[] {
-  return known.filter(({ names }) =>
-    names.startsWith('|') ? isHashOf(names, name) : matchesPatterns(names, name),
-  )
-}
-
-/** `|1|<salt>|<HMAC-SHA1 of the name under the salt>`, both base64. */
-function isHashOf(field: string, name: string): boolean {
-  const [, version, salt, hash] = field.split('|')
-  if (version !== '1' || salt === undefined || hash === undefined) return false
-  const wanted = Buffer.from(hash, 'base64')
-  const found = createHmac('sha1', Buffer.from(salt, 'base64')).update(name).digest()
-  return wanted.length === found.length && timingSafeEqual(wanted, found)
-}
-
-/** Whether one pattern fits and no negated one does. */
-function matchesPatterns(names: string, name: string): boolean {
-  const patterns = names.toLowerCase().split(',')
-  const fits = (pattern: string): boolean => patternOf(pattern).test(name)
-  if (patterns.some((pattern) => pattern.startsWith('!') && fits(pattern.slice(1)))) return false
-  return patterns.some((pattern) => !pattern.startsWith('!') && fits(pattern))
-}
-
-function patternOf(pattern: string): RegExp {
-  const source = pattern
-    .replaceAll(/[.+^${}()|[\]\\]/g, '\\$&')
-    .replaceAll('*', '.*')
-    .replaceAll('?', '.')
-  return new RegExp(`^${source}$`)
 }

@@ -25,6 +25,8 @@ export interface Sshd {
   path(name: string): string
   hostKey(type: string): Promise<string>
   log(): Promise<string>
+  /** Writes the user's ~/.ssh/config; only the known_hosts file of that home counts. */
+  configure(text: string): Promise<void>
   stop(): Promise<void>
 }
 
@@ -44,6 +46,12 @@ export async function startSshd(
   makeKey(path('.ssh/accepted'))
   for (const type of hostKeys) makeKey(path(`host_${type}`), type)
   await appendFile(path('authorized_keys'), await readFile(path('.ssh/accepted.pub')))
+  const configure = (text: string): Promise<void> =>
+    writeFile(
+      path('.ssh/config'),
+      `${text}\nMatch all\n  UserKnownHostsFile ${path('.ssh/known_hosts')}\n`,
+    )
+  await configure('')
   const port = await freePort()
   const hostKey = async (type: string): Promise<string> =>
     (await readFile(path(`host_${type}.pub`), 'utf8')).split(' ').slice(0, 2).join(' ')
@@ -81,12 +89,18 @@ export async function startSshd(
   }
   return {
     port,
-    user: { home, name: userInfo().username, agent: undefined },
+    user: {
+      home,
+      name: userInfo().username,
+      agent: undefined,
+      configFile: path('.ssh/config'),
+    },
     key: path('.ssh/accepted'),
     uri: `qemu+ssh://root@127.0.0.1:${port}/system?keyfile=${path('.ssh/accepted')}&known_hosts=${path('.ssh/known_hosts')}`,
     path,
     hostKey,
     log,
+    configure,
     stop: () => stopProcess(sshd),
   }
 }

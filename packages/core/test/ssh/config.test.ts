@@ -1,45 +1,55 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, writeFileSync } from 'node:fs'
+import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { completeTarget, parseJump } from '../../src/ssh/config.ts'
 import { Problem } from '../../src/problem.ts'
-import { completeTarget, parseJump, readSshConfig } from '../../src/ssh/config.ts'
+import { problemOf } from '../../src/testing/failure.ts'
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
 
-const test = suite('ssh-config')
-const user = { home: '/home/ann', name: 'ann', agent: '/run/agent' }
+const test = suite('ssh config')
+const { homedir: home, username: name } = userInfo()
+const user = { home, name, agent: '/run/agent' }
+const folder = temporaryFolder('config')
 
+const write = (file: string, text: string): string => {
+  writeFileSync(join(folder, file), text)
+  return join(folder, file)
+}
 const complete = (config: string, target = {}): ReturnType<typeof completeTarget> =>
-  completeTarget({ host: 'kvm1', ...target }, config, user, '/project')
+  completeTarget(
+    { host: 'kvm1', ...target },
+    { ...user, configFile: write('config', config) },
+    '/project',
+  )
 
-test('without a config there are the defaults of OpenSSH', () => {
-  assert.equal(complete(''), {
+test('without a config there are the defaults of OpenSSH', async () => {
+  const { defaultIdentityFiles, ...found } = await complete('')
+  assert.equal(found, {
     alias: 'kvm1',
     host: 'kvm1',
     port: 22,
-    user: 'ann',
+    user: name,
     hostKeyAlias: undefined,
     keyfile: undefined,
     identityFiles: [],
-    defaultIdentityFiles: [
-      '/home/ann/.ssh/id_ed25519',
-      '/home/ann/.ssh/id_ecdsa',
-      '/home/ann/.ssh/id_rsa',
-    ],
     identitiesOnly: false,
     agent: '/run/agent',
     knownHostsFiles: [
-      '/home/ann/.ssh/known_hosts',
-      '/home/ann/.ssh/known_hosts2',
+      `${home}/.ssh/known_hosts`,
+      `${home}/.ssh/known_hosts2`,
       '/etc/ssh/ssh_known_hosts',
+      '/etc/ssh/ssh_known_hosts2',
     ],
     jumps: [],
   })
+  for (const type of ['ed25519', 'ecdsa', 'rsa'])
+    assert.ok(defaultIdentityFiles.includes(`${home}/.ssh/id_${type}`), type)
 })
 
-test('an alias gets its host name, port, user, keys, known_hosts and jumps', () => {
-  const found = complete(`
+test('an alias gets its host name, port, user, keys, known_hosts and jumps', async () => {
+  const found = await complete(`
 IdentityFile ~/.ssh/everywhere
 Host kvm*
   HostName %h.lan
@@ -49,8 +59,9 @@ Host kvm*
   IdentityFile /keys/%r@%h
   IdentitiesOnly yes
   HostKeyAlias the-kvm
-  UserKnownHostsFile ~/kh %d/kh2
-  ProxyJump ann@jump:2200, other
+  UserKnownHostsFile ~/kh "%d/k h2"
+  GlobalKnownHostsFile /kh3
+  ProxyJump ann@jump:2200,other
 Host *
   User nobody
   Port 1
@@ -59,58 +70,119 @@ Host *
   assert.is(found.port, 2222)
   assert.is(found.user, 'root')
   assert.equal(found.identityFiles, [
-    '/home/ann/.ssh/everywhere',
-    '/home/ann/.ssh/with space',
+    `${home}/.ssh/everywhere`,
+    `${home}/.ssh/with space`,
     '/keys/root@kvm1.lan',
   ])
   assert.equal(found.defaultIdentityFiles, [])
   assert.ok(found.identitiesOnly)
   assert.is(found.hostKeyAlias, 'the-kvm')
-  assert.equal(found.knownHostsFiles, ['/home/ann/kh', '/home/ann/kh2', '/etc/ssh/ssh_known_hosts'])
+  assert.equal(found.knownHostsFiles, [`${home}/kh`, `${home}/k h2`, '/kh3'])
   assert.equal(found.jumps, ['ann@jump:2200', 'other'])
 })
 
-test('the URI beats the config', () => {
+test('the URI beats the config', async () => {
   const config = 'Host kvm1\n  User bob\n  Port 1\n  UserKnownHostsFile /x\n'
-  const found = complete(config, { user: 'root', port: 2222, keyfile: 'keys/a', knownHosts: '~/k' })
+  const uri = { user: 'root', port: 2222, keyfile: 'keys/a', knownHosts: '~/k' }
+  const found = await complete(config, uri)
   assert.is(found.user, 'root')
   assert.is(found.port, 2222)
   assert.is(found.keyfile, '/project/keys/a')
-  assert.equal(found.knownHostsFiles, ['/home/ann/k'])
+  assert.equal(found.knownHostsFiles, [`${home}/k`])
 })
 
-test('keywords may be written in any case, and with =', () => {
-  const found = complete('host=kvm1\n  hostname=10.0.0.5\n  PORT 2222\n')
+test('keywords may be written in any case, and with =', async () => {
+  const found = await complete('host=kvm1\n  hostname=10.0.0.5\n  PORT 2222\n')
   assert.is(found.host, '10.0.0.5')
   assert.is(found.port, 2222)
 })
 
-test('a negated pattern leaves a host out', () => {
-  assert.is(complete('Host * !kvm1\n  Port 1\n').port, 22)
+test('a negated pattern leaves a host out', async () => {
+  assert.is((await complete('Host * !kvm1\n  Port 1\n')).port, 22)
 })
 
-test('IdentityAgent names another agent, or none', () => {
-  assert.is(complete('IdentityAgent ~/agent.sock\n').agent, '/home/ann/agent.sock')
-  assert.is(complete('IdentityAgent SSH_AUTH_SOCK\n').agent, '/run/agent')
-  assert.is(complete('IdentityAgent none\n').agent, undefined)
+test('Match sees the user of the URI', async () => {
+  const config = 'Match user root host kvm1\n  Port 2222\n'
+  assert.is((await complete(config, { user: 'root' })).port, 2222)
+  assert.is((await complete(config, { user: 'ann' })).port, 22)
 })
 
-test('a Match exec runs nothing', () => {
-  const file = join(tmpdir(), `talosmith-never-${process.pid}`)
-  assert.is(complete(`Match exec "touch ${file}"\n  Port 1\n`).port, 22)
+test('Match exec decides as it does for ssh', async () => {
+  assert.is((await complete('Match exec "test %n = kvm1"\n  Port 2222\n')).port, 2222)
+  assert.is((await complete('Match exec false\n  Port 2222\n')).port, 22)
 })
 
-test('ProxyJump none and ProxyCommand none mean a direct way', () => {
-  assert.equal(complete('ProxyJump none\nProxyCommand none\n').jumps, [])
+test('a canonical name is looked up, and matched again', async () => {
+  const config =
+    'CanonicalizeHostname yes\nCanonicalDomains localdomain invalid\nMatch canonical host kvm1\n  Port 2222\n'
+  const found = await complete(config)
+  assert.is(found.host, 'kvm1')
+  assert.is(found.port, 2222)
 })
 
-test('a ProxyCommand is refused by name', () => {
+test('IdentityAgent names another agent, or none', async () => {
+  assert.is((await complete('IdentityAgent ~/agent.sock\n')).agent, `${home}/agent.sock`)
+  assert.is((await complete('IdentityAgent SSH_AUTH_SOCK\n')).agent, '/run/agent')
+  assert.is((await complete('IdentityAgent none\n')).agent, undefined)
+})
+
+test('IdentityFile none means no key file at all', async () => {
+  const { identityFiles, defaultIdentityFiles } = await complete('IdentityFile none\n')
+  assert.equal([...identityFiles, ...defaultIdentityFiles], [])
+})
+
+test('a usual key file that the config names is one of its own', async () => {
+  const found = await complete('IdentityFile ~/.ssh/id_ed25519\n')
+  assert.equal(found.identityFiles, [`${home}/.ssh/id_ed25519`])
+  assert.equal(found.defaultIdentityFiles, [])
+})
+
+test('UserKnownHostsFile none leaves the files of the system', async () => {
+  assert.equal(
+    (await complete('UserKnownHostsFile none\nGlobalKnownHostsFile /kh\n')).knownHostsFiles,
+    ['/kh'],
+  )
+})
+
+test('ProxyJump none and ProxyCommand none mean a direct way', async () => {
+  assert.equal((await complete('ProxyJump none\nProxyCommand none\n')).jumps, [])
+})
+
+test('a ProxyCommand is refused by name', async () => {
+  const problem = await problemOf(complete('ProxyCommand ssh -W %h:%p jump\n'))
+  assert.is(problem.code, 'SSH_PROXY_UNSUPPORTED')
+})
+
+test('a mistake in the config is told in the words of ssh', async () => {
+  for (const [config, words] of [
+    ['Host "kvm1\n', 'line 1: invalid quotes'],
+    ['\nHots kvm1\n', 'line 2: Bad configuration option: hots'],
+    ['Host kvm1\n  Port many\n', "line 2: Bad port 'many'"],
+  ] as const) {
+    const problem = await problemOf(complete(config))
+    assert.is(problem.code, 'SSH_CONFIG_INVALID')
+    assert.match(problem.because ?? '', words)
+    assert.match(problem.hint ?? '', 'ssh -G kvm1')
+  }
+})
+
+test('a host, user or file name is never an option or a command', async () => {
+  const file = join(folder, 'never')
+  for (const host of [`-oProxyCommand=touch ${file}`, `$(touch ${file})`, `kvm1;touch ${file}`])
+    assert.is((await problemOf(complete('', { host }))).code, 'SSH_CONFIG_INVALID')
+  await complete('', { user: `-F${file}` }).catch(() => undefined)
+  assert.not.ok(existsSync(file))
+})
+
+test('a machine without an OpenSSH client is told what to install', async () => {
+  const { PATH } = process.env
+  process.env['PATH'] = '/nowhere'
   try {
-    complete('ProxyCommand ssh -W %h:%p jump\n')
-    assert.unreachable()
-  } catch (error) {
-    assert.ok(error instanceof Problem)
-    assert.is(error.code, 'SSH_PROXY_UNSUPPORTED')
+    const problem = await problemOf(complete(''))
+    assert.is(problem.code, 'SSH_CLIENT_MISSING')
+    assert.match(problem.hint ?? '', 'openssh-client')
+  } finally {
+    process.env['PATH'] = PATH
   }
 })
 
@@ -118,6 +190,9 @@ test('jump hosts are read as OpenSSH writes them', () => {
   assert.equal(parseJump('jump'), { host: 'jump' })
   assert.equal(parseJump('ann@jump:2200'), { host: 'jump', port: 2200, user: 'ann' })
   assert.equal(parseJump('ssh://ann@[fd00::1]:2200'), { host: 'fd00::1', port: 2200, user: 'ann' })
+  assert.equal(parseJump('ssh://a%20b@jump/'), { host: 'jump', user: 'a b' })
+  assert.equal(parseJump('root@[10.0.0.5]:22'), { host: '10.0.0.5', port: 22, user: 'root' })
+  assert.equal(parseJump('ann@corp.lan@jump'), { host: 'jump', user: 'ann@corp.lan' })
   assert.throws(
     () => parseJump('ann@jump:x'),
     (error: unknown) => error instanceof Problem,
@@ -128,23 +203,16 @@ test('jump hosts are read as OpenSSH writes them', () => {
   )
 })
 
-test('Include brings in files, relative to ~/.ssh, by pattern, and keeps sections apart', async () => {
-  const home = temporaryFolder('config')
-  const write = (name: string, text: string): void => writeFileSync(join(home, '.ssh', name), text)
-  mkdirSync(join(home, '.ssh', 'conf.d'), { recursive: true })
-  write('config', 'Include conf.d/*.conf ~/.ssh/more missing\nUser ann\nHost kvm1\n  Port 2222\n')
-  write('conf.d/a.conf', 'Host kvm1\n  HostName 10.0.0.5\n')
-  write('conf.d/b.txt', 'User nobody\n')
-  write('more', 'Host other\n  User other\nInclude config\n')
-  const text = await readSshConfig(join(home, '.ssh', 'config'), home)
-  const found = complete(text)
+test('Include brings in files by pattern, and keeps sections apart', async () => {
+  write('a.conf', 'Host kvm1\n  HostName 10.0.0.5\n')
+  write('b.txt', 'User nobody\n')
+  write('more', 'Host other\n  User other\n')
+  const found = await complete(
+    `Include ${folder}/*.conf ${folder}/more ${folder}/missing\nUser ann\nHost kvm1\n  Port 2222\n`,
+  )
   assert.is(found.host, '10.0.0.5')
   assert.is(found.user, 'ann')
   assert.is(found.port, 2222)
-})
-
-test('a config that is not there is an empty one', async () => {
-  assert.is(await readSshConfig('/nowhere/config', '/nowhere'), '')
 })
 
 test.run()

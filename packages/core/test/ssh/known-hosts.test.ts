@@ -5,11 +5,13 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
   checkHostKey,
+  findKnownKeys,
   fingerprintOf,
   hostKeyAlgorithms,
   knownHostsLine,
-  parseKnownHosts,
+  type KeyVerdict,
 } from '../../src/ssh/known-hosts.ts'
+import { problemOf } from '../../src/testing/failure.ts'
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
 import { makeKey } from '../../src/testing/sshd.ts'
 
@@ -51,49 +53,88 @@ const names: [string, string, number, boolean][] = [
   ['!kvm1', 'kvm2', 22, false],
 ]
 
+/** What a known_hosts file of this text says of a key that a host shows. */
+async function verdict(text: string, host: string, port: number, key: Key): Promise<KeyVerdict> {
+  return checkHostKey(await findKnownKeys([write(text)], host, port), key.wire)
+}
+
+function write(text: string): string {
+  const file = join(folder, 'known_hosts')
+  writeFileSync(file, text)
+  return file
+}
+
 for (const [patterns, host, port, fits] of names)
-  test(`${patterns} ${fits ? 'is' : 'is not'} ${host} port ${port}`, () => {
-    const known = parseKnownHosts(`${patterns} ${first.text} comment\n`)
-    assert.is(checkHostKey(known, host, port, first.wire), fits ? 'known' : 'unknown')
+  test(`${patterns} ${fits ? 'is' : 'is not'} ${host} port ${port}`, async () => {
+    const text = `${patterns} ${first.text} comment\n`
+    assert.is(await verdict(text, host, port, first), fits ? 'known' : 'unknown')
   })
 
-test('finds names that ssh-keygen hashed', () => {
-  const file = join(folder, 'known_hosts')
-  writeFileSync(file, `kvm1 ${first.text}\n[kvm2]:2222 ${first.text}\n`)
+test('finds names that ssh-keygen hashed', async () => {
+  const file = write(`kvm1 ${first.text}\n[kvm2]:2222 ${first.text}\n`)
   execFileSync('ssh-keygen', ['-q', '-H', '-f', file], { stdio: 'ignore' })
   const text = readFileSync(file, 'utf8')
   assert.not.match(text, 'kvm')
-  const known = parseKnownHosts(text)
-  assert.is(checkHostKey(known, 'kvm1', 22, first.wire), 'known')
-  assert.is(checkHostKey(known, 'kvm2', 2222, first.wire), 'known')
-  assert.is(checkHostKey(known, 'kvm2', 22, first.wire), 'unknown')
-  assert.is(checkHostKey(known, 'kvm1', 22, second.wire), 'changed')
+  assert.is(await verdict(text, 'kvm1', 22, first), 'known')
+  assert.is(await verdict(text, 'KVM1', 22, first), 'known')
+  assert.is(await verdict(text, 'kvm2', 2222, first), 'known')
+  assert.is(await verdict(text, 'kvm2', 22, first), 'unknown')
+  assert.is(await verdict(text, 'kvm1', 22, second), 'changed')
 })
 
-test('another key of the same type is a change, of another type just unknown', () => {
-  const known = parseKnownHosts(`kvm1 ${first.text}\n`)
-  assert.is(checkHostKey(known, 'kvm1', 22, second.wire), 'changed')
-  assert.is(checkHostKey(known, 'kvm1', 22, rsa.wire), 'unknown')
+test('another key of the same type is a change, of another type just unknown', async () => {
+  const text = `kvm1 ${first.text}\n`
+  assert.is(await verdict(text, 'kvm1', 22, second), 'changed')
+  assert.is(await verdict(text, 'kvm1', 22, rsa), 'unknown')
 })
 
-test('one of several keys of a host is enough', () => {
-  const known = parseKnownHosts(`kvm1 ${first.text}\nkvm1 ${second.text}\n`)
-  assert.is(checkHostKey(known, 'kvm1', 22, first.wire), 'known')
-  assert.is(checkHostKey(known, 'kvm1', 22, second.wire), 'known')
+test('one of several keys of a host is enough', async () => {
+  const text = `kvm1 ${first.text}\nkvm1 ${second.text}\n`
+  assert.is(await verdict(text, 'kvm1', 22, first), 'known')
+  assert.is(await verdict(text, 'kvm1', 22, second), 'known')
 })
 
-test('another key for the plain name does not make a port changed', () => {
-  const known = parseKnownHosts(`kvm1 ${first.text}\n`)
-  assert.is(checkHostKey(known, 'kvm1', 2222, second.wire), 'unknown')
+test('another key for the plain name does not make a port changed', async () => {
+  assert.is(await verdict(`kvm1 ${first.text}\n`, 'kvm1', 2222, second), 'unknown')
 })
 
-test('a revoked key is refused, even where it is known too', () => {
-  const known = parseKnownHosts(`kvm1 ${first.text}\n@revoked * ${first.text}\n`)
-  assert.is(checkHostKey(known, 'kvm1', 22, first.wire), 'revoked')
-  assert.is(checkHostKey(known, 'kvm1', 2222, first.wire), 'revoked')
+test('a revoked key is refused, even where it is known too', async () => {
+  const text = `kvm1 ${first.text}\n@revoked * ${first.text}\n`
+  assert.is(await verdict(text, 'kvm1', 22, first), 'revoked')
+  assert.is(await verdict(text, 'kvm1', 2222, first), 'revoked')
 })
 
-test('certificate authorities, comments and broken lines are passed over', () => {
+test('all files count: a key known in one may be revoked in another', async () => {
+  const revoked = join(folder, 'revoked')
+  writeFileSync(revoked, `@revoked kvm1 ${first.text}\n`)
+  const known = await findKnownKeys([write(`kvm1 ${first.text}\n`), revoked], 'kvm1', 22)
+  assert.is(checkHostKey(known, first.wire), 'revoked')
+})
+
+test('files that are not there, empty, or no files hold nothing', async () => {
+  const files = [join(folder, 'missing'), write(''), '/dev/null', folder]
+  assert.equal(await findKnownKeys(files, 'kvm1', 2222), { named: [], plain: [] })
+})
+
+test('a lookup that fails is a Problem and no unknown key', async () => {
+  const programs = temporaryFolder('programs')
+  const { PATH } = process.env
+  writeFileSync(
+    join(programs, 'ssh-keygen'),
+    `#!/bin/sh\necho 'kvm1 ${first.text}'; echo broken >&2; exit 255\n`,
+    { mode: 0o755 },
+  )
+  process.env['PATH'] = programs
+  try {
+    const problem = await problemOf(findKnownKeys([write('x')], 'kvm1', 22))
+    assert.is(problem.code, 'SSH_KNOWN_HOSTS_UNREADABLE')
+    assert.is(problem.because, 'broken')
+  } finally {
+    process.env['PATH'] = PATH
+  }
+})
+
+test('certificate authorities, comments and broken lines are passed over', async () => {
   const text = [
     `@cert-authority * ${first.text}`,
     `# kvm1 ${first.text}`,
@@ -104,27 +145,25 @@ test('certificate authorities, comments and broken lines are passed over', () =>
     '|1|broken kvm1 x',
     '|2|a|b ssh-ed25519 x',
   ].join('\n')
-  assert.is(checkHostKey(parseKnownHosts(text), 'kvm1', 22, first.wire), 'unknown')
+  assert.is(await verdict(text, 'kvm1', 22, first), 'unknown')
+  assert.is(await verdict(`${text}\nkvm1 ${second.text}\n`, 'kvm1', 22, second), 'known')
 })
 
-test('lines may end as on Windows, and fields be parted by tabs', () => {
-  const known = parseKnownHosts(`  kvm1\t${first.text}\r\n`)
-  assert.is(checkHostKey(known, 'kvm1', 22, first.wire), 'known')
+test('lines may end as on Windows, and fields be parted by tabs', async () => {
+  assert.is(await verdict(`  kvm1\t${first.text}\r\n`, 'kvm1', 22, first), 'known')
 })
 
-test('only algorithms of known keys are offered', () => {
-  const known = parseKnownHosts(
+test('only algorithms of known keys are offered', async () => {
+  const file = write(
     `kvm1 ${rsa.text}\nkvm2 ${rsa.text}\nkvm2 ${first.text}\n@revoked kvm3 ${first.text}\n`,
   )
-  assert.equal(hostKeyAlgorithms(known, 'kvm1', 22), ['rsa-sha2-512', 'rsa-sha2-256'])
-  assert.equal(hostKeyAlgorithms(known, 'kvm1', 2222), ['rsa-sha2-512', 'rsa-sha2-256'])
-  assert.equal(hostKeyAlgorithms(known, 'kvm2', 22), [
-    'ssh-ed25519',
-    'rsa-sha2-512',
-    'rsa-sha2-256',
-  ])
-  assert.is(hostKeyAlgorithms(known, 'kvm3', 22), undefined)
-  assert.is(hostKeyAlgorithms(known, 'kvm4', 22), undefined)
+  const offered = async (host: string, port: number): Promise<string[] | undefined> =>
+    hostKeyAlgorithms(await findKnownKeys([file], host, port))
+  assert.equal(await offered('kvm1', 22), ['rsa-sha2-512', 'rsa-sha2-256'])
+  assert.equal(await offered('kvm1', 2222), ['rsa-sha2-512', 'rsa-sha2-256'])
+  assert.equal(await offered('kvm2', 22), ['ssh-ed25519', 'rsa-sha2-512', 'rsa-sha2-256'])
+  assert.is(await offered('kvm3', 22), undefined)
+  assert.is(await offered('kvm4', 22), undefined)
 })
 
 test('prints the line to add and the fingerprint as ssh-keygen does', () => {
