@@ -142,7 +142,7 @@ export async function access(cluster: Cluster, name: ToolName, ...args: string[]
   return (await local.$({ timeoutMs: 120_000 })`${path} ${file} ${args}`).stdout
 }
 
-export interface KubernetesNode {
+export interface NodeObject {
   readonly metadata: { readonly name: string; readonly labels: Record<string, string> }
   readonly status: {
     readonly addresses: readonly { readonly type: string; readonly address: string }[]
@@ -151,9 +151,9 @@ export interface KubernetesNode {
   }
 }
 
-export async function kubernetesNodes(cluster: Cluster): Promise<readonly KubernetesNode[]> {
+export async function kubernetesNodes(cluster: Cluster): Promise<readonly NodeObject[]> {
   const { items } = JSON.parse(await access(cluster, 'kubectl', 'get', 'nodes', '-o', 'json')) as {
-    items: KubernetesNode[]
+    items: NodeObject[]
   }
   return items.sort((a, b) => a.metadata.name.localeCompare(b.metadata.name))
 }

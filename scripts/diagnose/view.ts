@@ -1,5 +1,5 @@
 import type { NodePlan, TalosEvidence } from '@talosmith/bootstrap'
-import type { KubernetesNode } from '@talosmith/clients/kubernetes'
+import type { NodeObject } from '@talosmith/clients/kubernetes'
 import type { ProbeResult } from '@talosmith/clients/talos'
 import type { Cluster, Node } from '@talosmith/core'
 import {
@@ -24,7 +24,7 @@ export interface View {
   readonly talos: TalosEvidence | undefined
   readonly plan: NodePlan | undefined
   /** Undefined: Kubernetes could not be asked, or has no such node. */
-  readonly kubernetes: KubernetesNode | undefined
+  readonly kubernetes: NodeObject | undefined
 }
 
 /** Puts together what was seen of each machine, control planes first. */

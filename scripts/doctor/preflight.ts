@@ -71,8 +71,8 @@ async function checkOperator(cluster: Cluster): Promise<Check[]> {
           ...(name === 'talosctl' ? await checkConfigs(cluster, value) : []),
         ]
       const fault = problem ?? new Problem('TOOL_MISSING', `${name} does not answer`)
-      // Without storage nothing of ours calls kubectl; only its user misses it.
-      const isNeeded = name === 'talosctl' || Boolean(settings.NFS_SERVER)
+      // Nothing of ours calls kubectl; only its user misses it.
+      const isNeeded = name !== 'kubectl'
       return [{ ...missing(here, name, fault), ...(isNeeded ? {} : { verdict: 'warning' }) }]
     }),
   )

@@ -1,3 +1,4 @@
+/** The plan of storage, as a part of cluster:plan. */
 import type { ObservedAccess } from '@talosmith/bootstrap'
 import type { Cluster } from '@talosmith/core'
 import {
@@ -6,7 +7,7 @@ import {
   observeUnwanted,
   openStorage,
   planStorage,
-  type UnwantedStorage,
+  type StorageChange,
 } from '@talosmith/storage'
 import { attempt, partOf } from './attempt.ts'
 import type { PartPlan } from './report.ts'
@@ -21,7 +22,7 @@ interface Look {
 export async function planStoragePart(cluster: Cluster, look: Look): Promise<PartPlan> {
   const isWanted = cluster.settings.NFS_SERVER !== undefined
   const canLook = await hasAccess(cluster)
-  // An API that is down would hold kubectl up for a minute: it is asked first whether it is there.
+  // An API that is down would hold every look up for its time limit: it is asked first whether it is there.
   const api = canLook ? (await look.access)?.api : undefined
   const plan = api?.ok === true ? await attempt(() => observePlan(cluster, isWanted)) : undefined
   if (!canLook || (await look.isFresh)) {
@@ -32,12 +33,10 @@ export async function planStoragePart(cluster: Cluster, look: Look): Promise<Par
     const reason = api?.ok === false ? api.reason : 'the access files could not be read'
     return partOf('storage', [], { unknown: [`driver and StorageClass: ${reason}`] })
   }
-  const { changes = [], unseen } = plan.value ?? {}
-  const notes = unseen === undefined ? [] : [`older storage was not looked for: ${unseen}`]
-  return partOf('storage', [plan], { changes, notes })
+  return partOf('storage', [plan], { changes: plan.value ?? [] })
 }
 
-async function observePlan(cluster: Cluster, isWanted: boolean): Promise<UnwantedStorage> {
+async function observePlan(cluster: Cluster, isWanted: boolean): Promise<StorageChange[]> {
   if (!isWanted) return observeUnwanted({ cluster })
-  return { changes: planStorage(cluster, await observeStorage(await openStorage({ cluster }))) }
+  return planStorage(cluster, await observeStorage(await openStorage({ cluster })))
 }

@@ -24,6 +24,8 @@ const cluster = testCluster({
   TALOS_EXTENSIONS: 'siderolabs/qemu-guest-agent',
 })
 const down = (reason: string) => ({ ok: false, reason }) as const
+const late = { ...down('no answer within 5 s'), unreachable: 'timeout' } as const
+const refused = { ...down('connection refused'), unreachable: 'ECONNREFUSED' } as const
 const up = <T>(value: T): Answer<T> => ({ ok: true, value })
 
 const host = seenExactly(cluster)
@@ -471,7 +473,7 @@ const faults: [string, Parts, string[]][] = [
   ],
   [
     'an API port that is blocked',
-    { api: { apiServers: new Map([['home-cp1', down('no answer within 5 s')]]) } },
+    { api: { apiServers: new Map([['home-cp1', late]]) } },
     ['API_PORT_BLOCKED home-cp1'],
   ],
   [
@@ -655,7 +657,7 @@ const slow: [string, Parts][] = [
     'an API server that starts',
     {
       talos: { 'home-cp1': starting },
-      api: { apiServers: new Map([['home-cp1', down('connection refused')]]) },
+      api: { apiServers: new Map([['home-cp1', refused]]) },
     },
   ],
   [
@@ -804,14 +806,14 @@ const slow: [string, Parts][] = [
   [
     'an API server that answers late',
     {
-      api: { apiServers: new Map([['home-cp1', down('no answer within 5 s')]]) },
+      api: { apiServers: new Map([['home-cp1', late]]) },
       more: { apiOpens: new Set(['home-cp1']) },
     },
   ],
   [
     'an API server that starts again on a machine that is ready',
     {
-      api: { apiServers: new Map([['home-cp1', down('connection refused')]]) },
+      api: { apiServers: new Map([['home-cp1', refused]]) },
       evidence: { 'home-cp1': { opensApi: false } },
     },
   ],

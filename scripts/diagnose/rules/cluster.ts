@@ -141,6 +141,9 @@ const judgeMembers: Judge = (cluster, { findings }) => {
   ]
 }
 
+/** How a port shows itself that something in between blocks. */
+const blocked = new Set(['timeout', 'ECONNREFUSED', 'ECONNRESET', 'EHOSTUNREACH'])
+
 /** Talos says that all is well, and yet the API server does not answer us: something is in between. */
 const judgeApi: Judge = (cluster, { api, apiOpens }, views) =>
   views.flatMap((view) => {
@@ -155,7 +158,7 @@ const judgeApi: Judge = (cluster, { api, apiOpens }, views) =>
         view.node.name,
       )
     if (view.evidence?.opensApi !== true || apiOpens.has(view.node.name)) return []
-    if (!/no answer|refused|EHOSTUNREACH|reset/i.test(answer.reason)) return []
+    if (!blocked.has(answer.unreachable ?? '')) return []
     return one(
       'API_PORT_BLOCKED',
       `this machine does not reach the API server of ${view.node.name}, its KVM host does`,
