@@ -108,6 +108,8 @@ export const unwantedWords: readonly UnwantedWord[] = [
       /fault[- ](?:toleran(?:ce|t)|injection|domains?|handler)/gi,
       /\/lab\/faults/g,
       /injected faults?/gi,
+      // A key of cluster:status --json, which keeps its name.
+      /access\[\]\.fault/g,
     ],
     // The lab's factory injects faults.
     rightIn: /^lab\//,
