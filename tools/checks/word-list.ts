@@ -57,8 +57,8 @@ export const unwantedWords: readonly UnwantedWord[] = [
       /home-dir(?:ectory)?/g,
       /home[- ](?:cp|w)\d+/g,
     ],
-    // The user's home folder, for OpenSSH's files.
-    rightIn: /^packages\/core\/(?:src|test)\/(?:host|ssh)\//,
+    // The user's home folder: for OpenSSH's files, and as HOME for programs that tests start.
+    rightIn: /^packages\/core\/(?:src|test)\/(?:host|ssh)\/|^tools\/test\//,
   },
   {
     word: 'gates',
