@@ -50,7 +50,7 @@ compiled('is compiled once, even if two start in parallel', async () => {
 
 compiled('is compiled again when its source changes, into a folder of its own', async () => {
   const [before = ''] = readdirSync(made)
-  writeFileSync(source, text.replace('how to use', 'how to reach'))
+  writeFileSync(source, text.replaceAll('how to use', 'how to reach'))
   assert.match((await run('--help')).output, 'how to reach the cluster')
   assert.ok(readdirSync(made).includes(before))
 })

@@ -163,6 +163,18 @@ for (const { title, text } of hanging)
     if (existsSync(pid)) assert.not(isAlive(readFileSync(pid, 'utf8')))
   })
 
+runner('applies the limit that a file sets for itself', async ({ folder }) => {
+  const slow = (title: string) =>
+    `test('${title}', () => new Promise((end) => setTimeout(end, 8000)))\ntest.run()`
+  const { last, output } = await run(
+    folder,
+    { slow: `// limit: 60 s\n${slow('has time')}`, late: slow('has none') },
+    ['--limit-s', '5'],
+  )
+  assert.is(last, 'tests: 1 passed, 1 failed, 0 skipped')
+  assert.match(output, /late\.test\.ts: ended at its limit of 5 s/)
+})
+
 runner('ends the tests that it runs when it is ended itself', async ({ folder }) => {
   const alive = join(folder, 'pid')
   writeFileSync(
