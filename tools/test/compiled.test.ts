@@ -64,7 +64,7 @@ compiled('replaces compiled programs that were not used for a day', async () => 
 })
 
 compiled(
-  'prints what is wrong with a source, and the command that runs it uncompiled',
+  'prints what is wrong with a source, and the command that runs its source',
   async () => {
     appendFileSync(source, 'const const\n')
     const { code, output } = await run('--help')
