@@ -63,16 +63,13 @@ compiled('replaces compiled programs that were not used for a day', async () => 
   assert.is(readdirSync(made).length, 1)
 })
 
-compiled(
-  'prints what is wrong with a source, and the command that runs its source',
-  async () => {
-    appendFileSync(source, 'const const\n')
-    const { code, output } = await run('--help')
-    assert.is(code, 1)
-    assert.match(output, 'scripts/up.ts')
-    assert.match(output, 'npx tsx scripts/up.ts')
-    assert.is(readdirSync(made).length, 1)
-  },
-)
+compiled('prints what is wrong with a source, and the command that runs its source', async () => {
+  appendFileSync(source, 'const const\n')
+  const { code, output } = await run('--help')
+  assert.is(code, 1)
+  assert.match(output, 'scripts/up.ts')
+  assert.match(output, 'npx tsx scripts/up.ts')
+  assert.is(readdirSync(made).length, 1)
+})
 
 compiled.run()
