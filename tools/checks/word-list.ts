@@ -57,8 +57,8 @@ export const unwantedWords: readonly UnwantedWord[] = [
       /home-dir(?:ectory)?/g,
       /home[- ](?:cp|w)\d+/g,
     ],
-    // The user's home folder, for OpenSSH's files.
-    rightIn: /^packages\/core\/(?:src|test)\/(?:host|ssh)\//,
+    // The user's home folder: for OpenSSH's files, and as HOME for programs that tests start.
+    rightIn: /^packages\/core\/(?:src|test)\/(?:host|ssh)\/|^tools\/test\//,
   },
   {
     word: 'gates',
@@ -108,6 +108,8 @@ export const unwantedWords: readonly UnwantedWord[] = [
       /fault[- ](?:toleran(?:ce|t)|injection|domains?|handler)/gi,
       /\/lab\/faults/g,
       /injected faults?/gi,
+      // A key of cluster:status --json, which keeps its name.
+      /access\[\]\.fault/g,
     ],
     // The lab's factory injects faults.
     rightIn: /^lab\//,
