@@ -9,13 +9,13 @@ import { faultsFile } from '../src/layout.ts'
 const newest = { ...threeUpgraded, TALOS_EXTENSIONS: '' }
 const offerBroken = `${faultsFile}.offer-broken`
 
-test('three control planes and a worker are there', async () => {
+test('three control planes and a worker are running', async () => {
   rmSync(offerBroken, { force: true })
   assert.is((await nx('lab:start')).code, 0)
   assert.is((await nx('cluster:up', newest)).code, 0)
 })
 
-test('a version that does not boot ends the upgrade after one machine, and the cluster stays well', async () => {
+test('a version that does not boot ends the upgrade after one machine, and the cluster stays healthy', async () => {
   writeFileSync(offerBroken, '')
   const since = Date.now()
   const { code, output } = await nx('cluster:upgrade', {
@@ -49,15 +49,15 @@ const killed: RegExp[] = [
   /✓ Prove/,
   /✓ Bring labha-/,
 ]
-test('the image of other extensions is made', async () => {
+test('the image with other extensions is built', async () => {
   assert.is((await nx('image:warm-installer', threeUpgraded)).code, 0)
 })
 for (const when of killed)
-  test(`an upgrade is ended by SIGKILL at ${when.source}`, async () => {
+  test(`an upgrade is killed at ${when.source}`, async () => {
     const { signal } = await killWhen(when, script, threeUpgraded)
     assert.is(signal, 'SIGKILL')
   })
-test('the next run finishes what was killed', async () => {
+test('the next run completes what was interrupted', async () => {
   assert.is((await nx('cluster:upgrade', threeUpgraded)).code, 0)
   const nodes = await access(cluster, 'kubectl', 'get', 'nodes', '-o', 'json')
   assert.not.match(nodes, 'unschedulable')

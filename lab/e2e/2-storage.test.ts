@@ -52,7 +52,7 @@ const state = (): Promise<string> =>
     'jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.generation} {.metadata.uid}{"\\n"}{end}',
   )
 
-test('cluster:up ends with storage that was proven', async () => {
+test('cluster:up ends with verified storage', async () => {
   const { code } = await nx('cluster:up')
   assert.is(code, 0)
   const proven = await kubectl('get', 'storageclass', 'nfs-appdata', '-o', 'yaml')
@@ -61,7 +61,7 @@ test('cluster:up ends with storage that was proven', async () => {
   assert.match(proven, /volumeBindingMode: Immediate/)
 })
 
-test('storage:uninstall takes it away', async () => {
+test('storage:uninstall removes it', async () => {
   assert.is((await run(uninstall)).code, 0)
   assert.is(await kubectl('get', 'storageclass', '-o', 'name'), '')
   assert.not.match(await kubectl('-n', 'kube-system', 'get', 'pods', '-o', 'name'), /csi-nfs/)
@@ -97,9 +97,9 @@ const faults: [string, string, Overrides, number, RegExp][] = [
     78,
     /nolock/,
   ],
-  ['a server that is not there', 'NFS_NO_', { NFS_SERVER: '10.213.77.9' }, 1, /10\.213\.77\.9/],
+  ['a server that does not exist', 'NFS_NO_', { NFS_SERVER: '10.213.77.9' }, 1, /10\.213\.77\.9/],
   [
-    'an export that is not there',
+    'an export that does not exist',
     'NFS_EXPORT_MISSING',
     { NFS_SHARE: '/srv/none' },
     1,
@@ -114,8 +114,8 @@ const faults: [string, string, Overrides, number, RegExp][] = [
     /root_squash/,
   ],
 ]
-for (const [fault, problem, overrides, exitCode, words] of faults)
-  test(`storage:install refuses ${fault}, and changes nothing`, async () => {
+for (const [title, problem, overrides, exitCode, words] of faults)
+  test(`storage:install rejects ${title}, and changes nothing`, async () => {
     const before = await state()
     const { code, output } = await run(install, overrides)
     assert.is(code, exitCode)
@@ -124,17 +124,17 @@ for (const [fault, problem, overrides, exitCode, words] of faults)
     assert.is(await state(), before)
   })
 
-// Between these runs nobody cleans up.
+// There is no cleanup between these runs.
 for (const [place, when] of [
   ['while the nodes are checked', /waiting for every node to write|• Check that every node/],
   ['while helm works', /• Install the NFS driver/],
   ['while storage is proven', /• Prove storage/],
 ] as const)
-  test(`storage:install is ended by SIGKILL ${place}`, async () => {
+  test(`storage:install is killed ${place}`, async () => {
     assert.is((await killWhen(when, install)).signal, 'SIGKILL')
   })
 
-test('storage:install finishes what was killed, with the proof', async () => {
+test('storage:install completes what was interrupted, and verifies it', async () => {
   const { code, output } = await run(install)
   assert.is(code, 0)
   assert.match(output, /Storage works: a claim on 10\.213\.77\.2:\/srv\/appdata was bound in/)
@@ -183,17 +183,17 @@ for (const [signal, when, end] of [
   ['SIGKILL', /waiting for .* to write through a claim/, 'SIGKILL'],
   ['SIGINT', /waiting for .* to read it/, 1],
 ] as const)
-  test(`what storage:verify leaves when it is ended by ${signal} at "${when.source}", the next run removes`, async () => {
+  test(`the next run removes what storage:verify leaves behind after ${signal} at "${when.source}"`, async () => {
     const killed = await killWhen(when, verify, {}, signal)
     assert.is(killed.signal ?? killed.code, end)
-    // The driver ends what it has begun, also when nobody waits for it any more.
+    // The driver ends what it has begun, also when no client waits for it any more.
     for (let tries = 0; tries < 10 && (await leftOfTests()).length === 0; tries++) await sleep(1000)
     assert.ok((await leftOfTests()).length > 0, 'there is something to remove')
     assert.is((await run(verify)).code, 0)
     assert.equal(await leftOfTests(), [])
   })
 
-test('storage:verify names a provisioner that does not run', async () => {
+test('storage:verify reports a provisioner that does not run', async () => {
   const deployment = ['--namespace=kube-system', 'deployment/csi-nfs-controller']
   const replicas = await kubectl('get', ...deployment, '-o', 'jsonpath={.spec.replicas}')
   await kubectl('scale', ...deployment, '--replicas=0')
@@ -208,7 +208,7 @@ test('storage:verify names a provisioner that does not run', async () => {
   }
 })
 
-test('a driver that somebody deleted is planned, and brought back by storage:install', async () => {
+test('a deleted driver is in the plan, and storage:install restores it', async () => {
   const daemonSet = ['--namespace=kube-system', 'daemonset/csi-nfs-node']
   await kubectl('delete', ...daemonSet, '--cascade=foreground', '--timeout=90s')
   const { output } = await run([...install, '--dry-run'])
@@ -217,7 +217,7 @@ test('a driver that somebody deleted is planned, and brought back by storage:ins
   assert.not.match((await run(install)).output, /•/)
 })
 
-test("a claim's file is on the server's disk, in a folder that says whose it is", async () => {
+test("a claim's file is on the server's disk, in a folder named after the claim", async () => {
   const file = join(temporaryFolder('e2e'), 'claim.yaml')
   writeFileSync(file, claim)
   await kubectl('apply', '-f', file)
@@ -248,7 +248,7 @@ test('the plan shows both removals when NFS_SERVER is cleared', async () => {
   )
 })
 
-test('storage:uninstall with CONFIRM passes over an open claim, and leaves its data', async () => {
+test('storage:uninstall with CONFIRM ignores an open claim, and leaves its data', async () => {
   assert.is((await run(uninstall, { CONFIRM: 'lab' })).code, 0)
   assert.is(await kubectl('get', 'storageclass', '-o', 'name'), '')
   assert.is(await kubectl('get', 'pvc', 'data', '-o', 'jsonpath={.status.phase}'), 'Bound')

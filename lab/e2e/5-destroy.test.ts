@@ -76,7 +76,7 @@ test('the script itself ends with 1 without CONFIRM, and with 2 after a dry run'
   assert.is((await run(scriptOf('scripts/confirm-destroy.ts', '--dry-run'))).code, 2)
 })
 
-test('FINAL_SNAPSHOT backs etcd up first, with the secrets, for its owner alone', async () => {
+test('FINAL_SNAPSHOT backs up etcd first, with the secrets, readable by its owner only', async () => {
   await access(cluster, 'kubectl', 'create', 'configmap', 'kept')
   const settings = { ...confirmed, FINAL_SNAPSHOT: 'true' }
   assert.is((await run(scriptOf('scripts/confirm-destroy.ts'), settings)).code, 0)
@@ -88,9 +88,9 @@ test('FINAL_SNAPSHOT backs etcd up first, with the secrets, for its owner alone'
     assert.is(statSync(join(folder, name)).mode & 0o777, 0o600)
 })
 
-// Ended by SIGKILL wherever it can be told from outside, each time run again: nothing may be in the way of
-// the next. The machines' stage is begun anew until it gets through.
-test('is killed after each stage and inside the fourth, and the next run goes on', async () => {
+// Killed wherever its output shows the place, and run again each time: the next run must not be blocked.
+// The machines' stage is repeated until it succeeds.
+test('is killed after each stage and inside the fourth, and the next run continues', async () => {
   const points: [string, RegExp][] = [
     ['scripts/confirm-destroy.ts', /left alone/],
     ['packages/storage/scripts/destroy.ts', /• Remove StorageClass/],
@@ -112,11 +112,11 @@ test('is killed after each stage and inside the fourth, and the next run goes on
     assert.not.match(output, 'This is a fault of Talosmith')
   }
   assert.ok(killed >= 8, `only ${killed} of ${points.length} were killed in time`)
-  assert.ok(existsSync(inRemoved('secrets.yaml')), 'the way in was thrown away too early')
+  assert.ok(existsSync(inRemoved('secrets.yaml')), 'the access files were removed too early')
   assert.is(statSync(inRemoved('secrets.yaml')).mode & 0o777, 0o600)
 })
 
-test('cluster:destroy finishes it, and leaves nothing but what is not ours', async () => {
+test('cluster:destroy completes it, and leaves only what does not belong to the cluster', async () => {
   const before = await bystanders()
   const { code, output } = await nx('cluster:destroy', confirmed)
   assert.is(code, 0)
@@ -134,7 +134,7 @@ test('cluster:destroy finishes it, and leaves nothing but what is not ours', asy
   )
 })
 
-test('cluster:restore makes the destroyed cluster anew from its final backup', async () => {
+test('cluster:restore recreates the destroyed cluster from its final backup', async () => {
   const { code, output } = await nx('cluster:restore', confirmed)
   assert.is(code, 0)
   assert.match(output, 'Put back secrets.yaml')
@@ -149,13 +149,13 @@ test('cluster:restore makes the destroyed cluster anew from its final backup', a
   assert.is((await nx('cluster:destroy', confirmed)).code, 0)
 })
 
-test('done again it does nothing, and needs no CONFIRM', async () => {
+test('a second run does nothing, and needs no CONFIRM', async () => {
   const { code, output } = await nx('cluster:destroy')
   assert.is(code, 0)
   assert.match(output, 'nothing to destroy of cluster lab')
 })
 
-test('machines without Kubernetes go too: the pool stopped, a domain removed by hand', async () => {
+test('machines without Kubernetes are removed too: the pool stopped, a domain removed by hand', async () => {
   assert.is((await nx('vm:create')).code, 0)
   await withHost(cluster, async ({ $ }) => {
     await $`virsh -q destroy lab-w1; virsh -q undefine lab-w1 --nvram; rm ${`${pool}/lab-w1.qcow2`}`
@@ -164,7 +164,7 @@ test('machines without Kubernetes go too: the pool stopped, a domain removed by 
   const { code } = await nx('cluster:destroy', confirmed)
   await withHost(cluster, ({ $ }) => $`virsh -q pool-start ${cluster.settings.STORAGE_POOL}`)
   assert.is(code, 0)
-  // Of the machine that was removed by hand, nothing says any more whose its logs are.
+  // The logs of the machine that was removed by hand can no longer be attributed to the cluster.
   const left = (await ofCluster()).filter(
     (line) => !/\/lab-w(9\.qcow2|1(-console)?\.log)$/.test(line),
   )

@@ -28,7 +28,7 @@ test('three control planes and a worker run the old version', async () => {
   assert.equal(await versions(), four('v1.13.8 v1.36.2'))
 })
 
-test('a stopped member of etcd is named, and nothing is restarted', async () => {
+test('a stopped etcd member is reported, and nothing is restarted', async () => {
   const since = Date.now()
   await talos('labha-cp3', 'service', 'etcd', 'stop')
   const { code, output } = await upgrade({ ...after, HEALTH_TIMEOUT: '30s' })
@@ -44,10 +44,10 @@ test('the upgrade restarts one control plane at a time, the leader last, and no 
   const since = Date.now()
   const watched = watch(cluster)
   const { code } = await upgrade(after)
-  const { writes, failedWrites, longestGapMs, lostQuorum, mostAway } = await watched.stop()
+  const { writes, failedWrites, longestGapMs, lostQuorum, mostDown } = await watched.stop()
   assert.is(code, 0)
   assert.equal(lostQuorum, [])
-  assert.ok(mostAway <= 1, `${mostAway} control planes were away at once`)
+  assert.ok(mostDown <= 1, `${mostDown} control planes were away at once`)
   // Emulated machines take their time; without a quorum it would be minutes.
   const gap = `${Math.round(longestGapMs / 1000)} s without a write (${writes} done, ${failedWrites} failed)`
   assert.ok(longestGapMs < 60_000, gap)
@@ -57,7 +57,7 @@ test('the upgrade restarts one control plane at a time, the leader last, and no 
   assert.equal(await versions(), four(`${pinned.talos} ${pinned.kubernetesBefore}`))
 })
 
-test('Kubernetes follows, every component of it, without a machine restarted', async () => {
+test('then every component of Kubernetes is upgraded, without restarting a machine', async () => {
   const since = Date.now()
   assert.is((await upgrade(newest)).code, 0)
   assert.equal(await versions(), four(`${pinned.talos} ${pinned.kubernetes}`))

@@ -40,7 +40,7 @@ async function leftovers(): Promise<string[]> {
   ]
 }
 
-test('lab:stop leaves no process, namespace, cable, mount or file', async () => {
+test('lab:stop leaves no process, namespace, veth, mount or file', async () => {
   assert.is((await nx('lab:start')).code, 0)
   const before = await processes()
   assert.ok(before.size > 5, `only ${before.size} processes ran`)
@@ -57,7 +57,7 @@ test('a second lab:stop finds nothing to do', async () => {
   assert.equal(await leftovers(), [])
 })
 
-test('what was built stays, for the next start', async () => {
+test('built tools stay for the next start', async () => {
   assert.equal(
     builtTools.filter((name) => !isBuilt(name)),
     [],

@@ -45,7 +45,7 @@ const changes = [
   'ip link set br0 down',
   'ip neigh flush all',
   'iptables -A FORWARD -j DROP',
-  'a-program-that-nobody-knows --list',
+  'an-unknown-program --list',
   'python3 -c print(1)',
 ]
 for (const command of reads)

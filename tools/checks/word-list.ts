@@ -108,6 +108,7 @@ export const unwantedWords: readonly UnwantedWord[] = [
       /fault[- ](?:toleran(?:ce|t)|injection|domains?|handler)/gi,
       /\/lab\/faults/g,
       /injected faults?/gi,
+      /\bfaults\.(?:json|ts)/g,
     ],
     // The lab's factory injects faults.
     rightIn: /^lab\//,

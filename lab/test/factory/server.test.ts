@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert'
 import { Assets } from '../../src/factory/assets.ts'
 import { createFactory } from '../../src/factory/server.ts'
 
-/** Assets whose images are there already: what is tested is what the server says. */
+/** Assets whose images already exist: only the server's responses are tested. */
 class ReadyAssets extends Assets {
   override async image(id: string, version: string, file: string): Promise<string> {
     this.checkVersion(this.schematic(id), version)
@@ -50,13 +50,13 @@ factory('answers 201 with the ID and the canonical text', async () => {
   assert.equal(await response.json(), { id: plain, schematic: 'customization: {}\n' })
 })
 
-factory('gives a schematic back, and says when there is none', async () => {
+factory('returns a schematic, and reports an unknown one', async () => {
   const there = await fetch(`${url}/schematics/${plain}`)
   assert.is(there.headers.get('content-type'), 'application/yaml')
   assert.is(await there.text(), 'customization: {}\n')
-  const missing = await fetch(`${url}/schematics/${'0'.repeat(64)}`)
-  assert.is(missing.status, 404)
-  assert.is(await missing.text(), 'schematic not found\n')
+  const unknown = await fetch(`${url}/schematics/${'0'.repeat(64)}`)
+  assert.is(unknown.status, 404)
+  assert.is(await unknown.text(), 'schematic not found\n')
 })
 
 const answers: [string, number, RegExp][] = [

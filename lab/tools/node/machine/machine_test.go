@@ -76,7 +76,7 @@ func newCluster(t *testing.T, endpoint string) cluster1 {
 		t.Fatal(err)
 	}
 
-	in, err := generate.NewInput("testCluster", "https://"+endpoint+":6443", constants.DefaultKubernetesVersion, generate.WithSecretsBundle(bundle))
+	in, err := generate.NewInput("test", "https://"+endpoint+":6443", constants.DefaultKubernetesVersion, generate.WithSecretsBundle(bundle))
 	if err != nil {
 		t.Fatal(err)
 	}
