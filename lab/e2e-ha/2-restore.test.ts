@@ -51,7 +51,7 @@ test('cluster:restore without CONFIRM changes nothing', async () => {
 })
 
 test('control planes on empty disks have the data of the backup, and nothing later', async () => {
-  // As on a new computer: settings, secrets and the snapshot.
+  // As on a new computer: settings, secrets and the backup.
   for (const name of ['kubeconfig', 'talosconfig']) rmSync(join(cluster.generated, name))
   assert.is((await nx('cluster:restore', { ...threeUpgraded, CONFIRM: 'labha' })).code, 0)
   const found = await markers()

@@ -7,7 +7,7 @@ import { kvm1 } from '../src/layout.ts'
 import type { LabStatus } from '../src/status.ts'
 import {
   access,
-  fingerprint,
+  stateDigest,
   killWhen,
   kubernetesNodes,
   labCluster,
@@ -134,14 +134,14 @@ test('each machine has its configured memory, and the lab uses less than 4 GiB o
 })
 
 test('a second cluster:up changes nothing at all', async () => {
-  const before = await fingerprint(cluster)
+  const before = await stateDigest(cluster)
   const stop = watchHost(kvm1)
   const { code } = await nx('cluster:up')
   const { observed, changing } = stop()
   assert.is(code, 0)
   assert.ok(observed.length > 5, `observed on the host only: ${observed.join('; ')}`)
   assert.equal(changing, [])
-  assert.is(await fingerprint(cluster), before)
+  assert.is(await stateDigest(cluster), before)
 })
 
 test('a deployment reaches its replicas', async () => {

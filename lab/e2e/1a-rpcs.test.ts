@@ -54,8 +54,8 @@ async function makeOnce({ words, isReader }: Call, endAfter?: number): Promise<A
 }
 
 /**
- * A command in a terminal of its own. script's shell is the same everywhere, whatever $SHELL is, and
- * `timeout` stays in the foreground: a program in the background that asks for a terminal is stopped.
+ * A command in a terminal of its own. The shell of script is always sh, not $SHELL, and `timeout` stays in the
+ * foreground: a background program that reads from a terminal is stopped.
  */
 function inTerminal(command: readonly string[]): string[] {
   const quoted = command.map((word) => `'${word}'`).join(' ')

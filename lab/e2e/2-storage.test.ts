@@ -8,11 +8,11 @@ import { exportPath, kvm1 } from '../src/layout.ts'
 import { access, killWhen, labCluster, nx, run, scriptOf, type Overrides } from './support.ts'
 
 const cluster = await labCluster()
-/** The export as the server's own disk shows it. */
+/** The export's folder on the server's disk. */
 const served = join(kvm1.folder, 'root', exportPath)
 const install = scriptOf('packages/storage/scripts/install.ts', '--cluster', 'lab')
 const uninstall = scriptOf('packages/storage/scripts/uninstall.ts', '--cluster', 'lab')
-/** Without npx, which has an idea of its own of what a signal is. */
+/** Without npx, which handles signals differently. */
 const node = (path: string): string[] => ['node', '--import', 'tsx', path, '--cluster', 'lab']
 const verify = node('packages/storage/scripts/verify.ts')
 const kubectl = (...args: string[]): Promise<string> => access(cluster, 'kubectl', ...args)
@@ -42,7 +42,7 @@ spec:
       persistentVolumeClaim: { claimName: data }
 `
 
-/** Names and versions of what storage consists of: what a run that changes nothing leaves the same. */
+/** Names and versions of the storage's objects, to verify that a run changed nothing. */
 const state = (): Promise<string> =>
   kubectl(
     'get',
@@ -138,7 +138,7 @@ test('storage:install completes what was interrupted, and verifies it', async ()
   const { code, output } = await run(install)
   assert.is(code, 0)
   assert.match(output, /Storage works: a claim on 10\.213\.77\.2:\/srv\/appdata was bound in/)
-  // Kubernetes takes its time to empty a namespace.
+  // Kubernetes deletes a namespace's content asynchronously.
   const namespaces = (): Promise<string> => kubectl('get', 'namespaces', '-o', 'name')
   for (let tries = 0; tries < 30 && (await namespaces()).includes('talosmith-'); tries++)
     await sleep(2000)
@@ -165,7 +165,7 @@ test('storage:verify writes on one node, reads on another, and leaves nothing be
   assert.is(existsSync(join(served, proof.subDirectory)), false, 'its folder is gone again')
 })
 
-/** What tests have on the server's disk, and their volumes. */
+/** The self-tests' folders on the server's disk, and their volumes. */
 async function leftOfTests(): Promise<string[]> {
   const volumes = await kubectl(
     'get',
@@ -186,7 +186,7 @@ for (const [signal, when, end] of [
   test(`the next run removes what storage:verify leaves behind after ${signal} at "${when.source}"`, async () => {
     const killed = await killWhen(when, verify, {}, signal)
     assert.is(killed.signal ?? killed.code, end)
-    // The driver ends what it has begun, also when no client waits for it any more.
+    // The driver completes what it has started, even if no client waits for it any more.
     for (let tries = 0; tries < 10 && (await leftOfTests()).length === 0; tries++) await sleep(1000)
     assert.ok((await leftOfTests()).length > 0, 'there is something to remove')
     assert.is((await run(verify)).code, 0)
@@ -226,7 +226,7 @@ test("a claim's file is on the server's disk, in a folder named after the claim"
   assert.is(readFileSync(join(served, folder ?? '', 'file'), 'utf8'), 'kept\n')
 })
 
-test('storage:uninstall is refused while a claim is open, and names it', async () => {
+test('storage:uninstall fails while a claim is open, and reports it', async () => {
   const before = await state()
   const { code, output } = await run(uninstall)
   assert.is(code, 1)

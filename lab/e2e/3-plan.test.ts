@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { hostFiles } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { access, fingerprint, labCluster, nx, run, withHost } from './support.ts'
+import { access, stateDigest, labCluster, nx, run, withHost } from './support.ts'
 
 const cluster = await labCluster()
 const files = hostFiles(cluster, '/var/lib/libvirt/images')
@@ -199,7 +199,7 @@ test('the plan shows where the patched config differs', async () => {
   assert.is(patched?.from, 'other values of machine.sysctls')
 })
 
-test('the plan shows an image file that was replaced, and the download refuses it', async () => {
+test('the plan shows a replaced image file, and the download fails', async () => {
   const kept = `${files.image}.kept`
   await withHost(
     cluster,
@@ -225,10 +225,10 @@ printf x | dd of=${files.image} bs=1 seek=1000000 conv=notrunc status=none`,
 })
 
 test('plan and status change nothing, and Nx turns exit code 2 into 1', async () => {
-  const before = await fingerprintWithoutDeleted()
+  const before = await stateDigestWithoutDeleted()
   assert.is((await nx('cluster:plan')).code, 1)
   assert.is((await nx('cluster:status')).code, 0)
-  assert.is(await fingerprintWithoutDeleted(), before)
+  assert.is(await stateDigestWithoutDeleted(), before)
 })
 
 test('cluster:up fixes all of it, and the plan is empty again', async () => {
@@ -276,10 +276,10 @@ function stepsOf(events: Awaited<ReturnType<typeof lastRun>>): string[] {
     .map(({ event, text = '' }) => `${event} ${text}`)
 }
 
-/** The fingerprint while machine lab-w2 is deleted: talosctl queries the others only. */
-async function fingerprintWithoutDeleted(): Promise<string> {
+/** The digest while machine lab-w2 is deleted: talosctl queries the others only. */
+async function stateDigestWithoutDeleted(): Promise<string> {
   const nodes = cluster.nodes.filter(({ name }) => name !== 'lab-w2')
-  return fingerprint({ ...cluster, nodes })
+  return stateDigest({ ...cluster, nodes })
 }
 
 test.run()

@@ -61,7 +61,7 @@ test('a dry run then lists what is left to do, and where the old secrets are', a
   assert.match(output, `the old ones are in archive/${archives().at(-1)}`)
 })
 
-test('the next run ends with a healthy cluster under another CA, and the old access is refused', async () => {
+test('the next run ends with a healthy cluster with another CA, and the old access is rejected', async () => {
   const { code, output } = await nx('cluster:regenerate-secrets', confirmed)
   assert.is(code, 0)
   assert.match(output, 'talosctl is refused with the old talosconfig')
@@ -87,7 +87,7 @@ test('clients are rejected with the archived files, and work with the new ones',
   }
 })
 
-test('the old secrets are kept, for their owner alone, and storage works', async () => {
+test('the old secrets are kept, readable by their owner only, and storage works', async () => {
   const archived = join(cluster.generated, 'archive', archives().at(-1) ?? '', 'secrets.yaml')
   assert.is(statSync(archived).mode & 0o777, 0o600)
   const verify = scriptOf('packages/storage/scripts/verify.ts', '--cluster', 'lab')

@@ -5,7 +5,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
   access,
-  fingerprint,
+  stateDigest,
   killWhen,
   kubernetesNodes,
   labCluster,
@@ -23,7 +23,7 @@ const bystander = `<domain type='qemu'><name>lab-bystander</name><memory unit='M
   <disk type='file' device='disk'><source file='${pool}/lab-bystander.qcow2'/><target dev='vda'/></disk>
   </devices></domain>`
 
-/** All of the cluster on the host: domains, files in every folder of libvirt's, console logs. */
+/** Everything of the cluster on the host: domains, files in all folders of libvirt, console logs. */
 const ofCluster = (): Promise<string[]> =>
   withHost(cluster, async ({ $ }) => {
     const { stdout } =
@@ -39,7 +39,7 @@ ls ${pool}/talos-*.raw`
   })
 const inRemoved = (name: string): string => join(cluster.generated, 'removed', name)
 
-test('a cluster is up, beside a machine and a volume that are not ours', async () => {
+test('a cluster is up, beside a machine and a volume that do not belong to it', async () => {
   assert.is((await nx('cluster:up')).code, 0)
   await withHost(cluster, async ({ $ }: Host) => {
     await $`qemu-img create -q -f qcow2 ${`${pool}/lab-bystander.qcow2`} 1M`
@@ -49,7 +49,7 @@ test('a cluster is up, beside a machine and a volume that are not ours', async (
 })
 
 test('cluster:destroy without CONFIRM lists everything, and changes nothing', async () => {
-  const before = await fingerprint(cluster)
+  const before = await stateDigest(cluster)
   for (const CONFIRM of ['', 'home']) {
     const { code, output } = await nx('cluster:destroy', { CONFIRM })
     assert.is.not(code, 0)
@@ -68,10 +68,10 @@ test('cluster:destroy without CONFIRM lists everything, and changes nothing', as
     assert.match(output, `left alone: ${pool}/lab-w9.qcow2`)
     assert.not.match(output, 'lab-bystander')
   }
-  assert.is(await fingerprint(cluster), before)
+  assert.is(await stateDigest(cluster), before)
 })
 
-test('the script itself ends with 1 without CONFIRM, and with 2 after a dry run', async () => {
+test('the script exits with 1 without CONFIRM, and with 2 after a dry run', async () => {
   assert.is((await run(scriptOf('scripts/confirm-destroy.ts'))).code, 1)
   assert.is((await run(scriptOf('scripts/confirm-destroy.ts', '--dry-run'))).code, 2)
 })

@@ -13,7 +13,7 @@ import {
 
 const cluster = await labCluster(threeControlPlanes)
 
-/** The control planes that hold the VIP, as their own address tables say; unreachable ones hold nothing. */
+/** The control planes that hold the VIP, by their addresses; unreachable ones do not count. */
 async function holders(): Promise<string[]> {
   const answers = await Promise.all(
     cluster.controlPlanes.map(async ({ name, address }) => {
@@ -35,7 +35,7 @@ async function holders(): Promise<string[]> {
 
 test('the machines of the previous clusters are removed', async () => {
   assert.is((await nx('lab:start')).code, 0)
-  // Only a test that failed leaves one; it need not take the others along.
+  // Only a failed test leaves one behind; it must not fail the next tests too.
   for (const overrides of [{}, { CLUSTER_NAME: 'labdx' }, threeControlPlanes])
     await removeCluster(overrides)
 })

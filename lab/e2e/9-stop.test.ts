@@ -7,14 +7,14 @@ import { startTimeOf } from '../src/processes.ts'
 import { builtTools, isBuilt } from '../src/tools.ts'
 import { labCluster, nx } from './support.ts'
 
-/** The processes of the lab's host: IDs with their start times, which tell them from later ones. */
+/** The processes of the lab's host: IDs with their start times, which detect reused IDs. */
 async function processes(): Promise<Map<number, string | undefined>> {
   const { stdout } = await local.$({ nothrow: true })`ip netns pids ${kvm1.namespace}`
   const pids = stdout.split('\n').filter(Boolean).map(Number)
   return new Map(pids.map((pid) => [pid, startTimeOf(pid)]))
 }
 
-/** Processes of this machine that were started from, or work on, the lab's folder. */
+/** Processes of this machine that were started from the lab's folder, or use it. */
 function usersOfFolder(): string[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))

@@ -8,10 +8,10 @@ import { parse } from 'yaml'
 
 /** The results. */
 export interface Watched {
-  /** Rounds of writes of which one got through, and of which none did: refused, or without an answer in time. */
+  /** Rounds in which a write succeeded, and in which none did: rejected or timed out. */
   readonly writes: number
   readonly failedWrites: number
-  /** The longest time in which no write got through, whichever control plane took it. */
+  /** The longest time without a successful write to any control plane. */
   readonly longestGapMs: number
   /** Errors of API servers without etcd quorum, while no write succeeded. */
   readonly lostQuorum: readonly string[]

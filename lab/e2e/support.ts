@@ -162,7 +162,7 @@ export async function kubernetesNodes(cluster: Cluster): Promise<readonly Kubern
  * Everything on the host and in generated/ that a run could have changed, as one text: files with size and
  * time, domain definitions, and the version of each node's machine config.
  */
-export async function fingerprint(cluster: Cluster): Promise<string> {
+export async function stateDigest(cluster: Cluster): Promise<string> {
   const host = await withHost(cluster, async ({ $ }) => {
     const files =
       await $`find /var/lib/libvirt /etc/libvirt -type f -regextype posix-extended -regex ${'.*[.](raw|iso|json|xml)'} -printf ${'%p %s %T@ %i\\n'}`

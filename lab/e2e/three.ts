@@ -6,7 +6,7 @@ import { access, kubernetesNodes, labCluster, threeControlPlanes } from './suppo
 export const cluster = await labCluster(threeControlPlanes)
 
 /** The versions that each node reports: Talos and Kubernetes. */
-export async function versions(): Promise<string[]> {
+export async function nodeVersions(): Promise<string[]> {
   const nodes = await kubernetesNodes(cluster)
   return nodes.map(
     ({ status: { nodeInfo } }) =>

@@ -11,7 +11,7 @@ import { fetchKernel } from './guest/kernel.ts'
 import { chartFolder, labFolder, type LabHost } from './layout.ts'
 import { createNamespace, inside, isUp, removeNamespace } from './namespace.ts'
 import { installPackages } from './packages.ts'
-import { startFactory, startLibvirt, startNfs, startSshd } from './services.ts'
+import { startFactory, startLibvirt, startNfs, startHostSshd } from './services.ts'
 import { builtPath, buildTool, isOurBuild, offerTool } from './tools.ts'
 import { versions } from './versions.ts'
 
@@ -39,7 +39,7 @@ export async function startLab(host: LabHost, cluster: Cluster, log: Log): Promi
 async function startServices(host: LabHost, log: Log): Promise<void> {
   await installPackages(log)
   await createNamespace(host)
-  await startSshd(host)
+  await startHostSshd(host)
   await startNfs(host)
   await startLibvirt(host, log)
 }

@@ -28,7 +28,7 @@ export function isUp(host: LabHost): boolean {
   return holder !== undefined && readOr(completeFile(host)) === holder.startTime
 }
 
-/** Folders of the host that lie in the lab's folder instead of this machine's own. */
+/** The host's own folders, in the lab's folder instead of this machine's. */
 const ownFolders = [
   '/run',
   '/var/lib/libvirt',

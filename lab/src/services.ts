@@ -30,7 +30,7 @@ export function daemonsOf(host: LabHost): { name: string; running: Running | und
 }
 
 /** sshd with a host key, a user key and a known_hosts of the lab's own. */
-export async function startSshd(host: LabHost): Promise<void> {
+export async function startHostSshd(host: LabHost): Promise<void> {
   if (runningProcess(pidFile(host, 'sshd')) !== undefined) return
   const hostKey = join(sshFolder, `${host.name}_host_key`)
   const userKey = join(sshFolder, 'id_ed25519')

@@ -81,7 +81,7 @@ for (const [path, status, text] of answers)
   })
 
 factory(
-  'accepts an unknown extension and refuses its image, as the public factory does',
+  'accepts an unknown extension and rejects its image, as the public factory does',
   async () => {
     const response = await post(
       'customization: { systemExtensions: { officialExtensions: [a/b] } }',
@@ -106,7 +106,7 @@ factory('sends a whole file, its head, or the rest of it', async () => {
   assert.is((await fetch(image, { headers: { range: 'bytes=300000-' } })).status, 416)
 })
 
-factory('fails as often as it was told to, then behaves', async () => {
+factory('fails for the requested number of times, then works', async () => {
   await orderFaults({ path: '^/versions$', kind: 'status', status: 503, times: 2 })
   const statuses = []
   for (let i = 0; i < 3; i++) statuses.push((await fetch(`${url}/versions`)).status)
@@ -128,7 +128,7 @@ factory('cuts a transfer short, and changes a byte of one', async () => {
   assert.is(changed[1001], bytes[1001])
 })
 
-factory('writes its orders down where the lab can see them', async () => {
+factory('stores the injected faults in the faults file', async () => {
   await orderFaults({ path: 'x', kind: 'stall', times: 1 })
   assert.match(readFileSync(faultsFile, 'utf8'), 'stall')
   await orderFaults()
