@@ -1,3 +1,4 @@
+import { checkOffer, observeFactory, quickRequest } from '@talosmith/clients/factory'
 import {
   findTool,
   parseLabelledLines,
@@ -7,7 +8,7 @@ import {
   type Host,
   type Tool,
 } from '@talosmith/core'
-import { checkOffer, isRelayed, neededTools, observeFactory } from '@talosmith/image'
+import { isRelayed, neededTools } from '@talosmith/image'
 import {
   domainOf,
   findProblems,
@@ -85,9 +86,12 @@ async function checkConfigs(cluster: Cluster, tool: Tool): Promise<Check[]> {
   const asked = `${nodes.length} machines, Talos ${TALOS_VERSION}, Kubernetes ${KUBERNETES_VERSION}`
   const check = 'settings'
   // Read while the hosts are asked: every cluster:up waits for this stage.
-  const { checkHome, openTalosctl } = await import('@talosmith/bootstrap')
+  const [{ checkGeneratedFiles }, { openTalosctl }] = await Promise.all([
+    import('@talosmith/bootstrap'),
+    import('@talosmith/clients/talos'),
+  ])
   const talosctl = await openTalosctl(cluster, undefined, tool)
-  const { value, problem, reason } = await attempt(() => checkHome(cluster, talosctl))
+  const { value, problem, reason } = await attempt(() => checkGeneratedFiles(cluster, talosctl))
   if (problem !== undefined) return [missing(here, check, problem)]
   if (value === undefined) return [{ area: here, check, verdict: 'missing', says: reason ?? '' }]
   return [
@@ -102,10 +106,7 @@ async function checkFactory(cluster: Cluster, signal: AbortSignal): Promise<Chec
   if (own !== undefined)
     return [{ area, check, verdict: 'ok', says: 'not asked: IMAGE_PATH names an image' }]
   const { problem, reason } = await attempt(async () =>
-    checkOffer(
-      cluster,
-      await observeFactory(cluster, { log: silentLog, signal, timeoutMs: 5000, firstPauseMs: 100 }),
-    ),
+    checkOffer(cluster, await observeFactory(cluster, { log: silentLog, signal, ...quickRequest })),
   )
   if (problem !== undefined) return [missing(area, check, problem)]
   if (reason !== undefined) return [{ area, check, verdict: 'missing', says: reason }]

@@ -128,7 +128,7 @@ factory('cuts a transfer short, and changes a byte of one', async () => {
   assert.is(changed[1001], bytes[1001])
 })
 
-factory('stores the injected faults in the faults file', async () => {
+factory('stores injected faults in a file', async () => {
   await orderFaults({ path: 'x', kind: 'stall', times: 1 })
   assert.match(readFileSync(faultsFile, 'utf8'), 'stall')
   await orderFaults()
