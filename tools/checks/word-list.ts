@@ -110,6 +110,7 @@ export const unwantedWords: readonly UnwantedWord[] = [
       /injected faults?/gi,
       // A key of cluster:status --json, which keeps its name.
       /access\[\]\.fault/g,
+      /\bfaults\.(?:json|ts)/g,
     ],
     // The lab's factory injects faults.
     rightIn: /^lab\//,
