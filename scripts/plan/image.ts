@@ -1,12 +1,13 @@
+/** The image part of a plan. */
 import { silentLog, type Cluster, type Host } from '@talosmith/core'
 import { checkOffer, observeFactory, observeImage, planBuild, planDownload } from '@talosmith/image'
 import { attempt, partOf, type Attempt } from './attempt.ts'
 import type { PartPlan } from './report.ts'
 
-/** A plan waits for the factory less patiently than a download does. */
-const patience = { timeoutMs: 5000, firstPauseMs: 100 }
+/** A plan waits a shorter time for the factory than a download does. */
+const timeouts = { timeoutMs: 5000, firstPauseMs: 100 }
 
-/** What image:build and image:download would do. Without a download, a silent factory is no problem. */
+/** What image:build and image:download would do. If nothing is to be downloaded, the factory need not answer. */
 export async function planImage(
   cluster: Cluster,
   hosts: readonly Attempt<Host>[],
@@ -14,7 +15,7 @@ export async function planImage(
 ): Promise<PartPlan> {
   const [offer, ...images] = await Promise.all([
     attempt(async () => {
-      const offered = await observeFactory(cluster, { log: silentLog, signal, ...patience })
+      const offered = await observeFactory(cluster, { log: silentLog, signal, ...timeouts })
       checkOffer(cluster, offered)
       return planBuild(cluster, offered)
     }),
@@ -23,17 +24,17 @@ export async function planImage(
       .map((host) => attempt(async () => planDownload(cluster, await observeImage(host, cluster)))),
   ])
   const changes = images.flatMap(({ value }) => value ?? [])
-  const unseen = hosts.length - images.length
+  const unreached = hosts.length - images.length
   const unknown =
-    unseen === 0
+    unreached === 0
       ? []
-      : [`the image on ${unseen} of ${hosts.length} hosts, which could not be reached`]
-  const isNeeded = unseen > 0 || changes.some(({ kind }) => kind === 'download-image')
+      : [`the image on ${unreached} of ${hosts.length} hosts: they are unreachable`]
+  const isNeeded = unreached > 0 || changes.some(({ kind }) => kind === 'download-image')
   if (offer.problem !== undefined && !isNeeded)
     return partOf('image', images, {
       changes,
       unknown,
-      notes: [`${offer.problem.message}; nothing is needed from it now`],
+      notes: [`${offer.problem.message}; nothing has to be downloaded from it`],
     })
   return partOf('image', [offer, ...images], {
     changes: [...(offer.value ?? []), ...changes],
