@@ -2,7 +2,8 @@
 import { script } from '@talosmith/core'
 
 export default script(import.meta, {
-  summary: 'Write logs and states of the hosts, Talos and Kubernetes, without secrets, into one archive.',
+  summary:
+    'Write logs and states of the hosts, Talos and Kubernetes, without secrets, into one archive.',
   endsAtOnce: true,
   async run(context) {
     const { json, answer, eachHost } = context

@@ -5,7 +5,8 @@ import { checkHosts, observeHosts } from '@talosmith/vm'
 import { observeNotes, planLast, planUnfinished } from './destroy/remains.ts'
 
 export default script(import.meta, {
-  summary: 'Finish a destroy: delete the files set aside, once nothing of the cluster is left on the hosts.',
+  summary:
+    'Finish a destroy: delete the files set aside, once nothing of the cluster is left on the hosts.',
   changes: true,
   losesData: true,
   async run({ cluster, hosts, log, dryRun, answer, confirm, showPlan }) {

@@ -7,11 +7,12 @@ export default script(import.meta, {
   endsAtOnce: true,
   async run({ cluster, eachHost, json, answer }) {
     for (const host of eachHost()) host.catch(() => undefined)
-    const [{ gatherObservations }, { findCauses }, { findingsAsJson, renderFindings }] = await Promise.all([
-      import('./diagnose/gather.ts'),
-      import('./diagnose/find.ts'),
-      import('./diagnose/report.ts'),
-    ])
+    const [{ gatherObservations }, { findCauses }, { findingsAsJson, renderFindings }] =
+      await Promise.all([
+        import('./diagnose/gather.ts'),
+        import('./diagnose/find.ts'),
+        import('./diagnose/report.ts'),
+      ])
     const findings = findCauses(cluster, await gatherObservations(cluster, eachHost))
     answer(json ? findingsAsJson(cluster, findings) : renderFindings(cluster, findings))
     const isHealthy = findings.diagnoses.length + findings.unmet.length === 0

@@ -37,7 +37,9 @@ export default script(import.meta, {
     // Only before anything is moved: afterwards nothing can authenticate with the old machines.
     const withBackup = options['final-snapshot'] === true && underWay === undefined
     if (options['final-snapshot'] === true && !withBackup)
-      log.warn('no backup is taken: the interrupted run that this one resumes has already archived secrets')
+      log.warn(
+        'no backup is taken: the interrupted run that this one resumes has already archived secrets',
+      )
     const names = new Set(cluster.nodes.map(({ name }) => name))
     const archive = await planArchive(cluster, regeneration)
     const machines: Change[] = []

@@ -4,7 +4,8 @@ import { script, type Change } from '@talosmith/core'
 import { recreateMachines } from '@talosmith/vm'
 
 export default script(import.meta, {
-  summary: 'Recreate the control planes on empty disks from an etcd backup; needs CONFIRM=<cluster>.',
+  summary:
+    'Recreate the control planes on empty disks from an etcd backup; needs CONFIRM=<cluster>.',
   changes: true,
   losesData: true,
   options: {

@@ -4,7 +4,8 @@ import { script, type Change, type ExitCode } from '@talosmith/core'
 import { dropChannels } from '@talosmith/vm'
 
 export default script(import.meta, {
-  summary: 'Wait until the upgraded cluster is healthy; with --dry-run, print every step of the upgrade.',
+  summary:
+    'Wait until the upgraded cluster is healthy; with --dry-run, print every step of the upgrade.',
   changes: true,
   async run(context) {
     if (context.dryRun) return showAllSteps(context)

@@ -38,7 +38,9 @@ export async function planMachines(
   const isComplete = observed.length === hosts.length
   // A machine that was not found may be on an unreachable host.
   const found = new Set(observed.flatMap(({ domains }) => domains.map(({ name }) => name)))
-  const changes = planCreate(cluster, observed).filter(({ target }) => isComplete || found.has(target))
+  const changes = planCreate(cluster, observed).filter(
+    ({ target }) => isComplete || found.has(target),
+  )
   const notes = describeStatus(cluster, observed).flatMap(({ machine, notes: ofMachine }) =>
     ofMachine.map((note) => `${machine}: ${note}`),
   )

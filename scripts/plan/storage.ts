@@ -19,7 +19,10 @@ interface Dependencies {
 }
 
 /** What storage:install would do; from the settings alone while there is no cluster. */
-export async function planStoragePart(cluster: Cluster, { access, isFresh }: Dependencies): Promise<PartPlan> {
+export async function planStoragePart(
+  cluster: Cluster,
+  { access, isFresh }: Dependencies,
+): Promise<PartPlan> {
   const isWanted = cluster.settings.NFS_SERVER !== undefined
   const hasKubeconfig = await hasAccess(cluster)
   // With an API server that is down, kubectl would hang for a minute: check first that it answers.
@@ -34,7 +37,10 @@ export async function planStoragePart(cluster: Cluster, { access, isFresh }: Dep
     return partOf('storage', [], { unknown: [`driver and StorageClass: ${reason}`] })
   }
   const { changes = [], unseen: unknownBecause } = plan.value ?? {}
-  const notes = unknownBecause === undefined ? [] : [`did not look for storage that is no longer configured: ${unknownBecause}`]
+  const notes =
+    unknownBecause === undefined
+      ? []
+      : [`did not look for storage that is no longer configured: ${unknownBecause}`]
   return partOf('storage', [plan], { changes, notes })
 }
 

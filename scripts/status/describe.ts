@@ -8,7 +8,11 @@ import type { AccessStatus, ClusterStatus, NodeStatus, Source } from './report.t
 const dayMs = 24 * 3600 * 1000
 
 /** Combines what hosts, Talos, etcd and Kubernetes report about each machine. Pure. */
-export function describeClusterStatus(cluster: Cluster, gathered: Gathered, now: Date): ClusterStatus {
+export function describeClusterStatus(
+  cluster: Cluster,
+  gathered: Gathered,
+  now: Date,
+): ClusterStatus {
   const { settings, endpoint, vip, schematic, image } = cluster
   const rows = describeMachines(
     cluster,
@@ -25,7 +29,9 @@ export function describeClusterStatus(cluster: Cluster, gathered: Gathered, now:
     vip: vip === undefined ? null : { address: vip, ...holderOf(gathered) },
     schematic: { id: schematic.id, extensions: settings.TALOS_EXTENSIONS },
     image: { url: settings.IMAGE_PATH ?? image.url, installer: image.installer },
-    access: gathered.access.ok ? gathered.access.value.map((file) => describeAccess(file, now)) : [],
+    access: gathered.access.ok
+      ? gathered.access.value.map((file) => describeAccess(file, now))
+      : [],
     nodes: cluster.nodes.map((node) =>
       describeNode(
         node,

@@ -20,7 +20,9 @@ const titles = [
 export function renderClusterStatus(status: ClusterStatus): string {
   const table = renderTable([titles, ...status.nodes.map(rowOf)])
   const reasons = [
-    ...status.nodes.flatMap(({ name, reasons: ofNode }) => ofNode.map((text) => `  ${name}: ${text}`)),
+    ...status.nodes.flatMap(({ name, reasons: ofNode }) =>
+      ofNode.map((text) => `  ${name}: ${text}`),
+    ),
     ...status.leftOver.map(
       ({ name, host, state }) => `  ${name} on ${host}: ${state}, no longer in the settings`,
     ),
@@ -55,9 +57,7 @@ function etcdRole(etcd: NodeStatus['etcd']): string {
 }
 
 function facts({ endpoint, vip, schematic, image, access }: ClusterStatus): string {
-  const state = endpoint.answers
-    ? 'answers'
-    : `does not answer: ${oneLine(endpoint.reason ?? '')}`
+  const state = endpoint.answers ? 'answers' : `does not answer: ${oneLine(endpoint.reason ?? '')}`
   return renderTable([
     ['endpoint', `${endpoint.url} ${state}`],
     ...(vip === null ? [] : [['VIP', `${vip.address}${describeHolder(vip)}`]]),
