@@ -120,7 +120,7 @@ test('cluster:destroy finishes it, and leaves nothing but what is not ours', asy
   const before = await bystanders()
   const { code, output } = await nx('cluster:destroy', confirmed)
   assert.is(code, 0)
-  assert.match(output, 'Nothing of cluster lab is left')
+  assert.match(output, 'Cluster lab is destroyed')
   assert.equal(
     (await ofCluster()).filter((line) => !line.endsWith('/lab-w9.qcow2')),
     [],
@@ -152,7 +152,7 @@ test('cluster:restore makes the destroyed cluster anew from its final backup', a
 test('done again it does nothing, and needs no CONFIRM', async () => {
   const { code, output } = await nx('cluster:destroy')
   assert.is(code, 0)
-  assert.match(output, 'nothing to destroy of cluster lab')
+  assert.match(output, 'nothing of cluster lab to destroy')
 })
 
 test('machines without Kubernetes go too: the pool stopped, a domain removed by hand', async () => {

@@ -51,7 +51,7 @@ plan(
     assert.equal([changes, problems], [[], []])
     assert.match(
       notes.join(),
-      /^did not dependencies for storage that is no longer configured: kubectl was not found/,
+      /^did not look for storage that is no longer configured: kubectl was not found/,
     )
   },
 )

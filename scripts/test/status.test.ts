@@ -123,7 +123,7 @@ const nothing: Gathered = {
 test('every field of the JSON is documented, and every documented field is there', () => {
   const text = readFileSync(join(projectRoot, 'docs/status-json.md'), 'utf8')
   const documented = [...text.matchAll(/^\| `([^`]+)` \|/gm)].map(([, name = '']) => name)
-  // An object's own line says when it is null.
+  // An object's own line tells when it is null.
   const leaves = documented.filter((name) => !documented.some((one) => one.startsWith(`${name}.`)))
   const json: unknown = JSON.parse(
     JSON.stringify(describeClusterStatus(cluster, withSilence(), now)),
