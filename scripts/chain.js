@@ -29,10 +29,15 @@ const up = [
 /** @type {readonly Stages[]} */
 const upgrade = [
   ...image,
-  { 'image:warm-installer': 'has the Image Factory build the installer image' },
   { 'bootstrap:upgrade-talos': 'upgrades Talos, one machine at a time' },
   { 'bootstrap:upgrade-kubernetes': 'upgrades Kubernetes, one minor at a time' },
   { 'cluster:upgrade': 'checks the upgraded cluster' },
+]
+
+/** Can be run before an upgrade, which includes it. @type {readonly Stages[]} */
+const warmInstaller = [
+  ...image,
+  { 'image:warm-installer': 'has the Image Factory build the installer image' },
 ]
 
 /** One at a time: access to the cluster is removed after the stages that need it. @type {readonly Stages[]} */
@@ -62,7 +67,7 @@ const regenerateSecrets = [
 ]
 
 /** @type {readonly (readonly Stages[])[]} */
-export const chains = [up, upgrade, destroy, restore, regenerateSecrets]
+export const chains = [up, upgrade, warmInstaller, destroy, restore, regenerateSecrets]
 
 /** Former names of targets; they do the same. @type {Readonly<Record<string, string>>} */
 export const aliases = {

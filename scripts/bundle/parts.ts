@@ -1,6 +1,7 @@
 /** The parts of a bundle: settings, plan, diagnosis, run records, and states of hosts, Talos and Kubernetes. */
 import { readFile } from 'node:fs/promises'
-import { openTalosctl, probe, readKubernetes } from '@talosmith/bootstrap'
+import { readKubernetes } from '@talosmith/bootstrap'
+import { openTalosctl, probeMachines } from '@talosmith/clients/talos'
 import {
   consoleLog,
   findTool,
@@ -120,11 +121,9 @@ async function readSupport({ cluster, work }: Context): Promise<Part[]> {
   const talosctl = await openTalosctl(cluster)
   const path = `${work}/support.zip`
   // Machines that do not answer would delay the others past the timeout: leave them out.
-  const probes = await Promise.all(
-    cluster.nodes.map(({ address }) => probe(address, undefined, { timeoutMs: probeMs })),
-  )
-  const answering = cluster.nodes.filter((_, index) => probes[index]?.kind !== 'silent')
-  const endpoints = answering.filter((node) => cluster.controlPlanes.includes(node)).map(addressOf)
+  const probes = await probeMachines(cluster.nodes, undefined, probeMs)
+  const answering = cluster.nodes.filter(({ name }) => probes.get(name)?.kind !== 'silent')
+  const endpoints = answering.filter(({ role }) => role === 'controlplane').map(addressOf)
   if (endpoints.length === 0) throw new Error('no control plane answers')
   await talosctl.ask(
     answering.map(addressOf),
@@ -132,7 +131,7 @@ async function readSupport({ cluster, work }: Context): Promise<Part[]> {
     {
       timeoutMs: partMs - probeMs - 2000,
       nothrow: true,
-      via: endpoints,
+      endpoints,
     },
   )
   const entries = unzipSync(new Uint8Array(await readFile(path)))

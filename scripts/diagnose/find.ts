@@ -1,6 +1,7 @@
 /** Finds the causes of problems in what was observed of a cluster. */
-import { judgeHealth, type Snapshot } from '@talosmith/bootstrap'
-import type { Cluster } from '@talosmith/core'
+import { judgeHealth, type HealthFacts, type TalosEvidence } from '@talosmith/bootstrap'
+import { unreachableBecause, type MachineStatus, type ProbeResult } from '@talosmith/clients/talos'
+import type { Answer, Cluster } from '@talosmith/core'
 import type { Diagnosis } from './diagnosis.ts'
 import type { Observations } from './gather.ts'
 import { judgeBoot } from './rules/boot.ts'
@@ -75,13 +76,13 @@ function unmetBeside(
   cluster: Cluster,
   observed: Observations,
 ): string[] {
-  const snapshot = snapshotOf(cluster, observed)
-  if (snapshot === undefined) return []
+  const facts = healthFactsOf(cluster, observed)
+  if (facts === undefined) return []
   // Machine by machine: health reports only the first machine that fails.
   const unmet = cluster.nodes
     .filter(({ name }) => !explained.has(name))
     .flatMap((node) =>
-      judgeHealth({ ...cluster, nodes: [node] }, snapshot).flatMap(({ fact, fault }) => {
+      judgeHealth({ ...cluster, nodes: [node] }, facts).flatMap(({ fact, fault }) => {
         if (fault === undefined) return []
         const [subject = ''] = /^[^ :,]+/.exec(fault) ?? []
         const named = cluster.nodes.find(
@@ -96,37 +97,34 @@ function unmetBeside(
 }
 
 /** The facts that health judges, from what was observed; undefined: too little is known. */
-function snapshotOf({ nodes }: Cluster, { findings, api }: Observations): Snapshot | undefined {
+function healthFactsOf(
+  { nodes }: Cluster,
+  { findings, api }: Observations,
+): HealthFacts | undefined {
   if (!findings.ok || !api.ok) return undefined
   const { probes, machines, etcd } = findings.value
-  const said = nodes.flatMap(({ name, address }) => {
-    const talos = machines.get(name)
-    return talos === undefined ? [] : [{ ...talos, address }]
-  })
-  const silence = said.find(({ status }) => status === undefined)?.silence
+  const versions = [...machines].flatMap(([name, { version }]) =>
+    version === undefined ? [] : [[name, version] as const],
+  )
   return {
     ...api.value,
     probes,
-    versions: new Map(
-      said.flatMap(({ address, version }) => (version ? [[address, version]] : [])),
+    etcd,
+    versions: new Map(versions),
+    machines: new Map(
+      nodes.map(({ name }) => [name, statusOf(machines.get(name), probes.get(name))]),
     ),
-    machines: {
-      byAddress: new Map(
-        said.flatMap(({ address, status }) => (status ? [[address, status]] : [])),
-      ),
-      silence: silence ?? 'it was not reachable',
-    },
     withoutChannel: new Set(),
     leftBehind: [],
-    etcd:
-      etcd.members.length === 0
-        ? { ok: false, reason: [...etcd.silence.values()][0] ?? 'it does not name its members' }
-        : {
-            ok: true,
-            value: {
-              members: etcd.members,
-              status: etcd.status.map(({ id, ...rest }) => ({ ...rest, member: id })),
-            },
-          },
   }
+}
+
+function statusOf(
+  evidence: TalosEvidence | undefined,
+  result: ProbeResult | undefined,
+): Answer<MachineStatus> {
+  if (evidence === undefined)
+    return { ok: false, reason: (result && unreachableBecause(result)) ?? 'it was not queried' }
+  const { status, silence } = evidence
+  return status === undefined ? { ok: false, reason: silence } : { ok: true, value: status }
 }

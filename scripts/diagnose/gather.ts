@@ -1,18 +1,17 @@
 /** Observes hosts, Talos and Kubernetes for a diagnosis, within its deadline. */
 import { connect } from 'node:net'
 import {
-  apiPort as talosPort,
   observeAccessFiles,
   observeCluster,
   observeKubernetesEvidence,
   observeTalosEvidence,
   type AccessFile,
-  type Answer,
   type KubernetesFindings,
   type ObservedCluster,
   type TalosFindings,
 } from '@talosmith/bootstrap'
-import { silentLog, type Cluster, type Host, type Node } from '@talosmith/core'
+import { apiPort as talosPort } from '@talosmith/clients/talos'
+import { silentLog, type Answer, type Cluster, type Host, type Node } from '@talosmith/core'
 import {
   hostOf,
   observeEvidence,

@@ -1,5 +1,7 @@
 /** Everything that was observed of one machine. */
-import type { KubernetesNode, NodePlan, ProbeResult, TalosEvidence } from '@talosmith/bootstrap'
+import type { NodePlan, TalosEvidence } from '@talosmith/bootstrap'
+import type { KubernetesNode } from '@talosmith/clients/kubernetes'
+import type { ProbeResult } from '@talosmith/clients/talos'
 import type { Cluster, Node } from '@talosmith/core'
 import {
   domainOf,

@@ -1,4 +1,5 @@
 /** Runs the checks of cluster:doctor: observes this machine, the hosts, the Image Factory and the NFS server. */
+import { checkOffer, observeFactory, quickRequest } from '@talosmith/clients/factory'
 import {
   findTool,
   parseLabelledLines,
@@ -8,7 +9,7 @@ import {
   type Host,
   type Tool,
 } from '@talosmith/core'
-import { checkOffer, isRelayed, neededTools, observeFactory } from '@talosmith/image'
+import { isRelayed, neededTools } from '@talosmith/image'
 import {
   domainOf,
   findProblems,
@@ -96,9 +97,12 @@ async function checkConfigs(cluster: Cluster, tool: Tool): Promise<Check[]> {
   const summary = `${nodes.length} machines, Talos ${TALOS_VERSION}, Kubernetes ${KUBERNETES_VERSION}`
   const check = 'settings'
   // Loaded while the hosts are queried: every cluster:up waits for this stage.
-  const { checkHome, openTalosctl } = await import('@talosmith/bootstrap')
+  const [{ checkGeneratedFiles }, { openTalosctl }] = await Promise.all([
+    import('@talosmith/bootstrap'),
+    import('@talosmith/clients/talos'),
+  ])
   const talosctl = await openTalosctl(cluster, undefined, tool)
-  const { value, problem, reason } = await attempt(() => checkHome(cluster, talosctl))
+  const { value, problem, reason } = await attempt(() => checkGeneratedFiles(cluster, talosctl))
   if (problem !== undefined) return [failed(thisMachine, check, problem)]
   if (value === undefined)
     return [{ area: thisMachine, check, verdict: 'fail', detail: reason ?? '' }]
@@ -114,10 +118,7 @@ async function checkFactory(cluster: Cluster, signal: AbortSignal): Promise<Chec
   if (own !== undefined)
     return [{ area, check, verdict: 'ok', detail: 'not needed: IMAGE_PATH is set' }]
   const { problem, reason } = await attempt(async () =>
-    checkOffer(
-      cluster,
-      await observeFactory(cluster, { log: silentLog, signal, timeoutMs: 5000, firstPauseMs: 100 }),
-    ),
+    checkOffer(cluster, await observeFactory(cluster, { log: silentLog, signal, ...quickRequest })),
   )
   if (problem !== undefined) return [failed(area, check, problem)]
   if (reason !== undefined) return [{ area, check, verdict: 'fail', detail: reason }]

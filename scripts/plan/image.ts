@@ -1,11 +1,9 @@
 /** The image part of a plan. */
+import { checkOffer, observeFactory, quickRequest } from '@talosmith/clients/factory'
 import { silentLog, type Cluster, type Host } from '@talosmith/core'
-import { checkOffer, observeFactory, observeImage, planBuild, planDownload } from '@talosmith/image'
+import { observeImage, planBuild, planDownload } from '@talosmith/image'
 import { attempt, partOf, type Attempt } from './attempt.ts'
 import type { PartPlan } from './report.ts'
-
-/** A plan waits a shorter time for the factory than a download does. */
-const timeouts = { timeoutMs: 5000, firstPauseMs: 100 }
 
 /** What image:build and image:download would do. If nothing is to be downloaded, the factory need not answer. */
 export async function planImage(
@@ -15,7 +13,7 @@ export async function planImage(
 ): Promise<PartPlan> {
   const [offer, ...images] = await Promise.all([
     attempt(async () => {
-      const offered = await observeFactory(cluster, { log: silentLog, signal, ...timeouts })
+      const offered = await observeFactory(cluster, { log: silentLog, signal, ...quickRequest })
       checkOffer(cluster, offered)
       return planBuild(cluster, offered)
     }),

@@ -1,6 +1,8 @@
 /** Makes a status of what was observed. */
-import { readinessOf, type AccessFile, type Answer, type EtcdStatus } from '@talosmith/bootstrap'
-import type { Cluster, Node } from '@talosmith/core'
+import type { AccessFile } from '@talosmith/bootstrap'
+import type { EtcdStatus } from '@talosmith/clients/etcd'
+import { readinessOf } from '@talosmith/clients/kubernetes'
+import type { Answer, Cluster, Node } from '@talosmith/core'
 import { describeStatus as describeMachines, type StatusRow } from '@talosmith/vm'
 import type { Gathered } from './gather.ts'
 import type { AccessStatus, ClusterStatus, NodeStatus, Source } from './report.ts'
@@ -133,7 +135,7 @@ function describeEtcd({ name, address }: Node, { talos }: Gathered): NodeStatus[
   return {
     member: own !== undefined,
     learner: own?.isLearner ?? false,
-    leader: own !== undefined && own.leader === own.member,
+    leader: own !== undefined && own.leader === own.id,
   }
 }
 

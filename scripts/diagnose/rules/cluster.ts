@@ -1,5 +1,7 @@
 /** Problems of the cluster as a whole: etcd, the API servers, the VIP, access files. */
-import { hasEnded, nodesLeftBehind, readinessOf } from '@talosmith/bootstrap'
+import { hasEnded, nodesLeftBehind } from '@talosmith/bootstrap'
+import { judgeEtcd, type EtcdProblem } from '@talosmith/clients/etcd'
+import { readinessOf } from '@talosmith/clients/kubernetes'
 import type { Cluster } from '@talosmith/core'
 import { kubectl, talosctl, type, type Diagnosis } from '../diagnosis.ts'
 import type { Observations } from '../gather.ts'
@@ -86,10 +88,11 @@ const judgeQuorum: Judge = (cluster, { access, findings }, views) => {
 const judgeMembers: Judge = (cluster, { findings }) => {
   if (!findings.ok) return []
   const { members, status, alarms } = findings.value.etcd
-  // During an election two may say so, seconds apart; a second cluster is one whose leader is no member.
-  const leaders = status.filter(({ id, leader }) => id === leader)
-  const isApart = leaders.some(({ id }) => !members.some((member) => member.id === id))
-  if (leaders.length > 1 && members.length > 0 && isApart)
+  const problems = judgeEtcd(cluster, findings.value.etcd)
+  const idsOf = (kind: EtcdProblem['kind']): ReadonlySet<string | undefined> =>
+    new Set(problems.filter((problem) => problem.kind === kind).map(({ member }) => member))
+  if (idsOf('several-clusters').size > 0) {
+    const leaders = status.filter(({ id, leader }) => id === leader)
     return one(
       'ETCD_BOOTSTRAPPED_TWICE',
       `etcd was bootstrapped more than once: there are ${leaders.length} etcd clusters instead of one`,
@@ -103,14 +106,16 @@ const judgeMembers: Judge = (cluster, { findings }) => {
         ),
       ],
     )
-  const isMember = (name: string): boolean => members.some((member) => member.name === name)
-  const allAreMembers = cluster.controlPlanes.every(({ name }) => isMember(name))
+  }
+  const [unknown, unstarted, learners] = [
+    idsOf('unknown-member'),
+    idsOf('never-started'),
+    idsOf('learner'),
+  ]
   // A member that is joining has no name yet, or is a learner.
+  const isAboutToJoin = idsOf('missing-member').size > 0
   const strangers = members.filter(
-    ({ name, isLearner }) =>
-      !cluster.controlPlanes.some((node) => node.name === name) &&
-      !isLearner &&
-      (name !== '' || allAreMembers),
+    ({ id }) => !learners.has(id) && (unknown.has(id) || (unstarted.has(id) && !isAboutToJoin)),
   )
   const alarmed = alarms.map(({ member, alarm }) => `talosctl etcd alarm list: ${member} ${alarm}`)
   return [
@@ -126,7 +131,7 @@ const judgeMembers: Judge = (cluster, { findings }) => {
             talosctl(cluster, cluster.controlPlanes[0]?.address ?? '', `etcd remove-member ${id}`),
           ),
         )),
-    ...(alarmed.length === 0
+    ...(idsOf('alarm').size === 0
       ? []
       : one('ETCD_ALARM', 'etcd has an active alarm and rejects writes', alarmed, [
           '# for NOSPACE, defragment one member after the other first',
