@@ -34,7 +34,7 @@ const upgrade = [
   { 'cluster:upgrade': 'checks the upgraded cluster' },
 ]
 
-/** Can be run before an upgrade, which includes it. @type {readonly Stages[]} */
+/** Can be run before an upgrade, which otherwise does the same itself. @type {readonly Stages[]} */
 const warmInstaller = [
   ...image,
   { 'image:warm-installer': 'has the Image Factory build the installer image' },

@@ -71,7 +71,7 @@ test('after cluster:up the plan says that there is nothing to do', async () => {
   assert.is(code, 0)
   const { code: throughNx, output } = await nx('cluster:plan')
   assert.is(throughNx, 0)
-  assert.match(output, 'Nothing to do: the cluster matches its settings.')
+  assert.match(output, 'Nothing to do: everything matches the settings.')
 })
 
 test('the status knows everything of every machine', async () => {

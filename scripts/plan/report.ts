@@ -104,7 +104,7 @@ function conclusion(cluster: Pick<Cluster, 'file'>, parts: readonly PartPlan[]):
   }
   return parts.some(({ unknown }) => unknown.length > 0)
     ? 'No known changes, but some parts could not be observed (?).'
-    : 'Nothing to do: the cluster matches its settings.'
+    : 'Nothing to do: everything matches the settings.'
 }
 
 const ofUpgrades = /^(?:upgrade-|backup-etcd$|finish-upgrade$|update-config$|drop-channel$)/

@@ -47,7 +47,7 @@ vm: nothing to do
 bootstrap: nothing to do
 storage: nothing to do
 
-Nothing to do: the cluster matches its settings.`,
+Nothing to do: everything matches the settings.`,
   )
 })
 
@@ -98,7 +98,7 @@ There are problems (x); a run would stop at the first.`,
 test('with something unknown, the cluster is never reported to match its settings', () => {
   const text = renderReport({ file: 'home' }, [part('vm', { unknown: ['home-w1: off'] })])
   assert.match(text, '? unknown: home-w1: off')
-  assert.not.match(text, 'matches its settings')
+  assert.not.match(text, 'everything matches')
 })
 
 test('a problem of two parts is reported once, and is an unknown of the second part', () => {
