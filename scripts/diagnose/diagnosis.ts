@@ -1,5 +1,5 @@
 /** A diagnosis, and the commands that remedies are made of. */
-import { commandFor, type Cluster, type Node } from '@talosmith/core'
+import type { Cluster, Node } from '@talosmith/core'
 
 /** What is wrong, the evidence, and how to fix it. */
 export interface Diagnosis {
@@ -13,9 +13,6 @@ export interface Diagnosis {
   /** The commands to run, in order; a line that is not a command begins with `#`. */
   readonly remedy: readonly string[]
 }
-
-/** The command that runs an Nx target for this cluster. */
-export const type = commandFor
 
 /** A talosctl command for one machine. */
 export function talosctl(

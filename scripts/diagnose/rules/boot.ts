@@ -1,7 +1,7 @@
 /** Problems that only the console shows: the machine runs, but Talos does not start. */
-import { codes, type Cluster } from '@talosmith/core'
+import { codes, commandFor, type Cluster } from '@talosmith/core'
 import type { ObservedHost } from '@talosmith/vm'
-import { talosctl, type, type Diagnosis } from '../diagnosis.ts'
+import { talosctl, type Diagnosis } from '../diagnosis.ts'
 import { onHost, powerCycle } from '../on-host.ts'
 import { isReady, type View } from '../view.ts'
 
@@ -27,7 +27,7 @@ const signs: readonly {
     cause: 'its CPU model lacks x86-64-v2, which Talos requires',
     remedy: (cluster, host, name) => [
       '# set CPU_MODEL=host-passthrough in the env file, or a model that has x86-64-v2, then',
-      type(cluster, 'vm:create'),
+      commandFor(cluster, 'vm:create'),
       ...powerCycle(host, name),
     ],
   },
@@ -37,8 +37,8 @@ const signs: readonly {
     cause: 'its firmware finds no bootable system on the disk',
     remedy: (cluster) => [
       '# the disk is not a copy of the Talos image: recreate the cluster (all its data is lost)',
-      `CONFIRM=${cluster.name} ${type(cluster, 'cluster:destroy')}`,
-      type(cluster, 'cluster:up'),
+      `CONFIRM=${cluster.name} ${commandFor(cluster, 'cluster:destroy')}`,
+      commandFor(cluster, 'cluster:up'),
     ],
   },
 ]
@@ -70,7 +70,7 @@ export function judgeBoot(cluster: Cluster, view: View): Diagnosis | undefined {
         '# the console lines above show what failed; if this began with an upgrade, roll back:',
         talosctl(cluster, node.address, 'rollback'),
         '# or set TALOS_VERSION, TALOS_EXTENSIONS and TALOS_KERNEL_ARGS to values that boot, then',
-        type(cluster, 'cluster:upgrade'),
+        commandFor(cluster, 'cluster:upgrade'),
       ],
     }
   const panic = last.find((text) => /Kernel panic - not syncing/.test(text))

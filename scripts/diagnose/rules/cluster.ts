@@ -2,8 +2,8 @@
 import { hasEnded, nodesLeftBehind } from '@talosmith/bootstrap'
 import { judgeEtcd, type EtcdProblem } from '@talosmith/clients/etcd'
 import { readinessOf } from '@talosmith/clients/kubernetes'
-import type { Cluster } from '@talosmith/core'
-import { kubectl, talosctl, type, type Diagnosis } from '../diagnosis.ts'
+import { commandFor, type Cluster } from '@talosmith/core'
+import { kubectl, talosctl, type Diagnosis } from '../diagnosis.ts'
 import type { Observations } from '../gather.ts'
 import { isReady, stateOf, type View } from '../view.ts'
 
@@ -36,7 +36,7 @@ const judgeAccess: Judge = (cluster, { access }) =>
           'ACCESS_EXPIRED',
           `the client certificate in ${name} has expired`,
           [`${path}: valid until ${expires}`],
-          [type(cluster, 'bootstrap:start')],
+          [commandFor(cluster, 'bootstrap:start')],
         )
       : [],
   )
@@ -78,9 +78,9 @@ const judgeQuorum: Judge = (cluster, { access, findings }, views) => {
     stopped,
     [
       '# start the control planes named above; no data is lost as long as their disks exist',
-      type(cluster, 'cluster:start'),
+      commandFor(cluster, 'cluster:start'),
       '# or, if their disks are lost, restore the newest backup:',
-      `CONFIRM=${cluster.name} ${type(cluster, 'cluster:restore')}`,
+      `CONFIRM=${cluster.name} ${commandFor(cluster, 'cluster:restore')}`,
     ],
   )
 }
@@ -151,7 +151,7 @@ const judgeApi: Judge = (cluster, { api, apiOpens }, views) =>
         'API_NOT_OURS',
         `the API server on ${view.node.name} does not accept the kubeconfig`,
         [answer.reason],
-        [type(cluster, 'bootstrap:start')],
+        [commandFor(cluster, 'bootstrap:start')],
         view.node.name,
       )
     if (view.evidence?.opensApi !== true || apiOpens.has(view.node.name)) return []
@@ -180,7 +180,7 @@ const judgeNames: Judge = (cluster, { api }, views) => {
       [`kubectl get node ${name}: ${view.node.address}`],
       [
         '# Talos reads its hostname from the seed ISO at boot',
-        type(cluster, 'vm:create'),
+        commandFor(cluster, 'vm:create'),
         talosctl(cluster, view.node.address, 'reboot'),
         kubectl(cluster, `delete node ${name}`),
       ],
@@ -224,7 +224,7 @@ const judgeVip: Judge = ({ vip, ...cluster }, { findings }, views) => {
     ),
     [
       '# the VIP must be in the machine configs of the control planes',
-      type(cluster, 'bootstrap:configure'),
+      commandFor(cluster, 'bootstrap:configure'),
     ],
   )
 }

@@ -1,6 +1,13 @@
 /** Problems of the KVM hosts themselves, which affect every machine on them. */
-import { codes, firmwareMissing, poolFull, type Cluster, type Problem } from '@talosmith/core'
-import { type, type Diagnosis } from '../diagnosis.ts'
+import {
+  codes,
+  commandFor,
+  firmwareMissing,
+  poolFull,
+  type Cluster,
+  type Problem,
+} from '@talosmith/core'
+import type { Diagnosis } from '../diagnosis.ts'
 import { onHost } from '../on-host.ts'
 import type { Observations } from '../gather.ts'
 
@@ -37,9 +44,9 @@ export function judgeHosts(cluster: Cluster, observed: Observations): Diagnosis[
         evidence: [`${mib(poolFreeBytes)} MiB free in the file system of ${files.image}`],
         remedy: [
           `# free space on ${host}; to remove images that no cluster uses:`,
-          type(cluster, 'image:prune'),
+          commandFor(cluster, 'image:prune'),
           '# then resume the paused machines',
-          type(cluster, 'cluster:start'),
+          commandFor(cluster, 'cluster:start'),
         ],
       })
     const wantsUefi = domains.some(

@@ -1,7 +1,7 @@
 /** Problems of a virtual machine: it does not run, or lacks what Talos requires. */
-import { codes, type Cluster } from '@talosmith/core'
+import { codes, commandFor, type Cluster } from '@talosmith/core'
 import { seedLabels } from '@talosmith/vm'
-import { settingOf, type, type Diagnosis } from '../diagnosis.ts'
+import { settingOf, type Diagnosis } from '../diagnosis.ts'
 import { offAndOn, powerCycle } from '../on-host.ts'
 import { isReady, stateOf, type View } from '../view.ts'
 
@@ -32,7 +32,7 @@ function judgeState(cluster: Cluster, view: View): Diagnosis | undefined {
   })
   if (domain === undefined)
     return at('MACHINE_MISSING', `the virtual machine ${node.name} does not exist`, [
-      type(cluster, 'cluster:up'),
+      commandFor(cluster, 'cluster:up'),
     ])
   const { stateReason = '', diskErrors = '' } = evidence ?? {}
   const state = stateOf(view)
@@ -42,7 +42,7 @@ function judgeState(cluster: Cluster, view: View): Diagnosis | undefined {
       `QEMU paused ${node.name} because of an I/O error on its disk`,
       [
         `# fix the storage of the disk on ${host?.host} (see df -h and dmesg there), then`,
-        type(cluster, 'cluster:start'),
+        commandFor(cluster, 'cluster:start'),
       ],
       [
         ...lines(diskErrors),
@@ -50,18 +50,18 @@ function judgeState(cluster: Cluster, view: View): Diagnosis | undefined {
       ],
     )
   if (state === 'paused' || state === 'pmsuspended')
-    return at('MACHINE_PAUSED', `${node.name} is paused`, [type(cluster, 'cluster:start')])
+    return at('MACHINE_PAUSED', `${node.name} is paused`, [commandFor(cluster, 'cluster:start')])
   if (state === 'crashed' || (state === 'shut off' && /^(?:crashed|failed)/.test(stateReason)))
     return at(
       'MACHINE_CRASHED',
       `${node.name} crashed`,
       state === 'crashed' && host !== undefined
         ? powerCycle(host, node.name)
-        : [type(cluster, 'cluster:start')],
+        : [commandFor(cluster, 'cluster:start')],
       (evidence?.console ?? []).slice(-5),
     )
   if (state === 'shut off')
-    return at('MACHINE_OFF', `${node.name} is shut off`, [type(cluster, 'cluster:start')])
+    return at('MACHINE_OFF', `${node.name} is shut off`, [commandFor(cluster, 'cluster:start')])
   return undefined
 }
 
@@ -85,10 +85,10 @@ function judgeParts(cluster: Cluster, view: View): Diagnosis | undefined {
       ],
       [
         '# either add the channel',
-        type(cluster, 'vm:create'),
+        commandFor(cluster, 'vm:create'),
         ...restart,
         '# or remove siderolabs/qemu-guest-agent from TALOS_EXTENSIONS, then',
-        type(cluster, 'cluster:upgrade'),
+        commandFor(cluster, 'cluster:upgrade'),
       ],
     )
   const minimum = minimumMib[node.role]
@@ -99,7 +99,7 @@ function judgeParts(cluster: Cluster, view: View): Diagnosis | undefined {
       [`virsh dumpxml ${node.name}: ${running.memoryMib} MiB`],
       [
         `# raise ${settingOf(node, 'MEMORY_MIB')} in the env file, then`,
-        type(cluster, 'vm:create'),
+        commandFor(cluster, 'vm:create'),
         ...restart,
       ],
     )
@@ -113,7 +113,7 @@ function judgeSeed(
   restart: readonly string[],
 ): Diagnosis | undefined {
   const path = evidence?.running?.seed ?? ''
-  const remedy = [type(cluster, 'vm:create'), ...restart]
+  const remedy = [commandFor(cluster, 'vm:create'), ...restart]
   const where = node.name
   if (path !== '' && evidence?.isSeedKnown !== true) return undefined
   const label = evidence?.seedLabel

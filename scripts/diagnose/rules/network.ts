@@ -1,6 +1,6 @@
 /** Network problems of a machine: its address, its gateway, its name servers, blocked ports. */
-import { codes, type Cluster } from '@talosmith/core'
-import { type, type Diagnosis } from '../diagnosis.ts'
+import { codes, commandFor, type Cluster } from '@talosmith/core'
+import type { Diagnosis } from '../diagnosis.ts'
 import { offAndOn, onHost } from '../on-host.ts'
 import type { Observations } from '../gather.ts'
 import type { View } from '../view.ts'
@@ -47,7 +47,7 @@ export function judgeNetwork(cluster: Cluster, view: View): Diagnosis | undefine
       [probe.reason],
       [
         `# if it belongs to another cluster, change the addresses of this cluster; if secrets.yaml was lost, restore it in ${cluster.generated}, or start over (all data is lost):`,
-        `CONFIRM=${cluster.name} ${type(cluster, 'cluster:destroy')}`,
+        `CONFIRM=${cluster.name} ${commandFor(cluster, 'cluster:destroy')}`,
       ],
     )
   const isUnreachable = probe?.kind === 'silent'
@@ -67,12 +67,12 @@ export function judgeNetwork(cluster: Cluster, view: View): Diagnosis | undefine
         'ADDRESS_NOT_TAKEN',
         `${node.name} runs with another address than ${node.address}: it did not read its seed ISO`,
         evidence.elsewhere.map((address) => `${node.mac} (${node.name}) answers at ${address}`),
-        [type(cluster, 'vm:create'), ...restart],
+        [commandFor(cluster, 'vm:create'), ...restart],
       )
   }
   if (talos !== undefined) {
     const { NETWORK_GATEWAY: gateway, NETWORK_NAMESERVERS: nameservers } = settings
-    const reseed = [type(cluster, 'vm:create'), ...restart]
+    const reseed = [commandFor(cluster, 'vm:create'), ...restart]
     if (talos.gateways.length > 0 && !talos.gateways.includes(gateway))
       return at(
         'GATEWAY_WRONG',
@@ -105,10 +105,10 @@ export function judgeGateway(cluster: Cluster, observed: Observations): Diagnosi
         evidence: [`ip neigh on ${answer.value.host}: no answer from ${gateway}`],
         remedy: [
           '# set NETWORK_GATEWAY in the env file to the address of the router (see ip route on the host), then',
-          type(cluster, 'vm:create'),
+          commandFor(cluster, 'vm:create'),
           '# and restart the machines',
-          type(cluster, 'cluster:stop'),
-          type(cluster, 'cluster:start'),
+          commandFor(cluster, 'cluster:stop'),
+          commandFor(cluster, 'cluster:start'),
         ],
       },
     ]

@@ -1,8 +1,8 @@
 /** Problems that Talos reports: config, clock, disk, services. */
 import { hasEnded, isWell, type TalosEvidence } from '@talosmith/bootstrap'
 import { readinessOf } from '@talosmith/clients/kubernetes'
-import type { Cluster } from '@talosmith/core'
-import { settingOf, talosctl, type, type Diagnosis } from '../diagnosis.ts'
+import { commandFor, type Cluster } from '@talosmith/core'
+import { settingOf, talosctl, type Diagnosis } from '../diagnosis.ts'
 import { offAndOn } from '../on-host.ts'
 import { isReady, type View } from '../view.ts'
 
@@ -33,7 +33,7 @@ export function judgeTalos(cluster: Cluster, view: View): Diagnosis | undefined 
       'NO_CONFIG',
       `${node.name} is in maintenance mode: it has no machine config yet`,
       [`the Talos API at ${node.address} is in maintenance mode`],
-      [type(cluster, 'bootstrap:configure')],
+      [commandFor(cluster, 'bootstrap:configure')],
     )
   if (talos === undefined) return undefined
   const ahead = talos.clockAheadS
@@ -59,7 +59,7 @@ export function judgeTalos(cluster: Cluster, view: View): Diagnosis | undefined 
       [`/var: ${disk.usedGb} of ${disk.sizeGb} GB used`],
       [
         `# raise ${settingOf(node, 'DISK_GIB')} in the env file, then`,
-        type(cluster, 'vm:create'),
+        commandFor(cluster, 'vm:create'),
         '# Talos grows its file system at the next boot',
         talosctl(cluster, node.address, 'reboot'),
       ],
@@ -104,7 +104,7 @@ function judgeServices(
         evidence: [refused],
         remedy: [
           '# the machine config has another CA than the cluster: apply the right one',
-          type(cluster, 'bootstrap:configure'),
+          commandFor(cluster, 'bootstrap:configure'),
           talosctl(cluster, node.address, 'service kubelet restart'),
         ],
       }
@@ -148,7 +148,7 @@ function judgeRest(cluster: Cluster, { node, talos, plan }: View): Diagnosis | u
       ],
       remedy: [
         '# set INSTALL_DISK in the env file to a disk of the machine (/dev/vda), then',
-        type(cluster, 'bootstrap:configure'),
+        commandFor(cluster, 'bootstrap:configure'),
       ],
     }
   if (plan?.change === undefined) return undefined
@@ -157,7 +157,7 @@ function judgeRest(cluster: Cluster, { node, talos, plan }: View): Diagnosis | u
     where: node.name,
     cause: `the machine config of ${node.name} does not match the settings`,
     evidence: [plan.change.summary],
-    remedy: [type(cluster, 'cluster:plan'), type(cluster, 'bootstrap:configure')],
+    remedy: [commandFor(cluster, 'cluster:plan'), commandFor(cluster, 'bootstrap:configure')],
   }
 }
 
