@@ -71,7 +71,7 @@ test('after cluster:up the plan has no changes', async () => {
   assert.is(code, 0)
   const { code: throughNx, output } = await nx('cluster:plan')
   assert.is(throughNx, 0)
-  assert.match(output, 'Nothing to do: everything is as the settings ask.')
+  assert.match(output, 'Nothing to do: everything matches the settings.')
 })
 
 test('the status is complete for every machine', async () => {

@@ -120,7 +120,7 @@ test('cluster:destroy completes it, and leaves only what does not belong to the 
   const before = await bystanders()
   const { code, output } = await nx('cluster:destroy', confirmed)
   assert.is(code, 0)
-  assert.match(output, 'Nothing of cluster lab is left')
+  assert.match(output, 'Cluster lab is destroyed')
   assert.equal(
     (await ofCluster()).filter((line) => !line.endsWith('/lab-w9.qcow2')),
     [],
@@ -152,7 +152,7 @@ test('cluster:restore recreates the destroyed cluster from its final backup', as
 test('a second run does nothing, and needs no CONFIRM', async () => {
   const { code, output } = await nx('cluster:destroy')
   assert.is(code, 0)
-  assert.match(output, 'nothing to destroy of cluster lab')
+  assert.match(output, 'nothing of cluster lab to destroy')
 })
 
 test('machines without Kubernetes are removed too: the pool stopped, a domain removed by hand', async () => {

@@ -17,7 +17,7 @@ test('every chain ends with one stage', () => {
     assert.match(Object.keys(chain.at(-1) ?? {}).join(), /^[a-z]+:[a-z-]+$/)
 })
 
-test('cluster:destroy asks first, then goes from storage to the seed ISOs, one after the other', () => {
+test('cluster:destroy asks for confirmation, then goes from storage to the seed ISOs, one after the other', () => {
   assert.equal(
     chainOf('cluster:destroy'),
     Object.keys(stages).map((stage) => [stage]),
