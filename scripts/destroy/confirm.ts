@@ -1,7 +1,7 @@
 import type { Change, Cluster, Log } from '@talosmith/core'
 import { findFinalBackup, hasRemoved, planFinalBackup, takeFinalBackup } from '@talosmith/bootstrap'
 import { leftToTheMachines } from '@talosmith/storage'
-import { describeUntouched, findOtherHosts, machinesOf } from '@talosmith/vm'
+import { describeUntouched, findOtherHosts, clusterDomains } from '@talosmith/vm'
 import type { Remains } from './remains.ts'
 
 /** Says what a destroy leaves alone, and what is odd about what it finds. */
@@ -13,7 +13,7 @@ export function report(cluster: Cluster, { storage, hosts }: Remains, log: Log):
 
 /** The last snapshot, as a change: none where no machine is left, or when a destroy that goes on here took it. */
 export async function planSnapshot(cluster: Cluster, remains: Remains): Promise<Change[]> {
-  if (!remains.hosts.some((seen) => machinesOf(cluster, seen).length > 0)) return []
+  if (!remains.hosts.some((seen) => clusterDomains(cluster, seen).length > 0)) return []
   if (hasRemoved(remains.files) && (await findFinalBackup(cluster)) !== undefined) return []
   return [planFinalBackup(cluster)]
 }

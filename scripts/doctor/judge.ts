@@ -95,14 +95,14 @@ type Line = (
 function judgeKvm({ settings }: Cluster, { seen, details }: SeenHost, line: Line): Check[] {
   if (settings.DOMAIN_TYPE === 'qemu')
     return [line('KVM', 'not asked for: machines are emulated (DOMAIN_TYPE=qemu)')]
-  if (seen.kvmFault === undefined)
+  if (seen.kvmProblem === undefined)
     return [line('KVM', details.isNested ? 'usable, nested: somewhat slower' : 'usable')]
   // vm:create refuses, and its problem says why.
   if (settings.DOMAIN_TYPE === 'kvm') return []
   return [
     line(
       'KVM',
-      `${seen.kvmFault}: machines are emulated, ten to thirty times slower`,
+      `${seen.kvmProblem}: machines are emulated, ten to thirty times slower`,
       'warning',
       'enable virtualisation in the firmware (or nested virtualisation), or accept it with DOMAIN_TYPE=qemu',
     ),
@@ -130,7 +130,7 @@ function judgeLevel({ settings }: Cluster, { seen, details }: SeenHost, line: Li
       codes.cpuLevelTooLow,
     )
   // An emulated processor has what QEMU has.
-  const isEmulated = typeFor(settings.DOMAIN_TYPE, seen.kvmFault) === 'qemu'
+  const isEmulated = typeFor(settings.DOMAIN_TYPE, seen.kvmProblem) === 'qemu'
   if (!isEmulated && details.missingCpuFlags.length > 0)
     return line(
       'processor',

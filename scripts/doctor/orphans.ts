@@ -1,11 +1,11 @@
 import { readdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { listClusters, type Cluster, type Host } from '@talosmith/core'
-import { observeStrays, type Stray } from '@talosmith/vm'
+import { observeOwnedResources, type OwnedResource } from '@talosmith/vm'
 
 /** Something of ours that no env file asks for any more. */
 export interface Orphan {
-  readonly kind: Stray['kind'] | 'generated'
+  readonly kind: OwnedResource['kind'] | 'generated'
   /** A machine's name, or a path. */
   readonly name: string
   readonly host: string
@@ -47,7 +47,7 @@ export async function findOrphans(
     readdir(dirname(selected.generated), { withFileTypes: true }).catch(() => []),
     ...hosts.map(async (host, index) => ({
       host: host.name,
-      seen: await observeStrays(host, selected, index),
+      seen: await observeOwnedResources(host, selected, index),
     })),
   ])
   return [
@@ -64,7 +64,11 @@ export async function findOrphans(
 }
 
 /** Which of what was found on a host nobody asks for; pure. */
-export function planOrphans(host: string, seen: readonly Stray[], known: KnownClusters): Orphan[] {
+export function planOrphans(
+  host: string,
+  seen: readonly OwnedResource[],
+  known: KnownClusters,
+): Orphan[] {
   return seen.flatMap((stray): Orphan[] => {
     const { kind, name, cluster } = stray
     const why = whyOrphan(stray, known)
@@ -78,7 +82,7 @@ export function planOrphans(host: string, seen: readonly Stray[], known: KnownCl
 }
 
 function whyOrphan(
-  { kind, name, cluster, isUsed }: Stray,
+  { kind, name, cluster, isUsed }: OwnedResource,
   known: KnownClusters,
 ): string | undefined {
   const isKnown = cluster !== undefined && known.has(cluster)

@@ -157,7 +157,7 @@ async function lookCloser(
   const programs = hasImage ? [] : neededTools(cluster.settings, host)
   const [details, trial, evidence, outside] = await Promise.all([
     observeDetails(host, { programs, bridge }),
-    own.poolFault !== undefined || quick ? undefined : tryMachine(host, cluster, own),
+    own.poolProblem !== undefined || quick ? undefined : tryMachine(host, cluster, own),
     // Asking who has an address takes seconds; with every machine in place there is nothing to ask.
     quick && free.length === 0 ? undefined : observeEvidence(host, cluster, free, new Map()),
     quick ? undefined : lookOut(host, cluster),

@@ -1,7 +1,7 @@
 import type { Cluster, Host } from '@talosmith/core'
 import {
   checkHosts,
-  describeStatus,
+  describeMachineStatus,
   findMissingImages,
   findProblems,
   findWarnings,
@@ -38,7 +38,7 @@ export async function planMachines(
   // On a host that was not seen there may be any machine: what is missing elsewhere is not known.
   const found = new Set(seen.flatMap(({ domains }) => domains.map(({ name }) => name)))
   const changes = planCreate(cluster, seen).filter(({ target }) => isWhole || found.has(target))
-  const notes = describeStatus(cluster, seen).flatMap(({ machine, notes: said }) =>
+  const notes = describeMachineStatus(cluster, seen).flatMap(({ machine, notes: said }) =>
     said.map((note) => `${machine}: ${note}`),
   )
   return {

@@ -1,6 +1,6 @@
 import { readinessOf, type AccessFile, type Answer, type EtcdStatus } from '@talosmith/bootstrap'
 import type { Cluster, Node } from '@talosmith/core'
-import { describeStatus as describeMachines, type StatusRow } from '@talosmith/vm'
+import { describeMachineStatus, type StatusRow } from '@talosmith/vm'
 import type { Gathered } from './gather.ts'
 import type { AccessStatus, ClusterStatus, NodeStatus, Source } from './report.ts'
 
@@ -9,7 +9,7 @@ const dayMs = 24 * 3600 * 1000
 /** Puts together what hosts, Talos, etcd and Kubernetes said of each machine. Pure. */
 export function describeCluster(cluster: Cluster, seen: Gathered, now: Date): ClusterStatus {
   const { settings, endpoint, vip, schematic, image } = cluster
-  const rows = describeMachines(
+  const rows = describeMachineStatus(
     cluster,
     seen.hosts.flatMap((host) => (host.ok ? [host.value] : [])),
   )

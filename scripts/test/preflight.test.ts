@@ -5,7 +5,7 @@ import { testCluster } from '@talosmith/core/testing'
 import type { HostDetails } from '@talosmith/vm'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { seenNothing } from '@talosmith/vm/testing'
+import { emptyHost } from '@talosmith/vm/testing'
 import { missing, renderChecks, type Check } from '../doctor/check.ts'
 import { judgeHost, type SeenHost } from '../doctor/judge.ts'
 import { nodeMinimum } from '../doctor/preflight.ts'
@@ -14,7 +14,7 @@ const cluster = testCluster({ NFS_SERVER: '10.0.0.9', NFS_SHARE: '/srv', NETWORK
 const [node] = cluster.nodes
 if (node === undefined) throw new Error('no machines')
 
-const seen = seenNothing(cluster)
+const seen = emptyHost(cluster)
 const details: HostDetails = {
   user: 'root',
   groups: ['root'],
@@ -65,7 +65,7 @@ const refused = (reason: string, kernelLog: string[] = []): Partial<SeenHost> =>
 const rows: [string, Partial<SeenHost>, RegExp, Record<string, string>?][] = [
   [
     'no KVM',
-    { seen: { ...seen, kvmFault: 'there is no /dev/kvm' } },
+    { seen: { ...seen, kvmProblem: 'there is no /dev/kvm' } },
     /^warning KVM: there is no \/dev\/kvm: machines are emulated/,
   ],
   [
@@ -184,7 +184,7 @@ for (const [title, changed, expected, settings] of rows)
   })
 
 test('what a warning asks for ends it', () => {
-  const noKvm = { seen: { ...seen, kvmFault: 'there is no /dev/kvm' } }
+  const noKvm = { seen: { ...seen, kvmProblem: 'there is no /dev/kvm' } }
   const old = { details: { ...details, missingCpuFlags: ['sse4_2'] } }
   assert.equal(faults({ ...noKvm, ...old }, { DOMAIN_TYPE: 'qemu' }), [])
   assert.equal(faults(old, { DOMAIN_TYPE: 'qemu' }), [])
@@ -195,7 +195,7 @@ test('one thing that is in the way is one line, and hides nothing else', () => {
   const tools = new Problem('HOST_TOOLS_MISSING', 'kvm1 lacks xorriso', { hint: 'x' })
   const found = faults(
     {
-      seen: { ...seen, kvmFault: 'there is no /dev/kvm' },
+      seen: { ...seen, kvmProblem: 'there is no /dev/kvm' },
       problems: [kvm, tools],
       details: { ...details, missingPrograms: ['curl'] },
     },

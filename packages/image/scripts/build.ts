@@ -1,7 +1,7 @@
 /** image:build: makes the schematic known to the Image Factory and says what it is called there. */
 import { checkOffer, observeFactory } from '@talosmith/clients/factory'
 import { applyAll, script } from '@talosmith/core'
-import { applyChange, planBuild } from '../src/index.ts'
+import { applyImageChange, planBuild } from '../src/index.ts'
 
 export default script(import.meta, {
   summary: 'Make the schematic known to the Image Factory.',
@@ -14,7 +14,7 @@ export default script(import.meta, {
     checkOffer(cluster, offer)
     const changes = planBuild(cluster, offer)
     if (dryRun) return showPlan(changes)
-    await applyAll(changes, (change) => applyChange(change, { cluster, log, signal }), { log })
+    await applyAll(changes, (change) => applyImageChange(change, { cluster, log, signal }), { log })
     if (changes.length === 0) log.already('the factory knows the schematic')
     const facts = { schematic: schematic.id, image: image.url, installer: image.installer }
     const lines = Object.entries(facts).map(([name, value]) => `${name.padEnd(9)} ${value}`)

@@ -1,6 +1,6 @@
 /** image:download: puts the verified image into each host's pool. */
 import { applyAll, script } from '@talosmith/core'
-import { applyChange, observeImage, planDownload } from '../src/index.ts'
+import { applyImageChange, observeImage, planDownload } from '../src/index.ts'
 
 export default script(import.meta, {
   summary: "Put the verified image into each host's pool.",
@@ -18,7 +18,7 @@ export default script(import.meta, {
       [...hostOf.keys()],
       (change, { progress }) => {
         const host = hostOf.get(change)
-        return applyChange(change, { cluster, log, signal, progress, ...(host && { host }) })
+        return applyImageChange(change, { cluster, log, signal, progress, ...(host && { host }) })
       },
       { log, parallelBy: (change) => hostOf.get(change)?.name ?? '' },
     )

@@ -7,7 +7,7 @@ import { transferImage } from './transfer.ts'
 import { verifyImage } from './verify.ts'
 
 /** What carrying out a change needs; `host` is missing for what happens at the factory. */
-export interface ApplyContext {
+export interface ImageApplyContext {
   readonly cluster: Cluster
   readonly host?: Host
   readonly log: Log
@@ -18,7 +18,10 @@ export interface ApplyContext {
 }
 
 /** Carries out one change; may be repeated, and carries on what a killed run left. */
-export async function applyChange(change: ImageChange, context: ApplyContext): Promise<void> {
+export async function applyImageChange(
+  change: ImageChange,
+  context: ImageApplyContext,
+): Promise<void> {
   const { cluster, host, progress = () => undefined } = context
   if (change.kind === 'post-schematic') return postSchematic(cluster, context)
   if (host === undefined) throw new Error(`${change.kind} needs a host`)

@@ -1,4 +1,4 @@
-export { applyChange, type ApplyContext } from './apply.ts'
+export { applyImageChange, type ImageApplyContext } from './apply.ts'
 export { isRelayed, neededTools, observeImage, type ObservedImage } from './observe.ts'
 export { planBuild, planDownload, type ImageChange } from './plan.ts'
 export { applyPrune, describeKept, planPrune, renderImages, type PruneChange } from './prune.ts'

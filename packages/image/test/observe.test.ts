@@ -4,7 +4,7 @@ import { generatedFiles, local, silentLog } from '@talosmith/core'
 import { problemOf, recordingHost } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { applyChange } from '../src/apply.ts'
+import { applyImageChange } from '../src/apply.ts'
 import { observeImage, observeImageIn, type ObservedImage } from '../src/observe.ts'
 import { planDownload } from '../src/plan.ts'
 import { rawImage, sha256, startRig, type Rig } from './support.ts'
@@ -22,7 +22,7 @@ async function converge(rig: Rig): Promise<string[]> {
   const changes = planDownload(rig.cluster, { ...(await look(rig)), freeBytes: 2 ** 40 })
   const signal = new AbortController().signal
   for (const change of changes)
-    await applyChange(change, { cluster: rig.cluster, host: local, log: silentLog, signal })
+    await applyImageChange(change, { cluster: rig.cluster, host: local, log: silentLog, signal })
   return changes.map(({ kind }) => kind)
 }
 

@@ -3,7 +3,7 @@ import { script } from '@talosmith/core'
 import { findMissingImages, findProblems, findWarnings, refuse } from '../src/check.ts'
 import { runFlow } from '../src/flow.ts'
 import { planCreate } from '../src/plan.ts'
-import { describeStatus } from '../src/status.ts'
+import { describeMachineStatus } from '../src/status.ts'
 
 export default script(import.meta, {
   summary: 'Create the virtual machines of the cluster, or finish creating them.',
@@ -19,7 +19,7 @@ export default script(import.meta, {
         if (dryRun) missing.forEach(({ message, hint }) => log.warn(`${message}: ${hint}`))
         else refuse(missing)
         findWarnings(cluster, seen).forEach(({ text }) => log.warn(text))
-        for (const { machine, notes } of describeStatus(cluster, seen))
+        for (const { machine, notes } of describeMachineStatus(cluster, seen))
           if (notes.length > 0) log.warn(`${machine}: ${notes.join('; ')}`)
       },
     }),

@@ -2,7 +2,7 @@
 import { script } from '@talosmith/core'
 import { runFlow } from '../src/flow.ts'
 import { forgetHosts } from '../src/made-on.ts'
-import { machinesOf } from '../src/place.ts'
+import { clusterDomains } from '../src/place.ts'
 import { planRemoveSeeds } from '../src/plan.ts'
 
 export default script(import.meta, {
@@ -16,7 +16,7 @@ export default script(import.meta, {
       nothing: 'nothing to remove: no unused seed ISO of this cluster is there',
       needsConfirm: true,
       check(seen) {
-        machinesLeft = seen.some((host) => machinesOf(context.cluster, host).length > 0)
+        machinesLeft = seen.some((host) => clusterDomains(context.cluster, host).length > 0)
       },
     })
     if (!context.dryRun && !machinesLeft) await forgetHosts(context.cluster)

@@ -20,10 +20,10 @@ import { partialSuffix } from './observe-files.ts'
 import type { ObservedHost } from './observe.ts'
 import { domainOf, pathsOf } from './place.ts'
 import type { VmChange } from './plan.ts'
-import { describeSeed, sealOf } from './seed-iso.ts'
+import { describeSeed, encodeSeedMarker } from './seed-iso.ts'
 
 /** What carrying out a change needs. */
-export interface ApplyContext {
+export interface VmApplyContext {
   readonly cluster: Cluster
   readonly hosts: readonly Host[]
   readonly seen: readonly ObservedHost[]
@@ -49,9 +49,9 @@ const shutdownMs = 180_000
 const pressAgainMs = 15_000
 
 /** Carries out one change; may be repeated. Throws a Problem that says what is now, with the host's own words. */
-export async function applyChange(
+export async function applyVmChange(
   change: VmChange,
-  { cluster, hosts, seen, log, force = false }: ApplyContext,
+  { cluster, hosts, seen, log, force = false }: VmApplyContext,
 ): Promise<void> {
   const host = hosts[change.host]
   const observed = seen.find(({ index }) => index === change.host)
@@ -110,7 +110,7 @@ if [ -e ${partial} ]; then echo ${`${path} has appeared meanwhile`} >&2; exit 1;
     const node = nodeOf(place)
     const { cluster, host, path } = place
     const { metaData, networkConfig, digest } = describeSeed(cluster, node)
-    const seal = sealOf({ cluster: cluster.name, node: node.name, digest })
+    const seal = encodeSeedMarker({ cluster: cluster.name, node: node.name, digest })
     const work = path + partialSuffix
     // Talos looks for the label in the Joliet descriptor first; 1.12.0 didn't see ISOs under 64 KiB.
     await host.$`
@@ -209,7 +209,7 @@ async function define(host: Host, xml: string): Promise<void> {
 function wantedMachine(place: Place): Machine {
   const { cluster, seen } = place
   const node = nodeOf(place)
-  const type = typeFor(cluster.settings.DOMAIN_TYPE, seen.kvmFault)
+  const type = typeFor(cluster.settings.DOMAIN_TYPE, seen.kvmProblem)
   return describeMachine(cluster, node, pathsOf(cluster, node, seen), type)
 }
 

@@ -6,12 +6,12 @@ const untouched = 'nothing was changed'
 /** What a host lacks. */
 export function hostProblems({ settings }: Cluster, seen: ObservedHost): Problem[] {
   const problems: Problem[] = []
-  if (seen.poolFault !== undefined) problems.push(seen.poolFault)
+  if (seen.poolProblem !== undefined) problems.push(seen.poolProblem)
   if (seen.missingTools.length > 0) problems.push(hostToolsMissing(seen.host, seen.missingTools))
-  if (settings.DOMAIN_TYPE === 'kvm' && seen.kvmFault !== undefined)
+  if (settings.DOMAIN_TYPE === 'kvm' && seen.kvmProblem !== undefined)
     problems.push(
       new Problem('KVM_UNUSABLE', `KVM cannot be used on ${seen.host}`, {
-        because: seen.kvmFault,
+        because: seen.kvmProblem,
         now: untouched,
         hint: 'enable virtualisation in its firmware (or nested virtualisation), or set DOMAIN_TYPE=qemu, which is slow',
       }),

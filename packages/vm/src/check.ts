@@ -69,7 +69,7 @@ function findFullPools(cluster: Cluster, hosts: readonly ObservedHost[]): Proble
     const toMake = cluster.nodes.filter(
       (node) => hostOf(cluster, node, hosts) === seen && diskOf(cluster, node, seen) === undefined,
     )
-    if (seen.poolFault !== undefined || seen.poolFreeBytes >= toMake.length * roomForOverlay)
+    if (seen.poolProblem !== undefined || seen.poolFreeBytes >= toMake.length * roomForOverlay)
       return []
     const free = Math.round((seen.poolFreeBytes / gib) * 10) / 10
     return poolFull(
@@ -95,12 +95,12 @@ export function findWarnings(cluster: Cluster, hosts: readonly ObservedHost[]): 
     )
     const needed = starting.reduce((sum, { memoryMib }) => sum + memoryMib, 0)
     const slow =
-      starting.length > 0 && typeFor(cluster.settings.DOMAIN_TYPE, seen.kvmFault) === 'qemu'
+      starting.length > 0 && typeFor(cluster.settings.DOMAIN_TYPE, seen.kvmProblem) === 'qemu'
     const warnings: HostWarning[] = []
     if (slow && cluster.settings.DOMAIN_TYPE === 'auto')
       warnings.push({
         about: 'kvm',
-        text: `KVM cannot be used on ${seen.host} (${seen.kvmFault}): machines are emulated, which is slow`,
+        text: `KVM cannot be used on ${seen.host} (${seen.kvmProblem}): machines are emulated, which is slow`,
       })
     if (needed > seen.memoryFreeMib && seen.memoryFreeMib > 0)
       warnings.push({

@@ -1,12 +1,12 @@
 import { applyAll, type Cluster, type Host, type ScriptContext } from '@talosmith/core'
-import { applyChange } from './apply.ts'
+import { applyVmChange } from './apply.ts'
 import { checkHosts, rememberHosts } from './made-on.ts'
 import { observeHost, type ObservedHost } from './observe.ts'
 import { domainOf } from './place.ts'
-import { planDropChannels, planStart, planStop, type VmChange } from './plan.ts'
+import { planDropChannels, planMachineStart, planMachineStop, type VmChange } from './plan.ts'
 
 /** What the flows of this part take from a script. */
-export type Context = Pick<
+export type FlowContext = Pick<
   ScriptContext<Record<never, never>>,
   'cluster' | 'hosts' | 'log' | 'dryRun' | 'showPlan' | 'confirm'
 >
@@ -39,7 +39,7 @@ export async function observeHosts(
 
 /** Observe, check, plan, apply: what every changing script of this part does, with another plan. */
 export async function runFlow(
-  { cluster, hosts, log, dryRun, showPlan, confirm }: Context,
+  { cluster, hosts, log, dryRun, showPlan, confirm }: FlowContext,
   { plan, nothing, check, needsConfirm = false, step = () => '', force = false }: FlowOptions,
 ): Promise<0 | 1 | 2 | 64 | 78> {
   await checkHosts(cluster)
@@ -54,27 +54,32 @@ export async function runFlow(
   for (const together of inSteps(changes, (change) => step(change, seen)))
     await applyAll(
       together,
-      (change) => applyChange(change, { cluster, hosts: opened, seen, log, force }),
+      (change) => applyVmChange(change, { cluster, hosts: opened, seen, log, force }),
       { log, parallelBy: ({ host, target }) => `${host} ${target}`, atOnce: 8 },
     )
   return 0
 }
 
 /** Starts the machines that don't run, control planes first; ends when they run, whatever is in them. */
-export async function startMachines(context: Context): Promise<0 | 1 | 2 | 64 | 78> {
-  return runFlow(context, { plan: planStart, nothing: 'every machine runs', step: byRole })
+export async function startMachines(context: FlowContext): Promise<0 | 1 | 2 | 64 | 78> {
+  return runFlow(context, { plan: planMachineStart, nothing: 'every machine runs', step: byRole })
 }
 
 /** Shuts the machines down, workers first; `force` cuts the power of those that do not shut down in time. */
 export async function stopMachines(
-  context: Context,
+  context: FlowContext,
   { force }: { readonly force: boolean },
 ): Promise<0 | 1 | 2 | 64 | 78> {
-  return runFlow(context, { plan: planStop, nothing: 'no machine runs', step: byRole, force })
+  return runFlow(context, {
+    plan: planMachineStop,
+    nothing: 'no machine runs',
+    step: byRole,
+    force,
+  })
 }
 
 /** Takes guest-agent channels away that no machine needs any more; only for when Talos has no agent for certain. */
-export async function dropChannels(context: Context): Promise<0 | 1 | 2 | 64 | 78> {
+export async function dropChannels(context: FlowContext): Promise<0 | 1 | 2 | 64 | 78> {
   return runFlow(context, {
     plan: planDropChannels,
     nothing: 'no guest-agent channel is left over',

@@ -46,7 +46,7 @@ export interface KvmFacts {
  * Why KVM can't be used; undefined when it can. libvirt and /dev/kvm both claim it in guests without
  * nested virtualisation, where every machine would fail at its start: the processor's flags decide.
  */
-export function kvmFault({ hasDevice, hasFlag, libvirtOffers }: KvmFacts): string | undefined {
+export function kvmProblem({ hasDevice, hasFlag, libvirtOffers }: KvmFacts): string | undefined {
   if (!hasDevice) return 'there is no /dev/kvm'
   if (!hasFlag) return 'the processor offers neither vmx nor svm (/proc/cpuinfo)'
   if (!libvirtOffers) return 'virsh domcapabilities --virttype kvm refuses'

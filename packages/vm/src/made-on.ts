@@ -1,7 +1,7 @@
 import { generatedFiles, Problem, type Cluster } from '@talosmith/core'
 import { plainUri } from './machine.ts'
 import type { ObservedHost } from './observe.ts'
-import { machinesOf } from './place.ts'
+import { clusterDomains } from './place.ts'
 
 /** In `generated/<cluster>`: on which hosts the machines were made. */
 export const hostsFile = 'hosts.json'
@@ -44,7 +44,7 @@ export async function forgetHosts(cluster: Cluster): Promise<void> {
 export function findOtherHosts(cluster: Cluster, hosts: readonly ObservedHost[]): string[] {
   return hosts.flatMap((seen) => {
     const now = plainUri(cluster, seen.index)
-    return machinesOf(cluster, seen)
+    return clusterDomains(cluster, seen)
       .filter(({ madeThrough = now }) => placeOf(madeThrough) !== placeOf(now))
       .map(
         ({ name, madeThrough }) => `${name} was made through ${madeThrough}, and found on ${now}`,

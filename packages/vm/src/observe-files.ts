@@ -9,7 +9,7 @@ import {
 } from '@talosmith/core'
 import type { ParsedDomain } from './parse-domain.ts'
 import { headerBytes, readQcow2, type Qcow2 } from './qcow2.ts'
-import { descriptorSector, readLabel, readSeedMark, type SeedMark } from './seed-iso.ts'
+import { descriptorSector, readLabel, readSeedMarker, type SeedMarker } from './seed-iso.ts'
 
 /** How the name of a file under way ends; such a file is ours and never whole. */
 export const partialSuffix = '.talosmith-partial'
@@ -28,7 +28,7 @@ export interface ObservedDisk {
 }
 
 /** A seed ISO of ours. */
-export interface ObservedSeed extends SeedMark {
+export interface ObservedSeed extends SeedMarker {
   readonly label: string
   readonly bytes: number
 }
@@ -165,7 +165,7 @@ function readDisk(line: string): ObservedDisk {
 
 function readSeed(descriptor: string, bytes: number): ObservedSeed | undefined {
   const sector = Buffer.from(descriptor, 'base64')
-  const mark = readSeedMark(sector)
+  const mark = readSeedMarker(sector)
   return mark === undefined ? undefined : { ...mark, label: readLabel(sector) ?? '', bytes }
 }
 

@@ -8,7 +8,7 @@ import {
   type HostFiles,
 } from '@talosmith/core'
 import {
-  kvmFault,
+  kvmProblem,
   offersUefi,
   parseNetworkXml,
   parseStats,
@@ -37,12 +37,12 @@ export interface ObservedHost extends ObservedFiles {
   readonly index: number
   readonly files: HostFiles
   /** Why the pool can't be used; its files may still be seen. */
-  readonly poolFault: Problem | undefined
+  readonly poolProblem: Problem | undefined
   /** All domains of the host, ours and others'. */
   readonly domains: readonly ObservedDomain[]
   readonly networks: ObservedNetworks
   /** Why KVM can't be used; undefined when it can. */
-  readonly kvmFault: string | undefined
+  readonly kvmProblem: string | undefined
   readonly hasUefi: boolean
 }
 
@@ -59,7 +59,7 @@ export async function observeHost(
 ): Promise<ObservedHost> {
   const { settings, nodes } = cluster
   const network = settings.NETWORK_NAME
-  const { pool, poolFault, answers } = await observePool(host, settings.STORAGE_POOL, [
+  const { pool, poolProblem, answers } = await observePool(host, settings.STORAGE_POOL, [
     ['list', '--all', '--name'],
     ['list', '--all', '--autostart', '--name'],
     ['domstats', '--nowait', '--state', '--balloon', '--vcpu'],
@@ -87,7 +87,7 @@ export async function observeHost(
     host: host.name,
     index,
     files,
-    poolFault,
+    poolProblem,
     domains: domains.map((domain) => ({
       ...domain,
       live: live.get(domain.name) ?? { state: 'unknown', memoryMib: undefined, cpu: undefined },
@@ -98,7 +98,7 @@ export async function observeHost(
       active: words(activeNetworks?.stdout),
       ...parseNetworkXml(networkXml?.error === undefined ? (networkXml?.stdout ?? '') : ''),
     },
-    kvmFault: kvmFault({ hasDevice, hasFlag, libvirtOffers: kvm?.error === undefined }),
+    kvmProblem: kvmProblem({ hasDevice, hasFlag, libvirtOffers: kvm?.error === undefined }),
     hasUefi: offersUefi(qemu?.stdout ?? ''),
   }
 }
@@ -108,7 +108,7 @@ async function observePool(
   host: Host,
   name: string,
   questions: readonly (readonly string[])[],
-): Promise<{ pool: string; poolFault: Problem | undefined; answers: Answers }> {
+): Promise<{ pool: string; poolProblem: Problem | undefined; answers: Answers }> {
   let answers: Answers = []
   let ofPool: Answers = []
   try {
@@ -118,10 +118,10 @@ async function observePool(
       ofPool = all.slice(0, commands.length)
       return ofPool
     })
-    return { pool, poolFault: undefined, answers }
+    return { pool, poolProblem: undefined, answers }
   } catch (fault) {
     if (!(fault instanceof Problem) || answers.length === 0) throw fault
-    return { pool: await stoppedPool(host, name, ofPool), poolFault: fault, answers }
+    return { pool: await stoppedPool(host, name, ofPool), poolProblem: fault, answers }
   }
 }
 

@@ -49,7 +49,7 @@ export function pathsOf(
 }
 
 /** Every machine of the cluster on a host, also those that the settings no longer ask for; workers first. */
-export function machinesOf(
+export function clusterDomains(
   { name: cluster }: Pick<Cluster, 'name'>,
   { domains }: ObservedHost,
 ): ObservedDomain[] {

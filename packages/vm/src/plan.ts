@@ -5,7 +5,7 @@ import { typeFor } from './host-facts.ts'
 import { describeMachine } from './machine.ts'
 import type { ObservedDisk } from './observe-files.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
-import { diskOf, domainOf, hostOf, machinesOf, pathsOf, workersFirst } from './place.ts'
+import { diskOf, domainOf, hostOf, clusterDomains, pathsOf, workersFirst } from './place.ts'
 import { describeSeed, seedLabels } from './seed-iso.ts'
 
 /** One thing to do to one machine. */
@@ -65,7 +65,7 @@ function planMachine(cluster: Cluster, node: Node, seen: ObservedHost): VmChange
   const paths = pathsOf(cluster, node, seen)
   const wanted = keepChannel(
     domain?.machine,
-    describeMachine(cluster, node, paths, typeFor(type, seen.kvmFault)),
+    describeMachine(cluster, node, paths, typeFor(type, seen.kvmProblem)),
   )
   const isRunning = domain?.live.state === 'running'
   const later = isRunning ? ', from its next start' : ''
@@ -148,7 +148,7 @@ function planStarting(
  */
 export function planDestroy(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
   const machines = hosts.flatMap((seen) =>
-    machinesOf(cluster, seen).flatMap((domain) => {
+    clusterDomains(cluster, seen).flatMap((domain) => {
       const change = changeOn(seen, domain.name)
       const path = domain.own?.disk ?? ''
       const isShared = seen.domains.some((one) => one !== domain && one.machine.disk === path)
@@ -224,7 +224,7 @@ function planRemoveSeed(cluster: Cluster, seen: ObservedHost, path: string): VmC
 }
 
 /** Starts what doesn't run, control planes first. */
-export function planStart(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
+export function planMachineStart(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
   return everyMachine(cluster, hosts)
     .sort(([, a], [, b]) => workersFirst(b, a))
     .filter(([, { live }]) => live.state !== 'running')
@@ -232,7 +232,7 @@ export function planStart(cluster: Cluster, hosts: readonly ObservedHost[]): VmC
 }
 
 /** Stops what is not off, workers first. */
-export function planStop(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
+export function planMachineStop(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
   return everyMachine(cluster, hosts)
     .sort(([, a], [, b]) => workersFirst(a, b))
     .filter(([, { live }]) => live.state !== 'shut off')
@@ -251,7 +251,7 @@ function everyMachine(
   hosts: readonly ObservedHost[],
 ): [ObservedHost, ObservedDomain][] {
   return hosts.flatMap((seen) =>
-    machinesOf(cluster, seen).map((domain): [ObservedHost, ObservedDomain] => [seen, domain]),
+    clusterDomains(cluster, seen).map((domain): [ObservedHost, ObservedDomain] => [seen, domain]),
   )
 }
 

@@ -97,7 +97,7 @@ export async function tryMachine(
   const volume = `${name}.qcow2`
   const xml = builder.build({
     domain: {
-      '@type': typeFor(settings.DOMAIN_TYPE, seen.kvmFault),
+      '@type': typeFor(settings.DOMAIN_TYPE, seen.kvmProblem),
       name,
       memory: { '@unit': 'MiB', '#text': 32 },
       vcpu: 1,

@@ -1,6 +1,6 @@
 import type { ExitCode } from '@talosmith/core'
 import { findProblems, refuse } from './check.ts'
-import { runFlow, type Context } from './flow.ts'
+import { runFlow, type FlowContext } from './flow.ts'
 import type { ObservedHost } from './observe.ts'
 import { domainOf } from './place.ts'
 import { planCreate, planDestroy } from './plan.ts'
@@ -10,7 +10,7 @@ import { planCreate, planDestroy } from './plan.ts'
  * stopped in between finishes with the machines it finds.
  */
 export async function recreateMachines(
-  context: Context,
+  context: FlowContext,
   names: ReadonlySet<string>,
 ): Promise<ExitCode> {
   const nothing = 'none of them is there'

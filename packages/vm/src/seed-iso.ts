@@ -49,7 +49,7 @@ export function describeSeed({ settings, name: cluster, prefixLength }: Cluster,
 }
 
 /** Whose a seed ISO is and what it holds, as written into the ISO itself. */
-export interface SeedMark {
+export interface SeedMarker {
   readonly cluster: string
   readonly node: string
   readonly digest: string
@@ -59,7 +59,7 @@ export interface SeedMark {
  * The mark as the ISO's publisher and application ID. There it needs no second file that could be lost,
  * stays after the domain is gone, and is read without mounting. ISO 9660 knows capitals only.
  */
-export function sealOf({ cluster, node, digest }: SeedMark): {
+export function encodeSeedMarker({ cluster, node, digest }: SeedMarker): {
   readonly publisher: string
   readonly application: string
 } {
@@ -82,7 +82,7 @@ export function readLabel(descriptor: Uint8Array): string | undefined {
 export const seedLabels: readonly string[] = ['cidata', 'CIDATA']
 
 /** The mark in an ISO's primary volume descriptor; undefined when the ISO isn't one of ours. */
-export function readSeedMark(descriptor: Uint8Array): SeedMark | undefined {
+export function readSeedMarker(descriptor: Uint8Array): SeedMarker | undefined {
   const field = (offset: number): string =>
     Buffer.from(descriptor)
       .toString('latin1', offset, offset + 128)

@@ -1,6 +1,6 @@
 import { renderTable, type Cluster } from '@talosmith/core'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
-import { diskOf, domainOf, hostOf, machinesOf } from './place.ts'
+import { diskOf, domainOf, hostOf, clusterDomains } from './place.ts'
 
 /** One machine in `vm:status`. */
 export interface StatusRow {
@@ -20,7 +20,10 @@ export interface StatusRow {
 }
 
 /** The machines of the cluster, wanted ones first, with what their hosts say of them. */
-export function describeStatus(cluster: Cluster, hosts: readonly ObservedHost[]): StatusRow[] {
+export function describeMachineStatus(
+  cluster: Cluster,
+  hosts: readonly ObservedHost[],
+): StatusRow[] {
   const wanted = cluster.nodes.map((node): StatusRow => {
     const seen = hostOf(cluster, node, hosts)
     const found = seen === undefined ? undefined : domainOf(node, seen)
@@ -46,7 +49,7 @@ export function describeStatus(cluster: Cluster, hosts: readonly ObservedHost[])
   })
   const names = new Set(cluster.nodes.map(({ name }) => name))
   const others = hosts.flatMap((seen) =>
-    machinesOf(cluster, seen)
+    clusterDomains(cluster, seen)
       .filter(({ name }) => !names.has(name))
       .map(({ name, own, machine, live }): StatusRow => {
         const disk = seen.disks.get(own?.disk ?? '')
@@ -82,7 +85,7 @@ export function pendingOf({ live, machine }: ObservedDomain): string[] {
 }
 
 /** The rows as a table for people. */
-export function renderStatus(rows: readonly StatusRow[]): string {
+export function renderMachineStatus(rows: readonly StatusRow[]): string {
   return renderTable([
     ['MACHINE', 'ROLE', 'HOST', 'ADDRESS', 'STATE', 'CPU', 'MEMORY', 'DISK', 'USED', ''],
     ...rows.map((row) => [

@@ -1,12 +1,12 @@
 import type { Cluster } from '@talosmith/core'
 import type { ObservedHost } from './observe.ts'
-import { machinesOf } from './place.ts'
+import { clusterDomains } from './place.ts'
 
 /** What destroying leaves alone although its name is like that of something of ours; a sentence each. */
 export function describeUntouched(cluster: Cluster, hosts: readonly ObservedHost[]): string[] {
   return hosts.flatMap((seen) => {
     const ours = new Set(
-      machinesOf(cluster, seen).flatMap(({ own }) => (own === undefined ? [] : [own.disk])),
+      clusterDomains(cluster, seen).flatMap(({ own }) => (own === undefined ? [] : [own.disk])),
     )
     return [
       ...seen.domains

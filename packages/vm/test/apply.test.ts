@@ -2,10 +2,16 @@ import { silentLog } from '@talosmith/core'
 import { problemOf, recordingHost, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { applyChange } from '../src/apply.ts'
-import { planCreate, planDestroy, planRemoveSeeds, planStop, type VmChange } from '../src/plan.ts'
+import { applyVmChange } from '../src/apply.ts'
+import {
+  planCreate,
+  planDestroy,
+  planRemoveSeeds,
+  planMachineStop,
+  type VmChange,
+} from '../src/plan.ts'
 import type { ObservedHost } from '../src/observe.ts'
-import { pool, seenExactly, seenNothing, withDomain } from './seen.ts'
+import { pool, finishedHost, emptyHost, withDomain } from './observed-hosts.ts'
 
 const cluster = testCluster()
 type Answers = Parameters<typeof recordingHost>[0]
@@ -20,11 +26,11 @@ async function run(
   const host = recordingHost(answers)
   const change = changes.find((one) => one.kind === kind && one.target === 'home-w1')
   if (change === undefined) throw new Error(`no ${kind} is planned`)
-  await applyChange(change, { cluster, hosts: [host], seen: [seen], log: silentLog })
+  await applyVmChange(change, { cluster, hosts: [host], seen: [seen], log: silentLog })
   return host.commands
 }
-const nothing = seenNothing(cluster)
-const all = seenExactly(cluster)
+const nothing = emptyHost(cluster)
+const all = finishedHost(cluster)
 const creating = planCreate(cluster, [nothing])
 const destroying = planDestroy(cluster, [all])
 
@@ -63,7 +69,7 @@ test('a running machine’s disk grows through libvirt, a stopped one’s throug
     [off, `qemu-img resize -q ${pool}/home-w1.qcow2 60G`],
   ] as const) {
     const host = recordingHost(() => '')
-    await applyChange(grow, { cluster: asked, hosts: [host], seen: [seen], log: silentLog })
+    await applyVmChange(grow, { cluster: asked, hosts: [host], seen: [seen], log: silentLog })
     assert.match(host.commands.join('\n'), expected)
   }
 })
@@ -145,7 +151,7 @@ test('a stop that takes no time presses the button once', async () => {
     risk: 'restart',
     host: 0,
   }
-  await applyChange(change, { cluster, hosts: [host], seen: [all], log: silentLog })
+  await applyVmChange(change, { cluster, hosts: [host], seen: [all], log: silentLog })
   assert.is(host.commands.filter((command) => command.includes('shutdown')).length, 1)
 })
 
@@ -156,9 +162,9 @@ test('a machine that is paused goes on, so that it can hear the button', async (
     if (command.includes('shutdown') && state === 'running') state = 'shut off'
     return state
   })
-  const [change] = planStop(cluster, [all]).filter(({ target }) => target === 'home-w1')
+  const [change] = planMachineStop(cluster, [all]).filter(({ target }) => target === 'home-w1')
   if (change === undefined) throw new Error('nothing is planned')
-  await applyChange(change, { cluster, hosts: [host], seen: [all], log: silentLog })
+  await applyVmChange(change, { cluster, hosts: [host], seen: [all], log: silentLog })
   const verbs = host.commands.map((command) => /(\w+) home-w1/.exec(command)?.[1])
   assert.equal(verbs.slice(0, 3), ['domstate', 'resume', 'shutdown'])
 })

@@ -10,10 +10,10 @@ import {
   firstOf,
   foreignDomain,
   pool,
-  seenExactly,
-  seenNothing,
+  finishedHost,
+  emptyHost,
   withDomain,
-} from './seen.ts'
+} from './observed-hosts.ts'
 
 const cluster = testCluster()
 const onNetwork = testCluster({ NETWORK_BRIDGE: '', NETWORK_NAME: 'default' })
@@ -27,32 +27,32 @@ const only = (asked: Cluster, ...hosts: ObservedHost[]): Problem => {
 }
 
 test('finds nothing wrong with a fresh host and with a finished one', () => {
-  assert.equal(codes(cluster, seenNothing(cluster)), [])
-  assert.equal(codes(cluster, seenExactly(cluster)), [])
+  assert.equal(codes(cluster, emptyHost(cluster)), [])
+  assert.equal(codes(cluster, finishedHost(cluster)), [])
 })
 
 test('names the bridges when there is no such bridge', () => {
-  const problem = only(cluster, seenNothing(cluster, { bridges: ['virbr0', 'lan'] }))
+  const problem = only(cluster, emptyHost(cluster, { bridges: ['virbr0', 'lan'] }))
   assert.is(problem.code, 'BRIDGE_NOT_FOUND')
   assert.is(problem.because, 'bridges there: virbr0, lan')
 })
 
 test('names the networks when there is no such network', () => {
   const asked = testCluster({ NETWORK_BRIDGE: '', NETWORK_NAME: 'lan' })
-  const problem = only(asked, seenNothing(asked))
+  const problem = only(asked, emptyHost(asked))
   assert.is(problem.code, 'NETWORK_NOT_FOUND')
   assert.is(problem.because, 'networks there: default')
 })
 
 test('says how to start a network that is there', () => {
-  const seen = seenNothing(onNetwork)
+  const seen = emptyHost(onNetwork)
   const problem = only(onNetwork, { ...seen, networks: { ...seen.networks, active: [] } })
   assert.is(problem.code, 'NETWORK_INACTIVE')
   assert.match(problem.hint ?? '', 'virsh net-start default')
 })
 
 test('refuses addresses that DHCP gives away', () => {
-  const seen = seenNothing(onNetwork)
+  const seen = emptyHost(onNetwork)
   const dhcp = ['10.0.0.2', '10.0.0.75'] as const
   const problem = only(onNetwork, { ...seen, networks: { ...seen.networks, dhcp } })
   assert.is(problem.code, 'ADDRESS_IN_DHCP_RANGE')
@@ -66,14 +66,14 @@ test('refuses a VIP that DHCP gives away', () => {
     CONTROL_PLANE_COUNT: '3',
     CLUSTER_VIP: '10.0.0.200',
   })
-  const seen = seenNothing(asked)
+  const seen = emptyHost(asked)
   const dhcp = ['10.0.0.190', '10.0.0.254'] as const
   const problem = only(asked, { ...seen, networks: { ...seen.networks, dhcp } })
   assert.match(problem.message, 'CLUSTER_VIP is 10.0.0.200')
 })
 
 test("refuses addresses outside the libvirt network's own", () => {
-  const seen = seenNothing(onNetwork)
+  const seen = emptyHost(onNetwork)
   const address = { address: '192.168.122.1', prefixLength: 24 }
   const [problem] = findProblems(onNetwork, [{ ...seen, networks: { ...seen.networks, address } }])
   assert.is(problem?.code, 'ADDRESS_OUTSIDE_NETWORK')
@@ -81,7 +81,7 @@ test("refuses addresses outside the libvirt network's own", () => {
 })
 
 test('a domain of the same name that is not ours stops everything, by name', () => {
-  const seen = { ...seenNothing(cluster), domains: [foreignDomain(cluster, firstOf(cluster))] }
+  const seen = { ...emptyHost(cluster), domains: [foreignDomain(cluster, firstOf(cluster))] }
   const problem = only(cluster, seen)
   assert.is(problem.code, 'VM_NOT_OURS')
   assert.match(problem.message, 'home-cp1')
@@ -89,31 +89,31 @@ test('a domain of the same name that is not ours stops everything, by name', () 
 })
 
 test('says whose a domain of another cluster is', () => {
-  const seen = withDomain(seenExactly(cluster), 'home-w1', (domain) => ({ ...domain, owner: 'b' }))
+  const seen = withDomain(finishedHost(cluster), 'home-w1', (domain) => ({ ...domain, owner: 'b' }))
   assert.match(findProblems(cluster, [seen])[0]?.because ?? '', 'belongs to cluster b')
 })
 
 test('a disk in the way that no machine of ours uses may hold data', () => {
   const disk = diskFor(cluster, firstOf(cluster))
-  const problem = only(cluster, seenNothing(cluster, { disks: new Map([[disk.path, disk]]) }))
+  const problem = only(cluster, emptyHost(cluster, { disks: new Map([[disk.path, disk]]) }))
   assert.is(problem.code, 'VM_NOT_OURS')
   assert.match(problem.message, disk.path)
 })
 
 test('a file in the way of a seed ISO is not overwritten', () => {
   const seeds = new Map([[`${pool}/home-w1-seed.iso`, undefined]])
-  assert.is(only(cluster, seenNothing(cluster, { seeds })).code, 'VM_NOT_OURS')
+  assert.is(only(cluster, emptyHost(cluster, { seeds })).code, 'VM_NOT_OURS')
 })
 
 test('a seed ISO of our own that a destroy left is no problem', () => {
-  const { seeds } = seenExactly(cluster)
-  assert.equal(codes(cluster, seenNothing(cluster, { seeds })), [])
+  const { seeds } = finishedHost(cluster)
+  assert.equal(codes(cluster, emptyHost(cluster, { seeds })), [])
 })
 
 test('refuses a MAC address that another machine has', () => {
   const node = firstOf(cluster)
   const taken = foreignDomain(cluster, { ...node, name: 'web' })
-  const seen = seenNothing(cluster)
+  const seen = emptyHost(cluster)
   const domains = [{ ...taken, machine: { ...taken.machine, mac: node.mac } }]
   assert.is(only(cluster, { ...seen, domains }).code, 'MAC_TAKEN')
 })
@@ -121,13 +121,13 @@ test('refuses a MAC address that another machine has', () => {
 test('refuses to guess when a machine exists on two hosts', () => {
   const two = testCluster({ LIBVIRT_URI: 'qemu:///system,qemu+ssh://root@b/system' })
   const [cp1] = two.nodes
-  const here = seenExactly(two, {}, cp1 && [cp1])
-  const there = seenExactly(two, { index: 1, host: 'root@b' }, cp1 && [cp1])
+  const here = finishedHost(two, {}, cp1 && [cp1])
+  const there = finishedHost(two, { index: 1, host: 'root@b' }, cp1 && [cp1])
   assert.match(only(two, here, there).message, 'home-cp1 exists on root@kvm1 and root@b')
 })
 
 test('refuses to shrink a disk and says by how much', () => {
-  const problem = only(testCluster({ CONTROL_PLANE_DISK_GIB: '15' }), seenExactly(cluster))
+  const problem = only(testCluster({ CONTROL_PLANE_DISK_GIB: '15' }), finishedHost(cluster))
   assert.is(problem.code, 'DISK_SHRINK')
   assert.match(problem.message, 'has 20 GiB and would shrink to 15 GiB')
   assert.match(problem.because ?? '', '5 GiB smaller')
@@ -135,7 +135,7 @@ test('refuses to shrink a disk and says by how much', () => {
 
 test('refuses to change the firmware under an installed system', () => {
   assert.equal(
-    new Set(codes(testCluster({ UEFI: 'false' }), seenExactly(cluster))),
+    new Set(codes(testCluster({ UEFI: 'false' }), finishedHost(cluster))),
     new Set(['FIRMWARE_FIXED']),
   )
 })
@@ -143,29 +143,29 @@ test('refuses to change the firmware under an installed system', () => {
 test('says what KVM lacks, when KVM was asked for', () => {
   const fault = 'the processor offers neither vmx nor svm (/proc/cpuinfo)'
   const asked = testCluster({ DOMAIN_TYPE: 'kvm' })
-  const problem = only(asked, seenNothing(asked, { kvmFault: fault }))
+  const problem = only(asked, emptyHost(asked, { kvmProblem: fault }))
   assert.is(problem.code, 'KVM_UNUSABLE')
   assert.is(problem.because, fault)
 })
 
 test('falls back to emulation where KVM was not asked for, and warns', () => {
-  const seen = seenNothing(cluster, { kvmFault: 'there is no /dev/kvm' })
+  const seen = emptyHost(cluster, { kvmProblem: 'there is no /dev/kvm' })
   assert.equal(codes(cluster, seen), [])
   assert.match(findWarnings(cluster, [seen])[0]?.text ?? '', 'emulated')
-  assert.equal(findWarnings(cluster, [seenExactly(cluster, { kvmFault: 'x' })]), [])
+  assert.equal(findWarnings(cluster, [finishedHost(cluster, { kvmProblem: 'x' })]), [])
 })
 
 test('warns of too little memory only for machines that are yet to start', () => {
   assert.match(
-    findWarnings(cluster, [seenNothing(cluster, { memoryFreeMib: 2000 })])[0]?.text ?? '',
+    findWarnings(cluster, [emptyHost(cluster, { memoryFreeMib: 2000 })])[0]?.text ?? '',
     '3 machines need 12288 MiB of memory; root@kvm1 has 2000 MiB left',
   )
-  assert.equal(findWarnings(cluster, [seenExactly(cluster, { memoryFreeMib: 100 })]), [])
+  assert.equal(findWarnings(cluster, [finishedHost(cluster, { memoryFreeMib: 100 })]), [])
 })
 
 test('names missing firmware, tools and folders all at once', () => {
   const asked = testCluster({ SEED_ISO_DIR: '/srv/seeds' })
-  const seen = seenNothing(asked, {
+  const seen = emptyHost(asked, {
     hasUefi: false,
     missingTools: ['xorriso'],
     hasSeedFolder: false,
@@ -179,12 +179,12 @@ test('names missing firmware, tools and folders all at once', () => {
 
 test('BIOS machines need no UEFI firmware', () => {
   const asked = testCluster({ UEFI: 'false' })
-  assert.equal(codes(asked, seenNothing(asked, { hasUefi: false })), [])
+  assert.equal(codes(asked, emptyHost(asked, { hasUefi: false })), [])
 })
 
 test('passes on why the pool cannot be used', () => {
-  const poolFault = new Problem('POOL_INACTIVE', 'the storage pool default is not active')
-  assert.equal(codes(cluster, seenNothing(cluster, { poolFault })), ['POOL_INACTIVE'])
+  const poolProblem = new Problem('POOL_INACTIVE', 'the storage pool default is not active')
+  assert.equal(codes(cluster, emptyHost(cluster, { poolProblem })), ['POOL_INACTIVE'])
 })
 
 test('a host on which no machine belongs is not looked at', () => {
@@ -192,30 +192,30 @@ test('a host on which no machine belongs is not looked at', () => {
     LIBVIRT_URI: 'qemu:///system,qemu+ssh://root@b/system',
     WORKER_COUNT: '0',
   })
-  const broken = seenNothing(two, { index: 1, host: 'root@b', bridges: [] })
-  assert.equal(codes(two, seenNothing(two), broken), [])
+  const broken = emptyHost(two, { index: 1, host: 'root@b', bridges: [] })
+  assert.equal(codes(two, emptyHost(two), broken), [])
 })
 
 test('refuses a pool without room for the disks that are yet to be made, and no other', () => {
   const poolFreeBytes = 2.5 * 2 ** 30
-  const problem = only(cluster, seenNothing(cluster, { poolFreeBytes }))
+  const problem = only(cluster, emptyHost(cluster, { poolFreeBytes }))
   assert.is(problem.code, 'POOL_FULL')
   assert.match(problem.message, 'has 2.5 GiB left for 3 disks')
-  assert.equal(codes(cluster, seenExactly(cluster, { poolFreeBytes: 0 })), [])
+  assert.equal(codes(cluster, finishedHost(cluster, { poolFreeBytes: 0 })), [])
 })
 
 test('asks for the image once, and only where a disk has to be made from it', () => {
-  const without = seenNothing(cluster, { hasImage: false })
+  const without = emptyHost(cluster, { hasImage: false })
   const [problem, ...others] = findMissingImages(cluster, [without])
   assert.is(problem?.code, 'IMAGE_MISSING')
   assert.match(problem?.hint ?? '', 'image:download')
   assert.equal(others, [])
-  assert.equal(findMissingImages(cluster, [seenExactly(cluster, { hasImage: false })]), [])
+  assert.equal(findMissingImages(cluster, [finishedHost(cluster, { hasImage: false })]), [])
 })
 
 test('an image of the user’s own is not downloaded', () => {
   const asked = testCluster({ IMAGE_PATH: '/srv/talos.raw' })
-  const [problem] = findMissingImages(asked, [seenNothing(asked, { hasImage: false })])
+  const [problem] = findMissingImages(asked, [emptyHost(asked, { hasImage: false })])
   assert.match(problem?.hint ?? '', 'IMAGE_PATH')
 })
 
@@ -231,7 +231,7 @@ test('refuses with the first problem and names all others', async () => {
 })
 
 test('a domain that is ours is no obstacle', () => {
-  const seen = seenNothing(cluster)
+  const seen = emptyHost(cluster)
   const domains = cluster.nodes.map((node) => domainFor(cluster, node))
   assert.equal(codes(cluster, { ...seen, domains }), [])
 })

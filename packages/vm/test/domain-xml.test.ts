@@ -9,7 +9,7 @@ import { renderDomain } from '../src/domain-xml.ts'
 import { editDomain } from '../src/edit-domain.ts'
 import { describeMachine, plainUri, type Machine } from '../src/machine.ts'
 import { parseDomain } from '../src/parse-domain.ts'
-import { firstOf, pool } from './seen.ts'
+import { firstOf, pool } from './observed-hosts.ts'
 
 const cluster = testCluster()
 

@@ -8,7 +8,7 @@ import { renderDomain } from '../src/domain-xml.ts'
 import { observeEvidence, type MachineEvidence } from '../src/evidence.ts'
 import { describeMachine } from '../src/machine.ts'
 import { answerBatch, type Said } from './fake-virsh.ts'
-import { firstOf } from './seen.ts'
+import { firstOf } from './observed-hosts.ts'
 
 const cluster = testCluster({
   NETWORK_GATEWAY: '10.0.0.1',

@@ -3,7 +3,7 @@ import { recordingHost } from '@talosmith/core/testing'
 import { renderDomain } from '../src/domain-xml.ts'
 import { describeMachine } from '../src/machine.ts'
 import { answerBatch, type Said } from './fake-virsh.ts'
-import { pool } from './seen.ts'
+import { pool } from './observed-hosts.ts'
 
 export const capabilities =
   "<domainCapabilities><os><enum name='firmware'><value>efi</value></enum></os></domainCapabilities>"

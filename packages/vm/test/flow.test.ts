@@ -2,9 +2,9 @@ import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { byRole, inSteps } from '../src/flow.ts'
-import { planStart, planStop, type VmChange } from '../src/plan.ts'
+import { planMachineStart, planMachineStop, type VmChange } from '../src/plan.ts'
 import type { ObservedHost } from '../src/observe.ts'
-import { seenExactly } from './seen.ts'
+import { finishedHost } from './observed-hosts.ts'
 
 const cluster = testCluster({
   CONTROL_PLANE_COUNT: '3',
@@ -14,7 +14,7 @@ const cluster = testCluster({
 const hosts = (state = 'running'): ObservedHost[] =>
   [0, 1].map((index) => {
     const nodes = cluster.nodes.filter(({ host }) => host === index)
-    const seen = seenExactly(cluster, { index }, nodes)
+    const seen = finishedHost(cluster, { index }, nodes)
     const domains = seen.domains.map((domain) => ({ ...domain, live: { ...domain.live, state } }))
     return { ...seen, domains }
   })
@@ -27,12 +27,12 @@ const workers = ['home-w1', 'home-w2']
 
 test('all workers are off before any control plane goes', () => {
   const seen = hosts()
-  assert.equal(steps(planStop(cluster, seen), seen), [workers, controlPlanes])
+  assert.equal(steps(planMachineStop(cluster, seen), seen), [workers, controlPlanes])
 })
 
 test('all control planes run before any worker starts', () => {
   const seen = hosts('shut off')
-  assert.equal(steps(planStart(cluster, seen), seen), [controlPlanes, workers])
+  assert.equal(steps(planMachineStart(cluster, seen), seen), [controlPlanes, workers])
 })
 
 test('a worker that the settings no longer name goes with the workers', () => {
@@ -42,7 +42,7 @@ test('a worker that the settings no longer name goes with the workers', () => {
     CLUSTER_VIP: '10.0.0.60',
     WORKER_COUNT: '0',
   })
-  assert.equal(steps(planStop(fewer, seen), seen), [workers, controlPlanes])
+  assert.equal(steps(planMachineStop(fewer, seen), seen), [workers, controlPlanes])
 })
 
 test.run()

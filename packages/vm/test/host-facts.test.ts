@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { kvmFault, offersUefi, parseNetworkXml, parseStats, typeFor } from '../src/host-facts.ts'
+import { kvmProblem, offersUefi, parseNetworkXml, parseStats, typeFor } from '../src/host-facts.ts'
 
 test('knows UEFI firmware by domcapabilities', () => {
   const capabilities = (values: string): string =>
@@ -13,10 +13,10 @@ test('knows UEFI firmware by domcapabilities', () => {
 
 test('KVM needs the device, the processor’s flag and libvirt; each is named', () => {
   const good = { hasDevice: true, hasFlag: true, libvirtOffers: true }
-  assert.is(kvmFault(good), undefined)
-  assert.match(kvmFault({ ...good, hasDevice: false }) ?? '', '/dev/kvm')
-  assert.match(kvmFault({ ...good, hasFlag: false }) ?? '', 'vmx nor svm')
-  assert.match(kvmFault({ ...good, libvirtOffers: false }) ?? '', 'domcapabilities')
+  assert.is(kvmProblem(good), undefined)
+  assert.match(kvmProblem({ ...good, hasDevice: false }) ?? '', '/dev/kvm')
+  assert.match(kvmProblem({ ...good, hasFlag: false }) ?? '', 'vmx nor svm')
+  assert.match(kvmProblem({ ...good, libvirtOffers: false }) ?? '', 'domcapabilities')
 })
 
 test('auto is KVM where it is usable; what was asked for is kept', () => {

@@ -5,10 +5,10 @@ import * as assert from 'uvu/assert'
 import { findMissingImages, findProblems } from '../src/check.ts'
 import { observeHost } from '../src/observe.ts'
 import { planCreate, planDestroy } from '../src/plan.ts'
-import { describeSeed, sealOf } from '../src/seed-iso.ts'
+import { describeSeed, encodeSeedMarker } from '../src/seed-iso.ts'
 import { capabilities, domainXml, fakeHost, type Fake } from './fake-host.ts'
 import { answerBatch } from './fake-virsh.ts'
-import { pool } from './seen.ts'
+import { pool } from './observed-hosts.ts'
 
 const cluster = testCluster()
 function diskLine(path: string, gib: number): string {
@@ -21,7 +21,7 @@ function diskLine(path: string, gib: number): string {
 function seedLine(asked: Cluster, name: string, path: string): string {
   const node = asked.nodes.find((one) => one.name === name)
   if (node === undefined) throw new Error(`no node ${name}`)
-  const { publisher, application } = sealOf({
+  const { publisher, application } = encodeSeedMarker({
     cluster: asked.name,
     node: name,
     digest: describeSeed(asked, node).digest,
@@ -67,7 +67,7 @@ test('an empty host has no machines, no disks and no fault', async () => {
   const seen = await observeHost(fakeHost(), cluster, 0)
   assert.equal(seen.domains, [])
   assert.is(seen.disks.size, 0)
-  assert.is(seen.kvmFault, undefined)
+  assert.is(seen.kvmProblem, undefined)
   assert.is(seen.directIo, true)
   assert.equal(findProblems(cluster, [seen]), [])
   assert.equal(findMissingImages(cluster, [seen]), [])
@@ -116,22 +116,22 @@ test('libvirt’s claim of KVM is not believed without the processor’s flag', 
         return words.startsWith('dumpxml') ? { error: 'failed to get domain' } : capabilities
       }) ?? 'kvm\nbridge br0',
   )
-  const { kvmFault } = await observeHost(host, testCluster(), 0)
-  assert.match(kvmFault ?? '', 'vmx nor svm')
+  const { kvmProblem } = await observeHost(host, testCluster(), 0)
+  assert.match(kvmProblem ?? '', 'vmx nor svm')
 })
 
 test('a pool that is not active is a fault, and its files are seen all the same', async () => {
   const files = [diskLine(`${pool}/home-cp1.qcow2`, 20)]
   const host = fakeHost({ files, virsh: { 'pool-list --name': '' } })
   const seen = await observeHost(host, cluster, 0)
-  assert.is(seen.poolFault?.code, 'POOL_INACTIVE')
+  assert.is(seen.poolProblem?.code, 'POOL_INACTIVE')
   assert.ok(seen.disks.has(`${pool}/home-cp1.qcow2`))
 })
 
 test('a pool that is not there is a fault, and domains are seen all the same', async () => {
   const host = fakeHost({ ...finished(cluster), virsh: { 'pool-dumpxml': { error: 'not found' } } })
   const seen = await observeHost(host, cluster, 0)
-  assert.is(seen.poolFault?.code, 'POOL_NOT_FOUND')
+  assert.is(seen.poolProblem?.code, 'POOL_NOT_FOUND')
   assert.is(seen.domains.length, 3)
 })
 

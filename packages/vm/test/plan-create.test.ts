@@ -2,34 +2,41 @@ import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { planCreate, planDropChannels } from '../src/plan.ts'
-import { diskFor, firstOf, foreignDomain, seenExactly, seenNothing, withDomain } from './seen.ts'
+import {
+  diskFor,
+  firstOf,
+  foreignDomain,
+  finishedHost,
+  emptyHost,
+  withDomain,
+} from './observed-hosts.ts'
 
 const cluster = testCluster()
 const kinds = (changes: readonly { kind: string; target: string }[]): string[] =>
   changes.map(({ kind, target }) => `${kind} ${target}`)
 
 test('touches nothing when every machine exists', () => {
-  assert.equal(planCreate(cluster, [seenExactly(cluster)]), [])
+  assert.equal(planCreate(cluster, [finishedHost(cluster)]), [])
 })
 
 test('makes everything where there is nothing, the domain first because it claims the files', () => {
-  assert.equal(kinds(planCreate(cluster, [seenNothing(cluster)])).slice(0, 5), [
+  assert.equal(kinds(planCreate(cluster, [emptyHost(cluster)])).slice(0, 5), [
     'define-domain home-cp1',
     'create-disk home-cp1',
     'create-seed home-cp1',
     'set-autostart home-cp1',
     'start-domain home-cp1',
   ])
-  assert.is(planCreate(cluster, [seenNothing(cluster)]).length, 15)
+  assert.is(planCreate(cluster, [emptyHost(cluster)]).length, 15)
 })
 
 test('a plan is plain data', () => {
-  const plan = planCreate(cluster, [seenNothing(cluster)])
+  const plan = planCreate(cluster, [emptyHost(cluster)])
   assert.equal(JSON.parse(JSON.stringify(plan)), plan)
 })
 
 test('a machine of another cluster is never mentioned', () => {
-  const seen = withDomain(seenExactly(cluster), 'home-cp1', (domain) => ({
+  const seen = withDomain(finishedHost(cluster), 'home-cp1', (domain) => ({
     ...domain,
     owner: 'other',
     machine: { ...domain.machine, memoryMib: 1 },
@@ -38,20 +45,20 @@ test('a machine of another cluster is never mentioned', () => {
 })
 
 test('a machine that somebody made by hand is never mentioned', () => {
-  const seen = withDomain(seenExactly(cluster), 'home-cp1', () =>
+  const seen = withDomain(finishedHost(cluster), 'home-cp1', () =>
     foreignDomain(cluster, firstOf(cluster)),
   )
   assert.equal(planCreate(cluster, [seen]), [])
 })
 
 test('domains with other names are never mentioned', () => {
-  const seen = seenExactly(cluster)
+  const seen = finishedHost(cluster)
   const other = foreignDomain(cluster, { ...firstOf(cluster), name: 'web' })
   assert.equal(planCreate(cluster, [{ ...seen, domains: [...seen.domains, other] }]), [])
 })
 
 test('goes on after a run that was killed before the disk', () => {
-  const seen = seenExactly(cluster)
+  const seen = finishedHost(cluster)
   const killed = {
     ...withDomain(seen, 'home-w2', (domain) => ({
       ...domain,
@@ -84,7 +91,7 @@ const drifts: readonly [string, Parameters<typeof testCluster>[0], string, strin
 for (const [what, settings, from, to] of drifts)
   test(`sees that ${what} differs, which a running machine gets at its next start`, () => {
     const asked = testCluster(settings)
-    const changes = planCreate(asked, [seenExactly(cluster, { files: seenNothing(asked).files })])
+    const changes = planCreate(asked, [finishedHost(cluster, { files: emptyHost(asked).files })])
     const change = changes.find(({ target }) => target === 'home-w1')
     assert.is(change?.kind, 'update-domain')
     assert.is(change?.from, from)
@@ -95,19 +102,19 @@ for (const [what, settings, from, to] of drifts)
 
 test('a guest-agent channel stays while Talos may still have the agent, and goes once it has not', () => {
   const withAgent = testCluster({ TALOS_EXTENSIONS: 'siderolabs/qemu-guest-agent' })
-  const seen = seenExactly(withAgent, { files: seenNothing(cluster).files })
+  const seen = finishedHost(withAgent, { files: emptyHost(cluster).files })
   assert.equal(planCreate(cluster, [seen]), [])
   assert.equal(kinds(planDropChannels(withAgent, [seen])), [])
   assert.equal(
     kinds(planDropChannels(cluster, [seen])),
     cluster.nodes.map(({ name }) => `drop-channel ${name}`),
   )
-  assert.equal(kinds(planDropChannels(cluster, [seenExactly(cluster)])), [])
+  assert.equal(kinds(planDropChannels(cluster, [finishedHost(cluster)])), [])
 })
 
 test('the guest-agent channel of a machine of somebody else stays', () => {
   const withAgent = testCluster({ TALOS_EXTENSIONS: 'siderolabs/qemu-guest-agent' })
-  const seen = withDomain(seenExactly(withAgent), 'home-w1', (domain) => ({
+  const seen = withDomain(finishedHost(withAgent), 'home-w1', (domain) => ({
     ...domain,
     owner: 'other',
   }))
@@ -119,7 +126,7 @@ test('the guest-agent channel of a machine of somebody else stays', () => {
 
 test('a machine that does not run is changed without a restart', () => {
   const asked = testCluster({ WORKER_MEMORY_MIB: '8192' })
-  const seen = withDomain(seenExactly(cluster), 'home-w1', (domain) => ({
+  const seen = withDomain(finishedHost(cluster), 'home-w1', (domain) => ({
     ...domain,
     live: { state: 'shut off', memoryMib: undefined, cpu: undefined },
   }))
@@ -129,7 +136,7 @@ test('a machine that does not run is changed without a restart', () => {
 })
 
 test('sees memory changed with virsh setmem', () => {
-  const seen = withDomain(seenExactly(cluster), 'home-cp1', (domain) => ({
+  const seen = withDomain(finishedHost(cluster), 'home-cp1', (domain) => ({
     ...domain,
     machine: { ...domain.machine, memoryMib: 1024 },
   }))
@@ -140,7 +147,7 @@ test('sees memory changed with virsh setmem', () => {
 })
 
 test('sees a maximum changed with virsh setmaxmem', () => {
-  const seen = withDomain(seenExactly(cluster), 'home-cp1', (domain) => ({
+  const seen = withDomain(finishedHost(cluster), 'home-cp1', (domain) => ({
     ...domain,
     machine: { ...domain.machine, maxMemoryMib: 8192 },
   }))
@@ -152,14 +159,14 @@ test('sees a maximum changed with virsh setmaxmem', () => {
 
 test('several differences of one machine are one change', () => {
   const asked = testCluster({ WORKER_COUNT: '1', WORKER_MEMORY_MIB: '2048', WORKER_CPU: '1' })
-  const changes = planCreate(asked, [seenExactly(cluster)])
+  const changes = planCreate(asked, [finishedHost(cluster)])
   assert.equal(kinds(changes), ['update-domain home-w1'])
   assert.is(changes[0]?.from, '2 CPUs, 4096 MiB of memory')
 })
 
 test('grows a disk in place', () => {
   const asked = testCluster({ WORKER_COUNT: '1', WORKER_DISK_GIB: '60' })
-  const [change, ...others] = planCreate(asked, [seenExactly(cluster)])
+  const [change, ...others] = planCreate(asked, [finishedHost(cluster)])
   assert.is(change?.kind, 'grow-disk')
   assert.is(`${change?.from} -> ${change?.to}`, '50 GiB -> 60 GiB')
   assert.is(change?.risk, 'none')
@@ -167,12 +174,12 @@ test('grows a disk in place', () => {
 })
 
 test('never plans to shrink a disk', () => {
-  assert.equal(planCreate(testCluster({ WORKER_DISK_GIB: '40' }), [seenExactly(cluster)]), [])
+  assert.equal(planCreate(testCluster({ WORKER_DISK_GIB: '40' }), [finishedHost(cluster)]), [])
 })
 
 test('replaces the seed ISO when the network changes, effective at the next start', () => {
   const asked = testCluster({ NETWORK_NAMESERVERS: '9.9.9.9' })
-  const changes = planCreate(asked, [seenExactly(cluster)])
+  const changes = planCreate(asked, [finishedHost(cluster)])
   assert.equal(kinds(changes), [
     'create-seed home-cp1',
     'create-seed home-w1',
@@ -183,12 +190,12 @@ test('replaces the seed ISO when the network changes, effective at the next star
 
 test('another Talos version changes no machine: upgrades do that', () => {
   const asked = testCluster({ TALOS_VERSION: 'v1.13.8' })
-  const seen = { ...seenExactly(cluster), files: seenNothing(asked).files, hasImage: false }
+  const seen = { ...finishedHost(cluster), files: emptyHost(asked).files, hasImage: false }
   assert.equal(planCreate(asked, [seen]), [])
 })
 
 test('an existing machine keeps its disk when the pool becomes another', () => {
-  const seen = seenExactly(cluster)
+  const seen = finishedHost(cluster)
   const moved = {
     ...seen,
     files: {
@@ -202,17 +209,14 @@ test('an existing machine keeps its disk when the pool becomes another', () => {
 
 test('a machine stays on its host when another host is put in front', () => {
   const two = testCluster({ LIBVIRT_URI: 'qemu+ssh://root@new/system,qemu:///system' })
-  const fresh = seenNothing(two, { index: 0, host: 'root@new' })
-  const old = seenExactly(cluster, { index: 1 })
+  const fresh = emptyHost(two, { index: 0, host: 'root@new' })
+  const old = finishedHost(cluster, { index: 1 })
   assert.equal(planCreate(two, [fresh, old]), [])
 })
 
 test('new machines go where the settings place them', () => {
   const two = testCluster({ LIBVIRT_URI: 'qemu:///system,qemu+ssh://root@b/system' })
-  const changes = planCreate(two, [
-    seenNothing(two),
-    seenNothing(two, { index: 1, host: 'root@b' }),
-  ])
+  const changes = planCreate(two, [emptyHost(two), emptyHost(two, { index: 1, host: 'root@b' })])
   const defined = changes.filter(({ kind }) => kind === 'define-domain')
   assert.equal(
     defined.map(({ target, host }) => `${target} ${host}`),
@@ -222,7 +226,7 @@ test('new machines go where the settings place them', () => {
 
 for (const state of ['shut off', 'paused', 'crashed', 'pmsuspended'])
   test(`starts a machine that is ${state}`, () => {
-    const seen = withDomain(seenExactly(cluster), 'home-w1', (domain) => ({
+    const seen = withDomain(finishedHost(cluster), 'home-w1', (domain) => ({
       ...domain,
       live: { ...domain.live, state },
     }))
@@ -234,10 +238,10 @@ for (const state of ['shut off', 'paused', 'crashed', 'pmsuspended'])
 
 test('puts autostart right both ways', () => {
   const [on] = planCreate(cluster, [
-    withDomain(seenExactly(cluster), 'home-w1', (domain) => ({ ...domain, autostart: false })),
+    withDomain(finishedHost(cluster), 'home-w1', (domain) => ({ ...domain, autostart: false })),
   ])
   assert.is(`${on?.kind} ${on?.to}`, 'set-autostart true')
-  const off = planCreate(testCluster({ AUTOSTART: 'false' }), [seenExactly(cluster)])
+  const off = planCreate(testCluster({ AUTOSTART: 'false' }), [finishedHost(cluster)])
   assert.equal(
     off.map(({ to }) => to),
     ['false', 'false', 'false'],
@@ -245,14 +249,14 @@ test('puts autostart right both ways', () => {
 })
 
 test('emulated machines get all that QEMU can do instead of the host processor', () => {
-  const seen = seenExactly(cluster, { kvmFault: 'no vmx' })
+  const seen = finishedHost(cluster, { kvmProblem: 'no vmx' })
   const [change] = planCreate(cluster, [seen])
   assert.is(change?.to, 'CPU maximum, domain type qemu')
 })
 
 test('removes what a killed run left, unless it is made anew anyway', () => {
   const leftover = '/var/lib/libvirt/images/home-w1-seed.iso.talosmith-partial'
-  const seen = seenExactly(cluster, { leftovers: [leftover] })
+  const seen = finishedHost(cluster, { leftovers: [leftover] })
   assert.equal(kinds(planCreate(cluster, [seen])), ['remove-leftover home-w1'])
   const without = { ...seen, seeds: new Map([...seen.seeds].filter(([p]) => !p.includes('w1'))) }
   assert.equal(kinds(planCreate(cluster, [without])), ['create-seed home-w1'])
@@ -260,17 +264,17 @@ test('removes what a killed run left, unless it is made anew anyway', () => {
 
 test('machines that the settings no longer ask for are left alone', () => {
   const fewer = testCluster({ WORKER_COUNT: '1' })
-  assert.equal(planCreate(fewer, [seenExactly(cluster)]), [])
+  assert.equal(planCreate(fewer, [finishedHost(cluster)]), [])
 })
 
 test('a disk that was deleted by hand is made anew', () => {
-  const seen = seenExactly(cluster)
+  const seen = finishedHost(cluster)
   const disks = new Map([...seen.disks].filter(([path]) => !path.includes('home-w1')))
   assert.equal(kinds(planCreate(cluster, [{ ...seen, disks }])), ['create-disk home-w1'])
 })
 
 test('a disk that is no qcow2 file is not grown', () => {
-  const seen = seenExactly(cluster)
+  const seen = finishedHost(cluster)
   const disk = { ...diskFor(cluster, firstOf(cluster)), qcow2: undefined }
   assert.equal(
     planCreate(cluster, [{ ...seen, disks: new Map([...seen.disks, [disk.path, disk]]) }]),
@@ -284,7 +288,7 @@ test('fifty machines as they should be make an empty plan', () => {
     WORKER_COUNT: '47',
     CLUSTER_VIP: '10.0.0.60',
   })
-  assert.equal(planCreate(big, [seenExactly(big)]), [])
+  assert.equal(planCreate(big, [finishedHost(big)]), [])
 })
 
 test.run()

@@ -1,7 +1,7 @@
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { planDestroy, planRemoveSeeds, planStart, planStop } from '../src/plan.ts'
+import { planDestroy, planRemoveSeeds, planMachineStart, planMachineStop } from '../src/plan.ts'
 import type { ObservedDomain, ObservedHost } from '../src/observe.ts'
 import { withoutMachines } from '../src/place.ts'
 import { describeUntouched } from '../src/untouched.ts'
@@ -10,10 +10,10 @@ import {
   firstOf,
   foreignDomain,
   pool,
-  seenExactly,
-  seenNothing,
+  finishedHost,
+  emptyHost,
   withDomain,
-} from './seen.ts'
+} from './observed-hosts.ts'
 
 const cluster = testCluster()
 const kinds = (changes: readonly { kind: string; target: string }[]): string[] =>
@@ -24,7 +24,7 @@ const off = (domain: ObservedDomain): ObservedDomain => ({
 })
 
 test('takes each machine away in the order in which it can go, the domain last', () => {
-  assert.equal(kinds(planDestroy(cluster, [seenExactly(cluster)])), [
+  assert.equal(kinds(planDestroy(cluster, [finishedHost(cluster)])), [
     ...['cut-power', 'remove-disk', 'undefine-domain'].map((kind) => `${kind} home-w1`),
     ...['cut-power', 'remove-disk', 'undefine-domain'].map((kind) => `${kind} home-w2`),
     ...['cut-power', 'remove-disk', 'undefine-domain'].map((kind) => `${kind} home-cp1`),
@@ -32,7 +32,7 @@ test('takes each machine away in the order in which it can go, the domain last',
 })
 
 test('says what is lost, with sizes', () => {
-  const [, disk] = planDestroy(cluster, [seenExactly(cluster)])
+  const [, disk] = planDestroy(cluster, [finishedHost(cluster)])
   assert.is(disk?.summary, `Remove the disk of home-w1: ${pool}/home-w1.qcow2`)
   assert.is(disk?.from, '50 GiB, 0.5 GiB written')
   assert.is(disk?.risk, 'data-loss')
@@ -46,33 +46,33 @@ test('says what NVRAM and logs take', () => {
     { path: '/var/log/libvirt/qemu/home-w1-console.log.0', bytes: 2000 },
     { path: '/var/log/libvirt/qemu/home-w11.log', bytes: 9000 },
   ]
-  const changes = planDestroy(cluster, [seenExactly(cluster, { beside })])
+  const changes = planDestroy(cluster, [finishedHost(cluster, { beside })])
   const [w1, w2] = changes.filter(({ kind }) => kind === 'undefine-domain')
   assert.is(w1?.from, '2 CPUs, 4096 MiB, NVRAM 528 KiB, logs 5 KiB')
   assert.is(w2?.from, '2 CPUs, 4096 MiB')
 })
 
 test('nothing to destroy where there is nothing', () => {
-  assert.equal(planDestroy(cluster, [seenNothing(cluster)]), [])
+  assert.equal(planDestroy(cluster, [emptyHost(cluster)]), [])
 })
 
 test('machines that the settings no longer ask for go too', () => {
   const fewer = testCluster({ WORKER_COUNT: '0' })
-  assert.is(planDestroy(fewer, [seenExactly(cluster)]).length, 9)
+  assert.is(planDestroy(fewer, [finishedHost(cluster)]).length, 9)
 })
 
 test('machines of all hosts go', () => {
   const two = testCluster({ LIBVIRT_URI: 'qemu:///system,qemu+ssh://root@b/system' })
   const [cp1, w1] = two.nodes
   const hosts = [
-    seenExactly(two, {}, cp1 && [cp1]),
-    seenExactly(two, { index: 1, host: 'root@b' }, w1 && [w1]),
+    finishedHost(two, {}, cp1 && [cp1]),
+    finishedHost(two, { index: 1, host: 'root@b' }, w1 && [w1]),
   ]
   assert.equal([...new Set(planDestroy(two, hosts).map(({ host }) => host))], [0, 1])
 })
 
 test('a domain of the same name that is not ours is left alone and named', () => {
-  const seen = withDomain(seenExactly(cluster), 'home-cp1', () =>
+  const seen = withDomain(finishedHost(cluster), 'home-cp1', () =>
     foreignDomain(cluster, firstOf(cluster)),
   )
   assert.not.ok(planDestroy(cluster, [seen]).some(({ target }) => target === 'home-cp1'))
@@ -83,7 +83,7 @@ test('a domain of the same name that is not ours is left alone and named', () =>
 })
 
 test('a disk that no machine of ours uses is left alone and named', () => {
-  const seen = seenNothing(cluster)
+  const seen = emptyHost(cluster)
   const disk = diskFor(cluster, firstOf(cluster))
   const stray = { ...seen, disks: new Map([[disk.path, disk]]) }
   assert.equal(planDestroy(cluster, [stray]), [])
@@ -91,7 +91,7 @@ test('a disk that no machine of ours uses is left alone and named', () => {
 })
 
 test('a disk that a machine of somebody else has too is left alone', () => {
-  const seen = seenExactly(cluster)
+  const seen = finishedHost(cluster)
   const theirs = foreignDomain(cluster, { ...firstOf(cluster), name: 'clone' })
   const sharing = { ...theirs, machine: { ...theirs.machine, disk: `${pool}/home-cp1.qcow2` } }
   const changes = planDestroy(cluster, [{ ...seen, domains: [...seen.domains, sharing] }])
@@ -103,12 +103,12 @@ test('a disk that a machine of somebody else has too is left alone', () => {
 
 test("another cluster's machines and files are left alone", () => {
   const other = testCluster({ CLUSTER_NAME: 'office' })
-  assert.equal(planDestroy(cluster, [seenExactly(other)]), [])
-  assert.equal(planRemoveSeeds(cluster, [{ ...seenExactly(other), domains: [] }]), [])
+  assert.equal(planDestroy(cluster, [finishedHost(other)]), [])
+  assert.equal(planRemoveSeeds(cluster, [{ ...finishedHost(other), domains: [] }]), [])
 })
 
 test('goes on after a run that was killed after the disk', () => {
-  const seen = seenExactly(cluster)
+  const seen = finishedHost(cluster)
   const half = { ...withDomain(seen, 'home-w1', off), disks: new Map() }
   assert.equal(
     kinds(planDestroy(cluster, [half])).filter((change) => change.endsWith('home-w1')),
@@ -121,13 +121,13 @@ test('half-made disks go with the machines, half-made seed ISOs with the seeds',
     `${pool}/home-w1.qcow2.talosmith-partial`,
     `${pool}/home-w2-seed.iso.talosmith-partial`,
   ]
-  const seen = seenNothing(cluster, { leftovers })
+  const seen = emptyHost(cluster, { leftovers })
   assert.equal(kinds(planDestroy(cluster, [seen])), ['remove-leftover home-w1'])
   assert.equal(kinds(planRemoveSeeds(cluster, [seen])), ['remove-leftover home-w2'])
 })
 
 test('seed ISOs go after the machines, also those of nodes that the settings no longer name', () => {
-  const seen = { ...seenExactly(cluster), domains: [] }
+  const seen = { ...finishedHost(cluster), domains: [] }
   assert.equal(kinds(planRemoveSeeds(testCluster({ WORKER_COUNT: '0' }), [seen])), [
     'remove-seed home-cp1',
     'remove-seed home-w1',
@@ -136,12 +136,12 @@ test('seed ISOs go after the machines, also those of nodes that the settings no 
 })
 
 test('a seed ISO that a machine still has attached stays', () => {
-  assert.equal(planRemoveSeeds(cluster, [seenExactly(cluster)]), [])
+  assert.equal(planRemoveSeeds(cluster, [finishedHost(cluster)]), [])
 })
 
 /** Machines that were made while SEED_ISO_DIR named another folder, in which their seed ISOs lie. */
 const distant = (): ObservedHost => {
-  const seen = seenExactly(cluster)
+  const seen = finishedHost(cluster)
   const moved = (path: string): string => path.replace(pool, '/srv/isos')
   return {
     ...seen,
@@ -184,14 +184,14 @@ test('such a file that is not our seed ISO, or that another machine has too, sta
 })
 
 test('a file named like a seed ISO that we did not write stays, and is named', () => {
-  const seen = seenNothing(cluster, { seeds: new Map([[`${pool}/home-w1-seed.iso`, undefined]]) })
+  const seen = emptyHost(cluster, { seeds: new Map([[`${pool}/home-w1-seed.iso`, undefined]]) })
   assert.equal(planRemoveSeeds(cluster, [seen]), [])
   assert.match(describeUntouched(cluster, [seen]).join('\n'), 'home-w1-seed.iso')
 })
 
 test('starts control planes first', () => {
-  const seen = { ...seenExactly(cluster), domains: seenExactly(cluster).domains.map(off) }
-  assert.equal(kinds(planStart(cluster, [seen])), [
+  const seen = { ...finishedHost(cluster), domains: finishedHost(cluster).domains.map(off) }
+  assert.equal(kinds(planMachineStart(cluster, [seen])), [
     'start-domain home-cp1',
     'start-domain home-w1',
     'start-domain home-w2',
@@ -199,7 +199,7 @@ test('starts control planes first', () => {
 })
 
 test('stops workers first and control planes last', () => {
-  assert.equal(kinds(planStop(cluster, [seenExactly(cluster)])), [
+  assert.equal(kinds(planMachineStop(cluster, [finishedHost(cluster)])), [
     'stop-domain home-w1',
     'stop-domain home-w2',
     'stop-domain home-cp1',
@@ -207,44 +207,44 @@ test('stops workers first and control planes last', () => {
 })
 
 test('stops a machine that is paused, and one that the settings no longer name, with those of its role', () => {
-  const seen = withDomain(seenExactly(cluster), 'home-w1', (domain) => ({
+  const seen = withDomain(finishedHost(cluster), 'home-w1', (domain) => ({
     ...domain,
     live: { ...domain.live, state: 'paused' },
   }))
   const none = testCluster({ WORKER_COUNT: '0' })
-  assert.equal(kinds(planStop(none, [seen])), [
+  assert.equal(kinds(planMachineStop(none, [seen])), [
     'stop-domain home-w1',
     'stop-domain home-w2',
     'stop-domain home-cp1',
   ])
-  assert.equal(kinds(planStart(none, [seen])), ['start-domain home-w1'])
+  assert.equal(kinds(planMachineStart(none, [seen])), ['start-domain home-w1'])
 })
 
 test('over several hosts every worker stops before any control plane, and starts after them', () => {
   const two = testCluster({ LIBVIRT_URI: 'qemu:///system,qemu+ssh://root@b/system' })
   const [cp1, w1, w2] = two.nodes
   if (cp1 === undefined || w1 === undefined || w2 === undefined) throw new Error('no machines')
-  const hosts = [seenExactly(two, {}, [cp1, w2]), seenExactly(two, { index: 1 }, [w1])]
+  const hosts = [finishedHost(two, {}, [cp1, w2]), finishedHost(two, { index: 1 }, [w1])]
   const names = ['home-w2', 'home-w1', 'home-cp1']
   const targets = (changes: readonly { target: string }[]): string[] =>
     changes.map(({ target }) => target)
-  assert.equal(targets(planStop(two, hosts)), names)
+  assert.equal(targets(planMachineStop(two, hosts)), names)
   const stopped = hosts.map((seen) => ({ ...seen, domains: seen.domains.map(off) }))
-  assert.equal(targets(planStart(two, stopped)), ['home-cp1', 'home-w2', 'home-w1'])
+  assert.equal(targets(planMachineStart(two, stopped)), ['home-cp1', 'home-w2', 'home-w1'])
 })
 
 test('starts nothing that runs and stops nothing that does not', () => {
-  const seen = seenExactly(cluster)
-  assert.equal(planStart(cluster, [seen]), [])
-  assert.equal(planStop(cluster, [{ ...seen, domains: seen.domains.map(off) }]), [])
+  const seen = finishedHost(cluster)
+  assert.equal(planMachineStart(cluster, [seen]), [])
+  assert.equal(planMachineStop(cluster, [{ ...seen, domains: seen.domains.map(off) }]), [])
 })
 
 test('neither starts nor stops machines that are not ours or are not there', () => {
-  const seen = withDomain(seenNothing(cluster), 'home-cp1', () => undefined)
+  const seen = withDomain(emptyHost(cluster), 'home-cp1', () => undefined)
   const theirs = { ...seen, domains: [foreignDomain(cluster, firstOf(cluster))] }
   for (const host of [seen, theirs]) {
-    assert.equal(planStart(cluster, [host]), [])
-    assert.equal(planStop(cluster, [host]), [])
+    assert.equal(planMachineStart(cluster, [host]), [])
+    assert.equal(planMachineStop(cluster, [host]), [])
   }
 })
 

@@ -3,7 +3,7 @@ import { recordingHost, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { observeDetails, tryMachine } from '../src/preflight.ts'
-import { seenNothing } from './seen.ts'
+import { emptyHost } from './observed-hosts.ts'
 
 const cluster = testCluster()
 
@@ -55,7 +55,7 @@ test('only the programs that are asked for are looked for', async () => {
 
 test('a throwaway machine is taken away before and after, under a name of its own', async () => {
   const host = recordingHost(() => '')
-  assert.equal(await tryMachine(host, cluster, seenNothing(cluster)), { ok: true })
+  assert.equal(await tryMachine(host, cluster, emptyHost(cluster)), { ok: true })
   const [command = ''] = host.commands
   assert.ok(command.indexOf('\ngone\n') < command.indexOf('vol-create-as'))
   assert.match(command, 'trap gone EXIT')
@@ -70,7 +70,7 @@ test('what QEMU and the kernel said of a refusal is kept', async () => {
     stderr: 'error: Permission denied\n',
     exitCode: 1,
   }))
-  assert.equal(await tryMachine(host, cluster, seenNothing(cluster)), {
+  assert.equal(await tryMachine(host, cluster, emptyHost(cluster)), {
     ok: false,
     reason: 'error: Permission denied',
     kernelLog: ['audit: apparmor="DENIED"'],

@@ -2,8 +2,8 @@ import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parse } from 'yaml'
-import { describeSeed, readSeedMark, sealOf } from '../src/seed-iso.ts'
-import { firstOf } from './seen.ts'
+import { describeSeed, readSeedMarker, encodeSeedMarker } from '../src/seed-iso.ts'
+import { firstOf } from './observed-hosts.ts'
 
 const cluster = testCluster({ NETWORK_NAMESERVERS: '10.0.0.1, 9.9.9.9' })
 const node = firstOf(cluster)
@@ -66,15 +66,15 @@ test('the digest changes with the content and with nothing else', () => {
 
 test('the mark is read back from the ISO’s descriptor', () => {
   const mark = { cluster: 'home', node: 'home-cp1', digest: describeSeed(cluster, node).digest }
-  const { publisher, application } = sealOf(mark)
-  assert.equal(readSeedMark(descriptor(publisher, application)), mark)
+  const { publisher, application } = encodeSeedMarker(mark)
+  assert.equal(readSeedMarker(descriptor(publisher, application)), mark)
 })
 
 test('the longest names fit into the descriptor', () => {
   const name = `a${'b'.repeat(39)}`
   const long = testCluster({ CLUSTER_NAME: name })
   const last = long.nodes.at(-1) ?? firstOf(long)
-  const { publisher, application } = sealOf({
+  const { publisher, application } = encodeSeedMarker({
     cluster: name,
     node: last.name,
     digest: 'f'.repeat(32),
@@ -83,9 +83,9 @@ test('the longest names fit into the descriptor', () => {
 })
 
 test('an ISO of somebody else, and no ISO at all, have no mark', () => {
-  assert.is(readSeedMark(descriptor('XORRISO', 'GENISOIMAGE')), undefined)
-  assert.is(readSeedMark(descriptor('TALOSMITH CLUSTER=HOME NODE=HOME-CP1', '')), undefined)
-  assert.is(readSeedMark(Buffer.alloc(0)), undefined)
+  assert.is(readSeedMarker(descriptor('XORRISO', 'GENISOIMAGE')), undefined)
+  assert.is(readSeedMarker(descriptor('TALOSMITH CLUSTER=HOME NODE=HOME-CP1', '')), undefined)
+  assert.is(readSeedMarker(Buffer.alloc(0)), undefined)
 })
 
 test.run()

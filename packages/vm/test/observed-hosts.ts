@@ -8,15 +8,15 @@ export const pool = '/var/lib/libvirt/images'
 const gib = 2 ** 30
 
 /** A host with KVM, firmware, the image, br0 and the network `default`, and none of the cluster's machines. */
-export function seenNothing(cluster: Cluster, more: Partial<ObservedHost> = {}): ObservedHost {
+export function emptyHost(cluster: Cluster, more: Partial<ObservedHost> = {}): ObservedHost {
   return {
     host: 'root@kvm1',
     index: 0,
     files: hostFiles(cluster, pool),
-    poolFault: undefined,
+    poolProblem: undefined,
     domains: [],
     networks: { all: ['default'], active: ['default'], dhcp: undefined, address: undefined },
-    kvmFault: undefined,
+    kvmProblem: undefined,
     hasUefi: true,
     disks: new Map(),
     seeds: new Map(),
@@ -36,12 +36,12 @@ export function seenNothing(cluster: Cluster, more: Partial<ObservedHost> = {}):
 }
 
 /** The same host, its machines (those of `nodes`) exactly as the settings ask, and running. */
-export function seenExactly(
+export function finishedHost(
   cluster: Cluster,
   more: Partial<ObservedHost> = {},
   nodes: readonly Node[] = cluster.nodes,
 ): ObservedHost {
-  const empty = seenNothing(cluster)
+  const empty = emptyHost(cluster)
   const domains = nodes.map((node) => domainFor(cluster, node))
   return {
     ...empty,

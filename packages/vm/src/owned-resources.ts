@@ -3,10 +3,10 @@ import { parseLabelledLines, splitFields, type Cluster, type Host } from '@talos
 import { observeHost } from './observe.ts'
 import { partialSuffix } from './observe-files.ts'
 import { headerBytes, readQcow2 } from './qcow2.ts'
-import { descriptorSector, readSeedMark } from './seed-iso.ts'
+import { descriptorSector, readSeedMarker } from './seed-iso.ts'
 
 /** Something on a host that is ours, whichever cluster's. */
-export interface Stray {
+export interface OwnedResource {
   readonly kind: 'machine' | 'disk' | 'seed' | 'leftover'
   /** A machine's name, or a file's path. */
   readonly name: string
@@ -17,13 +17,17 @@ export interface Stray {
 }
 
 /** Everything of ours on a host: domains by their metadata, disks by what they back onto, ISOs by their mark. */
-export async function observeStrays(host: Host, cluster: Cluster, index = 0): Promise<Stray[]> {
+export async function observeOwnedResources(
+  host: Host,
+  cluster: Cluster,
+  index = 0,
+): Promise<OwnedResource[]> {
   const { domains, files } = await observeHost(host, cluster, index)
   const used = new Set(
     domains.flatMap(({ machine, own }) => [machine.disk, machine.seed, own?.disk, own?.seed]),
   )
   const folders = [...new Set([files.disk({ name: '' }), files.seed({ name: '' })].map(folderOf))]
-  const machines = domains.flatMap(({ name, owner }): Stray[] =>
+  const machines = domains.flatMap(({ name, owner }): OwnedResource[] =>
     owner === undefined ? [] : [{ kind: 'machine', name, cluster: owner, isUsed: true }],
   )
   const { stdout } = await host.$`
@@ -37,16 +41,18 @@ for folder in ${folders}; do
   done
   for file in "$folder"/*${partialSuffix}; do echo "leftover - $file"; done
 done`
-  const found = parseLabelledLines(stdout).lines.flatMap(({ label: kind, value }): Stray[] => {
-    const [head = '', path = ''] = splitFields(value, 2)
-    const bytes = Buffer.from(head, 'base64')
-    const isUsed = used.has(path)
-    if (kind === 'disk')
-      return isOverlay(bytes) ? [{ kind, name: path, cluster: clusterIn(path), isUsed }] : []
-    if (kind === 'leftover') return [{ kind, name: path, cluster: clusterIn(path), isUsed }]
-    const mark = readSeedMark(bytes)
-    return mark === undefined ? [] : [{ kind: 'seed', name: path, cluster: mark.cluster, isUsed }]
-  })
+  const found = parseLabelledLines(stdout).lines.flatMap(
+    ({ label: kind, value }): OwnedResource[] => {
+      const [head = '', path = ''] = splitFields(value, 2)
+      const bytes = Buffer.from(head, 'base64')
+      const isUsed = used.has(path)
+      if (kind === 'disk')
+        return isOverlay(bytes) ? [{ kind, name: path, cluster: clusterIn(path), isUsed }] : []
+      if (kind === 'leftover') return [{ kind, name: path, cluster: clusterIn(path), isUsed }]
+      const mark = readSeedMarker(bytes)
+      return mark === undefined ? [] : [{ kind: 'seed', name: path, cluster: mark.cluster, isUsed }]
+    },
+  )
   return [...machines, ...found]
 }
 
