@@ -1,3 +1,4 @@
+/** The virtual machines of a cluster: observe, check, plan and apply. */
 export { applyVmChange, type VmApplyContext } from './apply.ts'
 export { findMissingImages, findProblems, findWarnings, refuse, type HostWarning } from './check.ts'
 export { renderDomain } from './domain-xml.ts'

@@ -1,3 +1,4 @@
+/** Finds everything on a host that Talosmith created, for all clusters. */
 import { posix } from 'node:path'
 import { parseLabelledLines, splitFields, type Cluster, type Host } from '@talosmith/core'
 import { observeHost } from './observe.ts'
@@ -5,18 +6,18 @@ import { partialSuffix } from './observe-files.ts'
 import { headerBytes, readQcow2 } from './qcow2.ts'
 import { descriptorSector, readSeedMarker } from './seed-iso.ts'
 
-/** Something on a host that is ours, whichever cluster's. */
+/** A machine or file on a host that Talosmith created, of any cluster. */
 export interface OwnedResource {
   readonly kind: 'machine' | 'disk' | 'seed' | 'leftover'
   /** A machine's name, or a file's path. */
   readonly name: string
-  /** Whose it says, or its name says, that it is. */
+  /** The cluster it belongs to, by its metadata or its name. */
   readonly cluster: string | undefined
-  /** Whether a machine, ours or not, has it. */
+  /** Whether a machine of any owner uses it. */
   readonly isUsed: boolean
 }
 
-/** Everything of ours on a host: domains by their metadata, disks by what they back onto, ISOs by their mark. */
+/** Domains with our metadata, disks backed by a Talos image, seed ISOs with our marker, and incomplete files. */
 export async function observeOwnedResources(
   host: Host,
   cluster: Cluster,
@@ -49,14 +50,16 @@ done`
       if (kind === 'disk')
         return isOverlay(bytes) ? [{ kind, name: path, cluster: clusterIn(path), isUsed }] : []
       if (kind === 'leftover') return [{ kind, name: path, cluster: clusterIn(path), isUsed }]
-      const mark = readSeedMarker(bytes)
-      return mark === undefined ? [] : [{ kind: 'seed', name: path, cluster: mark.cluster, isUsed }]
+      const marker = readSeedMarker(bytes)
+      return marker === undefined
+        ? []
+        : [{ kind: 'seed', name: path, cluster: marker.cluster, isUsed }]
     },
   )
   return [...machines, ...found]
 }
 
-/** Whether a disk backs onto an image as we name them. */
+/** Whether a disk is an overlay of an image with our naming. */
 function isOverlay(header: Uint8Array): boolean {
   return /\/talos-v\S+-nocloud-amd64\.raw$/.test(readQcow2(header)?.backing ?? '')
 }

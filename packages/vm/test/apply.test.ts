@@ -20,13 +20,13 @@ type Answers = Parameters<typeof recordingHost>[0]
 async function run(
   changes: readonly VmChange[],
   kind: VmChange['kind'],
-  seen: ObservedHost,
+  observed: ObservedHost,
   answers: Answers = () => '',
 ): Promise<string[]> {
   const host = recordingHost(answers)
   const change = changes.find((one) => one.kind === kind && one.target === 'home-w1')
   if (change === undefined) throw new Error(`no ${kind} is planned`)
-  await applyVmChange(change, { cluster, hosts: [host], seen: [seen], log: silentLog })
+  await applyVmChange(change, { cluster, hosts: [host], observed: [observed], log: silentLog })
   return host.commands
 }
 const nothing = emptyHost(cluster)
@@ -64,12 +64,12 @@ test('a running machine’s disk grows through libvirt, a stopped one’s throug
   const changes = planCreate(asked, [all])
   const grow = changes.find(({ kind, target }) => kind === 'grow-disk' && target === 'home-w1')
   if (grow === undefined) throw new Error('nothing grows')
-  for (const [seen, expected] of [
+  for (const [observed, expected] of [
     [all, `blockresize home-w1 ${pool}/home-w1.qcow2 60GiB`],
     [off, `qemu-img resize -q ${pool}/home-w1.qcow2 60G`],
   ] as const) {
     const host = recordingHost(() => '')
-    await applyVmChange(grow, { cluster: asked, hosts: [host], seen: [seen], log: silentLog })
+    await applyVmChange(grow, { cluster: asked, hosts: [host], observed: [observed], log: silentLog })
     assert.match(host.commands.join('\n'), expected)
   }
 })
@@ -151,7 +151,7 @@ test('a stop that takes no time presses the button once', async () => {
     risk: 'restart',
     host: 0,
   }
-  await applyVmChange(change, { cluster, hosts: [host], seen: [all], log: silentLog })
+  await applyVmChange(change, { cluster, hosts: [host], observed: [all], log: silentLog })
   assert.is(host.commands.filter((command) => command.includes('shutdown')).length, 1)
 })
 
@@ -164,7 +164,7 @@ test('a machine that is paused goes on, so that it can hear the button', async (
   })
   const [change] = planMachineStop(cluster, [all]).filter(({ target }) => target === 'home-w1')
   if (change === undefined) throw new Error('nothing is planned')
-  await applyVmChange(change, { cluster, hosts: [host], seen: [all], log: silentLog })
+  await applyVmChange(change, { cluster, hosts: [host], observed: [all], log: silentLog })
   const verbs = host.commands.map((command) => /(\w+) home-w1/.exec(command)?.[1])
   assert.equal(verbs.slice(0, 3), ['domstate', 'resume', 'shutdown'])
 })

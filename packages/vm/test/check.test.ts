@@ -45,16 +45,16 @@ test('names the networks when there is no such network', () => {
 })
 
 test('says how to start a network that is there', () => {
-  const seen = emptyHost(onNetwork)
-  const problem = only(onNetwork, { ...seen, networks: { ...seen.networks, active: [] } })
+  const observed = emptyHost(onNetwork)
+  const problem = only(onNetwork, { ...observed, networks: { ...observed.networks, active: [] } })
   assert.is(problem.code, 'NETWORK_INACTIVE')
   assert.match(problem.hint ?? '', 'virsh net-start default')
 })
 
 test('refuses addresses that DHCP gives away', () => {
-  const seen = emptyHost(onNetwork)
+  const observed = emptyHost(onNetwork)
   const dhcp = ['10.0.0.2', '10.0.0.75'] as const
-  const problem = only(onNetwork, { ...seen, networks: { ...seen.networks, dhcp } })
+  const problem = only(onNetwork, { ...observed, networks: { ...observed.networks, dhcp } })
   assert.is(problem.code, 'ADDRESS_IN_DHCP_RANGE')
   assert.match(problem.message, 'home-cp1 would get 10.0.0.70')
 })
@@ -66,31 +66,31 @@ test('refuses a VIP that DHCP gives away', () => {
     CONTROL_PLANE_COUNT: '3',
     CLUSTER_VIP: '10.0.0.200',
   })
-  const seen = emptyHost(asked)
+  const observed = emptyHost(asked)
   const dhcp = ['10.0.0.190', '10.0.0.254'] as const
-  const problem = only(asked, { ...seen, networks: { ...seen.networks, dhcp } })
+  const problem = only(asked, { ...observed, networks: { ...observed.networks, dhcp } })
   assert.match(problem.message, 'CLUSTER_VIP is 10.0.0.200')
 })
 
 test("refuses addresses outside the libvirt network's own", () => {
-  const seen = emptyHost(onNetwork)
+  const observed = emptyHost(onNetwork)
   const address = { address: '192.168.122.1', prefixLength: 24 }
-  const [problem] = findProblems(onNetwork, [{ ...seen, networks: { ...seen.networks, address } }])
+  const [problem] = findProblems(onNetwork, [{ ...observed, networks: { ...observed.networks, address } }])
   assert.is(problem?.code, 'ADDRESS_OUTSIDE_NETWORK')
   assert.is(problem?.because, 'on root@kvm1 it is 192.168.122.1/24')
 })
 
 test('a domain of the same name that is not ours stops everything, by name', () => {
-  const seen = { ...emptyHost(cluster), domains: [foreignDomain(cluster, firstOf(cluster))] }
-  const problem = only(cluster, seen)
+  const observed = { ...emptyHost(cluster), domains: [foreignDomain(cluster, firstOf(cluster))] }
+  const problem = only(cluster, observed)
   assert.is(problem.code, 'VM_NOT_OURS')
   assert.match(problem.message, 'home-cp1')
   assert.is(problem.now, 'nothing was changed')
 })
 
 test('says whose a domain of another cluster is', () => {
-  const seen = withDomain(finishedHost(cluster), 'home-w1', (domain) => ({ ...domain, owner: 'b' }))
-  assert.match(findProblems(cluster, [seen])[0]?.because ?? '', 'belongs to cluster b')
+  const observed = withDomain(finishedHost(cluster), 'home-w1', (domain) => ({ ...domain, owner: 'b' }))
+  assert.match(findProblems(cluster, [observed])[0]?.because ?? '', 'belongs to cluster b')
 })
 
 test('a disk in the way that no machine of ours uses may hold data', () => {
@@ -113,9 +113,9 @@ test('a seed ISO of our own that a destroy left is no problem', () => {
 test('refuses a MAC address that another machine has', () => {
   const node = firstOf(cluster)
   const taken = foreignDomain(cluster, { ...node, name: 'web' })
-  const seen = emptyHost(cluster)
+  const observed = emptyHost(cluster)
   const domains = [{ ...taken, machine: { ...taken.machine, mac: node.mac } }]
-  assert.is(only(cluster, { ...seen, domains }).code, 'MAC_TAKEN')
+  assert.is(only(cluster, { ...observed, domains }).code, 'MAC_TAKEN')
 })
 
 test('refuses to guess when a machine exists on two hosts', () => {
@@ -149,9 +149,9 @@ test('says what KVM lacks, when KVM was asked for', () => {
 })
 
 test('falls back to emulation where KVM was not asked for, and warns', () => {
-  const seen = emptyHost(cluster, { kvmProblem: 'there is no /dev/kvm' })
-  assert.equal(codes(cluster, seen), [])
-  assert.match(findWarnings(cluster, [seen])[0]?.text ?? '', 'emulated')
+  const observed = emptyHost(cluster, { kvmProblem: 'there is no /dev/kvm' })
+  assert.equal(codes(cluster, observed), [])
+  assert.match(findWarnings(cluster, [observed])[0]?.text ?? '', 'emulated')
   assert.equal(findWarnings(cluster, [finishedHost(cluster, { kvmProblem: 'x' })]), [])
 })
 
@@ -165,12 +165,12 @@ test('warns of too little memory only for machines that are yet to start', () =>
 
 test('names missing firmware, tools and folders all at once', () => {
   const asked = testCluster({ SEED_ISO_DIR: '/srv/seeds' })
-  const seen = emptyHost(asked, {
+  const observed = emptyHost(asked, {
     hasUefi: false,
     missingTools: ['xorriso'],
     hasSeedFolder: false,
   })
-  assert.equal(codes(asked, seen), [
+  assert.equal(codes(asked, observed), [
     'HOST_TOOLS_MISSING',
     'FIRMWARE_MISSING',
     'SEED_FOLDER_MISSING',
@@ -231,9 +231,9 @@ test('refuses with the first problem and names all others', async () => {
 })
 
 test('a domain that is ours is no obstacle', () => {
-  const seen = emptyHost(cluster)
+  const observed = emptyHost(cluster)
   const domains = cluster.nodes.map((node) => domainFor(cluster, node))
-  assert.equal(codes(cluster, { ...seen, domains }), [])
+  assert.equal(codes(cluster, { ...observed, domains }), [])
 })
 
 test.run()

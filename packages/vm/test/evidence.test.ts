@@ -41,25 +41,25 @@ async function look(virsh: Record<string, Said>, lines: readonly string[] = []) 
 }
 
 test('one virsh process and one command tell what there is to know', async () => {
-  const seen = await look({
+  const observed = await look({
     domstate: 'running (booted)',
     domblkerror: 'No errors found',
     dumpxml: xml,
   })
-  assert.is(seen.commands.length, 2)
-  assert.equal([seen.state, seen.stateReason, seen.diskErrors], ['running', 'booted', ''])
-  assert.is(seen.running?.memoryMib, node.memoryMib)
-  assert.is(seen.gatewayAnswers, undefined)
+  assert.is(observed.commands.length, 2)
+  assert.equal([observed.state, observed.stateReason, observed.diskErrors], ['running', 'booted', ''])
+  assert.is(observed.running?.memoryMib, node.memoryMib)
+  assert.is(observed.gatewayAnswers, undefined)
 })
 
 test('a paused machine has its reason and what its disks complain of', async () => {
-  const seen = await look({
+  const observed = await look({
     domstate: 'paused (I/O error)',
     domblkerror: 'vda: no space',
     dumpxml: xml,
   })
   assert.equal(
-    [seen.state, seen.stateReason, seen.diskErrors],
+    [observed.state, observed.stateReason, observed.diskErrors],
     ['paused', 'I/O error', 'vda: no space'],
   )
 })
@@ -120,9 +120,9 @@ const neighbours: [string, string[], Partial<MachineEvidence>][] = [
 ]
 for (const [title, lines, expected] of neighbours)
   test(`who answers for an address: ${title}`, async () => {
-    const seen = await look({ domstate: 'running (booted)', dumpxml: xml }, lines)
+    const observed = await look({ domstate: 'running (booted)', dumpxml: xml }, lines)
     for (const [key, value] of Object.entries(expected))
-      assert.equal(seen[key as keyof MachineEvidence], value)
+      assert.equal(observed[key as keyof MachineEvidence], value)
   })
 
 /** The real command, in a real shell, on a host whose programs are these. */
@@ -133,8 +133,8 @@ async function lookFor(programs: Readonly<Record<string, string>>) {
   const path = process.env['PATH']
   process.env['PATH'] = `${folder}:${path}`
   try {
-    const seen = await observeEvidence(local, cluster, [node], new Map())
-    return seen.machines.get(node.name)?.answering
+    const observed = await observeEvidence(local, cluster, [node], new Map())
+    return observed.machines.get(node.name)?.answering
   } finally {
     process.env['PATH'] = path
   }
@@ -177,9 +177,9 @@ test('who answers for the VIP is told, and it is no other address of its holder'
       answerBatch(command, () => ({ error: 'no such' })) ??
       [`shouted 10.0.0.60`, `heard 10.0.0.60 ${holder.mac}`, `heard 10.0.0.60 ${other}`].join('\n'),
   )
-  const seen = await observeEvidence(host, three, [holder], new Map())
-  assert.equal(seen.vipAnswering, [holder.mac, other])
-  assert.equal(seen.machines.get(holder.name)?.elsewhere, [])
+  const observed = await observeEvidence(host, three, [holder], new Map())
+  assert.equal(observed.vipAnswering, [holder.mac, other])
+  assert.equal(observed.machines.get(holder.name)?.elsewhere, [])
 })
 
 test('console and label of the ISO come back as they were', async () => {
@@ -187,13 +187,13 @@ test('console and label of the ISO come back as they were', async () => {
   sector.write('CD001', 1)
   sector.write('cidata', 40)
   const console = Buffer.from('\x1b[2Jone\r\n\r\ntwo\r\n').toString('base64')
-  const seen = await look({}, [
+  const observed = await look({}, [
     `open ${node.address} 50000`,
     `console ${node.name} ${console}`,
     `iso ${node.name} ${sector.toString('base64')}`,
   ])
-  assert.equal([seen.opens, seen.seedLabel, seen.console], [true, 'cidata', ['one', 'two']])
-  assert.is(seen.opensApi, false)
+  assert.equal([observed.opens, observed.seedLabel, observed.console], [true, 'cidata', ['one', 'two']])
+  assert.is(observed.opensApi, false)
 })
 
 test('a seed that is not there, and one that we may not read, are not the same', async () => {

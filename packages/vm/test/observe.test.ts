@@ -46,10 +46,10 @@ function finished(asked: Cluster): Fake {
 
 test('one virsh process and one command tell everything of a finished cluster', async () => {
   const host = fakeHost(finished(cluster))
-  const seen = await observeHost(host, cluster, 0)
+  const observed = await observeHost(host, cluster, 0)
   assert.is(host.commands.length, 2)
-  assert.equal(findProblems(cluster, [seen]), [])
-  assert.equal(planCreate(cluster, [seen]), [])
+  assert.equal(findProblems(cluster, [observed]), [])
+  assert.equal(planCreate(cluster, [observed]), [])
 })
 
 test('fifty machines take as many commands as three', async () => {
@@ -64,21 +64,21 @@ test('fifty machines take as many commands as three', async () => {
 })
 
 test('an empty host has no machines, no disks and no fault', async () => {
-  const seen = await observeHost(fakeHost(), cluster, 0)
-  assert.equal(seen.domains, [])
-  assert.is(seen.disks.size, 0)
-  assert.is(seen.kvmProblem, undefined)
-  assert.is(seen.directIo, true)
-  assert.equal(findProblems(cluster, [seen]), [])
-  assert.equal(findMissingImages(cluster, [seen]), [])
+  const observed = await observeHost(fakeHost(), cluster, 0)
+  assert.equal(observed.domains, [])
+  assert.is(observed.disks.size, 0)
+  assert.is(observed.kvmProblem, undefined)
+  assert.is(observed.directIo, true)
+  assert.equal(findProblems(cluster, [observed]), [])
+  assert.equal(findMissingImages(cluster, [observed]), [])
 })
 
 test('machines that the settings no longer name are found', async () => {
   const fewer = testCluster({ WORKER_COUNT: '0' })
   const host = fakeHost(finished(cluster))
-  const seen = await observeHost(host, fewer, 0)
+  const observed = await observeHost(host, fewer, 0)
   assert.equal(
-    seen.domains.map(({ name }) => name),
+    observed.domains.map(({ name }) => name),
     ['home-cp1', 'home-w1', 'home-w2'],
   )
   assert.is(host.commands.length, 3)
@@ -92,9 +92,9 @@ test('the disk of a machine that the settings no longer name is found in whateve
     domains: { ...fake.domains, 'home-w1': moved(fake.domains?.['home-w1'] ?? '') },
     files: fake.files?.map(moved) ?? [],
   })
-  const seen = await observeHost(host, fewer, 0)
+  const observed = await observeHost(host, fewer, 0)
   assert.match(host.commands.at(-1) ?? '', '/old/home-w1.qcow2')
-  const paths = planDestroy(fewer, [seen]).map(({ kind, path }) => `${kind} ${path}`)
+  const paths = planDestroy(fewer, [observed]).map(({ kind, path }) => `${kind} ${path}`)
   assert.ok(paths.includes('remove-disk /old/home-w1.qcow2'))
   assert.ok(paths.includes('remove-seed /old/home-w1-seed.iso'))
 })
@@ -123,16 +123,16 @@ test('libvirt’s claim of KVM is not believed without the processor’s flag', 
 test('a pool that is not active is a fault, and its files are seen all the same', async () => {
   const files = [diskLine(`${pool}/home-cp1.qcow2`, 20)]
   const host = fakeHost({ files, virsh: { 'pool-list --name': '' } })
-  const seen = await observeHost(host, cluster, 0)
-  assert.is(seen.poolProblem?.code, 'POOL_INACTIVE')
-  assert.ok(seen.disks.has(`${pool}/home-cp1.qcow2`))
+  const observed = await observeHost(host, cluster, 0)
+  assert.is(observed.poolProblem?.code, 'POOL_INACTIVE')
+  assert.ok(observed.disks.has(`${pool}/home-cp1.qcow2`))
 })
 
 test('a pool that is not there is a fault, and domains are seen all the same', async () => {
   const host = fakeHost({ ...finished(cluster), virsh: { 'pool-dumpxml': { error: 'not found' } } })
-  const seen = await observeHost(host, cluster, 0)
-  assert.is(seen.poolProblem?.code, 'POOL_NOT_FOUND')
-  assert.is(seen.domains.length, 3)
+  const observed = await observeHost(host, cluster, 0)
+  assert.is(observed.poolProblem?.code, 'POOL_NOT_FOUND')
+  assert.is(observed.domains.length, 3)
 })
 
 test('libvirt that does not answer ends it', async () => {
@@ -150,9 +150,9 @@ test('files of a cluster whose name begins like ours are not ours', async () => 
     `partial ${pool}/home-cp1-w1.qcow2.talosmith-partial`,
     `partial ${pool}/home-w1.qcow2.talosmith-partial`,
   ]
-  const seen = await observeHost(fakeHost({ files }), cluster, 0)
-  assert.equal([...seen.disks.keys()], [`${pool}/home-w1.qcow2`])
-  assert.equal(seen.leftovers, [`${pool}/home-w1.qcow2.talosmith-partial`])
+  const observed = await observeHost(fakeHost({ files }), cluster, 0)
+  assert.equal([...observed.disks.keys()], [`${pool}/home-w1.qcow2`])
+  assert.equal(observed.leftovers, [`${pool}/home-w1.qcow2.talosmith-partial`])
 })
 
 test('the sizes of NVRAM and logs are read', async () => {
@@ -165,9 +165,9 @@ test('a path with spaces stays whole', async () => {
   const asked = testCluster()
   const xml = domainXml(asked, 'home-cp1').replaceAll(`${pool}/home-cp1`, '/my pool/home-cp1')
   const files = [diskLine('/my pool/home-cp1.qcow2', 20)]
-  const seen = await observeHost(fakeHost({ domains: { 'home-cp1': xml }, files }), asked, 0)
-  assert.is(seen.domains[0]?.own?.disk, '/my pool/home-cp1.qcow2')
-  assert.ok(seen.disks.has('/my pool/home-cp1.qcow2'))
+  const observed = await observeHost(fakeHost({ domains: { 'home-cp1': xml }, files }), asked, 0)
+  assert.is(observed.domains[0]?.own?.disk, '/my pool/home-cp1.qcow2')
+  assert.ok(observed.disks.has('/my pool/home-cp1.qcow2'))
 })
 
 test('a domain that went away between two questions is not there', async () => {

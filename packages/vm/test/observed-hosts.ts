@@ -110,13 +110,13 @@ export function diskFor(cluster: Cluster, node: Node, sizeGib = node.diskGib): O
 
 /** A host in which one machine is different. */
 export function withDomain(
-  seen: ObservedHost,
+  observed: ObservedHost,
   name: string,
   change: (domain: ObservedDomain) => ObservedDomain | undefined,
 ): ObservedHost {
   return {
-    ...seen,
-    domains: seen.domains.flatMap((domain) =>
+    ...observed,
+    domains: observed.domains.flatMap((domain) =>
       domain.name === name ? (change(domain) ?? []) : domain,
     ),
   }

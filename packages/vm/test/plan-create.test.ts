@@ -36,37 +36,37 @@ test('a plan is plain data', () => {
 })
 
 test('a machine of another cluster is never mentioned', () => {
-  const seen = withDomain(finishedHost(cluster), 'home-cp1', (domain) => ({
+  const observed = withDomain(finishedHost(cluster), 'home-cp1', (domain) => ({
     ...domain,
     owner: 'other',
     machine: { ...domain.machine, memoryMib: 1 },
   }))
-  assert.equal(planCreate(cluster, [seen]), [])
+  assert.equal(planCreate(cluster, [observed]), [])
 })
 
 test('a machine that somebody made by hand is never mentioned', () => {
-  const seen = withDomain(finishedHost(cluster), 'home-cp1', () =>
+  const observed = withDomain(finishedHost(cluster), 'home-cp1', () =>
     foreignDomain(cluster, firstOf(cluster)),
   )
-  assert.equal(planCreate(cluster, [seen]), [])
+  assert.equal(planCreate(cluster, [observed]), [])
 })
 
 test('domains with other names are never mentioned', () => {
-  const seen = finishedHost(cluster)
+  const observed = finishedHost(cluster)
   const other = foreignDomain(cluster, { ...firstOf(cluster), name: 'web' })
-  assert.equal(planCreate(cluster, [{ ...seen, domains: [...seen.domains, other] }]), [])
+  assert.equal(planCreate(cluster, [{ ...observed, domains: [...observed.domains, other] }]), [])
 })
 
 test('goes on after a run that was killed before the disk', () => {
-  const seen = finishedHost(cluster)
+  const observed = finishedHost(cluster)
   const killed = {
-    ...withDomain(seen, 'home-w2', (domain) => ({
+    ...withDomain(observed, 'home-w2', (domain) => ({
       ...domain,
       autostart: false,
       live: { state: 'shut off', memoryMib: undefined, cpu: undefined },
     })),
-    disks: new Map([...seen.disks].filter(([path]) => !path.includes('home-w2'))),
-    seeds: new Map([...seen.seeds].filter(([path]) => !path.includes('home-w2'))),
+    disks: new Map([...observed.disks].filter(([path]) => !path.includes('home-w2'))),
+    seeds: new Map([...observed.seeds].filter(([path]) => !path.includes('home-w2'))),
   }
   assert.equal(kinds(planCreate(cluster, [killed])), [
     'create-disk home-w2',
@@ -102,11 +102,11 @@ for (const [what, settings, from, to] of drifts)
 
 test('a guest-agent channel stays while Talos may still have the agent, and goes once it has not', () => {
   const withAgent = testCluster({ TALOS_EXTENSIONS: 'siderolabs/qemu-guest-agent' })
-  const seen = finishedHost(withAgent, { files: emptyHost(cluster).files })
-  assert.equal(planCreate(cluster, [seen]), [])
-  assert.equal(kinds(planDropChannels(withAgent, [seen])), [])
+  const observed = finishedHost(withAgent, { files: emptyHost(cluster).files })
+  assert.equal(planCreate(cluster, [observed]), [])
+  assert.equal(kinds(planDropChannels(withAgent, [observed])), [])
   assert.equal(
-    kinds(planDropChannels(cluster, [seen])),
+    kinds(planDropChannels(cluster, [observed])),
     cluster.nodes.map(({ name }) => `drop-channel ${name}`),
   )
   assert.equal(kinds(planDropChannels(cluster, [finishedHost(cluster)])), [])
@@ -114,11 +114,11 @@ test('a guest-agent channel stays while Talos may still have the agent, and goes
 
 test('the guest-agent channel of a machine of somebody else stays', () => {
   const withAgent = testCluster({ TALOS_EXTENSIONS: 'siderolabs/qemu-guest-agent' })
-  const seen = withDomain(finishedHost(withAgent), 'home-w1', (domain) => ({
+  const observed = withDomain(finishedHost(withAgent), 'home-w1', (domain) => ({
     ...domain,
     owner: 'other',
   }))
-  assert.equal(kinds(planDropChannels(cluster, [seen])), [
+  assert.equal(kinds(planDropChannels(cluster, [observed])), [
     'drop-channel home-cp1',
     'drop-channel home-w2',
   ])
@@ -126,33 +126,33 @@ test('the guest-agent channel of a machine of somebody else stays', () => {
 
 test('a machine that does not run is changed without a restart', () => {
   const asked = testCluster({ WORKER_MEMORY_MIB: '8192' })
-  const seen = withDomain(finishedHost(cluster), 'home-w1', (domain) => ({
+  const observed = withDomain(finishedHost(cluster), 'home-w1', (domain) => ({
     ...domain,
     live: { state: 'shut off', memoryMib: undefined, cpu: undefined },
   }))
-  const [change, start] = planCreate(asked, [seen]).filter(({ target }) => target === 'home-w1')
+  const [change, start] = planCreate(asked, [observed]).filter(({ target }) => target === 'home-w1')
   assert.is(change?.risk, 'none')
   assert.is(start?.kind, 'start-domain')
 })
 
 test('sees memory changed with virsh setmem', () => {
-  const seen = withDomain(finishedHost(cluster), 'home-cp1', (domain) => ({
+  const observed = withDomain(finishedHost(cluster), 'home-cp1', (domain) => ({
     ...domain,
     machine: { ...domain.machine, memoryMib: 1024 },
   }))
   assert.equal(
-    planCreate(cluster, [seen]).map(({ from, to }) => `${from} -> ${to}`),
+    planCreate(cluster, [observed]).map(({ from, to }) => `${from} -> ${to}`),
     ['1024 MiB of memory -> 4096 MiB of memory'],
   )
 })
 
 test('sees a maximum changed with virsh setmaxmem', () => {
-  const seen = withDomain(finishedHost(cluster), 'home-cp1', (domain) => ({
+  const observed = withDomain(finishedHost(cluster), 'home-cp1', (domain) => ({
     ...domain,
     machine: { ...domain.machine, maxMemoryMib: 8192 },
   }))
   assert.equal(
-    planCreate(cluster, [seen]).map(({ from, to }) => `${from} -> ${to}`),
+    planCreate(cluster, [observed]).map(({ from, to }) => `${from} -> ${to}`),
     ['a maximum of 8192 MiB of memory -> a maximum of 4096 MiB of memory'],
   )
 })
@@ -190,16 +190,16 @@ test('replaces the seed ISO when the network changes, effective at the next star
 
 test('another Talos version changes no machine: upgrades do that', () => {
   const asked = testCluster({ TALOS_VERSION: 'v1.13.8' })
-  const seen = { ...finishedHost(cluster), files: emptyHost(asked).files, hasImage: false }
-  assert.equal(planCreate(asked, [seen]), [])
+  const observed = { ...finishedHost(cluster), files: emptyHost(asked).files, hasImage: false }
+  assert.equal(planCreate(asked, [observed]), [])
 })
 
 test('an existing machine keeps its disk when the pool becomes another', () => {
-  const seen = finishedHost(cluster)
+  const observed = finishedHost(cluster)
   const moved = {
-    ...seen,
+    ...observed,
     files: {
-      ...seen.files,
+      ...observed.files,
       disk: ({ name }: { name: string }) => `/new/${name}.qcow2`,
       seed: ({ name }: { name: string }) => `/new/${name}-seed.iso`,
     },
@@ -226,12 +226,12 @@ test('new machines go where the settings place them', () => {
 
 for (const state of ['shut off', 'paused', 'crashed', 'pmsuspended'])
   test(`starts a machine that is ${state}`, () => {
-    const seen = withDomain(finishedHost(cluster), 'home-w1', (domain) => ({
+    const observed = withDomain(finishedHost(cluster), 'home-w1', (domain) => ({
       ...domain,
       live: { ...domain.live, state },
     }))
     assert.equal(
-      planCreate(cluster, [seen]).map(({ kind, from }) => `${kind} ${from}`),
+      planCreate(cluster, [observed]).map(({ kind, from }) => `${kind} ${from}`),
       [`start-domain ${state}`],
     )
   })
@@ -249,16 +249,16 @@ test('puts autostart right both ways', () => {
 })
 
 test('emulated machines get all that QEMU can do instead of the host processor', () => {
-  const seen = finishedHost(cluster, { kvmProblem: 'no vmx' })
-  const [change] = planCreate(cluster, [seen])
+  const observed = finishedHost(cluster, { kvmProblem: 'no vmx' })
+  const [change] = planCreate(cluster, [observed])
   assert.is(change?.to, 'CPU maximum, domain type qemu')
 })
 
 test('removes what a killed run left, unless it is made anew anyway', () => {
   const leftover = '/var/lib/libvirt/images/home-w1-seed.iso.talosmith-partial'
-  const seen = finishedHost(cluster, { leftovers: [leftover] })
-  assert.equal(kinds(planCreate(cluster, [seen])), ['remove-leftover home-w1'])
-  const without = { ...seen, seeds: new Map([...seen.seeds].filter(([p]) => !p.includes('w1'))) }
+  const observed = finishedHost(cluster, { leftovers: [leftover] })
+  assert.equal(kinds(planCreate(cluster, [observed])), ['remove-leftover home-w1'])
+  const without = { ...observed, seeds: new Map([...observed.seeds].filter(([p]) => !p.includes('w1'))) }
   assert.equal(kinds(planCreate(cluster, [without])), ['create-seed home-w1'])
 })
 
@@ -268,16 +268,16 @@ test('machines that the settings no longer ask for are left alone', () => {
 })
 
 test('a disk that was deleted by hand is made anew', () => {
-  const seen = finishedHost(cluster)
-  const disks = new Map([...seen.disks].filter(([path]) => !path.includes('home-w1')))
-  assert.equal(kinds(planCreate(cluster, [{ ...seen, disks }])), ['create-disk home-w1'])
+  const observed = finishedHost(cluster)
+  const disks = new Map([...observed.disks].filter(([path]) => !path.includes('home-w1')))
+  assert.equal(kinds(planCreate(cluster, [{ ...observed, disks }])), ['create-disk home-w1'])
 })
 
 test('a disk that is no qcow2 file is not grown', () => {
-  const seen = finishedHost(cluster)
+  const observed = finishedHost(cluster)
   const disk = { ...diskFor(cluster, firstOf(cluster)), qcow2: undefined }
   assert.equal(
-    planCreate(cluster, [{ ...seen, disks: new Map([...seen.disks, [disk.path, disk]]) }]),
+    planCreate(cluster, [{ ...observed, disks: new Map([...observed.disks, [disk.path, disk]]) }]),
     [],
   )
 })

@@ -72,29 +72,29 @@ test('machines of all hosts go', () => {
 })
 
 test('a domain of the same name that is not ours is left alone and named', () => {
-  const seen = withDomain(finishedHost(cluster), 'home-cp1', () =>
+  const observed = withDomain(finishedHost(cluster), 'home-cp1', () =>
     foreignDomain(cluster, firstOf(cluster)),
   )
-  assert.not.ok(planDestroy(cluster, [seen]).some(({ target }) => target === 'home-cp1'))
+  assert.not.ok(planDestroy(cluster, [observed]).some(({ target }) => target === 'home-cp1'))
   assert.match(
-    describeUntouched(cluster, [seen]).join('\n'),
+    describeUntouched(cluster, [observed]).join('\n'),
     'virtual machine home-cp1 on root@kvm1',
   )
 })
 
 test('a disk that no machine of ours uses is left alone and named', () => {
-  const seen = emptyHost(cluster)
+  const observed = emptyHost(cluster)
   const disk = diskFor(cluster, firstOf(cluster))
-  const stray = { ...seen, disks: new Map([[disk.path, disk]]) }
+  const stray = { ...observed, disks: new Map([[disk.path, disk]]) }
   assert.equal(planDestroy(cluster, [stray]), [])
   assert.match(describeUntouched(cluster, [stray]).join('\n'), disk.path)
 })
 
 test('a disk that a machine of somebody else has too is left alone', () => {
-  const seen = finishedHost(cluster)
+  const observed = finishedHost(cluster)
   const theirs = foreignDomain(cluster, { ...firstOf(cluster), name: 'clone' })
   const sharing = { ...theirs, machine: { ...theirs.machine, disk: `${pool}/home-cp1.qcow2` } }
-  const changes = planDestroy(cluster, [{ ...seen, domains: [...seen.domains, sharing] }])
+  const changes = planDestroy(cluster, [{ ...observed, domains: [...observed.domains, sharing] }])
   assert.equal(
     kinds(changes).filter((change) => change.endsWith('home-cp1')),
     ['cut-power home-cp1', 'undefine-domain home-cp1'],
@@ -108,8 +108,8 @@ test("another cluster's machines and files are left alone", () => {
 })
 
 test('goes on after a run that was killed after the disk', () => {
-  const seen = finishedHost(cluster)
-  const half = { ...withDomain(seen, 'home-w1', off), disks: new Map() }
+  const observed = finishedHost(cluster)
+  const half = { ...withDomain(observed, 'home-w1', off), disks: new Map() }
   assert.equal(
     kinds(planDestroy(cluster, [half])).filter((change) => change.endsWith('home-w1')),
     ['undefine-domain home-w1'],
@@ -121,14 +121,14 @@ test('half-made disks go with the machines, half-made seed ISOs with the seeds',
     `${pool}/home-w1.qcow2.talosmith-partial`,
     `${pool}/home-w2-seed.iso.talosmith-partial`,
   ]
-  const seen = emptyHost(cluster, { leftovers })
-  assert.equal(kinds(planDestroy(cluster, [seen])), ['remove-leftover home-w1'])
-  assert.equal(kinds(planRemoveSeeds(cluster, [seen])), ['remove-leftover home-w2'])
+  const observed = emptyHost(cluster, { leftovers })
+  assert.equal(kinds(planDestroy(cluster, [observed])), ['remove-leftover home-w1'])
+  assert.equal(kinds(planRemoveSeeds(cluster, [observed])), ['remove-leftover home-w2'])
 })
 
 test('seed ISOs go after the machines, also those of nodes that the settings no longer name', () => {
-  const seen = { ...finishedHost(cluster), domains: [] }
-  assert.equal(kinds(planRemoveSeeds(testCluster({ WORKER_COUNT: '0' }), [seen])), [
+  const observed = { ...finishedHost(cluster), domains: [] }
+  assert.equal(kinds(planRemoveSeeds(testCluster({ WORKER_COUNT: '0' }), [observed])), [
     'remove-seed home-cp1',
     'remove-seed home-w1',
     'remove-seed home-w2',
@@ -141,16 +141,16 @@ test('a seed ISO that a machine still has attached stays', () => {
 
 /** Machines that were made while SEED_ISO_DIR named another folder, in which their seed ISOs lie. */
 const distant = (): ObservedHost => {
-  const seen = finishedHost(cluster)
+  const observed = finishedHost(cluster)
   const moved = (path: string): string => path.replace(pool, '/srv/isos')
   return {
-    ...seen,
-    domains: seen.domains.map((domain) => ({
+    ...observed,
+    domains: observed.domains.map((domain) => ({
       ...domain,
       own: domain.own && { ...domain.own, seed: moved(domain.own.seed) },
       machine: { ...domain.machine, seed: moved(domain.machine.seed) },
     })),
-    seeds: new Map([...seen.seeds].map(([path, mark]) => [moved(path), mark])),
+    seeds: new Map([...observed.seeds].map(([path, mark]) => [moved(path), mark])),
   }
 }
 
@@ -170,28 +170,28 @@ test('such a seed ISO is listed once in the whole plan', () => {
 })
 
 test('such a file that is not our seed ISO, or that another machine has too, stays', () => {
-  const seen = distant()
+  const observed = distant()
   const path = '/srv/isos/home-w1-seed.iso'
   const theirs = foreignDomain(cluster, { ...firstOf(cluster), name: 'clone' })
   const sharing = { ...theirs, machine: { ...theirs.machine, seed: path } }
   for (const host of [
-    { ...seen, seeds: new Map([...seen.seeds, [path, undefined] as const]) },
-    { ...seen, domains: [...seen.domains, sharing] },
+    { ...observed, seeds: new Map([...observed.seeds, [path, undefined] as const]) },
+    { ...observed, domains: [...observed.domains, sharing] },
   ])
     assert.not.ok(kinds(planDestroy(cluster, [host])).includes('remove-seed home-w1'))
-  const unmarked = { ...seen, seeds: new Map([[path, undefined]]) }
+  const unmarked = { ...observed, seeds: new Map([[path, undefined]]) }
   assert.match(describeUntouched(cluster, [unmarked]).join('\n'), path)
 })
 
 test('a file named like a seed ISO that we did not write stays, and is named', () => {
-  const seen = emptyHost(cluster, { seeds: new Map([[`${pool}/home-w1-seed.iso`, undefined]]) })
-  assert.equal(planRemoveSeeds(cluster, [seen]), [])
-  assert.match(describeUntouched(cluster, [seen]).join('\n'), 'home-w1-seed.iso')
+  const observed = emptyHost(cluster, { seeds: new Map([[`${pool}/home-w1-seed.iso`, undefined]]) })
+  assert.equal(planRemoveSeeds(cluster, [observed]), [])
+  assert.match(describeUntouched(cluster, [observed]).join('\n'), 'home-w1-seed.iso')
 })
 
 test('starts control planes first', () => {
-  const seen = { ...finishedHost(cluster), domains: finishedHost(cluster).domains.map(off) }
-  assert.equal(kinds(planMachineStart(cluster, [seen])), [
+  const observed = { ...finishedHost(cluster), domains: finishedHost(cluster).domains.map(off) }
+  assert.equal(kinds(planMachineStart(cluster, [observed])), [
     'start-domain home-cp1',
     'start-domain home-w1',
     'start-domain home-w2',
@@ -207,17 +207,17 @@ test('stops workers first and control planes last', () => {
 })
 
 test('stops a machine that is paused, and one that the settings no longer name, with those of its role', () => {
-  const seen = withDomain(finishedHost(cluster), 'home-w1', (domain) => ({
+  const observed = withDomain(finishedHost(cluster), 'home-w1', (domain) => ({
     ...domain,
     live: { ...domain.live, state: 'paused' },
   }))
   const none = testCluster({ WORKER_COUNT: '0' })
-  assert.equal(kinds(planMachineStop(none, [seen])), [
+  assert.equal(kinds(planMachineStop(none, [observed])), [
     'stop-domain home-w1',
     'stop-domain home-w2',
     'stop-domain home-cp1',
   ])
-  assert.equal(kinds(planMachineStart(none, [seen])), ['start-domain home-w1'])
+  assert.equal(kinds(planMachineStart(none, [observed])), ['start-domain home-w1'])
 })
 
 test('over several hosts every worker stops before any control plane, and starts after them', () => {
@@ -229,20 +229,20 @@ test('over several hosts every worker stops before any control plane, and starts
   const targets = (changes: readonly { target: string }[]): string[] =>
     changes.map(({ target }) => target)
   assert.equal(targets(planMachineStop(two, hosts)), names)
-  const stopped = hosts.map((seen) => ({ ...seen, domains: seen.domains.map(off) }))
+  const stopped = hosts.map((observed) => ({ ...observed, domains: observed.domains.map(off) }))
   assert.equal(targets(planMachineStart(two, stopped)), ['home-cp1', 'home-w2', 'home-w1'])
 })
 
 test('starts nothing that runs and stops nothing that does not', () => {
-  const seen = finishedHost(cluster)
-  assert.equal(planMachineStart(cluster, [seen]), [])
-  assert.equal(planMachineStop(cluster, [{ ...seen, domains: seen.domains.map(off) }]), [])
+  const observed = finishedHost(cluster)
+  assert.equal(planMachineStart(cluster, [observed]), [])
+  assert.equal(planMachineStop(cluster, [{ ...observed, domains: observed.domains.map(off) }]), [])
 })
 
 test('neither starts nor stops machines that are not ours or are not there', () => {
-  const seen = withDomain(emptyHost(cluster), 'home-cp1', () => undefined)
-  const theirs = { ...seen, domains: [foreignDomain(cluster, firstOf(cluster))] }
-  for (const host of [seen, theirs]) {
+  const observed = withDomain(emptyHost(cluster), 'home-cp1', () => undefined)
+  const theirs = { ...observed, domains: [foreignDomain(cluster, firstOf(cluster))] }
+  for (const host of [observed, theirs]) {
     assert.equal(planMachineStart(cluster, [host]), [])
     assert.equal(planMachineStop(cluster, [host]), [])
   }

@@ -18,11 +18,11 @@ const details = (...lines: string[]) =>
   )
 
 test('who we are, what is missing, and what the processor lacks', async () => {
-  const seen = await details('missing curl', 'confined AppArmor')
-  assert.equal([seen.user, seen.groups], ['me', ['me', 'kvm']])
-  assert.equal(seen.missingPrograms, ['curl'])
-  assert.equal([seen.missingCpuFlags, seen.isNested], [['sse4_2'], true])
-  assert.equal(seen.confinement, ['AppArmor'])
+  const observed = await details('missing curl', 'confined AppArmor')
+  assert.equal([observed.user, observed.groups], ['me', ['me', 'kvm']])
+  assert.equal(observed.missingPrograms, ['curl'])
+  assert.equal([observed.missingCpuFlags, observed.isNested], [['sse4_2'], true])
+  assert.equal(observed.confinement, ['AppArmor'])
 })
 
 for (const [title, lines, expected] of [
@@ -47,9 +47,9 @@ test('a firewall that may not be looked at is no firewall that lets through', as
 })
 
 test('only the programs that are asked for are looked for', async () => {
-  const seen = await observeDetails(local, { programs: ['cat', 'no-such-program'] })
-  assert.equal(seen.missingPrograms, ['no-such-program'])
-  assert.is(seen.bridge, undefined)
+  const observed = await observeDetails(local, { programs: ['cat', 'no-such-program'] })
+  assert.equal(observed.missingPrograms, ['no-such-program'])
+  assert.is(observed.bridge, undefined)
   assert.equal((await observeDetails(local, { programs: [] })).missingPrograms, [])
 })
 

@@ -31,18 +31,18 @@ test('a machine that is not there is missing', () => {
 })
 
 test('says what a running machine gets at its next start', () => {
-  const seen = withDomain(finishedHost(cluster), 'home-w1', (domain) => ({
+  const observed = withDomain(finishedHost(cluster), 'home-w1', (domain) => ({
     ...domain,
     live: { state: 'running', memoryMib: 2048, cpu: 1 },
   }))
-  assert.equal(describeMachineStatus(cluster, [seen])[1]?.notes, [
+  assert.equal(describeMachineStatus(cluster, [observed])[1]?.notes, [
     'at its next start: 4096 MiB (now 2048), 2 CPUs (now 1)',
   ])
 })
 
 test('a machine of the same name that is not ours is missing, and said to be in the way', () => {
-  const seen = { ...emptyHost(cluster), domains: [foreignDomain(cluster, firstOf(cluster))] }
-  const [row] = describeMachineStatus(cluster, [seen])
+  const observed = { ...emptyHost(cluster), domains: [foreignDomain(cluster, firstOf(cluster))] }
+  const [row] = describeMachineStatus(cluster, [observed])
   assert.is(row?.state, 'missing')
   assert.equal(row?.notes, ['a machine of this name is not ours'])
 })
