@@ -15,7 +15,10 @@ const hosts = (state = 'running'): ObservedHost[] =>
   [0, 1].map((index) => {
     const nodes = cluster.nodes.filter(({ host }) => host === index)
     const observed = finishedHost(cluster, { index }, nodes)
-    const domains = observed.domains.map((domain) => ({ ...domain, live: { ...domain.live, state } }))
+    const domains = observed.domains.map((domain) => ({
+      ...domain,
+      live: { ...domain.live, state },
+    }))
     return { ...observed, domains }
   })
 const steps = (changes: readonly VmChange[], observed: readonly ObservedHost[]): string[][] =>
@@ -25,7 +28,7 @@ const steps = (changes: readonly VmChange[], observed: readonly ObservedHost[]):
 const controlPlanes = ['home-cp1', 'home-cp2', 'home-cp3']
 const workers = ['home-w1', 'home-w2']
 
-test('all workers are off before any control plane goes', () => {
+test('all workers are off before any control plane stops', () => {
   const observed = hosts()
   assert.equal(steps(planMachineStop(cluster, observed), observed), [workers, controlPlanes])
 })
@@ -35,7 +38,7 @@ test('all control planes run before any worker starts', () => {
   assert.equal(steps(planMachineStart(cluster, observed), observed), [controlPlanes, workers])
 })
 
-test('a worker that the settings no longer name goes with the workers', () => {
+test('a worker that is no longer in the settings stops with the workers', () => {
   const observed = hosts()
   const fewer = testCluster({
     CONTROL_PLANE_COUNT: '3',

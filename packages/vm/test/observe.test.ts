@@ -18,13 +18,13 @@ function diskLine(path: string, gib: number): string {
   return `disk 2048 ${header.toString('base64')} ${path}`
 }
 
-function seedLine(asked: Cluster, name: string, path: string): string {
-  const node = asked.nodes.find((one) => one.name === name)
+function seedLine(desired: Cluster, name: string, path: string): string {
+  const node = desired.nodes.find((one) => one.name === name)
   if (node === undefined) throw new Error(`no node ${name}`)
   const { publisher, application } = encodeSeedMarker({
-    cluster: asked.name,
+    cluster: desired.name,
     node: name,
-    digest: describeSeed(asked, node).digest,
+    digest: describeSeed(desired, node).digest,
   })
   const sector = Buffer.alloc(2048, ' ')
   sector.write('CD001', 1)
@@ -34,17 +34,17 @@ function seedLine(asked: Cluster, name: string, path: string): string {
   return `seed ${sector.toString('base64')} 65536 ${path}`
 }
 
-function finished(asked: Cluster): Fake {
+function finished(desired: Cluster): Fake {
   return {
-    domains: Object.fromEntries(asked.nodes.map(({ name }) => [name, domainXml(asked, name)])),
-    files: asked.nodes.flatMap(({ name, diskGib }) => [
+    domains: Object.fromEntries(desired.nodes.map(({ name }) => [name, domainXml(desired, name)])),
+    files: desired.nodes.flatMap(({ name, diskGib }) => [
       diskLine(`${pool}/${name}.qcow2`, diskGib),
-      seedLine(asked, name, `${pool}/${name}-seed.iso`),
+      seedLine(desired, name, `${pool}/${name}-seed.iso`),
     ]),
   }
 }
 
-test('one virsh process and one command tell everything of a finished cluster', async () => {
+test('one virsh process and one command observe a finished cluster', async () => {
   const host = fakeHost(finished(cluster))
   const observed = await observeHost(host, cluster, 0)
   assert.is(host.commands.length, 2)
@@ -63,7 +63,7 @@ test('fifty machines take as many commands as three', async () => {
   assert.is(host.commands.length, 2)
 })
 
-test('an empty host has no machines, no disks and no fault', async () => {
+test('an empty host has no machines, no disks and no problems', async () => {
   const observed = await observeHost(fakeHost(), cluster, 0)
   assert.equal(observed.domains, [])
   assert.is(observed.disks.size, 0)
@@ -73,7 +73,7 @@ test('an empty host has no machines, no disks and no fault', async () => {
   assert.equal(findMissingImages(cluster, [observed]), [])
 })
 
-test('machines that the settings no longer name are found', async () => {
+test('machines that are no longer in the settings are found', async () => {
   const fewer = testCluster({ WORKER_COUNT: '0' })
   const host = fakeHost(finished(cluster))
   const observed = await observeHost(host, fewer, 0)
@@ -84,7 +84,7 @@ test('machines that the settings no longer name are found', async () => {
   assert.is(host.commands.length, 3)
 })
 
-test('the disk of a machine that the settings no longer name is found in whatever pool it lies', async () => {
+test('the disk of a machine that is no longer in the settings is found in any folder', async () => {
   const fewer = testCluster({ WORKER_COUNT: '0' })
   const moved = (text: string): string => text.replaceAll(`${pool}/home-w1`, '/old/home-w1')
   const fake = finished(cluster)
@@ -99,14 +99,14 @@ test('the disk of a machine that the settings no longer name is found in whateve
   assert.ok(paths.includes('remove-seed /old/home-w1-seed.iso'))
 })
 
-test('the files of another cluster’s machines are not looked at', async () => {
+test('the files of another cluster’s machines are not observed', async () => {
   const office = testCluster({ CLUSTER_NAME: 'office' })
   const host = fakeHost({ domains: { 'office-w1': domainXml(office, 'office-w1') } })
   await observeHost(host, cluster, 0)
   assert.not.match(host.commands.at(-1) ?? '', 'office-w1')
 })
 
-test('libvirt’s claim of KVM is not believed without the processor’s flag', async () => {
+test('KVM cannot be used without the CPU flag, although libvirt offers it', async () => {
   const host = recordingHost(
     (command) =>
       answerBatch(command, (words) => {
@@ -120,7 +120,7 @@ test('libvirt’s claim of KVM is not believed without the processor’s flag', 
   assert.match(kvmProblem ?? '', 'vmx nor svm')
 })
 
-test('a pool that is not active is a fault, and its files are seen all the same', async () => {
+test('an inactive pool is a problem, but its files are observed', async () => {
   const files = [diskLine(`${pool}/home-cp1.qcow2`, 20)]
   const host = fakeHost({ files, virsh: { 'pool-list --name': '' } })
   const observed = await observeHost(host, cluster, 0)
@@ -128,14 +128,14 @@ test('a pool that is not active is a fault, and its files are seen all the same'
   assert.ok(observed.disks.has(`${pool}/home-cp1.qcow2`))
 })
 
-test('a pool that is not there is a fault, and domains are seen all the same', async () => {
+test('a missing pool is a problem, but domains are observed', async () => {
   const host = fakeHost({ ...finished(cluster), virsh: { 'pool-dumpxml': { error: 'not found' } } })
   const observed = await observeHost(host, cluster, 0)
   assert.is(observed.poolProblem?.code, 'POOL_NOT_FOUND')
   assert.is(observed.domains.length, 3)
 })
 
-test('libvirt that does not answer ends it', async () => {
+test('fails when libvirt does not answer', async () => {
   const host = recordingHost(() => ({
     stderr: 'error: failed to connect to the hypervisor\n',
     exitCode: 1,
@@ -143,7 +143,7 @@ test('libvirt that does not answer ends it', async () => {
   assert.is((await problemOf(observeHost(host, cluster, 0))).code, 'LIBVIRT_UNREACHABLE')
 })
 
-test('files of a cluster whose name begins like ours are not ours', async () => {
+test('files of a cluster whose name starts with ours are ignored', async () => {
   const files = [
     diskLine(`${pool}/home-cp1-w1.qcow2`, 20),
     diskLine(`${pool}/home-w1.qcow2`, 20),
@@ -155,22 +155,22 @@ test('files of a cluster whose name begins like ours are not ours', async () => 
   assert.equal(observed.leftovers, [`${pool}/home-w1.qcow2.talosmith-partial`])
 })
 
-test('the sizes of NVRAM and logs are read', async () => {
+test('reads the sizes of NVRAM and logs', async () => {
   const path = '/var/lib/libvirt/qemu/nvram/home-w1_VARS.fd'
   const host = fakeHost({ ...finished(cluster), files: [`beside 540672 ${path}`] })
   assert.equal((await observeHost(host, cluster, 0)).beside, [{ path, bytes: 540_672 }])
 })
 
-test('a path with spaces stays whole', async () => {
-  const asked = testCluster()
-  const xml = domainXml(asked, 'home-cp1').replaceAll(`${pool}/home-cp1`, '/my pool/home-cp1')
+test('reads paths with spaces', async () => {
+  const desired = testCluster()
+  const xml = domainXml(desired, 'home-cp1').replaceAll(`${pool}/home-cp1`, '/my pool/home-cp1')
   const files = [diskLine('/my pool/home-cp1.qcow2', 20)]
-  const observed = await observeHost(fakeHost({ domains: { 'home-cp1': xml }, files }), asked, 0)
+  const observed = await observeHost(fakeHost({ domains: { 'home-cp1': xml }, files }), desired, 0)
   assert.is(observed.domains[0]?.own?.disk, '/my pool/home-cp1.qcow2')
   assert.ok(observed.disks.has('/my pool/home-cp1.qcow2'))
 })
 
-test('a domain that went away between two questions is not there', async () => {
+test('a domain that is removed between two commands is ignored', async () => {
   const host = fakeHost({
     domains: { web: '<domain/>' },
     virsh: { 'dumpxml --inactive web': { error: "failed to get domain 'web'" } },

@@ -1,3 +1,4 @@
+/** Observed hosts for tests: without machines, or with those of the settings. */
 import { hostFiles, type Cluster, type Node } from '@talosmith/core'
 import { describeMachine, type Machine } from '../src/machine.ts'
 import type { ObservedDisk } from '../src/observe-files.ts'
@@ -35,7 +36,7 @@ export function emptyHost(cluster: Cluster, more: Partial<ObservedHost> = {}): O
   }
 }
 
-/** The same host, its machines (those of `nodes`) exactly as the settings ask, and running. */
+/** The same host with the machines of `nodes`, which match the settings and are running. */
 export function finishedHost(
   cluster: Cluster,
   more: Partial<ObservedHost> = {},
@@ -63,7 +64,7 @@ export function finishedHost(
   }
 }
 
-/** A node's domain as it should be, running, with parts of it different. */
+/** A node's running domain that matches the settings, except for the given properties. */
 export function domainFor(
   cluster: Cluster,
   node: Node,
@@ -89,7 +90,7 @@ export function domainFor(
   }
 }
 
-/** A domain that somebody made by hand. */
+/** A domain that was created by hand. */
 export function foreignDomain(cluster: Cluster, node: Node): ObservedDomain {
   return domainFor(cluster, node, {
     owner: undefined,
@@ -98,7 +99,7 @@ export function foreignDomain(cluster: Cluster, node: Node): ObservedDomain {
   })
 }
 
-/** A node's disk, of the size that the settings ask for, or of another. */
+/** A node's disk, by default with the configured size. */
 export function diskFor(cluster: Cluster, node: Node, sizeGib = node.diskGib): ObservedDisk {
   const files = hostFiles(cluster, pool)
   return {
@@ -108,7 +109,7 @@ export function diskFor(cluster: Cluster, node: Node, sizeGib = node.diskGib): O
   }
 }
 
-/** A host in which one machine is different. */
+/** The host with one machine changed or removed. */
 export function withDomain(
   observed: ObservedHost,
   name: string,

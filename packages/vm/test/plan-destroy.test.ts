@@ -23,7 +23,7 @@ const off = (domain: ObservedDomain): ObservedDomain => ({
   live: { state: 'shut off', memoryMib: undefined, cpu: undefined },
 })
 
-test('takes each machine away in the order in which it can go, the domain last', () => {
+test('removes the parts of each machine in order, the domain last', () => {
   assert.equal(kinds(planDestroy(cluster, [finishedHost(cluster)])), [
     ...['cut-power', 'remove-disk', 'undefine-domain'].map((kind) => `${kind} home-w1`),
     ...['cut-power', 'remove-disk', 'undefine-domain'].map((kind) => `${kind} home-w2`),
@@ -31,14 +31,14 @@ test('takes each machine away in the order in which it can go, the domain last',
   ])
 })
 
-test('says what is lost, with sizes', () => {
+test('lists what is deleted, with sizes', () => {
   const [, disk] = planDestroy(cluster, [finishedHost(cluster)])
   assert.is(disk?.summary, `Remove the disk of home-w1: ${pool}/home-w1.qcow2`)
   assert.is(disk?.from, '50 GiB, 0.5 GiB written')
   assert.is(disk?.risk, 'data-loss')
 })
 
-test('says what NVRAM and logs take', () => {
+test('lists the sizes of NVRAM and logs', () => {
   const beside = [
     { path: '/var/lib/libvirt/qemu/nvram/home-w1_VARS.fd', bytes: 540_672 },
     { path: '/var/log/libvirt/qemu/home-w1.log', bytes: 1000 },
@@ -52,16 +52,16 @@ test('says what NVRAM and logs take', () => {
   assert.is(w2?.from, '2 CPUs, 4096 MiB')
 })
 
-test('nothing to destroy where there is nothing', () => {
+test('nothing to destroy on an empty host', () => {
   assert.equal(planDestroy(cluster, [emptyHost(cluster)]), [])
 })
 
-test('machines that the settings no longer ask for go too', () => {
+test('removes machines that are no longer in the settings', () => {
   const fewer = testCluster({ WORKER_COUNT: '0' })
   assert.is(planDestroy(fewer, [finishedHost(cluster)]).length, 9)
 })
 
-test('machines of all hosts go', () => {
+test('removes machines on all hosts', () => {
   const two = testCluster({ LIBVIRT_URI: 'qemu:///system,qemu+ssh://root@b/system' })
   const [cp1, w1] = two.nodes
   const hosts = [
@@ -71,7 +71,7 @@ test('machines of all hosts go', () => {
   assert.equal([...new Set(planDestroy(two, hosts).map(({ host }) => host))], [0, 1])
 })
 
-test('a domain of the same name that is not ours is left alone and named', () => {
+test('a domain of the same name and another owner is left alone and reported', () => {
   const observed = withDomain(finishedHost(cluster), 'home-cp1', () =>
     foreignDomain(cluster, firstOf(cluster)),
   )
@@ -82,15 +82,15 @@ test('a domain of the same name that is not ours is left alone and named', () =>
   )
 })
 
-test('a disk that no machine of ours uses is left alone and named', () => {
+test('a disk that no machine of ours uses is left alone and reported', () => {
   const observed = emptyHost(cluster)
   const disk = diskFor(cluster, firstOf(cluster))
-  const stray = { ...observed, disks: new Map([[disk.path, disk]]) }
-  assert.equal(planDestroy(cluster, [stray]), [])
-  assert.match(describeUntouched(cluster, [stray]).join('\n'), disk.path)
+  const withOrphan = { ...observed, disks: new Map([[disk.path, disk]]) }
+  assert.equal(planDestroy(cluster, [withOrphan]), [])
+  assert.match(describeUntouched(cluster, [withOrphan]).join('\n'), disk.path)
 })
 
-test('a disk that a machine of somebody else has too is left alone', () => {
+test('a disk that a machine of another owner also uses is left alone', () => {
   const observed = finishedHost(cluster)
   const theirs = foreignDomain(cluster, { ...firstOf(cluster), name: 'clone' })
   const sharing = { ...theirs, machine: { ...theirs.machine, disk: `${pool}/home-cp1.qcow2` } }
@@ -107,7 +107,7 @@ test("another cluster's machines and files are left alone", () => {
   assert.equal(planRemoveSeeds(cluster, [{ ...finishedHost(other), domains: [] }]), [])
 })
 
-test('goes on after a run that was killed after the disk', () => {
+test('continues after a run that was killed after removing the disk', () => {
   const observed = finishedHost(cluster)
   const half = { ...withDomain(observed, 'home-w1', off), disks: new Map() }
   assert.equal(
@@ -116,7 +116,7 @@ test('goes on after a run that was killed after the disk', () => {
   )
 })
 
-test('half-made disks go with the machines, half-made seed ISOs with the seeds', () => {
+test('incomplete disks are removed with the machines, incomplete seed ISOs with the seed ISOs', () => {
   const leftovers = [
     `${pool}/home-w1.qcow2.talosmith-partial`,
     `${pool}/home-w2-seed.iso.talosmith-partial`,
@@ -126,7 +126,7 @@ test('half-made disks go with the machines, half-made seed ISOs with the seeds',
   assert.equal(kinds(planRemoveSeeds(cluster, [observed])), ['remove-leftover home-w2'])
 })
 
-test('seed ISOs go after the machines, also those of nodes that the settings no longer name', () => {
+test('seed ISOs are removed after the machines, also those of nodes no longer in the settings', () => {
   const observed = { ...finishedHost(cluster), domains: [] }
   assert.equal(kinds(planRemoveSeeds(testCluster({ WORKER_COUNT: '0' }), [observed])), [
     'remove-seed home-cp1',
@@ -135,12 +135,12 @@ test('seed ISOs go after the machines, also those of nodes that the settings no 
   ])
 })
 
-test('a seed ISO that a machine still has attached stays', () => {
+test('a seed ISO that is still attached to a machine is kept', () => {
   assert.equal(planRemoveSeeds(cluster, [finishedHost(cluster)]), [])
 })
 
-/** Machines that were made while SEED_ISO_DIR named another folder, in which their seed ISOs lie. */
-const distant = (): ObservedHost => {
+/** Machines that were created while SEED_ISO_DIR named another folder, which has their seed ISOs. */
+const withMovedSeeds = (): ObservedHost => {
   const observed = finishedHost(cluster)
   const moved = (path: string): string => path.replace(pool, '/srv/isos')
   return {
@@ -150,12 +150,12 @@ const distant = (): ObservedHost => {
       own: domain.own && { ...domain.own, seed: moved(domain.own.seed) },
       machine: { ...domain.machine, seed: moved(domain.machine.seed) },
     })),
-    seeds: new Map([...observed.seeds].map(([path, mark]) => [moved(path), mark])),
+    seeds: new Map([...observed.seeds].map(([path, marker]) => [moved(path), marker])),
   }
 }
 
-test('a seed ISO in a folder that the settings no longer name goes before its machine, which alone says where it is', () => {
-  const changes = planDestroy(cluster, [distant()])
+test('a seed ISO outside the configured folder is removed before its domain, which alone knows its path', () => {
+  const changes = planDestroy(cluster, [withMovedSeeds()])
   assert.equal(
     kinds(changes).filter((change) => change.endsWith('home-w1')),
     ['cut-power', 'remove-disk', 'remove-seed', 'undefine-domain'].map((kind) => `${kind} home-w1`),
@@ -165,12 +165,12 @@ test('a seed ISO in a folder that the settings no longer name goes before its ma
   assert.is(seed?.from, '64 KiB')
 })
 
-test('such a seed ISO is listed once in the whole plan', () => {
-  assert.equal(planRemoveSeeds(cluster, [withoutMachines(cluster, distant())]), [])
+test('a seed ISO outside the configured folder is listed once in the whole plan', () => {
+  assert.equal(planRemoveSeeds(cluster, [withoutMachines(cluster, withMovedSeeds())]), [])
 })
 
-test('such a file that is not our seed ISO, or that another machine has too, stays', () => {
-  const observed = distant()
+test('a file outside the configured folder is kept if it is not our seed ISO or another machine uses it', () => {
+  const observed = withMovedSeeds()
   const path = '/srv/isos/home-w1-seed.iso'
   const theirs = foreignDomain(cluster, { ...firstOf(cluster), name: 'clone' })
   const sharing = { ...theirs, machine: { ...theirs.machine, seed: path } }
@@ -183,7 +183,7 @@ test('such a file that is not our seed ISO, or that another machine has too, sta
   assert.match(describeUntouched(cluster, [unmarked]).join('\n'), path)
 })
 
-test('a file named like a seed ISO that we did not write stays, and is named', () => {
+test('a file that is named like a seed ISO but has no marker is kept and reported', () => {
   const observed = emptyHost(cluster, { seeds: new Map([[`${pool}/home-w1-seed.iso`, undefined]]) })
   assert.equal(planRemoveSeeds(cluster, [observed]), [])
   assert.match(describeUntouched(cluster, [observed]).join('\n'), 'home-w1-seed.iso')
@@ -206,7 +206,7 @@ test('stops workers first and control planes last', () => {
   ])
 })
 
-test('stops a machine that is paused, and one that the settings no longer name, with those of its role', () => {
+test('stops a paused machine, and one no longer in the settings, with those of its role', () => {
   const observed = withDomain(finishedHost(cluster), 'home-w1', (domain) => ({
     ...domain,
     live: { ...domain.live, state: 'paused' },
@@ -233,13 +233,13 @@ test('over several hosts every worker stops before any control plane, and starts
   assert.equal(targets(planMachineStart(two, stopped)), ['home-cp1', 'home-w2', 'home-w1'])
 })
 
-test('starts nothing that runs and stops nothing that does not', () => {
+test('does not start running machines or stop machines that are off', () => {
   const observed = finishedHost(cluster)
   assert.equal(planMachineStart(cluster, [observed]), [])
   assert.equal(planMachineStop(cluster, [{ ...observed, domains: observed.domains.map(off) }]), [])
 })
 
-test('neither starts nor stops machines that are not ours or are not there', () => {
+test('neither starts nor stops machines of other owners or missing ones', () => {
   const observed = withDomain(emptyHost(cluster), 'home-cp1', () => undefined)
   const theirs = { ...observed, domains: [foreignDomain(cluster, firstOf(cluster))] }
   for (const host of [observed, theirs]) {

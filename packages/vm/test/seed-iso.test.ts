@@ -37,7 +37,7 @@ test('network-config is version 2, static, matched by MAC, with name servers', (
   })
 })
 
-test('a MAC address of digits alone is quoted, since YAML 1.1 would read a number', () => {
+test('a MAC address that has only digits is quoted, because YAML 1.1 would parse a number', () => {
   const digits = testCluster({ MAC_PREFIX: '52:54:00:11:22' })
   assert.match(
     describeSeed(digits, firstOf(digits)).networkConfig,
@@ -64,10 +64,10 @@ test('the digest changes with the content and with nothing else', () => {
   assert.is.not(describeSeed(other, firstOf(other)).digest, describeSeed(cluster, node).digest)
 })
 
-test('the mark is read back from the ISO’s descriptor', () => {
-  const mark = { cluster: 'home', node: 'home-cp1', digest: describeSeed(cluster, node).digest }
-  const { publisher, application } = encodeSeedMarker(mark)
-  assert.equal(readSeedMarker(descriptor(publisher, application)), mark)
+test('reads the marker from the ISO’s descriptor', () => {
+  const marker = { cluster: 'home', node: 'home-cp1', digest: describeSeed(cluster, node).digest }
+  const { publisher, application } = encodeSeedMarker(marker)
+  assert.equal(readSeedMarker(descriptor(publisher, application)), marker)
 })
 
 test('the longest names fit into the descriptor', () => {
@@ -82,7 +82,7 @@ test('the longest names fit into the descriptor', () => {
   assert.ok(publisher.length <= 128 && application.length <= 128)
 })
 
-test('an ISO of somebody else, and no ISO at all, have no mark', () => {
+test('an ISO of another origin and a file that is not an ISO have no marker', () => {
   assert.is(readSeedMarker(descriptor('XORRISO', 'GENISOIMAGE')), undefined)
   assert.is(readSeedMarker(descriptor('TALOSMITH CLUSTER=HOME NODE=HOME-CP1', '')), undefined)
   assert.is(readSeedMarker(Buffer.alloc(0)), undefined)

@@ -6,7 +6,7 @@ import { firstOf, foreignDomain, finishedHost, emptyHost, withDomain } from './o
 
 const cluster = testCluster()
 
-test('shows each machine with what its host says of it', () => {
+test('shows each machine with its state on the host', () => {
   const [row] = describeMachineStatus(cluster, [finishedHost(cluster)])
   assert.equal(row, {
     machine: 'home-cp1',
@@ -22,7 +22,7 @@ test('shows each machine with what its host says of it', () => {
   })
 })
 
-test('a machine that is not there is missing', () => {
+test('a machine that no host has is missing', () => {
   const rows = describeMachineStatus(cluster, [emptyHost(cluster)])
   assert.equal(
     rows.map(({ state }) => state),
@@ -30,7 +30,7 @@ test('a machine that is not there is missing', () => {
   )
 })
 
-test('says what a running machine gets at its next start', () => {
+test('notes the changes that a running machine gets at its next start', () => {
   const observed = withDomain(finishedHost(cluster), 'home-w1', (domain) => ({
     ...domain,
     live: { state: 'running', memoryMib: 2048, cpu: 1 },
@@ -40,22 +40,22 @@ test('says what a running machine gets at its next start', () => {
   ])
 })
 
-test('a machine of the same name that is not ours is missing, and said to be in the way', () => {
+test('a machine of the same name and another owner is missing, with a note', () => {
   const observed = { ...emptyHost(cluster), domains: [foreignDomain(cluster, firstOf(cluster))] }
   const [row] = describeMachineStatus(cluster, [observed])
   assert.is(row?.state, 'missing')
-  assert.equal(row?.notes, ['a machine of this name is not ours'])
+  assert.equal(row?.notes, ['a machine of this name belongs to another owner'])
 })
 
-test('machines that the settings no longer name come last', () => {
+test('machines that are no longer in the settings come last', () => {
   const rows = describeMachineStatus(testCluster({ WORKER_COUNT: '1' }), [finishedHost(cluster)])
   assert.is(rows.at(-1)?.machine, 'home-w2')
   assert.equal(rows.at(-1)?.notes, [
-    'no longer in the settings (docs/operations.md, "Fewer machines", lets it go)',
+    'no longer in the settings (to remove it: docs/operations.md, "Fewer machines")',
   ])
 })
 
-test('the table lines up and has no trailing blanks', () => {
+test('the table is aligned and has no trailing blanks', () => {
   const lines = renderMachineStatus(describeMachineStatus(cluster, [finishedHost(cluster)])).split(
     '\n',
   )
