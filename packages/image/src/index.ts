@@ -1,3 +1,4 @@
+/** The Talos image on the hosts: observe, plan, download, verify and prune. */
 export { applyImageChange, type ImageApplyContext } from './apply.ts'
 export { isRelayed, neededTools, observeImage, type ObservedImage } from './observe.ts'
 export { planBuild, planDownload, type ImageChange } from './plan.ts'
