@@ -1,4 +1,5 @@
 export { addressAt, contains, isBetween, prefixLengthOfMask } from './addresses.ts'
+export type { Answer } from './answer.ts'
 export { applyAll, renderPlan, type Change } from './change.ts'
 export { codes } from './codes.ts'
 export { checkConfirm } from './confirm.ts'
