@@ -8,7 +8,7 @@ import { hostFiles, type Cluster } from '@talosmith/core'
 import { startSshd } from '@talosmith/core/testing'
 import { ledgerKey } from '@talosmith/image/testing'
 import { describeMachine, describeSeed, renderDomain } from '@talosmith/vm'
-import { sealOf } from '@talosmith/vm/testing'
+import { encodeSeedMarker } from '@talosmith/vm/testing'
 
 export interface KvmHost {
   readonly uri: string
@@ -86,7 +86,7 @@ function putFiles(cluster: Cluster, pool: string): void {
     const { digest } = describeSeed(cluster, node)
     writeFileSync(
       files.seed(node),
-      seed(sealOf({ cluster: cluster.name, node: node.name, digest })),
+      seed(encodeSeedMarker({ cluster: cluster.name, node: node.name, digest })),
     )
   }
 }
@@ -101,7 +101,7 @@ function overlay(gib: number, image: string): Buffer {
   return header
 }
 
-function seed({ publisher, application }: ReturnType<typeof sealOf>): Buffer {
+function seed({ publisher, application }: ReturnType<typeof encodeSeedMarker>): Buffer {
   const iso = Buffer.alloc(32 * sector)
   iso.write('CD001', 16 * sector + 1)
   iso.write('cidata'.padEnd(32), 16 * sector + 40)

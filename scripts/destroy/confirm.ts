@@ -2,7 +2,7 @@
 import type { Change, Cluster, Log } from '@talosmith/core'
 import { findFinalBackup, hasRemoved, planFinalBackup, takeFinalBackup } from '@talosmith/bootstrap'
 import { leftToTheMachines } from '@talosmith/storage'
-import { describeUntouched, findOtherHosts, machinesOf } from '@talosmith/vm'
+import { describeUntouched, findOtherHosts, clusterDomains } from '@talosmith/vm'
 import type { Remains } from './remains.ts'
 
 /** Reports what a destroy leaves alone, and warns about unexpected findings. */
@@ -14,7 +14,7 @@ export function report(cluster: Cluster, { storage, hosts }: Remains, log: Log):
 
 /** The backup before a destroy, as a change: none if no machine is left, or if the interrupted destroy took it. */
 export async function planFirstBackup(cluster: Cluster, remains: Remains): Promise<Change[]> {
-  if (!remains.hosts.some((host) => machinesOf(cluster, host).length > 0)) return []
+  if (!remains.hosts.some((host) => clusterDomains(cluster, host).length > 0)) return []
   if (hasRemoved(remains.files) && (await findFinalBackup(cluster)) !== undefined) return []
   return [planFinalBackup(cluster)]
 }

@@ -98,14 +98,14 @@ type Line = (
 function judgeKvm({ settings }: Cluster, { observed, details }: CheckedHost, line: Line): Check[] {
   if (settings.DOMAIN_TYPE === 'qemu')
     return [line('KVM', 'not needed: machines are emulated (DOMAIN_TYPE=qemu)')]
-  if (observed.kvmFault === undefined)
+  if (observed.kvmProblem === undefined)
     return [line('KVM', details.isNested ? 'usable (nested, slower)' : 'usable')]
   // vm:create fails: it is among the problems of the host.
   if (settings.DOMAIN_TYPE === 'kvm') return []
   return [
     line(
       'KVM',
-      `${observed.kvmFault}: machines are emulated, 10 to 30 times slower`,
+      `${observed.kvmProblem}: machines are emulated, 10 to 30 times slower`,
       'warning',
       'enable virtualization (VT-x, AMD-V) in the firmware, or nested virtualization; or accept emulation with DOMAIN_TYPE=qemu',
     ),
@@ -133,7 +133,7 @@ function judgeLevel({ settings }: Cluster, { observed, details }: CheckedHost, l
       codes.cpuLevelTooLow,
     )
   // An emulated processor has every feature of QEMU's.
-  const isEmulated = typeFor(settings.DOMAIN_TYPE, observed.kvmFault) === 'qemu'
+  const isEmulated = typeFor(settings.DOMAIN_TYPE, observed.kvmProblem) === 'qemu'
   if (!isEmulated && details.missingCpuFlags.length > 0)
     return line(
       'processor',

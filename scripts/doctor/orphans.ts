@@ -2,11 +2,11 @@
 import { readdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { listClusters, type Cluster, type Host } from '@talosmith/core'
-import { observeStrays, type Stray } from '@talosmith/vm'
+import { observeOwnedResources, type OwnedResource } from '@talosmith/vm'
 
 /** Something that Talosmith created and no env file needs any more. */
 export interface Orphan {
-  readonly kind: Stray['kind'] | 'generated'
+  readonly kind: OwnedResource['kind'] | 'generated'
   /** A machine's name, or a path. */
   readonly name: string
   readonly host: string
@@ -48,7 +48,7 @@ export async function findOrphans(
     readdir(dirname(selected.generated), { withFileTypes: true }).catch(() => []),
     ...hosts.map(async (host, index) => ({
       host: host.name,
-      observed: await observeStrays(host, selected, index),
+      observed: await observeOwnedResources(host, selected, index),
     })),
   ])
   return [
@@ -67,7 +67,7 @@ export async function findOrphans(
 /** Which of the observed items are orphans. Pure. */
 export function planOrphans(
   host: string,
-  observed: readonly Stray[],
+  observed: readonly OwnedResource[],
   known: KnownClusters,
 ): Orphan[] {
   return observed.flatMap((item): Orphan[] => {
@@ -83,7 +83,7 @@ export function planOrphans(
 }
 
 function whyOrphan(
-  { kind, name, cluster, isUsed }: Stray,
+  { kind, name, cluster, isUsed }: OwnedResource,
   known: KnownClusters,
 ): string | undefined {
   const isKnown = cluster !== undefined && known.has(cluster)

@@ -179,7 +179,7 @@ async function observeClosely(
   const programs = hasImage ? [] : neededTools(cluster.settings, host)
   const [details, trial, evidence, outside] = await Promise.all([
     observeDetails(host, { programs, bridge }),
-    own.poolFault !== undefined || quick ? undefined : tryMachine(host, cluster, own),
+    own.poolProblem !== undefined || quick ? undefined : tryMachine(host, cluster, own),
     // Probing for used addresses takes seconds: not needed when every machine exists.
     quick && free.length === 0 ? undefined : observeEvidence(host, cluster, free, new Map()),
     quick ? undefined : observeOutside(host, cluster),

@@ -2,7 +2,7 @@
 import type { Cluster, Host } from '@talosmith/core'
 import {
   checkHosts,
-  describeStatus,
+  describeMachineStatus,
   findMissingImages,
   findProblems,
   findWarnings,
@@ -41,7 +41,7 @@ export async function planMachines(
   const changes = planCreate(cluster, observed).filter(
     ({ target }) => isComplete || found.has(target),
   )
-  const notes = describeStatus(cluster, observed).flatMap(({ machine, notes: ofMachine }) =>
+  const notes = describeMachineStatus(cluster, observed).flatMap(({ machine, notes: ofMachine }) =>
     ofMachine.map((note) => `${machine}: ${note}`),
   )
   return {

@@ -3,7 +3,7 @@ import type { AccessFile } from '@talosmith/bootstrap'
 import type { EtcdStatus } from '@talosmith/clients/etcd'
 import { readinessOf } from '@talosmith/clients/kubernetes'
 import type { Answer, Cluster, Node } from '@talosmith/core'
-import { describeStatus as describeMachines, type StatusRow } from '@talosmith/vm'
+import { describeMachineStatus, type StatusRow } from '@talosmith/vm'
 import type { Gathered } from './gather.ts'
 import type { AccessStatus, ClusterStatus, NodeStatus, Source } from './report.ts'
 
@@ -16,7 +16,7 @@ export function describeClusterStatus(
   now: Date,
 ): ClusterStatus {
   const { settings, endpoint, vip, schematic, image } = cluster
-  const rows = describeMachines(
+  const rows = describeMachineStatus(
     cluster,
     gathered.hosts.flatMap((host) => (host.ok ? [host.value] : [])),
   )

@@ -239,7 +239,7 @@ destroy('warns of machines whose metadata names another host', async () => {
     })
     assert.match(
       lines.join('\n'),
-      'talosmith-test-a-cp1 was made through qemu+ssh://root@kvm9/system, and found on qemu:///system',
+      'talosmith-test-a-cp1 was created through qemu+ssh://root@kvm9/system, but found on qemu:///system',
     )
   } finally {
     made.close()

@@ -11,7 +11,7 @@ import {
 } from '@talosmith/vm'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { seenExactly } from '@talosmith/vm/testing'
+import { finishedHost } from '@talosmith/vm/testing'
 import { findCauses } from '../diagnose/find.ts'
 import type { Observations } from '../diagnose/gather.ts'
 import { findingsAsJson, renderFindings } from '../diagnose/report.ts'
@@ -28,7 +28,7 @@ const late = { ...down('no answer within 5 s'), unreachable: 'timeout' } as cons
 const refused = { ...down('connection refused'), unreachable: 'ECONNREFUSED' } as const
 const up = <T>(value: T): Answer<T> => ({ ok: true, value })
 
-const host = seenExactly(cluster)
+const host = finishedHost(cluster)
 const { files } = host
 
 function machineOf(node: Node) {
@@ -502,7 +502,7 @@ const problems: [string, Parts, string[]][] = [
   ['a full disk', { talos: { [w1]: { disk: { sizeGb: 10, usedGb: 9.9 } } } }, [`DISK_FULL ${w1}`]],
   [
     'a pool that is stopped',
-    { host: { poolFault: new Problem('POOL_INACTIVE', 'the pool default is not active') } },
+    { host: { poolProblem: new Problem('POOL_INACTIVE', 'the pool default is not active') } },
     ['POOL_INACTIVE root@kvm1'],
   ],
   [

@@ -5,7 +5,7 @@ import { testCluster } from '@talosmith/core/testing'
 import type { HostDetails } from '@talosmith/vm'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { seenNothing } from '@talosmith/vm/testing'
+import { emptyHost } from '@talosmith/vm/testing'
 import { failed, renderChecks, type Check } from '../doctor/check.ts'
 import { judgeHost, type CheckedHost } from '../doctor/judge.ts'
 import { nodeMinimum } from '../doctor/preflight.ts'
@@ -14,7 +14,7 @@ const cluster = testCluster({ NFS_SERVER: '10.0.0.9', NFS_SHARE: '/srv', NETWORK
 const [node] = cluster.nodes
 if (node === undefined) throw new Error('no machines')
 
-const observed = seenNothing(cluster)
+const observed = emptyHost(cluster)
 const details: HostDetails = {
   user: 'root',
   groups: ['root'],
@@ -65,7 +65,7 @@ const refused = (reason: string, kernelLog: string[] = []): Partial<CheckedHost>
 const rows: [string, Partial<CheckedHost>, RegExp, Record<string, string>?][] = [
   [
     'no KVM',
-    { observed: { ...observed, kvmFault: 'there is no /dev/kvm' } },
+    { observed: { ...observed, kvmProblem: 'there is no /dev/kvm' } },
     /^warning KVM: there is no \/dev\/kvm: machines are emulated/,
   ],
   [
@@ -184,7 +184,7 @@ for (const [title, changed, expected, settings] of rows)
   })
 
 test('following the remedy of a warning ends it', () => {
-  const noKvm = { observed: { ...observed, kvmFault: 'there is no /dev/kvm' } }
+  const noKvm = { observed: { ...observed, kvmProblem: 'there is no /dev/kvm' } }
   const old = { details: { ...details, missingCpuFlags: ['sse4_2'] } }
   assert.equal(failures({ ...noKvm, ...old }, { DOMAIN_TYPE: 'qemu' }), [])
   assert.equal(failures(old, { DOMAIN_TYPE: 'qemu' }), [])
@@ -195,7 +195,7 @@ test('a problem is one failed check, and hides no other', () => {
   const tools = new Problem('HOST_TOOLS_MISSING', 'kvm1 lacks xorriso', { hint: 'x' })
   const found = failures(
     {
-      observed: { ...observed, kvmFault: 'there is no /dev/kvm' },
+      observed: { ...observed, kvmProblem: 'there is no /dev/kvm' },
       problems: [kvm, tools],
       details: { ...details, missingPrograms: ['curl'] },
     },

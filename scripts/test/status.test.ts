@@ -26,7 +26,7 @@ const host: ObservedHost = {
   host: 'root@kvm1',
   index: 0,
   files,
-  poolFault: undefined,
+  poolProblem: undefined,
   domains: [...cluster.nodes, { ...cluster.nodes[3], name: 'home-w7' }].map((node) => {
     const own = { disk: files.disk({ name: node.name }), seed: files.seed({ name: node.name }) }
     const [first] = cluster.nodes
@@ -43,7 +43,7 @@ const host: ObservedHost = {
     }
   }),
   networks: { all: [], active: [], dhcp: undefined, address: undefined },
-  kvmFault: undefined,
+  kvmProblem: undefined,
   hasUefi: true,
   disks: new Map(),
   seeds: new Map(),

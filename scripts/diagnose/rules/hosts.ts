@@ -27,14 +27,14 @@ export function judgeHosts(cluster: Cluster, observed: Observations): Diagnosis[
           remedy: ['# fix SSH access to the host, then check with', `virsh -c '${uri}' list --all`],
         },
       ]
-    const { host, poolFault, poolFreeBytes, domains, hasUefi, files } = answer.value
+    const { host, poolProblem, poolFreeBytes, domains, hasUefi, files } = answer.value
     const pool = cluster.settings.STORAGE_POOL
     const found: Diagnosis[] = []
-    if (poolFault !== undefined)
+    if (poolProblem !== undefined)
       found.push({
-        ...diagnosisOf(poolFault, host),
-        evidence: [poolFault.because ?? `virsh pool-info ${pool}: ${poolFault.message}`],
-        ...(poolFault.code === codes.poolInactive
+        ...diagnosisOf(poolProblem, host),
+        evidence: [poolProblem.because ?? `virsh pool-info ${pool}: ${poolProblem.message}`],
+        ...(poolProblem.code === codes.poolInactive
           ? { remedy: onHost({ host }, `virsh pool-start ${pool}`) }
           : {}),
       })
