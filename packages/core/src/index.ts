@@ -29,7 +29,7 @@ export {
   type Output,
   type RunOptions,
   type Shell,
-  type Value,
+  type CommandArgument,
 } from './process/shell.ts'
 export { retry, type RetryOptions } from './retry.ts'
 export { describeSchematic, type Schematic } from './schematic.ts'
@@ -46,5 +46,5 @@ export {
 } from './settings/versions.ts'
 export { renderTable } from './table.ts'
 export { findTool, toolFolder, type Tool, type ToolName } from './tools.ts'
-export { Hopeless, waitFor } from './wait.ts'
+export { Unrecoverable, waitFor } from './wait.ts'
 export { elementsAt, parseXml, textAt, type XmlElement, type XmlNode } from './xml.ts'

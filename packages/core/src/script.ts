@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { realpath } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { tellAftermath } from './aftermath.ts'
+import { reportFailure } from './failure-report.ts'
 import { renderPlan, type Change } from './change.ts'
 import type { Cluster } from './cluster.ts'
 import { checkConfirm } from './confirm.ts'
@@ -123,7 +123,7 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
       )
     const { cluster, warnings } = await loadCluster(projectRoot, given.cluster, process.env)
     const said = 'confirm' in given ? given.confirm : undefined
-    if (!dryRun && cluster.settings.FAILURE_BUNDLE) afterwards = () => tellAftermath(cluster, log)
+    if (!dryRun && cluster.settings.FAILURE_BUNDLE) afterwards = () => reportFailure(cluster, log)
     for (const warning of warnings) log.warn(warning)
     let connecting: readonly Promise<Host>[] | undefined
     const eachHost = (): readonly Promise<Host>[] => (connecting ??= connect(cluster, opened))

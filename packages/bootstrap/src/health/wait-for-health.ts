@@ -1,7 +1,7 @@
 import {
   commandFor,
   generatedFiles,
-  Hopeless,
+  Unrecoverable,
   Problem,
   waitFor,
   type Cluster,
@@ -65,7 +65,7 @@ export async function waitUntilHealthy(
       const time = now()
       finalSince = unmet.some(({ final }) => final) ? (finalSince ?? time) : undefined
       if (isHopeless(unmet, time - (finalSince ?? time)))
-        throw new Hopeless(describe(unmet.filter(({ final }) => final)))
+        throw new Unrecoverable(describe(unmet.filter(({ final }) => final)))
       throw new Error(describe(unmet))
     },
     {

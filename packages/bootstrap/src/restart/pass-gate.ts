@@ -1,4 +1,4 @@
-import { generatedFiles, Hopeless, local, Problem, waitFor, type Node } from '@talosmith/core'
+import { generatedFiles, Unrecoverable, local, Problem, waitFor, type Node } from '@talosmith/core'
 import { judgeEtcd, judgeGate, type GateFacts, type GateOptions, type GateReason } from './gate.ts'
 import { observeGate, observeMembers } from './observe-gate.ts'
 import { comebackMs, type UpgradeContext } from './context.ts'
@@ -34,7 +34,7 @@ export async function passGate(
         const reasons = judgeGate(context.cluster, facts, turn, options)
         if (reasons.length === 0) return facts
         const text = reasons.map(describe).join('\n')
-        throw reasons.some(({ final }) => final) ? new Hopeless(text) : new Error(text)
+        throw reasons.some(({ final }) => final) ? new Unrecoverable(text) : new Error(text)
       },
       { log: context.log, withinMs, everyMs: 4000, code: 'GATE_CLOSED' },
     )

@@ -1,5 +1,5 @@
 import {
-  Hopeless,
+  Unrecoverable,
   nearest,
   Problem,
   reasonOf,
@@ -77,7 +77,7 @@ async function ask(url: string, log: Log, withinMs: number): Promise<string> {
       const reason = `${response.status} ${text.trim().slice(0, 300)}`
       throw response.status >= 500 || response.status === 429
         ? new Error(reason)
-        : new Hopeless(reason)
+        : new Unrecoverable(reason)
     },
     {
       log,

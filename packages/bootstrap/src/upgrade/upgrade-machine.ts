@@ -1,4 +1,4 @@
-import { commandFor, Hopeless, inStep, waitFor, type Node } from '@talosmith/core'
+import { commandFor, Unrecoverable, inStep, waitFor, type Node } from '@talosmith/core'
 import {
   machineFault,
   type Talosctl,
@@ -162,7 +162,7 @@ async function prove(
         throw await rolledBack(context, node, expected.target, facts)
       const own = nodes.find(({ metadata }) => metadata.name === node.name)
       const fault = proofFault(cluster, node, expected, { facts, node: own, etcd })
-      if (fault?.final === true) throw new Hopeless(fault.reason)
+      if (fault?.final === true) throw new Unrecoverable(fault.reason)
       if (fault !== undefined) throw new Error(fault.reason)
     },
     {

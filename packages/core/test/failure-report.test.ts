@@ -2,17 +2,17 @@ import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { tellAftermath } from '../src/aftermath.ts'
+import { reportFailure } from '../src/failure-report.ts'
 import { silentLog } from '../src/log.ts'
 import { temporaryFolder } from '../src/testing/temporary-folder.ts'
 
 /** What is said when the program that looks for the cause does this. */
 async function told(script: string): Promise<string[]> {
-  const node = join(temporaryFolder('aftermath'), 'node')
+  const node = join(temporaryFolder('failure-report'), 'node')
   writeFileSync(node, `#!/bin/sh\n${script}\n`)
   chmodSync(node, 0o755)
   const said: string[] = []
-  await tellAftermath({ file: 'home' }, { ...silentLog, info: (text) => said.push(text) }, node)
+  await reportFailure({ file: 'home' }, { ...silentLog, info: (text) => said.push(text) }, node)
   return said
 }
 

@@ -14,7 +14,7 @@ const limitMs = 75_000
  * After a stage has failed: has the cause looked for and everything that was seen put into a bundle, and
  * says both. It never fails itself; what it can't do it leaves out.
  */
-export async function tellAftermath(
+export async function reportFailure(
   cluster: Pick<Cluster, 'file'>,
   log: Log,
   node = process.execPath,
