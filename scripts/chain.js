@@ -29,10 +29,15 @@ const up = [
 /** @type {readonly Stages[]} */
 const upgrade = [
   ...image,
-  { 'image:warm-installer': 'has the Image Factory build the installer image' },
   { 'bootstrap:upgrade-talos': 'upgrades Talos, one machine at a time' },
   { 'bootstrap:upgrade-kubernetes': 'upgrades Kubernetes, one minor at a time' },
   { 'cluster:upgrade': 'checks the upgraded cluster' },
+]
+
+/** Run ahead of an upgrade, which does the same. @type {readonly Stages[]} */
+const warmInstaller = [
+  ...image,
+  { 'image:warm-installer': 'has the Image Factory build the installer image' },
 ]
 
 /** One at a time: what is needed to look at the cluster goes after what it is needed for. @type {readonly Stages[]} */
@@ -62,7 +67,7 @@ const regenerateSecrets = [
 ]
 
 /** @type {readonly (readonly Stages[])[]} */
-export const chains = [up, upgrade, destroy, restore, regenerateSecrets]
+export const chains = [up, upgrade, warmInstaller, destroy, restore, regenerateSecrets]
 
 /** Names that targets had before; they do the same. @type {Readonly<Record<string, string>>} */
 export const aliases = {

@@ -1,3 +1,4 @@
+import { checkOffer, observeFactory, quickRequest } from '@talosmith/clients/factory'
 import {
   findTool,
   parseLabelledLines,
@@ -7,7 +8,7 @@ import {
   type Host,
   type Tool,
 } from '@talosmith/core'
-import { checkOffer, isRelayed, neededTools, observeFactory } from '@talosmith/image'
+import { isRelayed, neededTools } from '@talosmith/image'
 import {
   domainOf,
   findProblems,
@@ -102,10 +103,7 @@ async function checkFactory(cluster: Cluster, signal: AbortSignal): Promise<Chec
   if (own !== undefined)
     return [{ area, check, verdict: 'ok', says: 'not asked: IMAGE_PATH names an image' }]
   const { problem, reason } = await attempt(async () =>
-    checkOffer(
-      cluster,
-      await observeFactory(cluster, { log: silentLog, signal, timeoutMs: 5000, firstPauseMs: 100 }),
-    ),
+    checkOffer(cluster, await observeFactory(cluster, { log: silentLog, signal, ...quickRequest })),
   )
   if (problem !== undefined) return [missing(area, check, problem)]
   if (reason !== undefined) return [{ area, check, verdict: 'missing', says: reason }]

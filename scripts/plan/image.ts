@@ -1,10 +1,8 @@
+import { checkOffer, observeFactory, quickRequest } from '@talosmith/clients/factory'
 import { silentLog, type Cluster, type Host } from '@talosmith/core'
-import { checkOffer, observeFactory, observeImage, planBuild, planDownload } from '@talosmith/image'
+import { observeImage, planBuild, planDownload } from '@talosmith/image'
 import { attempt, partOf, type Attempt } from './attempt.ts'
 import type { PartPlan } from './report.ts'
-
-/** A plan waits for the factory less patiently than a download does. */
-const patience = { timeoutMs: 5000, firstPauseMs: 100 }
 
 /** What image:build and image:download would do. Without a download, a silent factory is no problem. */
 export async function planImage(
@@ -14,7 +12,7 @@ export async function planImage(
 ): Promise<PartPlan> {
   const [offer, ...images] = await Promise.all([
     attempt(async () => {
-      const offered = await observeFactory(cluster, { log: silentLog, signal, ...patience })
+      const offered = await observeFactory(cluster, { log: silentLog, signal, ...quickRequest })
       checkOffer(cluster, offered)
       return planBuild(cluster, offered)
     }),

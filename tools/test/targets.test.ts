@@ -52,8 +52,7 @@ const chains: Readonly<Record<string, Readonly<Record<string, readonly string[]>
   'cluster:upgrade': {
     'cluster:upgrade': ['bootstrap:upgrade-kubernetes'],
     'bootstrap:upgrade-kubernetes': ['bootstrap:upgrade-talos'],
-    'bootstrap:upgrade-talos': ['image:warm-installer'],
-    'image:warm-installer': ['image:download'],
+    'bootstrap:upgrade-talos': ['image:download'],
     ...image,
   },
   'cluster:destroy': {
@@ -65,6 +64,7 @@ const chains: Readonly<Record<string, Readonly<Record<string, readonly string[]>
     'storage:destroy': ['cluster:confirm-destroy'],
     'cluster:confirm-destroy': [],
   },
+  'image:warm-installer': { 'image:warm-installer': ['image:download'], ...image },
   'cluster:restore': { 'cluster:restore': ['image:download'], ...image },
   'cluster:regenerate-secrets': { 'cluster:regenerate-secrets': ['image:download'], ...image },
 }

@@ -1,6 +1,7 @@
 /** image:build: makes the schematic known to the Image Factory and says what it is called there. */
+import { checkOffer, observeFactory } from '@talosmith/clients/factory'
 import { applyAll, script } from '@talosmith/core'
-import { applyChange, checkOffer, observeFactory, planBuild } from '../src/index.ts'
+import { applyChange, planBuild } from '../src/index.ts'
 
 export default script(import.meta, {
   summary: 'Make the schematic known to the Image Factory.',

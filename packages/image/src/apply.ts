@@ -2,7 +2,8 @@ import type { Cluster, Host, Log } from '@talosmith/core'
 import { postSchematic } from '@talosmith/clients/factory'
 import { partialFolder } from './observe.ts'
 import type { ImageChange } from './plan.ts'
-import { transferImage, type Patience } from './transfer.ts'
+import type { TransferTimeouts } from './timeouts.ts'
+import { transferImage } from './transfer.ts'
 import { verifyImage } from './verify.ts'
 
 /** What carrying out a change needs; `host` is missing for what happens at the factory. */
@@ -13,7 +14,7 @@ export interface ApplyContext {
   readonly signal: AbortSignal
   /** Told where a transfer stands. */
   readonly progress?: (text: string) => void
-  readonly patience?: Patience
+  readonly timeouts?: TransferTimeouts
 }
 
 /** Carries out one change; may be repeated, and carries on what a killed run left. */

@@ -1,5 +1,4 @@
 export { applyChange, type ApplyContext } from './apply.ts'
-export { observeFactory, warmInstaller, type Offer, checkOffer } from '@talosmith/clients/factory'
 export { isRelayed, neededTools, observeImage, type ObservedImage } from './observe.ts'
 export { planBuild, planDownload, type ImageChange } from './plan.ts'
 export { applyPrune, describeKept, planPrune, renderImages, type PruneChange } from './prune.ts'

@@ -4,15 +4,14 @@ import {
   factoryError,
   factoryUnreachable,
   fetchReason,
-  offeredChecksum,
+  fetchChecksum,
 } from '@talosmith/clients/factory'
 import type { progressReader } from './progress.ts'
-import type { Patience, TransferContext } from './transfer.ts'
+import { attemptLimit, type TransferTimeouts } from './timeouts.ts'
+import type { TransferContext } from './transfer.ts'
 
 /** So much goes to the host with one command; the next piece is fetched meanwhile. */
 const pieceBytes = 4 * 2 ** 20
-/** How often in a row it may break off without having brought anything. */
-const attempts = 5
 
 /** What lies on the host, and where it came from: the file `source` of transfer.sh. */
 interface Kept {
@@ -30,22 +29,25 @@ interface Kept {
 export async function relay(
   folder: string,
   { cluster, host, signal, progress, log }: TransferContext,
-  patience: Patience,
+  timeouts: TransferTimeouts,
   reader: ReturnType<typeof progressReader>,
 ): Promise<string> {
   const { url } = cluster.image
-  const offered = (): Promise<string> => offeredChecksum(url, { log, signal })
-  let inVain = 0
+  const offered = (): Promise<string> => fetchChecksum(url, { log, signal })
+  let fruitless = 0
   for (;;) {
     const kept = await lookAt(folder, host)
     if (kept.url === url && kept.total > 0 && kept.bytes === kept.total) return offered()
     const before = reader.bytes
-    const failure = await fetchRest(url, folder, kept, { host, signal, patience, reader })
+    const failure = await fetchRest(url, folder, kept, { host, signal, timeouts, reader })
     if (failure === undefined) return offered()
-    inVain = reader.bytes > before ? 1 : inVain + 1
-    if (failure instanceof Problem && (inVain === attempts || failure.code === 'FACTORY_ERROR'))
+    fruitless = reader.bytes > before ? 1 : fruitless + 1
+    if (
+      failure instanceof Problem &&
+      (fruitless === attemptLimit || failure.code === 'FACTORY_ERROR')
+    )
       throw failure
-    if (inVain === attempts)
+    if (fruitless === attemptLimit)
       throw new Problem('IMAGE_RELAY_FAILED', `could not relay ${url} to ${host.name}`, {
         because: String(failure),
         now: `what has arrived is kept in ${folder} on ${host.name}`,
@@ -53,8 +55,8 @@ export async function relay(
       })
     const why = failure instanceof Problem ? failure.because : failure
     log.event('relay-broken', { host: host.name, why })
-    progress(`broke off (${why}); carrying on in ${patience.pause * inVain} s`)
-    await sleep(patience.pause * inVain * 1000, undefined, { signal })
+    progress(`broke off (${why}); carrying on in ${timeouts.retryDelay * fruitless} s`)
+    await sleep(timeouts.retryDelay * fruitless * 1000, undefined, { signal })
   }
 }
 
@@ -73,10 +75,10 @@ async function fetchRest(
   {
     host,
     signal,
-    patience,
+    timeouts,
     reader,
   }: Pick<TransferContext, 'host' | 'signal'> & {
-    patience: Patience
+    timeouts: TransferTimeouts
     reader: ReturnType<typeof progressReader>
   },
 ): Promise<Problem | string | undefined> {
@@ -84,7 +86,7 @@ async function fetchRest(
   let has = kept.url === url ? kept.bytes : 0
   let began = false
   try {
-    watch.allow(patience.answer)
+    watch.allow(timeouts.firstByte)
     const response = await fetch(url, {
       signal: watch.signal,
       headers: has > 0 ? { range: `bytes=${has}-` } : {},
@@ -113,7 +115,7 @@ async function fetchRest(
     await host.write(`${folder}/source`, `${url}\n${mark}\n${total}\n`)
     let sending = Promise.resolve()
     try {
-      for await (const piece of piecesOf(response, () => watch.allow(patience.stalled))) {
+      for await (const piece of piecesOf(response, () => watch.allow(timeouts.idle))) {
         watch.rest()
         await sending
         const at = has

@@ -1,6 +1,6 @@
-# Transfers an image: the network feeds the decompressor, which writes a sparse file; its hash follows
-# the file while it grows. What arrives is kept compressed in a folder beside the image, so that a
-# broken transfer is carried on. The image appears under its name when all of it is there and right.
+# Transfers an image in one pipeline: the network feeds the decompressor, which feeds a sparse file, and
+# both streams are hashed on the way. What arrives is kept compressed in a folder beside the image, so
+# that a broken transfer is resumed. The image appears under its name when all of it is there and right.
 #
 # On stderr: `busy`, `waiting <seconds>` for the first byte, `at <bytes> <total>`.
 # On stdout, one line: how it ended, and what belongs to that (transfer.ts reads it).
@@ -39,7 +39,7 @@ while :; do
 done
 cd -- "$folder"
 [ ! -e "$image" ] || { rm -rf -- "$folder"; ended there; }
-rm -f raw raw.sum compressed.sum offered written stalled
+rm -f raw raw.sum compressed.sum offered stalled
 helpers=()
 trap 'kill "${helpers[@]}" 2>/dev/null || :' EXIT
 
@@ -99,36 +99,20 @@ if [ -z "$is_complete" ]; then
   printf '%s\n' "$url" "$mark" "$total" >source
 fi
 
-# --- Unpack while it arrives, hash while it is written
-unpack() {
-  case $unpacker in
-    zstd) zstd -dqf --no-progress --sparse -o raw ;;
-    xz) xz -dcq -T0 >raw ;; # it leaves holes too
-    gzip) gzip -dc | holes ;;
-    cat) holes ;;
-  esac
-}
-holes() { dd of=raw bs=128K iflag=fullblock conv=sparse status=none; }
+# --- Keep, hash, unpack, hash and write while it arrives
 arrive() {
   [ "$have" -eq 0 ] || head -c "$have" compressed
   [ -n "$is_complete" ] || tee -a compressed <&3
 }
-follow() {
-  local at=0 size is_written
-  # A helper must not outlive the transfer, however that ends.
-  while kill -0 $$ 2>/dev/null; do
-    is_written=''
-    [ ! -e written ] || is_written=1
-    size=$(stat -c %s raw 2>/dev/null || echo 0)
-    if [ "$size" -gt "$at" ]; then
-      dd if=raw bs=1M iflag=skip_bytes,count_bytes skip="$at" count=$((size - at)) status=none
-      at=$size
-    elif [ -n "$is_written" ]; then
-      return
-    else
-      pause 0.05
-    fi
-  done
+# Passes its input on and writes the sha256 of it to a file; bash waits for no >() by itself.
+hashed() { tee >(digest >"$1") && wait $!; }
+unpack() {
+  case $unpacker in
+    zstd) zstd -dcq ;;
+    xz) xz -dcq -T0 ;;
+    gzip) gzip -dc ;;
+    cat) cat ;;
+  esac
 }
 watch() {
   local size last=-1 idle=0
@@ -144,12 +128,16 @@ watch() {
   done
 }
 (trap - EXIT; watch) 3<&- & watcher=$!
-(trap - EXIT; follow | digest >raw.sum) 3<&- & hasher=$!
-helpers+=("$watcher" "$hasher")
-codes=(0 0) code=0
+helpers+=("$watcher")
+code=0
 set +e
-arrive 2>&6 | unpack 2>&6 3<&-
-codes=("${PIPESTATUS[@]}")
+{
+  arrive | {
+    # Zeros become holes.
+    hashed compressed.sum | unpack | hashed raw.sum | dd of=raw bs=128K iflag=fullblock conv=sparse status=none
+  } 3<&-
+} 2>&6
+unpacked=$?
 exec 3<&- # or a transfer whose bytes nobody takes would never end
 if [ -n "$curl" ]; then wait "$curl"; code=$?; fi
 set -e
@@ -157,7 +145,7 @@ kill "$watcher" 2>/dev/null || :
 arrived=$(stat -c %s compressed)
 echo "at $arrived $total" >&2
 
-if [ "${codes[0]}" != 0 ] || [ "${codes[1]}" != 0 ] || [ "$code" != 0 ]; then
+if [ "$unpacked" != 0 ] || [ "$code" != 0 ]; then
   rm -f raw
   said=$(errors)
   if [[ ${said,,} =~ 'no space left'|'quota exceeded'|'file too large' ]]; then ended full "$said"; fi
@@ -173,17 +161,13 @@ if [ "${codes[0]}" != 0 ] || [ "${codes[1]}" != 0 ] || [ "$code" != 0 ]; then
 fi
 if [ "$total" -gt 0 ] && [ "$arrived" != "$total" ]; then ended broken "only $arrived of $total bytes arrived"; fi
 
-touch written
 sync raw & syncer=$!
-digest <compressed >compressed.sum & summer=$!
 offerer=''
 if [ -n "$url" ]; then
   # The public factory answers 402: it offers none.
   curl -sSL --proto =http,https --connect-timeout 20 --max-time 120 --retry 3 -w '\n%{http_code}\n' -- "$url.sha256" >offered 2>&6 & offerer=$!
 fi
 wait "$syncer" || ended full "could not write raw"
-wait "$summer"
-wait "$hasher"
 read -r compressed_sum _ <compressed.sum
 read -r raw_sum _ <raw.sum
 raw_sum=${raw_sum:0:64} compressed_sum=${compressed_sum:0:64}

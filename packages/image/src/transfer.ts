@@ -12,6 +12,7 @@ import {
 import { isRelayed, partialFolder, unpackers } from './observe.ts'
 import { progressReader } from './progress.ts'
 import { relay } from './relay.ts'
+import { attemptLimit, defaultTimeouts, type TransferTimeouts } from './timeouts.ts'
 import { verifyImage } from './verify.ts'
 
 /** What a transfer needs. */
@@ -21,22 +22,8 @@ export interface TransferContext {
   readonly log: Log
   readonly signal: AbortSignal
   readonly progress: (text: string) => void
-  readonly patience?: Patience
+  readonly timeouts?: TransferTimeouts
 }
-
-/** How long to wait for what, in seconds. */
-export interface Patience {
-  /** For the first byte: the factory builds an image that nobody asked for before. */
-  readonly answer: number
-  /** For any further byte. */
-  readonly stalled: number
-  /** Before a broken transfer is carried on; longer each time that nothing came. */
-  readonly pause: number
-}
-
-const defaultPatience: Patience = { answer: 1200, stalled: 60, pause: 1 }
-/** How often in a row a transfer may break off without having brought anything. */
-const attempts = 5
 
 /** How one attempt ended: transfer.sh's answer. */
 interface Outcome {
@@ -47,27 +34,27 @@ interface Outcome {
 
 /** Transfers the image to `path` of the host, verified and recorded; a broken transfer is carried on. */
 export async function transferImage(path: string, context: TransferContext): Promise<void> {
-  const { cluster, host, signal, patience = defaultPatience } = context
+  const { cluster, host, signal, timeouts = defaultTimeouts } = context
   const known = await readLedger(cluster)
   const relayed = isRelayed(cluster.settings, host)
   const reader = progressReader(context.progress)
-  let inVain = 0
+  let fruitless = 0
   for (;;) {
     const before = reader.bytes
     const from = relayed
-      ? { url: '', offered: await relay(partialFolder(path), context, patience, reader) }
+      ? { url: '', offered: await relay(partialFolder(path), context, timeouts, reader) }
       : { url: cluster.image.url, offered: '' }
     const outcome = await attempt(path, from, known, context, reader)
     if (outcome.kind === 'placed') return recordTransfer(outcome, context)
     if (outcome.kind === 'there') return verifyImage(path, host, cluster)
     const problem = problemOf(outcome, path, context, known)
     if (problem !== undefined && !isPassing(outcome)) throw problem
-    inVain = reader.bytes > before ? 1 : inVain + 1
-    if (inVain === attempts) throw problem ?? brokenOff(outcome.text, path, context)
+    fruitless = reader.bytes > before ? 1 : fruitless + 1
+    if (fruitless === attemptLimit) throw problem ?? brokenOff(outcome.text, path, context)
     context.log.event('transfer-broken', { host: host.name, kind: outcome.kind, why: outcome.text })
-    const pause = patience.pause * inVain
-    context.progress(`broke off (${outcome.text || outcome.kind}); carrying on in ${pause} s`)
-    await sleep(pause * 1000, undefined, { signal })
+    const delay = timeouts.retryDelay * fruitless
+    context.progress(`broke off (${outcome.text || outcome.kind}); carrying on in ${delay} s`)
+    await sleep(delay * 1000, undefined, { signal })
   }
 }
 
@@ -75,7 +62,7 @@ async function attempt(
   path: string,
   { url, offered }: { readonly url: string; readonly offered: string },
   known: LedgerEntry | undefined,
-  { cluster, host, signal, patience = defaultPatience }: TransferContext,
+  { cluster, host, signal, timeouts = defaultTimeouts }: TransferContext,
   reader: ReturnType<typeof progressReader>,
 ): Promise<Outcome> {
   const { settings, schematic, image } = cluster
@@ -92,8 +79,8 @@ async function attempt(
     expectedSha256(cluster, known) ?? '',
     facts,
     offered,
-    patience.answer,
-    patience.stalled,
+    timeouts.firstByte,
+    timeouts.idle,
   ]
   try {
     const { stdout } = await host.$({

@@ -1,13 +1,13 @@
 import { existsSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { generatedFiles, local, silentLog } from '@talosmith/core'
-import { recordingHost } from '@talosmith/core/testing'
+import { problemOf, recordingHost } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { applyChange } from '../src/apply.ts'
 import { observeImage, observeImageIn, type ObservedImage } from '../src/observe.ts'
 import { planDownload } from '../src/plan.ts'
-import { problemOf, rawImage, sha256, startRig, type Rig } from './support.ts'
+import { rawImage, sha256, startRig, type Rig } from './support.ts'
 
 const image = suite<{ rig: Rig }>('an image on a host')
 image.before.each(async (context) => void Object.assign(context, { rig: await startRig() }))

@@ -1,9 +1,10 @@
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { local, type Host } from '@talosmith/core'
+import { problemOf } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { problemOf, sha256, startRig, type Rig } from './support.ts'
+import { sha256, startRig, type Rig } from './support.ts'
 
 const relay = suite<{ rig: Rig }>('IMAGE_RELAY')
 relay.before.each(async (context) => {

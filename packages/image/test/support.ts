@@ -4,10 +4,10 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { hostFiles, local, Problem, silentLog, type Cluster, type Host } from '@talosmith/core'
+import { hostFiles, local, silentLog, type Cluster, type Host } from '@talosmith/core'
 import { temporaryFolder, testCluster } from '@talosmith/core/testing'
-import { type Patience, transferImage } from '../src/transfer.ts'
-import * as assert from 'uvu/assert'
+import type { TransferTimeouts } from '../src/timeouts.ts'
+import { transferImage } from '../src/transfer.ts'
 
 /** A raw image as factories make them: a disk, mostly holes, some bytes that don't compress. */
 export function rawImage(bytes = 8 * 2 ** 20): Buffer {
@@ -59,8 +59,8 @@ export interface Rig {
   close(): void
 }
 
-/** Patience that fits a test. */
-export const inAHurry: Patience = { answer: 5, stalled: 1, pause: 0.02 }
+/** Timeouts for tests. */
+export const shortTimeouts: TransferTimeouts = { firstByte: 5, idle: 1, retryDelay: 0.02 }
 
 /** Starts the server and makes the pool, in a temporary folder that `close` removes. */
 export async function startRig(compression: keyof typeof compressors = 'zst'): Promise<Rig> {
@@ -109,7 +109,7 @@ export async function startRig(compression: keyof typeof compressors = 'zst'): P
         log: silentLog,
         signal: new AbortController().signal,
         progress: () => undefined,
-        patience: inAHurry,
+        timeouts: shortTimeouts,
       }),
     close() {
       server.closeAllConnections()
@@ -161,15 +161,4 @@ async function drip(response: ServerResponse, body: Buffer, rate: number): Promi
     await sleep(50)
   }
   response.end()
-}
-
-/** The Problem that a promise rejects with. */
-export async function problemOf(promise: Promise<unknown>): Promise<Problem> {
-  try {
-    await promise
-  } catch (error) {
-    assert.instance(error, Problem, error instanceof Error ? String(error.stack) : String(error))
-    return error as Problem
-  }
-  throw new Error('expected a Problem, and all went well')
 }

@@ -2,7 +2,7 @@
 import { createLog, local } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import { transferImage } from '../src/transfer.ts'
-import { inAHurry } from './support.ts'
+import { shortTimeouts } from './support.ts'
 
 const [root = '', factory = '', path = ''] = process.argv.slice(2)
 try {
@@ -12,7 +12,7 @@ try {
     log: createLog(),
     signal: new AbortController().signal,
     progress: (text) => console.log(text),
-    patience: inAHurry,
+    timeouts: shortTimeouts,
   })
 } catch (error) {
   console.log(error)

@@ -4,11 +4,12 @@ import type { AddressInfo } from 'node:net'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { generatedFiles, local, silentLog } from '@talosmith/core'
+import { problemOf } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { describeProgress } from '../src/progress.ts'
 import { transferImage } from '../src/transfer.ts'
-import { inAHurry, problemOf, rawImage, sha256, startRig, type Rig } from './support.ts'
+import { rawImage, sha256, shortTimeouts, startRig, type Rig } from './support.ts'
 
 const transfer = suite<{ rig: Rig }>('transfer')
 transfer.before.each(async (context) => void Object.assign(context, { rig: await startRig() }))
@@ -101,7 +102,7 @@ transfer('a factory that never answers is named', async ({ rig }) => {
       log: silentLog,
       signal: new AbortController().signal,
       progress: () => undefined,
-      patience: { ...inAHurry, answer: 1 },
+      timeouts: { ...shortTimeouts, firstByte: 1 },
     }),
   )
   assert.is(problem.code, 'FACTORY_UNREACHABLE')

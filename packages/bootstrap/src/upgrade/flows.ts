@@ -1,3 +1,4 @@
+import { warmInstaller } from '@talosmith/clients/factory'
 import {
   commandFor,
   Problem,
@@ -36,6 +37,8 @@ export async function upgradeTalos(
   }
   if (path.length > 0) log.info(`   the way: ${describePath(path)}`)
   await refuseAllWentBack(context, seen.machines, steps)
+  // Before anything is changed: no machine waits for the factory, none stays half-way because of it.
+  for (const { kind, to } of steps) if (kind === 'talos') await warmInstaller(cluster, to, { log })
   await writeHome(context, home)
   if (steps.length === 0) await finishLeftovers(context, seen.machines)
   else await backUp(context)

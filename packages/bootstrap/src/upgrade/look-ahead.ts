@@ -1,9 +1,9 @@
+import { listExtensions, refuseMissingExtensions } from '@talosmith/clients/factory'
 import { applyAll, inStep } from '@talosmith/core'
 import { applyChange } from '../configure/apply.ts'
 import { planHome, type BootstrapChange } from '../configure/plan.ts'
 import { takeBackup } from '../backup/take-backup.ts'
 import { refuseBlocked } from '../restart/drain.ts'
-import { refuseMissingExtensions } from './factory.ts'
 import { refuseMissingChannel } from './guest-agent.ts'
 import { observeUpgrade, type ObservedUpgrade } from './observe-upgrade.ts'
 import { machinesOf, planSteps } from './plan-upgrade.ts'
@@ -20,11 +20,11 @@ export interface Outlook {
 
 /** Looks at everything and works the path out; throws whatever stands in the way before anything is changed. */
 export async function lookAhead(context: UpgradeContext, patient: boolean): Promise<Outlook> {
-  const { cluster, log } = context
+  const { cluster } = context
   const seen = await observeUpgrade(context, { patient })
   const steps = planSteps(cluster, seen)
   const talos = steps.filter(({ kind }) => kind === 'talos')
-  for (const { to } of talos) await refuseMissingExtensions(cluster, to, log)
+  await refuseWithoutExtensions(context, talos)
   const restarting = [...new Set(talos.flatMap((step) => machinesOf(cluster, step, seen.machines)))]
   await refuseMissingChannel(context, restarting)
   await refuseBlocked(
@@ -32,6 +32,16 @@ export async function lookAhead(context: UpgradeContext, patient: boolean): Prom
     restarting.map(({ node }) => node),
   )
   return { seen, steps, home: planHome(cluster, context.home) }
+}
+
+/** Throws EXTENSION_NOT_OFFERED when a version on the way lacks a desired extension. */
+async function refuseWithoutExtensions(
+  { cluster, log }: UpgradeContext,
+  steps: readonly PathStep[],
+): Promise<void> {
+  if (cluster.settings.TALOS_EXTENSIONS.length === 0) return
+  for (const { to } of steps)
+    refuseMissingExtensions(cluster.settings, to, await listExtensions(cluster, to, { log }))
 }
 
 /** Configs and talosconfig as the settings ask for them now. */

@@ -1,3 +1,4 @@
+import { listVersions } from '@talosmith/clients/factory'
 import {
   commandFor,
   minorOf,
@@ -16,7 +17,6 @@ import {
   listOf,
 } from '@talosmith/clients/kubernetes'
 import { leaderOf } from '@talosmith/clients/etcd'
-import { offeredVersions } from './factory.ts'
 import { versionsOf, type KubernetesFacts } from './kubernetes-proof.ts'
 import { readMark, type Begun } from '../restart/upgrade-annotation.ts'
 import { readNodes, type NodeFacts } from '@talosmith/clients/talos'
@@ -85,7 +85,7 @@ export async function observeUpgrade(
   const keepsMinor = machines.every(({ kubernetes: runs }) => minorOf(runs) === minorOf(asked))
   const [etcd, offered, removedApis] = await Promise.all([
     observeMembers(context),
-    isThere ? [] : offeredVersions(cluster, log),
+    isThere ? [] : listVersions(cluster, { log }),
     keepsMinor
       ? []
       : // Judged in earnest right before the step that would break who asks for them.

@@ -1,3 +1,4 @@
+import { refuseMissingVersion } from '@talosmith/clients/factory'
 import type { Change, Cluster } from '@talosmith/core'
 import semver from 'semver'
 import { planConfigUpdate } from '../config/config-update.ts'
@@ -7,7 +8,7 @@ import type { ObservedMachine, ObservedUpgrade } from './observe-upgrade.ts'
 import { foreseeTurns } from '../restart/order.ts'
 import { describeRunning } from '../restart/proof.ts'
 import { removedBy, type RemovedApi } from './removed-apis.ts'
-import { findPath, refuseNotOffered, type PathStep } from './upgrade-path.ts'
+import { findPath, type PathStep } from './upgrade-path.ts'
 
 /** One thing that an upgrade does. */
 export interface UpgradeChange extends Change {
@@ -28,7 +29,11 @@ export function installerOf({ image }: Pick<Cluster, 'image'>, version: string):
 
 /** The path of a cluster, one more step for another schematic alone included. Throws what findPath throws. */
 export function planSteps(cluster: Cluster, { machines, offered }: ObservedUpgrade): PathStep[] {
-  const { TALOS_VERSION: talos, KUBERNETES_VERSION: kubernetes } = cluster.settings
+  const {
+    TALOS_VERSION: talos,
+    KUBERNETES_VERSION: kubernetes,
+    TALOS_FACTORY_URL: factory,
+  } = cluster.settings
   const steps = findPath({
     running: machines.map(({ node, facts, kubernetes: runs }) => ({
       name: node.name,
@@ -38,11 +43,12 @@ export function planSteps(cluster: Cluster, { machines, offered }: ObservedUpgra
     talos,
     kubernetes,
     offered,
+    factory,
   })
   if (steps.some(({ kind }) => kind === 'talos')) return steps
   const hasOther = machines.some(({ facts }) => facts.schematic !== cluster.schematic.id)
   if (!hasOther) return steps
-  refuseNotOffered(talos, offered)
+  refuseMissingVersion(talos, offered, factory)
   return [{ kind: 'talos', from: talos, to: talos }, ...steps]
 }
 

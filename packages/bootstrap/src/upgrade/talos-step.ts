@@ -1,6 +1,5 @@
 import { inStep, Problem, reasonOf, type Node } from '@talosmith/core'
 import { leaderOf } from '@talosmith/clients/etcd'
-import { warmInstaller } from './factory.ts'
 import { observeMembers } from '../restart/observe-gate.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
 import { nextTurn } from '../restart/order.ts'
@@ -21,8 +20,7 @@ export async function takeTalosStep(
   step: PathStep,
   all: readonly ObservedMachine[],
 ): Promise<void> {
-  const { cluster, log } = context
-  await warmInstaller(cluster, step.to, log)
+  const { cluster } = context
   const machines = machinesOf(cluster, step, all)
   await finishLeftovers(
     context,

@@ -1,3 +1,4 @@
+import { refuseMissingVersion } from '@talosmith/clients/factory'
 import {
   defaultKubernetesVersion,
   minorOf,
@@ -22,6 +23,8 @@ export interface PathQuestion {
   readonly kubernetes: string
   /** Talos versions that the factory offers. */
   readonly offered: readonly string[]
+  /** The factory's URL. */
+  readonly factory: string
 }
 
 /** One version that every machine takes before any takes the next. */
@@ -84,25 +87,9 @@ export function findPath(question: PathQuestion): PathStep[] {
   return steps
 }
 
-/** Throws when the factory lacks a version that machines are to install. */
-export function refuseNotOffered(version: string, offered: readonly string[]): void {
-  if (offered.includes(version)) return
-  const releases = releasesOf(offered)
-  const near =
-    releases.findLast((one) => minorOf(one) === minorOf(version)) ??
-    releases.findLast((one) => semver.lt(one, version))
-  throw new Problem('TALOS_VERSION_NOT_OFFERED', `the factory does not offer Talos ${version}`, {
-    now: 'nothing was changed',
-    hint:
-      near === undefined
-        ? 'see which versions it offers: curl <TALOS_FACTORY_URL>/versions'
-        : `set TALOS_VERSION=${near}`,
-  })
-}
-
-function talosHops(from: string, { talos, offered }: PathQuestion): string[] {
+function talosHops(from: string, { talos, offered, factory }: PathQuestion): string[] {
   if (from === talos) return []
-  refuseNotOffered(talos, offered)
+  refuseMissingVersion(talos, offered, factory)
   if (minorOf(from) === minorOf(talos)) return [talos]
   const releases = releasesOf(offered)
   const newestOf = (minor: string): string | undefined =>

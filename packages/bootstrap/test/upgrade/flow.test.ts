@@ -515,6 +515,33 @@ test('an extension that a version on the way lacks is refused before anything is
   assert.equal(simulation.changes, [])
 })
 
+test('a version that the factory lacks is refused for a change of extensions alone, too', async () => {
+  const cluster = described({ TALOS_VERSION: 'v1.13.10' })
+  const simulation = new Simulation(cluster, 'v1.13.10', 'f'.repeat(64))
+  const { problem } = await run(simulation)
+  assert.is(problem?.code, 'TALOS_VERSION_NOT_OFFERED')
+  assert.match(problem?.hint ?? '', 'set TALOS_VERSION=v1.13.9;')
+  assert.equal(simulation.changes, [])
+})
+
+test('the installer of every version on the way is built once, before anything is changed', async () => {
+  const cluster = described({ KUBERNETES_VERSION: 'v1.35.0', CONTROL_PLANE_COUNT: '1' })
+  const simulation = new Simulation(cluster, 'v1.12.9')
+  const changes: number[] = []
+  const first = asked.length
+  warmed = () => void changes.push(simulation.changes.length)
+  const { problem } = await run(simulation)
+  warmed = undefined
+  assert.is(problem, undefined)
+  assertDone(simulation)
+  assert.equal(changes, [0, 0])
+  const { id } = cluster.schematic
+  assert.equal(
+    asked.slice(first).filter((url) => url.startsWith('/v2/')),
+    ['v1.12.11', 'v1.13.9'].map((version) => `/v2/nocloud-installer/${id}/manifests/${version}`),
+  )
+})
+
 test('Kubernetes waits for Talos, then goes through a node, and every component is looked at', async () => {
   const simulation = new Simulation(described({ CONTROL_PLANE_COUNT: '1' }), 'v1.13.8')
   for (const machine of simulation.machines) machine.kubernetes = 'v1.35.0'

@@ -1,2 +1,16 @@
-export * from './client.ts'
-export * from './offer.ts'
+/** The Image Factory, as every part asks it. */
+export { fetchChecksum } from './checksum.ts'
+export { warmInstaller } from './installer.ts'
+export {
+  checkOffer,
+  listExtensions,
+  listVersions,
+  nearestVersion,
+  observeFactory,
+  refuseMissingExtensions,
+  refuseMissingVersion,
+  type Offer,
+} from './offer.ts'
+export { factoryError, factoryUnreachable } from './problems.ts'
+export { fetchReason, quickRequest, type RequestOptions } from './request.ts'
+export { postSchematic } from './schematics.ts'

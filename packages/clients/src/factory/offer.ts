@@ -1,28 +1,105 @@
+/** What the Image Factory offers: Talos versions, and the extensions of each. */
 import { minorOf, nearest, Problem, type Cluster } from '@talosmith/core'
 import semver from 'semver'
-import type { Offer } from './client.ts'
+import { factoryError } from './problems.ts'
+import { parseJson, request, type RequestOptions, type TextResponse } from './request.ts'
+import { hasSchematic } from './schematics.ts'
 
-/** Throws when the factory doesn't offer the version or an extension, naming the nearest that it does. */
-export function checkOffer({ settings }: Cluster, { versions, extensions }: Offer): void {
-  const { TALOS_VERSION: version, TALOS_FACTORY_URL: url } = settings
-  if (!versions.includes(version)) {
-    const near = nearestVersion(version, versions)
-    throw new Problem('TALOS_VERSION_NOT_OFFERED', `${url} does not offer Talos ${version}`, {
-      now: 'nothing was changed',
-      hint: `${near === undefined ? '' : `set TALOS_VERSION=${near}; `}all versions: curl ${url}/versions`,
-    })
-  }
-  const unknown = settings.TALOS_EXTENSIONS.filter((name) => !extensions.includes(name))
-  if (unknown.length === 0) return
-  const lines = unknown.map((name) => {
-    const meant = nearest(name, extensions)
+/** What the factory has for a cluster's image. */
+export interface Offer {
+  readonly versions: readonly string[]
+  /** Names of the version's extensions; empty when the settings want none. */
+  readonly extensions: readonly string[]
+  /** Whether the schematic was posted before. */
+  readonly hasSchematic: boolean
+}
+
+/** Asks for versions, extensions of the desired version, and whether the schematic is known. */
+export async function observeFactory(cluster: Cluster, options: RequestOptions): Promise<Offer> {
+  const { TALOS_VERSION: version, TALOS_EXTENSIONS: desired } = cluster.settings
+  const [versions, extensions, isKnown] = await Promise.all([
+    listVersions(cluster, options),
+    desired.length === 0 ? [] : listExtensions(cluster, version, options),
+    hasSchematic(cluster, options),
+  ])
+  return { versions, extensions, hasSchematic: isKnown }
+}
+
+/** The Talos versions that the factory offers. */
+export async function listVersions(
+  { settings }: Cluster,
+  options: RequestOptions,
+): Promise<readonly string[]> {
+  return listOf(await request(`${settings.TALOS_FACTORY_URL}/versions`, options))
+}
+
+/** The names of a version's official extensions; none for a version that the factory does not have. */
+export async function listExtensions(
+  { settings }: Cluster,
+  version: string,
+  options: RequestOptions,
+): Promise<readonly string[]> {
+  const url = extensionsUrl(settings.TALOS_FACTORY_URL, version)
+  // An unknown version (404) is what the list of versions tells better.
+  const response = await request(url, options, { accepted: [404] })
+  return response.status === 404 ? [] : listOf(response)
+}
+
+function extensionsUrl(factory: string, version: string): string {
+  return `${factory}/version/${version}/extensions/official`
+}
+
+/** A list of names, or of things that have one. */
+function listOf(response: TextResponse): string[] {
+  const list = parseJson(response)
+  if (!Array.isArray(list)) throw factoryError(response.url, response.status, 'not a list')
+  return list.map((item: unknown) =>
+    typeof item === 'object' && item !== null && 'name' in item ? String(item.name) : String(item),
+  )
+}
+
+/** Throws when the factory lacks the desired version or an extension, naming the nearest that it has. */
+export function checkOffer({ settings }: Cluster, offer: Offer): void {
+  const { TALOS_VERSION: version, TALOS_FACTORY_URL: factory } = settings
+  refuseMissingVersion(version, offer.versions, factory)
+  refuseMissingExtensions(settings, version, offer.extensions)
+}
+
+/** Throws TALOS_VERSION_NOT_OFFERED, with the nearest version that the factory at this URL has. */
+export function refuseMissingVersion(
+  version: string,
+  offered: readonly string[],
+  factory: string,
+): void {
+  if (offered.includes(version)) return
+  const near = nearestVersion(version, offered)
+  throw new Problem('TALOS_VERSION_NOT_OFFERED', `${factory} does not offer Talos ${version}`, {
+    now: 'nothing was changed',
+    hint: `${near === undefined ? '' : `set TALOS_VERSION=${near}; `}all versions: curl ${factory}/versions`,
+  })
+}
+
+/** Throws EXTENSION_NOT_OFFERED when a version lacks desired extensions: all of them, with what was meant. */
+export function refuseMissingExtensions(
+  { TALOS_EXTENSIONS: desired, TALOS_FACTORY_URL: factory }: Cluster['settings'],
+  version: string,
+  offered: readonly string[],
+): void {
+  const missing = desired.filter((name) => !offered.includes(name))
+  if (missing.length === 0) return
+  const lines = missing.map((name) => {
+    const meant = nearest(name, offered)
     return meant === undefined ? name : `${name}: did you mean ${meant}?`
   })
-  throw new Problem('EXTENSION_NOT_OFFERED', `Talos ${version} has no such extension at ${url}`, {
-    because: lines.join('\n'),
-    now: 'nothing was changed',
-    hint: `correct TALOS_EXTENSIONS; all names: curl ${url}/version/${version}/extensions/official`,
-  })
+  throw new Problem(
+    'EXTENSION_NOT_OFFERED',
+    `Talos ${version} has no extension ${missing.join(', ')}`,
+    {
+      because: lines.join('\n'),
+      now: 'nothing was changed',
+      hint: `correct TALOS_EXTENSIONS, or choose a Talos version that has them; all names: curl ${extensionsUrl(factory, version)}`,
+    },
+  )
 }
 
 /** The newest of the same minor, else the newest release before it, else the oldest release. */

@@ -3,19 +3,21 @@ import type { AddressInfo } from 'node:net'
 import { silentLog, type Cluster, type Problem } from '@talosmith/core'
 import { problemOf, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
 import {
+  checkOffer,
+  fetchChecksum,
+  listExtensions,
+  nearestVersion,
   observeFactory,
   postSchematic,
   warmInstaller,
-  type AskOptions,
-  checkOffer,
-  nearestVersion,
-} from '@talosmith/clients/factory'
-import * as assert from 'uvu/assert'
+  type RequestOptions,
+} from '../../src/factory/index.ts'
 
 const factory = suite<{ server: Server; answer: RequestListener; cluster: Cluster }>('the factory')
 const extensions = 'siderolabs/qemu-guest-agent'
-const soon: AskOptions = { log: silentLog, timeoutMs: 300, firstPauseMs: 5 }
+const soon: RequestOptions = { log: silentLog, timeoutMs: 300, retryDelayMs: 5 }
 
 factory.before.each(async (context) => {
   context.server = createServer((request, response) => context.answer(request, response))
@@ -76,6 +78,7 @@ factory('unknown extensions are refused all at once, with what was meant', async
     assert.is((error as Problem).code, 'EXTENSION_NOT_OFFERED')
     assert.match((error as Problem).because ?? '', 'did you mean siderolabs/qemu-guest-agent?')
     assert.match((error as Problem).because ?? '', 'siderolabs/teapot')
+    assert.match((error as Problem).message, 'siderolabs/qemu-gest-agent, siderolabs/teapot')
   }
 })
 
@@ -169,13 +172,39 @@ factory('of no versions none is near', () => {
   assert.is(nearestVersion('v1.13.9', []), undefined)
 })
 
+factory('has no extensions for a version that it does not have', async (context) => {
+  context.answer = (_, response) => response.writeHead(404).end('no such version')
+  assert.equal(await listExtensions(context.cluster, 'v1.13.99', soon), [])
+})
+
+factory(
+  'has a checksum where it offers one; a page that is none is not taken for it',
+  async (context) => {
+    const sum = 'a1'.repeat(32)
+    const url = `${context.cluster.settings.TALOS_FACTORY_URL}/image.raw.zst`
+    const answers: (readonly [number, string])[] = [
+      [200, `${sum}  image.raw.zst\n`],
+      [200, '<html>Please log in</html>'],
+      [402, 'enterprise not enabled'],
+    ]
+    context.answer = (request, response) => {
+      assert.is(request.url, '/image.raw.zst.sha256')
+      const [status, text] = answers.shift() ?? [500, '']
+      response.writeHead(status).end(text)
+    }
+    assert.is(await fetchChecksum(url, soon), sum)
+    assert.is(await fetchChecksum(url, soon), '')
+    assert.is(await fetchChecksum(url, soon), '')
+  },
+)
+
 factory('is asked for the installer of the schematic, until it has built it', async (context) => {
   const urls: string[] = []
   context.answer = ({ url = '' }, response) => {
     urls.push(url)
     response.writeHead(urls.length < 2 ? 503 : 200).end('{}')
   }
-  await warmInstaller(context.cluster, soon)
+  await warmInstaller(context.cluster, 'v1.13.9', soon)
   const { id } = context.cluster.schematic
   assert.equal(urls, Array(2).fill(`/v2/nocloud-installer/${id}/manifests/v1.13.9`))
 })

@@ -1,0 +1,28 @@
+/** Failures of the Image Factory itself: no answer, and a refusal. */
+import { codes, Problem } from '@talosmith/core'
+
+/** The factory answered, and refused. */
+export function factoryError(url: string, status: number, text: string): Problem {
+  return new Problem('FACTORY_ERROR', `the Image Factory answered ${status} to ${url}`, {
+    because: text.trim().slice(0, 500),
+    now: 'nothing was changed',
+    hint:
+      status >= 500 || status === 429
+        ? 'run the same command again later'
+        : 'see whether TALOS_FACTORY_URL is an Image Factory, and whether it knows the version and the extensions',
+  })
+}
+
+/** The factory did not answer at all. */
+export function factoryUnreachable(url: string, because: string, from = 'this machine'): Problem {
+  const { origin } = new URL(url)
+  return new Problem(
+    codes.factoryUnreachable,
+    `the Image Factory at ${origin} does not answer ${from}`,
+    {
+      because,
+      now: 'nothing was changed',
+      hint: `curl -sS ${origin}/versions shows whether ${from} reaches it; TALOS_FACTORY_URL names it${from === 'this machine' ? '' : '. When only the host has no way out, set IMAGE_RELAY=true'}`,
+    },
+  )
+}
