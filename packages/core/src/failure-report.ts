@@ -1,3 +1,4 @@
+/** What a stage does after it has failed: it prints the likely cause and writes a diagnostics bundle. */
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { commandFor, type Cluster } from './cluster.ts'
@@ -5,43 +6,44 @@ import type { Log } from './log.ts'
 import { projectRoot } from './root.ts'
 import { stopping } from './stop.ts'
 
-/** The program of the flow layer that looks for the cause; core knows its place and what it answers. */
+/** Diagnoses the cluster and writes the bundle; core knows only its path and its JSON output. */
 const program = join('scripts', 'bundle.ts')
-/** A bundle is written within a minute, whatever is down. */
-const limitMs = 75_000
+/** A bundle takes up to a minute, even when machines are down. */
+const timeoutMs = 75_000
 
 /**
- * After a stage has failed: has the cause looked for and everything that was seen put into a bundle, and
- * says both. It never fails itself; what it can't do it leaves out.
+ * Diagnoses the cluster after a stage has failed, and prints the likely cause and the path of the bundle.
+ * Never throws; prints neither when the diagnosis fails.
  */
 export async function reportFailure(
   cluster: Pick<Cluster, 'file'>,
   log: Log,
   node = process.execPath,
 ): Promise<void> {
-  log.info('   looking for the cause, for a minute at most (FAILURE_BUNDLE=false: not)')
-  const said = await ask(node, [
+  log.info('   looking for the cause, up to a minute (FAILURE_BUNDLE=false turns this off)')
+  const bundle = await runBundle(node, [
     ...['--import', import.meta.resolve('tsx'), join(projectRoot, program)],
     ...['--json', '--cluster', cluster.file],
   ])
-  if (said === undefined) return
-  if (said.cause !== null)
+  if (bundle === undefined) return
+  if (bundle.cause !== null)
     log.info(
-      `   likely cause: ${said.cause}; what mends it: ${commandFor(cluster, 'cluster:diagnose')}`,
+      `   likely cause: ${bundle.cause}; how to fix it: ${commandFor(cluster, 'cluster:diagnose')}`,
     )
-  log.info(`   what was seen, without secrets: ${said.path}`)
+  log.info(`   diagnostics bundle, without secrets: ${bundle.path}`)
 }
 
-interface Said {
+/** The JSON output of the program. */
+interface Bundle {
   readonly path: string
   readonly cause: string | null
 }
 
-function ask(node: string, args: readonly string[]): Promise<Said | undefined> {
+function runBundle(node: string, args: readonly string[]): Promise<Bundle | undefined> {
   return new Promise((resolve) => {
     const child = spawn(node, args, {
       stdio: ['ignore', 'pipe', 'ignore'],
-      timeout: limitMs,
+      timeout: timeoutMs,
       signal: stopping,
     })
     let text = ''
@@ -49,7 +51,7 @@ function ask(node: string, args: readonly string[]): Promise<Said | undefined> {
     child.on('error', () => resolve(undefined))
     child.on('close', () => {
       try {
-        resolve(JSON.parse(text) as Said)
+        resolve(JSON.parse(text) as Bundle)
       } catch {
         resolve(undefined)
       }

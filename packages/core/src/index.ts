@@ -1,3 +1,4 @@
+/** What other packages may import from core. */
 export { addressAt, contains, isBetween, prefixLengthOfMask } from './addresses.ts'
 export { applyAll, renderPlan, type Change } from './change.ts'
 export { codes } from './codes.ts'

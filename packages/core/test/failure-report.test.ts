@@ -6,41 +6,43 @@ import { reportFailure } from '../src/failure-report.ts'
 import { silentLog } from '../src/log.ts'
 import { temporaryFolder } from '../src/testing/temporary-folder.ts'
 
-/** What is said when the program that looks for the cause does this. */
-async function told(script: string): Promise<string[]> {
+/** What is logged when `script` runs as the program that looks for the cause. */
+async function linesOf(script: string): Promise<string[]> {
   const node = join(temporaryFolder('failure-report'), 'node')
   writeFileSync(node, `#!/bin/sh\n${script}\n`)
   chmodSync(node, 0o755)
-  const said: string[] = []
-  await reportFailure({ file: 'home' }, { ...silentLog, info: (text) => said.push(text) }, node)
-  return said
+  const lines: string[] = []
+  await reportFailure({ file: 'home' }, { ...silentLog, info: (text) => lines.push(text) }, node)
+  return lines
 }
 
-test('the cause and the bundle are said', async () => {
-  const said = await told(`printf '{"path":"/b.tar.zst","cause":"MACHINE_OFF on w1: it is off"}'`)
-  assert.is(said.length, 3)
-  assert.match(
-    said[1] ?? '',
-    'likely cause: MACHINE_OFF on w1: it is off; what mends it: CLUSTER=home npx',
+test('prints the cause and the bundle', async () => {
+  const lines = await linesOf(
+    `printf '{"path":"/b.tar.zst","cause":"MACHINE_OFF on w1: it is off"}'`,
   )
-  assert.match(said[2] ?? '', '/b.tar.zst')
+  assert.is(lines.length, 3)
+  assert.match(
+    lines[1] ?? '',
+    'likely cause: MACHINE_OFF on w1: it is off; how to fix it: CLUSTER=home npx',
+  )
+  assert.match(lines[2] ?? '', '/b.tar.zst')
 })
 
-test('without a known cause the bundle alone is said', async () => {
-  assert.is((await told(`printf '{"path":"/b","cause":null}'`)).length, 2)
+test('prints the bundle alone without a known cause', async () => {
+  assert.is((await linesOf(`printf '{"path":"/b","cause":null}'`)).length, 2)
 })
 
 for (const [title, script] of [
   ['fails', 'exit 1'],
-  ['says something else', 'echo hello'],
+  ['prints something else', 'echo hello'],
 ] as const)
   test(`a search that ${title} adds nothing to the failure`, async () => {
-    assert.is((await told(script)).length, 1)
+    assert.is((await linesOf(script)).length, 1)
   })
 
-test('the program is given the cluster, and asked for JSON', async () => {
-  const said = await told(`printf '{"path":"%s","cause":null}' "$*"`)
-  assert.match(said[1] ?? '', /scripts\/bundle\.ts --json --cluster home$/)
+test('the program gets the cluster and --json', async () => {
+  const lines = await linesOf(`printf '{"path":"%s","cause":null}' "$*"`)
+  assert.match(lines[1] ?? '', /scripts\/bundle\.ts --json --cluster home$/)
 })
 
 test.run()
