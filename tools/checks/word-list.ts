@@ -58,7 +58,7 @@ export const unwantedWords: readonly UnwantedWord[] = [
       /home[- ](?:cp|w)\d+/g,
     ],
     // The user's home folder, for OpenSSH's files.
-    rightIn: /^packages\/core\/(?:src|test)\/(?:host|ssh)\//,
+    rightIn: /^packages\/core\/(?:src|test)\/(?:host|ssh|testing\/sshd)\b/,
   },
   {
     word: 'gates',
