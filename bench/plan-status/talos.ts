@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import {
   createSecrets,
-  observeHome,
+  observeGeneratedFiles,
   writeConfigs,
   writeTalosconfig,
 } from '@talosmith/bootstrap/testing'
@@ -98,7 +98,7 @@ export async function startMachines(
 async function fillGenerated(cluster: Cluster): Promise<ReadonlyMap<string, string>> {
   const talosctl = await openTalosctl(cluster)
   await createSecrets(cluster, talosctl)
-  const { desired, digest } = await observeHome(cluster, talosctl, silentLog)
+  const { desired, digest } = await observeGeneratedFiles(cluster, talosctl, silentLog)
   if (desired === undefined) throw new Error('no configs were made')
   await writeConfigs(cluster, desired, digest)
   await writeTalosconfig(cluster, talosctl)

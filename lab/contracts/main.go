@@ -1,4 +1,4 @@
-// Command machineconfig makes, patches and validates machine configs with the packages of one Talos
+// Command machineconfig generates, patches and validates machine configs with the packages of one Talos
 // minor, as talosctl of that minor does with the same arguments:
 //
 //	gen secrets --talos-version V --output-file F

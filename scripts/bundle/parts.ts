@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
-import { openTalosctl, probe, readKubernetes } from '@talosmith/bootstrap'
+import { readKubernetes } from '@talosmith/bootstrap'
+import { openTalosctl, probeMachines } from '@talosmith/clients/talos'
 import {
   consoleLog,
   findTool,
@@ -119,19 +120,17 @@ async function readSupport({ cluster, work }: Context): Promise<Part[]> {
   const talosctl = await openTalosctl(cluster)
   const path = `${work}/support.zip`
   // One that is silent would hold up the others' answers until none of them counts.
-  const probes = await Promise.all(
-    cluster.nodes.map(({ address }) => probe(address, undefined, { timeoutMs: knockMs })),
-  )
-  const answering = cluster.nodes.filter((_, index) => probes[index]?.kind !== 'silent')
-  const via = answering.filter((node) => cluster.controlPlanes.includes(node)).map(addressOf)
-  if (via.length === 0) throw new Error('no control plane answers')
+  const probes = await probeMachines(cluster.nodes, undefined, knockMs)
+  const answering = cluster.nodes.filter(({ name }) => probes.get(name)?.kind !== 'silent')
+  const endpoints = answering.filter(({ role }) => role === 'controlplane').map(addressOf)
+  if (endpoints.length === 0) throw new Error('no control plane answers')
   await talosctl.ask(
     answering.map(addressOf),
     ['support', '--output', path, '--num-workers', '4'],
     {
       timeoutMs: partMs - knockMs - 2000,
       nothrow: true,
-      via,
+      endpoints,
     },
   )
   const entries = unzipSync(new Uint8Array(await readFile(path)))

@@ -1,5 +1,6 @@
-import { judgeHealth, type Snapshot } from '@talosmith/bootstrap'
-import type { Cluster } from '@talosmith/core'
+import { judgeHealth, type HealthFacts, type TalosEvidence } from '@talosmith/bootstrap'
+import { unreachableBecause, type MachineStatus, type ProbeResult } from '@talosmith/clients/talos'
+import type { Answer, Cluster } from '@talosmith/core'
 import type { Diagnosis } from './diagnosis.ts'
 import type { Seen } from './gather.ts'
 import { judgeBoot } from './rules/boot.ts'
@@ -70,13 +71,13 @@ function notSeen({ evidence, findings, api, hosts }: Seen): string[] {
 
 /** What health would wait for, by its own rules, on the machines with which nothing else is wrong. */
 function unmetBeside(explained: ReadonlySet<string>, cluster: Cluster, seen: Seen): string[] {
-  const snapshot = snapshotOf(cluster, seen)
-  if (snapshot === undefined) return []
+  const facts = healthFactsOf(cluster, seen)
+  if (facts === undefined) return []
   // Machine by machine: otherwise only the first that lacks something would be named.
   const unmet = cluster.nodes
     .filter(({ name }) => !explained.has(name))
     .flatMap((node) =>
-      judgeHealth({ ...cluster, nodes: [node] }, snapshot).flatMap(({ fact, fault }) => {
+      judgeHealth({ ...cluster, nodes: [node] }, facts).flatMap(({ fact, fault }) => {
         if (fault === undefined) return []
         const [subject = ''] = /^[^ :,]+/.exec(fault) ?? []
         const named = cluster.nodes.find(
@@ -91,37 +92,31 @@ function unmetBeside(explained: ReadonlySet<string>, cluster: Cluster, seen: See
 }
 
 /** What health judges by, made of what a diagnosis has seen; undefined: it has seen too little. */
-function snapshotOf({ nodes }: Cluster, { findings, api }: Seen): Snapshot | undefined {
+function healthFactsOf({ nodes }: Cluster, { findings, api }: Seen): HealthFacts | undefined {
   if (!findings.ok || !api.ok) return undefined
   const { probes, machines, etcd } = findings.value
-  const said = nodes.flatMap(({ name, address }) => {
-    const talos = machines.get(name)
-    return talos === undefined ? [] : [{ ...talos, address }]
-  })
-  const silence = said.find(({ status }) => status === undefined)?.silence
+  const versions = [...machines].flatMap(([name, { version }]) =>
+    version === undefined ? [] : [[name, version] as const],
+  )
   return {
     ...api.value,
     probes,
-    versions: new Map(
-      said.flatMap(({ address, version }) => (version ? [[address, version]] : [])),
+    etcd,
+    versions: new Map(versions),
+    machines: new Map(
+      nodes.map(({ name }) => [name, statusOf(machines.get(name), probes.get(name))]),
     ),
-    machines: {
-      byAddress: new Map(
-        said.flatMap(({ address, status }) => (status ? [[address, status]] : [])),
-      ),
-      silence: silence ?? 'nobody could ask it',
-    },
     withoutChannel: new Set(),
     leftBehind: [],
-    etcd:
-      etcd.members.length === 0
-        ? { ok: false, reason: [...etcd.silence.values()][0] ?? 'it does not name its members' }
-        : {
-            ok: true,
-            value: {
-              members: etcd.members,
-              status: etcd.status.map(({ id, ...rest }) => ({ ...rest, member: id })),
-            },
-          },
   }
+}
+
+function statusOf(
+  evidence: TalosEvidence | undefined,
+  result: ProbeResult | undefined,
+): Answer<MachineStatus> {
+  if (evidence === undefined)
+    return { ok: false, reason: (result && unreachableBecause(result)) ?? 'it was not asked' }
+  const { status, silence } = evidence
+  return status === undefined ? { ok: false, reason: silence } : { ok: true, value: status }
 }

@@ -1,17 +1,16 @@
 import { connect } from 'node:net'
 import {
-  apiPort as talosPort,
   observeAccessFiles,
   observeCluster,
   observeKubernetesEvidence,
   observeTalosEvidence,
   type AccessFile,
-  type Answer,
   type KubernetesFindings,
   type ObservedCluster,
   type TalosFindings,
 } from '@talosmith/bootstrap'
-import { silentLog, type Cluster, type Host, type Node } from '@talosmith/core'
+import { apiPort as talosPort } from '@talosmith/clients/talos'
+import { silentLog, type Answer, type Cluster, type Host, type Node } from '@talosmith/core'
 import {
   hostOf,
   observeEvidence,

@@ -1,4 +1,6 @@
-import type { KubernetesNode, NodePlan, ProbeResult, TalosEvidence } from '@talosmith/bootstrap'
+import type { NodePlan, TalosEvidence } from '@talosmith/bootstrap'
+import type { KubernetesNode } from '@talosmith/clients/kubernetes'
+import type { ProbeResult } from '@talosmith/clients/talos'
 import type { Cluster, Node } from '@talosmith/core'
 import {
   domainOf,

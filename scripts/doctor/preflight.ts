@@ -86,9 +86,12 @@ async function checkConfigs(cluster: Cluster, tool: Tool): Promise<Check[]> {
   const asked = `${nodes.length} machines, Talos ${TALOS_VERSION}, Kubernetes ${KUBERNETES_VERSION}`
   const check = 'settings'
   // Read while the hosts are asked: every cluster:up waits for this stage.
-  const { checkHome, openTalosctl } = await import('@talosmith/bootstrap')
+  const [{ checkGeneratedFiles }, { openTalosctl }] = await Promise.all([
+    import('@talosmith/bootstrap'),
+    import('@talosmith/clients/talos'),
+  ])
   const talosctl = await openTalosctl(cluster, undefined, tool)
-  const { value, problem, reason } = await attempt(() => checkHome(cluster, talosctl))
+  const { value, problem, reason } = await attempt(() => checkGeneratedFiles(cluster, talosctl))
   if (problem !== undefined) return [missing(here, check, problem)]
   if (value === undefined) return [{ area: here, check, verdict: 'missing', says: reason ?? '' }]
   return [

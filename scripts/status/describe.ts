@@ -1,5 +1,7 @@
-import { readinessOf, type AccessFile, type Answer, type EtcdStatus } from '@talosmith/bootstrap'
-import type { Cluster, Node } from '@talosmith/core'
+import type { AccessFile } from '@talosmith/bootstrap'
+import type { EtcdStatus } from '@talosmith/clients/etcd'
+import { readinessOf } from '@talosmith/clients/kubernetes'
+import type { Answer, Cluster, Node } from '@talosmith/core'
 import { describeStatus as describeMachines, type StatusRow } from '@talosmith/vm'
 import type { Gathered } from './gather.ts'
 import type { AccessStatus, ClusterStatus, NodeStatus, Source } from './report.ts'
@@ -126,7 +128,7 @@ function describeEtcd({ name, address }: Node, { talos }: Gathered): NodeStatus[
   return {
     member: own !== undefined,
     learner: own?.isLearner ?? false,
-    leader: own !== undefined && own.leader === own.member,
+    leader: own !== undefined && own.leader === own.id,
   }
 }
 

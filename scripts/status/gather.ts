@@ -3,11 +3,10 @@ import {
   observeKubernetesNodes,
   observeTalosStatus,
   type AccessFile,
-  type Answer,
   type KubernetesStatus,
   type TalosStatus,
 } from '@talosmith/bootstrap'
-import { Problem, reasonOf, type Cluster, type Host } from '@talosmith/core'
+import { Problem, reasonOf, type Answer, type Cluster, type Host } from '@talosmith/core'
 import { observeHost, type ObservedHost } from '@talosmith/vm'
 
 /** Everything a status is made of, each with the reason when it is not there. */

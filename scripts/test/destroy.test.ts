@@ -1,3 +1,4 @@
+// limit: 300 s
 import {
   chmodSync,
   chownSync,

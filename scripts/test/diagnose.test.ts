@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Answer, KubernetesFindings, TalosEvidence, TalosFindings } from '@talosmith/bootstrap'
-import { codes as sharedCodes, Problem, projectRoot, type Node } from '@talosmith/core'
+import type { KubernetesFindings, TalosEvidence, TalosFindings } from '@talosmith/bootstrap'
+import { codes as sharedCodes, Problem, projectRoot, type Answer, type Node } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import {
   describeMachine,
@@ -881,7 +881,7 @@ for (const [title, parts, expected] of [
           .map(({ name }) => ({ id: `id-${name}`, name, isLearner: false })),
       },
     },
-    'home-cp3 has not joined',
+    'home-cp3: is not a member of etcd',
   ],
 ] as [string, Parts, string][])
   test(`what health waits for is never "nothing is wrong": ${title}`, () => {

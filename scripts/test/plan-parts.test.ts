@@ -1,8 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
-import { type Host, Problem, projectRoot } from '@talosmith/core'
+import { type Host, Problem } from '@talosmith/core'
 import { recordingHost, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import { planImage } from '../plan/image.ts'
@@ -133,16 +131,6 @@ test('storage without NFS_SERVER is nothing; with it, and no cluster, the whole 
     (await planStoragePart(nfs, look(true))).changes.map(({ kind }) => kind),
     ['check-chart', 'check-nodes', 'install-release', 'create-storage-class', 'prove-storage'],
   )
-})
-
-test('plan and status are targets of the project cluster, and never cached', () => {
-  const { targets } = JSON.parse(
-    readFileSync(join(projectRoot, 'scripts/project.json'), 'utf8'),
-  ) as { targets: Record<string, { cache: boolean; command: string }> }
-  for (const name of ['plan', 'status']) {
-    assert.is(targets[name]?.cache, false)
-    assert.is(targets[name]?.command, `node tools/build/run.js scripts/${name}.ts`)
-  }
 })
 
 test.run()

@@ -69,9 +69,11 @@ const facts: TalosFacts = {
 }
 const etcd = (index: number, leader = 1) => ({
   node: `10.0.0.${70 + index}`,
-  member: `m${index}`,
+  id: `m${index}`,
   leader: `m${leader}`,
   isLearner: index === 2,
+  raftIndex: 100,
+  raftTerm: 2,
   errors: '',
 })
 const kubernetesNodes = cluster.nodes.map(({ name }) => ({

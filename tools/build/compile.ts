@@ -15,14 +15,16 @@ async function listPrograms(): Promise<string[]> {
     // Not every project has programs.
     (await readdir(join(projectRoot, folder)).catch(() => [])).map((name) => join(folder, name))
   const projects = await Promise.all(
-    workspaces.map((pattern) => (pattern.endsWith('/*') ? list(dirname(pattern)) : [pattern])),
+    workspaces.map(async (pattern) =>
+      pattern.endsWith('/*') ? list(dirname(pattern)) : [pattern],
+    ),
   )
   const listed = await Promise.all(
     projects
       .flat()
       .flatMap((project) => [
         ...(basename(project) === 'scripts' ? [list(project)] : []),
-        list(join(project, 'scripts')),
+        ...[list(join(project, 'scripts'))],
       ]),
   )
   return listed.flat().filter((name) => name.endsWith('.ts'))

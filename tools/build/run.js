@@ -16,10 +16,12 @@ const root = join(import.meta.dirname, '..', '..')
 
 /** Where sources are: every folder of a workspace of package.json. */
 function sourceFolders() {
-  const { workspaces } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  const { workspaces } = /** @type {{ workspaces: string[] }} */ (
+    JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  )
   return workspaces
-    .map((/** @type {string} */ pattern) => pattern.replace('/*', ''))
-    .filter((/** @type {string} */ folder) => existsSync(join(root, folder)))
+    .map((pattern) => pattern.replace('/*', ''))
+    .filter((folder) => existsSync(join(root, folder)))
 }
 
 /** Changes with every source: names, sizes and times. */

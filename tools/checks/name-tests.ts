@@ -6,6 +6,7 @@
 import { writeSync } from 'node:fs'
 
 const values = new WeakMap<object, unknown>()
+// oxlint-disable-next-line no-extend-native -- in a test's process, gone with it; see above
 Object.defineProperty(Object.prototype, '__test__', {
   get(this: object) {
     return values.get(this)

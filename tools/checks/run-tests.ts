@@ -5,7 +5,8 @@
  *
  *   tsx tools/checks/run-tests.ts [--one-by-one] [--limit-s 120] <folder>...
  *
- * A file that runs longer than the limit is ended, and fails with the names of the tests that had begun.
+ * A file that runs longer than the limit is ended, and fails with the names of the tests that had begun. A
+ * file that needs longer says so in a line of its own: `// limit: 300 s`.
  */
 import { readdir, readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
@@ -22,6 +23,9 @@ interface Outcome {
 
 /** A call of `.only` on any suite; a quote or a comment before it on its line makes it mere text. */
 const onlyCall = /^[^'"`/*\n]*\b\w+\.only\(/m
+
+/** The limit that a test file sets for itself. */
+const ownLimit = /^\/\/ limit: (\d+) s$/m
 
 const { values, positionals: folders } = parseArgs({
   allowPositionals: true,
@@ -67,12 +71,14 @@ async function findTests(folder: string): Promise<string[]> {
 
 async function runFile(file: string): Promise<Outcome> {
   const name = relative(projectRoot, resolve(file))
-  if (onlyCall.test(await readFile(file, 'utf8'))) {
+  const text = await readFile(file, 'utf8')
+  if (onlyCall.test(text)) {
     console.log(`${name}: a test is left alone with .only`)
     return { passed: 0, failed: 1, skipped: 0 }
   }
   const started = performance.now()
-  const { output, code, begun } = await runTestFile(file, limitS * 1000)
+  const fileLimitS = Number(ownLimit.exec(text)?.[1] ?? limitS)
+  const { output, code, begun } = await runTestFile(file, fileLimitS * 1000)
   const count = (label: string): number =>
     Number(new RegExp(`^ {2}${label}:\\s+(\\d+)`, 'm').exec(output)?.[1] ?? 0)
   const [total, passed, skipped] = [count('Total'), count('Passed'), count('Skipped')]
@@ -82,7 +88,7 @@ async function runFile(file: string): Promise<Outcome> {
   const seconds = ((performance.now() - started) / 1000).toFixed(1)
   if (failed > 0) {
     console.log(output.trimEnd())
-    if (begun !== undefined) console.log(describeTimeout(name, begun))
+    if (begun !== undefined) console.log(describeTimeout(name, begun, fileLimitS))
     // uvu keeps what a hook throws to itself.
     else if (!output.includes(' FAIL '))
       console.log(`${name}: no test failed, and yet; is run() there, did a hook throw?`)
@@ -94,10 +100,14 @@ async function runFile(file: string): Promise<Outcome> {
   return { passed, failed, skipped }
 }
 
-function describeTimeout(name: string, begun: NonNullable<Ended['begun']>): string {
+function describeTimeout(
+  name: string,
+  begun: NonNullable<Ended['begun']>,
+  fileLimitS: number,
+): string {
   const last = begun.at(-1)
   return [
-    `${name}: ended at its limit of ${limitS} s (--limit-s)`,
+    `${name}: ended at its limit of ${fileLimitS} s`,
     ...begun.slice(0, -1).map((test) => `  had run:  ${test}`),
     last === undefined ? '  no test had begun' : `  running:  ${last}`,
   ].join('\n')

@@ -92,7 +92,7 @@ export function orderOf(chains, before = {}) {
         const other = order.get(task)?.dependsOn ?? dependsOn
         if (String(other) !== String(dependsOn))
           throw new Error(
-            `${task} comes after ${other} in one chain, after ${dependsOn} in another`,
+            `${task} comes after ${String(other)} in one chain, after ${String(dependsOn)} in another`,
           )
         order.set(task, { dependsOn, metadata: { description } })
       }

@@ -14,10 +14,10 @@ export const createNodes = [
   '{scripts,*/scripts,*/*/scripts}/*.ts',
   async (files, options, { workspaceRoot }) => {
     if (options === undefined) throw new Error('nx.json gives tools/nx/plugin.js no options')
-    /** @type {typeof import('./infer-targets.js')} */
-    const { inferTargets } = await importFresh(join(import.meta.dirname, 'infer-targets.js'))
-    /** @type {Chains} */
-    const chains = await importFresh(join(workspaceRoot, options.chains))
+    const { inferTargets } = /** @type {typeof import('./infer-targets.js')} */ (
+      await importFresh(join(import.meta.dirname, 'infer-targets.js'))
+    )
+    const chains = /** @type {Chains} */ (await importFresh(join(workspaceRoot, options.chains)))
     return inferTargets(files, (folder) => nameOf(join(workspaceRoot, folder)), chains, options)
   },
 ]
@@ -25,9 +25,10 @@ export const createNodes = [
 /**
  * A module as its file is now: Nx' daemon lives for hours, and an import without a query is kept for as long.
  * @param {string} path
+ * @returns {Promise<unknown>}
  */
 async function importFresh(path) {
-  return import(`${pathToFileURL(path)}?${statSync(path).mtimeMs}`)
+  return import(`${pathToFileURL(path).href}?${statSync(path).mtimeMs}`)
 }
 
 /**
@@ -37,5 +38,7 @@ async function importFresh(path) {
  */
 function nameOf(folder) {
   const path = join(folder, 'project.json')
-  return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')).name : undefined
+  if (!existsSync(path)) return undefined
+  const { name } = /** @type {{ name?: string }} */ (JSON.parse(readFileSync(path, 'utf8')))
+  return name
 }

@@ -158,6 +158,18 @@ for (const { title, text } of hanging)
     if (existsSync(pid)) assert.not(isAlive(readFileSync(pid, 'utf8')))
   })
 
+runner('gives a file that asks for more time what it asks for', async ({ folder }) => {
+  const slow = (title: string) =>
+    `test('${title}', () => new Promise((end) => setTimeout(end, 8000)))\ntest.run()`
+  const { last, said } = await run(
+    folder,
+    { slow: `// limit: 60 s\n${slow('has time')}`, late: slow('has none') },
+    ['--limit-s', '5'],
+  )
+  assert.is(last, 'tests: 1 passed, 1 failed, 0 skipped')
+  assert.match(said, /late\.test\.ts: ended at its limit of 5 s/)
+})
+
 runner('ends what it runs when it is told to end itself', async ({ folder }) => {
   const alive = join(folder, 'pid')
   writeFileSync(

@@ -96,7 +96,7 @@ for (const [former, now] of [
   })
 
 /** They read files of this workspace and nothing else. */
-const askNoHost = /:(?:check|typecheck|test|test-guest|render|format|layers|lint|spell)$/
+const askNoHost = /:(?:check|typecheck|test|test-guest|render|format|layers|imports|lint|spell)$/
 
 test('whatever touches a host runs compiled', () => {
   for (const [task, { options }] of targets)

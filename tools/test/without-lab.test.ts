@@ -39,7 +39,7 @@ without(
 
 without('has every target of the product, each as it is with lab/', () => {
   const all = [...targetsOf(projectRoot)].filter(([task]) => !task.startsWith('lab:'))
-  assert.equal([...targetsOf(copy)].sort(), all.sort())
+  assert.equal(Object.fromEntries(targetsOf(copy)), Object.fromEntries(all))
 })
 
 without('makes a cluster with the same stages', () => {

@@ -46,7 +46,7 @@ func Mount(ctx context.Context, server, path, target string, options []string) e
 	return explain(err, source)
 }
 
-// Unmount takes a mount away, also when its server no longer answers; what isn't mounted is fine.
+// Unmount unmounts a folder, also when its server no longer answers; it is no error if nothing is mounted there.
 func Unmount(target string) error {
 	err := unix.Unmount(target, unix.UMOUNT_NOFOLLOW)
 	if errors.Is(err, unix.EBUSY) {
@@ -74,7 +74,7 @@ func resolve(ctx context.Context, server string) (string, error) {
 	return found[0], nil
 }
 
-// reach connects to the server's port, and tells this machine's own address in the conversation.
+// reach connects to the server's port and returns this machine's own address on that connection.
 func reach(ctx context.Context, address string, port int) (string, error) {
 	dialer := net.Dialer{Timeout: answerWithin}
 
@@ -83,14 +83,14 @@ func reach(ctx context.Context, address string, port int) (string, error) {
 		return "", err
 	}
 
-	defer conn.Close() // nothing was said
+	defer conn.Close() // nothing was sent
 
 	host, _, err := net.SplitHostPort(conn.LocalAddr().String())
 
 	return host, err
 }
 
-// words are what mount.nfs says of a failed connection.
+// words is the message that mount.nfs prints for a failed connection.
 func words(err error) string {
 	var number unix.Errno
 
@@ -106,7 +106,7 @@ func words(err error) string {
 	}
 }
 
-// explain turns the kernel's number into the message that mount.nfs makes of it.
+// explain turns the kernel's error number into mount.nfs' message for it.
 func explain(err error, source string) error {
 	var number unix.Errno
 

@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// options are mount options, sorted by who reads them.
+// options are mount options, grouped by what reads them.
 type options struct {
 	// flags are for every file system, data for the NFS client.
 	flags uintptr
 	data  []string
-	// version is what was asked for; empty: the newest that the server speaks.
+	// version is the requested NFS version; empty: the newest one that the server supports.
 	version string
 	port    int
 }
@@ -70,7 +70,7 @@ func parseOptions(given []string) (options, error) {
 	return o, nil
 }
 
-// attempts are the texts for the kernel's client, one for each version to try.
+// attempts are the option strings for the kernel's client, one for each version to try.
 func (o options) attempts(address, local string) []string {
 	versions := []string{o.version}
 	if o.version == "" {

@@ -22,7 +22,7 @@ import (
 	"talosmith.dev/lab/tools/node/power"
 )
 
-// guest is the life of process 1.
+// guest runs as process 1.
 func guest(ctx context.Context) error {
 	if err := boot.Mount(); err != nil {
 		return err
@@ -34,7 +34,7 @@ func guest(ctx context.Context) error {
 	}
 
 	boot.Reap()
-	debug.SetGCPercent(300)                                // memory is there, and every collection is dear in an emulated machine
+	debug.SetGCPercent(300)                                // there is enough memory, and a collection is expensive in an emulated machine
 	_ = os.Setenv("PATH", "/sbin:/bin:/usr/sbin:/usr/bin") // never fails
 
 	image, err := images.ReadInfo("/etc/lab-image.json")
@@ -94,7 +94,7 @@ func loadModules() {
 		}
 	}
 
-	for range 100 { // drivers find their disks on their own time
+	for range 100 { // disks appear asynchronously
 		if names, _ := filepath.Glob("/sys/block/[vs]d*"); len(names) > 0 { // the pattern is good
 			return
 		}
@@ -166,7 +166,7 @@ func applyNetwork(doc []byte) (nocloud.Network, error) {
 	return n, nil
 }
 
-// retryNetwork looks again for links that had not appeared, less and less often.
+// retryNetwork looks again for links that had not appeared, at growing intervals.
 func retryNetwork(ctx context.Context, m *machine.Machine, files map[string][]byte) {
 	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
 		select {
@@ -197,7 +197,7 @@ func upAll() {
 	}
 }
 
-// offerConfig hands over the seed's machine config, unless the machine has one; an empty one is retried for ever, as in Talos.
+// offerConfig hands over the seed's machine config, unless the machine has one; an empty one is retried forever, as in Talos.
 func offerConfig(ctx context.Context, m *machine.Machine, userData []byte) {
 	data, err := nocloud.MachineConfig(userData)
 

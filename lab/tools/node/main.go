@@ -1,4 +1,4 @@
-// Command node is the lab node: process 1 of the lab's guests, which speaks Talos' protocols. With --dir it runs as an ordinary process, to try things.
+// Command node is the lab node: process 1 of the lab's guests, which speaks Talos' protocols. With --dir it runs as an ordinary process, for experiments.
 package main
 
 import (

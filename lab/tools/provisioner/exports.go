@@ -38,7 +38,7 @@ func parseHandle(text string) (handle, error) {
 	return h, h.check()
 }
 
-// check refuses a sub-directory that is the export itself, or outside of it.
+// check rejects a sub-directory that is the export itself, or outside of it.
 func (h handle) check() error {
 	if clean := path.Clean("/" + h.subDir); clean == "/" || clean != "/"+strings.Trim(h.subDir, "/") {
 		return fmt.Errorf("sub-directory %q is not below the export", h.subDir)
@@ -92,7 +92,7 @@ func (exports) Provision(ctx context.Context, o controller.ProvisionOptions) (*v
 	return newVolume(o, h), controller.ProvisioningFinished, nil
 }
 
-// Delete removes a volume's sub-directory with its content, unless its handle says otherwise.
+// Delete removes a volume's sub-directory with its content, unless its handle's onDelete retains it.
 func (exports) Delete(ctx context.Context, volume *v1.PersistentVolume) error {
 	if volume.Spec.CSI == nil || volume.Spec.CSI.Driver != driverName {
 		return &controller.IgnoredError{Reason: "the volume is not of " + driverName}
@@ -114,7 +114,7 @@ func (exports) Delete(ctx context.Context, volume *v1.PersistentVolume) error {
 	})
 }
 
-// mounted does work in the export, mounted with the given options for that long.
+// mounted runs work while the export is mounted with the given options.
 func (h handle) mounted(ctx context.Context, options []string, work func(folder string) error) error {
 	folder, err := os.MkdirTemp("", "export-")
 	if err != nil {
@@ -128,7 +128,7 @@ func (h handle) mounted(ctx context.Context, options []string, work func(folder 
 	return errors.Join(work(folder), nfs.Unmount(folder), os.Remove(folder))
 }
 
-// mkdirError leaves out the temporary mount's name, which means nothing to who reads it.
+// mkdirError leaves out the temporary mount's name, which means nothing to the user.
 func mkdirError(err error) error {
 	var failed *os.PathError
 	if errors.As(err, &failed) {

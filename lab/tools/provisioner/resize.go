@@ -12,7 +12,7 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// resizer says that claims are as large as they ask: a sub-directory has no size of its own.
+// resizer reports every claim's requested size as its capacity: a sub-directory has no size of its own.
 type resizer struct{ client kubernetes.Interface }
 
 func (r *resizer) handler(ctx context.Context) cache.ResourceEventHandler {
@@ -26,8 +26,8 @@ func (r *resizer) handler(ctx context.Context) cache.ResourceEventHandler {
 }
 
 func (r *resizer) expand(ctx context.Context, claim *v1.PersistentVolumeClaim) error {
-	asked, shown := claim.Spec.Resources.Requests[v1.ResourceStorage], claim.Status.Capacity[v1.ResourceStorage]
-	if claim.Status.Phase != v1.ClaimBound || asked.Cmp(shown) <= 0 {
+	requested, shown := claim.Spec.Resources.Requests[v1.ResourceStorage], claim.Status.Capacity[v1.ResourceStorage]
+	if claim.Status.Phase != v1.ClaimBound || requested.Cmp(shown) <= 0 {
 		return nil
 	}
 
@@ -38,7 +38,7 @@ func (r *resizer) expand(ctx context.Context, claim *v1.PersistentVolumeClaim) e
 		return err
 	}
 
-	size := map[string]any{"capacity": map[string]string{"storage": asked.String()}}
+	size := map[string]any{"capacity": map[string]string{"storage": requested.String()}}
 	inSpec, inStatus := patch("spec", size), patch("status", size)
 
 	if _, err = volumes.Patch(ctx, volume.Name, types.MergePatchType, inSpec, metav1.PatchOptions{}); err != nil {

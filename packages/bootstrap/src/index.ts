@@ -1,6 +1,6 @@
+/** What other projects may use of this part. */
 export { observeAccessFiles, type AccessFile } from './views/access-status.ts'
 export { configure } from './configure/configure.ts'
-export type { EtcdStatus } from '@talosmith/clients/etcd'
 export {
   hasEnded,
   isWell,
@@ -9,21 +9,14 @@ export {
   type TalosEvidence,
   type TalosFindings,
 } from './views/talos-evidence.ts'
-export { openTalosctl, apiPort, probe, type ProbeResult } from '@talosmith/clients/talos'
 export {
   observeKubernetesEvidence,
   readKubernetes,
   type KubernetesFindings,
   type PodEvidence,
 } from './views/kubernetes-evidence.ts'
-export { readinessOf, type KubernetesNode } from '@talosmith/clients/kubernetes'
-export {
-  judge as judgeHealth,
-  nodesLeftBehind,
-  type Answer,
-  type Snapshot,
-} from './health/health.ts'
-export { checkHome } from './configure/generated-files.ts'
+export { judgeHealth, nodesLeftBehind, type HealthFacts } from './health/health.ts'
+export { checkGeneratedFiles } from './configure/generated-files.ts'
 export {
   observeAccess,
   observeCluster,

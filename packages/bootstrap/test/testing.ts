@@ -1,3 +1,7 @@
 /** What benches outside this package need of it beyond its index. */
-export { observeHome, writeConfigs, writeTalosconfig } from '../src/configure/generated-files.ts'
+export {
+  observeGeneratedFiles,
+  writeConfigs,
+  writeTalosconfig,
+} from '../src/configure/generated-files.ts'
 export { createSecrets } from '../src/generated/secrets.ts'

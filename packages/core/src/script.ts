@@ -161,7 +161,7 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
       if (hasActed()) await onFailure?.()
     }
   } finally {
-    // oxlint-disable-next-line unicorn/no-process-exit -- a report must not wait for connections to close
+    // A report does not wait for connections to close.
     if (definition.endsAtOnce === true && !stopping.aborted) process.exit()
     await Promise.all(opened.map((host) => host.close().catch(() => undefined)))
     // Abandoned work may still keep the process alive.

@@ -22,7 +22,7 @@ const parser = new XMLParser({
 /** The elements at a path of names; none when nothing is there. */
 export function elementsAt(from: XmlNode | undefined, ...path: readonly string[]): XmlNode[] {
   const [name, ...rest] = path
-  const here = from === undefined ? [] : ([from].flat() as XmlNode[])
+  const here = from === undefined ? [] : [from].flat<XmlNode[]>()
   if (name === undefined) return here
   return here.flatMap((node) =>
     typeof node === 'string' || isList(node) ? [] : elementsAt(node[name], ...rest),

@@ -1,4 +1,5 @@
 /** Install, change and removal against a real API server; runs where its binary is in the tool cache. */
+// limit: 300 s
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { copyFile, mkdir, readFile } from 'node:fs/promises'

@@ -1,5 +1,7 @@
 /** Causes that no machine has by itself: etcd as a whole, the API, the shared address, our own access. */
-import { hasEnded, nodesLeftBehind, readinessOf } from '@talosmith/bootstrap'
+import { hasEnded, nodesLeftBehind } from '@talosmith/bootstrap'
+import { judgeEtcd, type EtcdProblem } from '@talosmith/clients/etcd'
+import { readinessOf } from '@talosmith/clients/kubernetes'
 import type { Cluster } from '@talosmith/core'
 import { kubectl, talosctl, type, type Diagnosis } from '../diagnosis.ts'
 import type { Seen } from '../gather.ts'
@@ -86,10 +88,11 @@ const judgeQuorum: Judge = (cluster, { access, findings }, views) => {
 const judgeMembers: Judge = (cluster, { findings }) => {
   if (!findings.ok) return []
   const { members, status, alarms } = findings.value.etcd
-  // During an election two may say so, seconds apart; a second cluster is one whose leader is no member.
-  const leaders = status.filter(({ id, leader }) => id === leader)
-  const isApart = leaders.some(({ id }) => !members.some((member) => member.id === id))
-  if (leaders.length > 1 && members.length > 0 && isApart)
+  const problems = judgeEtcd(cluster, findings.value.etcd)
+  const idsOf = (kind: EtcdProblem['kind']): ReadonlySet<string | undefined> =>
+    new Set(problems.filter((problem) => problem.kind === kind).map(({ member }) => member))
+  if (idsOf('several-clusters').size > 0) {
+    const leaders = status.filter(({ id, leader }) => id === leader)
     return one(
       'ETCD_BOOTSTRAPPED_TWICE',
       `there are ${leaders.length} etcd clusters where there should be one: it was bootstrapped more than once`,
@@ -103,14 +106,16 @@ const judgeMembers: Judge = (cluster, { findings }) => {
         ),
       ],
     )
-  const isMember = (name: string): boolean => members.some((member) => member.name === name)
-  const allAreMembers = cluster.controlPlanes.every(({ name }) => isMember(name))
+  }
+  const [unknown, unstarted, learners] = [
+    idsOf('unknown-member'),
+    idsOf('never-started'),
+    idsOf('learner'),
+  ]
   // One that is about to join has no name yet, or still learns.
+  const isAboutToJoin = idsOf('missing-member').size > 0
   const strangers = members.filter(
-    ({ name, isLearner }) =>
-      !cluster.controlPlanes.some((node) => node.name === name) &&
-      !isLearner &&
-      (name !== '' || allAreMembers),
+    ({ id }) => !learners.has(id) && (unknown.has(id) || (unstarted.has(id) && !isAboutToJoin)),
   )
   const alarmed = alarms.map(({ member, alarm }) => `talosctl etcd alarm list: ${member} ${alarm}`)
   return [
@@ -126,7 +131,7 @@ const judgeMembers: Judge = (cluster, { findings }) => {
             talosctl(cluster, cluster.controlPlanes[0]?.address ?? '', `etcd remove-member ${id}`),
           ),
         )),
-    ...(alarmed.length === 0
+    ...(idsOf('alarm').size === 0
       ? []
       : one('ETCD_ALARM', 'etcd has raised an alarm and takes no writes', alarmed, [
           '# NOSPACE: make room first, member by member',
@@ -205,16 +210,16 @@ const judgeLeftBehind: Judge = (cluster, { api }) => {
 
 const judgeVip: Judge = ({ vip, ...cluster }, { findings }, views) => {
   if (vip === undefined) return []
-  const gates = views.filter(({ node }) => node.role === 'controlplane')
-  const addresses = gates.map(({ talos }) => talos?.addresses ?? [])
+  const controlPlanes = views.filter(({ node }) => node.role === 'controlplane')
+  const addresses = controlPlanes.map(({ talos }) => talos?.addresses ?? [])
   if (addresses.some((own) => own.length === 0 || own.includes(vip))) return []
   // While etcd has no leader nobody may take it; and one that boots has not had the time.
   const leads = findings.ok && findings.value.etcd.status.some(({ id, leader }) => id === leader)
-  if (!leads || !gates.every(isReady)) return []
+  if (!leads || !controlPlanes.every(isReady)) return []
   return one(
     'VIP_UNHELD',
     `no control plane has the shared address ${vip}`,
-    gates.map(({ node }) => `talosctl get addresses on ${node.name}: not among them`),
+    controlPlanes.map(({ node }) => `talosctl get addresses on ${node.name}: not among them`),
     ['# the machine configs have to name it', type(cluster, 'bootstrap:configure')],
   )
 }

@@ -1,5 +1,6 @@
 /** Causes that Talos tells of itself: config, clock, disk, services. */
-import { hasEnded, isWell, readinessOf, type TalosEvidence } from '@talosmith/bootstrap'
+import { hasEnded, isWell, type TalosEvidence } from '@talosmith/bootstrap'
+import { readinessOf } from '@talosmith/clients/kubernetes'
 import type { Cluster } from '@talosmith/core'
 import { settingOf, talosctl, type, type Diagnosis } from '../diagnosis.ts'
 import { offAndOn } from '../on-host.ts'

@@ -1,4 +1,4 @@
-// Package agent answers the host over the QEMU guest agent's port: who the guest is, its addresses, and its power button.
+// Package agent answers the host over the QEMU guest agent's port: the guest's identity and addresses, and its power button.
 package agent
 
 import (
@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Guest is what the agent tells and does.
+// Guest is what the agent reports and controls.
 type Guest struct {
 	Hostname func() string
 	Version  string
@@ -31,7 +31,7 @@ var supported = []string{
 	"guest-sync", "guest-sync-delimited", "guest-ping", "guest-info", "guest-get-host-name", "guest-get-osinfo", "guest-network-get-interfaces", "guest-shutdown", "guest-get-time",
 }
 
-// Run answers commands on the port until ctx ends; a host that goes away is waited for.
+// Run answers commands on the port until ctx ends; when the host disconnects, it waits for the next connection.
 func Run(ctx context.Context, path string, g Guest) error {
 	port, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -54,7 +54,7 @@ func Run(ctx context.Context, path string, g Guest) error {
 				return err
 			}
 
-			// Nobody is connected: the port reads as ended until somebody is.
+			// No client is connected: the port reads as EOF until one is.
 			select {
 			case <-ctx.Done():
 			case <-time.After(time.Second):

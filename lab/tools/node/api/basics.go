@@ -46,7 +46,7 @@ func (s *Server) Hostname(context.Context, *emptypb.Empty) (*machine.HostnameRes
 	return &machine.HostnameResponse{Messages: []*machine.Hostname{{Hostname: s.M.Hostname()}}}, nil
 }
 
-// Events implements machine.MachineService: an empty event first, then what the request asks for.
+// Events implements machine.MachineService: an empty event first, then the requested ones.
 func (s *Server) Events(req *machine.EventsRequest, stream machine.MachineService_EventsServer) error {
 	send := func(e events.Event) error {
 		m, err := e.Proto()

@@ -101,12 +101,12 @@ func applied(m *machine.ApplyConfiguration) *machine.ApplyConfigurationResponse 
 	return &machine.ApplyConfigurationResponse{Messages: []*machine.ApplyConfiguration{m}}
 }
 
-// applyMode resolves the mode that was asked for, and says in words what it comes to.
+// applyMode resolves the requested mode, and describes in words what it does.
 func (s *Server) applyMode(
-	asked machine.ApplyConfigurationRequest_Mode, cfg config.Provider, maintenance bool,
+	requested machine.ApplyConfigurationRequest_Mode, cfg config.Provider, maintenance bool,
 ) (machine.ApplyConfigurationRequest_Mode, string, error) {
-	if maintenance && asked == machine.ApplyConfigurationRequest_REBOOT {
-		asked = machine.ApplyConfigurationRequest_NO_REBOOT
+	if maintenance && requested == machine.ApplyConfigurationRequest_REBOOT {
+		requested = machine.ApplyConfigurationRequest_NO_REBOOT
 	}
 
 	var needs error
@@ -114,15 +114,15 @@ func (s *Server) applyMode(
 		needs = machineconfig.CanApplyNow(s.M.Config(), cfg)
 	}
 
-	switch asked {
+	switch requested {
 	case machine.ApplyConfigurationRequest_TRY, machine.ApplyConfigurationRequest_NO_REBOOT:
 		if needs != nil {
-			return asked, "", status.Error(codes.InvalidArgument, needs.Error())
+			return requested, "", status.Error(codes.InvalidArgument, needs.Error())
 		}
 
-		return asked, withoutReboot, nil
+		return requested, withoutReboot, nil
 	case machine.ApplyConfigurationRequest_STAGED:
-		return asked, staged, nil
+		return requested, staged, nil
 	case machine.ApplyConfigurationRequest_AUTO:
 		if needs != nil {
 			return machine.ApplyConfigurationRequest_REBOOT, withReboot + ": " + needs.Error(), nil
@@ -130,9 +130,9 @@ func (s *Server) applyMode(
 
 		return machine.ApplyConfigurationRequest_NO_REBOOT, withoutReboot, nil
 	case machine.ApplyConfigurationRequest_REBOOT:
-		return asked, withReboot, nil
+		return requested, withReboot, nil
 	default:
-		return asked, "", fmt.Errorf("incorrect mode '%s' specified for the apply config call", asked)
+		return requested, "", fmt.Errorf("incorrect mode '%s' specified for the apply config call", requested)
 	}
 }
 

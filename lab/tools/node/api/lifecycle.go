@@ -21,7 +21,7 @@ func (l *lifecycleService) Install(*machine.LifecycleServiceInstallRequest, grpc
 	return status.Error(codes.AlreadyExists, "machine is already installed")
 }
 
-// Upgrade installs into the other boot slot while the machine goes on; as in Talos, nobody looks at etcd here.
+// Upgrade installs into the other boot slot while the machine keeps running; as in Talos, etcd is not checked here.
 func (l *lifecycleService) Upgrade(
 	req *machine.LifecycleServiceUpgradeRequest, stream grpc.ServerStreamingServer[machine.LifecycleServiceUpgradeResponse],
 ) error {

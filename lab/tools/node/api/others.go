@@ -62,7 +62,7 @@ func (d *storageService) Disks(ctx context.Context, _ *emptypb.Empty) (*storage.
 	})}}}, nil
 }
 
-// timeService is there to answer Unimplemented by name: the lab has no time server to ask.
+// timeService answers Unimplemented, with the method's name: the lab has no time server.
 type timeService struct {
 	timeapi.UnimplementedTimeServiceServer
 	s *Server //nolint:unused // like its siblings

@@ -96,7 +96,7 @@ func (s *Server) Rollback(context.Context, *machine.RollbackRequest) (*machine.R
 	return &machine.RollbackResponse{Messages: []*machine.Rollback{{}}}, nil
 }
 
-// Upgrade implements machine.MachineService: the way of Talos before 1.13, which checks etcd itself.
+// Upgrade implements machine.MachineService: the upgrade API of Talos before 1.13, which checks etcd itself.
 func (s *Server) Upgrade(ctx context.Context, in *machine.UpgradeRequest) (*machine.UpgradeResponse, error) {
 	if in.GetStage() {
 		return nil, status.Error(codes.Unimplemented, "Upgrade: staged upgrades are not implemented")

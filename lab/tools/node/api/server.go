@@ -1,4 +1,4 @@
-// Package api answers the machine's gRPC services behind the front door; what it does not answer is Unimplemented by name.
+// Package api answers the machine's gRPC services behind the front door; other methods are answered Unimplemented, with their names.
 package api
 
 import (
@@ -30,9 +30,9 @@ import (
 
 // Machine is what the API drives.
 type Machine interface {
-	// Config is the config in force, nil when there is none.
+	// Config is the current config, nil when there is none.
 	Config() config.Provider
-	// Activate makes a config the one in force, Persist the one of the next boot.
+	// Activate makes a config the current one, Persist the one of the next boot.
 	Activate(config.Provider) error
 	Persist(config.Provider) error
 	// Version is the Talos version this machine shows, Hostname its name.
@@ -42,7 +42,7 @@ type Machine interface {
 	CanBootstrap() bool
 	// Etcd is this machine's member; nil on a worker and in maintenance mode.
 	Etcd() *etcd.Service
-	// Sequences: each returns at once, the work goes on; actor marks its events.
+	// Sequences: each returns at once and continues in the background; actor identifies its events.
 	Reboot(actor string, takeover bool)
 	Shutdown(actor string)
 	Reset(actor string, o ResetOptions)
@@ -55,7 +55,7 @@ type Machine interface {
 	Pull(ctx context.Context, image string) (string, error)
 }
 
-// ResetOptions are what a reset takes with it.
+// ResetOptions select what a reset wipes.
 type ResetOptions struct {
 	Graceful, Reboot bool
 	// Labels are the partitions to wipe; none means the whole system disk, unless KeepSystem.
@@ -145,7 +145,7 @@ func (s *Server) Serve(listener net.Listener) error {
 	clusterapi.RegisterClusterServiceServer(g, &s.health)
 	storage.RegisterStorageServiceServer(g, &s.storage)
 	timeapi.RegisterTimeServiceServer(g, &s.time)
-	// Registered so that what they lack is named.
+	// Registered so that their missing methods are answered with their names.
 	machine.RegisterDebugServiceServer(g, &machine.UnimplementedDebugServiceServer{})
 	inspect.RegisterInspectServiceServer(g, &inspect.UnimplementedInspectServiceServer{})
 	cosi.RegisterStateServer(g, server.NewState(readOnly(s.State)))
@@ -160,7 +160,7 @@ func (s *Server) maintenance() bool {
 	return cfg == nil || !cfg.CompleteForBoot()
 }
 
-// controlPlane returns this machine's etcd member, or why an API is not to be had here.
+// controlPlane returns this machine's etcd member, or why this machine has none.
 func (s *Server) controlPlane(what string) (*etcd.Service, error) {
 	if cfg := s.M.Config(); cfg != nil && cfg.Machine() != nil && cfg.Machine().Type().IsControlPlane() {
 		if member := s.M.Etcd(); member != nil {

@@ -2,7 +2,7 @@ package apid
 
 import "fmt"
 
-// frame is one message, left as it came.
+// frame is one undecoded message.
 type frame struct{ bytes []byte }
 
 // raw is a codec that neither reads nor builds messages: the proxy passes them on as they are.

@@ -54,7 +54,7 @@ func (s *Server) route(id *identity, ctx context.Context, method string) (hosts 
 		return nil, false, status.Error(codes.InvalidArgument, "node metadata must be single-valued")
 	}
 
-	if id.client == nil { // a worker forwards nothing, but answers when it is itself the one asked
+	if id.client == nil { // a worker forwards nothing, but answers when it is itself the target
 		if len(node) == 1 && s.options.IsLocal(node[0]) {
 			node = nil
 		}
@@ -169,7 +169,7 @@ func relay(down grpc.ServerStream, up grpc.ClientStream) error {
 	}
 }
 
-// fanOut asks many machines at once and marks every answer with its machine; a machine's failure is an answer too.
+// fanOut asks many machines at once and adds the machine's name to every answer; a machine's failure is an answer too.
 func (s *Server) fanOut(id *identity, down grpc.ServerStream, roles role.Set, hosts []string, method string) error {
 	var (
 		stream = streams(method)

@@ -23,13 +23,13 @@ import (
 	"google.golang.org/grpc/peer"
 )
 
-// Options are what the front door needs to know of its machine.
+// Options are what the front door needs to know about its machine.
 type Options struct {
 	// Socket is where the machine's own services listen.
 	Socket string
 	// IsLocal tells whether a requested node is this machine.
 	IsLocal func(node string) bool
-	// Resolve turns a node's name into an address; what it does not know it returns as it is.
+	// Resolve turns a node's name into an address; an unknown name is returned unchanged.
 	Resolve func(node string) string
 }
 
@@ -37,7 +37,7 @@ type Options struct {
 type Identity struct {
 	// Server is the certificate to show.
 	Server tls.Certificate
-	// CAs sign the clients; none means maintenance mode: no client certificate, everybody is a reader.
+	// CAs sign the clients; none means maintenance mode: no client certificate, every client is a reader.
 	CAs []byte
 	// Client is what this machine shows to others; workers have none and forward nothing.
 	Client *tls.Certificate
@@ -85,12 +85,12 @@ func (s *Server) accept() {
 		s.mu.Unlock()
 
 		if conns == nil || !conns.give(conn) {
-			_ = conn.Close() // nobody to serve it
+			_ = conn.Close() // no server yet
 		}
 	}
 }
 
-// Use serves with another identity; calls under way finish, connections made under the old one end.
+// Use serves with another identity; calls in progress finish, connections made under the old one are closed.
 func (s *Server) Use(identity Identity) error {
 	id, err := newIdentity(identity)
 	if err != nil {
@@ -239,7 +239,7 @@ func (id *identity) dial(host string) (*grpc.ClientConn, error) {
 	return conn, err
 }
 
-// Pause refuses new connections until the next Use; calls under way finish.
+// Pause refuses new connections until the next Use; calls in progress finish.
 func (s *Server) Pause() {
 	s.mu.Lock()
 	old, conns := s.current, s.conns

@@ -13,7 +13,7 @@ import (
 const (
 	// clockDevice is the machine's own clock, which is its host's.
 	clockDevice = "/dev/rtc0"
-	// clockTolerance is how far off the clock may be. Certificates made elsewhere begin to hold a moment ago.
+	// clockTolerance is how far off the clock may be. Certificates issued on other machines are valid from a moment ago.
 	clockTolerance = 50 * time.Millisecond
 )
 
@@ -52,7 +52,7 @@ func SetClock() error {
 	return unix.Settimeofday(&value)
 }
 
-// KeepClock sets the clock again and again: an emulated machine's counts too slow.
+// KeepClock sets the clock periodically: that of an emulated machine runs slow.
 func KeepClock(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {

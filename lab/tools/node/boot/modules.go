@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Wanted are the kernel modules of a guest, in the order in which they are of use.
+// Wanted are the kernel modules of a guest, in the order in which they are loaded.
 var Wanted = []string{
 	"virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng", "virtio_scsi", "sd_mod",
 	"ahci", "sr_mod", "isofs",
@@ -57,20 +57,20 @@ func ReadModules(root string, dep io.Reader) (*Modules, error) {
 	return m, lines.Err()
 }
 
-// Order returns the files to load for a module: dependencies first, nothing twice. An unknown module (built in, or absent) has none.
+// Order returns the files to load for a module: dependencies first, without duplicates. An unknown module (built in, or absent) has none.
 func (m *Modules) Order(module string) []string {
 	var order []string
 
-	seen := map[string]bool{}
+	visited := map[string]bool{}
 
 	var add func(path string)
 
 	add = func(path string) {
-		if seen[path] {
+		if visited[path] {
 			return
 		}
 
-		seen[path] = true
+		visited[path] = true
 
 		for _, need := range m.needs[path] {
 			add(need)

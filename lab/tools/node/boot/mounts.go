@@ -42,7 +42,7 @@ func Mount() error {
 		_ = os.Symlink(target, link) // there already
 	}
 
-	_ = os.MkdirAll("/system/run/machined", 0o755) // seen when the socket is made
+	_ = os.MkdirAll("/system/run/machined", 0o755) // a failure shows when the socket is created
 
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Reap collects orphans that ended: children of process 1 that nobody in this program waits for.
+// Reap collects orphans that ended: children of process 1 that this program does not wait for.
 // A zombie that is still there after a while is such an orphan; younger ones belong to an exec.Cmd about to be waited for.
 func Reap() {
 	ended := make(chan os.Signal, 1)

@@ -1,4 +1,4 @@
-// Package discovery stands in for Talos' discovery service: the machines of a cluster tell each other of themselves by encrypted broadcasts.
+// Package discovery replaces Talos' discovery service: the machines of a cluster announce themselves by encrypted broadcasts.
 package discovery
 
 import (
@@ -23,11 +23,11 @@ import (
 const (
 	port     = 50005
 	interval = 30 * time.Second
-	// life is how long a machine is remembered that is not heard of, as with Talos' service.
+	// life is how long a silent machine is remembered, as in Talos' service.
 	life = 30 * time.Minute
 )
 
-// Affiliate is what a machine tells of itself.
+// Affiliate is what a machine announces about itself.
 type Affiliate struct {
 	NodeID       string       `json:"nodeId"`
 	Hostname     string       `json:"hostname"`
@@ -36,7 +36,7 @@ type Affiliate struct {
 	MachineType  string       `json:"machineType"`
 	OS           string       `json:"os"`
 	ControlPlane bool         `json:"controlPlane"`
-	// Gone says goodbye.
+	// Gone announces that this machine leaves the cluster.
 	Gone bool `json:"gone,omitempty"`
 }
 
@@ -183,7 +183,7 @@ func (s *Service) hear(a Affiliate) {
 
 func (s *Service) speak(ctx context.Context, conn net.PacketConn) {
 	for {
-		s.say(conn, s.self)
+		s.announce(conn, s.self)
 
 		select {
 		case <-ctx.Done():
@@ -218,7 +218,7 @@ func (s *Service) forget() {
 	}
 }
 
-// Goodbye tells the others that this machine leaves for good.
+// Goodbye announces that this machine leaves the cluster permanently.
 func (s *Service) Goodbye() {
 	conn, err := net.ListenPacket("udp4", ":0")
 	if err != nil {
@@ -235,11 +235,11 @@ func (s *Service) Goodbye() {
 
 	gone := s.self
 	gone.Gone = true
-	s.say(conn, gone)
+	s.announce(conn, gone)
 }
 
-// say broadcasts on every network that this machine's own addresses are in.
-func (s *Service) say(conn net.PacketConn, a Affiliate) {
+// announce broadcasts on every network that this machine's own addresses are in.
+func (s *Service) announce(conn net.PacketConn, a Affiliate) {
 	packet := s.seal(a)
 
 	interfaces, _ := net.InterfaceAddrs() // none then
@@ -249,7 +249,7 @@ func (s *Service) say(conn net.PacketConn, a Affiliate) {
 			continue
 		}
 
-		_, _ = conn.WriteTo(packet, net.UDPAddrFromAddrPort(netip.AddrPortFrom(lastAddress(prefix), port))) // said again soon
+		_, _ = conn.WriteTo(packet, net.UDPAddrFromAddrPort(netip.AddrPortFrom(lastAddress(prefix), port))) // repeated soon
 	}
 }
 

@@ -6,9 +6,9 @@ import (
 )
 
 func TestOnlyTheClusterUnderstands(t *testing.T) {
-	var seen int
+	var observed int
 
-	mine, err := New("id", "secret", Affiliate{NodeID: "a"}, func(all []Affiliate) { seen = len(all) })
+	mine, err := New("id", "secret", Affiliate{NodeID: "a"}, func(all []Affiliate) { observed = len(all) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,15 +32,15 @@ func TestOnlyTheClusterUnderstands(t *testing.T) {
 
 	mine.hear(a)
 
-	if seen != 2 {
-		t.Errorf("%d machines", seen)
+	if observed != 2 {
+		t.Errorf("%d machines", observed)
 	}
 
 	a.Gone = true
 	mine.hear(a)
 
-	if seen != 1 {
-		t.Errorf("%d machines after a goodbye", seen)
+	if observed != 1 {
+		t.Errorf("%d machines after a goodbye", observed)
 	}
 }
 

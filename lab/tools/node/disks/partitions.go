@@ -33,7 +33,7 @@ var (
 	sizes = map[string]uint64{Meta: mib, State: 100 * mib, Ephemeral: 0} // 0: all that is left
 )
 
-// ErrNoSystemDisk says that no disk has an ESP.
+// ErrNoSystemDisk means that no disk has an ESP.
 var ErrNoSystemDisk = errors.New("no system disk found")
 
 // Disk is the system disk.
@@ -119,7 +119,7 @@ func (d Disk) open(write bool) (*gpt.Table, func(), error) {
 	return table, done, nil
 }
 
-// Parts lists the partitions; the ESP is known by its type, whatever its label says.
+// Parts lists the partitions; the ESP is recognized by its type, whatever its label is.
 func (d Disk) Parts() ([]Part, error) {
 	table, done, err := d.open(false)
 	if err != nil {
@@ -158,7 +158,7 @@ func (d Disk) Find(label string) (Part, bool) {
 	return Part{}, false
 }
 
-// Ensure makes the partition of a label unless it is there; EPHEMERAL takes, and later grows into, all the free space.
+// Ensure creates the partition with a label unless it exists; EPHEMERAL takes, and later grows into, all the free space.
 func (d Disk) Ensure(label string) (Part, error) {
 	table, done, err := d.open(true)
 	if err != nil {
@@ -206,7 +206,7 @@ func (d Disk) Ensure(label string) (Part, error) {
 	return part, waitForNode(part.Path)
 }
 
-// Remove takes the partitions of these labels out of the table, their first MiB zeroed.
+// Remove removes the partitions with these labels from the table and zeroes their first MiB.
 func (d Disk) Remove(labels ...string) error {
 	for _, label := range labels {
 		if part, ok := d.Find(label); ok {
@@ -234,7 +234,7 @@ func (d Disk) Remove(labels ...string) error {
 	return table.Write()
 }
 
-// Wipe destroys the whole disk's contents as far as anybody looks: partition tables and the start of every partition.
+// Wipe destroys the whole disk's contents as far as any program looks: partition tables and the start of every partition.
 func (d Disk) Wipe() error {
 	parts, _ := d.Parts() // wiped below all the same
 	for _, p := range parts {

@@ -39,13 +39,13 @@ func (s *Service) initialCluster(ctx context.Context) (state, cluster string, er
 		return "new", self, nil
 	}
 
-	for told := false; ; told = true {
+	for logged := false; ; logged = true {
 		cluster, err := s.join(ctx)
 		if err == nil {
 			return "existing", cluster, nil
 		}
 
-		if !told {
+		if !logged {
 			s.logf("etcd is waiting to join the cluster, if this node is the first node in the cluster, please run `talosctl bootstrap` against %s (%v)", s.o.Address, err)
 		}
 
@@ -53,7 +53,7 @@ func (s *Service) initialCluster(ctx context.Context) (state, cluster string, er
 		case <-ctx.Done():
 			return "", "", ctx.Err()
 		case <-s.wake:
-			return "", "", errors.New("asked to begin anew")
+			return "", "", errors.New("the member was requested to start again")
 		case <-time.After(5 * time.Second):
 		}
 	}
@@ -152,7 +152,7 @@ func (s *Service) promote(ctx context.Context, id uint64) {
 
 func (s *Service) recoveryPath() string { return s.o.DataDir + ".snapshot" }
 
-// SaveRecovery keeps an uploaded snapshot for a bootstrap to come.
+// SaveRecovery keeps an uploaded snapshot for the next bootstrap.
 func (s *Service) SaveRecovery(r io.Reader) error {
 	f, err := os.OpenFile(s.recoveryPath(), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {

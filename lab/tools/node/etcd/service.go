@@ -48,7 +48,7 @@ type Options struct {
 	Pull     func(ctx context.Context, image string) (string, error)
 	Log      io.Writer
 	Services *services.Registry
-	// Healthy is told the member's id whenever the member becomes healthy.
+	// Healthy is called with the member's id whenever the member becomes healthy.
 	Healthy func(member uint64)
 }
 
@@ -60,7 +60,7 @@ type Service struct {
 
 	mu        sync.Mutex
 	tls       *tls.Config
-	bootstrap *request // a bootstrap that was asked for and has not begun
+	bootstrap *request // a requested bootstrap that has not started
 	stopped   bool
 	cancel    context.CancelFunc // ends the present run
 	done      chan struct{}      // closed when the present run has ended
@@ -203,7 +203,7 @@ func isEmpty(dir string) bool {
 	return err != nil || len(entries) == 0
 }
 
-// once is one life of the process.
+// once runs the process once, until it exits.
 func (s *Service) once(ctx context.Context) error {
 	s.o.Services.Set(ID, services.Preparing, "Running pre state")
 
@@ -298,7 +298,7 @@ func (s *Service) args(state, cluster string) []string {
 		{"client-cert-auth", "true"}, {"cert-file", s.pki("server.crt")}, {"key-file", s.pki("server.key")}, {"trusted-ca-file", s.pki("ca.crt")},
 		{"peer-client-cert-auth", "true"}, {"peer-cert-file", s.pki("peer.crt")}, {"peer-key-file", s.pki("peer.key")}, {"peer-trusted-ca-file", s.pki("ca.crt")},
 		// Emulated machines share cores and stall for seconds: the defaults (100 ms, 1 s) would elect leaders all day, and
-		// Talos' 5 s between two signs of life, for each of an API server's watches, would take a tenth of a core.
+		// Talos' 5 s between two progress notifications, for each of an API server's watches, would take a tenth of a core.
 		{"heartbeat-interval", "500"}, {"election-timeout", "5000"}, {"watch-progress-notify-interval", "1m"},
 	}
 

@@ -23,7 +23,7 @@ type Event struct {
 	at      time.Time
 }
 
-// Stream keeps the last events and hands them to whoever watches.
+// Stream keeps the last events and sends them to its watchers.
 type Stream struct {
 	mu      sync.Mutex
 	events  []Event
@@ -65,7 +65,7 @@ func (e Event) Proto() (*machine.Event, error) {
 	return &machine.Event{Data: data, Id: e.ID.String(), ActorId: e.Actor}, nil
 }
 
-// Watch calls send for past events as the request asks for, then for every new one, until ctx ends or send fails.
+// Watch calls send for the requested past events, then for every new one, until ctx ends or send fails.
 func (s *Stream) Watch(ctx context.Context, req *machine.EventsRequest, send func(Event) error) error {
 	s.mu.Lock()
 	position := s.first + len(s.events)

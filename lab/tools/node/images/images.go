@@ -14,7 +14,7 @@ import (
 	"sync"
 )
 
-// Info is what the image of this boot says of itself.
+// Info describes the image of this boot.
 type Info struct {
 	Version    string      `json:"version"`
 	Schematic  string      `json:"schematic"`
@@ -48,7 +48,7 @@ func (i Info) Has(name string) bool {
 	return false
 }
 
-// ReadInfo reads /etc/lab-image.json, or the file that stands for it.
+// ReadInfo reads /etc/lab-image.json, or the file that replaces it.
 func ReadInfo(path string) (Info, error) {
 	var i Info
 

@@ -14,7 +14,7 @@ type addressTable struct {
 
 func newAddressTable() *addressTable { return &addressTable{all: map[string]netip.Addr{}} }
 
-// take gives a pod an address of the node's range; the one it had before when nobody else has it.
+// take gives a pod an address of the node's range; the one it had before, if no other pod has it.
 func (t *addressTable) take(uid, before, cidr string) (netip.Addr, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// client speaks to the Kubernetes API in JSON; the typed libraries would double the guest's memory.
+// client calls the Kubernetes API with JSON; the typed libraries would double the guest's memory.
 type client struct {
 	servers *serverList
 	http    *http.Client
@@ -24,7 +24,7 @@ type client struct {
 // object is any Kubernetes object.
 type object = map[string]any
 
-// statusError is a refusal of the API server.
+// statusError is an error response of the API server.
 type statusError struct {
 	Code    int    `json:"code"`
 	Reason  string `json:"reason"`
@@ -114,7 +114,7 @@ func (c *client) send(ctx context.Context, method, path, contentType string, bod
 		defer response.Body.Close()
 
 		status := &statusError{Code: response.StatusCode, Message: response.Status}
-		_ = json.NewDecoder(response.Body).Decode(status) // the status line says enough
+		_ = json.NewDecoder(response.Body).Decode(status) // the status line is enough
 
 		return nil, status
 	}
@@ -155,7 +155,7 @@ func (c *client) merge(ctx context.Context, path string, body, out any) error {
 	return c.do(ctx, http.MethodPatch, path, mergeType, body, out)
 }
 
-// apply makes an object so, as the owner of the fields it names.
+// apply applies an object server-side, as the owner of its fields.
 func (c *client) apply(ctx context.Context, path string, body any) error {
 	return c.do(ctx, http.MethodPatch, path+"?fieldManager=talos&force=true", applyType, body, nil)
 }

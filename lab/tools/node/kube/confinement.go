@@ -23,11 +23,11 @@ var capabilities = strings.Fields(`CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSE
 	SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP
 	MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE`)
 
-// defaultCapabilities are what a container has when its pod says nothing.
+// defaultCapabilities are what a container has when its pod sets none.
 var defaultCapabilities = strings.Fields(`CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP
 	NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE`)
 
-// confine works out the confinement that the pod asks for.
+// confine computes the confinement that the pod requests.
 func confine(c *containerRun) confinement {
 	own, shared := c.spec.SecurityContext, c.run.snapshot().Spec.SecurityContext
 	if own == nil {
@@ -41,13 +41,13 @@ func confine(c *containerRun) confinement {
 	result := confinement{noNewPrivs: own.AllowPrivilegeEscalation != nil && !*own.AllowPrivilegeEscalation}
 	credential := syscall.Credential{}
 
-	for _, asked := range []*securityContext{shared, own} {
-		if asked.RunAsUser != nil {
-			credential.Uid = uint32(*asked.RunAsUser)
+	for _, settings := range []*securityContext{shared, own} {
+		if settings.RunAsUser != nil {
+			credential.Uid = uint32(*settings.RunAsUser)
 		}
 
-		if asked.RunAsGroup != nil {
-			credential.Gid = uint32(*asked.RunAsGroup)
+		if settings.RunAsGroup != nil {
+			credential.Gid = uint32(*settings.RunAsGroup)
 		}
 	}
 

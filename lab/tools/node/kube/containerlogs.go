@@ -9,7 +9,7 @@ import (
 
 func (c *containerRun) logFile() string { return c.run.path("logs", c.spec.Name+".log") }
 
-// openLog starts the container's log anew; that of its run before stays beside it.
+// openLog starts a new log of the container; that of the previous run stays beside it.
 func (c *containerRun) openLog() (*os.File, error) {
 	path := c.logFile()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -23,7 +23,7 @@ type containerRun struct {
 	runs    int
 	id      string
 	sandbox *sandbox
-	// isUnready is of a program of the control plane that runs and does not serve.
+	// isUnready is set for a control plane program that runs and does not serve.
 	isUnready bool
 }
 
@@ -36,7 +36,7 @@ func newContainerRun(run *podRun, spec *container, isInit bool, shown []containe
 	}
 
 	for _, s := range shown {
-		// The machine has booted since: what ran then was ended without being asked.
+		// The machine has rebooted since: what ran then was killed with it.
 		if s.Name == spec.Name && s.ContainerID != "" {
 			c.restarts = s.RestartCount + 1
 			c.last = s.State
@@ -116,7 +116,7 @@ func (c *containerRun) policy() string {
 	return policy
 }
 
-// keepRunning runs the container as often as its restart policy asks, until the pod goes.
+// keepRunning runs the container as often as its restart policy requires, until the pod ends.
 func (c *containerRun) keepRunning() {
 	for pause := 10 * time.Second; ; pause = min(2*pause, 5*time.Minute) {
 		ended, ok := c.runInstance()
@@ -174,7 +174,7 @@ func (c *containerRun) begin() {
 	c.id = "containerd://" + digest(c.run.uid, c.spec.Name, fmt.Sprint(c.restarts), c.run.rt.BootID) + digest(c.run.uid, fmt.Sprint(c.runs))
 }
 
-// runInstance runs the container once; false: the pod was to go meanwhile.
+// runInstance runs the container once; false: the pod must end.
 func (c *containerRun) runInstance() (*stateTerminated, bool) {
 	if c.image.program == nil {
 		c.set(func() {
@@ -253,7 +253,7 @@ func (c *containerRun) runInstance() (*stateTerminated, bool) {
 	return ended, true
 }
 
-// pull gets the container's program, however often it takes; false: the pod is to go.
+// pull gets the container's program, retrying until it succeeds; false: the pod must end.
 func (c *containerRun) pull() (program, bool) {
 	for pause := 10 * time.Second; ; pause = min(2*pause, 5*time.Minute) {
 		found, err := c.image.program(c.run.ctx, c)
@@ -275,7 +275,7 @@ func (c *containerRun) pull() (program, bool) {
 	}
 }
 
-// stop ends the container's process, by force when the grace is over.
+// stop ends the container's process, with SIGKILL after the grace period.
 func (c *containerRun) stop(ctx context.Context, grace time.Duration) {
 	c.mu.Lock()
 	box := c.sandbox

@@ -49,7 +49,7 @@ func RunControlPlane(ctx context.Context, o Options) error {
 	return ctx.Err()
 }
 
-// controlPlane is what runs, and for which machine config.
+// controlPlane is the running processes, and their machine config.
 type controlPlane struct {
 	Options
 	running map[string]*supervised
@@ -70,7 +70,7 @@ func (s *supervised) wait() {
 	<-s.done
 }
 
-// apply brings files and processes to the machine config.
+// apply makes files and processes match the machine config.
 func (c *controlPlane) apply(ctx context.Context) error {
 	if secrets := c.secretsDigest(); secrets != c.secrets {
 		if err := c.writePKI(); err != nil {
@@ -130,14 +130,14 @@ func (c *controlPlane) start(ctx context.Context, p process, admin *client) {
 			return
 		}
 
-		// These only fail, and burn processor time, before the API answers.
+		// Before the API answers, these only fail and waste CPU time.
 		if waitReady(ctx, admin) == nil {
 			options.supervise(ctx, p, localHealth(p.port))
 		}
 	}()
 }
 
-// processes are the programs that the machine config asks for. It writes the files that they read.
+// processes returns the programs that the machine config requires, and writes the files that they read.
 func (c *controlPlane) processes() (map[string]process, error) {
 	cluster, machine := c.Config.Cluster(), c.Config.Machine()
 
@@ -177,11 +177,11 @@ func (c *controlPlane) processes() (map[string]process, error) {
 	return all, nil
 }
 
-// waitReady waits until the API server says that it is ready.
+// waitReady waits until the API server reports ready.
 func waitReady(ctx context.Context, c *client) error {
 	for {
-		asked, cancel := context.WithTimeout(ctx, 10*time.Second)
-		err := c.ready(asked)
+		probe, cancel := context.WithTimeout(ctx, 10*time.Second)
+		err := c.ready(probe)
 
 		cancel()
 
@@ -197,7 +197,7 @@ func waitReady(ctx context.Context, c *client) error {
 	}
 }
 
-// waitForEtcd waits until something listens at the etcd endpoint: starting the API server is dear.
+// waitForEtcd waits until something listens at the etcd endpoint: starting the API server is expensive.
 func (o *Options) waitForEtcd(ctx context.Context) error {
 	endpoint, err := url.Parse(o.EtcdEndpoint)
 	if err != nil {
@@ -225,7 +225,7 @@ func (o *Options) adminClient() (*client, error) {
 	return newClient([]string{o.localServer()}, o.acceptedCAs(), crt, key)
 }
 
-// localHealth asks a program of this machine for /healthz, which it answers to anybody.
+// localHealth queries /healthz of a program on this machine, which needs no authentication.
 func localHealth(port int) func(ctx context.Context) error {
 	transport := &http.Transport{
 		TLSClientConfig:     &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // this machine's own
@@ -256,7 +256,7 @@ func localHealth(port int) func(ctx context.Context) error {
 	}
 }
 
-// digest tells apart lists of texts.
+// digest is a digest of lists of texts.
 func digest(parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 

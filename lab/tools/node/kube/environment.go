@@ -15,7 +15,7 @@ func (c *containerRun) environment() []envVar {
 		{Name: "HOSTNAME", Value: p.Metadata.Name}, {Name: "HOME", Value: "/root"},
 	}
 
-	// The Service's own address leads nowhere here: no kube-proxy runs.
+	// The Service's own address is unreachable here: no kube-proxy runs.
 	if server, err := url.Parse(newest.localServer()); err == nil {
 		all = append(all, envVar{Name: "KUBERNETES_SERVICE_HOST", Value: server.Hostname()}, envVar{Name: "KUBERNETES_SERVICE_PORT", Value: server.Port()})
 	}

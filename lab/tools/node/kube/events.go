@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// event tells of the pod's trouble as an Event. The same words again count up the one that is there.
+// event reports a problem of the pod as an Event. The same message again increases the existing Event's count.
 func (run *podRun) event(kind, reason, message string) {
 	run.rt.logf("kubelet", "pod %s: %s: %s", run.name(), reason, message)
 

@@ -13,7 +13,7 @@ import (
 // additive flags take the machine config's values after Talos' own; all others are replaced by them.
 var additive = []string{"enable-admission-plugins", "feature-gates", "authorization-mode", "tls-cipher-suites", "controllers"}
 
-// The defaults (15, 10 and 2 s) end a leader whose emulated API server stalls for ten seconds, and starting it anew is dear.
+// The defaults (15, 10 and 2 s) end a leader whose emulated API server stalls for ten seconds, and restarting it is expensive.
 const (
 	leaseDuration = "45s"
 	renewDeadline = "35s"

@@ -21,7 +21,7 @@ type program struct {
 type knownImage struct {
 	// program makes the container a real process.
 	program func(ctx context.Context, c *containerRun) (program, error)
-	// isPrivileged keeps the process' capabilities, whatever the pod says.
+	// isPrivileged keeps the process' capabilities, whatever the pod sets.
 	isPrivileged bool
 	// whileRunning is called when the container starts; it sees to its own end with the context.
 	whileRunning func(ctx context.Context, c *containerRun)

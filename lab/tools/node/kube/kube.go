@@ -29,7 +29,7 @@ type Options struct {
 	Dir string
 	// EtcdEndpoint is the node's own etcd: https://<address>:2379.
 	EtcdEndpoint string
-	// EtcdClient connects to the cluster's etcd. May be nil: then API servers start whenever they like.
+	// EtcdClient connects to the cluster's etcd. May be nil: then API servers start without waiting for each other.
 	EtcdClient func() (*clientv3.Client, error)
 	// Pull fetches the program of a container image.
 	Pull func(ctx context.Context, imageRef string) (string, error)
@@ -39,13 +39,13 @@ type Options struct {
 	Service func(id string, running, healthy bool, message string)
 	// StaticPod reports a static pod's readiness, by its full name (kube-system/kube-apiserver-<node>).
 	StaticPod func(name string, ready bool)
-	// NodeReady reports what Kubernetes says of this node.
+	// NodeReady reports the node's state in Kubernetes.
 	NodeReady func(ready bool, unschedulable bool)
 
-	// Current gives the newest machine config; what it changes is done again, everything else goes on.
+	// Current returns the newest machine config; what it changes is restarted, everything else keeps running.
 	// May be nil: then Config is the only one.
 	Current func() config.Provider
-	// Extensions are system extensions, name to version, which the Node's labels and annotations tell. May be nil.
+	// Extensions are system extensions, name to version, for the Node's labels and annotations. May be nil.
 	Extensions map[string]string
 	// ConfigVersion is the version of the configuration resource behind a static pod of a machine config, for its
 	// annotation talos.dev/config-version, which `talosctl upgrade-k8s` waits for. May be nil.
@@ -95,7 +95,7 @@ func tagOf(ref string) string {
 	return ref[strings.LastIndex(ref, ":")+1:]
 }
 
-// machineState is what RunControlPlane and RunKubelet of one machine know of each other, and what outlives a call.
+// machineState is what RunControlPlane and RunKubelet of one machine share, and what outlives a call.
 type machineState struct {
 	components *componentTable
 	runtime    *podRuntime

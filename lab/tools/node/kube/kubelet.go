@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// kubelet is the part of a kubelet that a cluster sees: a Node with status and lease, and pods that come and go.
+// kubelet implements what a cluster observes of a kubelet: a Node with status and lease, and its pods.
 type kubelet struct {
 	Options
 	api *client
 	rt  *podRuntime
 	// beat is when the lease was last renewed, in Unix nanoseconds.
 	beat atomic.Int64
-	// refresh gets a value when the node's status must be told at once.
+	// refresh gets a value when the node's status must be reported at once.
 	refresh chan struct{}
 
 	mu   sync.Mutex
 	node nodeView
-	// said is what NodeReady was last told: ready, unschedulable.
-	said *[2]bool
+	// reported is what NodeReady was last called with: ready, unschedulable.
+	reported *[2]bool
 }
 
 // RunKubelet registers this machine as a Node and runs what is scheduled to it, until the context ends. The pods go on
@@ -80,7 +80,7 @@ func (k *kubelet) persist(ctx context.Context, what string, try func() error) {
 	}
 }
 
-// keepAttached learns where else the API is, and asks for a new certificate when the old one ends.
+// keepAttached discovers further API servers, and requests a new certificate before the old one expires.
 func (k *kubelet) keepAttached(ctx context.Context) {
 	for ; ctx.Err() == nil; sleep(ctx, time.Minute) {
 		if err := k.learnServers(ctx, k.api); err != nil && ctx.Err() == nil && !isStatus(err, http.StatusForbidden) {

@@ -14,8 +14,8 @@ const (
 // renewLease is the node's heartbeat; without it the controller manager calls the node unreachable after 50 seconds.
 func (k *kubelet) renewLease(ctx context.Context) {
 	for ; ctx.Err() == nil; sleep(ctx, leaseEvery) {
-		asked, cancel := context.WithTimeout(ctx, 15*time.Second)
-		err := k.renewOnce(asked)
+		renewal, cancel := context.WithTimeout(ctx, 15*time.Second)
+		err := k.renewOnce(renewal)
 
 		cancel()
 

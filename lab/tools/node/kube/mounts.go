@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// removeTree removes a folder with all that is in it, but never what is mounted there: that may be somebody's data.
+// removeTree removes a folder with its contents, but never what is mounted in it: that may be a user's data.
 func removeTree(dir string) error {
 	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {

@@ -120,7 +120,7 @@ func (run *podRun) mountNFS(name string, source nfsSource) (string, error) {
 	return target, nil
 }
 
-// mountWithin gives up waiting for a mount when the pod goes; a mount that comes later is taken away again.
+// mountWithin gives up waiting for a mount when the pod is deleted; a mount that completes later is unmounted.
 func mountWithin(ctx context.Context, source nfsSource, target string, options []string) error {
 	result := make(chan error, 1)
 
@@ -132,7 +132,7 @@ func mountWithin(ctx context.Context, source nfsSource, target string, options [
 	case <-ctx.Done():
 		go func() {
 			if <-result == nil {
-				nfs.Unmount(target) //nolint:errcheck // nobody is left to tell
+				nfs.Unmount(target) //nolint:errcheck // the pod is gone: nothing to report to
 			}
 		}()
 

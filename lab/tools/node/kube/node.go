@@ -43,14 +43,14 @@ func (k *kubelet) defaultLabels() map[string]string {
 	}
 }
 
-// register makes the Node, or finds it made before.
+// register creates the Node, or finds the existing one.
 func (k *kubelet) register(ctx context.Context) error {
 	const path = "/api/v1/nodes"
 
 	options := k.newest()
 	spec := object{}
 
-	// Only at its birth may a kubelet taint its Node.
+	// A kubelet may taint its Node only when it creates it.
 	if taints := options.nodeTaints(); len(taints) > 0 {
 		spec["taints"] = taints
 	}
@@ -73,13 +73,13 @@ func (k *kubelet) register(ctx context.Context) error {
 		return err
 	}
 
-	k.seen(node)
+	k.observe(node)
 
 	return nil
 }
 
-// seen takes what the API server shows of our Node.
-func (k *kubelet) seen(node nodeView) {
+// observe takes the API server's state of our Node.
+func (k *kubelet) observe(node nodeView) {
 	k.mu.Lock()
 	before := k.node
 	k.node = node
@@ -95,8 +95,8 @@ func (k *kubelet) seen(node nodeView) {
 		ready = ready || c.Type == "Ready" && c.Status == "True"
 	}
 
-	if said := [2]bool{ready, node.Spec.Unschedulable}; k.said == nil || *k.said != said {
-		k.said = &said
+	if report := [2]bool{ready, node.Spec.Unschedulable}; k.reported == nil || *k.reported != report {
+		k.reported = &report
 		k.NodeReady(ready, node.Spec.Unschedulable)
 	}
 }
@@ -122,20 +122,20 @@ func (k *kubelet) watchNode(ctx context.Context) {
 			}
 
 			for _, node := range all {
-				k.seen(node)
+				k.observe(node)
 			}
 		},
-		changed: k.seen,
-		// Somebody deleted the Node: a kubelet registers again.
+		changed: k.observe,
+		// The Node was deleted: a kubelet registers again.
 		deleted: func(nodeView) { again() },
 		failed:  func(err error) { k.logf("kubelet", "watch node: %v", err) },
 	})
 }
 
-// statusEvery is how often the status is told when nothing happens; the lease is the heartbeat.
+// statusEvery is how often the status is reported when nothing changes; the lease is the heartbeat.
 const statusEvery = 60 * time.Second
 
-// reportStatus says how the machine is: at once when that changes, otherwise every minute. It also keeps Talos' labels,
+// reportStatus reports the machine's status: at once when it changes, otherwise every minute. It also keeps Talos' labels,
 // annotations and taints on the Node.
 func (k *kubelet) reportStatus(ctx context.Context) {
 	var told nodeFacts
@@ -151,7 +151,7 @@ func (k *kubelet) reportStatus(ctx context.Context) {
 				k.logf("kubelet", "node: %v", err)
 			}
 
-			// What is forbidden stays so: a kubelet may not give its Node every label.
+			// Forbidden stays forbidden: a kubelet may not set every label on its Node.
 			if err == nil || isStatus(err, http.StatusForbidden) {
 				told, last = facts, time.Now()
 			}

@@ -13,7 +13,7 @@ import (
 )
 
 // owned is what Talos keeps on a Node: labels, annotations and taints. It remembers by annotations which ones it set, so
-// that it takes away only its own.
+// that it removes only its own.
 // https://github.com/siderolabs/talos/blob/v1.13.9/internal/app/machined/pkg/controllers/k8s/node_apply.go
 type owned struct {
 	labels, annotations map[string]string
@@ -63,7 +63,7 @@ func (o *Options) ownedByTalos() owned {
 
 var labelValue = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$`)
 
-// applyNode brings labels, annotations and taints of the Node to the machine config: on a control plane as administrator,
+// applyNode applies the machine config's labels, annotations and taints to the Node: on a control plane as administrator,
 // elsewhere as the kubelet, which may not set everything.
 func (k *kubelet) applyNode(ctx context.Context) error {
 	options := k.newest()
@@ -90,7 +90,7 @@ func (k *kubelet) applyNode(ctx context.Context) error {
 	return api.merge(ctx, "/api/v1/nodes/"+k.Hostname, patch, nil)
 }
 
-// nodePatch is the merge patch that the Node needs; nil: none. It holds the version that it was made from.
+// nodePatch is the merge patch that the Node needs; nil: none. It contains the resource version it is based on.
 func nodePatch(node nodeView, wanted owned) object {
 	labels := patchPairs(node.Metadata.Labels, wanted.labels, remembered(node, constants.AnnotationOwnedLabels))
 	annotations := patchPairs(node.Metadata.Annotations, wanted.annotations, remembered(node, constants.AnnotationOwnedAnnotations))
@@ -145,7 +145,7 @@ func remembered(node nodeView, annotation string) []string {
 	return keys
 }
 
-// patchPairs sets what is wanted, unless somebody else set it to another value, and removes what is no more.
+// patchPairs sets the desired pairs, unless another client set another value, and removes those no longer desired.
 func patchPairs(shown, wanted map[string]string, mine []string) object {
 	patch := object{}
 
@@ -173,7 +173,7 @@ func mergeTaints(shown, wanted []taint, mine []string) []taint {
 			all = append(all, t)
 		}
 
-		// A wanted taint that somebody else changed stays as it is.
+		// A desired taint that another client changed stays as it is.
 		if isWanted && (!slices.Contains(mine, t.Key) || slices.ContainsFunc(wanted, func(w taint) bool { return w == t })) {
 			all = append(all, t)
 		}

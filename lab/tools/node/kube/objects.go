@@ -11,8 +11,8 @@ import (
 	"github.com/siderolabs/talos/pkg/machinery/config"
 )
 
-// keepObjects makes the cluster's first objects once the API is ready, and those of a newer machine config later. As on
-// Talos, an object that is there is left alone.
+// keepObjects creates the cluster's first objects once the API is ready, and those of a newer machine config later. As on
+// Talos, an existing object is not changed.
 func (o Options) keepObjects(ctx context.Context) {
 	admin, err := o.adminClient()
 	if err != nil {
@@ -78,13 +78,13 @@ func rank(one object) int {
 	return map[any]int{"Namespace": -2, "CustomResourceDefinition": -1}[one["kind"]]
 }
 
-// place is where the API keeps the objects of a kind.
+// place is the API path of a kind's objects.
 type place struct {
 	plural     string
 	namespaced bool
 }
 
-// places asks the API where it keeps what.
+// places reads from the API which path each kind has.
 type places struct {
 	api   *client
 	known map[string]place

@@ -102,10 +102,10 @@ func (o *Options) serverNames() ([]net.IP, []string, error) {
 	return ips, names, nil
 }
 
-// secretsDigest changes when the certificates must be made anew.
+// secretsDigest changes when the certificates must be issued again.
 func (o *Options) secretsDigest() string {
 	cluster := o.Config.Cluster()
-	ips, names, _ := o.serverNames() // writePKI says it
+	ips, names, _ := o.serverNames() // writePKI reports the error
 	parts := append([]string{string(o.acceptedCAs()), string(cluster.ServiceAccount().Key), o.localServer(), fmt.Sprint(ips)}, names...)
 
 	for _, ca := range []*x509.PEMEncodedCertificateAndKey{cluster.IssuingCA(), cluster.AggregatorCA(), cluster.Etcd().CA()} {

@@ -22,14 +22,14 @@ type podRun struct {
 	// volumes are the folders of the pod's volumes by name; mounts is what is mounted for them.
 	volumes map[string]string
 	mounts  []string
-	// events counts what was told of the pod, by the Event's name.
+	// events counts the pod's Events, by the Event's name.
 	events map[string]int
-	// isTold is whether the status is worth telling: not before something of the pod is under way.
+	// isTold is whether the status is reported: not before the pod has started to run.
 	isTold bool
-	// isStopping is set when the pod is to go; nothing is started any more.
+	// isStopping is set when the pod must end; nothing is started any more.
 	isStopping bool
 
-	// ctx ends when the pod is to go; lived closes when nothing of it runs any more.
+	// ctx ends when the pod must end; lived closes when nothing of it runs any more.
 	ctx    context.Context
 	cancel context.CancelFunc
 	lived  chan struct{}
@@ -63,7 +63,7 @@ func (run *podRun) name() string {
 	return p.Metadata.Namespace + "/" + p.Metadata.Name
 }
 
-// update takes what the API server shows: starts the pod, lets it end, or corrects the status that is shown.
+// update takes the API server's state of the pod: starts it, ends it, or corrects the status in the API.
 func (run *podRun) update(p pod, isNew bool) {
 	run.mu.Lock()
 	run.pod = p
@@ -88,7 +88,7 @@ func (run *podRun) update(p pod, isNew bool) {
 	case p.Metadata.DeletionTimestamp != nil && !isStopping:
 		go run.remove(gracePeriod(&p))
 	case !p.hasEnded():
-		run.rt.mark(run)
+		run.rt.queueStatus(run)
 	}
 }
 
@@ -100,7 +100,7 @@ func gracePeriod(p *pod) time.Duration {
 	return time.Duration(*p.Metadata.DeletionGracePeriodSeconds) * time.Second
 }
 
-// live brings the pod up and, when all its containers have ended for good, down again.
+// live starts the pod and stops it when all its containers have terminated permanently.
 func (run *podRun) live() {
 	defer close(run.lived)
 
@@ -132,13 +132,13 @@ func (run *podRun) live() {
 	run.tell()
 }
 
-// tell makes the status worth telling and has it told.
+// tell has the status reported from now on.
 func (run *podRun) tell() {
 	run.mu.Lock()
 	run.isTold = true
 	run.mu.Unlock()
 
-	run.rt.mark(run)
+	run.rt.queueStatus(run)
 }
 
 func (run *podRun) findAddress() bool {
@@ -201,7 +201,7 @@ func (run *podRun) end(ctx context.Context, grace time.Duration) {
 	}
 }
 
-// remove ends the pod and tells the API server that nothing of it runs any more.
+// remove ends the pod and deletes it from the API once nothing of it runs any more.
 func (run *podRun) remove(grace time.Duration) {
 	run.end(context.Background(), grace)
 
@@ -225,14 +225,14 @@ func (run *podRun) remove(grace time.Duration) {
 	run.rt.drop(run.uid)
 }
 
-// forget ends a pod that is no more in the API.
+// forget ends a pod that no longer exists in the API.
 func (run *podRun) forget() {
 	run.mu.Lock()
 	isStopping := run.isStopping
 	run.mu.Unlock()
 
 	if isStopping {
-		return // remove is at it, and drops the run
+		return // remove is in progress, and drops the run
 	}
 
 	go func() {

@@ -16,7 +16,7 @@ type podRuntime struct {
 	runs    map[string]*podRun
 	podCIDR string
 	api     *client
-	// dirty are the pods whose status may have to be told; wake gets a value when there is one.
+	// dirty are the pods whose status may have to be reported; wake gets a value when there is one.
 	dirty map[string]*podRun
 	wake  chan struct{}
 }
@@ -65,7 +65,7 @@ func (r *podRuntime) network() string {
 	return r.podCIDR
 }
 
-// update takes what the API server shows of a pod.
+// update takes the API server's state of a pod.
 func (r *podRuntime) update(p pod) {
 	if p.isMirror() {
 		return // keepStaticPods writes these
@@ -110,7 +110,7 @@ func (r *podRuntime) replace(all []pod) {
 	}
 }
 
-// gone takes the news that a pod is no more.
+// gone is called when a pod was deleted from the API.
 func (r *podRuntime) gone(p pod) {
 	r.mu.Lock()
 	run := r.runs[p.Metadata.UID]
@@ -158,7 +158,8 @@ func (r *podRuntime) hasNetwork() bool {
 	return false
 }
 
-func (r *podRuntime) mark(run *podRun) {
+// queueStatus has publish look at the pod's status.
+func (r *podRuntime) queueStatus(run *podRun) {
 	r.mu.Lock()
 	r.dirty[run.uid] = run
 	r.mu.Unlock()
@@ -183,7 +184,7 @@ func (r *podRuntime) takeDirty() []*podRun {
 	return all
 }
 
-// publish tells the API server what pods are like, whenever that changes and whenever it shows something else.
+// publish reports the pods' status to the API server, whenever it changes or differs from the one in the API.
 func (r *podRuntime) publish(ctx context.Context, api *client) {
 	for ctx.Err() == nil {
 		select {
@@ -197,7 +198,7 @@ func (r *podRuntime) publish(ctx context.Context, api *client) {
 		for _, run := range r.takeDirty() {
 			if err := run.publish(ctx, api); err != nil && ctx.Err() == nil {
 				r.logf("kubelet", "status of pod %s: %v", run.name(), err)
-				r.mark(run)
+				r.queueStatus(run)
 
 				failed = true
 			}
@@ -209,7 +210,7 @@ func (r *podRuntime) publish(ctx context.Context, api *client) {
 	}
 }
 
-// StopPods ends every container of this machine and takes its pods' mounts away, as before a shut-down.
+// StopPods ends every container of this machine and removes its pods' mounts, as before a shutdown.
 func StopPods(ctx context.Context, o Options) {
 	r := o.state().runtime
 

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// status is how the pod is, as the kubelet knows it.
+// status is the pod's status, as the kubelet knows it.
 func (run *podRun) status() podStatus {
 	host := podIP{IP: run.rt.Address.String()}
 
@@ -133,7 +133,7 @@ func (run *podRun) phase() string {
 	}
 }
 
-// publish tells the API server the status, when it shows another one.
+// publish writes the status to the API server, if it differs.
 func (run *podRun) publish(ctx context.Context, api *client) error {
 	run.mu.Lock()
 	isTold, isStopping, p := run.isTold, run.isStopping, run.pod

@@ -81,7 +81,7 @@ type podIP struct {
 	IP string `json:"ip"`
 }
 
-// podStatus is what the kubelet says of a pod.
+// podStatus is a pod's status as the kubelet reports it.
 type podStatus struct {
 	ObservedGeneration    int64             `json:"observedGeneration,omitempty"`
 	Phase                 string            `json:"phase,omitempty"`
@@ -141,7 +141,7 @@ type stateTerminated struct {
 	ContainerID string `json:"containerID,omitempty"`
 }
 
-// mirrorAnnotation marks the image of a static pod in the API.
+// mirrorAnnotation is the annotation of a static pod's mirror pod.
 const mirrorAnnotation = "kubernetes.io/config.mirror"
 
 func (p *pod) path() string {
@@ -150,7 +150,7 @@ func (p *pod) path() string {
 
 func (p *pod) isMirror() bool { return p.Metadata.Annotations[mirrorAnnotation] != "" }
 
-// hasEnded tells whether nothing of the pod runs any more, nor ever will.
+// hasEnded tells whether the pod is in a terminal phase.
 func (p *pod) hasEnded() bool { return p.Status.Phase == "Succeeded" || p.Status.Phase == "Failed" }
 
 // stamp is a time as Kubernetes writes it.

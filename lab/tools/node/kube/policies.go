@@ -7,7 +7,7 @@ import (
 	"github.com/siderolabs/talos/pkg/machinery/config/config"
 )
 
-// writePolicies writes the files that say what the API server admits, allows, records and encrypts, and how the
+// writePolicies writes the files that configure what the API server admits, allows, audits and encrypts, and how the
 // scheduler works. It returns the content by reader: "api" and "scheduler".
 func (o *Options) writePolicies() (map[string]string, error) {
 	cluster := o.Config.Cluster()
@@ -88,9 +88,9 @@ func (o *Options) schedulerConfig() object {
 	return all
 }
 
-func admissionPlugins(asked []config.AdmissionPlugin) []any {
+func admissionPlugins(configured []config.AdmissionPlugin) []any {
 	all := []any{}
-	for _, plugin := range asked {
+	for _, plugin := range configured {
 		all = append(all, object{"name": plugin.Name(), "configuration": plugin.Configuration()})
 	}
 
@@ -98,12 +98,12 @@ func admissionPlugins(asked []config.AdmissionPlugin) []any {
 }
 
 // authorizers are those of the machine config, with Node and RBAC in front where it doesn't name them.
-func authorizers(asked []config.AuthorizationConfigAuthorizer) []any {
+func authorizers(configured []config.AuthorizationConfigAuthorizer) []any {
 	named := map[string]bool{}
 
 	var all, first []any
 
-	for _, one := range asked {
+	for _, one := range configured {
 		named[one.Type()] = true
 		entry := object{"type": one.Type(), "name": one.Name()}
 

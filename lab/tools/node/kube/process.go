@@ -15,7 +15,7 @@ import (
 type process struct {
 	name  string
 	image string
-	// version is that of the configuration resource that asks for it.
+	// version is that of the configuration resource that requires it.
 	version string
 	args    map[string][]string
 	env     map[string]string
@@ -25,7 +25,7 @@ type process struct {
 	files string
 }
 
-// key changes when the process must be started anew.
+// key changes when the process must be restarted.
 func (p *process) key(secrets string) string {
 	parts := append([]string{p.image, secrets, p.files}, flags(p.args)...)
 	for _, name := range slices.Sorted(maps.Keys(p.env)) {
@@ -35,7 +35,7 @@ func (p *process) key(secrets string) string {
 	return digest(parts...)
 }
 
-// supervise keeps a process running until the context ends, and says when its readiness changes.
+// supervise keeps a process running until the context ends, and reports when its readiness changes.
 func (o *Options) supervise(ctx context.Context, p process, ready func(context.Context) error) {
 	components := o.state().components
 	restarts := 0
@@ -123,13 +123,13 @@ func (o *Options) runOnce(ctx context.Context, p process, ready func(context.Con
 	return err
 }
 
-// watchReadiness asks often until it is ready for the first time, then rarely: under emulation asking is dear.
+// watchReadiness probes often until it is ready for the first time, then rarely: under emulation probes are expensive.
 func (o *Options) watchReadiness(ctx context.Context, name string, ready func(context.Context) error) {
 	every := 2 * time.Second
 
 	for last := false; ctx.Err() == nil; sleep(ctx, every) {
-		asked, cancel := context.WithTimeout(ctx, 10*time.Second)
-		err := ready(asked)
+		probe, cancel := context.WithTimeout(ctx, 10*time.Second)
+		err := ready(probe)
 
 		cancel()
 

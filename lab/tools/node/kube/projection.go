@@ -72,7 +72,7 @@ func (run *podRun) project(dir string, p projection) error {
 			return err
 		}
 
-		if err := os.WriteFile(path, content, 0o644); err != nil { //nolint:gosec // the container may run as anybody
+		if err := os.WriteFile(path, content, 0o644); err != nil { //nolint:gosec // the container may run as any user
 			return err
 		}
 	}
@@ -135,7 +135,7 @@ func (run *podRun) readKeys(kind string, source *keyedSource, files map[string][
 	return nil
 }
 
-// requestToken asks for a token of the pod's service account. It is good for a year: the API server extends those of an hour.
+// requestToken requests a token of the pod's service account. It is valid for a year: the API server extends those of an hour.
 func (run *podRun) requestToken(audience string, seconds int64) (string, error) {
 	api, err := run.rt.client(run.ctx)
 	if err != nil {

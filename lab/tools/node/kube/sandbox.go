@@ -164,7 +164,7 @@ func (box *sandbox) start() error {
 	}
 
 	go func() {
-		box.cmd.Wait() //nolint:errcheck // the state says it
+		box.cmd.Wait() //nolint:errcheck // the process state has the result
 
 		if status, ok := box.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 			box.signal = int(status.Signal())
@@ -204,7 +204,7 @@ func (box *sandbox) stop(ctx context.Context, grace time.Duration) {
 	<-box.done
 }
 
-// remove takes the mounts and the root folder away.
+// remove removes the mounts and the root folder.
 func (box *sandbox) remove() {
 	box.once.Do(func() {
 		for _, target := range slices.Backward(box.mounts) {

@@ -24,7 +24,7 @@ import (
 	"github.com/siderolabs/talos/pkg/machinery/constants"
 )
 
-// serve answers on the kubelet's port: /healthz to anybody, logs of processes to the API server and administrators.
+// serve answers on the kubelet's port: /healthz without authentication, logs of processes to the API server and administrators.
 func (k *kubelet) serve(ctx context.Context) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -34,7 +34,7 @@ func (k *kubelet) serve(ctx context.Context) {
 			return
 		}
 
-		fmt.Fprint(w, "ok") //nolint:errcheck // who asked has gone
+		fmt.Fprint(w, "ok") //nolint:errcheck // the client is gone
 	})
 	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", k.forAdministrators(k.serveLogs))
 
@@ -107,7 +107,7 @@ func (k *kubelet) serveLogs(w http.ResponseWriter, r *http.Request) {
 	}
 
 	if c.image.program == nil {
-		return // nothing runs, so nothing is said
+		return // nothing runs, so there is no output
 	}
 
 	file, err := os.Open(path)
@@ -122,11 +122,11 @@ func (k *kubelet) serveLogs(w http.ResponseWriter, r *http.Request) {
 	if lines, err := strconv.Atoi(query.Get("tailLines")); err == nil {
 		text, _ := io.ReadAll(file) // what was read is shown
 		all := strings.SplitAfter(strings.TrimSuffix(string(text), "\n"), "\n")
-		io.WriteString(w, strings.Join(all[max(0, len(all)-lines):], "")+"\n") //nolint:errcheck // who asked has gone
+		io.WriteString(w, strings.Join(all[max(0, len(all)-lines):], "")+"\n") //nolint:errcheck // the client is gone
 	}
 
 	for {
-		io.Copy(w, file) //nolint:errcheck // who asked has gone
+		io.Copy(w, file) //nolint:errcheck // the client is gone
 
 		if query.Get("follow") != "true" || c.now().Running == nil || r.Context().Err() != nil {
 			return
@@ -137,7 +137,7 @@ func (k *kubelet) serveLogs(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// selfSigned is a serving certificate as kubelets have it that ask nobody for one.
+// selfSigned is a self-signed serving certificate, as of a kubelet without serverTLSBootstrap.
 func selfSigned(name string, address netip.Addr) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -27,7 +27,7 @@ func (l *serverList) current() string {
 	return l.all[l.index]
 }
 
-// failed goes on to the next server, unless somebody else already did.
+// failed switches to the next server, unless another caller already did.
 func (l *serverList) failed(server string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -54,7 +54,7 @@ func (l *serverList) extend(others []string) {
 	l.all, l.index = all, max(0, slices.Index(all, inUse))
 }
 
-// prefer goes back to the first server as soon as something listens there.
+// prefer returns to the first server as soon as something listens there.
 func (l *serverList) prefer(ctx context.Context) {
 	l.mu.Lock()
 	first, isFirst := l.all[0], l.index == 0
@@ -83,20 +83,20 @@ func (l *serverList) prefer(ctx context.Context) {
 	l.mu.Unlock()
 }
 
-// knownServers are the servers of this machine's client: its own, and those that were seen before.
+// knownServers are the servers of this machine's client: its own, and those observed before.
 func (o *Options) knownServers() []string {
 	list := serverList{all: []string{o.localServer()}}
 
-	var seen []string
+	var observed []string
 
-	if text, err := os.ReadFile(o.path("kubelet", "servers.json")); err == nil && json.Unmarshal(text, &seen) == nil {
-		list.extend(seen)
+	if text, err := os.ReadFile(o.path("kubelet", "servers.json")); err == nil && json.Unmarshal(text, &observed) == nil {
+		list.extend(observed)
 	}
 
 	return list.all
 }
 
-// learnServers asks for the control planes' addresses and keeps them for the next start.
+// learnServers reads the control planes' addresses from the API and keeps them for the next start.
 func (o *Options) learnServers(ctx context.Context, api *client) error {
 	var answer struct {
 		Items []struct {

@@ -15,7 +15,7 @@ func (o *Options) staticPodName(component string) string {
 	return "kube-system/" + component + "-" + o.Hostname
 }
 
-// hashAnnotation tells one manifest of a static pod from another.
+// hashAnnotation identifies the manifest of a static pod.
 const hashAnnotation = "kubernetes.io/config.hash"
 
 // keepStaticPods shows the control plane's processes as the mirror pods that they are on Talos.
@@ -111,7 +111,7 @@ func (k *kubelet) removeMirror(ctx context.Context, mirror *pod) error {
 	return err
 }
 
-// tellStaticPod writes the mirror pod's status, when another one is shown.
+// tellStaticPod writes the mirror pod's status, if it differs from the one in the API.
 func (k *kubelet) tellStaticPod(ctx context.Context, mirror *pod, name string, state componentState) error {
 	// The status is that of an ordinary pod with one container that runs, ready or not.
 	run := &podRun{rt: k.rt, uid: mirror.Metadata.UID, pod: *mirror, address: k.Address.String(), startTime: state.started}
@@ -136,7 +136,7 @@ type manifest struct {
 }
 
 // staticPod is the mirror pod of a program of the control plane, with Talos' names and labels. It names its Node as
-// owner, without which the API server takes no mirror pod from a kubelet.
+// owner, without which the API server rejects a kubelet's mirror pod.
 func (k *kubelet) staticPod(name string, state componentState) manifest {
 	version := strings.TrimPrefix(tagOf(state.image), "v")
 	annotations := object{"kubernetes.io/config.source": "file"}
@@ -184,7 +184,7 @@ func (k *kubelet) staticPod(name string, state componentState) manifest {
 	}}
 }
 
-// requests are the resources that Talos asks for.
+// requests are Talos' resource requests.
 var requests = map[string]object{
 	apiServer:         {"cpu": "200m", "memory": "512Mi"},
 	controllerManager: {"cpu": "50m", "memory": "256Mi"},

@@ -138,5 +138,5 @@ func waitForCertificate(ctx context.Context, api *client, name string) ([]byte, 
 		sleep(ctx, 2*time.Second)
 	}
 
-	return nil, fmt.Errorf("%s: nobody signed %s", http.StatusText(http.StatusRequestTimeout), name)
+	return nil, fmt.Errorf("%s: certificate signing request %s was not signed", http.StatusText(http.StatusRequestTimeout), name)
 }

@@ -11,9 +11,9 @@ import (
 const (
 	// turnKey is where the control planes queue.
 	turnKey = "talosmith:lab:api-server-start"
-	// turnWithin is how long one waits for its turn, and how long a turn may last: then the next goes on regardless.
+	// turnWithin is how long a machine waits for its turn, and how long a turn may last: then the next one starts regardless.
 	turnWithin = 4 * time.Minute
-	// turnSeconds is after how long the turn of a machine that is gone ends.
+	// turnSeconds is the TTL of a turn: that of a machine that is gone ends after it.
 	turnSeconds = 15
 )
 

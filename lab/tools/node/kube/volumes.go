@@ -63,7 +63,7 @@ func (run *podRun) runsProcesses() bool {
 	return slices.ContainsFunc(run.containers, func(c *containerRun) bool { return c.image.program != nil })
 }
 
-// mountVolumes makes the pod's volumes, however often it takes; false: the pod is to go. A pod that runs no process
+// mountVolumes sets up the pod's volumes, retrying until it succeeds; false: the pod must end. A pod that runs no process
 // gets only those that others can see: NFS.
 func (run *podRun) mountVolumes() bool {
 	isReal := run.runsProcesses()
@@ -162,7 +162,7 @@ func hostPath(path, kind string) error {
 	return nil
 }
 
-// cleanUp takes the pod's mounts and files away; its logs stay until the pod is forgotten.
+// cleanUp removes the pod's mounts and files; its logs stay until the pod is forgotten.
 func (run *podRun) cleanUp() {
 	run.mu.Lock()
 	mounts := slices.Clone(run.mounts)

@@ -20,11 +20,11 @@ type watched[T any] struct {
 	listed func([]T)
 	// changed gets an object that was added or modified, deleted one that is gone.
 	changed, deleted func(T)
-	// failed is told why following was interrupted.
+	// failed is called with the reason of an interruption.
 	failed func(error)
 }
 
-// follow lists and then watches until the context ends; after an interruption it lists anew.
+// follow lists and then watches until the context ends; after an interruption it lists again.
 func follow[T any](ctx context.Context, api *client, w watched[T]) {
 	for ; ctx.Err() == nil; sleep(ctx, 2*time.Second) {
 		err := followOnce(ctx, api, w)

@@ -26,7 +26,7 @@ import (
 	"talosmith.dev/lab/tools/node/trustd"
 )
 
-// bootTimeout is how long the services may take to come up: 70 minutes, unless a kernel argument of the lab's says otherwise.
+// bootTimeout is how long the services may take to come up: 70 minutes, unless the lab's kernel argument sets another time.
 func (m *Machine) bootTimeout() time.Duration {
 	if text, ok := m.o.Args.Value("lab.boot-timeout"); ok {
 		if d, err := time.ParseDuration(text); err == nil {
@@ -37,7 +37,7 @@ func (m *Machine) bootTimeout() time.Duration {
 	return constants.BootTimeout
 }
 
-// boot starts everything that the config asks for; a boot that does not finish ends in a reboot.
+// boot starts everything that the config requires; a boot that does not finish ends in a reboot.
 func (m *Machine) boot(ctx context.Context) {
 	m.sequence("boot", machine.SequenceEvent_START, "")
 
@@ -78,7 +78,7 @@ func (m *Machine) boot(ctx context.Context) {
 
 func (m *Machine) prepare() error {
 	if m.o.Image.Broken {
-		return errors.New("this version is broken (the factory says so)")
+		return errors.New("this version is broken (as configured in the lab's factory)")
 	}
 
 	if err := m.o.Host.EnsureState(); err != nil {
@@ -232,7 +232,7 @@ func (m *Machine) startControlPlaneAPI(cfg config.Provider) error {
 	return nil
 }
 
-// startWorkerAPI closes the front door until a control plane has signed this machine's certificate.
+// startWorkerAPI keeps the front door closed until a control plane has signed this machine's certificate.
 func (m *Machine) startWorkerAPI(ctx context.Context) {
 	m.door.Pause()
 

@@ -14,7 +14,7 @@ import (
 	"talosmith.dev/lab/tools/node/slots"
 )
 
-// Folder is the host of a machine on trial: no guest, no disks, one address, and its end is the end of the process.
+// Folder is the host of a test machine: no guest, no disks, one address; it ends with the process.
 type Folder struct {
 	Paths   Paths
 	Root    string
@@ -46,7 +46,7 @@ func (f *Folder) Disks(st state.State) {
 
 // ESP implements Host.
 func (f *Folder) ESP(func(slots.ESP) error) error {
-	return errors.New("a machine on trial has no boot slots")
+	return errors.New("a test machine has no boot slots")
 }
 
 // SetHostname implements Host.

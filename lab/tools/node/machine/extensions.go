@@ -10,7 +10,7 @@ import (
 
 const guestAgent = "siderolabs/qemu-guest-agent"
 
-// startExtensions starts the services of the image's extensions, as far as the lab knows any: the guest agent.
+// startExtensions starts the services of the image's extensions, as far as the lab implements them: the guest agent.
 func (m *Machine) startExtensions() {
 	if !m.o.Image.Has(guestAgent) {
 		return

@@ -24,7 +24,7 @@ import (
 
 const certificateLife = 365 * 24 * time.Hour
 
-// names are what the machine's certificate is good for.
+// names are the names in the machine's certificate.
 func (m *Machine) names(cfg config.Provider) (addresses []net.IP, names []string) {
 	all := append(m.o.Host.Addresses(), m.sharedAddresses()...)
 	all = append(all, netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback())
@@ -44,11 +44,11 @@ func (m *Machine) names(cfg config.Provider) (addresses []net.IP, names []string
 		}
 	}
 
-	seen := map[netip.Addr]bool{}
+	known := map[netip.Addr]bool{}
 
 	for _, a := range all {
-		if !seen[a] {
-			seen[a] = true
+		if !known[a] {
+			known[a] = true
 			addresses = append(addresses, a.AsSlice())
 		}
 	}
@@ -128,7 +128,7 @@ func (m *Machine) controlPlaneIdentity(cfg config.Provider) (apid.Identity, erro
 	return apid.Identity{Server: server, CAs: acceptedCAs(cfg), Client: &client}, err
 }
 
-// workerIdentity asks the control planes: those that were discovered, and the cluster's endpoint.
+// workerIdentity requests a certificate from the control planes: those that were discovered, and the cluster's endpoint.
 func (m *Machine) workerIdentity(ctx context.Context, cfg config.Provider) (apid.Identity, error) {
 	endpoints := m.controlPlanes()
 

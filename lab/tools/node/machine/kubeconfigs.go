@@ -11,7 +11,7 @@ import (
 	"talosmith.dev/lab/tools/node/resources"
 )
 
-// publishKubeConfigs tells what Kubernetes is to run here, as `talosctl upgrade-k8s` reads it: images and bootstrap manifests.
+// publishKubeConfigs publishes what Kubernetes runs here, as `talosctl upgrade-k8s` reads it: images and bootstrap manifests.
 func (m *Machine) publishKubeConfigs(cfg config.Provider) {
 	resources.Put(m.State, k8s.NewKubeletSpec(k8s.NamespaceName, k8s.KubeletID), func(r *k8s.KubeletSpec) {
 		r.TypedSpec().Image = cfg.Machine().Kubelet().Image()

@@ -63,7 +63,7 @@ type Machine struct {
 	nameservers []netip.Addr
 	hostname    string
 	stage       runtime.MachineStage
-	complete    chan struct{} // closed once a config is there that can be booted
+	complete    chan struct{} // closed once there is a bootable config
 	running     bool          // the services were started
 	held        bool          // the seed's config is empty: never maintenance
 	etcd        *etcd.Service
@@ -94,7 +94,7 @@ func New(ctx context.Context, o Options) (*Machine, error) {
 	return m, nil
 }
 
-// Run is the machine's life; it returns only when the machine cannot even begin.
+// Run runs the machine; it returns only when the machine cannot start.
 func (m *Machine) Run(ctx context.Context) error {
 	go m.watchStatus(ctx)
 
@@ -134,7 +134,7 @@ func (m *Machine) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// SetPlatform takes what the seed says; the network is up already.
+// SetPlatform takes the seed's settings; the network is already up.
 func (m *Machine) SetPlatform(metadata nocloud.Metadata, nameservers []netip.Addr) {
 	m.mu.Lock()
 	m.metadata, m.nameservers = metadata, nameservers
@@ -147,7 +147,7 @@ func (m *Machine) SetPlatform(metadata nocloud.Metadata, nameservers []netip.Add
 // Hold keeps the machine from entering maintenance mode: the seed has a config that is empty, which Talos waits for.
 func (m *Machine) Hold() { m.held = true }
 
-// maintenance serves everybody, as a reader, until a config comes that can be booted.
+// maintenance serves every client as a reader, until a bootable config is applied.
 func (m *Machine) maintenance(ctx context.Context) error {
 	if m.held {
 		<-ctx.Done()
@@ -252,7 +252,7 @@ func (m *Machine) Activate(cfg config.Provider) error {
 	return nil
 }
 
-// Persist implements api.Machine. A config that cannot be booted is not kept: there is no state partition before the first that can.
+// Persist implements api.Machine. A config that is not bootable is not kept: there is no state partition before the first bootable one.
 func (m *Machine) Persist(cfg config.Provider) error {
 	m.publishConfig(configres.PersistentID, cfg)
 
@@ -363,7 +363,7 @@ func (m *Machine) serveAPI() error {
 	}
 
 	socket := filepath.Join(m.o.Paths.Run, "machine.sock")
-	_ = os.Remove(socket) // of a former life
+	_ = os.Remove(socket) // of a previous run
 
 	inner, err := net.Listen("unix", socket)
 	if err != nil {

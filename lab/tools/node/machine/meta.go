@@ -6,7 +6,7 @@ import (
 	"os"
 )
 
-// metaUpgrade holds the version that an upgrade came from, until the new one has proved itself.
+// metaUpgrade holds the version that an upgrade came from, until the new one has booted successfully.
 const metaUpgrade = "upgrade"
 
 // META is a partition of its own in Talos; here it is a file on the state partition, which a reset wipes together with it.

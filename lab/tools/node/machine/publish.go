@@ -27,7 +27,7 @@ import (
 	"talosmith.dev/lab/tools/node/resources"
 )
 
-// publishFacts tells what does not change while the machine runs.
+// publishFacts publishes what does not change while the machine runs.
 func (m *Machine) publishFacts() {
 	resources.Put(m.State, runtime.NewVersion(), func(r *runtime.Version) {
 		*r.TypedSpec() = runtime.VersionSpec{Name: "Talos", Version: m.o.Image.Version}
@@ -42,7 +42,7 @@ func (m *Machine) publishFacts() {
 	resources.Put(m.State, runtime.NewKernelCmdline(), func(r *runtime.KernelCmdline) { r.TypedSpec().Cmdline = strings.Join(m.o.Args, " ") })
 	resources.Put(m.State, runtime.NewSecurityStateSpec(runtime.NamespaceName), func(r *runtime.SecurityState) { r.TypedSpec().BootedWithUKI = true })
 
-	// There is no time server to ask: the clock follows the machine's own, which is the host's.
+	// There is no time server: the clock follows the machine's own, which is the host's.
 	resources.Put(m.State, timeres.NewStatus(), func(r *timeres.Status) { r.TypedSpec().Synced = true })
 	m.o.Host.Disks(m.State)
 }
@@ -69,7 +69,7 @@ func (m *Machine) publishConfig(id string, cfg config.Provider) {
 	}
 }
 
-// publishPlatform tells what the seed says of the machine.
+// publishPlatform publishes the seed's metadata of the machine.
 func (m *Machine) publishPlatform() {
 	m.mu.Lock()
 	meta := m.metadata
@@ -83,7 +83,7 @@ func (m *Machine) publishPlatform() {
 	})
 }
 
-// publishConfigured tells what only a complete config makes known.
+// publishConfigured publishes what only a complete config defines.
 func (m *Machine) publishConfigured() {
 	cfg := m.Config()
 
@@ -119,7 +119,7 @@ func (m *Machine) publishConfigured() {
 	}
 }
 
-// updateHostname chooses the machine's name: the config's, else the seed's, else one made up.
+// updateHostname chooses the machine's name: the config's, else the seed's, else a generated one.
 func (m *Machine) updateHostname() {
 	m.mu.Lock()
 	cfg, meta, nameservers := m.cfg, m.metadata, m.nameservers
@@ -186,7 +186,7 @@ func (m *Machine) resolvers(seed []netip.Addr) []netip.Addr {
 	return []netip.Addr{netip.MustParseAddr("1.1.1.1"), netip.MustParseAddr("8.8.8.8")}
 }
 
-// publishNetwork tells the links, addresses, routes and resolvers of the moment.
+// publishNetwork publishes the current links, addresses, routes and resolvers.
 func (m *Machine) publishNetwork() {
 	m.publishLinks()
 

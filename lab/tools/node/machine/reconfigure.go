@@ -9,7 +9,7 @@ import (
 	machinetype "github.com/siderolabs/talos/pkg/machinery/config/machine"
 )
 
-// reconfigure makes a running machine follow a changed config: what the change touches is started anew. Kubernetes looks for
+// reconfigure makes a running machine follow a changed config: what the change affects is restarted. Kubernetes looks for
 // changes itself.
 func (m *Machine) reconfigure(old, now config.Provider) {
 	m.publishConfigured()

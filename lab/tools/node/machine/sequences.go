@@ -20,7 +20,7 @@ import (
 	"talosmith.dev/lab/tools/node/trustd"
 )
 
-// begin marks the machine as ending; only the first of several sequences goes on.
+// begin records that the machine is ending; only the first of several sequences continues.
 func (m *Machine) begin(sequence string, stage runtime.MachineStage, actor string) bool {
 	m.mu.Lock()
 	first := !m.ending
@@ -85,11 +85,11 @@ func (m *Machine) end(how func() error) {
 	m.o.Host.Unmount()
 
 	if err := how(); err != nil {
-		log.Printf("the machine does not end: %v", err)
+		log.Printf("rebooting or powering off failed: %v", err)
 	}
 }
 
-// fail ends a boot that cannot go on: back to the old version if this one is new, and in any case a reboot.
+// fail ends a boot that cannot continue: it reverts to the old version if this one is new, and always reboots.
 func (m *Machine) fail(err error) {
 	log.Printf("boot sequence failed: %v", err)
 
@@ -113,7 +113,7 @@ func (m *Machine) fail(err error) {
 	m.Reboot("", true)
 }
 
-// activate makes a slot the one to boot, and forgets that an upgrade is on trial.
+// activate makes a slot the one to boot, and removes the record of an unconfirmed upgrade.
 func (m *Machine) activate(slot string) error {
 	err := m.o.Host.ESP(func(e slots.ESP) error { return e.Activate(slot) })
 

@@ -39,7 +39,7 @@ func (m *Machine) setStageBy(stage runtime.MachineStage, actor string) {
 	m.publishStatus(actor)
 }
 
-// kick has the status worked out again soon.
+// kick has the status computed again soon.
 func (m *Machine) kick() {
 	select {
 	case m.poke <- struct{}{}:
@@ -60,7 +60,7 @@ func (m *Machine) watchStatus(ctx context.Context) {
 	}
 }
 
-// publishStatus works out whether the machine is ready, and tells it when that, or the stage, has changed.
+// publishStatus computes whether the machine is ready, and publishes it when that, or the stage, has changed.
 func (m *Machine) publishStatus(actor string) {
 	m.mu.Lock()
 	stage := m.stage
@@ -104,7 +104,7 @@ func (m *Machine) publishStatus(actor string) {
 	if becameReady {
 		log.Print("machine is running and ready")
 
-		if _, trial := m.readMeta(metaUpgrade); trial { // the new version has proved itself
+		if _, trial := m.readMeta(metaUpgrade); trial { // the new version has booted successfully
 			if err := m.writeMeta(metaUpgrade, ""); err != nil {
 				log.Printf("forgetting the upgrade's fallback: %v", err)
 			}
@@ -226,7 +226,7 @@ func (m *Machine) checkNode(ctx context.Context) error {
 	return nil
 }
 
-// publishService keeps the resource of a service, which exists while the service runs.
+// publishService maintains the resource of a service, which exists while the service runs.
 func (m *Machine) publishService(id string, e *machine.ServiceStateEvent) {
 	service := v1alpha1.NewService(id)
 

@@ -1,4 +1,4 @@
-// Package machineconfig loads and checks machine configs with Talos' own packages, and tells what a change of them takes.
+// Package machineconfig loads and checks machine configs with Talos' own packages, and tells whether a change of them needs a reboot.
 package machineconfig
 
 import (

@@ -49,7 +49,7 @@ func Up(name string, mtu uint32) error {
 	return netlink.LinkSetUp(link)
 }
 
-// Apply makes what the seed asks for; it goes on after an error and returns the first.
+// Apply applies the seed's network-config; it continues after an error and returns the first one.
 func Apply(n nocloud.Network) error {
 	var first error
 
@@ -78,7 +78,7 @@ func addr(prefix netip.Prefix) *netlink.Addr {
 	return &netlink.Addr{IPNet: &net.IPNet{IP: prefix.Addr().AsSlice(), Mask: net.CIDRMask(prefix.Bits(), prefix.Addr().BitLen())}, Flags: unix.IFA_F_NODAD}
 }
 
-// AddAddress puts an address on a link; one that is there already stays.
+// AddAddress adds an address to a link; an existing one stays.
 func AddAddress(name string, prefix netip.Prefix) error {
 	link, err := netlink.LinkByName(name)
 	if err != nil {
@@ -92,7 +92,7 @@ func AddAddress(name string, prefix netip.Prefix) error {
 	return nil
 }
 
-// RemoveAddress takes an address off a link; one that is not there is no error.
+// RemoveAddress removes an address from a link; an absent one is no error.
 func RemoveAddress(name string, prefix netip.Prefix) error {
 	link, err := netlink.LinkByName(name)
 	if err != nil {

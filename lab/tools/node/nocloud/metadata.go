@@ -29,7 +29,7 @@ func (m Metadata) Name() string {
 	return m.LocalHostname
 }
 
-// ParseMetadata reads meta-data; a broken document counts as far as it could be read, without a word, as in Talos.
+// ParseMetadata reads meta-data; of a broken document, what could be read is used without a warning, as in Talos.
 // When it names no host, the same two keys of user-data are tried (Proxmox writes them there).
 func ParseMetadata(doc, userData []byte) Metadata {
 	var m Metadata
@@ -46,10 +46,10 @@ func ParseMetadata(doc, userData []byte) Metadata {
 	return m
 }
 
-// ErrNoConfig says that the seed holds no machine config: the machine goes on to maintenance mode.
+// ErrNoConfig means that the seed holds no machine config: the machine enters maintenance mode.
 var ErrNoConfig = errors.New("no config source")
 
-// ErrEmptyConfig says that user-data exists and holds nothing: Talos retries for ever and never reaches maintenance mode.
+// ErrEmptyConfig means that user-data exists and is empty: Talos retries forever and never reaches maintenance mode.
 var ErrEmptyConfig = errors.New("config not found")
 
 // MachineConfig returns the machine config of user-data (nil: no such file).

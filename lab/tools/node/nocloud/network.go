@@ -41,7 +41,7 @@ type LinkSettings struct {
 	MTU  uint32
 }
 
-// Network is what a network-config asks for.
+// Network is the content of a network-config.
 type Network struct {
 	Links       []LinkSettings
 	Addresses   []Address
@@ -49,9 +49,9 @@ type Network struct {
 	Nameservers []netip.Addr
 	// DHCP4 and DHCP6 name the links that are to be configured by DHCP.
 	DHCP4, DHCP6 []string
-	// Unmatched says that a MAC address fits no link: the entry's name was used, and the links should be looked at again later.
+	// Unmatched means that a MAC address matches no link: the entry's name was used, and the links should be checked again later.
 	Unmatched []string
-	// Logical names bonds and VLANs, which are understood, and not made, by the lab node.
+	// Logical names bonds and VLANs, which the lab node parses, but does not create.
 	Logical []string
 }
 
@@ -384,7 +384,7 @@ func (n *Network) ethernet(e ethernet, link string) error {
 			}
 		}
 
-		if r.OnLink { // the way to the gateway first, or the kernel refuses the route
+		if r.OnLink { // the route to the gateway first, or the kernel rejects this one
 			n.Routes = append(n.Routes, Route{Link: link, Destination: netip.PrefixFrom(gw, gw.BitLen()), Metric: metric, Table: r.Table})
 		}
 

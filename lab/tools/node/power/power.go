@@ -1,4 +1,4 @@
-// Package power ends the machine's run, and hears its power button.
+// Package power reboots and powers off the machine, and watches its power button.
 package power
 
 import (
@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Reboot and Off do what they say, at once; everything must have been written and stopped before.
+// Reboot reboots the machine at once; everything must have been written and stopped before, as for Off.
 func Reboot() error {
 	unix.Sync()
 

@@ -55,7 +55,7 @@ var namespaces = map[string]string{
 	perf.NamespaceName:            "Statistics.",
 }
 
-// types are those that Talos registers: a client that asks for one which the lab never fills gets an empty list, as for a feature not in use.
+// types are those that Talos registers: for a type that the lab never fills, a client gets an empty list, as for a feature not in use.
 var types = []meta.ResourceWithRD{
 	&block.Device{}, &block.DiscoveredVolume{}, &block.DiscoveryRefreshRequest{}, &block.DiscoveryRefreshStatus{}, &block.Disk{}, &block.MountRequest{}, &block.MountStatus{},
 	&block.SwapStatus{}, &block.Symlink{}, &block.SystemDisk{}, &block.UserDiskConfigStatus{}, &block.VolumeConfig{}, &block.VolumeLifecycle{}, &block.VolumeMountRequest{},

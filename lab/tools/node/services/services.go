@@ -52,7 +52,7 @@ type service struct {
 	controls Controls
 	state    State
 	events   []event
-	// checked says that the service has a health check at all; unknown that it has not answered yet.
+	// checked: the service has a health check at all; unknown: there is no result yet.
 	unknown, healthy bool
 	message          string
 	changed          time.Time
@@ -92,7 +92,7 @@ func (r *Registry) Remove(id string) {
 	r.mu.Unlock()
 }
 
-// Set changes a service's state and notes why.
+// Set changes a service's state and records why.
 func (r *Registry) Set(id string, state State, format string, args ...any) {
 	r.update(id, func(s *service) bool {
 		message := fmt.Sprintf(format, args...)
@@ -111,7 +111,7 @@ func (r *Registry) Set(id string, state State, format string, args ...any) {
 	})
 }
 
-// SetHealth notes the outcome of a service's health check.
+// SetHealth records the result of a service's health check.
 func (r *Registry) SetHealth(id string, healthy bool, message string) {
 	r.update(id, func(s *service) bool {
 		if !s.unknown && s.healthy == healthy && s.message == message {

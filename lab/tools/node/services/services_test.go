@@ -10,9 +10,9 @@ import (
 )
 
 func TestStatesAndHealth(t *testing.T) {
-	var seen []string
+	var messages []string
 
-	r := services.New(func(id string, e *machine.ServiceStateEvent) { seen = append(seen, id+" "+e.GetMessage()) })
+	r := services.New(func(id string, e *machine.ServiceStateEvent) { messages = append(messages, id+" "+e.GetMessage()) })
 	r.Register("etcd", services.Controls{})
 	r.Set("etcd", services.Preparing, "Running pre state")
 	r.Set("etcd", services.Running, "Started task etcd (PID %d)", 7)
@@ -20,8 +20,8 @@ func TestStatesAndHealth(t *testing.T) {
 	r.SetHealth("etcd", false, "no leader")
 	r.SetHealth("etcd", true, "")
 
-	if len(seen) != 4 {
-		t.Errorf("an unchanged health is no event: %v", seen)
+	if len(messages) != 4 {
+		t.Errorf("an unchanged health is no event: %v", messages)
 	}
 
 	info := r.List()[0]

@@ -51,7 +51,7 @@ func (e ESP) Adopt(slot string) error {
 	return write(e.path(slot), f)
 }
 
-// Install writes a slot from what fill writes; slots that are neither this one nor keep's go.
+// Install writes a slot from what fill writes; all slots but this one and keep are removed.
 func (e ESP) Install(slot, keep string, fill func(io.Writer) error) error {
 	for _, v := range e.Installed() {
 		if v != keep && v != slot && len(e.Installed()) >= kept {
@@ -84,7 +84,7 @@ func (e ESP) Activate(slot string) error {
 	return write(e.active(), f)
 }
 
-// write replaces a file by a complete new one, on disk before it is known by its name.
+// write replaces a file by a complete new one, on disk before it gets its name.
 func write(path string, from io.Reader) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err

@@ -1,4 +1,4 @@
-// Package trustd signs the workers' API certificates: on control planes it answers on port 50001, on workers it asks there.
+// Package trustd signs the workers' API certificates: on control planes it listens on port 50001, on workers it is its client.
 package trustd
 
 import (
@@ -45,7 +45,7 @@ func Serve(ctx context.Context, listener net.Listener, certificate tls.Certifica
 	return g.Serve(listener)
 }
 
-// Certificate implements securityapi.SecurityService: server certificates only, whatever the request asks for.
+// Certificate implements securityapi.SecurityService: server certificates only, whatever is requested.
 func (s *server) Certificate(ctx context.Context, in *securityapi.CertificateRequest) (*securityapi.CertificateResponse, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	if token := md.Get("token"); len(token) != 1 || subtle.ConstantTimeCompare([]byte(token[0]), []byte(s.token)) != 1 {
@@ -69,7 +69,7 @@ func (s *server) Certificate(ctx context.Context, in *securityapi.CertificateReq
 	return &securityapi.CertificateResponse{Ca: s.accepted, Crt: signed.X509CertificatePEM}, nil
 }
 
-// Request asks the control planes, one after the other, for a server certificate of this machine.
+// Request requests a server certificate for this machine from the control planes, one after the other.
 func Request(ctx context.Context, endpoints []netip.Addr, accepted []byte, token, host string, addresses []net.IP, names []string) (tls.Certificate, error) {
 	var none tls.Certificate
 

@@ -23,7 +23,7 @@ type Address struct {
 	IP   netip.Addr
 }
 
-// Run stands for election, holds the address while elected, and lets go of it when ctx ends; changed is called after every move.
+// Run stands for election, holds the address while elected, and releases it when ctx ends; changed is called after every move.
 func Run(ctx context.Context, a Address, self string, connect func() (*clientv3.Client, error), changed func()) {
 	for ctx.Err() == nil {
 		if err := campaign(ctx, a, self, connect, changed); err != nil && ctx.Err() == nil {
@@ -45,7 +45,7 @@ func campaign(ctx context.Context, a Address, self string, connect func() (*clie
 
 	defer client.Close() // done with it
 
-	// An election that is called off asks etcd to forget it, without a time limit of its own: closing the client is one.
+	// A cancelled election deletes its key in etcd, without a timeout of its own: closing the client ends it.
 	limit := context.AfterFunc(ctx, func() {
 		time.Sleep(5 * time.Second)
 		client.Close() //nolint:errcheck // closing twice is fine

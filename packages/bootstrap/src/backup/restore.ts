@@ -13,19 +13,18 @@ import { checkTalosconfig } from '../generated/access.ts'
 import { bootstrapEtcd } from '../configure/apply-start.ts'
 import { applyChange } from '../configure/apply.ts'
 import { configure } from '../configure/configure.ts'
-import { observeEtcd, leaderOf } from '@talosmith/clients/etcd'
+import { leaderOf, observeEtcdFacts, observeEtcdState } from '@talosmith/clients/etcd'
 import { type WritableKubernetes, type NodeObject, listOf } from '@talosmith/clients/kubernetes'
 import { planTalosconfig, type BootstrapChange } from '../configure/plan.ts'
 import { readSecrets, secretsFile, writeSecrets } from '../generated/secrets.ts'
 import { startCluster } from '../configure/start.ts'
 import { openTalosctl, readBootId, readNode } from '@talosmith/clients/talos'
 import { uncordon } from '../restart/cordon.ts'
-import { observeMembers } from '../restart/observe-gate.ts'
 import { nextTurn } from '../restart/order.ts'
 import { passGate } from '../restart/pass-gate.ts'
-import { restart, waitForComeback } from '../restart/restart.ts'
+import { restart, waitForReboot } from '../restart/restart.ts'
 import {
-  comebackMs,
+  rebootTimeoutMs,
   openUpgrade,
   type UpgradeContext,
   type UpgradeScript,
@@ -88,7 +87,7 @@ export async function restoreEtcd(
   if (first === undefined) return 0
   await waitFor('the control planes to say that they have no data', () => refuseData(tools, true), {
     log,
-    withinMs: comebackMs(cluster),
+    withinMs: rebootTimeoutMs(cluster),
     code: 'ETCD_DOWN',
     hint: commandFor(cluster, 'vm:status'),
   })
@@ -168,7 +167,7 @@ async function refuseData(
   { cluster, talosctl, secrets }: RestoreTools,
   isConfigured = false,
 ): Promise<void> {
-  const state = await observeEtcd(cluster, talosctl, secrets).catch((error: unknown) => {
+  const state = await observeEtcdState(cluster, talosctl, secrets).catch((error: unknown) => {
     // Machines without a config have no data that could be lost.
     if (isConfigured) throw error
     return 'none' as const
@@ -183,7 +182,7 @@ async function refuseData(
 
 /** What a snapshot says of cordons is of the day when it was taken. */
 function gateOf({ cluster }: UpgradeContext) {
-  return { withinMs: comebackMs(cluster), cordons: false }
+  return { withinMs: rebootTimeoutMs(cluster), cordons: false }
 }
 
 async function prove(context: UpgradeContext, backup: Backup): Promise<void> {
@@ -232,7 +231,7 @@ async function restartEach(context: UpgradeContext): Promise<void> {
   const { cluster, talosctl, log } = context
   const left = new Set(cluster.controlPlanes.map(({ name }) => name))
   while (left.size > 0) {
-    const leader = leaderOf(await observeMembers(context))
+    const leader = leaderOf(await observeEtcdFacts(cluster, talosctl, context.secrets))
     const turn = nextTurn(cluster, left, { leader, unfinished: new Set() })
     for (const node of turn) {
       await passGate(context, [node], 'etcd was brought back', gateOf(context))
@@ -240,7 +239,7 @@ async function restartEach(context: UpgradeContext): Promise<void> {
         const { talosVersion: version, schematic } = await readNode(node, talosctl)
         const before = await readBootId(node, talosctl)
         await restart(context, node, before, undefined)
-        await waitForComeback(context, node, before, { version, schematic })
+        await waitForReboot(context, node, before, { version, schematic })
       })
       left.delete(node.name)
     }

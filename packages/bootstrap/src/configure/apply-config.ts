@@ -1,10 +1,11 @@
+/** Gives machines their config, the first one or a changed one. */
 import { generatedFiles, Unrecoverable, waitFor, type Node } from '@talosmith/core'
 import { lookAt, minute, type ApplyContext } from './apply-context.ts'
 import { planConfigUpdate } from '../config/config-update.ts'
-import { askEtcd, etcdFault } from '@talosmith/clients/etcd'
+import { judgeEtcd, observeEtcdFacts } from '@talosmith/clients/etcd'
 import { configFile } from '../config/machine-config.ts'
 import { isReady, probe, grpcCode, talosReason } from '@talosmith/clients/talos'
-import { observeNodes } from './observe.ts'
+import { observeNodeStates } from './observe.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
 
 const answerMs = 10 * minute
@@ -72,7 +73,7 @@ export async function updateNode(context: ApplyContext, node: Node): Promise<voi
   await waitFor(
     `${node.name} to run with its machine config`,
     async () => {
-      const [seen] = await observeNodes(cluster, talosctl, secrets, [node])
+      const [seen] = await observeNodeStates(cluster, talosctl, secrets, [node])
       if (seen?.state.kind !== 'running')
         throw new Error(seen?.state.kind === 'silent' ? seen.state.reason : 'it is not configured')
       if (planConfigUpdate(text, seen.state.config, { movesInstaller: true }).text !== undefined)
@@ -90,12 +91,13 @@ export async function updateNode(context: ApplyContext, node: Node): Promise<voi
   if (guardsEtcd) await waitForEtcd(context)
 }
 
-async function waitForEtcd({ cluster, talosctl, log }: ApplyContext): Promise<void> {
+async function waitForEtcd({ cluster, talosctl, log, secrets }: ApplyContext): Promise<void> {
   await waitFor(
     'etcd to have all control planes',
     async () => {
-      const fault = etcdFault(cluster.controlPlanes, await askEtcd(cluster, talosctl))
-      if (fault !== undefined) throw new Error(fault)
+      const etcd = await observeEtcdFacts(cluster, talosctl, { talosCa: secrets?.talosCa })
+      const [first] = judgeEtcd(cluster, etcd)
+      if (first !== undefined) throw new Error(`${first.who}: ${first.why}`)
     },
     { log, withinMs: 5 * minute, code: 'ETCD_UNSAFE', hint: 'mend that control plane first' },
   )

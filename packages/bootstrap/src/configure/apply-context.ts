@@ -1,5 +1,6 @@
+/** What changes are carried out with. */
 import type { Cluster, Log, Node } from '@talosmith/core'
-import type { ObservedHome } from './generated-files.ts'
+import type { ObservedGeneratedFiles } from './generated-files.ts'
 import type { PublicSecrets } from '../generated/secrets.ts'
 import type { Talosctl } from '@talosmith/clients/talos'
 
@@ -8,7 +9,7 @@ export interface ApplyContext {
   readonly cluster: Cluster
   readonly talosctl: Talosctl
   readonly log: Log
-  readonly home?: ObservedHome
+  readonly home?: ObservedGeneratedFiles
   readonly secrets?: PublicSecrets
   /** Configs for machines that run already, by name. */
   readonly updates?: ReadonlyMap<string, string>

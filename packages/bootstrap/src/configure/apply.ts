@@ -1,3 +1,4 @@
+/** Carries out one change of bootstrap:configure or bootstrap:start. */
 import type { Cluster, Node } from '@talosmith/core'
 import { configureNode, updateNode } from './apply-config.ts'
 import type { ApplyContext } from './apply-context.ts'

@@ -1,3 +1,4 @@
+/** bootstrap:configure: secrets and configs, then every machine its own config. */
 import {
   applyAll,
   commandFor,
@@ -12,10 +13,10 @@ import {
 import { applyChange } from './apply.ts'
 import type { ApplyContext } from './apply-context.ts'
 import type { HeldVersion } from '../config/config-update.ts'
-import { observeHome, type ObservedHome } from './generated-files.ts'
-import { observeNodes, previewConfig, type ObservedNode } from './observe.ts'
+import { observeGeneratedFiles, type ObservedGeneratedFiles } from './generated-files.ts'
+import { observeNodeStates, previewConfig, type ObservedNode } from './observe.ts'
 import {
-  planHome,
+  planGeneratedFiles,
   planNode,
   planPreviewed,
   refuseForeign,
@@ -40,19 +41,19 @@ export async function configure(
   tool?: Talosctl,
 ): Promise<ExitCode> {
   const talosctl = tool ?? (await openTalosctl(cluster))
-  let home = await observeHome(cluster, talosctl, log)
-  const seen = await observeNodes(cluster, talosctl, home.secrets)
+  let home = await observeGeneratedFiles(cluster, talosctl, log)
+  const seen = await observeNodeStates(cluster, talosctl, home.secrets)
   refuseForeign(seen, home.secrets !== undefined)
   if (dryRun) {
     const plans = await Promise.all(seen.map((one) => planFor(cluster, one, home, talosctl)))
     tellHeld(cluster, plans, log)
-    return showPlan([...planHome(cluster, home), ...changesOf(plans)])
+    return showPlan([...planGeneratedFiles(cluster, home), ...changesOf(plans)])
   }
-  const atHome = planHome(cluster, home)
+  const atHome = planGeneratedFiles(cluster, home)
   const [first, ...rest] = atHome
   if (first?.kind === 'create-secrets') {
     await applyAll([first], (change) => applyChange(change, { cluster, talosctl, log }), { log })
-    home = await observeHome(cluster, talosctl, log)
+    home = await observeGeneratedFiles(cluster, talosctl, log)
   }
   const context = {
     cluster,
@@ -78,7 +79,7 @@ export async function configure(
  * as soon as it answers; those that run already, one after the other.
  */
 async function configureNodes(
-  context: ApplyContext & { readonly home: ObservedHome },
+  context: ApplyContext & { readonly home: ObservedGeneratedFiles },
   seen: readonly ObservedNode[],
 ): Promise<NodePlan[]> {
   const { cluster, talosctl, log, home } = context
@@ -118,7 +119,7 @@ async function waitForAnswer(
       const seen = await probe(node.address, secrets?.talosCa)
       if (seen.kind === 'silent')
         throw seen.isStranger === true ? new Unrecoverable(seen.reason) : new Error(seen.reason)
-      const [observed] = await observeNodes(cluster, talosctl, secrets, [node])
+      const [observed] = await observeNodeStates(cluster, talosctl, secrets, [node])
       if (observed === undefined || observed.state.kind === 'silent')
         throw new Error(observed?.state.kind === 'silent' ? observed.state.reason : 'not observed')
       refuseForeign([observed], secrets !== undefined)
@@ -138,7 +139,7 @@ async function waitForAnswer(
 export async function planFor(
   cluster: Cluster,
   seen: ObservedNode,
-  { desired }: Pick<ObservedHome, 'desired'>,
+  { desired }: Pick<ObservedGeneratedFiles, 'desired'>,
   talosctl: Talosctl,
 ): Promise<NodePlan> {
   const plan = planNode(cluster, seen, desired?.get(seen.node.name))

@@ -1,3 +1,4 @@
+/** What generated/<cluster> has, and what it should have. */
 import { generatedFiles, silentLog, type Cluster, type Log } from '@talosmith/core'
 import { checkTalosconfig, completeTalosconfig, type AccessFault } from '../generated/access.ts'
 import {
@@ -12,7 +13,7 @@ import { readSecrets, sha256, type PublicSecrets } from '../generated/secrets.ts
 import type { Talosctl } from '@talosmith/clients/talos'
 
 /** What the operator's machine has of a cluster, and the configs as they should be. */
-export interface ObservedHome {
+export interface ObservedGeneratedFiles {
   /** Undefined: none yet. */
   readonly secrets: PublicSecrets | undefined
   /** Every node's config as the settings ask; undefined without secrets. */
@@ -32,11 +33,11 @@ interface MadeOf {
 const recordFile = 'configs/made-of.json'
 
 /** Looks at generated/<cluster>; makes the configs anew only when something they are made of has changed. */
-export async function observeHome(
+export async function observeGeneratedFiles(
   cluster: Cluster,
   talosctl: Talosctl,
   log: Log,
-): Promise<ObservedHome> {
+): Promise<ObservedGeneratedFiles> {
   const patches = await readPatches(cluster)
   for (const name of patches.unused)
     log.warn(
@@ -69,10 +70,13 @@ export async function observeHome(
  * Looks whether what is at home stops bootstrap:configure: secrets of another cluster, a patch that Talos does
  * not take. Throws as that would; the warnings. Before there are secrets, the patches are tried with throwaway ones.
  */
-export async function checkHome(cluster: Cluster, talosctl: Talosctl): Promise<readonly string[]> {
+export async function checkGeneratedFiles(
+  cluster: Cluster,
+  talosctl: Talosctl,
+): Promise<readonly string[]> {
   const said: string[] = []
   const log: Log = { ...silentLog, warn: (text) => void said.push(text) }
-  const { secrets } = await observeHome(cluster, talosctl, log)
+  const { secrets } = await observeGeneratedFiles(cluster, talosctl, log)
   if (secrets !== undefined) return said
   const patches = await readPatches(cluster)
   const { warnings } = await renderConfigs(cluster, patches, talosctl, 'throwaway')

@@ -1,19 +1,19 @@
-import { Problem, reasonOf, type Cluster, type Log } from '@talosmith/core'
+/** What there is of a cluster, for a plan. */
+import { Problem, reasonOf, type Answer, type Cluster, type Log } from '@talosmith/core'
 import { checkKubeconfig, type AccessFault } from '../generated/access.ts'
 import { planFor } from './configure.ts'
-import { observeEtcd, type EtcdState } from '@talosmith/clients/etcd'
-import type { Answer } from '../health/health.ts'
-import { observeHome, type ObservedHome } from './generated-files.ts'
+import { observeEtcdState, type EtcdState } from '@talosmith/clients/etcd'
+import { observeGeneratedFiles, type ObservedGeneratedFiles } from './generated-files.ts'
 import { openKubernetes } from '@talosmith/clients/kubernetes'
 import { answer } from '../health/observe-health.ts'
-import { observeNodes, type ObservedNode } from './observe.ts'
+import { observeNodeStates, type ObservedNode } from './observe.ts'
 import { refuseForeign, type NodePlan } from './plan.ts'
 import { readSecrets } from '../generated/secrets.ts'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 
 /** What there is of a cluster, at home and on its machines. */
 export interface ObservedCluster {
-  readonly home: ObservedHome
+  readonly home: ObservedGeneratedFiles
   readonly nodes: readonly ObservedNode[]
   /** What each machine that runs lacks, by name. */
   readonly plans: ReadonlyMap<string, Answer<NodePlan>>
@@ -43,11 +43,11 @@ export async function observeCluster(
     readSecrets(cluster),
   ])
   const [home, nodes, etcd] = await Promise.all([
-    observeHome(cluster, talosctl, log),
-    observeNodes(cluster, talosctl, secrets),
+    observeGeneratedFiles(cluster, talosctl, log),
+    observeNodeStates(cluster, talosctl, secrets),
     secrets === undefined
       ? unasked('there are no secrets yet')
-      : answer(() => observeEtcd(cluster, talosctl, secrets)),
+      : answer(() => observeEtcdState(cluster, talosctl, secrets)),
   ])
   refuseForeign(nodes, secrets !== undefined)
   const running = nodes.filter(({ state }) => state.kind === 'running')

@@ -1,12 +1,15 @@
-import type { Cluster, Node } from '@talosmith/core'
+/** Where machines are on their way to being configured, and what a config would do to them. */
 import {
-  probe,
+  machineConfigQuestion,
+  observeTalos,
+  patientTimeouts,
+  silenceOf,
+  versionQuestion,
+  type AnswersTo,
   type ProbeResult,
   type Talosctl,
-  parseResources,
-  parseVersions,
-  silenceOf,
 } from '@talosmith/clients/talos'
+import type { Cluster, Node } from '@talosmith/core'
 import type { PublicSecrets } from '../generated/secrets.ts'
 
 /** What a machine that has our config says of itself. */
@@ -26,74 +29,38 @@ export interface ObservedNode {
   readonly state: NodeState
 }
 
-const askMs = 20_000
+const questions = { config: machineConfigQuestion, version: versionQuestion }
 
 /**
  * The state of machines, all of the cluster's when not told otherwise. One handshake each, and two
  * processes for all that have our config.
  */
-export async function observeNodes(
-  { controlPlanes, nodes: all }: Cluster,
+export async function observeNodeStates(
+  cluster: Cluster,
   talosctl: Talosctl,
   secrets: Pick<PublicSecrets, 'talosCa'> | undefined,
-  nodes: readonly Node[] = all,
+  nodes: readonly Node[] = cluster.nodes,
 ): Promise<ObservedNode[]> {
-  const probes = new Map(
-    await Promise.all(
-      nodes.map(async (node) => [node, await probe(node.address, secrets?.talosCa)] as const),
-    ),
-  )
-  const ours = nodes.filter((node) => probes.get(node)?.kind === 'ours')
-  const gates = ours.filter((node) => controlPlanes.includes(node))
-  // Only control planes pass questions on to others.
-  const answers =
-    gates.length > 0 || ours.length === 0
-      ? await readRunning(ours, talosctl, gates)
-      : (await Promise.all(ours.map((node) => readRunning([node], talosctl, [node])))).flat()
-  const states = new Map(answers)
+  const talosCa = secrets?.talosCa
+  const { probes, answers } = await observeTalos(cluster, { talosctl, talosCa, nodes, questions })
   return nodes.map((node) => {
-    const seen = probes.get(node)
-    const state = states.get(node) ?? (seen?.kind === 'ours' ? undefined : seen)
-    return { node, state: state ?? { kind: 'silent', reason: `${node.name} did not answer` } }
+    const answer = answers.get(node.name)
+    return { node, state: stateOf(node, probes.get(node.name), answer) }
   })
 }
 
-async function readRunning(
-  nodes: readonly Node[],
-  talosctl: Talosctl,
-  via: readonly Node[],
-): Promise<[Node, NodeState][]> {
-  if (nodes.length === 0) return []
-  const ask = (args: readonly string[]) =>
-    talosctl.ask(nodes.map(addressOf), args, {
-      via: via.map(addressOf),
-      timeoutMs: askMs,
-      nothrow: true,
-    })
-
-  const [got, told] = await Promise.all([
-    ask(['get', 'machineconfig', 'v1alpha1', '--output', 'json']),
-    ask(['version']),
-  ])
-  const configs = new Map(
-    parseResources<string>(got.stdout).map(({ node, spec }) => [node, spec] as const),
-  )
-  const versions = parseVersions(told.stdout, nodes.length === 1 ? nodes[0]?.address : undefined)
-  return nodes.map((node) => {
-    const config = configs.get(node.address)
-    const talosVersion = versions.get(node.address)
-    if (config !== undefined && talosVersion !== undefined)
-      return [node, { kind: 'running', config, talosVersion }]
-    const why = silenceOf(config === undefined ? got : told, askMs)
-    return [
-      node,
-      { kind: 'silent', reason: `${node.name} has our config but does not answer: ${why}` },
-    ]
-  })
-}
-
-function addressOf({ address }: Node): string {
-  return address
+function stateOf(
+  { name }: Node,
+  result: ProbeResult | undefined,
+  answer: AnswersTo<typeof questions> | undefined,
+): NodeState {
+  if (result !== undefined && result.kind !== 'ours') return result
+  if (answer === undefined) return { kind: 'silent', reason: `${name} did not answer` }
+  const { config, version } = answer
+  if (config.ok && version.ok)
+    return { kind: 'running', config: config.value, talosVersion: version.value }
+  const why = !config.ok ? config.reason : version.ok ? '' : version.reason
+  return { kind: 'silent', reason: `${name} has our config but does not answer: ${why}` }
 }
 
 /** What sending a config to a running machine would do, asked of the machine itself. */
@@ -112,7 +79,7 @@ export async function previewConfig(
   const args = ['apply-config', '--mode=auto', '--dry-run', `--file=${path}`]
   const { stdout, stderr, exitCode } = await talosctl.ask([address], args, {
     nothrow: true,
-    timeoutMs: askMs,
+    timeoutMs: patientTimeouts.askMs,
   })
   // The answer holds a diff of the configs, secrets and all: only these words of it are looked at.
   const said = stdout + stderr
@@ -122,5 +89,5 @@ export async function previewConfig(
   }
   const reason = /code = InvalidArgument desc = ([\s\S]+)/.exec(stderr)?.[1]?.trim()
   if (reason !== undefined) return { kind: 'rejected', reason }
-  throw new Error(silenceOf({ stderr, exitCode }, askMs))
+  throw new Error(silenceOf({ stderr, exitCode }, patientTimeouts.askMs))
 }

@@ -1,8 +1,9 @@
+/** What bootstrap:configure and bootstrap:start would do. Pure. */
 import type { Change, Cluster, Node } from '@talosmith/core'
 import { differingPaths } from '../config/config-update.ts'
 import type { EtcdState } from '@talosmith/clients/etcd'
 import type { ObservedAccess, ObservedCluster } from './observe-cluster.ts'
-import { applyChange, planHome, planStart, type NodePlan } from './plan.ts'
+import { firstConfigChange, planGeneratedFiles, planStart, type NodePlan } from './plan.ts'
 
 /** What is to be done, and what could not be found out. */
 export interface ClusterPlan {
@@ -31,8 +32,8 @@ export function planCluster(
       if (plan?.ok === false) unknown.push(`the machine config of ${node.name}: ${plan.reason}`)
       return plan?.ok === true ? planRunning(plan.value, state.config) : []
     }
-    if (isFresh(node)) return [applyChange(node, { kind: 'maintenance' })]
-    if (state.kind === 'maintenance') return [applyChange(node, state)]
+    if (isFresh(node)) return [firstConfigChange(node, { kind: 'maintenance' })]
+    if (state.kind === 'maintenance') return [firstConfigChange(node, state)]
     unknown.push(`the machine config of ${node.name}: ${state.reason}`)
     return []
   })
@@ -42,7 +43,7 @@ export function planCluster(
   if (etcd === 'stopped') unknown.push('etcd: its data is there, but it does not run')
   return {
     changes: [
-      ...planHome(cluster, seen.home),
+      ...planGeneratedFiles(cluster, seen.home),
       ...ofMachines,
       // Unknown is planned as running: then nothing is to be bootstrapped.
       ...planStart(cluster, { etcd: etcd ?? 'running', kubeconfig: seen.kubeconfig }),

@@ -1,8 +1,9 @@
+/** What has to happen until machines are a cluster. Pure. */
 import semver from 'semver'
 import { minorOf, Problem, type Change, type Cluster, type Node } from '@talosmith/core'
 import type { AccessFault } from '../generated/access.ts'
 import { planConfigUpdate, type HeldVersion } from '../config/config-update.ts'
-import type { ObservedHome } from './generated-files.ts'
+import type { ObservedGeneratedFiles } from './generated-files.ts'
 import type { ObservedNode, Preview } from './observe.ts'
 
 /** What has to happen to bring machines to a running cluster. */
@@ -18,9 +19,13 @@ export interface BootstrapChange extends Change {
 }
 
 /** What the operator's machine lacks: secrets, configs, a talosconfig. */
-export function planHome(
+export function planGeneratedFiles(
   cluster: Cluster,
-  { secrets, stale, talosconfig }: Pick<ObservedHome, 'secrets' | 'stale' | 'talosconfig'>,
+  {
+    secrets,
+    stale,
+    talosconfig,
+  }: Pick<ObservedGeneratedFiles, 'secrets' | 'stale' | 'talosconfig'>,
 ): BootstrapChange[] {
   const changes: BootstrapChange[] = []
   if (secrets === undefined)
@@ -86,7 +91,8 @@ export function planNode(
   { node, state }: ObservedNode,
   desired: string | undefined,
 ): NodePlan {
-  if (state.kind !== 'running') return { change: applyChange(node, state), text: desired, held: [] }
+  if (state.kind !== 'running')
+    return { change: firstConfigChange(node, state), text: desired, held: [] }
   const asked = settings.TALOS_VERSION
   const held =
     state.talosVersion === asked ? [] : [{ what: 'Talos', running: state.talosVersion, asked }]
@@ -113,7 +119,7 @@ export function planPreviewed(plan: NodePlan, node: Node, preview: Preview): Nod
 }
 
 /** The change that gives a machine its first config. */
-export function applyChange({ name }: Node, state: ObservedNode['state']): BootstrapChange {
+export function firstConfigChange({ name }: Node, state: ObservedNode['state']): BootstrapChange {
   return {
     kind: 'apply-config',
     target: name,

@@ -1,3 +1,4 @@
+/** bootstrap:start: etcd once, the access files, the Kubernetes API. */
 import {
   applyAll,
   commandFor,
@@ -12,7 +13,7 @@ import {
 import { checkTalosconfig } from '../generated/access.ts'
 import { applyChange } from './apply.ts'
 import type { Context } from './configure.ts'
-import { observeEtcd, type EtcdState } from '@talosmith/clients/etcd'
+import { observeEtcdState, type EtcdState } from '@talosmith/clients/etcd'
 import { NotOurApi, openKubernetes } from '@talosmith/clients/kubernetes'
 import {
   machineFault,
@@ -68,7 +69,7 @@ async function knowEtcd(
   return waitFor(
     'the control planes to say whether etcd was bootstrapped',
     async () => {
-      const state = await observeEtcd(cluster, talosctl, secrets)
+      const state = await observeEtcdState(cluster, talosctl, secrets)
       if (state === 'stopped' && !dryRun)
         throw new Error('a control plane has etcd data, but etcd does not run (yet)')
       return state
@@ -108,9 +109,9 @@ async function waitForApi(cluster: Cluster, talosctl: Talosctl, log: Log): Promi
 async function readinessFault({ controlPlanes }: Cluster, talosctl: Talosctl): Promise<string> {
   const [node] = controlPlanes
   if (node === undefined) return ''
-  const { address, name } = node
-  const { byAddress, silence } = await readMachineStatus([address], [address], talosctl)
-  const machine = byAddress.get(address)
-  if (machine === undefined) return `${name} does not say how it is: ${silence}`
-  return `${name} is ${machineFault(machine) ?? 'ready'}`
+  const { name } = node
+  return readMachineStatus(node, talosctl).then(
+    (machine) => `${name} is ${machineFault(machine) ?? 'ready'}`,
+    (error: unknown) => `${name} does not say how it is: ${reasonOf(error)}`,
+  )
 }

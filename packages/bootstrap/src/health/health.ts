@@ -1,34 +1,24 @@
+/** What a healthy cluster is. Pure. */
 import { readinessOf, type KubernetesNode } from '@talosmith/clients/kubernetes'
-import type { Cluster, Node } from '@talosmith/core'
-import { etcdFault, type ObservedEtcd } from '@talosmith/clients/etcd'
+import type { Answer, Cluster, Node } from '@talosmith/core'
+import { judgeEtcd, type EtcdFacts } from '@talosmith/clients/etcd'
 import {
   aspectFault,
   type Aspect,
   type MachineStatuses,
-  type ProbeResult,
+  type Probes,
 } from '@talosmith/clients/talos'
 import { rolloutFault, type Workload } from './rollout.ts'
 
-/** A question that failed, with why; or its answer. */
-export type Answer<T> =
-  | { readonly ok: true; readonly value: T }
-  | {
-      readonly ok: false
-      readonly reason: string
-      /** It can never get better by waiting. */
-      readonly final?: boolean
-    }
-
 /** Everything health looks at, asked for side by side. */
-export interface Snapshot {
-  /** By machine name. */
-  readonly probes: ReadonlyMap<string, ProbeResult>
-  /** Talos versions by address. */
+export interface HealthFacts {
+  readonly probes: Probes
+  /** Talos versions by machine name. */
   readonly versions: ReadonlyMap<string, string>
   readonly machines: MachineStatuses
   /** Names of machines that boot, are to have the guest agent, and have no channel for it. */
   readonly withoutChannel: ReadonlySet<string>
-  readonly etcd: Answer<ObservedEtcd>
+  readonly etcd: EtcdFacts
   /** By control plane name. */
   readonly apiServers: ReadonlyMap<string, Answer<unknown>>
   readonly endpoint: Answer<unknown>
@@ -65,8 +55,8 @@ const aspects: readonly (readonly [Aspect, string, string])[] = [
   ['boot', 'every boot to end', 'every boot has ended'],
 ]
 
-/** Judges a snapshot: every condition of a healthy cluster, in the order in which they become true. */
-export function judge(cluster: Cluster, seen: Snapshot): Condition[] {
+/** Judges the facts: every condition of a healthy cluster, in the order in which they become true. */
+export function judgeHealth(cluster: Cluster, observed: HealthFacts): Condition[] {
   const { settings, nodes, controlPlanes, endpoint } = cluster
   const { TALOS_VERSION: talos, KUBERNETES_VERSION: kubernetes } = settings
   const condition = (fact: string, holds: string, fault: Fault): Condition => ({
@@ -80,13 +70,13 @@ export function judge(cluster: Cluster, seen: Snapshot): Condition[] {
     condition(
       `Talos to answer on ${counted}`,
       `Talos answers on ${counted}`,
-      reachFault(nodes, seen),
+      reachFault(nodes, observed),
     ),
     condition(
       `${counted} to run Talos ${talos}`,
       `Talos ${talos} on ${counted}`,
-      first(nodes, ({ name, address }) => {
-        const runs = seen.versions.get(address)
+      first(nodes, ({ name }) => {
+        const runs = observed.versions.get(name)
         if (runs === undefined) return `${name} does not say its version`
         return runs === talos ? undefined : { reason: `${name} runs Talos ${runs}`, final: true }
       }),
@@ -95,75 +85,82 @@ export function judge(cluster: Cluster, seen: Snapshot): Condition[] {
       condition(
         fact,
         holds,
-        first(nodes, (node) => machineFaultOf(node, aspect, seen)),
+        first(nodes, (node) => machineFaultOf(node, aspect, observed)),
       ),
     ),
     condition(
       'etcd to have all control planes as members',
       `etcd: ${controlPlanes.length} voting member${controlPlanes.length === 1 ? '' : 's'}, one leader, no alarm`,
-      seen.etcd.ok ? etcdFault(controlPlanes, seen.etcd.value) : seen.etcd.reason,
+      etcdFault(cluster, observed.etcd),
     ),
     condition(
       'every API server to be ready',
       'every API server is ready',
       first(controlPlanes, ({ name }) => {
-        const fault = faultOf(seen.apiServers.get(name))
+        const fault = faultOf(observed.apiServers.get(name))
         if (fault === undefined) return undefined
         return typeof fault === 'object'
           ? { ...fault, reason: `${name}: ${fault.reason}` }
           : `${name}: ${fault}`
       }),
     ),
-    condition(`${endpoint} to answer`, `${endpoint} answers`, faultOf(seen.endpoint)),
+    condition(`${endpoint} to answer`, `${endpoint} answers`, faultOf(observed.endpoint)),
     ...(cluster.vip === undefined
       ? []
       : [
           condition(
             `the VIP ${cluster.vip} to answer`,
             `the VIP ${cluster.vip} answers`,
-            faultOf(seen.vip),
+            faultOf(observed.vip),
           ),
         ]),
     condition(
       'every Kubernetes node to be Ready',
       `every node is Ready, at its address, with Kubernetes ${kubernetes}`,
-      seen.nodes.ok
-        ? (nodesFault(cluster, seen.nodes.value) ?? leftBehindFault(seen))
-        : faultOf(seen.nodes),
+      observed.nodes.ok
+        ? (nodesFault(cluster, observed.nodes.value) ?? leftBehindFault(observed))
+        : faultOf(observed.nodes),
     ),
     condition(
       `${counted} to be ready`,
       `${counted} ready`,
-      first(nodes, (node) => machineFaultOf(node, 'ready', seen)),
+      first(nodes, (node) => machineFaultOf(node, 'ready', observed)),
     ),
     condition(
       'kube-system to be rolled out',
-      `rolled out: ${seen.expectedWorkloads.join(', ') || 'nothing to wait for'}`,
-      seen.workloads.ok
-        ? rolloutFault(seen.expectedWorkloads, seen.workloads.value)
-        : faultOf(seen.workloads),
+      `rolled out: ${observed.expectedWorkloads.join(', ') || 'nothing to wait for'}`,
+      observed.workloads.ok
+        ? rolloutFault(observed.expectedWorkloads, observed.workloads.value)
+        : faultOf(observed.workloads),
     ),
   ]
 }
 
-function reachFault(nodes: readonly Node[], { probes }: Snapshot): Fault {
+function reachFault(nodes: readonly Node[], { probes }: HealthFacts): Fault {
   return first(nodes, ({ name }) => {
-    const seen = probes.get(name)
-    if (seen === undefined) return `${name} was not asked`
-    if (seen.kind === 'ours') return undefined
-    if (seen.kind === 'maintenance') return { reason: `${name} has no machine config`, final: true }
-    const isCertain = seen.kind === 'foreign' || seen.isStranger === true
-    return isCertain ? { reason: `${name}: ${seen.reason}`, final: true } : seen.reason
+    const result = probes.get(name)
+    if (result === undefined) return `${name} was not asked`
+    if (result.kind === 'ours') return undefined
+    if (result.kind === 'maintenance')
+      return { reason: `${name} has no machine config`, final: true }
+    const isCertain = result.kind === 'foreign' || result.isStranger === true
+    return isCertain ? { reason: `${name}: ${result.reason}`, final: true } : result.reason
   })
 }
 
-function machineFaultOf({ name, address }: Node, aspect: Aspect, seen: Snapshot): Fault {
-  const machine = seen.machines.byAddress.get(address)
-  if (machine === undefined) return `${name} does not say how it is: ${seen.machines.silence}`
-  const fault = aspectFault(machine, aspect)
+/** The first problem is shown: the others follow from it more often than not. */
+function etcdFault(cluster: Cluster, etcd: EtcdFacts): Fault {
+  const [first] = judgeEtcd(cluster, etcd)
+  return first && `${first.who}: ${first.why}`
+}
+
+function machineFaultOf({ name }: Node, aspect: Aspect, observed: HealthFacts): Fault {
+  const machine = observed.machines.get(name) ?? { ok: false, reason: 'it was not asked' }
+  if (!machine.ok) return `${name} does not say how it is: ${machine.reason}`
+  const fault = aspectFault(machine.value, aspect)
   if (fault === undefined) return undefined
   const waitsForAgent = aspect === 'boot' || (aspect === 'services' && /guest-agent/.test(fault))
-  if (waitsForAgent && seen.withoutChannel.has(name))
+  if (waitsForAgent && observed.withoutChannel.has(name))
     return {
       reason: `${name} waits for the guest agent's channel, which it does not have (npx nx run vm:create, then off and on)`,
       final: true,
@@ -171,9 +168,9 @@ function machineFaultOf({ name, address }: Node, aspect: Aspect, seen: Snapshot)
   return `${name}: ${fault}`
 }
 
-function nodesFault({ nodes, settings }: Cluster, seen: readonly KubernetesNode[]): Fault {
+function nodesFault({ nodes, settings }: Cluster, registered: readonly KubernetesNode[]): Fault {
   return first(nodes, ({ name, address }) => {
-    const node = seen.find(({ metadata }) => metadata.name === name)
+    const node = registered.find(({ metadata }) => metadata.name === name)
     if (node === undefined) return `${name} has not registered`
     const { addresses = [], nodeInfo } = node.status ?? {}
     const ready = readinessOf(node)
@@ -189,7 +186,7 @@ function nodesFault({ nodes, settings }: Cluster, seen: readonly KubernetesNode[
   })
 }
 
-function leftBehindFault({ leftBehind: [node] }: Snapshot): Fault {
+function leftBehindFault({ leftBehind: [node] }: HealthFacts): Fault {
   if (node === undefined) return undefined
   const { name } = node.metadata
   return {
@@ -204,15 +201,15 @@ function leftBehindFault({ leftBehind: [node] }: Snapshot): Fault {
  */
 export function nodesLeftBehind(
   cluster: Pick<Cluster, 'nodes'>,
-  seen: readonly KubernetesNode[],
+  listed: readonly KubernetesNode[],
 ): KubernetesNode[] {
-  const registered = new Set(seen.map(({ metadata }) => metadata.name))
+  const registered = new Set(listed.map(({ metadata }) => metadata.name))
   // A machine that registered under another name is that node, unless it has its own as well.
   const nameless = cluster.nodes.filter(({ name }) => !registered.has(name))
   const stands = ({ metadata, status }: KubernetesNode): boolean =>
     cluster.nodes.some(({ name }) => name === metadata.name) ||
     nameless.some(({ address }) => status?.addresses?.some((one) => one.address === address))
-  return seen.filter((node) => readinessOf(node)?.status !== 'True' && !stands(node))
+  return listed.filter((node) => readinessOf(node)?.status !== 'True' && !stands(node))
 }
 
 function faultOf(answer: Answer<unknown> | undefined): Fault {

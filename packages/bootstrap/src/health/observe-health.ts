@@ -1,12 +1,20 @@
-import { generatedFiles, type Cluster } from '@talosmith/core'
-import { askEtcd } from '@talosmith/clients/etcd'
-import { type KubernetesNode, NotOurApi, type Kubernetes } from '@talosmith/clients/kubernetes'
-import { nodesLeftBehind, type Answer, type Snapshot } from './health.ts'
+/** Looks at everything that health judges by. */
+import { observeEtcdFacts } from '@talosmith/clients/etcd'
+import { NotOurApi, type Kubernetes, type KubernetesNode } from '@talosmith/clients/kubernetes'
+import {
+  answersOf,
+  hasGuestAgentChannel,
+  machineStatusQuestion,
+  observeTalos,
+  probeMachines,
+  versionQuestion,
+  type Talosctl,
+} from '@talosmith/clients/talos'
+import { generatedFiles, type Answer, type Cluster } from '@talosmith/core'
 import { configFile } from '../config/machine-config.ts'
-import { readMachineStatus, probe, type Talosctl, parseVersions } from '@talosmith/clients/talos'
-import { expectedWorkloads, type Workload } from './rollout.ts'
 import type { PublicSecrets } from '../generated/secrets.ts'
-import { hasChannel } from '../upgrade/guest-agent.ts'
+import { nodesLeftBehind, type HealthFacts } from './health.ts'
+import { expectedWorkloads, type Workload } from './rollout.ts'
 
 /** Asks Talos and Kubernetes side by side: one handshake a machine, four processes in all, the rest HTTPS. */
 export async function observeHealth(
@@ -14,9 +22,9 @@ export async function observeHealth(
   talosctl: Talosctl,
   kubernetes: Kubernetes,
   secrets: PublicSecrets,
-): Promise<Snapshot> {
+): Promise<HealthFacts> {
   const [talos, api] = await Promise.all([
-    observeTalos(cluster, talosctl, secrets),
+    observeTalosHealth(cluster, talosctl, secrets),
     observeApi(cluster, kubernetes),
   ])
   const [controlPlane] = cluster.controlPlanes
@@ -24,37 +32,31 @@ export async function observeHealth(
   return { ...talos, ...api, expectedWorkloads: expectedWorkloads(config ?? '') }
 }
 
-async function observeTalos(
-  { nodes, controlPlanes, ...rest }: Cluster,
+const questions = { version: versionQuestion, machine: machineStatusQuestion }
+
+async function observeTalosHealth(
+  cluster: Cluster,
   talosctl: Talosctl,
   { talosCa }: PublicSecrets,
-): Promise<Pick<Snapshot, 'probes' | 'versions' | 'machines' | 'withoutChannel' | 'etcd'>> {
-  const probes = new Map(
-    await Promise.all(
-      nodes.map(async ({ name, address }) => [name, await probe(address, talosCa)] as const),
+): Promise<Pick<HealthFacts, 'probes' | 'versions' | 'machines' | 'withoutChannel' | 'etcd'>> {
+  const { nodes } = cluster
+  const probes = await probeMachines(nodes, talosCa)
+  const [talos, etcd] = await Promise.all([
+    observeTalos(cluster, { talosctl, talosCa, probes, questions, asksWorkersAlone: false }),
+    observeEtcdFacts(cluster, talosctl, { talosCa, probes, asksAlarms: false }),
+  ])
+  const versions = new Map(
+    [...talos.answers].flatMap(([name, { version }]) =>
+      version.ok ? [[name, version.value] as const] : [],
     ),
   )
-  // A machine that is off would hold up the answers of the others.
-  const isThere = ({ name }: { readonly name: string }) => probes.get(name)?.kind === 'ours'
-  const there = nodes.filter(isThere).map(({ address }) => address)
-  const via = controlPlanes.filter(isThere).map(({ address }) => address)
-  if (via.length === 0) {
-    const reason = 'no control plane answers'
-    const etcd = { ok: false, reason } as const
-    const machines = { byAddress: new Map(), silence: reason }
-    return { probes, versions: new Map(), machines, withoutChannel: new Set(), etcd }
+  const machines = answersOf(nodes, talos, 'machine')
+  const isBooting = (name: string): boolean => {
+    const machine = machines.get(name)
+    return machine?.ok === true && machine.value.stage === 'booting'
   }
-  const [versions, machines, etcd] = await Promise.all([
-    talosctl
-      .ask(there, ['version'], { via, timeoutMs: 20_000, nothrow: true })
-      .then(({ stdout }) => parseVersions(stdout)),
-    readMachineStatus(there, via, talosctl),
-    answer(() => askEtcd({ nodes, controlPlanes, ...rest }, talosctl, via)),
-  ])
-  const booting = rest.image.hasGuestAgent
-    ? nodes.filter(({ address }) => machines.byAddress.get(address)?.stage === 'booting')
-    : []
-  const channels = await Promise.all(booting.map((node) => hasChannel(node, talosctl)))
+  const booting = cluster.image.hasGuestAgent ? nodes.filter(({ name }) => isBooting(name)) : []
+  const channels = await Promise.all(booting.map((node) => hasGuestAgentChannel(node, talosctl)))
   const withoutChannel = new Set(
     booting.filter((_, index) => channels[index] === false).map(({ name }) => name),
   )
@@ -65,7 +67,7 @@ async function observeApi(
   cluster: Cluster,
   kubernetes: Kubernetes,
 ): Promise<
-  Pick<Snapshot, 'apiServers' | 'endpoint' | 'vip' | 'nodes' | 'leftBehind' | 'workloads'>
+  Pick<HealthFacts, 'apiServers' | 'endpoint' | 'vip' | 'nodes' | 'leftBehind' | 'workloads'>
 > {
   const { controlPlanes } = cluster
   const list = async <T>(path: string): Promise<readonly T[]> =>

@@ -1,3 +1,4 @@
+/** bootstrap:health: waits until a cluster is healthy. */
 import {
   commandFor,
   generatedFiles,
@@ -9,7 +10,7 @@ import {
   type ScriptContext,
 } from '@talosmith/core'
 import { checkKubeconfig, checkTalosconfig } from '../generated/access.ts'
-import { isHopeless, judge, type Condition, type Snapshot } from './health.ts'
+import { isHopeless, judgeHealth, type Condition, type HealthFacts } from './health.ts'
 import { openKubernetes } from '@talosmith/clients/kubernetes'
 import { observeHealth } from './observe-health.ts'
 import { readSecrets } from '../generated/secrets.ts'
@@ -45,7 +46,7 @@ export async function waitForHealth({
 /** Looks until every condition holds; throws UNHEALTHY when the time is up, or when waiting on is of no use. */
 export async function waitUntilHealthy(
   cluster: Cluster,
-  observe: () => Promise<Snapshot>,
+  observe: () => Promise<HealthFacts>,
   log: Log,
   now: () => number = Date.now,
 ): Promise<Condition[]> {
@@ -54,7 +55,7 @@ export async function waitUntilHealthy(
   return waitFor(
     `cluster ${cluster.name} to be healthy`,
     async () => {
-      const conditions = judge(cluster, await observe())
+      const conditions = judgeHealth(cluster, await observe())
       for (const { fact, holds, fault } of conditions) {
         if (fault !== undefined || held.has(fact)) continue
         held.add(fact)

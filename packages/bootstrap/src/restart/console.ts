@@ -1,10 +1,11 @@
+/** The end of what a machine wrote on its console. */
 import { consoleLog, plainLines, reasonOf, type Node } from '@talosmith/core'
 import type { UpgradeContext } from './context.ts'
 
 const lines = 15
 
 /** The last lines that a machine wrote on its console, from its KVM host; or why they can't be had. */
-export async function lastWords(
+export async function consoleTail(
   { hosts }: Pick<UpgradeContext, 'hosts'>,
   node: Node,
 ): Promise<string> {

@@ -1,3 +1,4 @@
+/** What an upgrade and a restore work with. */
 import {
   commandFor,
   Problem,
@@ -6,7 +7,7 @@ import {
   type Log,
   type ScriptContext,
 } from '@talosmith/core'
-import { observeHome, type ObservedHome } from '../configure/generated-files.ts'
+import { observeGeneratedFiles, type ObservedGeneratedFiles } from '../configure/generated-files.ts'
 import {
   openKubernetes,
   type WritableKubernetes,
@@ -28,7 +29,7 @@ export interface UpgradeContext {
   readonly talosctl: Talosctl
   readonly kubernetes: WritableKubernetes
   readonly secrets: PublicSecrets
-  readonly home: ObservedHome
+  readonly home: ObservedGeneratedFiles
   /** The KVM hosts, for what a machine's console said. */
   readonly hosts: () => Promise<readonly Host[]>
 }
@@ -39,7 +40,7 @@ export async function openUpgrade(
   tool?: Talosctl,
 ): Promise<UpgradeContext> {
   const talosctl = tool ?? (await openTalosctl(cluster))
-  const home = await observeHome(cluster, talosctl, log)
+  const home = await observeGeneratedFiles(cluster, talosctl, log)
   const { secrets } = home
   if (secrets === undefined) throw notStarted(cluster, 'there are no secrets in generated/')
   if (home.talosconfig !== undefined && home.talosconfig !== 'expiring')
@@ -67,6 +68,6 @@ function notStarted(cluster: Cluster, because: string): Problem {
 }
 
 /** How long a machine may take to come back. */
-export function comebackMs({ settings }: Cluster): number {
+export function rebootTimeoutMs({ settings }: Cluster): number {
   return settings.HEALTH_TIMEOUT * 1000
 }

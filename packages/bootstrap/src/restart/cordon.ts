@@ -1,6 +1,7 @@
+/** Cordons and uncordons machines, with our annotation. */
 import { waitFor, type Node } from '@talosmith/core'
-import { mark, type NodeObject } from '@talosmith/clients/kubernetes'
-import { renderMark } from './upgrade-annotation.ts'
+import type { NodeObject } from '@talosmith/clients/kubernetes'
+import { renderUpgradeAnnotation, upgradeAnnotation } from './upgrade-annotation.ts'
 import type { Target } from '@talosmith/clients/talos'
 import { gateClosed } from './pass-gate.ts'
 import type { UpgradeContext } from './context.ts'
@@ -20,38 +21,38 @@ export async function cordon(
   now: string,
 ): Promise<void> {
   await change(tools, name, `${name} to be cordoned`, (seen) => {
-    if (seen.spec?.unschedulable === true && !isMarked(seen))
+    if (seen.spec?.unschedulable === true && !isAnnotated(seen))
       throw gateClosed(name, `${name}: was cordoned by somebody else`, now)
     return {
-      metadata: { annotations: { [mark]: renderMark(target) } },
+      metadata: { annotations: { [upgradeAnnotation]: renderUpgradeAnnotation(target) } },
       spec: { unschedulable: true },
     }
   })
 }
 
 /** Adds to the mark from which boot a machine is restarted: one that comes back with its old version went back. */
-export async function markRestart(
+export async function annotateRestart(
   tools: Tools,
   { name }: Node,
   target: Target,
   boot: string,
 ): Promise<void> {
   await change(tools, name, `the restart of ${name} to be noted`, () => ({
-    metadata: { annotations: { [mark]: renderMark(target, boot) } },
+    metadata: { annotations: { [upgradeAnnotation]: renderUpgradeAnnotation(target, boot) } },
   }))
 }
 
 /** Takes both away again; a machine that bears no mark is left as it is. Whether it bore one. */
 export async function uncordon(tools: Tools, { name }: Pick<Node, 'name'>): Promise<boolean> {
   return change(tools, name, `${name} to be uncordoned`, (seen) =>
-    isMarked(seen)
-      ? { metadata: { annotations: { [mark]: null } }, spec: { unschedulable: null } }
+    isAnnotated(seen)
+      ? { metadata: { annotations: { [upgradeAnnotation]: null } }, spec: { unschedulable: null } }
       : undefined,
   )
 }
 
-function isMarked({ metadata }: NodeObject): boolean {
-  return metadata.annotations?.[mark] !== undefined
+function isAnnotated({ metadata }: NodeObject): boolean {
+  return metadata.annotations?.[upgradeAnnotation] !== undefined
 }
 
 /** Changes a node as it was seen: what somebody else has changed meanwhile is looked at first. */

@@ -1,7 +1,9 @@
+/** Waits until the gate lets machines go. */
 import { generatedFiles, Unrecoverable, local, Problem, waitFor, type Node } from '@talosmith/core'
-import { judgeEtcd, judgeGate, type GateFacts, type GateOptions, type GateReason } from './gate.ts'
-import { observeGate, observeMembers } from './observe-gate.ts'
-import { comebackMs, type UpgradeContext } from './context.ts'
+import { judgeEtcd, observeEtcdFacts } from '@talosmith/clients/etcd'
+import { judgeGate, type GateFacts, type GateOptions, type GateReason } from './gate.ts'
+import { observeGate } from './observe-gate.ts'
+import { rebootTimeoutMs, type UpgradeContext } from './context.ts'
 
 /** A cluster that settles after a restart does so within a minute or two; what does not is not well. */
 const settleMs = 120_000
@@ -18,7 +20,7 @@ export async function passGate(
   turn: readonly Node[],
   now: string,
   {
-    withinMs = Math.min(settleMs, comebackMs(context.cluster)),
+    withinMs = Math.min(settleMs, rebootTimeoutMs(context.cluster)),
     seen,
     ...options
   }: PassOptions = {},
@@ -59,8 +61,8 @@ export function gateClosed(names: string, because: string | undefined, now: stri
 
 /** Throws GATE_CLOSED when every control plane answers and it is etcd that is not well. */
 export async function refuseFaultyEtcd(context: UpgradeContext): Promise<void> {
-  const { cluster } = context
-  const etcd = await observeMembers(context)
+  const { cluster, talosctl, secrets } = context
+  const etcd = await observeEtcdFacts(cluster, talosctl, secrets)
   const reasons = etcd.unreachable.size > 0 ? [] : judgeEtcd(cluster, etcd)
   if (reasons.length === 0) return
   throw gateClosed(

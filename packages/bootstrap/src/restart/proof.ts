@@ -1,3 +1,4 @@
+/** The proof that a machine is well after its restart. Pure. */
 import type { Cluster, Node } from '@talosmith/core'
 import {
   machineFault,
@@ -6,12 +7,11 @@ import {
   type RunningTalos,
   type Target,
 } from '@talosmith/clients/talos'
-import type { EtcdFacts } from '@talosmith/clients/etcd'
-import { judgeEtcd } from './gate.ts'
+import { judgeEtcd, type EtcdFacts } from '@talosmith/clients/etcd'
 import { nodeFault, type NodeObject } from '@talosmith/clients/kubernetes'
 
 /** What a machine says of itself after its restart, and what others say of it. */
-export interface Comeback {
+export interface RestartedMachine {
   readonly facts: NodeFacts
   /** Undefined: Kubernetes does not know the machine. */
   readonly node: NodeObject | undefined
@@ -31,7 +31,7 @@ export function proofFault(
   cluster: Cluster,
   { name, address, role }: Node,
   { target, kubernetes }: Expected,
-  { facts, node, etcd }: Comeback,
+  { facts, node, etcd }: RestartedMachine,
 ): { readonly reason: string; readonly final: boolean } | undefined {
   const lasting = (reason: string) => ({ reason, final: true })
   const passing = (reason: string) => ({ reason, final: false })

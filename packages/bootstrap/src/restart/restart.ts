@@ -1,9 +1,11 @@
+/** Restarts a machine and waits until it is back. */
 import { Problem, waitFor, type Node } from '@talosmith/core'
 import { minute } from '../configure/apply-context.ts'
 import {
   machineFault,
   readMachineStatus,
   probe,
+  unreachableBecause,
   grpcCode,
   talosReason,
   isRight,
@@ -13,13 +15,13 @@ import {
   type RunningTalos,
   type Target,
 } from '@talosmith/clients/talos'
-import { lastWords } from './console.ts'
+import { consoleTail } from './console.ts'
 import { installFailed, installMs, isLate } from './install.ts'
 import { describeRunning } from './proof.ts'
 import type { GateTools } from './observe-gate.ts'
-import type { ObservedMachine } from '../upgrade/observe-upgrade.ts'
+import type { Begun } from './upgrade-annotation.ts'
 import { restated } from './restated.ts'
-import { comebackMs, type UpgradeContext } from './context.ts'
+import { rebootTimeoutMs, type UpgradeContext } from './context.ts'
 import semver from 'semver'
 
 /** Restarts a machine, and waits until it has another boot; one that answers no more is on its way. */
@@ -38,10 +40,10 @@ export async function restart(
   await waitFor(
     `${node.name} to restart`,
     async () => {
-      const seen = await probe(node.address, secrets.talosCa)
-      if (seen.kind !== 'ours') {
+      const unreachable = unreachableBecause(await probe(node.address, secrets.talosCa))
+      if (unreachable !== undefined) {
         if (asked) return
-        throw new Error(seen.kind === 'maintenance' ? 'it has no machine config' : seen.reason)
+        throw new Error(unreachable)
       }
       // One that goes down in the middle of an answer would be waited for until it is long back.
       const answerMs = asked ? 5000 : undefined
@@ -84,7 +86,7 @@ function flagsOf(talosctl: string): string[] {
  * runs. Throws UPGRADE_ROLLED_BACK, with its console's last lines, when Talos went back to the version
  * before.
  */
-export async function waitForComeback(
+export async function waitForReboot(
   context: UpgradeContext,
   node: Node,
   before: string,
@@ -96,9 +98,8 @@ export async function waitForComeback(
   return waitFor(
     `${name} to come back with Talos ${target.version}`,
     async () => {
-      const seen = await probe(address, secrets.talosCa)
-      if (seen.kind !== 'ours')
-        throw new Error(seen.kind === 'maintenance' ? 'it has no machine config' : seen.reason)
+      const unreachable = unreachableBecause(await probe(address, secrets.talosCa))
+      if (unreachable !== undefined) throw new Error(unreachable)
       if (!hasRestarted) {
         const boot = await readBootId(node, talosctl).catch((error: unknown) => {
           throw new Error(talosReason(error))
@@ -107,10 +108,7 @@ export async function waitForComeback(
         hasRestarted = true
       }
       // One question a look: a machine that boots has other things to do.
-      const { byAddress, silence } = await readMachineStatus([address], [address], talosctl)
-      const machine = byAddress.get(address)
-      if (machine === undefined) throw new Error(silence)
-      const fault = machineFault(machine)
+      const fault = machineFault(await readMachineStatus(node, talosctl))
       // Until its boot has ended, Talos may still go back to the other version.
       if (fault !== undefined) throw new Error(`it has restarted, and is ${fault}`)
       const facts = await readNode(node, talosctl)
@@ -119,7 +117,7 @@ export async function waitForComeback(
     },
     {
       log,
-      withinMs: comebackMs(cluster),
+      withinMs: rebootTimeoutMs(cluster),
       everyMs: 500,
       code: 'UPGRADE_UNFINISHED',
       hint: `look at its console (virsh console ${name}); the same command looks at it again. Talos goes back by itself when its boot does not end within 70 minutes, and the same command says so then`,
@@ -128,9 +126,16 @@ export async function waitForComeback(
     if (!(error instanceof Problem) || error.code !== 'UPGRADE_UNFINISHED') throw error
     const runs = await readNode(node, talosctl).then(describeRunning, () => 'nothing that answers')
     throw restated(error, {
-      because: `${error.because}\nit runs ${runs}, and its console ended with\n${await lastWords(context, node)}`,
+      because: `${error.because}\nit runs ${runs}, and its console ended with\n${await consoleTail(context, node)}`,
     })
   })
+}
+
+/** A machine, what it runs, and what a run before has begun with it. */
+export interface BegunMachine {
+  readonly node: Node
+  readonly running: RunningTalos
+  readonly begun: Begun | undefined
 }
 
 /**
@@ -139,11 +144,7 @@ export async function waitForComeback(
  */
 export async function refuseWentBack(
   context: UpgradeContext,
-  {
-    node,
-    running,
-    begun,
-  }: Pick<ObservedMachine, 'node' | 'begun'> & { readonly running: RunningTalos },
+  { node, running, begun }: BegunMachine,
   target: Target,
 ): Promise<void> {
   if (begun?.boot === undefined || isRight(running, target)) return
@@ -158,7 +159,7 @@ export async function refuseWentBack(
       }),
     {
       log,
-      withinMs: comebackMs(cluster),
+      withinMs: rebootTimeoutMs(cluster),
       code: 'NODE_SILENT',
       hint: `look at its console (virsh console ${node.name}), then run the same command again`,
     },
@@ -178,7 +179,7 @@ export async function rolledBack(
     'UPGRADE_ROLLED_BACK',
     `${node.name} went back from Talos ${target.version}: ${runs}`,
     {
-      because: `its console ended with\n${await lastWords(context, node)}`,
+      because: `its console ended with\n${await consoleTail(context, node)}`,
       now: `${node.name} runs its old version; the machines after it were not touched`,
       hint: 'set TALOS_VERSION (or TALOS_EXTENSIONS, TALOS_KERNEL_ARGS) to what boots, then run the same command again; with the same settings it tries the same once more',
     },

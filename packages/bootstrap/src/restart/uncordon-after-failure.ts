@@ -1,3 +1,4 @@
+/** Uncordons machines whose restart did not come to pass. */
 import { Problem, reasonOf, type Node } from '@talosmith/core'
 import { uncordon } from './cordon.ts'
 import { restated } from './restated.ts'
@@ -9,7 +10,7 @@ const usable = [
 ]
 
 /** When work fails while machines run their old version, pods may come to them again, and the failure says so. */
-export async function stayingUsable<T>(
+export async function uncordonAfterFailure<T>(
   context: UpgradeContext,
   nodes: readonly Node[],
   work: () => Promise<T>,

@@ -1,3 +1,4 @@
+/** bootstrap:upgrade-talos and bootstrap:upgrade-kubernetes, stage by stage. */
 import { warmInstaller } from '@talosmith/clients/factory'
 import {
   commandFor,
@@ -9,11 +10,11 @@ import {
 } from '@talosmith/core'
 import { takeBackup } from '../backup/take-backup.ts'
 import { takeKubernetesStep } from './kubernetes-step.ts'
-import { backUp, lookAhead, writeHome } from './look-ahead.ts'
+import { backUp, lookAhead, writeGeneratedFiles } from './look-ahead.ts'
 import { observeUpgrade, type ObservedMachine } from './observe-upgrade.ts'
 import { configOf, describePath, planUpgrade, targetOf } from './plan-upgrade.ts'
 import { refuseWentBack } from '../restart/restart.ts'
-import { stayingUsable } from '../restart/uncordon-after-failure.ts'
+import { uncordonAfterFailure } from '../restart/uncordon-after-failure.ts'
 import { finishLeftovers, takeTalosStep } from './talos-step.ts'
 import { openUpgrade, type UpgradeContext, type UpgradeScript } from '../restart/context.ts'
 import type { PathStep } from './upgrade-path.ts'
@@ -39,7 +40,7 @@ export async function upgradeTalos(
   await refuseAllWentBack(context, seen.machines, steps)
   // Before anything is changed: no machine waits for the factory, none stays half-way because of it.
   for (const { kind, to } of steps) if (kind === 'talos') await warmInstaller(cluster, to, { log })
-  await writeHome(context, home)
+  await writeGeneratedFiles(context, home)
   if (steps.length === 0) await finishLeftovers(context, seen.machines)
   else await backUp(context)
   for (const [index, step] of steps.entries()) {
@@ -67,7 +68,7 @@ async function refuseAllWentBack(
 ): Promise<void> {
   for (const machine of machines)
     for (const { to } of steps.filter(({ kind }) => kind === 'talos'))
-      await stayingUsable(context, [machine.node], () =>
+      await uncordonAfterFailure(context, [machine.node], () =>
         refuseWentBack(
           context,
           { ...machine, running: machine.facts },
@@ -97,7 +98,7 @@ export async function upgradeKubernetes(
     return 0
   }
   log.info(`   the way: ${describePath(later)}`)
-  await writeHome(context, home)
+  await writeGeneratedFiles(context, home)
   await finishLeftovers(context, seen.machines)
   await backUp(context)
   for (const step of later) await takeKubernetesStep(context, step)

@@ -1,21 +1,8 @@
-import { commandFor, Problem, type Node } from '@talosmith/core'
-import type { Talosctl } from '@talosmith/clients/talos'
+/** Refuses an upgrade that a missing guest agent channel would break. */
+import { commandFor, Problem } from '@talosmith/core'
+import { guestAgentPort, hasGuestAgentChannel } from '@talosmith/clients/talos'
 import type { ObservedMachine } from './observe-upgrade.ts'
 import type { UpgradeContext } from '../restart/context.ts'
-
-const port = 'org.qemu.guest_agent.0'
-
-/** Whether a machine has the guest agent's channel; undefined: it did not say. */
-export async function hasChannel(
-  { address }: Pick<Node, 'address'>,
-  talosctl: Talosctl,
-): Promise<boolean | undefined> {
-  const args = ['list', '/dev/virtio-ports']
-  const { stdout, stderr, exitCode } = await talosctl.ask([address], args, { nothrow: true })
-  if (stdout.includes(port)) return true
-  // Without any channel there is no such folder.
-  return exitCode === 0 || /no such file or directory/.test(stderr) ? false : undefined
-}
 
 /**
  * Throws GUEST_AGENT_CHANNEL_MISSING when the guest agent is asked for and a machine has no channel for
@@ -29,7 +16,10 @@ export async function refuseMissingChannel(
   const seen = await Promise.all(
     machines
       .filter(({ facts }) => !facts.extensions.includes('qemu-guest-agent'))
-      .map(async ({ node }) => ({ name: node.name, has: await hasChannel(node, talosctl) })),
+      .map(async ({ node }) => ({
+        name: node.name,
+        has: await hasGuestAgentChannel(node, talosctl),
+      })),
   )
   const named = (answer: boolean | undefined): string[] =>
     seen.flatMap(({ name, has }) => (has === answer ? [name] : []))
@@ -46,7 +36,7 @@ export async function refuseMissingChannel(
     'GUEST_AGENT_CHANNEL_MISSING',
     `${names.join(', ')} has no channel for the guest agent yet`,
     {
-      because: `with siderolabs/qemu-guest-agent and without ${port} a machine never finishes its boot`,
+      because: `with siderolabs/qemu-guest-agent and without ${guestAgentPort} a machine never finishes its boot`,
       now: 'nothing was changed',
       hint: `${commandFor(cluster, 'vm:create')} adds it to the machine; switch the machine off and on once (cluster:stop, cluster:start), then run the same command again`,
     },

@@ -1,10 +1,11 @@
+/** Takes Kubernetes through one version. */
 import { CommandFailed, minorOf, Problem, waitFor, plainLines, inStep } from '@talosmith/core'
 import { minute } from '../configure/apply-context.ts'
 import { observeKubernetes } from './observe-upgrade.ts'
 import { kubernetesFault } from './kubernetes-proof.ts'
 import { passGate } from '../restart/pass-gate.ts'
 import { refuseRemovedApis } from './removed-apis.ts'
-import { comebackMs, type UpgradeContext } from '../restart/context.ts'
+import { rebootTimeoutMs, type UpgradeContext } from '../restart/context.ts'
 import type { PathStep } from './upgrade-path.ts'
 
 const upgradeMs = 90 * minute
@@ -56,7 +57,7 @@ export async function takeKubernetesStep(
       },
       {
         log,
-        withinMs: comebackMs(cluster),
+        withinMs: rebootTimeoutMs(cluster),
         everyMs: 4000,
         code: 'KUBERNETES_UNPROVEN',
         hint: `mend what is named, then run the same command again; Kubernetes ${minorOf(from)} and ${minorOf(to)} go together meanwhile`,

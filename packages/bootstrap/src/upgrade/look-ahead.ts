@@ -1,7 +1,8 @@
+/** Everything that is looked at before an upgrade changes anything. */
 import { listExtensions, refuseMissingExtensions } from '@talosmith/clients/factory'
 import { applyAll, inStep } from '@talosmith/core'
 import { applyChange } from '../configure/apply.ts'
-import { planHome, type BootstrapChange } from '../configure/plan.ts'
+import { planGeneratedFiles, type BootstrapChange } from '../configure/plan.ts'
 import { takeBackup } from '../backup/take-backup.ts'
 import { refuseBlocked } from '../restart/drain.ts'
 import { refuseMissingChannel } from './guest-agent.ts'
@@ -31,7 +32,7 @@ export async function lookAhead(context: UpgradeContext, patient: boolean): Prom
     context,
     restarting.map(({ node }) => node),
   )
-  return { seen, steps, home: planHome(cluster, context.home) }
+  return { seen, steps, home: planGeneratedFiles(cluster, context.home) }
 }
 
 /** Throws EXTENSION_NOT_OFFERED when a version on the way lacks a desired extension. */
@@ -45,7 +46,7 @@ async function refuseWithoutExtensions(
 }
 
 /** Configs and talosconfig as the settings ask for them now. */
-export async function writeHome(
+export async function writeGeneratedFiles(
   { cluster, talosctl, log, home }: UpgradeContext,
   changes: Outlook['home'],
 ): Promise<void> {

@@ -1,3 +1,4 @@
+/** A cluster before an upgrade. */
 import { listVersions } from '@talosmith/clients/factory'
 import {
   commandFor,
@@ -8,7 +9,7 @@ import {
   type Cluster,
   type Node,
 } from '@talosmith/core'
-import { observeNodes } from '../configure/observe.ts'
+import { observeNodeStates, type ObservedNode } from '../configure/observe.ts'
 import { refuseForeign } from '../configure/plan.ts'
 import {
   type Kubernetes,
@@ -16,14 +17,13 @@ import {
   type PodObject,
   listOf,
 } from '@talosmith/clients/kubernetes'
-import { leaderOf } from '@talosmith/clients/etcd'
+import { leaderOf, observeEtcdFacts } from '@talosmith/clients/etcd'
 import { versionsOf, type KubernetesFacts } from './kubernetes-proof.ts'
-import { readMark, type Begun } from '../restart/upgrade-annotation.ts'
+import { readUpgradeAnnotation, type Begun } from '../restart/upgrade-annotation.ts'
 import { readNodes, type NodeFacts } from '@talosmith/clients/talos'
-import { observeMembers } from '../restart/observe-gate.ts'
 import { refuseFaultyEtcd } from '../restart/pass-gate.ts'
 import { observeRemovedApis, type RemovedApi } from './removed-apis.ts'
-import { comebackMs, type UpgradeContext } from '../restart/context.ts'
+import { rebootTimeoutMs, type UpgradeContext } from '../restart/context.ts'
 import semver from 'semver'
 
 /** A machine before an upgrade. */
@@ -68,7 +68,7 @@ export async function observeUpgrade(
     () => observeMachines(context),
     {
       log,
-      withinMs: patient ? comebackMs(cluster) : 0,
+      withinMs: patient ? rebootTimeoutMs(cluster) : 0,
       code: 'NODE_SILENT',
       hint: `look whether it runs (${commandFor(cluster, 'vm:status')}), and at its console (virsh console <machine>)`,
     },
@@ -84,7 +84,7 @@ export async function observeUpgrade(
   const { KUBERNETES_VERSION: asked } = cluster.settings
   const keepsMinor = machines.every(({ kubernetes: runs }) => minorOf(runs) === minorOf(asked))
   const [etcd, offered, removedApis] = await Promise.all([
-    observeMembers(context),
+    observeEtcdFacts(cluster, context.talosctl, context.secrets),
     isThere ? [] : listVersions(cluster, { log }),
     keepsMinor
       ? []
@@ -103,7 +103,7 @@ async function observeMachines({
   kubernetes,
   secrets,
 }: UpgradeContext): Promise<ObservedMachine[]> {
-  const states = await observeNodes(cluster, talosctl, secrets)
+  const states = await observeNodeStates(cluster, talosctl, secrets)
   refuseForeign(states, true)
   refuseUnconfigured(cluster, states)
   const silent = states.flatMap(({ state }) => (state.kind === 'silent' ? [state.reason] : []))
@@ -115,8 +115,8 @@ async function observeMachines({
   const versions = versionsOf(cluster, seen)
   return states.map(({ node, state }) => {
     const own = facts.get(node.name)
-    if (own === undefined || 'reason' in own || state.kind !== 'running')
-      throw new Error(`${node.name}: ${own && 'reason' in own ? own.reason : 'it was not asked'}`)
+    if (own?.ok !== true || state.kind !== 'running')
+      throw new Error(`${node.name}: ${own?.ok === false ? own.reason : 'it was not asked'}`)
     const object = seen.nodes.find(({ metadata }) => metadata.name === node.name)
     const parts = [...(versions.get(node.name) ?? [])]
     const [missing] = parts.filter(([, version]) => version === undefined)
@@ -125,19 +125,16 @@ async function observeMachines({
     const [oldest = ''] = parts.map(([, version]) => version ?? '').sort(semver.compare)
     return {
       node,
-      facts: own,
+      facts: own.value,
       config: state.config,
       kubelet: object?.status?.nodeInfo?.kubeletVersion ?? '',
       kubernetes: oldest,
-      begun: object && readMark(object),
+      begun: object && readUpgradeAnnotation(object),
     }
   })
 }
 
-function refuseUnconfigured(
-  cluster: Cluster,
-  states: Awaited<ReturnType<typeof observeNodes>>,
-): void {
+function refuseUnconfigured(cluster: Cluster, states: readonly ObservedNode[]): void {
   const fresh = states.filter(({ state }) => state.kind === 'maintenance')
   if (fresh.length === 0) return
   throw new Problem(

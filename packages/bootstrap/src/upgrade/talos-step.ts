@@ -1,12 +1,12 @@
+/** Takes every machine through one version of Talos. */
+import { leaderOf, observeEtcdFacts } from '@talosmith/clients/etcd'
 import { inStep, Problem, reasonOf, type Node } from '@talosmith/core'
-import { leaderOf } from '@talosmith/clients/etcd'
-import { observeMembers } from '../restart/observe-gate.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
 import { nextTurn } from '../restart/order.ts'
 import { passGateCommand } from '../restart/pass-gate.ts'
 import { installerOf, machinesOf, targetOf, unfinishedOf } from './plan-upgrade.ts'
 import { finishMachine, upgradeMachine } from './upgrade-machine.ts'
-import { stayingUsable } from '../restart/uncordon-after-failure.ts'
+import { uncordonAfterFailure } from '../restart/uncordon-after-failure.ts'
 import type { UpgradeContext } from '../restart/context.ts'
 import type { PathStep } from './upgrade-path.ts'
 import { bringConfig } from './upgraded-config.ts'
@@ -32,7 +32,9 @@ export async function takeTalosStep(
   while (left.size > 0) {
     // Who leads matters only while there is a choice.
     const isChoice = cluster.controlPlanes.filter(({ name }) => left.has(name)).length > 1
-    const leader = isChoice ? leaderOf(await observeMembers(context)) : undefined
+    const leader = isChoice
+      ? leaderOf(await observeEtcdFacts(cluster, context.talosctl, context.secrets))
+      : undefined
     const turn = nextTurn(cluster, left, { leader, unfinished })
     const own = machines.filter(({ node }) => turn.includes(node))
     const failures = await takeTurn(context, own, step)
@@ -53,7 +55,7 @@ async function takeTurn(
   const turn = machines.map(({ node }) => node)
   // When it refuses, what a run before has cordoned is used again meanwhile.
   const begun = machines.flatMap((machine) => (machine.begun === undefined ? [] : [machine.node]))
-  await stayingUsable(context, begun, () =>
+  await uncordonAfterFailure(context, begun, () =>
     passGateCommand(context, turn.map(({ name }) => name).join(', ')),
   )
   const results = await Promise.allSettled(

@@ -1,3 +1,4 @@
+/** Takes one machine to another version of Talos, safely. */
 import { commandFor, Unrecoverable, inStep, waitFor, type Node } from '@talosmith/core'
 import {
   machineFault,
@@ -10,17 +11,18 @@ import {
   type RunningTalos,
   type Target,
 } from '@talosmith/clients/talos'
-import { markRestart, uncordon } from '../restart/cordon.ts'
+import { annotateRestart, uncordon } from '../restart/cordon.ts'
 import { install, installsLive } from '../restart/install.ts'
 import { type NodeObject, listOf } from '@talosmith/clients/kubernetes'
-import { observeGate, observeMembers } from '../restart/observe-gate.ts'
+import { observeEtcdFacts } from '@talosmith/clients/etcd'
+import { observeGate } from '../restart/observe-gate.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
 import { passGate, passGateCommand } from '../restart/pass-gate.ts'
 import { proofFault, type Expected } from '../restart/proof.ts'
-import { refuseWentBack, restart, rolledBack, waitForComeback } from '../restart/restart.ts'
-import { stayingUsable } from '../restart/uncordon-after-failure.ts'
+import { refuseWentBack, restart, rolledBack, waitForReboot } from '../restart/restart.ts'
+import { uncordonAfterFailure } from '../restart/uncordon-after-failure.ts'
 import { takeAway } from '../restart/hand-over.ts'
-import { comebackMs, type UpgradeContext } from '../restart/context.ts'
+import { rebootTimeoutMs, type UpgradeContext } from '../restart/context.ts'
 
 /** What one machine is to become. */
 export interface MachineTarget extends Target {
@@ -54,7 +56,7 @@ export async function upgradeMachine(
       ? `${untouched}; its next restart, whatever its reason, boots Talos ${target.version}`
       : untouched
     // When the machine goes on with its old version, pods may come to it again.
-    await stayingUsable(context, [node], async () => {
+    await uncordonAfterFailure(context, [node], async () => {
       await refuseWentBack(context, { node, running, begun }, target)
       await passGate(context, turn, untouched, { seen: gate })
       if (live)
@@ -64,9 +66,9 @@ export async function upgradeMachine(
       await takeAway(context, node, target, { turn, now: installed })
       const before = await readBootId(node, talosctl)
       await inStep(log, `Restart ${name}`, async () => {
-        await markRestart(context, node, target, before)
+        await annotateRestart(context, node, target, before)
         await restart(context, node, before, live ? undefined : target.image)
-        back = await waitForComeback(context, node, before, target)
+        back = await waitForReboot(context, node, before, target)
       })
     })
   }
@@ -92,7 +94,7 @@ export async function aroundReboot(
   const own = nodes.find(({ metadata }) => metadata.name === name)
   await passGateCommand(context, name)
   await passGate(context, [node], now)
-  await stayingUsable(context, [node], async () => {
+  await uncordonAfterFailure(context, [node], async () => {
     await takeAway(context, node, target, { turn: [node], now })
     await reboot()
   })
@@ -107,7 +109,7 @@ export async function finishMachine(
   kubernetes: string,
   seen?: NodeFacts,
 ): Promise<void> {
-  await stayingUsable(context, [node], () =>
+  await uncordonAfterFailure(context, [node], () =>
     inStep(context.log, `Prove ${node.name}`, () =>
       prove(context, node, { target, kubernetes }, seen),
     ),
@@ -132,7 +134,7 @@ async function waitForRunning(
 ): Promise<RunningTalos> {
   return waitFor(`${node.name} to say what it runs`, () => read(node, talosctl), {
     log,
-    withinMs: comebackMs(cluster),
+    withinMs: rebootTimeoutMs(cluster),
     code: 'NODE_SILENT',
     hint: `look whether it runs (${commandFor(cluster, 'vm:status')}) and at its console (virsh console ${node.name})`,
   })
@@ -153,7 +155,9 @@ async function prove(
       const [facts, nodes, etcd] = await Promise.all([
         known ?? readNode(node, talosctl),
         listOf<NodeObject>(kubernetes, '/api/v1/nodes'),
-        node.role === 'controlplane' ? observeMembers(context) : undefined,
+        node.role === 'controlplane'
+          ? observeEtcdFacts(cluster, talosctl, context.secrets)
+          : undefined,
       ])
       known = undefined
       // It had its target before: what has ended its boot without it went back.
@@ -167,7 +171,7 @@ async function prove(
     },
     {
       log,
-      withinMs: comebackMs(cluster),
+      withinMs: rebootTimeoutMs(cluster),
       everyMs: 4000,
       code: 'UPGRADE_UNPROVEN',
       hint: `mend what is named (console: virsh console ${node.name}), then run the same command again: it looks at ${node.name} first`,

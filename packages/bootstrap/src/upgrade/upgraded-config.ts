@@ -1,6 +1,7 @@
+/** Brings a machine the config that belongs to its new Talos. */
 import { applyAll, type Node } from '@talosmith/core'
 import { updateNode } from '../configure/apply-config.ts'
-import { observeNodes, previewConfig } from '../configure/observe.ts'
+import { observeNodeStates, previewConfig } from '../configure/observe.ts'
 import { planPreviewed } from '../configure/plan.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
 import { configChange, configOf } from './plan-upgrade.ts'
@@ -13,7 +14,7 @@ import type { UpgradeContext } from '../restart/context.ts'
  */
 export async function bringConfig(context: UpgradeContext, node: Node): Promise<void> {
   const { cluster, talosctl, log, home, secrets } = context
-  const [seen] = await observeNodes(cluster, talosctl, secrets, [node])
+  const [seen] = await observeNodeStates(cluster, talosctl, secrets, [node])
   if (seen?.state.kind !== 'running') return
   const text = configOf({ node, config: seen.state.config }, home.desired)
   if (text === undefined) return

@@ -1,11 +1,11 @@
-import { generatedFiles, type Cluster } from '@talosmith/core'
+/** Everything about Kubernetes that a diagnosis goes by. */
+import { generatedFiles, type Answer, type Cluster } from '@talosmith/core'
 import {
   type KubernetesNode,
   openKubernetes,
   listOf,
   throughNodes,
 } from '@talosmith/clients/kubernetes'
-import type { Answer } from '../health/health.ts'
 import { configFile } from '../config/machine-config.ts'
 import { answer, askVip } from '../health/observe-health.ts'
 import { expectedWorkloads, type Workload } from '../health/rollout.ts'

@@ -1,6 +1,6 @@
-import type { Cluster } from '@talosmith/core'
+/** Kubernetes as cluster:status shows it. */
+import type { Answer, Cluster } from '@talosmith/core'
 import { type KubernetesNode, openKubernetes } from '@talosmith/clients/kubernetes'
-import type { Answer } from '../health/health.ts'
 import { answer } from '../health/observe-health.ts'
 
 /** What Kubernetes says, and whether it said so at the endpoint. */

@@ -1,20 +1,28 @@
-import type { Cluster, Node } from '@talosmith/core'
-import { readSecrets } from '../generated/secrets.ts'
+/** Everything about Talos that a diagnosis goes by. */
+import { observeEtcdFacts, type EtcdFacts } from '@talosmith/clients/etcd'
 import {
+  addressesQuestion,
+  diagnosisEtcdMs,
+  diagnosisTimeouts,
+  logsMs,
+  machineStatusQuestion,
+  observeTalos,
   openTalosctl,
-  type Talosctl,
-  parseResources,
-  parseTable,
-  parseVersions,
+  probeMachines,
+  reachableOf,
+  resourcesOf,
+  tableOf,
   talosReason,
-  readMachineStatus,
+  varUseQuestion,
+  versionQuestion,
+  type AnswersTo,
+  type DiskUse,
   type MachineStatus,
-  probe,
-  type ProbeResult,
+  type Probes,
+  type Talosctl,
 } from '@talosmith/clients/talos'
-import { readDisks, type DiskUse } from './talos-status.ts'
-import { observeMembers } from '../restart/observe-gate.ts'
-import type { EtcdFacts } from '@talosmith/clients/etcd'
+import type { Answer, Cluster, Node } from '@talosmith/core'
+import { readSecrets } from '../generated/secrets.ts'
 
 /** A service of Talos with the last thing that happened to it. */
 export interface ServiceEvidence {
@@ -53,20 +61,41 @@ export interface TalosEvidence {
 
 /** What Talos says, machine by machine, and etcd as its members see it. */
 export interface TalosFindings {
-  /** By machine name. */
-  readonly probes: ReadonlyMap<string, ProbeResult>
+  readonly probes: Probes
   /** By machine name; one that did not answer is missing. */
   readonly machines: ReadonlyMap<string, TalosEvidence>
   readonly etcd: EtcdFacts
 }
 
-const probeMs = 2500
-/** A machine that is short of processors answers late; together with the handshake still within half a minute. */
-const askMs = 9000
-const logsMs = 5000
-/** Asked twice, one after the other; without a quorum it does not answer at all. */
-const etcdMs = 5000
 const logLines = 30
+
+type Row = Readonly<Record<string, string>>
+
+const questions = {
+  status: machineStatusQuestion,
+  version: versionQuestion,
+  services: tableOf<readonly Row[]>(['services'], (rows) => rows),
+  addresses: addressesQuestion,
+  gateways: resourcesOf<{ dst?: string; gateway?: string }, readonly string[]>('routes', (specs) =>
+    specs.flatMap(({ dst = '', gateway = '' }) => (dst === '' && gateway !== '' ? [gateway] : [])),
+  ),
+  resolvers: resourcesOf<{ dnsServers?: string[] }, readonly string[]>('resolvers', (specs) =>
+    specs.flatMap(({ dnsServers = [] }) => dnsServers),
+  ),
+  timeSynced: resourcesOf<{ synced: boolean }, boolean | undefined>(
+    'timestatus',
+    ([spec]) => spec?.synced,
+  ),
+  disk: varUseQuestion,
+  diskPaths: resourcesOf<{ dev_path: string; symlinks?: string[] }, readonly string[]>(
+    'disks',
+    (specs) => specs.flatMap(({ dev_path, symlinks = [] }) => [dev_path, ...symlinks]),
+  ),
+  diagnostics: resourcesOf<{ message: string; details?: string[] }, readonly string[]>(
+    'diagnostics',
+    (specs) => specs.map(({ message, details = [] }) => [message, ...details].join(': ')),
+  ),
+}
 
 /**
  * Asks Talos on every machine that answers a handshake: ten processes for all of them together, two more a
@@ -81,112 +110,59 @@ export async function observeTalosEvidence(
     readSecrets(cluster),
   ])
   const talosCa = secrets?.talosCa
-  const probes = new Map(
-    await Promise.all(
-      cluster.nodes.map(async ({ name, address }) => {
-        const seen = await probe(address, talosCa, { timeoutMs: probeMs })
-        return [name, seen] as const
-      }),
-    ),
-  )
-  const there = cluster.nodes.filter(({ name }) => probes.get(name)?.kind === 'ours')
-  const gates = there.filter(({ role }) => role === 'controlplane')
-  const nobody = { members: [], status: [], alarms: [], silence: new Map() }
-  // Only control planes pass questions on to others; without one, each worker is asked by itself.
-  const groups = gates.length > 0 ? [there] : there.map((node) => [node])
-  const [etcd, ...answers] = await Promise.all([
-    talosCa === undefined || gates.length === 0
-      ? nobody
-      : observeMembers({ cluster, talosctl, secrets: { talosCa } }, { timeoutMs: etcdMs }),
-    ...groups.map((group) => askMachines(group, gates.length > 0 ? gates : group, talosctl)),
+  const { probeMs: timeoutMs } = diagnosisTimeouts
+  const probes = await probeMachines(cluster.nodes, talosCa, timeoutMs)
+  const there = reachableOf(cluster.nodes, probes)
+  const controlPlanes = there.filter(({ role }) => role === 'controlplane')
+  // As the questions are asked: without a control plane, each worker through itself.
+  const endpointsOf = (node: Node) =>
+    (controlPlanes.length > 0 ? controlPlanes : [node]).map(({ address }) => address)
+  const [etcd, { answers }, clocks] = await Promise.all([
+    observeEtcdFacts(cluster, talosctl, { talosCa, probes, timeoutMs: diagnosisEtcdMs }),
+    observeTalos(cluster, { talosctl, talosCa, probes, questions, timeouts: diagnosisTimeouts }),
+    Promise.all(there.map((node) => readClock(node, endpointsOf(node), talosctl))),
   ])
-  return { probes, machines: new Map(answers.flat()), etcd }
-}
-
-async function askMachines(
-  nodes: readonly Node[],
-  gates: readonly Node[],
-  talosctl: Talosctl,
-): Promise<(readonly [string, TalosEvidence])[]> {
-  if (nodes.length === 0) return []
-  const [addresses, via] = [nodes.map(addressOf), gates.map(addressOf)]
-  const ask = async (...args: string[]): Promise<string> =>
-    (await talosctl.ask(addresses, args, { via, timeoutMs: askMs, nothrow: true })).stdout
-  const get = (type: string) => ask('get', type, '--output', 'json')
-  const [
-    statuses,
-    versions,
-    services,
-    found,
-    routes,
-    resolvers,
-    times,
-    mounts,
-    disks,
-    complaints,
-    clocks,
-  ] = await Promise.all([
-    readMachineStatus(addresses, via, talosctl, askMs),
-    ask('version').then((text) => parseVersions(text, nodes.length === 1 ? addresses[0] : '')),
-    ask('services').then(parseTable),
-    get('addresses').then(parseResources<{ address: string }>),
-    get('routes').then(parseResources<{ dst?: string; gateway?: string }>),
-    get('resolvers').then(parseResources<{ dnsServers?: string[] }>),
-    get('timestatus').then(parseResources<{ synced: boolean }>),
-    ask('mounts').then(readDisks),
-    get('disks').then(parseResources<{ dev_path: string; symlinks?: string[] }>),
-    get('diagnostics').then(parseResources<{ message: string; details?: string[] }>),
-    Promise.all(nodes.map((node) => readClock(node, via, talosctl))),
-  ])
-  const at = <T extends { readonly node: string }>(all: readonly T[], { address }: Node): T[] =>
-    all.filter(({ node }) => node === address)
-  return Promise.all(
-    nodes.map(async (node, index): Promise<readonly [string, TalosEvidence]> => {
-      const status = statuses.byAddress.get(node.address)
-      return [
-        node.name,
-        {
-          status,
-          version: versions.get(node.address),
-          silence: statuses.silence,
-          services: await withLogs(
-            services.filter((row) => row['NODE'] === node.address),
-            status?.status.ready === false,
-            node,
-            via,
-            talosctl,
-          ),
-          addresses: at(found, node).map(({ spec }) => spec.address.replace(/\/.*$/, '')),
-          gateways: at(routes, node).flatMap(({ spec }) =>
-            (spec.dst ?? '') === '' && spec.gateway !== undefined && spec.gateway !== ''
-              ? [spec.gateway]
-              : [],
-          ),
-          resolvers: at(resolvers, node).flatMap(({ spec }) => spec.dnsServers ?? []),
-          clockAheadS: clocks[index],
-          timeSynced: at(times, node)[0]?.spec.synced,
-          disk: mounts.get(node.address),
-          diskPaths: at(disks, node).flatMap(({ spec }) => [
-            spec.dev_path,
-            ...(spec.symlinks ?? []),
-          ]),
-          diagnostics: at(complaints, node).map(({ spec }) =>
-            [spec.message, ...(spec.details ?? [])].join(': '),
-          ),
-        },
-      ]
+  const machines = await Promise.all(
+    there.map(async (node, index): Promise<[string, TalosEvidence][]> => {
+      const own = answers.get(node.name)
+      if (own === undefined) return []
+      const isUnready = own.status.ok && own.status.value.status.ready === false
+      const rows = own.services.ok ? own.services.value : []
+      const services = await withLogs(rows, isUnready, node, endpointsOf(node), talosctl)
+      return [[node.name, { ...evidenceOf(own), services, clockAheadS: clocks[index] }]]
     }),
   )
+  return { probes, machines: new Map(machines.flat()), etcd }
+}
+
+function evidenceOf(
+  own: AnswersTo<typeof questions>,
+): Omit<TalosEvidence, 'services' | 'clockAheadS'> {
+  const { status } = own
+  const valueOf = <T>(answer: Answer<T>): T | undefined => (answer.ok ? answer.value : undefined)
+  return {
+    status: valueOf(status),
+    silence: status.ok ? '' : status.reason,
+    version: valueOf(own.version),
+    addresses: valueOf(own.addresses) ?? [],
+    gateways: valueOf(own.gateways) ?? [],
+    resolvers: valueOf(own.resolvers) ?? [],
+    timeSynced: valueOf(own.timeSynced),
+    disk: valueOf(own.disk),
+    diskPaths: valueOf(own.diskPaths) ?? [],
+    diagnostics: valueOf(own.diagnostics) ?? [],
+  }
 }
 
 /** When the machine booted and how long ago, by its own clock, is its time of day. */
 async function readClock(
   { address }: Node,
-  via: readonly string[],
+  endpoints: readonly string[],
   talosctl: Talosctl,
 ): Promise<number | undefined> {
+  const options = { endpoints, timeoutMs: diagnosisTimeouts.askMs, nothrow: true }
   const read = async (path: string): Promise<string> =>
-    (await talosctl.ask([address], ['read', path], { via, timeoutMs: askMs, nothrow: true })).stdout
+    (await talosctl.ask([address], ['read', path], options)).stdout
   const [stat, uptime] = await Promise.all([read('/proc/stat'), read('/proc/uptime')])
   const booted = /^btime (\d+)$/m.exec(stat)?.[1]
   const since = /^[\d.]+/.exec(uptime)?.[0]
@@ -217,10 +193,10 @@ export function isWell({ state, health }: Pick<ServiceEvidence, 'state' | 'healt
 }
 
 async function withLogs(
-  rows: readonly Readonly<Record<string, string>>[],
+  rows: readonly Row[],
   withKubelet: boolean,
   { address }: Node,
-  via: readonly string[],
+  endpoints: readonly string[],
   talosctl: Talosctl,
 ): Promise<ServiceEvidence[]> {
   return Promise.all(
@@ -236,14 +212,10 @@ async function withLogs(
         return { ...service, log: [] }
       const args = ['logs', service.id, '--tail', String(logLines)]
       const said = await talosctl
-        .ask([address], args, { via, timeoutMs: logsMs, nothrow: true })
+        .ask([address], args, { endpoints, timeoutMs: logsMs, nothrow: true })
         .then(({ stdout }) => stdout, talosReason)
       const lines = said.split('\n').map((line) => line.replace(`${address}: `, ''))
       return { ...service, log: lines.filter((line) => line !== '') }
     }),
   )
-}
-
-function addressOf({ address }: Node): string {
-  return address
 }

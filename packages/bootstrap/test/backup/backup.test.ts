@@ -26,9 +26,14 @@ async function take(
   cluster: Cluster,
   {
     bytes = snapshotBytes(),
-    refusing = [] as string[],
+    refusing = [],
     at = '2026-11-24T01:00:00.000Z',
-    more = {} as Partial<BackupTools>,
+    more,
+  }: {
+    readonly bytes?: Buffer
+    readonly refusing?: readonly string[]
+    readonly at?: string
+    readonly more?: Partial<BackupTools>
   } = {},
 ) {
   const talosctl = fakeTalosctl((words, [node = '']): Reply => {

@@ -101,7 +101,7 @@ test('takes no control plane whose etcd is unsafe', async () => {
   const { calls, problem } = await update('home-cp1', { etcd: ['memberID:2 alarm:NOSPACE'] })
   assert.not.ok(calls.includes('apply-config'), 'the config was sent')
   assert.is(problem?.code, 'ETCD_UNSAFE')
-  assert.is(problem?.because, 'home-cp2: memberID:2 alarm:NOSPACE')
+  assert.is(problem?.because, 'home-cp2: its etcd has errors: memberID:2 alarm:NOSPACE')
 })
 
 test('waits for etcd to have all control planes before it takes one, and after', async () => {

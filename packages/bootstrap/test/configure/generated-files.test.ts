@@ -7,8 +7,8 @@ import * as assert from 'uvu/assert'
 import { parseAllDocuments } from 'yaml'
 import { checkTalosconfig } from '../../src/generated/access.ts'
 import {
-  checkHome,
-  observeHome,
+  checkGeneratedFiles,
+  observeGeneratedFiles,
   writeConfigs,
   writeTalosconfig,
 } from '../../src/configure/generated-files.ts'
@@ -34,7 +34,7 @@ function watched(talosctl: Talosctl, calls: string[]): Talosctl {
 
 async function observe(of: Cluster, calls: string[] = []) {
   if (openOnce === undefined) throw new Error('no talosctl')
-  return observeHome(of, watched(openOnce, calls), silentLog)
+  return observeGeneratedFiles(of, watched(openOnce, calls), silentLog)
 }
 
 /** Looks at home and puts the configs in place, as bootstrap:configure does. */
@@ -186,10 +186,10 @@ it('a bad patch is found before there are secrets, and nothing is made for it th
   const fresh = testCluster({ ...versions, CLUSTER_NAME: 'fresh' }, root)
   mkdirSync(fresh.patchesDir, { recursive: true })
   writeFileSync(join(fresh.patchesDir, 'all-bad.yaml'), 'machine:\n  foo: bar\n')
-  assert.is((await problem(checkHome(fresh, openOnce))).code, 'CONFIG_INVALID')
+  assert.is((await problem(checkGeneratedFiles(fresh, openOnce))).code, 'CONFIG_INVALID')
   writeFileSync(join(fresh.patchesDir, 'all-bad.yaml'), 'machine:\n  nodeLabels: {a: b}\n')
   writeFileSync(join(fresh.patchesDir, 'nobody.yaml'), 'machine: {}\n')
-  const [warning, ...others] = await checkHome(fresh, openOnce)
+  const [warning, ...others] = await checkGeneratedFiles(fresh, openOnce)
   assert.match(warning ?? '', 'nobody.yaml is for no machine')
   assert.equal(others, [])
   assert.equal(readdirSync(fresh.generated), ['work'])
@@ -199,10 +199,13 @@ it('looking whether home is fit runs no process while nothing has changed', asyn
   if (openOnce === undefined) return
   const calls: string[] = []
   await settle(cluster)
-  assert.equal(await checkHome(cluster, watched(openOnce, calls)), [])
+  assert.equal(await checkGeneratedFiles(cluster, watched(openOnce, calls)), [])
   assert.equal(calls, [])
   writeFileSync(join(cluster.patchesDir, 'worker-bad.yaml'), 'machine:\n  foo: bar\n')
-  assert.is((await problem(checkHome(cluster, watched(openOnce, calls)))).code, 'CONFIG_INVALID')
+  assert.is(
+    (await problem(checkGeneratedFiles(cluster, watched(openOnce, calls)))).code,
+    'CONFIG_INVALID',
+  )
   writeFileSync(join(cluster.patchesDir, 'worker-bad.yaml'), '# nothing\n')
 })
 

@@ -1,7 +1,7 @@
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
-import { observeEtcd } from '@talosmith/clients/etcd'
-import { observeNodes, previewConfig } from '../../src/configure/observe.ts'
+import { observeEtcdState } from '@talosmith/clients/etcd'
+import { observeNodeStates, previewConfig } from '../../src/configure/observe.ts'
 import {
   fakeTalosctl,
   resource,
@@ -64,7 +64,7 @@ const answering = (configs: Readonly<Record<string, string>>) =>
 test('machines are told apart: running, waiting, silent', async () => {
   const talosctl = answering({ [cp1]: 'a: 1\n' })
   const seen = await withMachines({ 'home-cp1': 'ours', 'home-cp2': 'waiting' }, () =>
-    observeNodes(cluster, talosctl, secrets),
+    observeNodeStates(cluster, talosctl, secrets),
   )
   assert.equal(
     seen.map(({ state }) => state.kind),
@@ -81,14 +81,14 @@ test('all that run are asked in two processes, through the control planes', asyn
     'home-cp3': 'ours',
     'home-w1': 'ours',
   } as const
-  const seen = await withMachines(machines, () => observeNodes(cluster, talosctl, secrets))
+  const seen = await withMachines(machines, () => observeNodeStates(cluster, talosctl, secrets))
   assert.ok(seen.every(({ state }) => state.kind === 'running'))
   assert.is(talosctl.calls.length, 2)
 })
 
 test('nobody is asked who is not there', async () => {
   const talosctl = answering({})
-  const seen = await observeNodes(cluster, talosctl, secrets)
+  const seen = await observeNodeStates(cluster, talosctl, secrets)
   assert.ok(seen.every(({ state }) => state.kind === 'silent'))
   assert.equal(talosctl.calls, [])
 })
@@ -96,7 +96,7 @@ test('nobody is asked who is not there', async () => {
 test('one that has our config and does not say it is silent, with the reason', async () => {
   const talosctl = answering({ [cp1]: 'a: 1\n' })
   const [first, second] = await withMachines({ 'home-cp1': 'ours', 'home-cp2': 'ours' }, () =>
-    observeNodes(cluster, talosctl, secrets),
+    observeNodeStates(cluster, talosctl, secrets),
   )
   assert.is(first?.state.kind, 'running')
   assert.match(second?.state.kind === 'silent' ? second.state.reason : '', 'dial timeout')
@@ -104,7 +104,7 @@ test('one that has our config and does not say it is silent, with the reason', a
 
 test('without secrets, a machine with a config is foreign', async () => {
   const [first] = await withMachines({ 'home-cp1': 'ours' }, () =>
-    observeNodes(cluster, answering({}), undefined),
+    observeNodeStates(cluster, answering({}), undefined),
   )
   assert.is(first?.state.kind, 'foreign')
 })
@@ -212,7 +212,9 @@ const etcdRows: [
 for (const [title, machines, reply, expected] of etcdRows)
   test(`etcd ${title}`, async () => {
     const state = await withMachines(machines, () =>
-      observeEtcd(cluster, fakeTalosctl(reply), secrets).catch((error: Error) => error.message),
+      observeEtcdState(cluster, fakeTalosctl(reply), secrets).catch(
+        (error: Error) => error.message,
+      ),
     )
     assert.ok(state === expected || state.includes(expected.replace('home-cp2', cp2)), state)
   })

@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert'
 import type { AccessFault } from '../../src/generated/access.ts'
 import type { NodeState, ObservedNode } from '../../src/configure/observe.ts'
 import {
-  planHome,
+  planGeneratedFiles,
   planNode,
   planPreviewed,
   planStart,
@@ -29,7 +29,7 @@ const codeOf = (work: () => unknown): string => {
   return 'none'
 }
 
-const atHome: [string, Parameters<typeof planHome>[1], string[]][] = [
+const atHome: [string, Parameters<typeof planGeneratedFiles>[1], string[]][] = [
   [
     'everything for a new cluster',
     { secrets: undefined, stale: ['home-cp1'], talosconfig: 'missing' },
@@ -50,7 +50,7 @@ const atHome: [string, Parameters<typeof planHome>[1], string[]][] = [
 for (const [title, home, kinds] of atHome)
   test(`at home, it plans ${title}`, () => {
     assert.equal(
-      planHome(cluster, home).map(({ kind }) => kind),
+      planGeneratedFiles(cluster, home).map(({ kind }) => kind),
       kinds,
     )
   })

@@ -1,9 +1,15 @@
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import type { KubernetesNode } from '@talosmith/clients/kubernetes'
-import { isHopeless, judge, nodesLeftBehind, type Snapshot } from '../../src/health/health.ts'
+import {
+  isHopeless,
+  judgeHealth,
+  nodesLeftBehind,
+  type HealthFacts,
+} from '../../src/health/health.ts'
 import type { MachineStatus, MachineStatuses } from '@talosmith/clients/talos'
 import * as assert from 'uvu/assert'
+import { wellFacts } from '../support/facts.ts'
 
 const cluster = testCluster({
   TALOS_VERSION: 'v1.13.9',
@@ -11,10 +17,14 @@ const cluster = testCluster({
   WORKER_COUNT: '1',
 })
 const ready: MachineStatus = { stage: 'running', status: { ready: true, unmetConditions: null } }
-const statuses = (all: Record<string, MachineStatus>): MachineStatuses => ({
-  byAddress: new Map(Object.entries(all)),
-  silence: 'no answer within 20 s',
-})
+const statuses = (all: Record<string, MachineStatus>): MachineStatuses =>
+  new Map(
+    cluster.nodes.map(({ name }) => {
+      const value = all[name]
+      const silent = { ok: false, reason: 'no answer within 20 s' } as const
+      return [name, value === undefined ? silent : { ok: true, value }]
+    }),
+  )
 const answered = { ok: true, value: 'ok' } as const
 const kubernetesNode = (name: string, address: string, over = {}): KubernetesNode => ({
   metadata: { name },
@@ -34,18 +44,12 @@ const deployment = {
   spec: { replicas: 2 },
   status: { observedGeneration: 1, updatedReplicas: 2, availableReplicas: 2 },
 }
-const healthy: Snapshot = {
+const healthy: HealthFacts = {
   probes: new Map(cluster.nodes.map(({ name }) => [name, { kind: 'ours' }])),
-  versions: new Map(cluster.nodes.map(({ address }) => [address, 'v1.13.9'])),
-  machines: statuses(Object.fromEntries(cluster.nodes.map(({ address }) => [address, ready]))),
+  versions: new Map(cluster.nodes.map(({ name }) => [name, 'v1.13.9'])),
+  machines: statuses(Object.fromEntries(cluster.nodes.map(({ name }) => [name, ready]))),
   withoutChannel: new Set(),
-  etcd: {
-    ok: true,
-    value: {
-      members: [{ id: 'a', name: 'home-cp1', isLearner: false }],
-      status: [{ node: '10.0.0.70', member: 'a', leader: 'a', isLearner: false, errors: '' }],
-    },
-  },
+  etcd: wellFacts(cluster).etcd,
   apiServers: new Map([['home-cp1', answered]]),
   endpoint: answered,
   vip: undefined,
@@ -54,13 +58,13 @@ const healthy: Snapshot = {
   workloads: { ok: true, value: [deployment] },
   expectedWorkloads: ['coredns'],
 }
-const unmet = (over: Partial<Snapshot>) =>
-  judge(cluster, { ...healthy, ...over }).filter(({ fault }) => fault !== undefined)
+const unmet = (over: Partial<HealthFacts>) =>
+  judgeHealth(cluster, { ...healthy, ...over }).filter(({ fault }) => fault !== undefined)
 
 test('a healthy cluster meets every condition', () => {
   assert.equal(unmet({}), [])
   assert.equal(
-    judge(cluster, healthy).map(({ fact }) => fact),
+    judgeHealth(cluster, healthy).map(({ fact }) => fact),
     [
       'Talos to answer on all 2 machines',
       'all 2 machines to run Talos v1.13.9',
@@ -88,7 +92,7 @@ const booting: MachineStatus = {
   },
 }
 const noSuch = { ok: false, reason: 'connection refused' } as const
-const withNode = (name: string, over: object): Partial<Snapshot> => ({
+const withNode = (name: string, over: object): Partial<HealthFacts> => ({
   nodes: {
     ok: true,
     value: nodes.map((node) =>
@@ -96,7 +100,7 @@ const withNode = (name: string, over: object): Partial<Snapshot> => ({
     ),
   },
 })
-const rows: [string, Partial<Snapshot>, RegExp, boolean][] = [
+const rows: [string, Partial<HealthFacts>, RegExp, boolean][] = [
   [
     'a machine that is off',
     {
@@ -135,8 +139,8 @@ const rows: [string, Partial<Snapshot>, RegExp, boolean][] = [
     'another version of Talos',
     {
       versions: new Map([
-        ['10.0.0.70', 'v1.13.9'],
-        ['10.0.0.80', 'v1.13.8'],
+        ['home-cp1', 'v1.13.9'],
+        ['home-w1', 'v1.13.8'],
       ]),
     },
     /^home-w1 runs Talos v1\.13\.8$/,
@@ -145,14 +149,14 @@ const rows: [string, Partial<Snapshot>, RegExp, boolean][] = [
   [
     'a service that does not start',
     {
-      machines: statuses({ '10.0.0.70': ready, '10.0.0.80': booting }),
+      machines: statuses({ 'home-cp1': ready, 'home-w1': booting }),
     },
     /^home-w1: ext-qemu-guest-agent not running$/,
     false,
   ],
   [
     'a machine that does not say how it is',
-    { machines: statuses({ '10.0.0.70': ready }) },
+    { machines: statuses({ 'home-cp1': ready }) },
     /^home-w1 does not say how it is: no answer within 20 s$/,
     false,
   ],
@@ -160,14 +164,41 @@ const rows: [string, Partial<Snapshot>, RegExp, boolean][] = [
     'a machine that is not ready',
     {
       machines: statuses({
-        '10.0.0.70': { stage: 'running', status: { ready: false, unmetConditions: null } },
-        '10.0.0.80': ready,
+        'home-cp1': { stage: 'running', status: { ready: false, unmetConditions: null } },
+        'home-w1': ready,
       }),
     },
     /^home-cp1: it is not ready$/,
     false,
   ],
-  ['an etcd that does not answer', { etcd: noSuch }, /^connection refused$/, false],
+  [
+    'an etcd that does not answer',
+    { etcd: { ...healthy.etcd, members: [], memberSilence: 'connection refused' } },
+    /^etcd: does not list its members: connection refused$/,
+    false,
+  ],
+  [
+    'an alarm of etcd, by the errors of its member',
+    {
+      etcd: {
+        ...healthy.etcd,
+        status: healthy.etcd.status.map((own) => ({ ...own, errors: 'alarm:NOSPACE' })),
+      },
+    },
+    /^home-cp1: its etcd has errors: alarm:NOSPACE$/,
+    false,
+  ],
+  [
+    'a member of etcd that is no control plane',
+    {
+      etcd: {
+        ...healthy.etcd,
+        members: [...healthy.etcd.members, { id: 'x', name: 'old', isLearner: false }],
+      },
+    },
+    /^old: is a member of etcd, but no control plane of the settings$/,
+    false,
+  ],
   [
     'an API server that is not ready',
     { apiServers: new Map([['home-cp1', { ok: false, reason: 'not ready: etcd' }]]) },
@@ -244,8 +275,8 @@ const ofStatus = (
 ): string[] =>
   unmet({
     machines: statuses({
-      '10.0.0.70': ready,
-      '10.0.0.80': {
+      'home-cp1': ready,
+      'home-w1': {
         stage,
         status: {
           ready: isReady,
@@ -293,8 +324,10 @@ test('a VIP is a condition of its own, wherever the endpoint is', () => {
     CLUSTER_VIP: '10.0.0.60',
     CLUSTER_ENDPOINT: 'kube.example',
   })
-  const of = (vip: Snapshot['vip']) =>
-    judge(asked, { ...healthy, vip }).find(({ fact }) => fact === 'the VIP 10.0.0.60 to answer')
+  const of = (vip: HealthFacts['vip']) =>
+    judgeHealth(asked, { ...healthy, vip }).find(
+      ({ fact }) => fact === 'the VIP 10.0.0.60 to answer',
+    )
   assert.is(of(answered)?.fault, undefined)
   assert.is(of(noSuch)?.fault, 'connection refused')
   assert.is(of(undefined)?.fault, 'not asked')
@@ -305,7 +338,7 @@ test('a boot that waits for a channel that is not there can only be mended, not 
     stage: 'booting',
     status: { ready: false, unmetConditions: null },
   }
-  const machines = statuses({ '10.0.0.70': ready, '10.0.0.80': booting })
+  const machines = statuses({ 'home-cp1': ready, 'home-w1': booting })
   const [found] = unmet({ machines, withoutChannel: new Set(['home-w1']) })
   assert.match(found?.fault ?? '', "home-w1 waits for the guest agent's channel")
   assert.ok(found?.final)

@@ -2,7 +2,8 @@ import { silentLog, type Log, type Problem } from '@talosmith/core'
 import { problemOf, quicken, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { Snapshot } from '../../src/health/health.ts'
+import type { HealthFacts } from '../../src/health/health.ts'
+import { wellFacts } from '../support/facts.ts'
 import { waitForHealth, waitUntilHealthy } from '../../src/health/wait-for-health.ts'
 
 quicken()
@@ -14,23 +15,12 @@ const cluster = testCluster({
 })
 const answered = { ok: true, value: 'ok' } as const
 const silent = (reason: string) => ({ ok: false, reason }) as const
-const healthy: Snapshot = {
+const healthy: HealthFacts = {
   probes: new Map([['home-cp1', { kind: 'ours' }]]),
-  versions: new Map([['10.0.0.70', 'v1.13.9']]),
-  machines: {
-    byAddress: new Map([
-      ['10.0.0.70', { stage: 'running', status: { ready: true, unmetConditions: null } }],
-    ]),
-    silence: '',
-  },
+  versions: new Map([['home-cp1', 'v1.13.9']]),
+  machines: wellFacts(cluster).machines,
   withoutChannel: new Set(),
-  etcd: {
-    ok: true,
-    value: {
-      members: [{ id: 'a', name: 'home-cp1', isLearner: false }],
-      status: [{ node: '10.0.0.70', member: 'a', leader: 'a', isLearner: false, errors: '' }],
-    },
-  },
+  etcd: wellFacts(cluster).etcd,
   apiServers: new Map([['home-cp1', answered]]),
   endpoint: answered,
   vip: undefined,
@@ -51,13 +41,18 @@ const healthy: Snapshot = {
   leftBehind: [],
   expectedWorkloads: [],
 }
-const foreign: Partial<Snapshot> = {
+const foreign: Partial<HealthFacts> = {
   probes: new Map([['home-cp1', { kind: 'foreign', reason: 'it has another CA' }]]),
 }
-const noEtcd: Partial<Snapshot> = { etcd: silent('no quorum') }
+const noEtcd: Partial<HealthFacts> = {
+  etcd: { ...healthy.etcd, members: [], memberSilence: 'no quorum' },
+}
 
 /** Waits on a row of looks, each `secondsApart` after the other; the last one stays. */
-async function wait(looks: readonly Partial<Snapshot>[], { of = cluster, secondsApart = 4 } = {}) {
+async function wait(
+  looks: readonly Partial<HealthFacts>[],
+  { of = cluster, secondsApart = 4 } = {},
+) {
   const lines: string[] = []
   const note = (text: string): void => void lines.push(text)
   const log: Log = { ...silentLog, info: note, already: note }
@@ -80,7 +75,7 @@ test('each condition is said once, when it first holds; each reason when it chan
   assert.is(problem, undefined)
   const waiting = lines.filter((line) => line.includes('waiting for'))
   assert.equal(waiting, [
-    '   waiting for cluster home to be healthy: etcd to have all control planes as members: no quorum',
+    '   waiting for cluster home to be healthy: etcd to have all control planes as members: etcd: does not list its members: no quorum',
     '   waiting for cluster home to be healthy: https://10.0.0.70:6443 to answer: refused',
   ])
   const said = lines.filter((line) => !/wait(?:ing|ed) for/.test(line))
@@ -119,7 +114,10 @@ test('when the time is up, what is missing first is why', async () => {
   const { problem } = await wait([noEtcd], { of })
   assert.is(problem?.code, 'UNHEALTHY')
   assert.match(problem?.message ?? '', /^gave up after \d+ s waiting for/)
-  assert.match(problem?.because ?? '', /^etcd to have all control planes as members: no quorum$/)
+  assert.match(
+    problem?.because ?? '',
+    /^etcd to have all control planes as members: etcd: does not list its members: no quorum$/,
+  )
 })
 
 test('a cluster without secrets has not been started', async () => {

@@ -4,7 +4,8 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { EtcdFacts } from '@talosmith/clients/etcd'
 import { judgeGate, type GateFacts } from '../../src/restart/gate.ts'
-import { mark, type NodeObject } from '@talosmith/clients/kubernetes'
+import type { NodeObject } from '@talosmith/clients/kubernetes'
+import { upgradeAnnotation } from '../../src/restart/upgrade-annotation.ts'
 import { ready, wellFacts } from '../support/facts.ts'
 
 const sized = (controlPlanes: number): Cluster =>
@@ -34,11 +35,12 @@ const silent =
     status: status.filter((_, i) => !indexes.includes(i)),
     silence: new Map(indexes.map((i) => [`home-cp${i + 1}`, 'connection refused'])),
   })
-const machine = (address: string, stage: string | undefined): GateFacts => {
-  const byAddress = new Map(well.machines.byAddress)
-  if (stage === undefined) byAddress.delete(address)
-  else byAddress.set(address, { ...ready, stage })
-  return { ...well, machines: { byAddress, silence: 'no route to host' } }
+const machine = (name: string, stage: string | undefined): GateFacts => {
+  const answer =
+    stage === undefined
+      ? ({ ok: false, reason: 'no route to host' } as const)
+      : ({ ok: true, value: { ...ready, stage } } as const)
+  return { ...well, machines: new Map([...well.machines, [name, answer]]) }
 }
 const node = (name: string, change: (node: NodeObject) => NodeObject | undefined): GateFacts => ({
   ...well,
@@ -49,7 +51,7 @@ const node = (name: string, change: (node: NodeObject) => NodeObject | undefined
 const cordoned = (seen: NodeObject): NodeObject => ({ ...seen, spec: { unschedulable: true } })
 const marked = (seen: NodeObject): NodeObject => ({
   ...cordoned(seen),
-  metadata: { ...seen.metadata, annotations: { [mark]: 'v1.13.9' } },
+  metadata: { ...seen.metadata, annotations: { [upgradeAnnotation]: 'v1.13.9' } },
 })
 const notReady = (seen: NodeObject): NodeObject => ({
   ...seen,
@@ -198,20 +200,20 @@ const rows: Row[] = [
   ],
   [
     'a machine that restarts',
-    machine('10.0.0.71', 'rebooting'),
+    machine('home-cp2', 'rebooting'),
     'home-cp1',
     ['home-cp2: is rebooting'],
   ],
-  ['the machine itself is not well', machine('10.0.0.71', 'booting'), 'home-cp2', []],
+  ['the machine itself is not well', machine('home-cp2', 'booting'), 'home-cp2', []],
   [
     'a machine that upgrades',
-    machine('10.0.0.80', 'upgrading'),
+    machine('home-w1', 'upgrading'),
     'home-cp1',
     ['home-w1: is upgrading'],
   ],
   [
     'a machine that is silent',
-    machine('10.0.0.80', undefined),
+    machine('home-w1', undefined),
     'home-cp1',
     ['home-w1: does not say how it is: no route to host'],
   ],

@@ -2,10 +2,10 @@ import { plainLines } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { parseAlarms, parseMemberStatus } from '@talosmith/clients/etcd'
+import { parseEtcdAlarms, parseEtcdStatus } from '@talosmith/clients/etcd'
 import { kubernetesFault, versionsOf } from '../../src/upgrade/kubernetes-proof.ts'
 import type { PodObject } from '@talosmith/clients/kubernetes'
-import { proofFault, type Comeback } from '../../src/restart/proof.ts'
+import { proofFault, type RestartedMachine } from '../../src/restart/proof.ts'
 import { installsLive } from '../../src/restart/install.ts'
 import { ready, readyNode, wellFacts } from '../support/facts.ts'
 
@@ -27,19 +27,19 @@ const facts = {
   machine: ready,
 }
 const { etcd } = wellFacts(cluster)
-const well: Comeback = {
+const well: RestartedMachine = {
   facts,
   node: readyNode(controlPlane.name, controlPlane.address),
   etcd,
 }
 const lost = { ...etcd, status: etcd.status.slice(1) }
-const of = (change: Partial<typeof facts>): Comeback => ({
+const of = (change: Partial<typeof facts>): RestartedMachine => ({
   ...well,
   facts: { ...facts, ...change },
 })
 
 /** A machine as it came back, and what is not proven; `!`: waiting can't mend it. */
-const rows: [string, Comeback, string | undefined][] = [
+const rows: [string, RestartedMachine, string | undefined][] = [
   ['all is well', well, undefined],
   ['it runs the old version', of({ talosVersion: 'v1.13.8' }), 'home-cp1 runs v1.13.8 (schematic '],
   ['it runs another schematic', of({ schematic: 'f'.repeat(64) }), '(schematic ffffffffffff)'],
@@ -185,7 +185,7 @@ test('the tables of etcd are read by column', () => {
   const status = `NODE         MEMBER             DB SIZE   IN USE           LEADER             RAFT INDEX   RAFT TERM   RAFT APPLIED INDEX   LEARNER   PROTOCOL   STORAGE   ERRORS
 10.0.0.70    6c1c2a1d8b9d1a0e   3.4 MB    1.2 MB (35.29%)  6c1c2a1d8b9d1a0e   10433        4           10433                false     3.6.7      3.6.0     memberID:1 alarm:NOSPACE
 `
-  assert.equal(parseMemberStatus(status), [
+  assert.equal(parseEtcdStatus(status), [
     {
       node: '10.0.0.70',
       id: '6c1c2a1d8b9d1a0e',
@@ -197,8 +197,8 @@ test('the tables of etcd are read by column', () => {
     },
   ])
   const alarms = 'NODE        MEMBER             ALARM\n10.0.0.70   6c1c2a1d8b9d1a0e   NOSPACE\n'
-  assert.equal(parseAlarms(alarms), [{ member: '6c1c2a1d8b9d1a0e', alarm: 'NOSPACE' }])
-  assert.equal(parseAlarms(''), [])
+  assert.equal(parseEtcdAlarms(alarms), [{ member: '6c1c2a1d8b9d1a0e', alarm: 'NOSPACE' }])
+  assert.equal(parseEtcdAlarms(''), [])
 })
 
 test('only a Talos and a talosctl that both can install live do', () => {

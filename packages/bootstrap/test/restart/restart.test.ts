@@ -2,7 +2,7 @@ import { silentLog } from '@talosmith/core'
 import { quicken, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import type { NodeFacts } from '@talosmith/clients/talos'
-import { restart, waitForComeback } from '../../src/restart/restart.ts'
+import { restart, waitForReboot } from '../../src/restart/restart.ts'
 import type { UpgradeContext } from '../../src/restart/context.ts'
 import {
   fakeTalosctl,
@@ -65,7 +65,7 @@ async function comesBack(talosctl: ReturnType<typeof fakeTalosctl>): Promise<Nod
   const machine = await showMachine(address, { has: ca.issue('/CN=machine'), ca: ca.cert })
   const context = { cluster, talosctl, log: silentLog, secrets: { talosCa: ca.cert } }
   const target = { version: 'v1.13.9', schematic: 'abc' }
-  return waitForComeback(context as unknown as UpgradeContext, node, 'this boot', target).finally(
+  return waitForReboot(context as unknown as UpgradeContext, node, 'this boot', target).finally(
     // oxlint-disable-next-line typescript/no-misused-promises -- finally() waits for what its function returns
     () => machine.stop(),
   )

@@ -42,10 +42,7 @@ export function wellFacts(cluster: Cluster): GateFacts {
       alarms: [],
       silence: new Map(),
     },
-    machines: {
-      byAddress: new Map(cluster.nodes.map(({ address }) => [address, ready])),
-      silence: '',
-    },
+    machines: new Map(cluster.nodes.map(({ name }) => [name, { ok: true, value: ready }])),
     nodes: cluster.nodes.map(({ name, address }) => readyNode(name, address)),
   }
 }

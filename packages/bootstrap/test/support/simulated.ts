@@ -6,13 +6,13 @@ import { parse, stringify } from 'yaml'
 import {
   ApiRefusal,
   type WritableKubernetes,
-  mark,
   type BudgetObject,
   type PodObject,
   throughNodes,
 } from '@talosmith/clients/kubernetes'
 import type { Talosctl } from '@talosmith/clients/talos'
 import type { UpgradeContext } from '../../src/restart/context.ts'
+import { upgradeAnnotation } from '../../src/restart/upgrade-annotation.ts'
 import { fakeTalosctl, resource, versions, type Reply } from '@talosmith/clients/testing'
 
 /** A machine as the simulation keeps it. */
@@ -312,14 +312,17 @@ export class Simulation {
         ]),
       )
     if (words === 'etcd status') {
-      const fault = asked.length === 1 ? first.etcdFault : undefined
-      if (fault !== undefined) return { stderr: `rpc error: code = Unknown desc = ${fault}` }
-      return table(
+      const fault = there.find(({ etcdFault }) => etcdFault !== undefined)?.etcdFault
+      const stdout = table(
         ['NODE', 'MEMBER', 'LEADER', 'RAFT INDEX', 'RAFT TERM', 'LEARNER', 'ERRORS'],
-        there.map(({ node }) => [
-          ...[node.address, `id-${node.name}`, `id-${this.leader}`, '100', '2', 'false', ''],
-        ]),
+        there
+          .filter(({ etcdFault }) => etcdFault === undefined)
+          .map(({ node }) => [
+            ...[node.address, `id-${node.name}`, `id-${this.leader}`, '100', '2', 'false', ''],
+          ]),
       )
+      if (fault === undefined) return silence === '' ? stdout : { stdout, stderr: silence }
+      return { stdout, stderr: `rpc error: code = Unknown desc = ${fault}` }
     }
     const refuses = this.refusing.size === 0 || this.refusing.has(first.node.name)
     if (words.startsWith('upgrade ') && this.refusal !== undefined && refuses)
@@ -374,7 +377,7 @@ export class Simulation {
       () => {
         machine.resourceVersion++
         if (spec !== undefined) machine.cordoned = isCordon
-        machine.marked = metadata.annotations[mark] ?? undefined
+        machine.marked = metadata.annotations[upgradeAnnotation] ?? undefined
       },
       alive,
     )
@@ -425,7 +428,7 @@ function nodeObject(machine: Machine): object {
   return {
     metadata: {
       name: node.name,
-      annotations: marked === undefined ? {} : { [mark]: marked },
+      annotations: marked === undefined ? {} : { [upgradeAnnotation]: marked },
       resourceVersion: String(machine.resourceVersion),
     },
     spec: cordoned ? { unschedulable: true } : {},

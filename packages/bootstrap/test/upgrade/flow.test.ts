@@ -1,3 +1,4 @@
+// limit: 300 s
 import { readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'

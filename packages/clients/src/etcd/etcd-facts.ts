@@ -1,38 +1,60 @@
-import type { EtcdMember } from './etcd.ts'
-import { parseTable } from '@talosmith/clients/talos'
+/** What is known of etcd, and how talosctl's tables about it are read; none of them has a JSON form. */
+import { parseTable, type Question } from '@talosmith/clients/talos'
 
-/** What one member says of itself, as `talosctl etcd status` shows it. */
-export interface MemberStatus {
+/** A member, as etcd lists it. */
+export interface EtcdMember {
+  readonly id: string
+  /** Empty: the member was added, but never started. */
+  readonly name: string
+  readonly isLearner: boolean
+}
+
+/** What one member reports of itself. */
+export interface EtcdStatus {
   /** Address of the machine that was asked. */
   readonly node: string
+  /** The ID of the member that runs there. */
   readonly id: string
   readonly leader: string
   readonly raftIndex: number
   readonly raftTerm: number
   readonly isLearner: boolean
-  /** Empty: none. */
+  /** Alarms and troubles, such as `NOSPACE` or `etcdserver: no leader`; empty: none. */
   readonly errors: string
 }
 
 /** An alarm that a member has raised. */
-export interface Alarm {
+export interface EtcdAlarm {
+  /** The member's ID. */
   readonly member: string
   readonly alarm: string
 }
 
-/** All that is known of etcd before a control plane is taken away for a while. */
+/** All that is known of etcd. */
 export interface EtcdFacts {
+  /** None: they are not known. */
   readonly members: readonly EtcdMember[]
-  readonly status: readonly MemberStatus[]
-  readonly alarms: readonly Alarm[]
+  /** Why the members are not known. */
+  readonly memberSilence?: string | undefined
+  readonly status: readonly EtcdStatus[]
+  readonly alarms: readonly EtcdAlarm[]
   /** Why the alarms are not known; undefined: they are. */
   readonly alarmSilence?: string | undefined
   /** Why control planes did not answer, by name. */
   readonly silence: ReadonlyMap<string, string>
 }
 
-/** Reads `talosctl etcd status`; it has no JSON form. */
-export function parseMemberStatus(table: string): MemberStatus[] {
+/** Reads `talosctl etcd members`. */
+export function parseEtcdMembers(table: string): EtcdMember[] {
+  return parseTable(table).map((row) => ({
+    id: row['ID'] ?? '',
+    name: row['HOSTNAME'] ?? '',
+    isLearner: row['LEARNER'] === 'true',
+  }))
+}
+
+/** Reads `talosctl etcd status`. */
+export function parseEtcdStatus(table: string): EtcdStatus[] {
   return parseTable(table).map((row) => ({
     node: row['NODE'] ?? '',
     id: row['MEMBER'] ?? '',
@@ -44,11 +66,23 @@ export function parseMemberStatus(table: string): MemberStatus[] {
   }))
 }
 
-/** Reads `talosctl etcd alarm list`, which says nothing when there is none. */
-export function parseAlarms(table: string): Alarm[] {
+/** Reads `talosctl etcd alarm list`, which prints nothing when there is none. */
+export function parseEtcdAlarms(table: string): EtcdAlarm[] {
   return parseTable(table)
     .map((row) => ({ member: row['MEMBER'] ?? '', alarm: row['ALARM'] ?? '' }))
     .filter(({ alarm }) => alarm !== '' && alarm !== 'NONE')
+}
+
+/** What the etcd of each control plane reports of itself. */
+export const etcdStatusQuestion: Question<EtcdStatus> = {
+  args: ['etcd', 'status'],
+  role: 'controlplane',
+  parse: (output, only) => {
+    const rows = parseEtcdStatus(output)
+    const [own] = rows
+    if (only !== undefined) return new Map(own && [[only, { ...own, node: only }]])
+    return new Map(rows.map((row) => [row.node, row]))
+  },
 }
 
 /** The name of the control plane that leads etcd; undefined while there is none. */

@@ -1,20 +1,13 @@
+/** What etcd is, and whether it is well. */
 export {
+  etcdStatusQuestion,
   leaderOf,
-  parseAlarms,
-  parseMemberStatus,
-  type Alarm,
-  type EtcdFacts,
-  type MemberStatus,
-} from './etcd-facts.ts'
-export {
-  askEtcd,
-  etcdFault,
-  etcdServiceFault,
-  observeEtcd,
+  parseEtcdAlarms,
   parseEtcdMembers,
   parseEtcdStatus,
-  type EtcdMember,
-  type EtcdState,
+  type EtcdFacts,
   type EtcdStatus,
-  type ObservedEtcd,
-} from './etcd.ts'
+} from './etcd-facts.ts'
+export { etcdServiceFault, observeEtcdState, type EtcdState } from './etcd-state.ts'
+export { judgeEtcd, type EtcdProblem } from './judge-etcd.ts'
+export { observeEtcdFacts } from './observe-etcd.ts'

@@ -9,7 +9,6 @@ export {
 export { listOf, throughNodes } from './control-planes.ts'
 export { parseKubeconfig, type KubeAccess } from './kubeconfig.ts'
 export {
-  mark,
   nodeFault,
   readinessOf,
   selects,

@@ -63,9 +63,6 @@ export interface LabelSelector {
   }[]
 }
 
-/** Annotation of a node that an upgrade has cordoned: only such a node is uncordoned again. */
-export const mark = 'talosmith.dev/upgrading-to'
-
 /** Why a node is not Ready; undefined: it is. */
 export function nodeFault(node: NodeObject): string | undefined {
   const ready = readinessOf(node)

@@ -1,16 +1,39 @@
+/** Talos: talosctl, what machines answer to it, and how long they may take. */
+export { guestAgentPort, hasGuestAgentChannel } from './guest-agent.ts'
 export {
   aspectFault,
-  isReady,
   machineFault,
-  readMachineStatus,
   type Aspect,
   type MachineStatus,
   type MachineStatuses,
 } from './machine-status.ts'
-export { apiPort, probe, type ProbeResult } from './probe.ts'
 export {
+  answersOf,
+  askTalos,
+  observeTalos,
+  probeMachines,
+  reachableOf,
+  type AnswersTo,
+  type Probes,
+} from './observe-talos.ts'
+export { apiPort, probe, unreachableBecause, type ProbeResult } from './probe.ts'
+export {
+  addressesQuestion,
+  extensionsQuestion,
+  machineConfigQuestion,
+  machineStatusQuestion,
+  resourcesOf,
+  tableOf,
+  varUseQuestion,
+  versionQuestion,
+  type DiskUse,
+  type Question,
+} from './questions.ts'
+export {
+  isReady,
   isRight,
   readBootId,
+  readMachineStatus,
   readNode,
   readNodes,
   readRunning,
@@ -26,7 +49,14 @@ export {
   parseVersions,
   silenceOf,
   talosReason,
-  type Resource,
-  type ServiceState,
 } from './talos-output.ts'
 export { openTalosctl, type Talosctl } from './talosctl.ts'
+export {
+  diagnosisEtcdMs,
+  diagnosisTimeouts,
+  etcdMs,
+  etcdStateMs,
+  logsMs,
+  patientTimeouts,
+  statusTimeouts,
+} from './time-limits.ts'

@@ -1,10 +1,7 @@
-import type { Node } from '@talosmith/core'
-import type { Talosctl } from './talosctl.ts'
-import { parseResources, silenceOf } from './talos-output.ts'
+/** Where a machine is on its way to being ready, and what it lacks. */
+import type { Answer } from '@talosmith/core'
 
-const askMs = 20_000
-
-/** Where a machine is, as Talos says (MachineStatuses.runtime.talos.dev). */
+/** Where a machine is, as Talos reports it (MachineStatuses.runtime.talos.dev). */
 export interface MachineStatus {
   readonly stage: string
   readonly status: {
@@ -13,27 +10,8 @@ export interface MachineStatus {
   }
 }
 
-/** The machine status by address, and why the others did not say theirs. */
-export interface MachineStatuses {
-  readonly byAddress: ReadonlyMap<string, MachineStatus>
-  readonly silence: string
-}
-
-/** Reads the machine status of every address that answers, in one process. */
-export async function readMachineStatus(
-  addresses: readonly string[],
-  via: readonly string[],
-  talosctl: Talosctl,
-  timeoutMs = askMs,
-): Promise<MachineStatuses> {
-  const args = ['get', 'machinestatus', '--output', 'json']
-  const options = { via, timeoutMs, nothrow: true }
-  const { stdout, stderr, exitCode } = await talosctl.ask(addresses, args, options)
-  return {
-    byAddress: new Map(parseResources<MachineStatus>(stdout).map(({ node, spec }) => [node, spec])),
-    silence: silenceOf({ stderr, exitCode }, timeoutMs),
-  }
-}
+/** The machine status by machine name, or why a machine does not report it. */
+export type MachineStatuses = ReadonlyMap<string, Answer<MachineStatus>>
 
 /** Why a machine is not running and ready; undefined: it is. */
 export function machineFault(machine: MachineStatus): string | undefined {
@@ -88,11 +66,4 @@ export function aspectFault(machine: MachineStatus, aspect: Aspect): string | un
 /** Talos names a required service that is there and does not run twice. */
 function listed(reasons: readonly string[]): string | undefined {
   return reasons.length === 0 ? undefined : [...new Set(reasons)].join(', ')
-}
-
-/** Whether a machine runs and is ready; one that does not answer is not. */
-export async function isReady({ address }: Node, talosctl: Talosctl): Promise<boolean> {
-  const { byAddress } = await readMachineStatus([address], [address], talosctl)
-  const machine = byAddress.get(address)
-  return machine !== undefined && machineFault(machine) === undefined
 }

@@ -1,5 +1,7 @@
+/** What a machine's Talos API shows before any login, by one TLS handshake. */
 import { X509Certificate } from 'node:crypto'
 import { connect, type TLSSocket } from 'node:tls'
+import { connectMs, patientTimeouts } from './time-limits.ts'
 
 /** What a machine's Talos API shows before anybody logs in. */
 export type ProbeResult =
@@ -19,10 +21,12 @@ export type ProbeResult =
 
 /** Talos' API port (constants.ApidPort). */
 export const apiPort = 50_000
-/** For a handshake: a machine that boots has much to do. */
-const probeMs = 8000
-/** For the connection, which costs even a busy machine nothing: where nobody is, one looks again soon. */
-const connectMs = 2500
+
+/** Why a machine's Talos does not let us in; undefined: it does. */
+export function unreachableBecause(result: ProbeResult): string | undefined {
+  if (result.kind === 'ours') return undefined
+  return result.kind === 'maintenance' ? 'it has no machine config' : result.reason
+}
 
 /**
  * Looks at a machine's Talos API with one TLS handshake, which costs a thousandth of a talosctl: a
@@ -32,7 +36,7 @@ const connectMs = 2500
 export function probe(
   address: string,
   ourCa: string | undefined,
-  { port = apiPort, timeoutMs = probeMs } = {},
+  { port = apiPort, timeoutMs = patientTimeouts.probeMs } = {},
 ): Promise<ProbeResult> {
   return new Promise((resolve) => {
     const socket = connect({

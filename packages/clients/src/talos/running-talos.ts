@@ -1,15 +1,20 @@
-import type { Node, Output } from '@talosmith/core'
-import { readMachineStatus, type MachineStatus } from './machine-status.ts'
+/** What a machine runs and what it should run. */
+import type { Answer, Node } from '@talosmith/core'
+import { machineFault, type MachineStatus } from './machine-status.ts'
+import { askTalos, type AnswersTo } from './observe-talos.ts'
+import {
+  extensionsQuestion,
+  machineStatusQuestion,
+  platformQuestion,
+  versionQuestion,
+  type Extensions,
+} from './questions.ts'
 import type { Talosctl } from './talosctl.ts'
-import { parseResources, parseVersions, silenceOf } from './talos-output.ts'
+import { patientTimeouts } from './time-limits.ts'
 
 /** What a machine runs. */
-export interface RunningTalos {
+export interface RunningTalos extends Extensions {
   readonly talosVersion: string
-  /** Undefined: an image that does not come from a factory. */
-  readonly schematic: string | undefined
-  /** Names without their owner: 'qemu-guest-agent'. */
-  readonly extensions: readonly string[]
 }
 
 /** A machine, as far as an upgrade changes it. */
@@ -29,100 +34,77 @@ export function isRight(facts: Pick<RunningTalos, 'talosVersion' | 'schematic'>,
   return facts.talosVersion === target.version && facts.schematic === target.schematic
 }
 
-const askMs = 20_000
-
-/** Why a machine does not say. */
-interface Silence {
-  readonly reason: string
+const questions = {
+  version: versionQuestion,
+  extensions: extensionsQuestion,
+}
+const allQuestions = {
+  ...questions,
+  platform: platformQuestion,
+  machine: machineStatusQuestion,
 }
 
-/** Asks machines about themselves, in four processes for all of them; or why one does not say, by name. */
+/** Asks machines about themselves, in four processes for all of them; by machine name. */
 export async function readNodes(
   nodes: readonly Node[],
-  via: readonly Node[],
+  endpoints: readonly Node[],
   talosctl: Talosctl,
-): Promise<ReadonlyMap<string, NodeFacts | Silence>> {
-  const addresses = nodes.map(({ address }) => address)
-  const gates = via.map(({ address }) => address)
-  const [running, platforms, machines] = await Promise.all([
-    askRunning(addresses, gates, talosctl),
-    getResource(addresses, gates, 'platformmetadata', talosctl),
-    readMachineStatus(addresses, gates, talosctl),
-  ])
-  const specs = parseResources<{ platform?: string }>(platforms.stdout)
-  return new Map<string, NodeFacts | Silence>(
-    nodes.map(({ name, address }) => {
-      const own = running(address)
-      if ('reason' in own) return [name, own]
-      const platform = specs.find(({ node }) => node === address)?.spec.platform
-      return [name, { ...own, platform, machine: machines.byAddress.get(address) }]
+): Promise<ReadonlyMap<string, Answer<NodeFacts>>> {
+  const answers = await askTalos(nodes, allQuestions, talosctl, { endpoints })
+  return new Map(
+    [...answers].map(([name, { platform, machine, ...own }]): [string, Answer<NodeFacts>] => {
+      const running = runningOf(own)
+      if (!running.ok) return [name, running]
+      const value = {
+        ...running.value,
+        platform: platform.ok ? platform.value : undefined,
+        machine: machine.ok ? machine.value : undefined,
+      }
+      return [name, { ok: true, value }]
     }),
   )
 }
 
-interface ExtensionSpec {
-  readonly metadata?: { readonly name?: string; readonly version?: string }
+function runningOf({ version, extensions }: AnswersTo<typeof questions>): Answer<RunningTalos> {
+  if (!version.ok) return version
+  if (!extensions.ok) return extensions
+  return { ok: true, value: { talosVersion: version.value, ...extensions.value } }
 }
 
-/** Asks what machines run, in two processes; the answer is looked up by address. */
-async function askRunning(
-  addresses: readonly string[],
-  via: readonly string[],
-  talosctl: Talosctl,
-): Promise<(address: string) => RunningTalos | Silence> {
-  const [told, listed] = await Promise.all([
-    talosctl.ask(addresses, ['version'], { via, timeoutMs: askMs, nothrow: true }),
-    getResource(addresses, via, 'extensions', talosctl),
-  ])
-  const versions = parseVersions(told.stdout, addresses.length === 1 ? addresses[0] : undefined)
-  const extensions = parseResources<ExtensionSpec>(listed.stdout)
-  return (address) => {
-    const talosVersion = versions.get(address)
-    if (talosVersion === undefined) return { reason: silenceOf(told, askMs) }
-    const own = extensions
-      .filter(({ node }) => node === address)
-      .map(({ spec }) => spec.metadata ?? {})
-    // Without an answer it is not known whether there are none.
-    if (own.length === 0 && listed.exitCode !== 0) return { reason: silenceOf(listed, askMs) }
-    return {
-      talosVersion,
-      schematic: own.find((one) => one.name === 'schematic')?.version,
-      extensions: own.flatMap((one) => (one.name === 'schematic' ? [] : (one.name ?? []))),
-    }
-  }
-}
-
-function getResource(
-  addresses: readonly string[],
-  via: readonly string[],
-  type: string,
-  talosctl: Talosctl,
-): Promise<Output> {
-  const options = { via, timeoutMs: askMs, nothrow: true }
-  return talosctl.ask(addresses, ['get', type, '--output', 'json'], options)
-}
-
-/** Asks one machine about itself, through itself. Throws with the reason when it does not say. */
+/** Asks one machine about itself, through itself. Throws with the reason when it does not answer. */
 export async function readNode(node: Node, talosctl: Talosctl): Promise<NodeFacts> {
-  return known((await readNodes([node], [node], talosctl)).get(node.name))
+  return valueOf((await readNodes([node], [node], talosctl)).get(node.name))
 }
 
-/** Asks one machine what it runs, through itself. Throws with the reason when it does not say. */
-export async function readRunning({ address }: Node, talosctl: Talosctl): Promise<RunningTalos> {
-  return known((await askRunning([address], [address], talosctl))(address))
+/** Asks one machine what it runs, through itself. Throws with the reason when it does not answer. */
+export async function readRunning(node: Node, talosctl: Talosctl): Promise<RunningTalos> {
+  const own = (await askTalos([node], questions, talosctl)).get(node.name)
+  return valueOf(own && runningOf(own))
 }
 
-function known<T extends object>(answer: T | Silence | undefined): T {
-  if (answer === undefined || 'reason' in answer)
-    throw new Error(answer?.reason ?? 'it was not asked')
-  return answer
+/** Asks one machine for its status, through itself. Throws with the reason when it does not answer. */
+export async function readMachineStatus(node: Node, talosctl: Talosctl): Promise<MachineStatus> {
+  const asked = { machine: machineStatusQuestion }
+  return valueOf((await askTalos([node], asked, talosctl)).get(node.name)?.machine)
+}
+
+/** Whether a machine runs and is ready; one that does not answer is not. */
+export async function isReady(node: Node, talosctl: Talosctl): Promise<boolean> {
+  const answers = await askTalos([node], { machine: machineStatusQuestion }, talosctl)
+  const machine = answers.get(node.name)?.machine
+  return machine?.ok === true && machineFault(machine.value) === undefined
+}
+
+function valueOf<T>(answer: Answer<T> | undefined): T {
+  if (answer?.ok === true) return answer.value
+  throw new Error(answer?.reason ?? 'it was not asked')
 }
 
 /** Which boot of a machine this is: another one after every restart. Throws while it does not answer. */
 export async function readBootId(
   { address }: Node,
   talosctl: Talosctl,
-  timeoutMs = askMs,
+  timeoutMs = patientTimeouts.askMs,
 ): Promise<string> {
   const file = '/proc/sys/kernel/random/boot_id'
   const { stdout } = await talosctl.ask([address], ['read', file], { timeoutMs })

@@ -1,3 +1,4 @@
+/** How talosctl's output is read: resources, tables, versions, reasons. */
 import { CommandFailed } from '@talosmith/core'
 
 /** A resource as `talosctl get -o json` prints it. */

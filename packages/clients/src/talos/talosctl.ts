@@ -1,3 +1,4 @@
+/** talosctl for one cluster, every call with a time limit. */
 import {
   findTool,
   generatedFiles,
@@ -6,10 +7,11 @@ import {
   type Output,
   type Tool,
 } from '@talosmith/core'
+import { offlineMs, patientTimeouts } from './time-limits.ts'
 
 interface AskOptions {
   /** The machines to go through; the machine asked itself, when there is only one. */
-  readonly via?: readonly string[]
+  readonly endpoints?: readonly string[]
   readonly timeoutMs?: number
   /** Gives back what some machines said even when others did not. */
   readonly nothrow?: boolean
@@ -28,9 +30,6 @@ export interface Talosctl {
   askInsecurely(node: string, args: readonly string[], timeoutMs?: number): Promise<Output>
 }
 
-const offlineMs = 60_000
-const askMs = 20_000
-
 /** Finds talosctl, unless it is `found`, and binds it to the cluster's talosconfig, by its name in the cluster's folder. */
 export async function openTalosctl(
   cluster: Cluster,
@@ -48,8 +47,13 @@ export async function openTalosctl(
   return {
     version,
     offline: (...args) => run(args, { timeoutMs: offlineMs }),
-    ask(nodes, args, { via, timeoutMs = askMs, nothrow = false, onLine } = {}) {
-      const endpoints = via ?? (nodes.length === 1 ? nodes : cluster.controlPlanes.map(addressOf))
+    ask(
+      nodes,
+      args,
+      { endpoints: given, timeoutMs = patientTimeouts.askMs, nothrow = false, onLine } = {},
+    ) {
+      const endpoints =
+        given ?? (nodes.length === 1 ? nodes : cluster.controlPlanes.map(({ address }) => address))
       const where = ['--endpoints', endpoints.join(','), '--nodes', nodes.join(',')]
       return run(['--talosconfig', config, ...where, ...args], {
         timeoutMs,
@@ -57,11 +61,7 @@ export async function openTalosctl(
         ...(onLine && { onLine }),
       })
     },
-    askInsecurely: (node, args, timeoutMs = askMs) =>
+    askInsecurely: (node, args, timeoutMs = patientTimeouts.askMs) =>
       run([...args, '--insecure', '--nodes', node], { timeoutMs }),
   }
-}
-
-function addressOf({ address }: { readonly address: string }): string {
-  return address
 }

@@ -1,8 +1,14 @@
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { askEtcd, etcdFault, parseEtcdMembers, parseEtcdStatus } from '@talosmith/clients/etcd'
-import { fakeTalosctl } from '@talosmith/clients/testing'
+import {
+  judgeEtcd,
+  observeEtcdFacts,
+  parseEtcdMembers,
+  parseEtcdStatus,
+} from '@talosmith/clients/etcd'
+import type { Probes } from '@talosmith/clients/talos'
+import { fakeTalosctl, type Reply } from '@talosmith/clients/testing'
 
 // As talosctl v1.13.9 prints them.
 const members = `NODE        ID                 HOSTNAME   PEER URLS                CLIENT URLS              LEARNER
@@ -15,80 +21,171 @@ const status = `NODE        MEMBER             DB SIZE   IN USE           LEADER
 10.0.0.71   1b36ed6e55ab2ba5   12 MB     4.0 MB (33.51%)  41e1c53bd3a9d63d   5312         3           5312                 false     3.6.14     3.6.0     
 10.0.0.72   8e36b1a2e55ab2ba   12 MB     4.0 MB (33.51%)  41e1c53bd3a9d63d   5312         3           5312                 false     3.6.14     3.6.0     
 `
-const { controlPlanes, ...cluster } = testCluster({ CONTROL_PLANE_COUNT: '3' })
-const fault = (table: string, state: string): string | undefined =>
-  etcdFault(controlPlanes, { members: parseEtcdMembers(table), status: parseEtcdStatus(state) })
+const cluster = testCluster({ CONTROL_PLANE_COUNT: '3' })
+const found = (table: string, state: string): string[] =>
+  judgeEtcd(cluster, {
+    members: parseEtcdMembers(table),
+    status: parseEtcdStatus(state),
+    alarms: [],
+    silence: new Map([['home-cp2', 'connection refused']]),
+  }).map(({ kind, who, why, final }) => `${final ? '!' : ''}${kind}: ${who}: ${why}`)
 
 test('three voting members with one leader are well', () => {
-  assert.is(fault(members, status), undefined)
+  assert.equal(found(members, status), [])
 })
 
-const rows: [string, string, string, RegExp][] = [
+const rows: [string, string, string, string[]][] = [
   [
     'a control plane that has not joined',
     members.replace(/^.*home-cp3.*\n/m, ''),
     status,
-    /^home-cp3 has not joined$/,
+    ['missing-member: home-cp3: is not a member of etcd'],
   ],
   [
     'a member that is no control plane',
-    members.replace('home-cp3', 'home-old').concat(members.split('\n')[3] ?? ''),
+    members.concat((members.split('\n')[3] ?? '').replace('home-cp3', 'home-old')),
     status,
-    /^home-old is a member, but no control plane$/,
+    ['!unknown-member: home-old: is a member of etcd, but no control plane of the settings'],
   ],
   [
     'a member that never started',
     `${members}10.0.0.70   00000000000000aa              https://10.0.0.73:2380                            false\n`,
     status,
-    /^a member that never started is a member/,
+    ['never-started: member 00000000000000aa: was added to etcd but never started'],
   ],
-  ['a learner', members.replace(/false\n$/, 'true\n'), status, /^home-cp3 is still learning$/],
   [
-    'a control plane that says nothing',
+    'a learner',
+    members.replace(/false\n$/, 'true\n'),
+    status,
+    ['learner: home-cp3: is still learning and has no vote in etcd'],
+  ],
+  [
+    'a control plane that does not answer',
     members,
     status.replace(/^10\.0\.0\.71.*\n/m, ''),
-    /^home-cp2 does not say how it is$/,
+    ['silent: home-cp2: its etcd does not answer: connection refused'],
   ],
   [
     'an alarm',
     members,
     status.replace('3.6.0     \n10.0.0.72', '3.6.0     memberID:1 alarm:NOSPACE\n10.0.0.72'),
-    /^home-cp2: .*NOSPACE$/,
+    ['errors: home-cp2: its etcd has errors: memberID:1 alarm:NOSPACE'],
   ],
   [
     'two leaders',
     members,
     status.replace(/(10\.0\.0\.72.*\))(\s+)41e1c53bd3a9d63d/, '$1$28e36b1a2e55ab2ba'),
-    /do not agree on a leader/,
+    ['several-leaders: etcd: its members do not agree on a leader'],
+  ],
+  [
+    'a second cluster',
+    members.replace(/^.*home-cp3.*\n/m, ''),
+    status.replace(/(10\.0\.0\.72.*\))(\s+)41e1c53bd3a9d63d/, '$1$28e36b1a2e55ab2ba'),
+    [
+      'missing-member: home-cp3: is not a member of etcd',
+      'several-clusters: etcd: its members do not agree on a leader',
+    ],
   ],
   [
     'no leader',
     members,
     status.replaceAll(/\)(\s+)41e1c53bd3a9d63d/g, ')$10000000000000000'),
-    /do not agree on a leader/,
+    ['no-leader: etcd: it has no leader among its members'],
+  ],
+  [
+    'a list of members that did not come',
+    '',
+    status,
+    ['members-unknown: etcd: does not list its members: it names none'],
   ],
 ]
 for (const [title, table, state, expected] of rows)
   test(`${title} is named`, () => {
-    assert.match(fault(table, state) ?? 'well', expected)
+    assert.equal(found(table, state), expected)
   })
 
-test('etcd is asked in two processes, through the control planes that answer', async () => {
-  const talosctl = fakeTalosctl((words) => (words === 'etcd members' ? members : status))
-  const alive = ['10.0.0.71', '10.0.0.72']
-  const seen = await askEtcd({ ...cluster, controlPlanes }, talosctl, alive)
-  assert.is(seen.members.length, 3)
-  assert.equal(talosctl.calls, ['etcd members @ 10.0.0.71', 'etcd status @ 10.0.0.71,10.0.0.72'])
+const probed = (...names: readonly string[]): Probes =>
+  new Map(
+    cluster.controlPlanes.map(({ name }) => [
+      name,
+      names.includes(name) ? { kind: 'ours' } : { kind: 'silent', reason: `${name} is off` },
+    ]),
+  )
+/** Looks at an etcd where `reply` says something else than a healthy one does. */
+async function look(
+  probes: Probes,
+  reply: (words: string, nodes: readonly string[]) => Reply | undefined = () => undefined,
+  asksAlarms = true,
+) {
+  const talosctl = fakeTalosctl((words, nodes): Reply => {
+    const well = { 'etcd members': members, 'etcd status': status, 'etcd alarm list': '' }
+    return reply(words, nodes) ?? well[words as keyof typeof well]
+  })
+  const options = { talosCa: undefined, probes, asksAlarms }
+  return { ...(await observeEtcdFacts(cluster, talosctl, options)), calls: talosctl.calls }
+}
+const all = probed('home-cp1', 'home-cp2', 'home-cp3')
+
+test('etcd is asked in three processes, through the control planes that answer', async () => {
+  const { calls, members, silence, unreachable } = await look(probed('home-cp2', 'home-cp3'))
+  assert.is(members.length, 3)
+  assert.equal(calls.sort(), [
+    'etcd alarm list @ 10.0.0.71',
+    'etcd members @ 10.0.0.71',
+    'etcd status @ 10.0.0.71,10.0.0.72',
+  ])
+  assert.equal([...silence], [['home-cp1', 'home-cp1 is off']])
+  assert.equal([...unreachable], ['home-cp1'])
+})
+
+test('alarms are left out where they are not wanted', async () => {
+  const { calls, alarms, alarmSilence } = await look(all, undefined, false)
+  assert.is(calls.length, 2)
+  assert.equal([alarms, alarmSilence], [[], undefined])
+})
+
+test('a member that is left out is asked by itself, and is silent with its own reason', async () => {
+  const withoutFirst = status.replace(/^10\.0\.0\.70.*\n/m, '')
+  const refused = (reason: string) => ({ stderr: `rpc error: code = Unknown desc = ${reason}` })
+  const found = await look(all, (words, nodes) => {
+    if (nodes[0] !== '10.0.0.70') return undefined
+    if (words !== 'etcd status') return refused('etcd is not running')
+    return nodes.length > 1
+      ? { stdout: withoutFirst, ...refused('several errors') }
+      : refused('service etcd is not running')
+  })
+  assert.equal([...found.silence], [['home-cp1', 'service etcd is not running']])
+  assert.equal([...found.unreachable], [])
+  assert.is(found.status.length, 2)
+  // Another one knows the members.
+  assert.is(found.members.length, 3)
+  assert.is(found.alarmSilence, undefined)
+})
+
+test('a member that answers when it is asked by itself is not silent', async () => {
+  const found = await look(all, (words, nodes) =>
+    words === 'etcd status' && nodes.length > 1
+      ? { stderr: 'rpc error: code = Unavailable desc = the endpoint went away' }
+      : undefined,
+  )
+  assert.is(found.silence.size, 0)
+  assert.equal(
+    found.status.map(({ node }) => node),
+    ['10.0.0.70', '10.0.0.71', '10.0.0.72'],
+  )
 })
 
 test('an etcd that refuses is known by its reason', async () => {
   const stderr =
     'error getting members: rpc error: code = DeadlineExceeded desc = context deadline exceeded'
-  const asked = askEtcd(
-    { ...cluster, controlPlanes },
-    fakeTalosctl(() => ({ stderr })),
-  )
-  assert.is(await asked.catch((error: Error) => error.message), 'context deadline exceeded')
+  const found = await look(all, () => ({ stderr }))
+  assert.is(found.memberSilence, 'context deadline exceeded')
+  assert.is(found.alarmSilence, 'context deadline exceeded')
+})
+
+test('nothing is asked of an etcd whose control planes are all off', async () => {
+  const { calls, memberSilence } = await look(probed())
+  assert.equal([calls, memberSilence], [[], 'no control plane answers'])
 })
 
 test.run()

@@ -100,7 +100,7 @@ function settingsFrom(
       ...{ '%d': user.home, '%u': user.name, '%r': remoteUser, '%%': '%' },
       ...{ '%h': host, '%n': target.host, '%p': String(port), '%k': one('hostkeyalias') ?? host },
     }
-    const full = text.replaceAll(/%[durhnpk%]/g, (token) => tokens[token] ?? token)
+    const full = text.replaceAll(/%[dhknpru%]/g, (token) => tokens[token] ?? token)
     return full.replace(/^~(?=\/|$)/, user.home)
   }
   const fromRoot = (text: string): string => resolve(root, path(text))

@@ -1,0 +1,82 @@
+/** Whether etcd runs and whether it ever did, by what Talos knows of its service and its data. */
+import type { Cluster, Node } from '@talosmith/core'
+import {
+  askTalos,
+  etcdStateMs,
+  parseService,
+  probeMachines,
+  reachableOf,
+  resourcesOf,
+  talosReason,
+  unreachableBecause,
+  type Talosctl,
+} from '@talosmith/clients/talos'
+
+/** Whether etcd runs anywhere, and if not, whether it ever did. */
+export type EtcdState = 'running' | 'stopped' | 'none'
+
+const serviceQuestion = resourcesOf<{ running: boolean }, boolean>(
+  'service',
+  (specs) => specs.some(({ running }) => running),
+  'etcd',
+)
+
+/**
+ * Whether etcd runs on any control plane and, where it does not, whether any of them holds its data.
+ * A second etcd beside the data of the first would be a second, empty cluster: so `none` holds only
+ * when every control plane has answered. Throws, with the reason, when that can't be known yet.
+ */
+export async function observeEtcdState(
+  { controlPlanes }: Cluster,
+  talosctl: Talosctl,
+  { talosCa }: { readonly talosCa: string },
+): Promise<EtcdState> {
+  const probes = await probeMachines(controlPlanes, talosCa)
+  const there = reachableOf(controlPlanes, probes)
+  if (there.length > 0) {
+    // A machine where etcd does not run has no such resource, which fails the call.
+    const questions = { runs: serviceQuestion }
+    const answers = await askTalos(there, questions, talosctl, { timeoutMs: etcdStateMs })
+    if ([...answers.values()].some(({ runs }) => runs.ok && runs.value)) return 'running'
+  }
+  for (const { name } of controlPlanes) {
+    const result = probes.get(name)
+    const reason = result && unreachableBecause(result)
+    if (reason !== undefined)
+      throw new Error(result?.kind === 'maintenance' ? `${name} has no machine config` : reason)
+  }
+  return (await Promise.all(controlPlanes.map((node) => hasData(node, talosctl)))).includes(true)
+    ? 'stopped'
+    : 'none'
+}
+
+/** Talos itself decides by this folder whether etcd was bootstrapped (Bootstrap answers AlreadyExists). */
+async function hasData({ name, address }: Node, talosctl: Talosctl): Promise<boolean> {
+  try {
+    const { stdout } = await talosctl.ask([address], ['list', '/var/lib/etcd'], {
+      timeoutMs: etcdStateMs,
+    })
+    return stdout.split('\n').some((line) => /(?:^|\s)member$/.test(line.trimEnd()))
+  } catch (error) {
+    const reason = talosReason(error)
+    if (/no such file or directory/.test(reason)) return false
+    throw new Error(`${name} does not say whether it has etcd data: ${reason}`)
+  }
+}
+
+/** Why etcd does not run on a machine, in the words of its last event; undefined: it runs. */
+export async function etcdServiceFault(
+  { name, address }: Node,
+  talosctl: Talosctl,
+): Promise<string | undefined> {
+  try {
+    const { stdout } = await talosctl.ask([address], ['service', 'etcd'], {
+      timeoutMs: etcdStateMs,
+    })
+    const service = parseService(stdout)
+    if (service?.state === 'Running') return undefined
+    return `etcd on ${name} is ${service?.state ?? 'not there'}: ${service?.event ?? 'no event'}`
+  } catch (error) {
+    return `${name} does not say how etcd is: ${talosReason(error)}`
+  }
+}

@@ -1,0 +1,9 @@
+/** The answer to a question that may fail without ending the run. */
+export type Answer<T> =
+  | { readonly ok: true; readonly value: T }
+  | {
+      readonly ok: false
+      readonly reason: string
+      /** Waiting does not help. */
+      readonly final?: boolean
+    }
