@@ -29,8 +29,8 @@ export async function knownClusters(
   const known = new Map<string, ReadonlySet<string> | undefined>([
     [selected.name, machines(selected)],
   ])
-  for (const { file, cluster, fault } of await listClusters(selected.root)) {
-    if (fault !== undefined)
+  for (const { file, cluster, error } of await listClusters(selected.root)) {
+    if (error !== undefined)
       warn(`env/${file}.env can't be read: assuming that its cluster is named ${file}`)
     const name = cluster?.name ?? file
     if (!known.has(name)) known.set(name, cluster && machines(cluster))
