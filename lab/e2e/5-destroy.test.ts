@@ -137,7 +137,7 @@ test('cluster:destroy finishes it, and leaves nothing but what is not ours', asy
 test('cluster:restore makes the destroyed cluster anew from its final backup', async () => {
   const { code, output } = await nx('cluster:restore', confirmed)
   assert.is(code, 0)
-  assert.match(output, 'Put back secrets.yaml')
+  assert.match(output, 'Restore secrets.yaml')
   assert.match(
     await access(cluster, 'kubectl', 'get', 'configmaps', '-o', 'name'),
     'configmap/kept',

@@ -57,7 +57,7 @@ const judgeQuorum: Judge = (cluster, { access, findings }, views) => {
   // Before its start there is no etcd that could have lost anything.
   const hasStarted =
     access.ok &&
-    !access.value.some(({ name, fault }) => name === 'kubeconfig' && fault === 'missing')
+    !access.value.some(({ name, problem }) => name === 'kubeconfig' && problem === 'missing')
   const status = findings.ok ? findings.value.etcd.status : []
   const leads = status.some(({ leader }) => /[^0]/.test(leader))
   if (!hasStarted || leads) return []
