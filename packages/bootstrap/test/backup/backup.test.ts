@@ -249,7 +249,7 @@ const refusals: [string, (cluster: Cluster, path: string) => Promise<unknown>, R
       writeFileSync(json, readFileSync(json, 'utf8').replace('"home"', '"work"'))
       return chooseBackup(cluster, secrets)
     },
-    /of cluster work/,
+    /belongs to cluster work/,
   ],
   [
     'was written by a newer Kubernetes',
@@ -258,7 +258,7 @@ const refusals: [string, (cluster: Cluster, path: string) => Promise<unknown>, R
         { ...cluster, settings: { ...cluster.settings, KUBERNETES_VERSION: 'v1.35.0' } },
         secrets,
       ),
-    /Kubernetes v1\.36\.3 wrote it/,
+    /written by Kubernetes v1\.36\.3/,
   ],
 ]
 for (const [title, choose, reason] of refusals)
