@@ -15,7 +15,7 @@ import { bootstrapEtcd } from '../configure/apply-start.ts'
 import { applyChange } from '../configure/apply.ts'
 import { configure } from '../configure/configure.ts'
 import { leaderOf, observeEtcdFacts, observeEtcdState } from '@talosmith/clients/etcd'
-import { type WritableKubernetes, type NodeObject, listOf } from '@talosmith/clients/kubernetes'
+import { type Kubernetes, type NodeObject } from '@talosmith/clients/kubernetes'
 import { planTalosconfig, type BootstrapChange } from '../configure/plan.ts'
 import { readSecrets, secretsFile, writeSecrets } from '../generated/secrets.ts'
 import { startCluster } from '../configure/start.ts'
@@ -206,7 +206,7 @@ async function verify(context: UpgradeContext, backup: Backup): Promise<void> {
 
 /** Why the running cluster does not have the data of a snapshot; undefined when it has. */
 async function findDataProblem(
-  kubernetes: Pick<WritableKubernetes, 'get'>,
+  kubernetes: Pick<Kubernetes, 'read'>,
   { identity, revision }: Pick<Backup, 'identity' | 'revision'>,
 ): Promise<string | undefined> {
   try {
@@ -223,7 +223,7 @@ async function findDataProblem(
 /** Uncordons nodes that an upgrade had cordoned when the snapshot was taken; other cordons stay. */
 async function uncordonAnnotated(context: UpgradeContext): Promise<void> {
   const { kubernetes, log } = context
-  const nodes = await listOf<NodeObject>(kubernetes, '/api/v1/nodes')
+  const nodes = await kubernetes.list<NodeObject>('/api/v1/nodes')
   for (const { metadata, spec } of nodes)
     if (await uncordon(context, metadata))
       log.info(`   ${metadata.name} was in the middle of an upgrade in the snapshot: uncordoned`)

@@ -71,9 +71,9 @@ export async function observeAccess(cluster: Cluster): Promise<ObservedAccess> {
   if (fault !== undefined && fault !== 'expiring')
     return { kubeconfig: fault, api: unasked(`the kubeconfig is ${fault}`) }
   const api = await answer(async () =>
-    (await openKubernetes(cluster)).get('/readyz', { timeoutMs: apiMs }),
+    (await openKubernetes(cluster)).read('/readyz', { timeoutMs: apiMs }),
   )
-  const isRefused = !api.ok && api.final === true && /HTTP 401/.test(api.reason)
+  const isRefused = !api.ok && api.status === 401
   return { kubeconfig: isRefused ? 'refused' : fault, api }
 }
 

@@ -66,12 +66,13 @@ async function change(
   return waitFor(
     fact,
     async () => {
-      const node = JSON.parse(await kubernetes.get(path)) as NodeObject
+      const node = await kubernetes.get<NodeObject>(path)
+      if (node === undefined) throw new Error(`Kubernetes has no node ${name}`)
       const body = bodyFor(node)
       if (body === undefined) return false
       const { resourceVersion } = node.metadata
       const metadata = { ...body.metadata, resourceVersion }
-      await kubernetes.send({ method: 'PATCH', path, body: { ...body, metadata } })
+      await kubernetes.patch(path, { ...body, metadata })
       return true
     },
     {

@@ -22,7 +22,7 @@ export function versionsOf(
       const isControlPlane = controlPlanes.some((one) => one.name === name)
       const own = (isControlPlane ? components : []).map((component) => {
         const pod = pods.find(({ metadata }) => metadata.name === `${component}-${name}`)
-        return [component, tagOf(pod?.spec.containers[0]?.image)] as const
+        return [component, tagOf(pod?.spec?.containers?.[0]?.image)] as const
       })
       return [name, new Map([['kubelet', kubelet?.kubeletVersion], ...own])] as const
     }),
@@ -45,10 +45,10 @@ export function findKubernetesProblem(
     }
   for (const pod of facts.pods) {
     if (pod.metadata.labels?.['k8s-app'] !== 'kube-proxy') continue
-    const runs = tagOf(pod.spec.containers[0]?.image)
+    const runs = tagOf(pod.spec?.containers?.[0]?.image)
     if (runs !== version)
-      return `kube-proxy on ${pod.spec.nodeName} is ${runs ?? 'of unknown version'}`
-    if (!isReady(pod)) return `kube-proxy on ${pod.spec.nodeName} is not ready`
+      return `kube-proxy on ${pod.spec?.nodeName} is ${runs ?? 'of unknown version'}`
+    if (!isReady(pod)) return `kube-proxy on ${pod.spec?.nodeName} is not ready`
   }
   for (const node of facts.nodes) {
     const problem = nodeFault(node)

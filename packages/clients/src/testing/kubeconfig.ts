@@ -1,3 +1,4 @@
+/** The kubeconfig of a cluster, for tests. */
 import { stringify } from 'yaml'
 import type { Pair } from './pki.ts'
 
@@ -11,6 +12,7 @@ export function renderKubeconfig(server: string, authority: string, { cert, key 
     kind: 'Config',
     clusters: [{ name: 'home', cluster }],
     users: [{ name: 'admin@home', user }],
+    contexts: [{ name: 'admin@home', context: { cluster: 'home', user: 'admin@home' } }],
     'current-context': 'admin@home',
   })
 }
