@@ -7,7 +7,10 @@ import {
   type Log,
   type ScriptContext,
 } from '@talosmith/core'
-import { observeGeneratedFiles, type ObservedGeneratedFiles } from '../configure/generated-files.ts'
+import {
+  observeGeneratedFiles,
+  type ObservedGeneratedFiles,
+} from '../configure/generated-files.ts'
 import { openKubernetes, type Kubernetes, throughNodes } from '@talosmith/clients/kubernetes'
 import type { PublicSecrets } from '../generated/secrets.ts'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
@@ -18,14 +21,14 @@ export type UpgradeScript = Pick<
   'cluster' | 'log' | 'dryRun' | 'showPlan' | 'hosts'
 >
 
-/** The clients and observed files that an upgrade uses. */
+/** The clients and generated files that an upgrade uses. */
 export interface UpgradeContext {
   readonly cluster: Cluster
   readonly log: Log
   readonly talosctl: Talosctl
   readonly kubernetes: Kubernetes
   readonly secrets: PublicSecrets
-  readonly files: ObservedGeneratedFiles
+  readonly generated: ObservedGeneratedFiles
   /** The KVM hosts, to read a machine's console log. */
   readonly hosts: () => Promise<readonly Host[]>
 }
@@ -36,11 +39,11 @@ export async function openUpgrade(
   tool?: Talosctl,
 ): Promise<UpgradeContext> {
   const talosctl = tool ?? (await openTalosctl(cluster))
-  const files = await observeGeneratedFiles(cluster, talosctl, log)
-  const { secrets } = files
+  const generated = await observeGeneratedFiles(cluster, talosctl, log)
+  const { secrets } = generated
   if (secrets === undefined) throw notStarted(cluster, 'there are no machine secrets in generated/')
-  if (files.talosconfig !== undefined && files.talosconfig !== 'expiring')
-    throw notStarted(cluster, `the talosconfig is ${files.talosconfig}`)
+  if (generated.talosconfig !== undefined && generated.talosconfig !== 'expiring')
+    throw notStarted(cluster, `the talosconfig is ${generated.talosconfig}`)
   const kubernetes = await openKubernetes(cluster).catch(() => {
     throw notStarted(cluster, 'there is no kubeconfig in generated/')
   })
@@ -50,7 +53,7 @@ export async function openUpgrade(
     talosctl,
     kubernetes: throughNodes(cluster, kubernetes),
     secrets,
-    files,
+    generated,
     hosts,
   }
 }

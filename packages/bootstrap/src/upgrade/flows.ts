@@ -29,7 +29,7 @@ export async function upgradeTalos(
   const context = given ?? (await openUpgrade(script))
   const { observed, steps: path, fileChanges } = await preflightUpgrade(context, !dryRun)
   const steps = path.slice(0, path.findLastIndex(({ kind }) => kind === 'talos') + 1)
-  const { desired } = context.files
+  const { desired } = context.generated
   const changes = [...fileChanges, ...planUpgrade(cluster, observed, steps, desired)]
   if (dryRun) return showPlan(changes)
   if (changes.length === 0) {
@@ -113,7 +113,7 @@ export async function planWholeUpgrade(
   const { observed, steps, fileChanges } = await preflightUpgrade(context, false)
   return {
     fileChanges,
-    upgrade: planUpgrade(script.cluster, observed, steps, context.files.desired),
+    upgrade: planUpgrade(script.cluster, observed, steps, context.generated.desired),
   }
 }
 

@@ -37,7 +37,7 @@ export async function preflightUpgrade(
     context,
     restarting.map(({ node }) => node),
   )
-  return { observed, steps, fileChanges: planGeneratedFiles(cluster, context.files) }
+  return { observed, steps, fileChanges: planGeneratedFiles(cluster, context.generated) }
 }
 
 /** Throws EXTENSION_NOT_OFFERED when a configured extension is not offered for a version of the path. */
@@ -52,12 +52,12 @@ async function refuseWithoutExtensions(
 
 /** Writes the machine configs and the talosconfig that match the settings. */
 export async function writeGeneratedFiles(
-  { cluster, talosctl, log, files }: UpgradeContext,
+  { cluster, talosctl, log, generated }: UpgradeContext,
   changes: UpgradePreflight['fileChanges'],
 ): Promise<void> {
   await applyAll(
     changes,
-    (change) => applyChange(change, { cluster, talosctl, log, home: files }),
+    (change) => applyChange(change, { cluster, talosctl, log, home: generated }),
     {
       log,
     },

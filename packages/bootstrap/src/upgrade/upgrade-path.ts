@@ -149,7 +149,7 @@ function refuseDowngrade(setting: string, what: string, runs: string, desired: s
   throw new Problem('DOWNGRADE_REFUSED', `${setting}=${desired} would downgrade ${what} ${runs}`, {
     because: `${what} ${minorOf(desired)} may not be able to read data of ${minorOf(runs)}; only another patch of the same minor is safe`,
     now: 'nothing was changed',
-    hint: `set ${setting}=${runs}, or an older ${minorOf(runs)}.x; to go back further, restore a snapshot (cluster:restore)`,
+    hint: `set ${setting}=${runs}, or an older ${minorOf(runs)}.x; for an older minor, restore a snapshot (cluster:restore)`,
   })
 }
 

@@ -13,10 +13,10 @@ import type { UpgradeContext } from '../restart/context.ts'
  * configs of the old version, but an old one rejects unknown document kinds.
  */
 export async function updateConfig(context: UpgradeContext, node: Node): Promise<void> {
-  const { cluster, talosctl, log, files, secrets } = context
+  const { cluster, talosctl, log, generated, secrets } = context
   const [observed] = await observeNodeStates(cluster, talosctl, secrets, [node])
   if (observed?.state.kind !== 'running') return
-  const text = configOf({ node, config: observed.state.config }, files.desired)
+  const text = configOf({ node, config: observed.state.config }, generated.desired)
   if (text === undefined) return
   const preview = await withWorkFolder(cluster, async (folder) => {
     await folder.write('config.yaml', text)

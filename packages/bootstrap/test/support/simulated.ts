@@ -140,7 +140,7 @@ export class Simulation {
       talosctl: this.talosctl(alive),
       kubernetes: throughNodes(this.cluster, this.kubernetes(alive)),
       secrets: { ...secrets, kubernetesCa: '', digest: 'd' },
-      files: {
+      generated: {
         secrets: { ...secrets, kubernetesCa: '', digest: 'd' },
         desired,
         digest: '',

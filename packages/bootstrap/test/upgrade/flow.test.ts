@@ -416,9 +416,9 @@ test('a node that changes while it is cordoned is read again', async () => {
   const kubernetes = {
     ...tools.kubernetes,
     async get<T>(path: string) {
-      const seen = await tools.kubernetes.get<T>(path)
+      const node = await tools.kubernetes.get<T>(path)
       if (gets++ === 0) machine.resourceVersion++
-      return seen
+      return node
     },
   }
   await cordon({ ...tools, kubernetes }, machine.node, { version: 'v1', schematic: 's' }, '')
