@@ -174,7 +174,8 @@ export const unwantedWords: readonly UnwantedWord[] = [
     ],
     only: /^(?:packages|scripts)\//,
     // Snapshots of etcd, and the option --snapshot of cluster:restore.
-    rightIn: /^(?:(?:packages\/bootstrap\/)?scripts\/restore\.ts$|packages\/bootstrap\/(?:src|test)\/backup\/)/,
+    rightIn:
+      /^(?:(?:packages\/bootstrap\/)?scripts\/restore\.ts$|packages\/bootstrap\/(?:src|test)\/backup\/)/,
   },
   {
     word: 'missing',

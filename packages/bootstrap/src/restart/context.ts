@@ -7,10 +7,7 @@ import {
   type Log,
   type ScriptContext,
 } from '@talosmith/core'
-import {
-  observeGeneratedFiles,
-  type ObservedGeneratedFiles,
-} from '../configure/generated-files.ts'
+import { observeGeneratedFiles, type ObservedGeneratedFiles } from '../configure/generated-files.ts'
 import { openKubernetes, type Kubernetes, throughNodes } from '@talosmith/clients/kubernetes'
 import type { PublicSecrets } from '../generated/secrets.ts'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
