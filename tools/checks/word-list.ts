@@ -173,8 +173,9 @@ export const unwantedWords: readonly UnwantedWord[] = [
       /snapshot-(?:list|class(?:es)?|controller|db)/g,
     ],
     only: /^(?:packages|scripts)\//,
-    // The option --snapshot of cluster:restore.
-    rightIn: /^scripts\/restore\.ts$/,
+    // Snapshots of etcd, and the option --snapshot of cluster:restore.
+    rightIn:
+      /^(?:(?:packages\/bootstrap\/)?scripts\/restore\.ts$|packages\/bootstrap\/(?:src|test)\/backup\/)/,
   },
   {
     word: 'missing',
