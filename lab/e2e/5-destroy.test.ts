@@ -109,7 +109,7 @@ test('is killed after each stage and inside the fourth, and the next run goes on
   for (const [script, when] of points) {
     const { signal, output } = await killWhen(when, scriptOf(script), confirmed)
     if (signal === 'SIGKILL') killed += 1
-    assert.not.match(output, 'This is a fault of Talosmith')
+    assert.not.match(output, 'This is a bug in Talosmith')
   }
   assert.ok(killed >= 8, `only ${killed} of ${points.length} were killed in time`)
   assert.ok(existsSync(inRemoved('secrets.yaml')), 'the way in was thrown away too early')

@@ -28,8 +28,8 @@ export async function knownClusters(
   const known = new Map<string, ReadonlySet<string> | undefined>([
     [selected.name, machines(selected)],
   ])
-  for (const { file, cluster, fault } of await listClusters(selected.root)) {
-    if (fault !== undefined)
+  for (const { file, cluster, error } of await listClusters(selected.root)) {
+    if (error !== undefined)
       warn(`env/${file}.env can't be read: only what is named ${file} counts as its cluster's`)
     const name = cluster?.name ?? file
     if (!known.has(name)) known.set(name, cluster && machines(cluster))

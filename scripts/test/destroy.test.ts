@@ -65,7 +65,7 @@ destroy('a CONFIRM that names another cluster is none', async ({ made }) => {
   const before = made.everything()
   const problem = await problemOf(runChain(made.cluster, { confirm: 'talosmith-test-b' }))
   assert.is(problem.code, 'CONFIRM_MISSING')
-  assert.match(problem.hint ?? '', 'CONFIRM says talosmith-test-b, which is not this cluster')
+  assert.match(problem.hint ?? '', 'CONFIRM=talosmith-test-b is not this cluster')
   assert.equal(made.everything(), before)
 })
 

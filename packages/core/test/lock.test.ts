@@ -92,7 +92,10 @@ test('refuses a second run and names the first', async ({ cluster }) => {
   await withLock(cluster, 'vm/create.ts', async () => {
     const problem = await refusal(cluster)
     assert.is(problem.code, 'LOCKED')
-    assert.match(problem.because ?? '', `process ${process.pid} on ${hostname()} runs vm/create.ts`)
+    assert.match(
+      problem.because ?? '',
+      `process ${process.pid} on ${hostname()} has been running vm/create.ts`,
+    )
     assert.match(problem.hint ?? '', `kill ${process.pid}`)
   })
 })

@@ -54,10 +54,10 @@ test('a flag in the shell that is neither true nor false is refused', () => {
   )
 })
 
-test('an option that Nx would swallow is a fault of the script', () => {
+test('an option that Nx consumes is a bug of the script', () => {
   assert.throws(
     () => readOptions({ parallel: { type: 'string', about: '' } }, []),
-    /swallowed by Nx/,
+    /consumed by Nx/,
   )
 })
 

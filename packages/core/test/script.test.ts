@@ -147,7 +147,7 @@ program(
 program('that fails in a way nobody expected says so with a stack, and ends with 1', async () => {
   const { code, stderr } = await run('--how', 'fault')
   assert.is(code, 1)
-  assert.match(stderr, 'a fault of Talosmith')
+  assert.match(stderr, 'a bug in Talosmith')
   assert.match(stderr, 'TypeError: w1 is undefined')
   assert.match(stderr, stack)
   assert.equal(events().at(-1)?.event, 'fault')

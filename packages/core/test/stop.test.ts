@@ -61,8 +61,8 @@ async function stop(
 /** What holds however the run was stopped: one line says so, and nothing of the run is left. */
 function assertTidy({ code, stderr, folder }: Stopped, signal: NodeJS.Signals = 'SIGTERM'): void {
   assert.is(code, 1)
-  assert.match(stderr, `stopped by ${signal}; the same command run again carries on\n`)
-  assert.not.match(stderr, /^ {4}at |fault of Talosmith|looking for the cause|because:/m)
+  assert.match(stderr, `stopped by ${signal}; run the same command again to continue\n`)
+  assert.not.match(stderr, /^ {4}at |bug in Talosmith|looking for the cause|because:/m)
   assert.is(stderr.match(/stopped by/g)?.length, 1, stderr)
   assert.equal(
     readdirSync(folder).filter((file) => file !== 'pids'),

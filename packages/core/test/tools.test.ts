@@ -107,7 +107,7 @@ tools('when none fits, all are named, with what they say and where to get it', a
   const other = onPath(root, saying('v1.12.1'))
   const { code, because, hint } = await problemOf(findTool('talosctl', cluster))
   assert.is(code, 'TOOL_UNFIT')
-  assert.is(because, `${broken} does not say its version; ${other} is v1.12.1`)
+  assert.is(because, `${broken} does not report its version; ${other} is v1.12.1`)
   assert.match(hint ?? '', 'get talosctl 1.13.x: https://factory.talos.dev/talosctl/v1.13.9/')
 })
 

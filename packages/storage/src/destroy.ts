@@ -16,7 +16,7 @@ const passedOver: readonly string[] = [
   codes.kubernetesUnreachable,
   'KUBECTL_FAILED',
   'HELM_FAILED',
-  'WAITED_IN_VAIN',
+  'WAIT_TIMED_OUT',
   'TOOL_MISSING',
   'TOOL_UNFIT',
 ]

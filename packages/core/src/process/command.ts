@@ -1,4 +1,4 @@
-import type { Command, Output, RunOptions, Shell, Value } from './shell.ts'
+import type { Command, Output, RunOptions, Shell, CommandArgument } from './shell.ts'
 
 /** A word as bash reads it, whatever it holds; simple words stay bare, so that commands stay readable. */
 export function quote(word: string | number): string {
@@ -8,7 +8,10 @@ export function quote(word: string | number): string {
 }
 
 /** The command that a template and its values make; every value quoted, lists word by word. */
-export function commandText(pieces: readonly string[], ...values: readonly Value[]): string {
+export function commandText(
+  pieces: readonly string[],
+  ...values: readonly CommandArgument[]
+): string {
   const words = values.map((value) => [value].flat().map(quote).join(' '))
   return pieces.map((piece, index) => piece + (words[index] ?? '')).join('')
 }
@@ -20,10 +23,10 @@ export function shellOf(run: (command: string, options: RunOptions) => Promise<O
     (pieces, ...values) =>
       run(commandText(pieces, ...values), options)
   function shell(options: RunOptions): Command
-  function shell(pieces: TemplateStringsArray, ...values: Value[]): Promise<Output>
+  function shell(pieces: TemplateStringsArray, ...values: CommandArgument[]): Promise<Output>
   function shell(
     first: RunOptions | TemplateStringsArray,
-    ...values: Value[]
+    ...values: CommandArgument[]
   ): Command | Promise<Output> {
     return isTemplate(first) ? command({})(first, ...values) : command(first)
   }

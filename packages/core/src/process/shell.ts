@@ -26,10 +26,13 @@ export interface RunOptions {
 }
 
 /** What may stand in a command: each string or number becomes one quoted word, a list several. */
-export type Value = string | number | readonly (string | number)[]
+export type CommandArgument = string | number | readonly (string | number)[]
 
 /** Runs one command, written as a template. */
-export type Command = (pieces: TemplateStringsArray, ...values: Value[]) => Promise<Output>
+export type Command = (
+  pieces: TemplateStringsArray,
+  ...values: CommandArgument[]
+) => Promise<Output>
 
 /**
  * Runs commands as zx does: `` $`virsh dumpxml ${name}` `` or, with options,

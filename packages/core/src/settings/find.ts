@@ -48,13 +48,13 @@ function isNoExample(file: string): boolean {
 /** Every env file but the example, with its cluster or with what keeps it from being read. */
 export async function listClusters(
   root: string,
-): Promise<{ readonly file: string; readonly cluster?: Cluster; readonly fault?: string }[]> {
+): Promise<{ readonly file: string; readonly cluster?: Cluster; readonly error?: string }[]> {
   return Promise.all(
     (await envFiles(root)).filter(isNoExample).map(async (file) => {
       try {
         return { file, cluster: (await loadCluster(root, file, {})).cluster }
       } catch (error) {
-        return { file, fault: reasonOf(error) ?? '' }
+        return { file, error: reasonOf(error) ?? '' }
       }
     }),
   )

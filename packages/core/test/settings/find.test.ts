@@ -56,7 +56,7 @@ choosing(
     const [demo, home, ...others] = await listClusters(root)
     assert.is(home?.cluster?.name, 'house')
     assert.is(demo?.cluster, undefined)
-    assert.match(demo?.fault ?? '', 'env/demo.env')
+    assert.match(demo?.error ?? '', 'env/demo.env')
     assert.equal(others, [])
   },
 )
