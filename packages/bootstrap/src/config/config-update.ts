@@ -6,7 +6,7 @@ export interface HeldVersion {
   /** 'Kubernetes', 'the installer image'. */
   readonly what: string
   readonly running: string
-  readonly asked: string
+  readonly desired: string
 }
 
 /** What to send to a machine that has a config already. */
@@ -100,16 +100,16 @@ function holdVersions(
 ): HeldVersion[] {
   const held: HeldVersion[] = []
   for (const { what, places } of versionFields) {
-    const [asked, runs] = [findImage(wanted, places), findImage(running, places)]
-    if (asked === undefined || runs === undefined || asked.image === runs.image) continue
+    const [desired, runs] = [findImage(wanted, places), findImage(running, places)]
+    if (desired === undefined || runs === undefined || desired.image === runs.image) continue
     const isInstaller = what === installer
     if (isInstaller && movesInstaller) continue
     // Another registry or image name is the user's own choice, and no other version.
-    if (!isInstaller && repositoryOf(asked.image) !== repositoryOf(runs.image)) continue
-    asked.document.setIn(asked.path, runs.image)
+    if (!isInstaller && repositoryOf(desired.image) !== repositoryOf(runs.image)) continue
+    desired.document.setIn(desired.path, runs.image)
     const show = isInstaller ? shortly : tagOf
     if (!held.some((one) => one.what === what))
-      held.push({ what, running: show(runs.image), asked: show(asked.image) })
+      held.push({ what, running: show(runs.image), desired: show(desired.image) })
   }
   return held
 }

@@ -9,7 +9,7 @@ export interface ApplyContext {
   readonly cluster: Cluster
   readonly talosctl: Talosctl
   readonly log: Log
-  readonly home?: ObservedGeneratedFiles
+  readonly generated?: ObservedGeneratedFiles
   readonly secrets?: PublicSecrets
   /** Configs for machines that run already, by name. */
   readonly updates?: ReadonlyMap<string, string>

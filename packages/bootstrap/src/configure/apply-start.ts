@@ -8,7 +8,7 @@ import {
 } from '@talosmith/core'
 import { parseKubeconfig } from '@talosmith/clients/kubernetes'
 import { lookAt, minute, type ApplyContext } from './apply-context.ts'
-import { etcdServiceFault } from '@talosmith/clients/etcd'
+import { etcdServiceProblem } from '@talosmith/clients/etcd'
 import { grpcCode, talosReason } from '@talosmith/clients/talos'
 import { withWorkFolder } from '../generated/work-folder.ts'
 
@@ -16,10 +16,10 @@ import { withWorkFolder } from '../generated/work-folder.ts'
 export async function bootstrapEtcd(
   { talosctl, log }: ApplyContext,
   node: Node,
-  snapshot?: string,
+  backup?: string,
 ): Promise<void> {
-  const from = snapshot === undefined ? [] : [`--recover-from=${snapshot}`]
-  const timeoutMs = snapshot === undefined ? minute / 2 : 10 * minute
+  const from = backup === undefined ? [] : [`--recover-from=${backup}`]
+  const timeoutMs = backup === undefined ? minute / 2 : 10 * minute
   await waitFor(
     `${node.name} to bootstrap etcd`,
     async () => {
@@ -39,7 +39,7 @@ export async function bootstrapEtcd(
   await waitFor(
     `etcd to run on ${node.name}`,
     async () => {
-      const fault = await etcdServiceFault(node, talosctl)
+      const fault = await etcdServiceProblem(node, talosctl)
       if (fault !== undefined) throw new Error(fault)
     },
     {

@@ -41,26 +41,26 @@ export async function configure(
   tool?: Talosctl,
 ): Promise<ExitCode> {
   const talosctl = tool ?? (await openTalosctl(cluster))
-  let home = await observeGeneratedFiles(cluster, talosctl, log)
-  const seen = await observeNodeStates(cluster, talosctl, home.secrets)
-  refuseForeign(seen, home.secrets !== undefined)
+  let generated = await observeGeneratedFiles(cluster, talosctl, log)
+  const seen = await observeNodeStates(cluster, talosctl, generated.secrets)
+  refuseForeign(seen, generated.secrets !== undefined)
   if (dryRun) {
-    const plans = await Promise.all(seen.map((one) => planFor(cluster, one, home, talosctl)))
+    const plans = await Promise.all(seen.map((one) => planFor(cluster, one, generated, talosctl)))
     tellHeld(cluster, plans, log)
-    return showPlan([...planGeneratedFiles(cluster, home), ...changesOf(plans)])
+    return showPlan([...planGeneratedFiles(cluster, generated), ...changesOf(plans)])
   }
-  const atHome = planGeneratedFiles(cluster, home)
+  const atHome = planGeneratedFiles(cluster, generated)
   const [first, ...rest] = atHome
   if (first?.kind === 'create-secrets') {
     await applyAll([first], (change) => applyChange(change, { cluster, talosctl, log }), { log })
-    home = await observeGeneratedFiles(cluster, talosctl, log)
+    generated = await observeGeneratedFiles(cluster, talosctl, log)
   }
   const context = {
     cluster,
     talosctl,
     log,
-    home,
-    ...(home.secrets ? { secrets: home.secrets } : {}),
+    generated,
+    ...(generated.secrets ? { secrets: generated.secrets } : {}),
   }
   await applyAll(
     first?.kind === 'create-secrets' ? rest : atHome,
@@ -79,14 +79,14 @@ export async function configure(
  * as soon as it answers; those that run already, one after the other.
  */
 async function configureNodes(
-  context: ApplyContext & { readonly home: ObservedGeneratedFiles },
+  context: ApplyContext & { readonly generated: ObservedGeneratedFiles },
   seen: readonly ObservedNode[],
 ): Promise<NodePlan[]> {
-  const { cluster, talosctl, log, home } = context
+  const { cluster, talosctl, log, generated } = context
   const settled = await Promise.allSettled(
     seen.map(async (one) => {
       const answered = one.state.kind === 'silent' ? await waitForAnswer(context, one.node) : one
-      const plan = await planFor(cluster, answered, home, talosctl)
+      const plan = await planFor(cluster, answered, generated, talosctl)
       if (plan.change?.kind === 'apply-config')
         await applyAll([plan.change], (change) => applyChange(change, context), { log })
       return plan
@@ -159,8 +159,8 @@ function changesOf(plans: readonly NodePlan[]): BootstrapChange[] {
 /** Says, once for all machines, which versions stay as they are although the settings ask for others. */
 function tellHeld({ nodes }: Cluster, plans: readonly NodePlan[], log: Log): void {
   const machines = new Map<string, number>()
-  const describe = ({ what, running, asked }: HeldVersion): string =>
-    `${what} ${running} (asked: ${asked})`
+  const describe = ({ what, running, desired }: HeldVersion): string =>
+    `${what} ${running} (configured: ${desired})`
   for (const { held } of plans)
     for (const text of new Set(held.map(describe)))
       machines.set(text, (machines.get(text) ?? 0) + 1)

@@ -1,6 +1,6 @@
 /** What generated/<cluster> has, and what it should have. */
 import { generatedFiles, silentLog, type Cluster, type Log } from '@talosmith/core'
-import { checkTalosconfig, completeTalosconfig, type AccessFault } from '../generated/access.ts'
+import { checkTalosconfig, completeTalosconfig, type AccessProblem } from '../generated/access.ts'
 import {
   configFile,
   digestInputs,
@@ -22,7 +22,7 @@ export interface ObservedGeneratedFiles {
   readonly digest: string
   /** Nodes whose config in generated/ is missing or differs. */
   readonly stale: readonly string[]
-  readonly talosconfig: AccessFault | undefined
+  readonly talosconfig: AccessProblem | undefined
 }
 
 /** Remembers what the configs in generated/ were made of, so that they are not made again. */

@@ -1,6 +1,6 @@
 /** What there is of a cluster, for a plan. */
 import { Problem, reasonOf, type Answer, type Cluster, type Log } from '@talosmith/core'
-import { checkKubeconfig, type AccessFault } from '../generated/access.ts'
+import { checkKubeconfig, type AccessProblem } from '../generated/access.ts'
 import { planFor } from './configure.ts'
 import { observeEtcdState, type EtcdState } from '@talosmith/clients/etcd'
 import { observeGeneratedFiles, type ObservedGeneratedFiles } from './generated-files.ts'
@@ -13,7 +13,7 @@ import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 
 /** What there is of a cluster, at home and on its machines. */
 export interface ObservedCluster {
-  readonly home: ObservedGeneratedFiles
+  readonly generated: ObservedGeneratedFiles
   readonly nodes: readonly ObservedNode[]
   /** What each machine that runs lacks, by name. */
   readonly plans: ReadonlyMap<string, Answer<NodePlan>>
@@ -22,7 +22,7 @@ export interface ObservedCluster {
 
 /** Whether the cluster lets us in. */
 export interface ObservedAccess {
-  readonly kubeconfig: AccessFault | undefined
+  readonly kubeconfig: AccessProblem | undefined
   /** Whether the Kubernetes API is ready, and answers to the kubeconfig. */
   readonly api: Answer<unknown>
 }
@@ -42,7 +42,7 @@ export async function observeCluster(
     tool ?? openTalosctl(cluster),
     readSecrets(cluster),
   ])
-  const [home, nodes, etcd] = await Promise.all([
+  const [generated, nodes, etcd] = await Promise.all([
     observeGeneratedFiles(cluster, talosctl, log),
     observeNodeStates(cluster, talosctl, secrets),
     secrets === undefined
@@ -54,14 +54,17 @@ export async function observeCluster(
   const plans = await Promise.all(
     running.map(async (one): Promise<[string, Answer<NodePlan>]> => {
       try {
-        return [one.node.name, { ok: true, value: await planFor(cluster, one, home, talosctl) }]
+        return [
+          one.node.name,
+          { ok: true, value: await planFor(cluster, one, generated, talosctl) },
+        ]
       } catch (error) {
         if (error instanceof Problem) throw error
         return [one.node.name, unasked(reasonOf(error) ?? 'no reason given')]
       }
     }),
   )
-  return { home, nodes, etcd, plans: new Map(plans) }
+  return { generated, nodes, etcd, plans: new Map(plans) }
 }
 
 /** Looks at the kubeconfig and asks the API, once, whether it is there and accepts it. */

@@ -25,7 +25,8 @@ export function planCluster(
   fresh: ReadonlySet<string>,
 ): ClusterPlan {
   const unknown: string[] = []
-  const isFresh = ({ name }: Node): boolean => fresh.has(name) || seen.home.secrets === undefined
+  const isFresh = ({ name }: Node): boolean =>
+    fresh.has(name) || seen.generated.secrets === undefined
   const ofMachines = seen.nodes.flatMap(({ node, state }): Change[] => {
     if (state.kind === 'running') {
       const plan = seen.plans.get(node.name)
@@ -43,7 +44,7 @@ export function planCluster(
   if (etcd === 'stopped') unknown.push('etcd: its data is there, but it does not run')
   return {
     changes: [
-      ...planGeneratedFiles(cluster, seen.home),
+      ...planGeneratedFiles(cluster, seen.generated),
       ...ofMachines,
       // Unknown is planned as running: then nothing is to be bootstrapped.
       ...planStart(cluster, { etcd: etcd ?? 'running', kubeconfig: seen.kubeconfig }),

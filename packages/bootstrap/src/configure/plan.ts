@@ -1,7 +1,7 @@
 /** What has to happen until machines are a cluster. Pure. */
 import semver from 'semver'
 import { minorOf, Problem, type Change, type Cluster, type Node } from '@talosmith/core'
-import type { AccessFault } from '../generated/access.ts'
+import type { AccessProblem } from '../generated/access.ts'
 import { planConfigUpdate, type HeldVersion } from '../config/config-update.ts'
 import type { ObservedGeneratedFiles } from './generated-files.ts'
 import type { ObservedNode, Preview } from './observe.ts'
@@ -47,7 +47,7 @@ export function planGeneratedFiles(
 }
 
 /** The talosconfig, made anew because of what is wrong with the one there is. */
-export function planTalosconfig(fault: AccessFault): BootstrapChange {
+export function planTalosconfig(fault: AccessProblem): BootstrapChange {
   return {
     kind: 'write-talosconfig',
     target: 'talosconfig',
@@ -93,11 +93,13 @@ export function planNode(
 ): NodePlan {
   if (state.kind !== 'running')
     return { change: firstConfigChange(node, state), text: desired, held: [] }
-  const asked = settings.TALOS_VERSION
+  const { TALOS_VERSION: talos } = settings
   const held =
-    state.talosVersion === asked ? [] : [{ what: 'Talos', running: state.talosVersion, asked }]
+    state.talosVersion === talos
+      ? []
+      : [{ what: 'Talos', running: state.talosVersion, desired: talos }]
   const isOfAnotherMinor =
-    semver.valid(state.talosVersion) !== null && minorOf(state.talosVersion) !== minorOf(asked)
+    semver.valid(state.talosVersion) !== null && minorOf(state.talosVersion) !== minorOf(talos)
   if (desired === undefined || isOfAnotherMinor) return { change: undefined, text: undefined, held }
   const update = planConfigUpdate(desired, state.config)
   const what = [...held, ...update.held]
@@ -142,7 +144,7 @@ function updateChange({ name }: Node, reboots = false): BootstrapChange {
 export interface ObservedStart {
   /** Whether etcd runs; 'stopped': it does not, but its data is there; 'none': it never ran. */
   readonly etcd: 'running' | 'stopped' | 'none'
-  readonly kubeconfig: AccessFault | undefined
+  readonly kubeconfig: AccessProblem | undefined
 }
 
 /** What a configured cluster lacks: etcd, once in its life, and a kubeconfig. */

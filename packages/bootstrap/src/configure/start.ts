@@ -16,7 +16,7 @@ import type { Context } from './configure.ts'
 import { observeEtcdState, type EtcdState } from '@talosmith/clients/etcd'
 import { NotOurApi, openKubernetes } from '@talosmith/clients/kubernetes'
 import {
-  machineFault,
+  machineProblem,
   readMachineStatus,
   openTalosctl,
   type Talosctl,
@@ -111,7 +111,7 @@ async function readinessFault({ controlPlanes }: Cluster, talosctl: Talosctl): P
   if (node === undefined) return ''
   const { name } = node
   return readMachineStatus(node, talosctl).then(
-    (machine) => `${name} is ${machineFault(machine) ?? 'ready'}`,
+    (machine) => `${name} is ${machineProblem(machine) ?? 'ready'}`,
     (error: unknown) => `${name} does not say how it is: ${reasonOf(error)}`,
   )
 }

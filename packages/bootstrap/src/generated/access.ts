@@ -5,7 +5,7 @@ import { parse, stringify } from 'yaml'
 import type { PublicSecrets } from './secrets.ts'
 
 /** What is wrong with an access file; undefined: nothing. */
-export type AccessFault =
+export type AccessProblem =
   'missing' | 'unreadable' | 'expiring' | 'of another CA' | 'of another endpoint' | 'refused'
 
 const renewBeforeMs = 30 * 24 * 3600 * 1000
@@ -22,7 +22,7 @@ export async function checkKubeconfig(
   cluster: Cluster,
   { kubernetesCa }: PublicSecrets,
   now = Date.now(),
-): Promise<AccessFault | undefined> {
+): Promise<AccessProblem | undefined> {
   return check(await generatedFiles(cluster).read('kubeconfig'), (text) => {
     const { server, ca, certificate } = parseKubeconfig(text)
     if (ca.trim() !== kubernetesCa.trim()) return 'of another CA'
@@ -36,7 +36,7 @@ export async function checkTalosconfig(
   cluster: Cluster,
   { talosCa }: PublicSecrets,
   now = Date.now(),
-): Promise<AccessFault | undefined> {
+): Promise<AccessProblem | undefined> {
   return check(await generatedFiles(cluster).read('talosconfig'), (text) => {
     const { context } = readTalosconfig(text)
     if (decode(context.ca).trim() !== talosCa.trim()) return 'of another CA'
@@ -70,8 +70,8 @@ export function readTalosconfig(text: string): { whole: object; context: TalosCo
 
 function check(
   text: string | undefined,
-  look: (text: string) => AccessFault | undefined,
-): AccessFault | undefined {
+  look: (text: string) => AccessProblem | undefined,
+): AccessProblem | undefined {
   if (text === undefined) return 'missing'
   try {
     return look(text)

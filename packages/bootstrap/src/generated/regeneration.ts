@@ -1,7 +1,7 @@
 import { applyAll, generatedFiles, type Change, type Cluster, type Log } from '@talosmith/core'
 import {
   applyRemoval,
-  observeHomeFiles,
+  observeRemovableFiles,
   planRemoveAccess,
   planRemoveConfig,
   regenerationFile,
@@ -33,7 +33,7 @@ export async function planArchive(
   { archive, machinesAreNew }: Regeneration,
 ): Promise<RemovalChange[]> {
   if (machinesAreNew) return []
-  const seen = await observeHomeFiles(cluster)
+  const seen = await observeRemovableFiles(cluster)
   return [...planRemoveAccess(cluster, seen), ...planRemoveConfig(cluster, seen)]
     .filter(({ target }) => target !== regenerationFile)
     .map((change) => ({ ...change, summary: `Archive ${change.target} in ${archive}` }))

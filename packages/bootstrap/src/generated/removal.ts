@@ -17,7 +17,7 @@ export interface RemovalChange extends Change {
 }
 
 /** A file in `generated/<cluster>`. */
-export interface HomeFile {
+export interface RemovableFile {
   readonly name: string
   readonly bytes: number
 }
@@ -35,7 +35,7 @@ const config = new RegExp(
 )
 
 /** The files in `generated/<cluster>`; throws GENERATED_IS_A_LINK when one to be moved, or a folder, is a link. */
-export async function observeHomeFiles(cluster: Cluster): Promise<HomeFile[]> {
+export async function observeRemovableFiles(cluster: Cluster): Promise<RemovableFile[]> {
   const files = generatedFiles(cluster)
   const found = (await files.list()).filter(
     ({ name }) =>
@@ -50,12 +50,12 @@ export async function observeHomeFiles(cluster: Cluster): Promise<HomeFile[]> {
 }
 
 /** Stage 2 of a destroy: kubeconfig and talosconfig are set aside. */
-export function planRemoveAccess(cluster: Cluster, seen: readonly HomeFile[]): RemovalChange[] {
+export function planRemoveAccess(cluster: Cluster, seen: readonly RemovableFile[]): RemovalChange[] {
   return seen.filter(({ name }) => access.test(name)).map((file) => setAside(cluster, file))
 }
 
 /** Stage 3: secrets and machine configs are set aside, and the note of a regeneration that did not end. */
-export function planRemoveConfig(cluster: Cluster, seen: readonly HomeFile[]): RemovalChange[] {
+export function planRemoveConfig(cluster: Cluster, seen: readonly RemovableFile[]): RemovalChange[] {
   return seen
     .filter(({ name }) => config.test(name) || name === regenerationFile)
     .map((file) => setAside(cluster, file))
@@ -65,7 +65,7 @@ export function planRemoveConfig(cluster: Cluster, seen: readonly HomeFile[]): R
  * Throws GENERATED_NOT_WRITABLE when a folder does not let its files go: at the beginning, for half-way through
  * storage is gone already.
  */
-export async function refuseReadOnly(cluster: Cluster, seen: readonly HomeFile[]): Promise<void> {
+export async function refuseReadOnly(cluster: Cluster, seen: readonly RemovableFile[]): Promise<void> {
   if (seen.length === 0) return
   const files = generatedFiles(cluster)
   for (const folder of new Set(['.', ...seen.map(({ name }) => dirname(name))])) {
@@ -77,11 +77,11 @@ export async function refuseReadOnly(cluster: Cluster, seen: readonly HomeFile[]
 }
 
 /** Whether something waits in `removed/`. */
-export function hasRemoved(seen: readonly HomeFile[]): boolean {
+export function hasRemoved(seen: readonly RemovableFile[]): boolean {
   return seen.some(({ name }) => name.startsWith(`${removedFolder}/`))
 }
 
-function setAside({ name: cluster }: Cluster, { name, bytes }: HomeFile): RemovalChange {
+function setAside({ name: cluster }: Cluster, { name, bytes }: RemovableFile): RemovalChange {
   return {
     kind: 'set-aside',
     target: name,
@@ -115,10 +115,10 @@ type Context = Pick<
 /** Sets the files of one stage aside. */
 export async function removeFiles(
   { cluster, log, dryRun, showPlan, confirm }: Context,
-  plan: (cluster: Cluster, seen: readonly HomeFile[]) => RemovalChange[],
+  plan: (cluster: Cluster, seen: readonly RemovableFile[]) => RemovalChange[],
   nothing: string,
 ): Promise<ExitCode> {
-  const changes = plan(cluster, await observeHomeFiles(cluster))
+  const changes = plan(cluster, await observeRemovableFiles(cluster))
   if (dryRun) return showPlan(changes)
   confirm(changes)
   await applyAll(changes, (change) => applyRemoval(cluster, change), { log })

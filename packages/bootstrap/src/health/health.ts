@@ -3,12 +3,12 @@ import { readinessOf, type KubernetesNode } from '@talosmith/clients/kubernetes'
 import type { Answer, Cluster, Node } from '@talosmith/core'
 import { judgeEtcd, type EtcdFacts } from '@talosmith/clients/etcd'
 import {
-  aspectFault,
+  aspectProblem,
   type Aspect,
   type MachineStatuses,
   type Probes,
 } from '@talosmith/clients/talos'
-import { rolloutFault, type Workload } from './rollout.ts'
+import { rolloutProblem, type Workload } from './rollout.ts'
 
 /** Everything health looks at, asked for side by side. */
 export interface HealthFacts {
@@ -38,12 +38,12 @@ export interface Condition {
   /** The same as a sentence, for when it holds. */
   readonly holds: string
   /** Why it is not so; undefined: it is. */
-  readonly fault: string | undefined
+  readonly reason: string | undefined
   /** Waiting can't mend it. */
   readonly final: boolean
 }
 
-type Fault = string | { readonly reason: string; readonly final: true } | undefined
+type Finding = string | { readonly reason: string; readonly final: true } | undefined
 
 /** What is wanted of every machine's status before etcd, and what the cluster makes of it in the end. */
 const aspects: readonly (readonly [Aspect, string, string])[] = [
@@ -59,18 +59,18 @@ const aspects: readonly (readonly [Aspect, string, string])[] = [
 export function judgeHealth(cluster: Cluster, observed: HealthFacts): Condition[] {
   const { settings, nodes, controlPlanes, endpoint } = cluster
   const { TALOS_VERSION: talos, KUBERNETES_VERSION: kubernetes } = settings
-  const condition = (fact: string, holds: string, fault: Fault): Condition => ({
+  const condition = (fact: string, holds: string, problem: Finding): Condition => ({
     fact,
     holds,
-    fault: typeof fault === 'object' ? fault.reason : fault,
-    final: typeof fault === 'object',
+    reason: typeof problem === 'object' ? problem.reason : problem,
+    final: typeof problem === 'object',
   })
   const counted = nodes.length === 1 ? 'the machine' : `all ${nodes.length} machines`
   return [
     condition(
       `Talos to answer on ${counted}`,
       `Talos answers on ${counted}`,
-      reachFault(nodes, observed),
+      reachFinding(nodes, observed),
     ),
     condition(
       `${counted} to run Talos ${talos}`,
@@ -85,58 +85,58 @@ export function judgeHealth(cluster: Cluster, observed: HealthFacts): Condition[
       condition(
         fact,
         holds,
-        first(nodes, (node) => machineFaultOf(node, aspect, observed)),
+        first(nodes, (node) => machineFinding(node, aspect, observed)),
       ),
     ),
     condition(
       'etcd to have all control planes as members',
       `etcd: ${controlPlanes.length} voting member${controlPlanes.length === 1 ? '' : 's'}, one leader, no alarm`,
-      etcdFault(cluster, observed.etcd),
+      etcdFinding(cluster, observed.etcd),
     ),
     condition(
       'every API server to be ready',
       'every API server is ready',
       first(controlPlanes, ({ name }) => {
-        const fault = faultOf(observed.apiServers.get(name))
-        if (fault === undefined) return undefined
-        return typeof fault === 'object'
-          ? { ...fault, reason: `${name}: ${fault.reason}` }
-          : `${name}: ${fault}`
+        const problem = findingOf(observed.apiServers.get(name))
+        if (problem === undefined) return undefined
+        return typeof problem === 'object'
+          ? { ...problem, reason: `${name}: ${problem.reason}` }
+          : `${name}: ${problem}`
       }),
     ),
-    condition(`${endpoint} to answer`, `${endpoint} answers`, faultOf(observed.endpoint)),
+    condition(`${endpoint} to answer`, `${endpoint} answers`, findingOf(observed.endpoint)),
     ...(cluster.vip === undefined
       ? []
       : [
           condition(
             `the VIP ${cluster.vip} to answer`,
             `the VIP ${cluster.vip} answers`,
-            faultOf(observed.vip),
+            findingOf(observed.vip),
           ),
         ]),
     condition(
       'every Kubernetes node to be Ready',
       `every node is Ready, at its address, with Kubernetes ${kubernetes}`,
       observed.nodes.ok
-        ? (nodesFault(cluster, observed.nodes.value) ?? leftBehindFault(observed))
-        : faultOf(observed.nodes),
+        ? (nodesFinding(cluster, observed.nodes.value) ?? leftBehindFinding(observed))
+        : findingOf(observed.nodes),
     ),
     condition(
       `${counted} to be ready`,
       `${counted} ready`,
-      first(nodes, (node) => machineFaultOf(node, 'ready', observed)),
+      first(nodes, (node) => machineFinding(node, 'ready', observed)),
     ),
     condition(
       'kube-system to be rolled out',
       `rolled out: ${observed.expectedWorkloads.join(', ') || 'nothing to wait for'}`,
       observed.workloads.ok
-        ? rolloutFault(observed.expectedWorkloads, observed.workloads.value)
-        : faultOf(observed.workloads),
+        ? rolloutProblem(observed.expectedWorkloads, observed.workloads.value)
+        : findingOf(observed.workloads),
     ),
   ]
 }
 
-function reachFault(nodes: readonly Node[], { probes }: HealthFacts): Fault {
+function reachFinding(nodes: readonly Node[], { probes }: HealthFacts): Finding {
   return first(nodes, ({ name }) => {
     const result = probes.get(name)
     if (result === undefined) return `${name} was not asked`
@@ -149,26 +149,29 @@ function reachFault(nodes: readonly Node[], { probes }: HealthFacts): Fault {
 }
 
 /** The first problem is shown: the others follow from it more often than not. */
-function etcdFault(cluster: Cluster, etcd: EtcdFacts): Fault {
+function etcdFinding(cluster: Cluster, etcd: EtcdFacts): Finding {
   const [first] = judgeEtcd(cluster, etcd)
   return first && `${first.who}: ${first.why}`
 }
 
-function machineFaultOf({ name }: Node, aspect: Aspect, observed: HealthFacts): Fault {
+function machineFinding({ name }: Node, aspect: Aspect, observed: HealthFacts): Finding {
   const machine = observed.machines.get(name) ?? { ok: false, reason: 'it was not asked' }
   if (!machine.ok) return `${name} does not say how it is: ${machine.reason}`
-  const fault = aspectFault(machine.value, aspect)
-  if (fault === undefined) return undefined
-  const waitsForAgent = aspect === 'boot' || (aspect === 'services' && /guest-agent/.test(fault))
+  const problem = aspectProblem(machine.value, aspect)
+  if (problem === undefined) return undefined
+  const waitsForAgent = aspect === 'boot' || (aspect === 'services' && /guest-agent/.test(problem))
   if (waitsForAgent && observed.withoutChannel.has(name))
     return {
       reason: `${name} waits for the guest agent's channel, which it does not have (npx nx run vm:create, then off and on)`,
       final: true,
     }
-  return `${name}: ${fault}`
+  return `${name}: ${problem}`
 }
 
-function nodesFault({ nodes, settings }: Cluster, registered: readonly KubernetesNode[]): Fault {
+function nodesFinding(
+  { nodes, settings }: Cluster,
+  registered: readonly KubernetesNode[],
+): Finding {
   return first(nodes, ({ name, address }) => {
     const node = registered.find(({ metadata }) => metadata.name === name)
     if (node === undefined) return `${name} has not registered`
@@ -186,7 +189,7 @@ function nodesFault({ nodes, settings }: Cluster, registered: readonly Kubernete
   })
 }
 
-function leftBehindFault({ leftBehind: [node] }: HealthFacts): Fault {
+function leftBehindFinding({ leftBehind: [node] }: HealthFacts): Finding {
   if (node === undefined) return undefined
   const { name } = node.metadata
   return {
@@ -212,16 +215,16 @@ export function nodesLeftBehind(
   return listed.filter((node) => readinessOf(node)?.status !== 'True' && !stands(node))
 }
 
-function faultOf(answer: Answer<unknown> | undefined): Fault {
+function findingOf(answer: Answer<unknown> | undefined): Finding {
   if (answer === undefined) return 'not asked'
   if (answer.ok) return undefined
   return answer.final === true ? { reason: answer.reason, final: true } : answer.reason
 }
 
-function first(nodes: readonly Node[], faultOfNode: (node: Node) => Fault): Fault {
+function first(nodes: readonly Node[], judge: (node: Node) => Finding): Finding {
   for (const node of nodes) {
-    const fault = faultOfNode(node)
-    if (fault !== undefined) return fault
+    const problem = judge(node)
+    if (problem !== undefined) return problem
   }
   return undefined
 }
@@ -230,7 +233,7 @@ function first(nodes: readonly Node[], faultOfNode: (node: Node) => Fault): Faul
 const certainMs = 20_000
 
 /** Whether there is no use in waiting on: nothing else is missing, or what can't be mended has lasted. */
-export function isHopeless(
+export function isUnrecoverable(
   unmet: readonly Pick<Condition, 'final'>[],
   finalForMs: number,
 ): boolean {

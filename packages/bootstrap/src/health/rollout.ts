@@ -41,7 +41,7 @@ export function expectedWorkloads(controlPlaneConfig: string): string[] {
 }
 
 /** Why expected workloads are not rolled out; undefined: they are. */
-export function rolloutFault(
+export function rolloutProblem(
   expected: readonly string[],
   workloads: readonly Workload[],
 ): string | undefined {

@@ -29,7 +29,7 @@ export interface UpgradeContext {
   readonly talosctl: Talosctl
   readonly kubernetes: WritableKubernetes
   readonly secrets: PublicSecrets
-  readonly home: ObservedGeneratedFiles
+  readonly generated: ObservedGeneratedFiles
   /** The KVM hosts, for what a machine's console said. */
   readonly hosts: () => Promise<readonly Host[]>
 }
@@ -40,11 +40,11 @@ export async function openUpgrade(
   tool?: Talosctl,
 ): Promise<UpgradeContext> {
   const talosctl = tool ?? (await openTalosctl(cluster))
-  const home = await observeGeneratedFiles(cluster, talosctl, log)
-  const { secrets } = home
+  const generated = await observeGeneratedFiles(cluster, talosctl, log)
+  const { secrets } = generated
   if (secrets === undefined) throw notStarted(cluster, 'there are no secrets in generated/')
-  if (home.talosconfig !== undefined && home.talosconfig !== 'expiring')
-    throw notStarted(cluster, `the talosconfig is ${home.talosconfig}`)
+  if (generated.talosconfig !== undefined && generated.talosconfig !== 'expiring')
+    throw notStarted(cluster, `the talosconfig is ${generated.talosconfig}`)
   const kubernetes = await openKubernetes(cluster).catch(() => {
     throw notStarted(cluster, 'there is no kubeconfig in generated/')
   })
@@ -54,7 +54,7 @@ export async function openUpgrade(
     talosctl,
     kubernetes: throughNodes(cluster, kubernetes),
     secrets,
-    home,
+    generated,
     hosts,
   }
 }

@@ -2,7 +2,7 @@
 import type { Cluster, Node } from '@talosmith/core'
 import { judgeEtcd, type EtcdFacts, type EtcdProblem } from '@talosmith/clients/etcd'
 import { nodeFault, type NodeObject } from '@talosmith/clients/kubernetes'
-import { machineFault, type MachineStatuses } from '@talosmith/clients/talos'
+import { machineProblem, type MachineStatuses } from '@talosmith/clients/talos'
 import { upgradeAnnotation } from './upgrade-annotation.ts'
 
 /** Everything that is looked at before a machine may be taken away for a while. */
@@ -84,7 +84,7 @@ function judgeMachines(
     if (candidates.some((one) => one.name === name)) return []
     const machine = machines.get(name) ?? { ok: false, reason: 'it was not asked' }
     if (!machine.ok) return [not(name, `does not say how it is: ${machine.reason}`)]
-    const fault = machineFault(machine.value)
+    const fault = machineProblem(machine.value)
     return fault === undefined ? [] : [not(name, `is ${fault}`)]
   })
 }

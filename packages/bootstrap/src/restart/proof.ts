@@ -1,7 +1,7 @@
 /** The proof that a machine is well after its restart. Pure. */
 import type { Cluster, Node } from '@talosmith/core'
 import {
-  machineFault,
+  machineProblem,
   isRight,
   type NodeFacts,
   type RunningTalos,
@@ -46,7 +46,7 @@ export function proofFault(
       ? passing(`${name} does not say its platform yet`)
       : lasting(`${name} came back as ${facts.platform} instead of nocloud`)
   if (facts.machine === undefined) return passing(`${name} does not say how it is`)
-  const fault = machineFault(facts.machine)
+  const fault = machineProblem(facts.machine)
   if (fault !== undefined) return passing(`${name} is ${fault}`)
   if (role === 'controlplane' && etcd === undefined)
     return passing(`${name} does not say how its etcd is`)

@@ -2,7 +2,7 @@
 import { Problem, waitFor, type Node } from '@talosmith/core'
 import { minute } from '../configure/apply-context.ts'
 import {
-  machineFault,
+  machineProblem,
   readMachineStatus,
   probe,
   unreachableBecause,
@@ -108,7 +108,7 @@ export async function waitForReboot(
         hasRestarted = true
       }
       // One question a look: a machine that boots has other things to do.
-      const fault = machineFault(await readMachineStatus(node, talosctl))
+      const fault = machineProblem(await readMachineStatus(node, talosctl))
       // Until its boot has ended, Talos may still go back to the other version.
       if (fault !== undefined) throw new Error(`it has restarted, and is ${fault}`)
       const facts = await readNode(node, talosctl)

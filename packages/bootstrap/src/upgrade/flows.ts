@@ -27,10 +27,10 @@ export async function upgradeTalos(
 ): Promise<ExitCode> {
   const { cluster, log, dryRun, showPlan } = script
   const context = given ?? (await openUpgrade(script))
-  const { seen, steps: path, home } = await lookAhead(context, !dryRun)
+  const { seen, steps: path, generated } = await lookAhead(context, !dryRun)
   const steps = path.slice(0, path.findLastIndex(({ kind }) => kind === 'talos') + 1)
-  const { desired } = context.home
-  const changes = [...home, ...planUpgrade(cluster, seen, steps, desired)]
+  const { desired } = context.generated
+  const changes = [...generated, ...planUpgrade(cluster, seen, steps, desired)]
   if (dryRun) return showPlan(changes)
   if (changes.length === 0) {
     log.already(`${seen.machines.length} machines run Talos ${cluster.settings.TALOS_VERSION}`)
@@ -40,7 +40,7 @@ export async function upgradeTalos(
   await refuseAllWentBack(context, seen.machines, steps)
   // Before anything is changed: no machine waits for the factory, none stays half-way because of it.
   for (const { kind, to } of steps) if (kind === 'talos') await warmInstaller(cluster, to, { log })
-  await writeGeneratedFiles(context, home)
+  await writeGeneratedFiles(context, generated)
   if (steps.length === 0) await finishLeftovers(context, seen.machines)
   else await backUp(context)
   for (const [index, step] of steps.entries()) {
@@ -84,7 +84,7 @@ export async function upgradeKubernetes(
 ): Promise<ExitCode> {
   const { cluster, log, dryRun, showPlan } = script
   const context = given ?? (await openUpgrade(script))
-  const { seen, steps, home } = await lookAhead(context, !dryRun)
+  const { seen, steps, generated } = await lookAhead(context, !dryRun)
   const last = steps.findLastIndex(({ kind }) => kind === 'talos')
   const later = steps.slice(last + 1)
   if (dryRun) return showPlan(planUpgrade(cluster, { ...seen, machines: [] }, later, undefined))
@@ -98,7 +98,7 @@ export async function upgradeKubernetes(
     return 0
   }
   log.info(`   the way: ${describePath(later)}`)
-  await writeGeneratedFiles(context, home)
+  await writeGeneratedFiles(context, generated)
   await finishLeftovers(context, seen.machines)
   await backUp(context)
   for (const step of later) await takeKubernetesStep(context, step)
@@ -108,16 +108,16 @@ export async function upgradeKubernetes(
 /** The whole way, Talos and Kubernetes, on top of what the operator's files lack. Throws what would refuse it. */
 export async function planWholeUpgrade(
   script: Pick<UpgradeScript, 'cluster' | 'log' | 'hosts'>,
-): Promise<{ readonly home: readonly Change[]; readonly upgrade: readonly Change[] }> {
+): Promise<{ readonly generated: readonly Change[]; readonly upgrade: readonly Change[] }> {
   const context = await openUpgrade(script)
-  const { seen, steps, home } = await lookAhead(context, false)
-  return { home, upgrade: planUpgrade(script.cluster, seen, steps, context.home.desired) }
+  const { seen, steps, generated } = await lookAhead(context, false)
+  return { generated, upgrade: planUpgrade(script.cluster, seen, steps, context.generated.desired) }
 }
 
 /** Shows it: nothing is changed. */
 export async function showUpgrade(script: UpgradeScript): Promise<ExitCode> {
-  const { home, upgrade } = await planWholeUpgrade(script)
-  return script.showPlan([...home, ...upgrade])
+  const { generated, upgrade } = await planWholeUpgrade(script)
+  return script.showPlan([...generated, ...upgrade])
 }
 
 /** Takes a snapshot of etcd on its own; the answer is where it lies. */

@@ -16,7 +16,7 @@ export interface Outlook {
   readonly seen: ObservedUpgrade
   readonly steps: readonly PathStep[]
   /** What the operator's machine lacks. */
-  readonly home: readonly BootstrapChange[]
+  readonly generated: readonly BootstrapChange[]
 }
 
 /** Looks at everything and works the path out; throws whatever stands in the way before anything is changed. */
@@ -32,7 +32,7 @@ export async function lookAhead(context: UpgradeContext, patient: boolean): Prom
     context,
     restarting.map(({ node }) => node),
   )
-  return { seen, steps, home: planGeneratedFiles(cluster, context.home) }
+  return { seen, steps, generated: planGeneratedFiles(cluster, context.generated) }
 }
 
 /** Throws EXTENSION_NOT_OFFERED when a version on the way lacks a desired extension. */
@@ -47,10 +47,10 @@ async function refuseWithoutExtensions(
 
 /** Configs and talosconfig as the settings ask for them now. */
 export async function writeGeneratedFiles(
-  { cluster, talosctl, log, home }: UpgradeContext,
-  changes: Outlook['home'],
+  { cluster, talosctl, log, generated }: UpgradeContext,
+  changes: Outlook['generated'],
 ): Promise<void> {
-  await applyAll(changes, (change) => applyChange(change, { cluster, talosctl, log, home }), {
+  await applyAll(changes, (change) => applyChange(change, { cluster, talosctl, log, generated }), {
     log,
   })
 }

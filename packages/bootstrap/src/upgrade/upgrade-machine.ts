@@ -1,7 +1,7 @@
 /** Takes one machine to another version of Talos, safely. */
 import { commandFor, Unrecoverable, inStep, waitFor, type Node } from '@talosmith/core'
 import {
-  machineFault,
+  machineProblem,
   type Talosctl,
   isRight,
   readBootId,
@@ -161,7 +161,7 @@ async function prove(
       ])
       known = undefined
       // It had its target before: what has ended its boot without it went back.
-      const isUp = facts.machine !== undefined && machineFault(facts.machine) === undefined
+      const isUp = facts.machine !== undefined && machineProblem(facts.machine) === undefined
       if (isUp && !isRight(facts, expected.target))
         throw await rolledBack(context, node, expected.target, facts)
       const own = nodes.find(({ metadata }) => metadata.name === node.name)

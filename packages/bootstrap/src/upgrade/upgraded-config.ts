@@ -13,10 +13,10 @@ import type { UpgradeContext } from '../restart/context.ts'
  * before: a new Talos reads the forms of the old one, an old one refuses document kinds it does not know.
  */
 export async function bringConfig(context: UpgradeContext, node: Node): Promise<void> {
-  const { cluster, talosctl, log, home, secrets } = context
+  const { cluster, talosctl, log, generated, secrets } = context
   const [seen] = await observeNodeStates(cluster, talosctl, secrets, [node])
   if (seen?.state.kind !== 'running') return
-  const text = configOf({ node, config: seen.state.config }, home.desired)
+  const text = configOf({ node, config: seen.state.config }, generated.desired)
   if (text === undefined) return
   const preview = await withWorkFolder(cluster, async (folder) => {
     await folder.write('config.yaml', text)

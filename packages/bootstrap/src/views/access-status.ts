@@ -5,7 +5,7 @@ import {
   checkKubeconfig,
   checkTalosconfig,
   readTalosconfig,
-  type AccessFault,
+  type AccessProblem,
 } from '../generated/access.ts'
 import { readSecrets, type PublicSecrets } from '../generated/secrets.ts'
 
@@ -15,7 +15,7 @@ export interface AccessFile {
   readonly path: string
   /** ISO 8601; undefined: there is no certificate to read. */
   readonly expires: string | undefined
-  readonly fault: AccessFault | undefined
+  readonly fault: AccessProblem | undefined
 }
 
 /** Looks at both access files; asks nobody. */
@@ -25,7 +25,7 @@ export async function observeAccessFiles(cluster: Cluster): Promise<AccessFile[]
   const look = async (
     name: AccessFile['name'],
     certificateOf: (text: string) => string,
-    check: (cluster: Cluster, secrets: PublicSecrets) => Promise<AccessFault | undefined>,
+    check: (cluster: Cluster, secrets: PublicSecrets) => Promise<AccessProblem | undefined>,
   ): Promise<AccessFile> => {
     const text = await files.read(name)
     const expires = text === undefined ? undefined : expiryOf(() => certificateOf(text))

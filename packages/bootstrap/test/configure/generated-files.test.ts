@@ -57,11 +57,11 @@ const problem = async (work: Promise<unknown>): Promise<Problem> => {
 }
 
 it('a new cluster has nothing at home', async () => {
-  const home = await observe(cluster)
-  assert.is(home.secrets, undefined)
-  assert.is(home.desired, undefined)
-  assert.is(home.talosconfig, 'missing')
-  assert.is(home.stale.length, 3)
+  const generated = await observe(cluster)
+  assert.is(generated.secrets, undefined)
+  assert.is(generated.desired, undefined)
+  assert.is(generated.talosconfig, 'missing')
+  assert.is(generated.stale.length, 3)
 })
 
 it('secrets are made once, private, and known by their owner', async () => {
@@ -91,8 +91,8 @@ it('configs are made, valid, private and equal for machines of one role', async 
 
 it('a second look runs no process: nothing has changed', async () => {
   const calls: string[] = []
-  const home = await observe(cluster, calls)
-  assert.equal(home.stale, [])
+  const generated = await observe(cluster, calls)
+  assert.equal(generated.stale, [])
   assert.equal(calls, [])
 })
 
@@ -100,9 +100,9 @@ it('the same inputs give the same bytes', async () => {
   const before = read('configs/home-cp1.yaml')
   writeFileSync(join(cluster.generated, 'configs', 'made-of.json'), '{}')
   const calls: string[] = []
-  const home = await observe(cluster, calls)
-  assert.is(home.desired?.get('home-cp1'), before)
-  assert.equal(home.stale, [])
+  const generated = await observe(cluster, calls)
+  assert.is(generated.desired?.get('home-cp1'), before)
+  assert.equal(generated.stale, [])
   // One config for the control plane, one for both workers.
   assert.equal(calls, [
     'gen config',

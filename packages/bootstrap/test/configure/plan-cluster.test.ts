@@ -22,7 +22,7 @@ function seenWith(
 ): Seen {
   const nodes = cluster.nodes.map((node) => ({ node, state: states[node.name] ?? running }))
   return {
-    home: { secrets, desired: new Map(), digest: '', stale: [], talosconfig: undefined },
+    generated: { secrets, desired: new Map(), digest: '', stale: [], talosconfig: undefined },
     nodes,
     plans: new Map(
       nodes.map((one) => [one.node.name, { ok: true, value: planNode(cluster, one, config) }]),
@@ -37,7 +37,7 @@ const kinds = (seen: Seen, fresh: readonly string[] = []): string[] =>
 const unknown = (seen: Seen, fresh: readonly string[] = []): readonly string[] =>
   planCluster(cluster, seen, new Set(fresh)).unknown
 const nothingYet = seenWith(Object.fromEntries(names.map((name) => [name, silent])), {
-  home: {
+  generated: {
     secrets: undefined,
     desired: undefined,
     digest: '',
@@ -152,7 +152,7 @@ for (const [title, seen, fresh, expected, notKnown] of etcdRows)
   })
 
 test('versions that are held need an upgrade, and are no change of their own', () => {
-  const kubernetes = { what: 'Kubernetes', running: 'v1.35.0', asked: 'v1.36.3' }
+  const kubernetes = { what: 'Kubernetes', running: 'v1.35.0', desired: 'v1.36.3' }
   const planned = (held: NodePlan['held']) =>
     planCluster(
       cluster,

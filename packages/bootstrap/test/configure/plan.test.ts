@@ -2,7 +2,7 @@ import { Problem } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { AccessFault } from '../../src/generated/access.ts'
+import type { AccessProblem } from '../../src/generated/access.ts'
 import type { NodeState, ObservedNode } from '../../src/configure/observe.ts'
 import {
   planGeneratedFiles,
@@ -47,10 +47,10 @@ const atHome: [string, Parameters<typeof planGeneratedFiles>[1], string[]][] = [
     ['write-talosconfig'],
   ],
 ]
-for (const [title, home, kinds] of atHome)
+for (const [title, generated, kinds] of atHome)
   test(`at home, it plans ${title}`, () => {
     assert.equal(
-      planGeneratedFiles(cluster, home).map(({ kind }) => kind),
+      planGeneratedFiles(cluster, generated).map(({ kind }) => kind),
       kinds,
     )
   })
@@ -82,14 +82,14 @@ test('a machine whose config differs is updated', () => {
 test('a machine of another patch version is updated, and its version named', () => {
   const plan = planNode(cluster, running('a: 1\n', 'v1.13.8'), 'a: 2\n')
   assert.is(plan.change?.kind, 'update-config')
-  assert.equal(plan.held, [{ what: 'Talos', running: 'v1.13.8', asked: 'v1.13.9' }])
+  assert.equal(plan.held, [{ what: 'Talos', running: 'v1.13.8', desired: 'v1.13.9' }])
 })
 
 test('a machine of another minor keeps its whole config: it may not know the new form', () => {
   for (const version of ['v1.12.11', 'v1.14.0']) {
     const plan = planNode(cluster, running('a: 1\n', version), 'a: 2\n')
     assert.is(plan.change, undefined)
-    assert.equal(plan.held, [{ what: 'Talos', running: version, asked: 'v1.13.9' }])
+    assert.equal(plan.held, [{ what: 'Talos', running: version, desired: 'v1.13.9' }])
   }
 })
 
@@ -128,7 +128,7 @@ test('machines of another cluster stop the run, all of them named', () => {
   assert.throws(() => refuseForeign(nodes, false), /home-cp1 \(10\.0\.0\.70\), home-w1/)
 })
 
-const starts: [EtcdState, AccessFault | undefined, string[]][] = [
+const starts: [EtcdState, AccessProblem | undefined, string[]][] = [
   ['none', 'missing', ['bootstrap-etcd', 'write-kubeconfig']],
   ['none', undefined, ['bootstrap-etcd']],
   ['running', 'missing', ['write-kubeconfig']],

@@ -13,7 +13,7 @@ import {
   noteNewMachines,
   planArchive,
 } from '../../src/generated/regeneration.ts'
-import { observeHomeFiles, planRemoveConfig } from '../../src/generated/removal.ts'
+import { observeRemovableFiles, planRemoveConfig } from '../../src/generated/removal.ts'
 
 const test = suite<{ cluster: Cluster }>('regenerating secrets')
 const old = [
@@ -109,7 +109,7 @@ test('a destroy takes the note of a run that did not end away, and no archive ta
 }) => {
   const regeneration = newRegeneration(now)
   await archiveSecrets(cluster, regeneration, [], silentLog)
-  const seen = await observeHomeFiles(cluster)
+  const seen = await observeRemovableFiles(cluster)
   assert.ok(planRemoveConfig(cluster, seen).some(({ target }) => target === 'regenerating.json'))
   const changes = await planArchive(cluster, regeneration)
   assert.not.ok(changes.some(({ target }) => target === 'regenerating.json'))

@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert'
 import {
   applyRemoval,
   hasRemoved,
-  observeHomeFiles,
+  observeRemovableFiles,
   planRemoveAccess,
   planRemoveConfig,
   refuseReadOnly,
@@ -50,7 +50,7 @@ function remove(
 }
 
 test('a file that waits in removed/ is in no plan, whatever it is called', async ({ cluster }) => {
-  const seen = await observeHomeFiles(cluster)
+  const seen = await observeRemovableFiles(cluster)
   assert.equal(targets(planRemoveAccess(cluster, seen)), access)
   assert.equal(targets(planRemoveConfig(cluster, seen)), config)
 })
@@ -58,7 +58,7 @@ test('a file that waits in removed/ is in no plan, whatever it is called', async
 test('only files that wait in removed/ leave nothing to plan, and are known', async ({
   cluster,
 }) => {
-  const seen = (await observeHomeFiles(cluster)).filter(({ name }) => name.startsWith('removed/'))
+  const seen = (await observeRemovableFiles(cluster)).filter(({ name }) => name.startsWith('removed/'))
   assert.equal(seen.map(({ name }) => name).sort(), [...waiting].sort())
   assert.equal([...planRemoveAccess(cluster, seen), ...planRemoveConfig(cluster, seen)], [])
   assert.ok(hasRemoved(seen))
@@ -66,7 +66,7 @@ test('only files that wait in removed/ leave nothing to plan, and are known', as
 })
 
 test('files of other kinds are neither seen nor planned', async ({ cluster }) => {
-  const seen = (await observeHomeFiles(cluster)).map(({ name }) => name)
+  const seen = (await observeRemovableFiles(cluster)).map(({ name }) => name)
   for (const name of others) assert.not(seen.includes(name), name)
 })
 
@@ -74,13 +74,13 @@ test('the temporary file of a write that was killed is planned like its file', a
   cluster,
 }) => {
   for (const name of ['kubeconfig', 'secrets.yaml']) put(cluster, `${name}.1-2-3.tmp`, 'half')
-  const seen = await observeHomeFiles(cluster)
+  const seen = await observeRemovableFiles(cluster)
   assert.ok(targets(planRemoveAccess(cluster, seen)).includes('kubeconfig.1-2-3.tmp'))
   assert.ok(targets(planRemoveConfig(cluster, seen)).includes('secrets.yaml.1-2-3.tmp'))
 })
 
 test('every plan says that data may be lost', async ({ cluster }) => {
-  const seen = await observeHomeFiles(cluster)
+  const seen = await observeRemovableFiles(cluster)
   const all = [...planRemoveAccess(cluster, seen), ...planRemoveConfig(cluster, seen)]
   for (const { risk, target } of all) assert.is(risk, 'data-loss', target)
 })
@@ -136,12 +136,12 @@ for (const link of ['removed', 'configs', 'kubeconfig'])
   test(`a link in the place of ${link} is refused before anything moves`, async ({ cluster }) => {
     await generatedFiles(cluster).remove(link)
     symlinkSync(temporaryFolder('elsewhere'), join(cluster.generated, link))
-    assert.is((await problemOf(observeHomeFiles(cluster))).code, 'GENERATED_IS_A_LINK')
+    assert.is((await problemOf(observeRemovableFiles(cluster))).code, 'GENERATED_IS_A_LINK')
   })
 
 test('a look whether the folders let their files go leaves nothing behind', async ({ cluster }) => {
   const before = await names(cluster)
-  await refuseReadOnly(cluster, await observeHomeFiles(cluster))
+  await refuseReadOnly(cluster, await observeRemovableFiles(cluster))
   assert.equal(await names(cluster), before)
 })
 

@@ -2,7 +2,7 @@ import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import type { KubernetesNode } from '@talosmith/clients/kubernetes'
 import {
-  isHopeless,
+  isUnrecoverable,
   judgeHealth,
   nodesLeftBehind,
   type HealthFacts,
@@ -59,7 +59,7 @@ const healthy: HealthFacts = {
   expectedWorkloads: ['coredns'],
 }
 const unmet = (over: Partial<HealthFacts>) =>
-  judgeHealth(cluster, { ...healthy, ...over }).filter(({ fault }) => fault !== undefined)
+  judgeHealth(cluster, { ...healthy, ...over }).filter(({ reason }) => reason !== undefined)
 
 test('a healthy cluster meets every condition', () => {
   assert.equal(unmet({}), [])
@@ -260,10 +260,10 @@ const rows: [string, Partial<HealthFacts>, RegExp, boolean][] = [
     false,
   ],
 ]
-for (const [title, over, fault, final] of rows)
+for (const [title, over, reason, final] of rows)
   test(`${title} is named${final ? ', and waiting for it is in vain' : ''}`, () => {
     const [condition] = unmet(over)
-    assert.match(condition?.fault ?? 'all met', fault)
+    assert.match(condition?.reason ?? 'all met', reason)
     assert.is(condition?.final, final)
   })
 
@@ -284,7 +284,7 @@ const ofStatus = (
         },
       },
     }),
-  }).map(({ fact, fault }) => `${fact}: ${fault}`)
+  }).map(({ fact, reason }) => `${fact}: ${reason}`)
 
 test('each thing that Talos says is unmet is a condition of its own', () => {
   const said: [string, string][] = [
@@ -328,9 +328,9 @@ test('a VIP is a condition of its own, wherever the endpoint is', () => {
     judgeHealth(asked, { ...healthy, vip }).find(
       ({ fact }) => fact === 'the VIP 10.0.0.60 to answer',
     )
-  assert.is(of(answered)?.fault, undefined)
-  assert.is(of(noSuch)?.fault, 'connection refused')
-  assert.is(of(undefined)?.fault, 'not asked')
+  assert.is(of(answered)?.reason, undefined)
+  assert.is(of(noSuch)?.reason, 'connection refused')
+  assert.is(of(undefined)?.reason, 'not asked')
 })
 
 test('a boot that waits for a channel that is not there can only be mended, not waited for', () => {
@@ -340,7 +340,7 @@ test('a boot that waits for a channel that is not there can only be mended, not 
   }
   const machines = statuses({ 'home-cp1': ready, 'home-w1': booting })
   const [found] = unmet({ machines, withoutChannel: new Set(['home-w1']) })
-  assert.match(found?.fault ?? '', "home-w1 waits for the guest agent's channel")
+  assert.match(found?.reason ?? '', "home-w1 waits for the guest agent's channel")
   assert.ok(found?.final)
   assert.not(unmet({ machines })[0]?.final)
 })
@@ -353,7 +353,7 @@ for (const [title, unmetNow, forMs, expected] of [
 ] as const)
   test(`${title} is ${expected ? '' : 'not '}the end of waiting`, () => {
     assert.is(
-      isHopeless(
+      isUnrecoverable(
         unmetNow.map((final) => ({ final })),
         forMs,
       ),

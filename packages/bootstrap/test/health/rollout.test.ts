@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { expectedWorkloads, rolloutFault } from '../../src/health/rollout.ts'
+import { expectedWorkloads, rolloutProblem } from '../../src/health/rollout.ts'
 
 const configs: [string, string, string[]][] = [
   [
@@ -53,11 +53,11 @@ const rows: [string, ReturnType<typeof set>, string | undefined][] = [
 ]
 for (const [title, workload, fault] of rows)
   test(`a daemon set that is ${title}: ${fault ?? 'rolled out'}`, () => {
-    assert.is(rolloutFault(['kube-proxy'], [workload]), fault)
+    assert.is(rolloutProblem(['kube-proxy'], [workload]), fault)
   })
 
 test('workloads that Talos did not install are not looked at', () => {
-  assert.is(rolloutFault([], [set(3, 0)]), undefined)
+  assert.is(rolloutProblem([], [set(3, 0)]), undefined)
 })
 
 test.run()

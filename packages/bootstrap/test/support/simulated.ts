@@ -139,7 +139,7 @@ export class Simulation {
       talosctl: this.talosctl(alive),
       kubernetes: throughNodes(this.cluster, this.kubernetes(alive)),
       secrets: { ...secrets, kubernetesCa: '', digest: 'd' },
-      home: {
+      generated: {
         secrets: { ...secrets, kubernetesCa: '', digest: 'd' },
         desired,
         digest: '',

@@ -65,7 +65,7 @@ async function hasData({ name, address }: Node, talosctl: Talosctl): Promise<boo
 }
 
 /** Why etcd does not run on a machine, in the words of its last event; undefined: it runs. */
-export async function etcdServiceFault(
+export async function etcdServiceProblem(
   { name, address }: Node,
   talosctl: Talosctl,
 ): Promise<string | undefined> {

@@ -1,6 +1,6 @@
 /** What a machine runs and what it should run. */
 import type { Answer, Node } from '@talosmith/core'
-import { machineFault, type MachineStatus } from './machine-status.ts'
+import { machineProblem, type MachineStatus } from './machine-status.ts'
 import { askTalos, type AnswersTo } from './observe-talos.ts'
 import {
   extensionsQuestion,
@@ -92,7 +92,7 @@ export async function readMachineStatus(node: Node, talosctl: Talosctl): Promise
 export async function isReady(node: Node, talosctl: Talosctl): Promise<boolean> {
   const answers = await askTalos([node], { machine: machineStatusQuestion }, talosctl)
   const machine = answers.get(node.name)?.machine
-  return machine?.ok === true && machineFault(machine.value) === undefined
+  return machine?.ok === true && machineProblem(machine.value) === undefined
 }
 
 function valueOf<T>(answer: Answer<T> | undefined): T {
