@@ -1,4 +1,4 @@
-/** What there is of a cluster, for a plan. */
+/** Observes a cluster for a plan. */
 import { Problem, reasonOf, type Answer, type Cluster, type Log } from '@talosmith/core'
 import { checkKubeconfig, type AccessProblem } from '../generated/access.ts'
 import { planFor } from './configure.ts'
@@ -11,26 +11,26 @@ import { refuseForeign, type NodePlan } from './plan.ts'
 import { readSecrets } from '../generated/secrets.ts'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 
-/** What there is of a cluster, at home and on its machines. */
+/** The state of a cluster: its generated files and its machines. */
 export interface ObservedCluster {
   readonly generated: ObservedGeneratedFiles
   readonly nodes: readonly ObservedNode[]
-  /** What each machine that runs lacks, by name. */
+  /** The plan of each running machine, by name. */
   readonly plans: ReadonlyMap<string, Answer<NodePlan>>
   readonly etcd: Answer<EtcdState>
 }
 
-/** Whether the cluster lets us in. */
+/** Whether the cluster accepts the kubeconfig. */
 export interface ObservedAccess {
   readonly kubeconfig: AccessProblem | undefined
-  /** Whether the Kubernetes API is ready, and answers to the kubeconfig. */
+  /** Whether the Kubernetes API is ready and accepts the kubeconfig. */
   readonly api: Answer<unknown>
 }
 
 const apiMs = 3000
 
 /**
- * Looks at generated/, the machines and etcd side by side: a handshake a machine, three processes in
+ * Looks at generated/, the machines and etcd in parallel: one handshake per machine, three processes in
  * all, and one for each machine whose config differs. Throws NODE_FOREIGN and what configure throws.
  */
 export async function observeCluster(
@@ -67,17 +67,17 @@ export async function observeCluster(
   return { generated, nodes, etcd, plans: new Map(plans) }
 }
 
-/** Looks at the kubeconfig and asks the API, once, whether it is there and accepts it. */
+/** Checks the kubeconfig, then tries it on the API once. */
 export async function observeAccess(cluster: Cluster): Promise<ObservedAccess> {
   const secrets = await readSecrets(cluster)
-  const fault = secrets === undefined ? 'missing' : await checkKubeconfig(cluster, secrets)
-  if (fault !== undefined && fault !== 'expiring')
-    return { kubeconfig: fault, api: unasked(`the kubeconfig is ${fault}`) }
+  const problem = secrets === undefined ? 'missing' : await checkKubeconfig(cluster, secrets)
+  if (problem !== undefined && problem !== 'expiring')
+    return { kubeconfig: problem, api: unasked(`the kubeconfig is ${problem}`) }
   const api = await answer(async () =>
     (await openKubernetes(cluster)).get('/readyz', { timeoutMs: apiMs }),
   )
   const isRefused = !api.ok && api.final === true && /HTTP 401/.test(api.reason)
-  return { kubeconfig: isRefused ? 'refused' : fault, api }
+  return { kubeconfig: isRefused ? 'refused' : problem, api }
 }
 
 function unasked(reason: string): Answer<never> {

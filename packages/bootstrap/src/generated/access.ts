@@ -1,3 +1,4 @@
+/** Checks the talosconfig and the kubeconfig. */
 import { X509Certificate } from 'node:crypto'
 import { parseKubeconfig } from '@talosmith/clients/kubernetes'
 import { generatedFiles, type Cluster } from '@talosmith/core'
@@ -17,7 +18,7 @@ interface TalosContext {
   readonly crt: string
 }
 
-/** Looks at the kubeconfig: there, of our CA and endpoint, valid for another 30 days? */
+/** Checks the kubeconfig: it exists, has our CA and endpoint, and is valid for another 30 days. */
 export async function checkKubeconfig(
   cluster: Cluster,
   { kubernetesCa }: PublicSecrets,
@@ -31,7 +32,7 @@ export async function checkKubeconfig(
   })
 }
 
-/** Looks at the talosconfig the same way. */
+/** Checks the talosconfig the same way. */
 export async function checkTalosconfig(
   cluster: Cluster,
   { talosCa }: PublicSecrets,

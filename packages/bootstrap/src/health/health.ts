@@ -10,7 +10,7 @@ import {
 } from '@talosmith/clients/talos'
 import { rolloutProblem, type Workload } from './rollout.ts'
 
-/** Everything health looks at, asked for side by side. */
+/** Everything that health is judged by. */
 export interface HealthFacts {
   readonly probes: Probes
   /** Talos versions by machine name. */
@@ -31,21 +31,21 @@ export interface HealthFacts {
   readonly expectedWorkloads: readonly string[]
 }
 
-/** A fact that a healthy cluster has. */
+/** A condition of a healthy cluster. */
 export interface Condition {
-  /** Noun phrase: it reads in "waiting for ...". */
+  /** Reads in "waiting for ...". */
   readonly fact: string
   /** The same as a sentence, for when it holds. */
   readonly holds: string
-  /** Why it is not so; undefined: it is. */
+  /** Why the condition is not met; undefined: it is met. */
   readonly reason: string | undefined
-  /** Waiting can't mend it. */
+  /** Waiting does not help. */
   readonly final: boolean
 }
 
 type Finding = string | { readonly reason: string; readonly final: true } | undefined
 
-/** What is wanted of every machine's status before etcd, and what the cluster makes of it in the end. */
+/** The aspects of a machine's status that are judged before etcd: aspect, fact and its sentence. */
 const aspects: readonly (readonly [Aspect, string, string])[] = [
   ['clock', 'every clock to be in sync', 'every clock is in sync'],
   ['network', 'every network to be up', 'every network is up: address, routes, name'],
@@ -77,7 +77,7 @@ export function judgeHealth(cluster: Cluster, observed: HealthFacts): Condition[
       `Talos ${talos} on ${counted}`,
       first(nodes, ({ name }) => {
         const runs = observed.versions.get(name)
-        if (runs === undefined) return `${name} does not say its version`
+        if (runs === undefined) return `${name} does not report its version`
         return runs === talos ? undefined : { reason: `${name} runs Talos ${runs}`, final: true }
       }),
     ),
@@ -156,7 +156,7 @@ function etcdFinding(cluster: Cluster, etcd: EtcdFacts): Finding {
 
 function machineFinding({ name }: Node, aspect: Aspect, observed: HealthFacts): Finding {
   const machine = observed.machines.get(name) ?? { ok: false, reason: 'it was not asked' }
-  if (!machine.ok) return `${name} does not say how it is: ${machine.reason}`
+  if (!machine.ok) return `${name} does not report its status: ${machine.reason}`
   const problem = aspectProblem(machine.value, aspect)
   if (problem === undefined) return undefined
   const waitsForAgent = aspect === 'boot' || (aspect === 'services' && /guest-agent/.test(problem))
@@ -178,7 +178,7 @@ function nodesFinding(
     const { addresses = [], nodeInfo } = node.status ?? {}
     const ready = readinessOf(node)
     if (ready?.status !== 'True')
-      return `${name} is not Ready: ${ready?.message ?? 'it has not said'}`
+      return `${name} is not Ready: ${ready?.message ?? 'no reason reported'}`
     const internal = addresses.filter(({ type }) => type === 'InternalIP')
     if (!internal.some((one) => one.address === address))
       return `${name} registered with ${internal[0]?.address ?? 'no address'} instead of ${address}`
@@ -193,14 +193,14 @@ function leftBehindFinding({ leftBehind: [node] }: HealthFacts): Finding {
   if (node === undefined) return undefined
   const { name } = node.metadata
   return {
-    reason: `${name} is not Ready, and the settings have no such machine (gone for good? kubectl delete node ${name})`,
+    reason: `${name} is not Ready, and the settings have no such machine (removed permanently? kubectl delete node ${name})`,
     final: true,
   }
 }
 
 /**
- * Nodes that are not Ready and that no machine of the settings stands for, such as a worker's that
- * WORKER_COUNT no longer asks for: DaemonSets wait for them as long as Kubernetes lists them.
+ * Nodes that are not Ready and belong to no machine of the settings, such as a worker beyond
+ * WORKER_COUNT: DaemonSets wait for them as long as Kubernetes lists them.
  */
 export function nodesLeftBehind(
   cluster: Pick<Cluster, 'nodes'>,
@@ -229,10 +229,10 @@ function first(nodes: readonly Node[], judge: (node: Node) => Finding): Finding 
   return undefined
 }
 
-/** So long something that waiting can't mend is looked at again: a machine that boots shows things late. */
+/** How long a final problem must last before it counts: a machine that boots reports some facts late. */
 const certainMs = 20_000
 
-/** Whether there is no use in waiting on: nothing else is missing, or what can't be mended has lasted. */
+/** Whether waiting is pointless: only final problems are left, or a final problem has lasted. */
 export function isUnrecoverable(
   unmet: readonly Pick<Condition, 'final'>[],
   finalForMs: number,

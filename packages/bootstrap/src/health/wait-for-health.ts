@@ -16,7 +16,7 @@ import { observeHealth } from './observe-health.ts'
 import { readSecrets } from '../generated/secrets.ts'
 import { openTalosctl } from '@talosmith/clients/talos'
 
-/** Waits until every condition of a healthy cluster holds, each said once, with its reason until then. */
+/** Waits until every condition of a healthy cluster holds, and logs each once when it is met, its reason until then. */
 export async function waitForHealth({
   cluster,
   log,
@@ -43,7 +43,7 @@ export async function waitForHealth({
   log.info(`   export KUBECONFIG=${files.path('kubeconfig')}`)
 }
 
-/** Looks until every condition holds; throws UNHEALTHY when the time is up, or when waiting on is of no use. */
+/** Looks until every condition holds; throws UNHEALTHY on timeout, or when waiting is pointless. */
 export async function waitUntilHealthy(
   cluster: Cluster,
   observe: () => Promise<HealthFacts>,
@@ -80,7 +80,7 @@ export async function waitUntilHealthy(
 }
 
 function notStarted(cluster: Cluster, because: string): Problem {
-  return new Problem('NOT_STARTED', `nobody can look at cluster ${cluster.name} yet`, {
+  return new Problem('NOT_STARTED', `cluster ${cluster.name} was not started yet`, {
     because,
     hint: commandFor(cluster, 'bootstrap:start'),
   })

@@ -17,9 +17,9 @@ const cluster = testCluster({ TALOS_VERSION: 'v1.13.9', KUBERNETES_VERSION: 'v1.
 const [node] = cluster.nodes
 if (node === undefined) throw new Error('the test cluster has no machines')
 const secrets = { talosCa: '', kubernetesCa: '', digest: '' }
-const seen = (state: NodeState): ObservedNode => ({ node, state })
+const observed = (state: NodeState): ObservedNode => ({ node, state })
 const running = (config: string, talosVersion = 'v1.13.9'): ObservedNode =>
-  seen({ kind: 'running', config, talosVersion })
+  observed({ kind: 'running', config, talosVersion })
 const codeOf = (work: () => unknown): string => {
   try {
     work()
@@ -29,7 +29,7 @@ const codeOf = (work: () => unknown): string => {
   return 'none'
 }
 
-const atHome: [string, Parameters<typeof planGeneratedFiles>[1], string[]][] = [
+const fileRows: [string, Parameters<typeof planGeneratedFiles>[1], string[]][] = [
   [
     'everything for a new cluster',
     { secrets: undefined, stale: ['home-cp1'], talosconfig: 'missing' },
@@ -47,8 +47,8 @@ const atHome: [string, Parameters<typeof planGeneratedFiles>[1], string[]][] = [
     ['write-talosconfig'],
   ],
 ]
-for (const [title, generated, kinds] of atHome)
-  test(`at home, it plans ${title}`, () => {
+for (const [title, generated, kinds] of fileRows)
+  test(`of the generated files, it plans ${title}`, () => {
     assert.equal(
       planGeneratedFiles(cluster, generated).map(({ kind }) => kind),
       kinds,
@@ -56,7 +56,7 @@ for (const [title, generated, kinds] of atHome)
   })
 
 test('a machine in maintenance mode gets its config', () => {
-  const { change, text } = planNode(cluster, seen({ kind: 'maintenance' }), 'a: 1\n')
+  const { change, text } = planNode(cluster, observed({ kind: 'maintenance' }), 'a: 1\n')
   assert.is(change?.kind, 'apply-config')
   assert.is(change?.target, 'home-cp1')
   assert.is(change?.risk, 'none')
@@ -64,7 +64,7 @@ test('a machine in maintenance mode gets its config', () => {
 })
 
 test('a machine that does not answer yet is planned with its reason', () => {
-  const { change } = planNode(cluster, seen({ kind: 'silent', reason: 'it boots' }), undefined)
+  const { change } = planNode(cluster, observed({ kind: 'silent', reason: 'it boots' }), undefined)
   assert.is(change?.from, 'not known: it boots')
 })
 
@@ -95,7 +95,7 @@ test('a machine of another minor keeps its whole config: it may not know the new
 
 const update = planNode(cluster, running('a: 1\n'), 'a: 2\n')
 
-test('a machine that says it must reboot is planned as a restart', () => {
+test('a machine that reports that it must reboot is planned as a restart', () => {
   const { change } = planPreviewed(update, node, { kind: 'reboot' })
   assert.is(change?.risk, 'restart')
   assert.match(change?.summary ?? '', 'and reboot it')
@@ -122,7 +122,7 @@ test('machines of another cluster stop the run, all of them named', () => {
     'NODE_FOREIGN',
   )
   assert.is(
-    codeOf(() => refuseForeign([seen({ kind: 'maintenance' })], false)),
+    codeOf(() => refuseForeign([observed({ kind: 'maintenance' })], false)),
     'none',
   )
   assert.throws(() => refuseForeign(nodes, false), /home-cp1 \(10\.0\.0\.70\), home-w1/)

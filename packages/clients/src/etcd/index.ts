@@ -1,4 +1,4 @@
-/** What etcd is, and whether it is well. */
+/** Observes and judges etcd. */
 export {
   etcdStatusQuestion,
   leaderOf,

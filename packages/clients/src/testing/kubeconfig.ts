@@ -1,3 +1,4 @@
+/** Renders kubeconfigs for tests. */
 import { stringify } from 'yaml'
 import type { Pair } from './pki.ts'
 

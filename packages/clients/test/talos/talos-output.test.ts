@@ -106,7 +106,7 @@ for (const [stderr, reason, code] of refusals)
     assert.is(grpcCode(error), code)
   })
 
-test('a call that said nothing is known by its own words', () => {
+test('a call without an answer is explained by its stderr', () => {
   const output = { stdout: '', stderr: '', exitCode: 124 }
   const error = new CommandFailed('this machine', 'talosctl etcd members', output, 10_000)
   assert.is(talosReason(error), 'talosctl etcd members did not end within 10 s')
