@@ -59,7 +59,7 @@ test('each question takes one process for all that let us in, through the contro
   assert.equal(answers.get('home-w1')?.machine, { ok: true, value: ready })
 })
 
-test('without a control plane each worker is calls by itself, unless the caller does without', async () => {
+test('without a control plane each worker is queried by itself, unless the caller does without', async () => {
   const workers = probed('home-w1', 'home-w2')
   const { calls } = await look(workers)
   assert.is(calls.length, 4)
@@ -104,7 +104,7 @@ test('a question for control planes is not put to workers', async () => {
   assert.equal(calls, ['get addresses --output json @ 10.0.0.70 through 10.0.0.70'])
   const of = (name: string) => (answers.get(name) as { addresses: unknown } | undefined)?.addresses
   assert.equal(of('home-cp1'), { ok: true, value: ['10.0.0.70'] })
-  assert.equal(of('home-w1'), { ok: false, reason: 'it was not calls' })
+  assert.equal(of('home-w1'), { ok: false, reason: 'it was not asked' })
 })
 
 test('a machine without extensions has none only where the call succeeds', async () => {
