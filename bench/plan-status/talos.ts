@@ -1,7 +1,7 @@
 /**
- * Machines as Talos and Kubernetes show them: TLS at port 50000 of every address with a certificate of the
- * cluster's CA, an API server, and talosctl and kubectl that answer what the real ones print. Both start
- * the real program first, so that what its start costs is in the measure.
+ * Machines for Talos and Kubernetes clients: TLS at port 50000 of every address with a certificate of the
+ * cluster's CA, an API server, and substitutes of talosctl and kubectl that print recorded output. Both start
+ * the real program first, so that its start-up time is measured too.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:https'
@@ -29,7 +29,7 @@ export interface Machines {
   stop(): Promise<void>
 }
 
-/** Makes what configure and start would have left, and lets the machines answer. */
+/** Creates the files that configure and start would have created, and starts the machines' servers. */
 export async function startMachines(
   cluster: Cluster,
   folder: string,
@@ -49,8 +49,8 @@ export async function startMachines(
   const api = await startApi(cluster, kubernetesCa)
   const answers = join(folder, cluster.name)
   mkdirSync(answers)
-  const said = { ...talosAnswers(cluster, configs), ...kubectlAnswers(cluster) }
-  for (const [name, text] of Object.entries(said)) writeFileSync(join(answers, name), text)
+  const outputs = { ...talosAnswers(cluster, configs), ...kubectlAnswers(cluster) }
+  for (const [name, text] of Object.entries(outputs)) writeFileSync(join(answers, name), text)
   const cache = join(folder, `${cluster.name}-cache`)
   const put = (name: 'talosctl' | 'kubectl', version: string, cases: string): void => {
     const path = join(cache, 'talosmith/tools', name, version)
@@ -213,7 +213,7 @@ function table(rows: readonly (readonly string[])[]): string {
   return `${rows.map(line).join('\n')}\n`
 }
 
-/** Storage as storage:install leaves it. */
+/** Storage after storage:install. */
 function kubectlAnswers(cluster: Cluster): Record<string, string> {
   const release = {
     version: 1,

@@ -20,15 +20,15 @@ plan.after.each(({ made, path, cache }) => {
   made.close()
 })
 
-const look = {
+const dependencies = {
   access: Promise.resolve({ kubeconfig: undefined, api: { ok: true, value: {} } } as const),
   isFresh: Promise.resolve(false),
 }
 
 plan(
-  'a class of ours in the cluster is to be removed, and no file had to say so',
+  'a StorageClass of Talosmith in the cluster is removed, without a record in a file',
   async ({ made }) => {
-    const { changes } = await planStoragePart(made.cluster, look)
+    const { changes } = await planStoragePart(made.cluster, dependencies)
     assert.equal(
       changes.map(({ kind }) => kind),
       ['remove-storage-class'],
@@ -36,30 +36,36 @@ plan(
   },
 )
 
-plan('a cluster without any is left alone', async ({ made }) => {
+plan('a cluster without one needs no change', async ({ made }) => {
   rmSync(made.path('storageclass'))
-  const { changes, problems, unknown, notes } = await planStoragePart(made.cluster, look)
+  const { changes, problems, unknown, notes } = await planStoragePart(made.cluster, dependencies)
   assert.equal([changes, problems, unknown, notes], [[], [], [], []])
 })
 
-plan('without kubectl nobody looks, which is worth a note and no problem', async ({ made }) => {
-  rmSync(made.path('cache'), { recursive: true })
-  process.env['PATH'] = made.path('pool')
-  const { changes, problems, notes } = await planStoragePart(made.cluster, look)
-  assert.equal([changes, problems], [[], []])
-  assert.match(notes.join(), /^older storage was not looked for: kubectl was not found/)
-})
+plan(
+  'without kubectl, storage that is no longer configured is not looked for: a note, not a problem',
+  async ({ made }) => {
+    rmSync(made.path('cache'), { recursive: true })
+    process.env['PATH'] = made.path('pool')
+    const { changes, problems, notes } = await planStoragePart(made.cluster, dependencies)
+    assert.equal([changes, problems], [[], []])
+    assert.match(
+      notes.join(),
+      /^did not look for storage that is no longer configured: kubectl was not found/,
+    )
+  },
+)
 
-plan('an API that does not answer is not known', async ({ made }) => {
+plan('with an API server that does not answer, storage is unknown', async ({ made }) => {
   const down = { ok: false, reason: 'connection refused' } as const
   const access = Promise.resolve({ kubeconfig: undefined, api: down })
-  const { unknown } = await planStoragePart(made.cluster, { ...look, access })
+  const { unknown } = await planStoragePart(made.cluster, { ...dependencies, access })
   assert.equal(unknown, ['driver and StorageClass: connection refused'])
 })
 
-plan('without a kubeconfig there is nobody to ask', async ({ made }) => {
+plan('without a kubeconfig there is no cluster to query', async ({ made }) => {
   rmSync(`${made.generated}/kubeconfig`)
-  const { changes, unknown } = await planStoragePart(made.cluster, look)
+  const { changes, unknown } = await planStoragePart(made.cluster, dependencies)
   assert.equal([changes, unknown], [[], []])
 })
 

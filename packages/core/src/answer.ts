@@ -6,4 +6,8 @@ export type Answer<T> =
       readonly reason: string
       /** Waiting does not help. */
       readonly final?: boolean
+      /** The HTTP status with which the API refused. */
+      readonly status?: number
+      /** Why there was no connection at all: 'timeout', 'ECONNREFUSED'. */
+      readonly unreachable?: string
     }

@@ -19,6 +19,8 @@ export const codes = {
   hostToolsMissing: 'HOST_TOOLS_MISSING',
   /** The Talos image, downloaded or named by IMAGE_PATH, is not on the KVM host. */
   imageMissing: 'IMAGE_MISSING',
+  /** The Kubernetes API of the cluster refused a request. */
+  kubernetesRefused: 'KUBERNETES_REFUSED',
   /** The Kubernetes API of the cluster does not answer. */
   kubernetesUnreachable: 'KUBERNETES_UNREACHABLE',
   /** The NFS server does not answer on its port, to a node or to a KVM host. */

@@ -78,16 +78,16 @@ export function createLog({ record, stream = process.stderr }: LogOptions = {}):
   }
 }
 
-const nothing = (): void => undefined
+const noop = (): void => undefined
 
 /** A log that prints nothing, for tests and for reads whose progress is of no interest. */
 export const silentLog: Log = {
-  step: () => ({ done: nothing, fail: nothing, progress: nothing }),
-  info: nothing,
-  already: nothing,
-  warn: nothing,
-  waiting: nothing,
-  event: nothing,
+  step: () => ({ done: noop, fail: noop, progress: noop }),
+  info: noop,
+  already: noop,
+  warn: noop,
+  waiting: noop,
+  event: noop,
 }
 
 /** Runs `work` as a step of the log, which is done when it returns and failed when it throws; rethrows. */

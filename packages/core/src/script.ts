@@ -211,7 +211,7 @@ function report(error: unknown, log: Log): ExitCode {
   }
   console.error('This is a bug in Talosmith. Please report it with these lines:')
   console.error(error)
-  log.event('fault', { text: error instanceof Error ? error.message : String(error) })
+  log.event('bug', { text: error instanceof Error ? error.message : String(error) })
   return exitCodes.failed
 }
 

@@ -1,28 +1,32 @@
+/** Carries out the changes of a plan. */
 import { CommandFailed, Problem, waitFor, type Cluster, type Log } from '@talosmith/core'
 import { chartArguments, checkChart, lastWords } from './chart.ts'
 import { awaitDriver } from './driver.ts'
-import { patiently, type Kubernetes } from './kubernetes.ts'
+import { objectPath, type Kubernetes } from '@talosmith/clients/kubernetes'
+import type { Helm } from './helm.ts'
+import { notYetIfUnreachable } from './kubernetes.ts'
 import * as names from './names.ts'
-import { checkNodes } from './node-check.ts'
+import { checkNodes } from './proof/node-check.ts'
 import { observeStorage } from './observe.ts'
 import { fingerprint, isUnfinished, type StorageChange } from './plan.ts'
-import { describeProof, proveStorage } from './proof.ts'
+import { describeProof, proveStorage } from './proof/proof.ts'
 import { storageClassObject } from './storage-class.ts'
-import { awaitGone, removeTests } from './test-cleanup.ts'
+import { awaitGone, removeTests } from './proof/cleanup.ts'
 import { chartValues } from './values.ts'
 
 /** What carrying out a change needs. */
 export interface ApplyContext {
   readonly cluster: Cluster
   readonly kubernetes: Kubernetes
+  readonly helm: Helm
   readonly log: Log
 }
 
 const inNamespace = `--namespace=${names.releaseNamespace}`
-const storageClass = `storageclass/${names.storageClassName}`
+const storageClass = objectPath('StorageClass', names.storageClassName)
 
 const appliers: Record<StorageChange['kind'], (context: ApplyContext) => Promise<unknown>> = {
-  'check-chart': ({ cluster, kubernetes }) => checkChart(cluster, kubernetes),
+  'check-chart': ({ cluster, helm }) => checkChart(cluster, helm),
   'check-nodes': ({ cluster, kubernetes, log }) => checkNodes(cluster, kubernetes, log),
   'clear-release': clearRelease,
   'install-release': installRelease,
@@ -34,8 +38,8 @@ const appliers: Record<StorageChange['kind'], (context: ApplyContext) => Promise
   },
   async 'prove-storage'({ cluster, kubernetes, log }) {
     const proof = await proveStorage(cluster, kubernetes, log)
-    const annotation = `${names.provenAnnotation}=${fingerprint(cluster)}`
-    await kubernetes.kubectl(['annotate', storageClass, annotation, '--overwrite'])
+    const annotations = { [names.provenAnnotation]: fingerprint(cluster) }
+    await kubernetes.patch(storageClass, { metadata: { annotations } })
     log.info(describeProof(cluster, proof))
   },
   'remove-storage-class': removeStorageClass,
@@ -54,7 +58,7 @@ async function clearRelease({ kubernetes, log }: ApplyContext): Promise<void> {
   const cut = await waitFor(
     'another helm to finish',
     async () => {
-      const { release } = await patiently(() => observeStorage(kubernetes))
+      const { release } = await notYetIfUnreachable(() => observeStorage(kubernetes))
       if (release === undefined || !isUnfinished(release)) return undefined
       const seconds = Math.round((Date.now() - release.begun.getTime()) / 1000)
       if (seconds * 1000 < unfinishedMs)
@@ -65,13 +69,13 @@ async function clearRelease({ kubernetes, log }: ApplyContext): Promise<void> {
   )
   // What the revision had made stays; the next helm finds it by its annotations and takes it over.
   if (cut !== undefined)
-    await kubernetes.kubectl(['delete', `secret/${cut.record}`, inNamespace, '--ignore-not-found'])
+    await kubernetes.delete(objectPath('Secret', cut.record, names.releaseNamespace))
 }
 
-async function installRelease({ cluster, kubernetes, log }: ApplyContext): Promise<void> {
+async function installRelease({ cluster, kubernetes, helm, log }: ApplyContext): Promise<void> {
   const [label] = Object.entries(names.oursLabel).map(([key, value]) => `${key}=${value}`)
   try {
-    await kubernetes.helm(
+    await helm(
       [
         'upgrade',
         '--install',
@@ -101,14 +105,14 @@ async function applyStorageClass({ cluster, kubernetes }: ApplyContext): Promise
 }
 
 async function removeStorageClass({ kubernetes }: ApplyContext): Promise<void> {
-  await kubernetes.kubectl(['delete', storageClass, '--ignore-not-found'])
+  await kubernetes.delete(storageClass)
 }
 
-async function removeRelease({ kubernetes, log }: ApplyContext): Promise<void> {
+async function removeRelease({ kubernetes, helm, log }: ApplyContext): Promise<void> {
   // Their folders on the server go through the driver.
   await awaitGone(kubernetes, await removeTests(kubernetes), log)
   try {
-    await kubernetes.helm(['uninstall', names.releaseName, inNamespace, '--ignore-not-found'])
+    await helm(['uninstall', names.releaseName, inNamespace, '--ignore-not-found'])
   } catch (error) {
     if (!(error instanceof CommandFailed)) throw error
     throw new Problem('HELM_FAILED', `helm could not remove ${names.releaseName}`, {
@@ -121,7 +125,9 @@ async function removeRelease({ kubernetes, log }: ApplyContext): Promise<void> {
   await waitFor(
     'the NFS driver to be gone',
     async () => {
-      const { release, controller, nodeDriver } = await patiently(() => observeStorage(kubernetes))
+      const { release, controller, nodeDriver } = await notYetIfUnreachable(() =>
+        observeStorage(kubernetes),
+      )
       if (release !== undefined) throw new Error(`release ${release.status}`)
       if (controller !== undefined || nodeDriver !== undefined) throw new Error('its pods end')
     },

@@ -1,6 +1,7 @@
+/** The chart of the NFS driver: how helm is told of it, and whether it is the right one. */
 import { CommandFailed, Problem, type Cluster } from '@talosmith/core'
 import { parse } from 'yaml'
-import type { Kubernetes } from './kubernetes.ts'
+import type { Helm } from './helm.ts'
 import { releaseName } from './names.ts'
 
 /** How helm is told which chart: a name in a repository, or the place of the chart itself. */
@@ -12,11 +13,11 @@ export function chartArguments({ settings }: Cluster): string[] {
 }
 
 /** Looks the chart up without changing anything: is it there, is it the driver's, has it the version? */
-export async function checkChart(cluster: Cluster, kubernetes: Kubernetes): Promise<void> {
+export async function checkChart(cluster: Cluster, helm: Helm): Promise<void> {
   const { NFS_CSI_CHART: source, NFS_CSI_VERSION: wanted } = cluster.settings
   let text: string
   try {
-    text = await kubernetes.helm(['show', 'chart', ...chartArguments(cluster)])
+    text = await helm(['show', 'chart', ...chartArguments(cluster)])
   } catch (error) {
     throw error instanceof CommandFailed ? chartProblem(cluster, error) : error
   }

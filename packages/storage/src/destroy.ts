@@ -1,6 +1,8 @@
+/** Storage as the first part of a cluster that is destroyed. */
 import { applyAll, codes, Problem, type ScriptContext } from '@talosmith/core'
 import { applyChange } from './apply.ts'
 import { openStorage, type FlowContext } from './flow.ts'
+import { openHelm } from './helm.ts'
 import { hasAccess, observeStorage } from './observe.ts'
 import { planUninstall, type StorageChange } from './plan.ts'
 
@@ -14,7 +16,8 @@ export interface StorageRemoval {
 /** What may keep storage from being removed one by one, and need not keep the cluster from going. */
 const passedOver: readonly string[] = [
   codes.kubernetesUnreachable,
-  'KUBECTL_FAILED',
+  codes.kubernetesRefused,
+  codes.notStarted,
   'HELM_FAILED',
   'WAIT_TIMED_OUT',
   'TOOL_MISSING',
@@ -26,10 +29,10 @@ export async function observeRemoval(
   context: Pick<FlowContext, 'cluster' | 'kubernetes'>,
 ): Promise<StorageRemoval> {
   if (!(await hasAccess(context.cluster))) return { changes: [] }
-  const kubernetes = await openStorage(context)
   try {
-    // One request with a short limit: against a dead API every other command tries for a minute.
-    await kubernetes.kubectl(['get', '--raw=/version', '--request-timeout=4s'])
+    const kubernetes = await openStorage(context)
+    // One request with a short limit: against a dead API every other one tries for longer.
+    await kubernetes.read('/version', { timeoutMs: 4000 })
     return { changes: planUninstall(await observeStorage(kubernetes)) }
   } catch (error) {
     return { changes: [], fault: faultOf(error) }
@@ -49,9 +52,10 @@ export async function destroyStorage(
   confirm(changes)
   if (changes.length > 0) {
     const kubernetes = await openStorage(context)
-    await applyAll(changes, (one) => applyChange(one, { cluster, kubernetes, log }), { log }).catch(
-      (error: unknown) => log.warn(leftToTheMachines(faultOf(error))),
-    )
+    const helm = context.helm ?? openHelm(cluster)
+    await applyAll(changes, (one) => applyChange(one, { cluster, kubernetes, helm, log }), {
+      log,
+    }).catch((error: unknown) => log.warn(leftToTheMachines(faultOf(error))))
   } else if (fault === undefined) log.already('nothing to destroy: no storage is there')
   else log.warn(leftToTheMachines(fault))
   return 0

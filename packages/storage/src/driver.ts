@@ -1,8 +1,9 @@
+/** Whether the NFS driver runs, and why not. */
 import { Problem, waitFor, type Log } from '@talosmith/core'
-import { patiently, type Kubernetes } from './kubernetes.ts'
+import { listPath, type Kubernetes, type PodObject } from '@talosmith/clients/kubernetes'
+import { notYetIfUnreachable } from './kubernetes.ts'
 import { controllerName, nodeDriverName, releaseNamespace } from './names.ts'
-import { readWorkloads, type ObservedStorage, type Workload } from './observe.ts'
-import type { PodObject } from './test-run.ts'
+import { observeWorkloads, type ObservedStorage, type Workload } from './observe.ts'
 
 type Workloads = Pick<ObservedStorage, 'controller' | 'nodeDriver'>
 
@@ -17,15 +18,7 @@ export async function awaitDriver(
     await waitFor(
       'the NFS driver to run',
       async () => {
-        seen = readWorkloads(
-          await patiently(() =>
-            kubernetes.get([
-              `deployment/${controllerName}`,
-              `daemonset/${nodeDriverName}`,
-              `--namespace=${releaseNamespace}`,
-            ]),
-          ),
-        )
+        seen = await notYetIfUnreachable(() => observeWorkloads(kubernetes))
         const missing = missingParts(seen)
         if (missing.length > 0) throw new Error(missing.join('; '))
       },
@@ -52,12 +45,9 @@ function missingOf(name: string, workload: Workload | undefined): string[] {
 
 /** Why pods of the driver are not ready, in their own words. */
 async function observeReasons(kubernetes: Kubernetes): Promise<string[]> {
+  const labels = `app in (${controllerName},${nodeDriverName})`
   const pods = await kubernetes
-    .get<PodObject>([
-      'pods',
-      `--namespace=${releaseNamespace}`,
-      `--selector=app in (${controllerName},${nodeDriverName})`,
-    ])
+    .list<PodObject>(listPath('Pod', releaseNamespace), { labels })
     .catch(() => [])
   return pods.flatMap(({ metadata, spec, status }) =>
     (status?.containerStatuses ?? [])

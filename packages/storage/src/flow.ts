@@ -1,3 +1,4 @@
+/** The flows of storage: install, uninstall, and what both look at. */
 import {
   applyAll,
   codes,
@@ -11,12 +12,14 @@ import {
 } from '@talosmith/core'
 import { applyChange } from './apply.ts'
 import { missingParts } from './driver.ts'
-import { openKubernetes, type Kubernetes } from './kubernetes.ts'
+import type { Kubernetes } from '@talosmith/clients/kubernetes'
+import { openHelm, type Helm } from './helm.ts'
+import { openApi } from './kubernetes.ts'
 import { releaseName, storageClassName } from './names.ts'
 import { hasAccess, observeClaims, observeStorage } from './observe.ts'
 import { checkClaims, planInstall, planUninstall, type StorageChange } from './plan.ts'
 import { nfsExport } from './storage-class.ts'
-import { removeTests } from './test-cleanup.ts'
+import { removeTests } from './proof/cleanup.ts'
 
 /** What a flow needs of a script. */
 export interface FlowContext {
@@ -26,8 +29,9 @@ export interface FlowContext {
   /** Whether CONFIRM names the cluster. */
   readonly confirmed: boolean
   readonly showPlan: (changes: readonly Change[]) => ExitCode
-  /** Stands in for kubectl and helm in tests. */
+  /** Stand in for the cluster's API and for helm in tests. */
   readonly kubernetes?: Kubernetes
+  readonly helm?: Helm
 }
 
 /** Storage as the settings ask: installed and proven, or, NFS_SERVER cleared, removed. */
@@ -37,11 +41,12 @@ export async function installStorage(context: FlowContext): Promise<ExitCode | v
   if (nfs === undefined) return removeUnwanted(context)
   if (dryRun && !(await hasAccess(cluster))) return showPlan(planInstall(cluster, {}))
   const kubernetes = await openStorage(context)
+  const helm = context.helm ?? openHelm(cluster)
   const seen = await observeStorage(kubernetes)
   const changes = planInstall(cluster, seen)
   if (dryRun) return showPlan(changes)
   if (changes.length > 0)
-    return applyAll(changes, (one) => applyChange(one, { cluster, kubernetes, log }), { log })
+    return applyAll(changes, (one) => applyChange(one, { cluster, kubernetes, helm, log }), { log })
   log.already(
     `${releaseName} ${cluster.settings.NFS_CSI_VERSION} and ${storageClassName} on ${nfs.server}:${nfs.share} are as asked`,
   )
@@ -56,6 +61,7 @@ export async function uninstallStorage(context: FlowContext): Promise<ExitCode |
     return log.already('no kubeconfig: no storage to remove')
   }
   const kubernetes = await openStorage(context)
+  const helm = context.helm ?? openHelm(cluster)
   let changes: StorageChange[]
   try {
     const [seen, claims] = await Promise.all([
@@ -72,43 +78,27 @@ export async function uninstallStorage(context: FlowContext): Promise<ExitCode |
     if (!confirmed || dryRun) throw error
     return log.warn(`${error.message}: what is in the cluster is left as it is`)
   }
-  await applyAll(changes, (one) => applyChange(one, { cluster, kubernetes, log }), { log })
+  await applyAll(changes, (one) => applyChange(one, { cluster, kubernetes, helm, log }), { log })
   if (changes.length === 0) log.already('no storage to remove')
 }
 
-/** What of ours is in a cluster that is to have no storage. */
-export interface UnwantedStorage {
-  readonly changes: readonly StorageChange[]
-  /** Why nobody has looked. */
-  readonly unseen?: string
-}
-
-/** Looks for what an older NFS_SERVER has left. A machine without kubectl can't, and need not: only storage needs it. */
+/** What an older NFS_SERVER has left in a cluster that is to have no storage. */
 export async function observeUnwanted(
   context: Pick<FlowContext, 'cluster' | 'kubernetes'>,
-): Promise<UnwantedStorage> {
-  if (!(await hasAccess(context.cluster))) return { changes: [] }
-  try {
-    return { changes: planUninstall(await observeStorage(await openStorage(context))) }
-  } catch (error) {
-    if (!(error instanceof Problem) || !/^TOOL_(?:MISSING|UNFIT)$/.test(error.code)) throw error
-    return { changes: [], unseen: error.message }
-  }
+): Promise<StorageChange[]> {
+  if (!(await hasAccess(context.cluster))) return []
+  return planUninstall(await observeStorage(await openStorage(context)))
 }
 
 async function removeUnwanted(context: FlowContext): Promise<ExitCode | void> {
   const { log, dryRun, showPlan } = context
-  const { changes, unseen } = await observeUnwanted(context)
+  const changes = await observeUnwanted(context)
   if (changes.length > 0) return uninstallStorage(context)
   if (dryRun) return showPlan([])
-  log.already(
-    unseen === undefined
-      ? 'no NFS_SERVER: no storage'
-      : `no NFS_SERVER: no storage to install (and none was looked for: ${unseen})`,
-  )
+  log.already('no NFS_SERVER: no storage')
 }
 
-/** kubectl and helm for a cluster that must have a kubeconfig. */
+/** The API of a cluster that must have a kubeconfig. */
 export async function openStorage({
   cluster,
   kubernetes,
@@ -122,5 +112,5 @@ export async function openStorage({
         hint: commandFor(cluster, 'bootstrap:start'),
       },
     )
-  return kubernetes ?? openKubernetes(cluster)
+  return kubernetes ?? openApi(cluster)
 }

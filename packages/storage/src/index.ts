@@ -1,3 +1,4 @@
+/** Storage of a cluster: an NFS driver and a StorageClass, installed, proven, removed. */
 export { applyChange, type ApplyContext } from './apply.ts'
 export {
   destroyStorage,
@@ -11,9 +12,9 @@ export {
   openStorage,
   uninstallStorage,
   type FlowContext,
-  type UnwantedStorage,
 } from './flow.ts'
-export { openKubernetes, type Kubernetes } from './kubernetes.ts'
+export { openHelm, type Helm } from './helm.ts'
+export { openApi } from './kubernetes.ts'
 export {
   hasAccess,
   observeClaims,
@@ -22,5 +23,5 @@ export {
   type ObservedStorage,
 } from './observe.ts'
 export { checkClaims, planInstall, planStorage, planUninstall, type StorageChange } from './plan.ts'
-export { describeProof, proveStorage, type Proof } from './proof.ts'
+export { describeProof, proveStorage, type Proof } from './proof/proof.ts'
 export { chartValues } from './values.ts'

@@ -1,5 +1,6 @@
+/** The nodes of a cluster as storage sees them. */
 import type { Cluster } from '@talosmith/core'
-import type { KubeObject, Kubernetes } from './kubernetes.ts'
+import { listPath, type Kubernetes, type NodeObject } from '@talosmith/clients/kubernetes'
 
 /** A node as storage sees it. */
 export interface ObservedNode {
@@ -7,16 +8,6 @@ export interface ObservedNode {
   readonly isReady: boolean
   /** Whether ordinary workloads may be put there. */
   readonly isSchedulable: boolean
-}
-
-interface NodeObject extends KubeObject {
-  readonly spec?: {
-    readonly unschedulable?: boolean
-    readonly taints?: readonly { readonly effect: string }[]
-  }
-  readonly status?: {
-    readonly conditions?: readonly { readonly type: string; readonly status: string }[]
-  }
 }
 
 /**
@@ -27,7 +18,7 @@ export async function observeNodes(
   cluster: Pick<Cluster, 'nodes'>,
   kubernetes: Kubernetes,
 ): Promise<ObservedNode[]> {
-  const nodes = await kubernetes.get<NodeObject>(['nodes'])
+  const nodes = await kubernetes.list<NodeObject>(listPath('Node'))
   const ours = nodes.filter(({ metadata }) =>
     cluster.nodes.some(({ name }) => name === metadata.name),
   )

@@ -1,7 +1,17 @@
+/** What there is of storage in a cluster. */
 import { generatedFiles, type Cluster } from '@talosmith/core'
-import type { KubeObject, Kubernetes } from './kubernetes.ts'
+import {
+  listPath,
+  objectPath,
+  type ClaimObject,
+  type DaemonSetObject,
+  type DeploymentObject,
+  type Kubernetes,
+  type SecretObject,
+  type StorageClassObject,
+} from '@talosmith/clients/kubernetes'
 import * as names from './names.ts'
-import { readRelease, type Release, type ReleaseSecret } from './release.ts'
+import { readRelease, type Release } from './release.ts'
 import type { StorageClassSpec } from './storage-class.ts'
 
 /** How far one of the driver's workloads is. */
@@ -29,68 +39,55 @@ export interface ObservedStorage {
   readonly nodeDriver?: Workload
 }
 
-interface StorageClassObject extends KubeObject, Partial<StorageClassSpec> {}
-interface WorkloadObject extends KubeObject {
-  readonly spec: { readonly replicas?: number }
-  readonly status?: {
-    readonly observedGeneration?: number
-    readonly updatedReplicas?: number
-    readonly availableReplicas?: number
-    readonly desiredNumberScheduled?: number
-    readonly updatedNumberScheduled?: number
-    readonly numberAvailable?: number
-  }
-}
-
 /** Whether there is a kubeconfig to look at the cluster with. */
 export async function hasAccess(cluster: Cluster): Promise<boolean> {
   return generatedFiles(cluster).has('kubeconfig')
 }
 
-/** Looks at the release, the StorageClass and the driver: two kubectl side by side, no helm. */
+/** Looks at the release, the StorageClass and the driver: four requests side by side, no helm. */
 export async function observeStorage(kubernetes: Kubernetes): Promise<ObservedStorage> {
-  const inNamespace = `--namespace=${names.releaseNamespace}`
-  const [secrets, objects] = await Promise.all([
-    kubernetes.get<ReleaseSecret>([
-      'secrets',
-      inNamespace,
-      `--selector=owner=helm,name=${names.releaseName}`,
-    ]),
-    kubernetes.get([
-      `storageclass/${names.storageClassName}`,
-      `deployment/${names.controllerName}`,
-      `daemonset/${names.nodeDriverName}`,
-      inNamespace,
-    ]),
+  const [secrets, storageClass, workloads] = await Promise.all([
+    kubernetes.list<SecretObject>(listPath('Secret', names.releaseNamespace), {
+      labels: `owner=helm,name=${names.releaseName}`,
+    }),
+    kubernetes.get<StorageClassObject>(objectPath('StorageClass', names.storageClassName)),
+    observeWorkloads(kubernetes),
   ])
   const release = readRelease(secrets)
-  const storageClass = objects.find(({ kind }) => kind === 'StorageClass')
   return {
     ...(release === undefined ? {} : { release }),
     ...(storageClass === undefined ? {} : { storageClass: readClass(storageClass) }),
-    ...readWorkloads(objects),
+    ...workloads,
   }
 }
 
-/** How far the driver's workloads are, from a list of objects. */
+type Workloads = Pick<ObservedStorage, 'controller' | 'nodeDriver'>
+
+/** How far the driver's workloads are. */
+export async function observeWorkloads(kubernetes: Kubernetes): Promise<Workloads> {
+  const { controllerName, nodeDriverName, releaseNamespace } = names
+  return readWorkloads(
+    ...(await Promise.all([
+      kubernetes.get<DeploymentObject>(objectPath('Deployment', controllerName, releaseNamespace)),
+      kubernetes.get<DaemonSetObject>(objectPath('DaemonSet', nodeDriverName, releaseNamespace)),
+    ])),
+  )
+}
+
+/** How far the driver's workloads are, from their objects. */
 export function readWorkloads(
-  objects: readonly KubeObject[],
-): Pick<ObservedStorage, 'controller' | 'nodeDriver'> {
-  const find = (kind: string): WorkloadObject | undefined =>
-    objects.find((object) => object.kind === kind) as WorkloadObject | undefined
-  const deployment = find('Deployment')
-  const daemonSet = find('DaemonSet')
+  deployment: DeploymentObject | undefined,
+  daemonSet: DaemonSetObject | undefined,
+): Workloads {
+  const { updatedReplicas, availableReplicas } = deployment?.status ?? {}
+  const { updatedNumberScheduled, numberAvailable } = daemonSet?.status ?? {}
   return {
     ...(deployment === undefined
       ? {}
       : {
           controller: {
-            wanted: deployment.spec.replicas ?? 1,
-            ready: current(
-              deployment,
-              deployment.status?.updatedReplicas,
-              deployment.status?.availableReplicas,
-            ),
+            wanted: deployment.spec?.replicas ?? 1,
+            ready: current(deployment, updatedReplicas, availableReplicas),
           },
         }),
     ...(daemonSet === undefined
@@ -98,18 +95,18 @@ export function readWorkloads(
       : {
           nodeDriver: {
             wanted: daemonSet.status?.desiredNumberScheduled ?? 0,
-            ready: current(
-              daemonSet,
-              daemonSet.status?.updatedNumberScheduled,
-              daemonSet.status?.numberAvailable,
-            ),
+            ready: current(daemonSet, updatedNumberScheduled, numberAvailable),
           },
         }),
   }
 }
 
 /** Pods that are both of the newest template and available; a status of an older one does not count. */
-function current({ metadata, status }: WorkloadObject, updated = 0, available = 0): number {
+function current(
+  { metadata, status }: DeploymentObject | DaemonSetObject,
+  updated = 0,
+  available = 0,
+): number {
   return (status?.observedGeneration ?? 0) < (metadata.generation ?? 0)
     ? 0
     : Math.min(updated, available)
@@ -131,18 +128,13 @@ function readClass(object: StorageClassObject): NonNullable<ObservedStorage['sto
   }
 }
 
-interface ClaimObject extends KubeObject {
-  readonly spec: { readonly storageClassName?: string }
-  readonly status?: { readonly phase?: string }
-}
-
 /** Every claim of the class, tests of ours left out. */
 export async function observeClaims(kubernetes: Kubernetes): Promise<Claim[]> {
-  const claims = await kubernetes.get<ClaimObject>(['persistentvolumeclaims', '--all-namespaces'])
+  const claims = await kubernetes.list<ClaimObject>(listPath('PersistentVolumeClaim'))
   return claims
     .filter(
       ({ metadata, spec }) =>
-        spec.storageClassName === names.storageClassName &&
+        spec?.storageClassName === names.storageClassName &&
         metadata.labels?.[names.testLabel] === undefined,
     )
     .map(({ metadata, status }) => ({

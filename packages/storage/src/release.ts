@@ -1,6 +1,7 @@
+/** The Helm release, read from the Secrets in which helm keeps it. */
 import { gunzipSync } from 'node:zlib'
 import { isOurs } from './names.ts'
-import type { KubeObject } from './kubernetes.ts'
+import type { SecretObject } from '@talosmith/clients/kubernetes'
 
 /** A Helm release, as its newest record in the cluster tells. */
 export interface Release {
@@ -17,11 +18,6 @@ export interface Release {
   readonly begun: Date
 }
 
-/** A Secret in which Helm keeps one revision of a release. */
-export interface ReleaseSecret extends KubeObject {
-  readonly data?: { readonly release?: string }
-}
-
 interface ReleaseRecord {
   readonly version: number
   readonly info: { readonly status: string; readonly last_deployed?: string }
@@ -30,9 +26,9 @@ interface ReleaseRecord {
 }
 
 /** Reads the newest record: base64 by Kubernetes, base64 and gzip by Helm, then JSON. */
-export function readRelease(secrets: readonly ReleaseSecret[]): Release | undefined {
+export function readRelease(secrets: readonly SecretObject[]): Release | undefined {
   const [newest] = secrets
-    .map(({ metadata, data }) => ({ metadata, record: decode(data?.release ?? '') }))
+    .map(({ metadata, data }) => ({ metadata, record: decode(data?.['release'] ?? '') }))
     .sort((a, b) => b.record.version - a.record.version)
   if (newest === undefined) return undefined
   const { metadata, record } = newest

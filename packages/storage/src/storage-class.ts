@@ -1,3 +1,5 @@
+/** The StorageClass nfs-appdata: desired, compared, and as an object. */
+import type { StorageClassObject } from '@talosmith/clients/kubernetes'
 import { commandFor, Problem, type Cluster } from '@talosmith/core'
 import { driverName, oursLabel, storageClassName } from './names.ts'
 
@@ -52,7 +54,7 @@ export function storageClassSpec(cluster: Cluster): StorageClassSpec {
 }
 
 /** nfs-appdata as a Kubernetes object. */
-export function storageClassObject(cluster: Cluster): object {
+export function storageClassObject(cluster: Cluster): StorageClassObject {
   return {
     apiVersion: 'storage.k8s.io/v1',
     kind: 'StorageClass',

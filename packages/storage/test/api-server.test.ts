@@ -1,4 +1,5 @@
 /** Install, change and removal against a real API server; runs where its binary is in the tool cache. */
+// limit: 300 s
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { copyFile, mkdir, readFile } from 'node:fs/promises'
@@ -19,14 +20,14 @@ import * as assert from 'uvu/assert'
 import {
   installStorage,
   observeStorage,
-  openKubernetes,
+  openApi,
+  openHelm,
   planInstall,
   proveStorage,
   uninstallStorage,
-  type Kubernetes,
 } from '../src/index.ts'
 import { checkChart } from '../src/chart.ts'
-import type { VolumeObject } from '../src/test-run.ts'
+import { kubernetesOver, type VolumeObject } from '@talosmith/clients/kubernetes'
 import {
   findKubelab,
   startApiServer,
@@ -87,7 +88,7 @@ if (kubelab === undefined) {
     return testCluster({ ...settings, ...chart, ...overrides }, root)
   }
 
-  /** Runs a flow as a script would; the lines of its log, and what kubectl and helm were asked. */
+  /** Runs a flow as a script would; the lines of its log, and what the API and helm were asked. */
   async function run(
     flow: typeof installStorage,
     one: Cluster,
@@ -105,19 +106,17 @@ if (kubelab === undefined) {
       warn: note,
       step: (text) => (note(text), silentLog.step(text)),
     }
-    const real = openKubernetes(one)
-    const kubernetes: Kubernetes = {
-      ...real,
-      kubectl: (args, input) => (
-        asked.push(`kubectl ${args.join(' ')}`),
-        real.kubectl(args, input)
-      ),
-      get: (args) => (asked.push(`kubectl get ${args.join(' ')}`), real.get(args)),
-      apply: (objects) => (asked.push('kubectl apply'), real.apply(objects)),
-      helm: (args, input) => (asked.push(`helm ${args.join(' ')}`), real.helm(args, input)),
+    const real = await openApi(one)
+    const kubernetes = kubernetesOver((request, options) => {
+      asked.push(`${request.method} ${request.path}`)
+      return real.ask(request, options)
+    })
+    const helm: ReturnType<typeof openHelm> = (args, input) => {
+      asked.push(`helm ${args.join(' ')}`)
+      return openHelm(one)(args, input)
     }
     const showPlan = (changes: readonly Change[]) => ((plan = changes), 2 as const)
-    await flow({ cluster: one, log, dryRun, confirmed, showPlan, kubernetes })
+    await flow({ cluster: one, log, dryRun, confirmed, showPlan, kubernetes, helm })
     return { lines, asked, plan }
   }
 
@@ -201,10 +200,10 @@ if (kubelab === undefined) {
     const { asked, lines } = await run(installStorage, cluster())
     console.log(`(no-op install: ${Math.round(performance.now() - started)} ms)`)
     assert.ok(
-      asked.every((command) => command.startsWith('kubectl get ')),
+      asked.every((command) => command.startsWith('GET ')),
       asked.join('\n'),
     )
-    assert.is(asked.length, 2)
+    assert.is(asked.length, 4)
     assert.match(lines.join('\n'), 'are as asked')
     assert.equal((await server.api('GET', classPath)).body, before.body)
   })
@@ -228,7 +227,7 @@ if (kubelab === undefined) {
     const { asked } = await run(installStorage, changed)
     assert.not(asked.some((command) => command.startsWith('helm')))
     assert.equal((await server.api('GET', classPath)).body['mountOptions'], ['nfsvers=4.2', 'hard'])
-    assert.is((await run(installStorage, changed)).asked.length, 2)
+    assert.is((await run(installStorage, changed)).asked.length, 4)
   })
 
   real('another version is a change of the release, both spellings are one', async () => {
@@ -236,9 +235,9 @@ if (kubelab === undefined) {
     const { lines } = await run(installStorage, older)
     assert.ok(lines.includes('Change the NFS driver to 4.13.3'), lines.join('\n'))
     const spelt = cluster({ NFS_CSI_VERSION: 'v4.13.3' })
-    assert.is((await run(installStorage, spelt)).asked.length, 2)
+    assert.is((await run(installStorage, spelt)).asked.length, 4)
     const prefixed = cluster({ NFS_CSI_VERSION: '4.10.0' })
-    await checkChart(prefixed, openKubernetes(prefixed))
+    await checkChart(prefixed, openHelm(prefixed))
   })
 
   real('a driver that does not get ready is named, and awaited by the next run', async () => {
@@ -250,7 +249,7 @@ if (kubelab === undefined) {
     assert.is(problem.code, 'PROVISIONER_NOT_RUNNING')
     assert.match(problem.because ?? '', 'csi-nfs-controller: 0 of 2 ready')
     await run(installStorage, cluster({ NFS_CSI_VERSION: '4.13.3' }))
-    assert.is((await run(installStorage, older)).asked.length, 2)
+    assert.is((await run(installStorage, older)).asked.length, 4)
   })
 
   for (const path of [controllerPath, nodeDriverPath])
@@ -261,12 +260,12 @@ if (kubelab === undefined) {
       assert.ok(plan.some(({ kind }) => kind === 'install-release'))
       await run(installStorage, older)
       assert.ok(await exists(path))
-      assert.is((await run(installStorage, older)).asked.length, 2)
+      assert.is((await run(installStorage, older)).asked.length, 4)
     })
 
   real('a helm killed half-way is cleared away and finished', async () => {
     const one = cluster()
-    const kubernetes = openKubernetes(one)
+    const kubernetes = await openApi(one)
     // What a killed helm leaves: the newest record says pending-upgrade, long ago.
     const path = '/api/v1/namespaces/kube-system/secrets'
     const { body } = await server.api(
@@ -302,7 +301,7 @@ if (kubelab === undefined) {
     assert.ok(kinds.includes('clear-release'), kinds.join())
     await run(installStorage, one)
     assert.is((await observeStorage(kubernetes)).release?.status, 'deployed')
-    assert.is((await run(installStorage, one)).asked.length, 2)
+    assert.is((await run(installStorage, one)).asked.length, 4)
   })
 
   real('a run that ended after any step is finished by the next', async () => {
@@ -314,7 +313,7 @@ if (kubelab === undefined) {
     await server.api('PATCH', classPath, { metadata: { annotations } })
     const { lines } = await run(installStorage, one)
     assert.match(lines[0] ?? '', 'Prove storage')
-    assert.is((await run(installStorage, one)).asked.length, 2)
+    assert.is((await run(installStorage, one)).asked.length, 4)
   })
 
   for (const step of ['Check that every node', 'Install the NFS driver', 'Prove storage'])
@@ -322,7 +321,7 @@ if (kubelab === undefined) {
       await run(uninstallStorage, cluster())
       await killedIn(step)
       await run(installStorage, cluster())
-      assert.is((await run(installStorage, cluster())).asked.length, 2)
+      assert.is((await run(installStorage, cluster())).asked.length, 4)
       const spaces = (await server.api('GET', '/api/v1/namespaces')).body['items'] as Json[]
       const left = spaces
         .map((space) => space['metadata'] as Json)
@@ -333,8 +332,8 @@ if (kubelab === undefined) {
   real('a proof names why no claim is bound', async () => {
     pretended.faults.provisioning =
       'failed to provision volume: rpc error: code = Internal desc = failed to make subdirectory: mkdir /tmp/pvc-1/x: permission denied'
-    const problem = await refused(() =>
-      proveStorage(cluster(), openKubernetes(cluster()), silentLog),
+    const problem = await refused(async () =>
+      proveStorage(cluster(), await openApi(cluster()), silentLog),
     )
     delete pretended.faults.provisioning
     assert.is(problem.code, 'NFS_NOT_WRITABLE')
@@ -343,8 +342,8 @@ if (kubelab === undefined) {
 
   real('the API accepts expansion, and a refusal is named', async () => {
     await server.api('PATCH', classPath, { allowVolumeExpansion: false })
-    const problem = await refused(() =>
-      proveStorage(cluster(), openKubernetes(cluster()), silentLog),
+    const problem = await refused(async () =>
+      proveStorage(cluster(), await openApi(cluster()), silentLog),
     )
     assert.is(problem.code, 'EXPANSION_REFUSED')
     const { plan } = await run(installStorage, cluster(), true)
@@ -429,7 +428,7 @@ if (kubelab === undefined) {
       const left = async (): Promise<(string | undefined)[]> => {
         const { body } = await server.api('GET', '/api/v1/persistentvolumes')
         return (body['items'] as unknown as VolumeObject[]).map(
-          ({ spec }) => spec.claimRef?.namespace,
+          ({ spec }) => spec?.claimRef?.namespace,
         )
       }
       await until(async () => {
@@ -450,7 +449,7 @@ if (kubelab === undefined) {
       const cleared = cluster({ NFS_SERVER: '', NFS_SHARE: '' })
       const nothing = await run(installStorage, cleared)
       assert.equal(nothing.lines, ['no NFS_SERVER: no storage'])
-      assert.ok(nothing.asked.every((command) => command.startsWith('kubectl get ')))
+      assert.ok(nothing.asked.every((command) => command.startsWith('GET ')))
     },
   )
 

@@ -4,15 +4,16 @@ import { problemOf, quicken, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { applyChange } from '../src/apply.ts'
-import type { KubeObject, Kubernetes } from '../src/kubernetes.ts'
+import type { SecretObject } from '@talosmith/clients/kubernetes'
 import type { StorageChange } from '../src/plan.ts'
+import { fakeApi } from './support/fake-api.ts'
 
 quicken()
 const cluster = testCluster({ NFS_SERVER: '10.0.0.5', NFS_SHARE: '/srv/appdata' })
 const clear: StorageChange = { kind: 'clear-release', target: 'x', summary: 'x', risk: 'none' }
 
 /** Helm's record of the newest revision. */
-function record(status: string, begun: Date): KubeObject {
+function record(status: string, begun: Date): SecretObject {
   const chart = { metadata: { version: '4.13.4' } }
   const text = JSON.stringify({ version: 2, info: { status, last_deployed: begun }, chart })
   const packed = gzipSync(text).toString('base64')
@@ -20,25 +21,21 @@ function record(status: string, begun: Date): KubeObject {
     kind: 'Secret',
     metadata: { name: 'sh.helm.release.v1.csi-driver-nfs.v2' },
     data: { release: Buffer.from(packed).toString('base64') },
-  } as KubeObject
+  }
 }
 
 /** A cluster whose helm is, in turn, at work like this, the last one for ever; what was deleted, and the looks until then. */
-function helms(...records: readonly (KubeObject | undefined)[]) {
+function helms(...records: readonly (SecretObject | undefined)[]) {
   const deleted: string[] = []
   let looks = 0
-  const kubernetes: Kubernetes = {
-    kubectl: async (args) => (deleted.push(args.join(' ')), ''),
-    async get<T extends KubeObject>(args: readonly string[]): Promise<T[]> {
-      if (args[0] !== 'secrets') return []
-      const found = records[Math.min(looks++, records.length - 1)]
-      return (found === undefined ? [] : [found]) as T[]
-    },
-    apply: async () => undefined,
-    helm: async () => '',
-  }
+  const { kubernetes } = fakeApi((path, method) => {
+    if (method === 'DELETE') deleted.push(path)
+    if (method !== 'GET' || !path.endsWith('/secrets')) return undefined
+    const found = records[Math.min(looks++, records.length - 1)]
+    return found === undefined ? [] : [found]
+  })
   const work = async (): Promise<void> =>
-    applyChange(clear, { cluster, kubernetes, log: silentLog })
+    applyChange(clear, { cluster, kubernetes, helm: async () => '', log: silentLog })
   return { work, deleted, looks: () => looks }
 }
 
@@ -64,7 +61,7 @@ for (const status of ['pending-install', 'pending-rollback', 'uninstalling'])
     const { work, deleted, looks } = helms(record(status, ago(31)))
     await work()
     assert.equal(deleted, [
-      'delete secret/sh.helm.release.v1.csi-driver-nfs.v2 --namespace=kube-system --ignore-not-found',
+      '/api/v1/namespaces/kube-system/secrets/sh.helm.release.v1.csi-driver-nfs.v2',
     ])
     assert.is(looks(), 1)
   })

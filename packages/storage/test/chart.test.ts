@@ -3,7 +3,7 @@ import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { chartArguments, chartProblem, checkChart } from '../src/chart.ts'
-import type { Kubernetes } from '../src/kubernetes.ts'
+import type { Helm } from '../src/helm.ts'
 
 const cluster = (overrides: Record<string, string> = {}) =>
   testCluster({ NFS_SERVER: '10.0.0.5', NFS_SHARE: '/srv/appdata', ...overrides })
@@ -27,7 +27,10 @@ for (const [source, expected] of [
     assert.equal(chartArguments(cluster({ NFS_CSI_CHART: source })), expected)
   })
 
-const helmSays = (text: string) => ({ helm: async () => text }) as unknown as Kubernetes
+const helmSays =
+  (text: string): Helm =>
+  async () =>
+    text
 
 for (const version of ['4.13.4', 'v4.13.4'])
   test(`a chart of version ${version} is the wanted 4.13.4`, async () => {

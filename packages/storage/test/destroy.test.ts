@@ -5,8 +5,9 @@ import { problemOf, temporaryFolder, testCluster } from '@talosmith/core/testing
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { destroyStorage, observeRemoval } from '../src/destroy.ts'
-import type { KubeObject, Kubernetes } from '../src/kubernetes.ts'
+import type { Kubernetes } from '@talosmith/clients/kubernetes'
 import { oursLabel } from '../src/names.ts'
+import { fakeApi } from './support/fake-api.ts'
 
 const destroy = suite<{ cluster: Cluster }>('storage of a cluster that goes whole')
 destroy.before.each((context) => {
@@ -15,28 +16,15 @@ destroy.before.each((context) => {
   writeFileSync(join(context.cluster.generated, 'kubeconfig'), '')
 })
 
-/** A cluster with our class, whose kubectl fails where `fails` says so; remembers what it was asked. */
+/** A cluster with our class, whose API fails where `fails` says so; remembers what it was asked. */
 function fake(fails: (words: string) => Error | undefined = () => undefined, isOurs = true) {
-  const asked: string[] = []
-  const run = async (args: readonly string[]): Promise<string> => {
-    const words = args.join(' ')
-    asked.push(words)
-    const error = fails(words)
+  return fakeApi((path, method) => {
+    const error = fails(`${method} ${path}`)
     if (error !== undefined) throw error
-    return ''
-  }
-  const kubernetes: Kubernetes = {
-    kubectl: run,
-    async get<T extends KubeObject>(args: readonly string[]): Promise<T[]> {
-      await run(['get', ...args])
-      const metadata = { name: 'nfs-appdata', ...(isOurs ? { labels: oursLabel } : {}) }
-      const found: KubeObject[] = args[0] === 'secrets' ? [] : [{ kind: 'StorageClass', metadata }]
-      return found as T[]
-    },
-    apply: async () => undefined,
-    helm: run,
-  }
-  return { kubernetes, asked }
+    if (path === '/version') return {}
+    const metadata = { name: 'nfs-appdata', ...(isOurs ? { labels: oursLabel } : {}) }
+    return path.endsWith('/storageclasses/nfs-appdata') ? { metadata } : undefined
+  })
 }
 
 /** Runs the flow; what it warned of. */
@@ -58,13 +46,13 @@ async function run(cluster: Cluster, kubernetes: Kubernetes, said?: string): Pro
 destroy('is not asked for before CONFIRM', async ({ cluster }) => {
   const { kubernetes, asked } = fake()
   assert.is((await problemOf(run(cluster, kubernetes))).code, 'CONFIRM_MISSING')
-  assert.not.ok(asked.some((words) => words.startsWith('delete')))
+  assert.not.ok(asked.some((words) => words.startsWith('DELETE')))
 })
 
 destroy('goes without a look at its claims', async ({ cluster }) => {
   const { kubernetes, asked } = fake()
   assert.is(await run(cluster, kubernetes, 'home'), '')
-  assert.ok(asked.includes('delete storageclass/nfs-appdata --ignore-not-found'))
+  assert.ok(asked.includes('DELETE /apis/storage.k8s.io/v1/storageclasses/nfs-appdata'))
   assert.not.ok(asked.some((words) => words.includes('persistentvolumeclaims')))
 })
 
@@ -76,7 +64,7 @@ destroy('that is not ours stays', async ({ cluster }) => {
   assert.equal(changes, [])
 })
 
-for (const code of ['KUBERNETES_UNREACHABLE', 'KUBECTL_FAILED', 'TOOL_MISSING'])
+for (const code of ['KUBERNETES_UNREACHABLE', 'KUBERNETES_REFUSED', 'NOT_STARTED'])
   destroy(`${code} leaves it to the machines, and says so`, async ({ cluster }) => {
     const problem = new Problem(code, 'it does not work')
     const { kubernetes, asked } = fake(() => problem)
@@ -88,9 +76,9 @@ for (const code of ['KUBERNETES_UNREACHABLE', 'KUBECTL_FAILED', 'TOOL_MISSING'])
   })
 
 destroy('a removal that fails half-way leaves the rest to the machines', async ({ cluster }) => {
-  const problem = new Problem('KUBECTL_FAILED', 'kubectl delete failed')
-  const { kubernetes } = fake((words) => (words.startsWith('delete') ? problem : undefined))
-  assert.match(await run(cluster, kubernetes, 'home'), /^kubectl delete failed: /)
+  const problem = new Problem('KUBERNETES_REFUSED', 'the API refused')
+  const { kubernetes } = fake((words) => (words.startsWith('DELETE') ? problem : undefined))
+  assert.match(await run(cluster, kubernetes, 'home'), /^the API refused: /)
 })
 
 destroy('what is no expected failure is not passed over', async ({ cluster }) => {

@@ -3,36 +3,24 @@ import { problemOf } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { awaitDriver, missingParts } from '../src/driver.ts'
-import type { Kubernetes } from '../src/kubernetes.ts'
+import type { Kubernetes } from '@talosmith/clients/kubernetes'
+import { fakeApi } from './support/fake-api.ts'
 
 /** A cluster with so many pods of the driver ready; undefined: the workload is not there. */
 function withReady(controller: number | undefined, nodeDriver: number | undefined): Kubernetes {
-  const workloads = [
-    ...(controller === undefined
-      ? []
-      : [
-          {
-            kind: 'Deployment',
-            metadata: { name: 'csi-nfs-controller' },
-            spec: { replicas: 2 },
-            status: { updatedReplicas: controller, availableReplicas: controller },
-          },
-        ]),
-    ...(nodeDriver === undefined
-      ? []
-      : [
-          {
-            kind: 'DaemonSet',
-            metadata: { name: 'csi-nfs-node' },
-            spec: {},
-            status: {
-              desiredNumberScheduled: 3,
-              updatedNumberScheduled: nodeDriver,
-              numberAvailable: nodeDriver,
-            },
-          },
-        ]),
-  ]
+  const deployment = controller !== undefined && {
+    metadata: { name: 'csi-nfs-controller' },
+    spec: { replicas: 2 },
+    status: { updatedReplicas: controller, availableReplicas: controller },
+  }
+  const daemonSet = nodeDriver !== undefined && {
+    metadata: { name: 'csi-nfs-node' },
+    status: {
+      desiredNumberScheduled: 3,
+      updatedNumberScheduled: nodeDriver,
+      numberAvailable: nodeDriver,
+    },
+  }
   const waiting = { reason: 'CrashLoopBackOff', message: 'port 29652 is in use' }
   const pod = {
     kind: 'Pod',
@@ -40,9 +28,10 @@ function withReady(controller: number | undefined, nodeDriver: number | undefine
     spec: { nodeName: 'home-w1' },
     status: { containerStatuses: [{ ready: false, state: { waiting } }] },
   }
-  return {
-    get: async ([first]: readonly string[]) => (first === 'pods' ? [pod] : workloads),
-  } as unknown as Kubernetes
+  return fakeApi((path) => {
+    if (path.endsWith('/pods')) return [pod]
+    return (path.includes('/deployments/') ? deployment : daemonSet) || undefined
+  }).kubernetes
 }
 
 for (const [what, controller, nodeDriver, code, words] of [

@@ -5,13 +5,9 @@ import { problemOf, temporaryFolder, testCluster } from '@talosmith/core/testing
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { installStorage, uninstallStorage } from '../src/flow.ts'
-import type { KubeObject, Kubernetes } from '../src/kubernetes.ts'
+import type { ClaimObject } from '@talosmith/clients/kubernetes'
 import { oursLabel } from '../src/names.ts'
-
-interface ClaimObject extends KubeObject {
-  readonly spec: { readonly storageClassName: string }
-  readonly status: { readonly phase: string }
-}
+import { fakeApi } from './support/fake-api.ts'
 
 interface Given {
   readonly confirmed?: boolean
@@ -36,26 +32,18 @@ function remove(
   writeFileSync(join(cluster.generated, 'kubeconfig'), '')
   const deleted: string[] = []
   const planned: Change[] = []
-  const change = async (args: readonly string[]): Promise<string> => {
-    if (args[0] === 'delete' || args[0] === 'uninstall') deleted.push(args.slice(0, 2).join(' '))
+  const helm = async ([command = '']: readonly string[]): Promise<string> => {
+    if (command === 'uninstall') deleted.push(command)
     return ''
   }
-  const kubernetes: Kubernetes = {
-    kubectl: change,
-    helm: change,
-    apply: async () => undefined,
-    async get<T extends KubeObject>([what = '']: readonly string[]): Promise<T[]> {
-      const metadata = { name: 'nfs-appdata', labels: oursLabel }
-      const found: readonly KubeObject[] = what.startsWith('persistentvolumeclaims')
-        ? claims
-        : what.startsWith('storageclass')
-          ? [{ kind: 'StorageClass', metadata }]
-          : []
-      return found as T[]
-    },
-  }
+  const { kubernetes } = fakeApi((path, method) => {
+    if (method === 'DELETE') deleted.push(path)
+    if (path.endsWith('/persistentvolumeclaims')) return claims
+    const metadata = { name: 'nfs-appdata', labels: oursLabel }
+    return path.endsWith('/storageclasses/nfs-appdata') ? { metadata } : undefined
+  })
   const showPlan = (changes: readonly Change[]) => (planned.push(...changes), 2 as const)
-  const work = flow({ cluster, kubernetes, log: silentLog, dryRun, confirmed, showPlan })
+  const work = flow({ cluster, kubernetes, helm, log: silentLog, dryRun, confirmed, showPlan })
   return { work, deleted, planned }
 }
 
@@ -83,7 +71,7 @@ for (const [title, flow] of [
     test(`${title} takes it away when ${when}`, async () => {
       const { work, deleted } = remove(flow, given)
       await work
-      assert.equal(deleted, ['delete storageclass/nfs-appdata'])
+      assert.equal(deleted, ['/apis/storage.k8s.io/v1/storageclasses/nfs-appdata'])
     })
 
   test(`${title} shows its plan, and takes nothing away`, async () => {

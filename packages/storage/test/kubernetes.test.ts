@@ -1,68 +1,58 @@
-import { Problem, type Tool } from '@talosmith/core'
-import { recordingHost, testCluster } from '@talosmith/core/testing'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import {
+  ApiRefusal,
+  ApiUnreachable,
+  kubernetesOver,
+  NotOurApi,
+} from '@talosmith/clients/kubernetes'
+import { problemOf, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { openKubernetes } from '../src/kubernetes.ts'
+import { notYetIfUnreachable, openApi, withProblems } from '../src/kubernetes.ts'
 
-const cluster = testCluster({ NFS_SERVER: '10.0.0.5', NFS_SHARE: '/srv/appdata' })
-const find = async (name: string): Promise<Tool> => ({ path: name, version: 'v1.0.0' })
-const prefix = 'kubectl --kubeconfig /project/generated/home/kubeconfig --request-timeout=15s'
+const cluster = testCluster()
+const failing = (error: Error) =>
+  withProblems(
+    cluster,
+    kubernetesOver(() => Promise.reject(error)),
+  )
 
-async function problemOf(action: Promise<unknown>): Promise<Problem> {
-  try {
-    await action
-  } catch (error) {
-    assert.instance(error, Problem)
-    return error as Problem
-  }
-  throw new Error('was not refused')
-}
-
-test('several kinds are got in one call, and one object is a list of one', async () => {
-  const host = recordingHost({
-    [`${prefix} get nodes,pods`]: '{"items":[{"kind":"Node","metadata":{"name":"a"}}]}',
-    [`${prefix} get storageclass/x`]: '{"kind":"StorageClass","metadata":{"name":"x"}}',
-    [`${prefix} get secrets`]: '',
-  })
-  const kubernetes = openKubernetes(cluster, host, find)
-  assert.is((await kubernetes.get(['nodes,pods'])).length, 1)
-  assert.is((await kubernetes.get(['storageclass/x']))[0]?.kind, 'StorageClass')
-  assert.equal(await kubernetes.get(['secrets']), [])
-  assert.is(host.commands[0], `${prefix} get nodes,pods --ignore-not-found --output=json`)
-})
-
-test('objects travel over standard input, never in arguments', async () => {
-  const host = recordingHost({ [`${prefix} apply`]: '' })
-  await openKubernetes(cluster, host, find).apply([{ kind: 'Namespace' }])
-  const [command = ''] = host.commands
-  assert.not.match(command, 'Namespace')
-  assert.equal(JSON.parse(host.inputs.get(command) ?? '').items, [{ kind: 'Namespace' }])
-})
-
-for (const words of [
-  'Unable to connect to the server: dial tcp 10.0.0.70:6443: connect: no route to host',
-  'The connection to the server 10.0.0.70:6443 was refused - did you specify the right host or port?',
-  'Unable to connect to the server: net/http: TLS handshake timeout',
-])
-  test(`an API that does not answer is named: ${words.slice(0, 60)}`, async () => {
-    const host = recordingHost({ [prefix]: { stderr: words, exitCode: 1 } })
-    const problem = await problemOf(openKubernetes(cluster, host, find).get(['nodes']))
-    assert.is(problem.code, 'KUBERNETES_UNREACHABLE')
+for (const [what, error, code] of [
+  ['that is not there', new ApiUnreachable('ECONNREFUSED', 'connection refused'), 'UNREACHABLE'],
+  ['with a certificate of another CA', new NotOurApi('another CA'), 'UNREACHABLE'],
+  ['that starts', new ApiRefusal(503, 'starting'), 'UNREACHABLE'],
+  ['that does not know us', new NotOurApi('HTTP 401: Unauthorized', 401), 'REFUSED'],
+  ['that forbids it', new ApiRefusal(403, 'namespaces is forbidden', 'Forbidden'), 'REFUSED'],
+] as const)
+  test(`an API ${what} is KUBERNETES_${code}, with its words`, async () => {
+    const problem = await problemOf(failing(error).list('/api/v1/nodes'))
+    assert.is(problem.code, `KUBERNETES_${code}`)
+    assert.is(problem.because, error.message)
     assert.match(problem.hint ?? '', 'bootstrap:health')
   })
 
-test('what the API refuses keeps its words', async () => {
-  const stderr = 'Error from server (Forbidden): namespaces is forbidden'
-  const host = recordingHost({ [prefix]: { stderr, exitCode: 1 } })
-  const problem = await problemOf(openKubernetes(cluster, host, find).apply([]))
-  assert.is(problem.code, 'KUBECTL_FAILED')
-  assert.is(problem.because, stderr)
+test('an object that does not exist is none, and deleted already', async () => {
+  const kubernetes = failing(new ApiRefusal(404, 'not found', 'NotFound'))
+  assert.is(await kubernetes.get('/api/v1/nodes/a'), undefined)
+  await kubernetes.delete('/api/v1/nodes/a')
+  assert.is((await problemOf(kubernetes.patch('/api/v1/nodes/a', {}))).code, 'KUBERNETES_REFUSED')
 })
 
-test('no tool is looked for before it is needed', async () => {
-  openKubernetes(cluster, recordingHost(), async () => {
-    throw new Error('looked for')
-  })
+test('in a wait an API that does not answer is not the end, and a refusal is', async () => {
+  const reasonOf = (error: Error): Promise<unknown> =>
+    notYetIfUnreachable(() => failing(error).list('/api/v1/nodes')).catch((thrown) => thrown.name)
+  assert.is(await reasonOf(new ApiUnreachable('timeout', 'no answer within 15 s')), 'Error')
+  assert.is(await reasonOf(new ApiRefusal(403, 'forbidden')), 'Problem')
+})
+
+test('a kubeconfig that cannot be read is named', async () => {
+  const broken = testCluster({}, temporaryFolder('kubeconfig'))
+  mkdirSync(broken.generated, { recursive: true })
+  writeFileSync(join(broken.generated, 'kubeconfig'), 'clusters: [', { mode: 0o600 })
+  const problem = await problemOf(openApi(broken))
+  assert.is(problem.code, 'NOT_STARTED')
+  assert.match(problem.message, 'kubeconfig cannot be read')
 })
 
 test.run()

@@ -1,6 +1,6 @@
 /** The backups in generated/<cluster>/backups: what is known of each, which one to restore, which ones to drop. */
 import { readdir } from 'node:fs/promises'
-import type { WritableKubernetes } from '@talosmith/clients/kubernetes'
+import type { Kubernetes } from '@talosmith/clients/kubernetes'
 import { generatedFiles, minorOf, Problem, reasonOf, type Cluster } from '@talosmith/core'
 import semver from 'semver'
 import type { PublicSecrets } from '../generated/secrets.ts'
@@ -40,16 +40,16 @@ export const backupFolder = 'backups'
 const kept = 10
 
 /** What tells this cluster from every other: it is made with the first data that etcd ever holds. */
-export async function readIdentity({ get }: Pick<WritableKubernetes, 'get'>): Promise<string> {
-  const { metadata } = JSON.parse(await get('/api/v1/namespaces/kube-system')) as {
+export async function readIdentity({ read }: Pick<Kubernetes, 'read'>): Promise<string> {
+  const { metadata } = JSON.parse(await read('/api/v1/namespaces/kube-system')) as {
     metadata: { uid: string }
   }
   return metadata.uid
 }
 
 /** etcd's revision: it grows with every write, and a snapshot brings its own along. */
-export async function readRevision({ get }: Pick<WritableKubernetes, 'get'>): Promise<number> {
-  const { metadata } = JSON.parse(await get('/api/v1/namespaces?limit=1')) as {
+export async function readRevision({ read }: Pick<Kubernetes, 'read'>): Promise<number> {
+  const { metadata } = JSON.parse(await read('/api/v1/namespaces?limit=1')) as {
     metadata: { resourceVersion: string }
   }
   return Number(metadata.resourceVersion)

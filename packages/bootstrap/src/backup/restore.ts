@@ -14,7 +14,7 @@ import { bootstrapEtcd } from '../configure/apply-start.ts'
 import { applyChange } from '../configure/apply.ts'
 import { configure } from '../configure/configure.ts'
 import { leaderOf, observeEtcdFacts, observeEtcdState } from '@talosmith/clients/etcd'
-import { type WritableKubernetes, type NodeObject, listOf } from '@talosmith/clients/kubernetes'
+import { type Kubernetes, type NodeObject } from '@talosmith/clients/kubernetes'
 import { planTalosconfig, type BootstrapChange } from '../configure/plan.ts'
 import { readSecrets, secretsFile, writeSecrets } from '../generated/secrets.ts'
 import { startCluster } from '../configure/start.ts'
@@ -201,7 +201,7 @@ async function prove(context: UpgradeContext, backup: Backup): Promise<void> {
 
 /** Why what runs is not what a snapshot holds, and maybe more; undefined: it is. */
 async function dataFault(
-  kubernetes: Pick<WritableKubernetes, 'get'>,
+  kubernetes: Pick<Kubernetes, 'read'>,
   { identity, revision }: Pick<Backup, 'identity' | 'revision'>,
 ): Promise<string | undefined> {
   try {
@@ -218,7 +218,7 @@ async function dataFault(
 /** Takes our marks away that the snapshot has brought back; what others have cordoned stays so. */
 async function freeMachines(context: UpgradeContext): Promise<void> {
   const { kubernetes, log } = context
-  const nodes = await listOf<NodeObject>(kubernetes, '/api/v1/nodes')
+  const nodes = await kubernetes.list<NodeObject>('/api/v1/nodes')
   for (const { metadata, spec } of nodes)
     if (await uncordon(context, metadata))
       log.info(`   ${metadata.name} was in the middle of an upgrade in the snapshot: uncordoned`)

@@ -1,6 +1,6 @@
 /** Takes a snapshot of etcd, verifies it, and keeps it with what a restore has to know. */
 import { chmod, mkdir, rename } from 'node:fs/promises'
-import type { WritableKubernetes } from '@talosmith/clients/kubernetes'
+import type { Kubernetes } from '@talosmith/clients/kubernetes'
 import { type Talosctl, talosReason } from '@talosmith/clients/talos'
 import { generatedFiles, Problem, reasonOf, type Cluster } from '@talosmith/core'
 import { sha256, type PublicSecrets } from '../generated/secrets.ts'
@@ -20,7 +20,7 @@ export interface BackupTools {
   readonly cluster: Cluster
   readonly talosctl: Talosctl
   /** Undefined: there is no kubeconfig. */
-  readonly kubernetes: Pick<WritableKubernetes, 'get'> | undefined
+  readonly kubernetes: Pick<Kubernetes, 'read'> | undefined
   readonly secrets?: Pick<PublicSecrets, 'digest'>
   /** The last backup of a cluster, which is never dropped, with its machine secrets where they are known. */
   readonly final?: { readonly keptSecrets: string | undefined }
@@ -103,6 +103,6 @@ async function streamSnapshot(
   throw failed(reasons.join('\n'))
 }
 
-async function readVersion({ get }: Pick<WritableKubernetes, 'get'>): Promise<string> {
-  return (JSON.parse(await get('/version')) as { gitVersion: string }).gitVersion
+async function readVersion({ read }: Pick<Kubernetes, 'read'>): Promise<string> {
+  return (JSON.parse(await read('/version')) as { gitVersion: string }).gitVersion
 }

@@ -74,9 +74,9 @@ export async function observeAccess(cluster: Cluster): Promise<ObservedAccess> {
   if (problem !== undefined && problem !== 'expiring')
     return { kubeconfig: problem, api: unasked(`the kubeconfig is ${problem}`) }
   const api = await answer(async () =>
-    (await openKubernetes(cluster)).get('/readyz', { timeoutMs: apiMs }),
+    (await openKubernetes(cluster)).read('/readyz', { timeoutMs: apiMs }),
   )
-  const isRefused = !api.ok && api.final === true && /HTTP 401/.test(api.reason)
+  const isRefused = !api.ok && api.status === 401
   return { kubeconfig: isRefused ? 'refused' : problem, api }
 }
 

@@ -90,7 +90,7 @@ async function waitForApi(cluster: Cluster, talosctl: Talosctl, log: Log): Promi
     `the Kubernetes API at ${cluster.endpoint}`,
     async () => {
       try {
-        await kubernetes.get('/version')
+        await kubernetes.read('/version')
       } catch (error) {
         if (error instanceof NotOurApi) throw new Unrecoverable(error.message)
         throw new Error([reasonOf(error), await describeReadiness(cluster, talosctl)].join('; '))

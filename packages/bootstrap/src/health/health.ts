@@ -1,5 +1,5 @@
 /** What a healthy cluster is. Pure. */
-import { readinessOf, type KubernetesNode } from '@talosmith/clients/kubernetes'
+import { readinessOf, type NodeObject } from '@talosmith/clients/kubernetes'
 import type { Answer, Cluster, Node } from '@talosmith/core'
 import { judgeEtcd, type EtcdFacts } from '@talosmith/clients/etcd'
 import {
@@ -24,9 +24,9 @@ export interface HealthFacts {
   readonly endpoint: Answer<unknown>
   /** The API server at CLUSTER_VIP; undefined: there is no VIP. */
   readonly vip: Answer<unknown> | undefined
-  readonly nodes: Answer<readonly KubernetesNode[]>
+  readonly nodes: Answer<readonly NodeObject[]>
   /** As `nodesLeftBehind` finds them. */
-  readonly leftBehind: readonly KubernetesNode[]
+  readonly leftBehind: readonly NodeObject[]
   readonly workloads: Answer<readonly Workload[]>
   readonly expectedWorkloads: readonly string[]
 }
@@ -168,10 +168,7 @@ function machineFinding({ name }: Node, aspect: Aspect, observed: HealthFacts): 
   return `${name}: ${problem}`
 }
 
-function nodesFinding(
-  { nodes, settings }: Cluster,
-  registered: readonly KubernetesNode[],
-): Finding {
+function nodesFinding({ nodes, settings }: Cluster, registered: readonly NodeObject[]): Finding {
   return first(nodes, ({ name, address }) => {
     const node = registered.find(({ metadata }) => metadata.name === name)
     if (node === undefined) return `${name} has not registered`
@@ -204,12 +201,12 @@ function leftBehindFinding({ leftBehind: [node] }: HealthFacts): Finding {
  */
 export function nodesLeftBehind(
   cluster: Pick<Cluster, 'nodes'>,
-  listed: readonly KubernetesNode[],
-): KubernetesNode[] {
+  listed: readonly NodeObject[],
+): NodeObject[] {
   const registered = new Set(listed.map(({ metadata }) => metadata.name))
   // A machine that registered under another name is that node, unless it has its own as well.
   const nameless = cluster.nodes.filter(({ name }) => !registered.has(name))
-  const stands = ({ metadata, status }: KubernetesNode): boolean =>
+  const stands = ({ metadata, status }: NodeObject): boolean =>
     cluster.nodes.some(({ name }) => name === metadata.name) ||
     nameless.some(({ address }) => status?.addresses?.some((one) => one.address === address))
   return listed.filter((node) => readinessOf(node)?.status !== 'True' && !stands(node))

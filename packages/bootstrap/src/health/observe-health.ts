@@ -1,6 +1,12 @@
 /** Collects everything that health is judged by. */
 import { observeEtcdFacts } from '@talosmith/clients/etcd'
-import { NotOurApi, type Kubernetes, type KubernetesNode } from '@talosmith/clients/kubernetes'
+import {
+  ApiUnreachable,
+  NotOurApi,
+  statusOf,
+  type Kubernetes,
+  type NodeObject,
+} from '@talosmith/clients/kubernetes'
 import {
   answersOf,
   hasGuestAgentChannel,
@@ -70,11 +76,9 @@ async function observeApi(
   Pick<HealthFacts, 'apiServers' | 'endpoint' | 'vip' | 'nodes' | 'leftBehind' | 'workloads'>
 > {
   const { controlPlanes } = cluster
-  const list = async <T>(path: string): Promise<readonly T[]> =>
-    (JSON.parse(await kubernetes.get(path)) as { items: T[] }).items
   const apps = '/apis/apps/v1/namespaces/kube-system'
   const ready = (server?: string) =>
-    answer(() => kubernetes.get('/readyz', server === undefined ? {} : { server }))
+    answer(() => kubernetes.read('/readyz', server === undefined ? {} : { server }))
   const endpointAnswer = ready()
   const [endpoint, vip, ...apiServers] = await Promise.all([
     endpointAnswer,
@@ -87,10 +91,10 @@ async function observeApi(
   // An API that just starts has enough to do.
   const [nodes, workloads] = endpoint.ok
     ? await Promise.all([
-        answer(() => list<KubernetesNode>('/api/v1/nodes')),
+        answer(() => kubernetes.list<NodeObject>('/api/v1/nodes')),
         answer(async () => [
-          ...(await list<Workload>(`${apps}/deployments`)),
-          ...(await list<Workload>(`${apps}/daemonsets`)),
+          ...(await kubernetes.list<Workload>(`${apps}/deployments`)),
+          ...(await kubernetes.list<Workload>(`${apps}/daemonsets`)),
         ]),
       ])
     : [endpoint, endpoint]
@@ -118,6 +122,13 @@ export async function answer<T>(ask: () => Promise<T>): Promise<Answer<T>> {
     return { ok: true, value: await ask() }
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    return { ok: false, reason, ...(error instanceof NotOurApi ? { final: true } : {}) }
+    const status = statusOf(error)
+    return {
+      ok: false,
+      reason,
+      ...(error instanceof NotOurApi ? { final: true } : {}),
+      ...(status === undefined ? {} : { status }),
+      ...(error instanceof ApiUnreachable ? { unreachable: error.code } : {}),
+    }
   }
 }

@@ -8,11 +8,7 @@ import {
   type ScriptContext,
 } from '@talosmith/core'
 import { observeGeneratedFiles, type ObservedGeneratedFiles } from '../configure/generated-files.ts'
-import {
-  openKubernetes,
-  type WritableKubernetes,
-  throughNodes,
-} from '@talosmith/clients/kubernetes'
+import { openKubernetes, type Kubernetes, throughNodes } from '@talosmith/clients/kubernetes'
 import type { PublicSecrets } from '../generated/secrets.ts'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 
@@ -27,7 +23,7 @@ export interface UpgradeContext {
   readonly cluster: Cluster
   readonly log: Log
   readonly talosctl: Talosctl
-  readonly kubernetes: WritableKubernetes
+  readonly kubernetes: Kubernetes
   readonly secrets: PublicSecrets
   readonly generated: ObservedGeneratedFiles
   /** The KVM hosts, for what a machine's console said. */

@@ -66,12 +66,13 @@ async function change(
   return waitFor(
     fact,
     async () => {
-      const seen = JSON.parse(await kubernetes.get(path)) as NodeObject
+      const seen = await kubernetes.get<NodeObject>(path)
+      if (seen === undefined) throw new Error(`Kubernetes has no node ${name}`)
       const body = bodyFor(seen)
       if (body === undefined) return false
       const { resourceVersion } = seen.metadata
       const metadata = { ...body.metadata, resourceVersion }
-      await kubernetes.send({ method: 'PATCH', path, body: { ...body, metadata } })
+      await kubernetes.patch(path, { ...body, metadata })
       return true
     },
     {

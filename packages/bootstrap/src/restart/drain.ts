@@ -2,9 +2,9 @@ import { Problem, reasonOf, waitFor, type Node } from '@talosmith/core'
 import {
   ApiRefusal,
   selects,
+  statusOf,
   type BudgetObject,
   type PodObject,
-  listOf,
 } from '@talosmith/clients/kubernetes'
 import type { UpgradeContext } from './context.ts'
 
@@ -40,7 +40,7 @@ export function findBlocked(
     const pod = `${metadata.namespace}/${metadata.name}`
     const own = budgets.filter(
       ({ metadata: { namespace }, spec }) =>
-        namespace === metadata.namespace && selects(spec.selector, metadata.labels),
+        namespace === metadata.namespace && selects(spec?.selector, metadata.labels),
     )
     // https://kubernetes.io/docs/tasks/run-application/configure-pdb/: it answers 500 to such a pod.
     if (own.length > 1)
@@ -69,12 +69,12 @@ export async function refuseBlocked(
   // A single machine is not drained: its pods have nowhere to go.
   if (cluster.nodes.length === 1 || machines.length === 0) return
   const [pods, budgets] = await Promise.all([
-    listOf<PodObject>(kubernetes, '/api/v1/pods'),
-    listOf<BudgetObject>(kubernetes, '/apis/policy/v1/poddisruptionbudgets'),
+    kubernetes.list<PodObject>('/api/v1/pods'),
+    kubernetes.list<BudgetObject>('/apis/policy/v1/poddisruptionbudgets'),
   ])
   const names = new Set(machines.map(({ name }) => name))
   const blocked = findBlocked(
-    pods.filter(({ spec }) => names.has(spec.nodeName ?? '')),
+    pods.filter(({ spec }) => names.has(spec?.nodeName ?? '')),
     budgets,
   )
   if (blocked.length === 0) return
@@ -101,7 +101,7 @@ export async function evictPods(
     `the pods to leave ${name}`,
     async () => {
       const path = `/api/v1/pods?fieldSelector=spec.nodeName%3D${name}`
-      const left = podsToMove(await listOf<PodObject>(kubernetes, path))
+      const left = podsToMove(await kubernetes.list<PodObject>(path))
       if (left.length === 0) return
       const reasons: string[] = []
       for (const { metadata } of left) {
@@ -123,15 +123,12 @@ export async function evictPods(
 
   async function evict({ name, namespace }: PodObject['metadata']): Promise<string> {
     try {
-      await kubernetes.send({
-        method: 'POST',
-        path: `/api/v1/namespaces/${namespace}/pods/${name}/eviction`,
-        body: { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace } },
-      })
+      await kubernetes.evict({ namespace, name })
       return 'is asked to go'
     } catch (error) {
-      if (error instanceof ApiRefusal && error.status === 404) return 'is gone'
-      return reasonOf(error)?.replace(/^HTTP \d+: /, '') ?? 'is not let go'
+      if (statusOf(error) === 404) return 'is gone'
+      const reason = error instanceof ApiRefusal ? error.detail : reasonOf(error)
+      return reason ?? 'is not let go'
     }
   }
 }

@@ -1,6 +1,6 @@
 /** Looks at everything that the gate judges by. */
 import { observeEtcdFacts } from '@talosmith/clients/etcd'
-import { listOf, type Kubernetes, type NodeObject } from '@talosmith/clients/kubernetes'
+import { type Kubernetes, type NodeObject } from '@talosmith/clients/kubernetes'
 import {
   answersOf,
   machineStatusQuestion,
@@ -27,7 +27,7 @@ export async function observeGate({
   kubernetes,
   secrets: { talosCa },
 }: GateTools): Promise<GateFacts> {
-  const nodes = listOf<NodeObject>(kubernetes, '/api/v1/nodes').catch((error: unknown) => ({
+  const nodes = kubernetes.list<NodeObject>('/api/v1/nodes').catch((error: unknown) => ({
     reason: reasonOf(error) ?? 'no reason given',
   }))
   const probes = await probeMachines(cluster.nodes, talosCa)

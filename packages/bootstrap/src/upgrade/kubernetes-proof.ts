@@ -21,7 +21,7 @@ export function versionsOf(
       const isControlPlane = controlPlanes.some((one) => one.name === name)
       const own = (isControlPlane ? components : []).map((component) => {
         const pod = pods.find(({ metadata }) => metadata.name === `${component}-${name}`)
-        return [component, tagOf(pod?.spec.containers[0]?.image)] as const
+        return [component, tagOf(pod?.spec?.containers?.[0]?.image)] as const
       })
       return [name, new Map([['kubelet', kubelet?.kubeletVersion], ...own])] as const
     }),
@@ -44,10 +44,10 @@ export function kubernetesFault(
     }
   for (const pod of facts.pods) {
     if (pod.metadata.labels?.['k8s-app'] !== 'kube-proxy') continue
-    const runs = tagOf(pod.spec.containers[0]?.image)
+    const runs = tagOf(pod.spec?.containers?.[0]?.image)
     if (runs !== version)
-      return `kube-proxy on ${pod.spec.nodeName} is ${runs ?? 'of no known version'}`
-    if (!isReady(pod)) return `kube-proxy on ${pod.spec.nodeName} is not ready`
+      return `kube-proxy on ${pod.spec?.nodeName} is ${runs ?? 'of no known version'}`
+    if (!isReady(pod)) return `kube-proxy on ${pod.spec?.nodeName} is not ready`
   }
   for (const node of facts.nodes) {
     const fault = nodeFault(node)

@@ -11,12 +11,7 @@ import {
 } from '@talosmith/core'
 import { observeNodeStates, type ObservedNode } from '../configure/observe.ts'
 import { refuseForeign } from '../configure/plan.ts'
-import {
-  type Kubernetes,
-  type NodeObject,
-  type PodObject,
-  listOf,
-} from '@talosmith/clients/kubernetes'
+import { type Kubernetes, type NodeObject, type PodObject } from '@talosmith/clients/kubernetes'
 import { leaderOf, observeEtcdFacts } from '@talosmith/clients/etcd'
 import { versionsOf, type KubernetesFacts } from './kubernetes-proof.ts'
 import { readUpgradeAnnotation, type Begun } from '../restart/upgrade-annotation.ts'
@@ -51,8 +46,8 @@ export interface ObservedUpgrade {
 /** Reads what says which Kubernetes runs. */
 export async function observeKubernetes(kubernetes: Kubernetes): Promise<KubernetesFacts> {
   const [nodes, pods] = await Promise.all([
-    listOf<NodeObject>(kubernetes, '/api/v1/nodes'),
-    listOf<PodObject>(kubernetes, '/api/v1/namespaces/kube-system/pods'),
+    kubernetes.list<NodeObject>('/api/v1/nodes'),
+    kubernetes.list<PodObject>('/api/v1/namespaces/kube-system/pods'),
   ])
   return { nodes, pods }
 }

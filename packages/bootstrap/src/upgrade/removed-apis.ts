@@ -47,7 +47,7 @@ export async function observeRemovedApis(
   const said = await Promise.all(
     controlPlanes.map(async ({ name, address }) => {
       try {
-        return await kubernetes.get('/metrics', { server: `https://${address}:6443` })
+        return await kubernetes.read('/metrics', { server: `https://${address}:6443` })
       } catch (error) {
         throw new Error(`${name}: ${reasonOf(error)}`)
       }

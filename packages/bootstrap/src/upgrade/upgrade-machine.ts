@@ -13,7 +13,7 @@ import {
 } from '@talosmith/clients/talos'
 import { annotateRestart, uncordon } from '../restart/cordon.ts'
 import { install, installsLive } from '../restart/install.ts'
-import { type NodeObject, listOf } from '@talosmith/clients/kubernetes'
+import { type NodeObject } from '@talosmith/clients/kubernetes'
 import { observeEtcdFacts } from '@talosmith/clients/etcd'
 import { observeGate } from '../restart/observe-gate.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
@@ -88,7 +88,7 @@ export async function aroundReboot(
   const now = `${name} was not restarted`
   const [{ talosVersion: version, schematic }, nodes] = await Promise.all([
     readRunning(node, context.talosctl),
-    listOf<NodeObject>(context.kubernetes, '/api/v1/nodes'),
+    context.kubernetes.list<NodeObject>('/api/v1/nodes'),
   ])
   const target = { version, schematic }
   const own = nodes.find(({ metadata }) => metadata.name === name)
@@ -154,7 +154,7 @@ async function prove(
     async () => {
       const [facts, nodes, etcd] = await Promise.all([
         known ?? readNode(node, talosctl),
-        listOf<NodeObject>(kubernetes, '/api/v1/nodes'),
+        kubernetes.list<NodeObject>('/api/v1/nodes'),
         node.role === 'controlplane'
           ? observeEtcdFacts(cluster, talosctl, context.secrets)
           : undefined,

@@ -1,11 +1,6 @@
 /** Everything about Kubernetes that a diagnosis goes by. */
 import { generatedFiles, type Answer, type Cluster } from '@talosmith/core'
-import {
-  type KubernetesNode,
-  openKubernetes,
-  listOf,
-  throughNodes,
-} from '@talosmith/clients/kubernetes'
+import { type NodeObject, openKubernetes, throughNodes } from '@talosmith/clients/kubernetes'
 import { configFile } from '../config/machine-config.ts'
 import { answer, askVip } from '../health/observe-health.ts'
 import { expectedWorkloads, type Workload } from '../health/rollout.ts'
@@ -29,7 +24,7 @@ export interface PodEvidence {
 export interface KubernetesFindings {
   /** Whether each API server is ready, by machine name. */
   readonly apiServers: ReadonlyMap<string, Answer<unknown>>
-  readonly nodes: Answer<readonly KubernetesNode[]>
+  readonly nodes: Answer<readonly NodeObject[]>
   readonly pods: Answer<readonly PodEvidence[]>
   readonly endpoint: Answer<unknown>
   /** Undefined: there is no VIP. */
@@ -54,7 +49,7 @@ export async function observeKubernetesEvidence(cluster: Cluster): Promise<Kuber
       ...{ workloads: opened, ...expected },
     }
   const isReady = (server?: string) =>
-    answer(() => opened.value.get('/readyz', { ...(server && { server }), timeoutMs: readyMs }))
+    answer(() => opened.value.read('/readyz', { ...(server && { server }), timeoutMs: readyMs }))
   const asked = isReady()
   const [endpoint, vip, ...ready] = await Promise.all([
     asked,
@@ -65,10 +60,10 @@ export async function observeKubernetesEvidence(cluster: Cluster): Promise<Kuber
   const none = { ok: false, reason: 'no API server is ready' } as const
   const kubernetes = throughNodes({ controlPlanes: alive }, opened.value)
   const list = <T>(path: string): Promise<Answer<readonly T[]>> =>
-    alive.length === 0 ? Promise.resolve(none) : answer(() => listOf<T>(kubernetes, path))
+    alive.length === 0 ? Promise.resolve(none) : answer(() => kubernetes.list<T>(path))
   const apps = '/apis/apps/v1/namespaces/kube-system'
   const [nodes, pods, deployments, daemonSets] = await Promise.all([
-    list<KubernetesNode>('/api/v1/nodes'),
+    list<NodeObject>('/api/v1/nodes'),
     list<PodEvidence>('/api/v1/pods'),
     list<Workload>(`${apps}/deployments`),
     list<Workload>(`${apps}/daemonsets`),
@@ -87,5 +82,5 @@ export async function observeKubernetesEvidence(cluster: Cluster): Promise<Kuber
 
 /** The body of a GET, from whichever control plane answers. Throws with the reason when none does. */
 export async function readKubernetes(cluster: Cluster, path: string): Promise<string> {
-  return throughNodes(cluster, await openKubernetes(cluster)).get(path)
+  return throughNodes(cluster, await openKubernetes(cluster)).read(path)
 }

@@ -1,12 +1,12 @@
 /** Kubernetes as cluster:status shows it. */
 import type { Answer, Cluster } from '@talosmith/core'
-import { type KubernetesNode, openKubernetes } from '@talosmith/clients/kubernetes'
+import { type NodeObject, openKubernetes } from '@talosmith/clients/kubernetes'
 import { answer } from '../health/observe-health.ts'
 
 /** What Kubernetes says, and whether it said so at the endpoint. */
 export interface KubernetesStatus {
   readonly endpoint: Answer<unknown>
-  readonly nodes: Answer<readonly KubernetesNode[]>
+  readonly nodes: Answer<readonly NodeObject[]>
 }
 
 const askMs = 3000
@@ -18,10 +18,9 @@ export async function observeKubernetesNodes({
 }: Cluster): Promise<KubernetesStatus> {
   const opened = await answer(() => openKubernetes({ controlPlanes, ...cluster }))
   if (!opened.ok) return { endpoint: opened, nodes: opened }
-  const list = async (server?: string): Promise<readonly KubernetesNode[]> => {
+  const list = async (server?: string): Promise<readonly NodeObject[]> => {
     const options = { timeoutMs: askMs, ...(server === undefined ? {} : { server }) }
-    const body = await opened.value.get('/api/v1/nodes', options)
-    return (JSON.parse(body) as { items: KubernetesNode[] }).items
+    return opened.value.list<NodeObject>('/api/v1/nodes', options)
   }
   const endpoint = await answer(() => list())
   if (endpoint.ok) return { endpoint, nodes: endpoint }

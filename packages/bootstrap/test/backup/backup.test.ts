@@ -17,7 +17,7 @@ const secrets = { digest: 'ours' }
 const said =
   'etcd snapshot saved\nsnapshot info: hash 4fd1a3c0, revision 77, total keys 5, total size 9'
 const kubernetes = {
-  get: async (path: string) =>
+  read: async (path: string) =>
     path === '/version' ? '{"gitVersion":"v1.36.3"}' : '{"metadata":{"uid":"uid-1"}}',
 }
 
@@ -151,10 +151,10 @@ test('a description that names another file describes no backup', async () => {
 
 test('etcd is backed up while the API server is down, which is said by what is not known', async () => {
   const cluster = fresh()
-  const get = async (): Promise<string> => {
+  const read = async (): Promise<string> => {
     throw new Error('connection refused')
   }
-  const backup = await (await take(cluster, { more: { kubernetes: { get } } })).backup
+  const backup = await (await take(cluster, { more: { kubernetes: { read } } })).backup
   assert.equal([backup.identity, backup.kubernetes], [undefined, undefined])
   assert.is((await chooseBackup(cluster, secrets)).file, backup.file)
 })

@@ -1,6 +1,6 @@
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
-import type { KubernetesNode } from '@talosmith/clients/kubernetes'
+import type { NodeObject } from '@talosmith/clients/kubernetes'
 import {
   isUnrecoverable,
   judgeHealth,
@@ -26,7 +26,7 @@ const statuses = (all: Record<string, MachineStatus>): MachineStatuses =>
     }),
   )
 const answered = { ok: true, value: 'ok' } as const
-const kubernetesNode = (name: string, address: string, over = {}): KubernetesNode => ({
+const kubernetesNode = (name: string, address: string, over = {}): NodeObject => ({
   metadata: { name },
   status: {
     conditions: [{ type: 'Ready', status: 'True' }],
@@ -362,7 +362,7 @@ for (const [title, unmetNow, forMs, expected] of [
   })
 
 const off = { conditions: [{ type: 'Ready', status: 'Unknown' }] }
-const leftBehindRows: [string, readonly KubernetesNode[], string[]][] = [
+const leftBehindRows: [string, readonly NodeObject[], string[]][] = [
   ['a node of a machine that is off', [kubernetesNode('home-w1', '10.0.0.80', off)], []],
   ['one of no machine that is Ready', [...nodes, kubernetesNode('pi', '10.0.0.9')], []],
   [

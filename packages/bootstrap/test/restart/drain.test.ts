@@ -3,6 +3,7 @@ import { problemOf, quicken, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import {
   ApiRefusal,
+  kubernetesOver,
   selects,
   type BudgetObject,
   type LabelSelector,
@@ -144,23 +145,20 @@ function api(pods: PodObject[], refusals: Refusals = {}) {
   const context = {
     cluster: testCluster(),
     log: silentLog,
-    kubernetes: {
-      get: async (path: string) =>
-        JSON.stringify({ items: path.includes('budgets') ? [budget(0, 1, 1)] : pods }),
-      send: async ({ path }: { path: string }) => {
-        const name = path.split('/').at(-2) ?? ''
-        asked.push(name)
-        const more = left[name] ?? 0
-        left[name] = more - 1
-        if (more > 0)
-          throw new ApiRefusal(429, `HTTP 429: Cannot evict pod as it would violate the budget`)
-        pods.splice(
-          pods.findIndex(({ metadata }) => metadata.name === name),
-          1,
-        )
-        return '{}'
-      },
-    },
+    kubernetes: kubernetesOver(async ({ method, path }) => {
+      if (method === 'GET')
+        return JSON.stringify({ items: path.includes('budgets') ? [budget(0, 1, 1)] : pods })
+      const name = path.split('/').at(-2) ?? ''
+      asked.push(name)
+      const more = left[name] ?? 0
+      left[name] = more - 1
+      if (more > 0) throw new ApiRefusal(429, 'Cannot evict pod as it would violate the budget')
+      pods.splice(
+        pods.findIndex(({ metadata }) => metadata.name === name),
+        1,
+      )
+      return '{}'
+    }),
   } as unknown as UpgradeContext
   const [node] = context.cluster.workers
   assert.ok(node)
@@ -179,11 +177,11 @@ test('pods are evicted, which heeds their budgets, and never deleted', async () 
   const { context, node } = api([pod('a', { owner: 'ReplicaSet' })])
   const sent: unknown[] = []
   const { kubernetes } = context
-  const send: typeof kubernetes.send = (request, ...more) => (
-    sent.push(request),
-    kubernetes.send(request, ...more)
-  )
-  await evictPods({ ...context, kubernetes: { ...kubernetes, send } }, node)
+  const recording = kubernetesOver((request, ...more) => {
+    if (request.method !== 'GET') sent.push(request)
+    return kubernetes.ask(request, ...more)
+  })
+  await evictPods({ ...context, kubernetes: recording }, node)
   assert.equal(sent, [
     {
       method: 'POST',

@@ -5,9 +5,10 @@ import { recordingHost } from '@talosmith/core/testing'
 import { parse, stringify } from 'yaml'
 import {
   ApiRefusal,
-  type WritableKubernetes,
+  type Kubernetes,
   type BudgetObject,
   type PodObject,
+  kubernetesOver,
   throughNodes,
 } from '@talosmith/clients/kubernetes'
 import type { Talosctl } from '@talosmith/clients/talos'
@@ -337,26 +338,20 @@ export class Simulation {
     return this.machines.filter(({ node }) => node.role === 'controlplane')
   }
 
-  private kubernetes(alive: () => Promise<void>): WritableKubernetes {
+  private kubernetes(alive: () => Promise<void>): Kubernetes {
     const reach = (server = ''): void => {
       const machine = this.at(new URL(server).hostname)
       if (machine.away === 0) return
       machine.away--
       throw new Error('connection refused')
     }
-    return {
-      get: async (path, { server } = {}) => {
-        await alive()
-        reach(server)
-        return path === '/metrics' ? this.metrics : JSON.stringify(this.answer(path))
-      },
-      send: async ({ path, body, method }, { server } = {}) => {
-        await alive()
-        reach(server)
-        if (method === 'POST') return this.evict(path, alive)
-        return this.patch(path, body as NodePatch, alive)
-      },
-    }
+    return kubernetesOver(async ({ path, body, method }, { server } = {}) => {
+      await alive()
+      reach(server)
+      if (method === 'POST') return this.evict(path, alive)
+      if (method === 'PATCH') return this.patch(path, body as NodePatch, alive)
+      return path === '/metrics' ? this.metrics : JSON.stringify(this.answer(path))
+    })
   }
 
   private async patch(
@@ -369,7 +364,7 @@ export class Simulation {
     if (metadata.resourceVersion === undefined)
       this.faults.push(`${machine.node.name} was changed without the version that was seen`)
     else if (metadata.resourceVersion !== String(machine.resourceVersion))
-      throw new ApiRefusal(409, 'HTTP 409: the object has been modified')
+      throw new ApiRefusal(409, 'the object has been modified')
     const isCordon = spec?.unschedulable === true
     const verb = spec === undefined ? 'mark' : isCordon ? 'cordon' : 'uncordon'
     await this.change(
@@ -387,7 +382,7 @@ export class Simulation {
   private async evict(path: string, alive: () => Promise<void>): Promise<string> {
     const name = path.split('/').at(-2)
     const index = this.pods.findIndex(({ metadata }) => metadata.name === name)
-    if (index < 0) throw new ApiRefusal(404, 'HTTP 404: not found')
+    if (index < 0) throw new ApiRefusal(404, 'not found')
     await this.change(`evict ${name}`, () => this.pods.splice(index, 1), alive)
     return '{}'
   }
@@ -404,7 +399,7 @@ export class Simulation {
     if (path === '/api/v1/namespaces/kube-system/pods')
       return { items: this.controlPlanes.flatMap(staticPods) }
     const only = /spec.nodeName%3D(.*)$/.exec(path)?.[1]
-    return { items: this.pods.filter(({ spec }) => only === undefined || spec.nodeName === only) }
+    return { items: this.pods.filter(({ spec }) => only === undefined || spec?.nodeName === only) }
   }
 }
 

@@ -1,3 +1,4 @@
+// limit: 300 s
 import { readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -412,10 +413,10 @@ test('a node that changes while it is cordoned is looked at again', async () => 
   const machine = simulation.named('home-w1')
   const kubernetes = {
     ...tools.kubernetes,
-    async get(path: string) {
-      const text = await tools.kubernetes.get(path)
+    async get<T>(path: string) {
+      const seen = await tools.kubernetes.get<T>(path)
       if (gets++ === 0) machine.resourceVersion++
-      return text
+      return seen
     },
   }
   await cordon({ ...tools, kubernetes }, machine.node, { version: 'v1', schematic: 's' }, '')

@@ -177,7 +177,11 @@ test('Kubernetes nodes are read in one request at the endpoint', async () => {
 test('an endpoint that is silent is the reason when no control plane answers either', async () => {
   putKubeconfig('https://127.0.0.1:1')
   const { endpoint, nodes } = await observeKubernetesNodes(cluster)
-  assert.equal(endpoint, { ok: false, reason: 'connection refused' })
+  assert.equal(endpoint, {
+    ok: false,
+    reason: 'connection refused',
+    unreachable: 'ECONNREFUSED',
+  })
   assert.equal(nodes, endpoint)
 })
 

@@ -1,5 +1,7 @@
+/** Kubernetes asked at whichever control plane answers. */
 import type { Cluster } from '@talosmith/core'
-import { ApiRefusal, NotOurApi, type WritableKubernetes } from './client.ts'
+import { kubernetesOver, type Kubernetes } from './client.ts'
+import { ApiRefusal, NotOurApi } from './errors.ts'
 
 /**
  * Kubernetes asked at the control planes' own addresses, whichever answers: the shared address moves in
@@ -7,15 +9,17 @@ import { ApiRefusal, NotOurApi, type WritableKubernetes } from './client.ts'
  */
 export function throughNodes(
   { controlPlanes }: Pick<Cluster, 'controlPlanes'>,
-  kubernetes: WritableKubernetes,
-): WritableKubernetes {
+  { ask }: Pick<Kubernetes, 'ask'>,
+): Kubernetes {
   let good = 0
-  const ask = async (one: (server: string) => Promise<string>): Promise<string> => {
+  return kubernetesOver(async (request, options) => {
+    if (options?.server !== undefined) return ask(request, options)
     let failure: unknown = new Error('there is no control plane')
     for (let tries = 0; tries < controlPlanes.length; tries++) {
       const index = (good + tries) % controlPlanes.length
+      const server = `https://${controlPlanes[index]?.address}:6443`
       try {
-        const answer = await one(`https://${controlPlanes[index]?.address}:6443`)
+        const answer = await ask(request, { ...options, server })
         good = index
         return answer
       } catch (error) {
@@ -26,20 +30,5 @@ export function throughNodes(
       }
     }
     throw failure
-  }
-  return {
-    get: (path, options) =>
-      options?.server === undefined
-        ? ask((server) => kubernetes.get(path, { ...options, server }))
-        : kubernetes.get(path, options),
-    send: (request, options) => ask((server) => kubernetes.send(request, { ...options, server })),
-  }
-}
-
-/** The items of a list. */
-export async function listOf<T>(
-  kubernetes: Pick<WritableKubernetes, 'get'>,
-  path: string,
-): Promise<readonly T[]> {
-  return (JSON.parse(await kubernetes.get(path)) as { items: T[] }).items
+  })
 }

@@ -1,20 +1,35 @@
+/** The Kubernetes API: its client, how requests fail, and the types of objects. */
+export { kubernetesOver, openKubernetes, type Kubernetes } from './client.ts'
+export { throughNodes } from './control-planes.ts'
 export {
+  ApiNotReady,
+  apiProblem,
   ApiRefusal,
+  ApiUnreachable,
   NotOurApi,
-  openKubernetes,
-  type ApiRequest,
-  type Kubernetes,
-  type WritableKubernetes,
-} from './client.ts'
-export { listOf, throughNodes } from './control-planes.ts'
+  statusOf,
+} from './errors.ts'
 export { parseKubeconfig, type KubeAccess } from './kubeconfig.ts'
+export type { ApiRequest, Ask, AskOptions } from './transport.ts'
 export {
+  listPath,
   nodeFault,
+  objectPath,
+  pathOf,
   readinessOf,
   selects,
   type BudgetObject,
-  type KubernetesNode,
+  type ClaimObject,
+  type DaemonSetObject,
+  type DeploymentObject,
+  type EventObject,
+  type KubeObject,
   type LabelSelector,
+  type Metadata,
+  type NamespaceObject,
   type NodeObject,
   type PodObject,
+  type SecretObject,
+  type StorageClassObject,
+  type VolumeObject,
 } from './objects.ts'

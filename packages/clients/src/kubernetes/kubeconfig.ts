@@ -1,3 +1,4 @@
+/** What a kubeconfig, as Talos writes it, tells. */
 import { parse } from 'yaml'
 
 /** What of a kubeconfig is used to reach the API. */
@@ -22,8 +23,8 @@ interface Kubeconfig {
 
 /** Reads the admin kubeconfig as Talos writes it: one cluster, one user. Throws for anything else. */
 export function parseKubeconfig(text: string): KubeAccess {
-  const { clusters, users } = parse(text) as Kubeconfig
-  const [target, login] = [clusters[0]?.cluster, users[0]?.user]
+  const { clusters, users } = (parse(text) ?? {}) as Partial<Kubeconfig>
+  const [target, login] = [clusters?.[0]?.cluster, users?.[0]?.user]
   if (target === undefined || login === undefined) throw new Error('a kubeconfig without a cluster')
   return {
     server: target.server,

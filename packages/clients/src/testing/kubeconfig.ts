@@ -12,6 +12,7 @@ export function renderKubeconfig(server: string, authority: string, { cert, key 
     kind: 'Config',
     clusters: [{ name: 'home', cluster }],
     users: [{ name: 'admin@home', user }],
+    contexts: [{ name: 'admin@home', context: { cluster: 'home', user: 'admin@home' } }],
     'current-context': 'admin@home',
   })
 }

@@ -30,7 +30,7 @@ async function ask(status: number, body: string, pair = api): Promise<string | E
   const { port } = server.address() as AddressInfo
   try {
     const kubernetes = await openKubernetes(clusterWith(kubeconfig(`https://127.0.0.1:${port}`)))
-    return await kubernetes.get('/readyz').catch((error: Error) => error)
+    return await kubernetes.read('/readyz').catch((error: Error) => error)
   } finally {
     server.close()
   }
@@ -73,7 +73,7 @@ test('an API with a certificate of another CA is not ours', async () => {
 
 test('nobody there is a connection refused', async () => {
   const kubernetes = await openKubernetes(clusterWith(kubeconfig('https://127.0.0.1:1')))
-  const error = await kubernetes.get('/version').catch((reason: Error) => reason)
+  const error = await kubernetes.read('/version').catch((reason: Error) => reason)
   assert.is(error instanceof Error ? error.message : '', 'connection refused')
 })
 

@@ -8,6 +8,7 @@ import { createServer } from 'node:net'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createCa, renderKubeconfig } from '@talosmith/clients/testing'
 import { temporaryFolder } from '@talosmith/core/testing'
 
 /** A cluster without nodes: only its API and the controllers that volumes and namespaces need. */
@@ -56,7 +57,19 @@ export async function startApiServer(kubelab: string): Promise<ApiServer> {
   await mkdir(certs)
   await writeFile(join(folder, 'tokens.csv'), `${token},admin,admin,"system:masters"\n`)
   const kubeconfig = join(folder, 'kubeconfig')
-  await writeFile(kubeconfig, kubeconfigOf(`https://127.0.0.1:${port}`, token), { mode: 0o600 })
+  const ca = createCa('/CN=kubernetes')
+  const admin = ca.issue('/O=system:masters/CN=admin')
+  const own = ca.issue('/CN=kube-apiserver')
+  const files = {
+    ca: join(certs, 'ca.crt'),
+    cert: join(certs, 'api.crt'),
+    key: join(certs, 'api.key'),
+  }
+  await writeFile(files.ca, ca.cert)
+  await writeFile(files.cert, own.cert)
+  await writeFile(files.key, own.key, { mode: 0o600 })
+  const text = renderKubeconfig(`https://127.0.0.1:${port}`, ca.cert, admin)
+  await writeFile(kubeconfig, text, { mode: 0o600 })
   await run(
     'etcd',
     `--data-dir=${join(folder, 'etcd-data')}`,
@@ -73,7 +86,9 @@ export async function startApiServer(kubelab: string): Promise<ApiServer> {
     '--bind-address=127.0.0.1',
     '--advertise-address=127.0.0.1',
     `--secure-port=${port}`,
-    `--cert-dir=${certs}`,
+    `--client-ca-file=${files.ca}`,
+    `--tls-cert-file=${files.cert}`,
+    `--tls-private-key-file=${files.key}`,
     `--token-auth-file=${join(folder, 'tokens.csv')}`,
     '--authorization-mode=RBAC',
     '--service-cluster-ip-range=10.96.0.0/24',
@@ -176,17 +191,6 @@ async function freePorts(count: number): Promise<number[]> {
     const address = server.address()
     server.close()
     return typeof address === 'object' && address !== null ? address.port : 0
-  })
-}
-
-function kubeconfigOf(server: string, token: string): string {
-  return JSON.stringify({
-    apiVersion: 'v1',
-    kind: 'Config',
-    'current-context': 'test',
-    contexts: [{ name: 'test', context: { cluster: 'test', user: 'test' } }],
-    clusters: [{ name: 'test', cluster: { server, 'insecure-skip-tls-verify': true } }],
-    users: [{ name: 'test', user: { token } }],
   })
 }
 

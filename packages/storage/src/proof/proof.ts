@@ -1,15 +1,16 @@
+/** The proof that storage works: a real claim, written on one node and read on the others. */
 import { randomUUID } from 'node:crypto'
 import { Problem, reasonOf, type Cluster, type Log } from '@talosmith/core'
-import { causeProblem } from './cause.ts'
-import { awaitDriver } from './driver.ts'
-import type { Kubernetes } from './kubernetes.ts'
-import { testClaimName } from './names.ts'
-import { observeNodes, type ObservedNode } from './nodes.ts'
-import { neededExport } from './storage-class.ts'
-import { awaitBound, expand, inspectVolume, testClaim } from './test-claim.ts'
-import { testNamespace, testPod } from './test-pods.ts'
-import { awaitGone, removeTests } from './test-cleanup.ts'
-import { awaitPods, exportVolume, newRunName, type TestWait } from './test-run.ts'
+import { causeProblem } from '../cause.ts'
+import { awaitDriver } from '../driver.ts'
+import type { Kubernetes } from '@talosmith/clients/kubernetes'
+import { testClaimName } from '../names.ts'
+import { observeNodes, type ObservedNode } from '../nodes.ts'
+import { neededExport } from '../storage-class.ts'
+import { awaitBound, expand, inspectVolume, testClaim } from './claim.ts'
+import { testNamespace, testPod } from './pods.ts'
+import { awaitGone, removeTests } from './cleanup.ts'
+import { awaitPods, exportVolume, newRunName, type TestWait } from './run.ts'
 
 /** What a proof found: how long each step took, and where it took place. */
 export interface Proof {

@@ -3,22 +3,27 @@ import { join } from 'node:path'
 import { silentLog, type Problem } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { KubeObject, Kubernetes } from '../src/kubernetes.ts'
-import { readWorkloads } from '../src/observe.ts'
-import { chooseNodes } from '../src/proof.ts'
-import { testPod } from '../src/test-pods.ts'
-import {
-  awaitPods,
-  exportVolume,
-  podCause,
-  warningsOf,
-  type EventObject,
-  type PodObject,
-} from '../src/test-run.ts'
+import type {
+  DeploymentObject,
+  EventObject,
+  Kubernetes,
+  PodObject,
+} from '@talosmith/clients/kubernetes'
+import { readWorkloads } from '../../src/observe.ts'
+import { chooseNodes } from '../../src/proof/proof.ts'
+import { testPod } from '../../src/proof/pods.ts'
+import { awaitPods, exportVolume, podCause, warningsOf } from '../../src/proof/run.ts'
+import { fakeApi } from '../support/fake-api.ts'
 
 const nfs = { server: '10.0.0.5', share: '/srv/appdata' }
 const recorded = (name: string): { pod: PodObject; events: EventObject[] } =>
-  JSON.parse(readFileSync(join(import.meta.dirname, 'fixtures', 'events', name), 'utf8'))
+  JSON.parse(readFileSync(join(import.meta.dirname, '..', 'fixtures', 'events', name), 'utf8'))
+
+/** The API of a cluster with one pod, as it is at each look, and these events. */
+const holding = (pod: () => PodObject, events: readonly EventObject[]): Kubernetes =>
+  fakeApi((path) =>
+    path.endsWith('/pods') ? [pod()] : path.endsWith('/events') ? events : undefined,
+  ).kubernetes
 
 for (const [file, code] of [
   ['mount-refused.json', 'NFS_REFUSED'],
@@ -37,21 +42,21 @@ test('a pod that never starts is told with the last warning about it, known caus
   const { pod, events } = recorded('mount-refused.json')
   const strange = events.map((event) => ({
     ...event,
-    kind: 'Event',
     message: 'mount.nfs: No such device',
   }))
-  const kubernetes = { get: () => Promise.resolve([{ ...pod, kind: 'Pod' }, ...strange]) }
   const options = { fact: 'the pod to end', nfs, log: silentLog, withinMs: 1 }
-  const [cause] = await awaitPods(kubernetes as unknown as Kubernetes, 'ns', options)
+  const [cause] = await awaitPods(
+    holding(() => pod, strange),
+    'ns',
+    options,
+  )
   assert.is(cause?.code, 'STORAGE_TEST_FAILED')
   assert.match(cause?.because ?? '', 'mount.nfs: No such device')
 })
 
-const asked = (...objects: object[]): Kubernetes =>
-  ({ get: () => Promise.resolve(objects) }) as unknown as Kubernetes
 const waiting = (pod: PodObject, events: EventObject[], withinMs: number) =>
   awaitPods(
-    asked({ ...pod, kind: 'Pod' }, ...events.map((event) => ({ ...event, kind: 'Event' }))),
+    holding(() => pod, events),
     'ns',
     { fact: 'the pod to end', nfs, log: silentLog, withinMs },
   )
@@ -70,16 +75,10 @@ test('a pod that failed is told at once, also for what may pass: nobody starts i
 test('a refused mount ends the wait when it has lasted, not when it is first seen', async () => {
   const { pod, events } = recorded('mount-refused.json')
   let looks = 0
-  const kubernetes = {
-    get: async () => {
-      looks += 1
-      const phase = looks > 1 ? { status: { phase: 'Succeeded' } } : {}
-      return [
-        { ...pod, ...phase, kind: 'Pod' },
-        ...events.map((one) => ({ ...one, kind: 'Event' })),
-      ]
-    },
-  } as unknown as Kubernetes
+  const kubernetes = holding(() => {
+    looks += 1
+    return looks > 1 ? { ...pod, status: { phase: 'Succeeded' } } : pod
+  }, events)
   const options = { fact: 'the pod to end', nfs, log: silentLog, withinMs: 60_000 }
   assert.equal(await awaitPods(kubernetes, 'ns', options), [])
   assert.is(looks, 2)
@@ -97,25 +96,21 @@ test("another pod's warnings and ordinary events are no clues", () => {
 })
 
 test('the export is mounted with the options of the settings, and gives up at once', () => {
-  const [volume, claim] = exportVolume('talosmith-storage-write-1', nfs, ['nfsvers=4.1']) as {
-    spec: Record<string, unknown>
-  }[]
-  assert.equal(volume?.spec['mountOptions'], ['nfsvers=4.1', 'retry=0'])
-  assert.equal(volume?.spec['nfs'], { server: '10.0.0.5', path: '/srv/appdata' })
-  assert.is(volume?.spec['persistentVolumeReclaimPolicy'], 'Retain')
-  assert.is(claim?.spec['storageClassName'], '')
+  const [volume, claim] = exportVolume('talosmith-storage-write-1', nfs, ['nfsvers=4.1'])
+  assert.equal(volume.spec?.mountOptions, ['nfsvers=4.1', 'retry=0'])
+  assert.equal(volume.spec?.nfs, { server: '10.0.0.5', path: '/srv/appdata' })
+  assert.is(volume.spec?.persistentVolumeReclaimPolicy, 'Retain')
+  assert.is(claim.spec?.storageClassName, '')
 })
 
 test('a test pod gives up every privilege but its user', () => {
-  const pod = testPod('ns', { name: 'a', node: 'home-w1', script: 'true' }) as {
-    spec: { containers: { securityContext: unknown }[]; [key: string]: unknown }
-  }
-  assert.equal(pod.spec.containers[0]?.securityContext, {
+  const pod = testPod('ns', { name: 'a', node: 'home-w1', script: 'true' })
+  assert.equal(pod.spec?.containers?.[0]?.securityContext, {
     allowPrivilegeEscalation: false,
     capabilities: { drop: ['ALL'] },
   })
-  assert.is(pod.spec['hostNetwork'], undefined)
-  assert.is(pod.spec['automountServiceAccountToken'], false)
+  assert.is(pod.spec?.hostNetwork, undefined)
+  assert.is(pod.spec?.automountServiceAccountToken, false)
 })
 
 const node = (name: string, isSchedulable = true) => ({ name, isReady: true, isSchedulable })
@@ -139,13 +134,11 @@ test('no node to take workloads is refused', () => {
   }
 })
 
-const deployment = (status: object): KubeObject =>
-  ({
-    kind: 'Deployment',
-    metadata: { name: 'csi-nfs-controller', generation: 2 },
-    spec: { replicas: 2 },
-    status,
-  }) as unknown as KubeObject
+const deployment = (status: object): DeploymentObject => ({
+  metadata: { name: 'csi-nfs-controller', generation: 2 },
+  spec: { replicas: 2 },
+  status,
+})
 for (const [what, status, ready] of [
   ['ready', { observedGeneration: 2, updatedReplicas: 2, availableReplicas: 2 }, 2],
   [
@@ -157,7 +150,7 @@ for (const [what, status, ready] of [
   ['not looked at yet', {}, 0],
 ] as const)
   test(`a deployment that is ${what} has ${ready} pods ready`, () => {
-    assert.equal(readWorkloads([deployment(status)]).controller, { wanted: 2, ready })
+    assert.equal(readWorkloads(deployment(status), undefined).controller, { wanted: 2, ready })
   })
 
 test.run()

@@ -2,21 +2,22 @@ import { silentLog } from '@talosmith/core'
 import { problemOf } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { Kubernetes } from '../src/kubernetes.ts'
-import { awaitBound, inspectVolume } from '../src/test-claim.ts'
+import type { Kubernetes } from '@talosmith/clients/kubernetes'
+import { awaitBound, inspectVolume } from '../../src/proof/claim.ts'
+import { fakeApi } from '../support/fake-api.ts'
 
 const nfs = { server: '10.0.0.5', share: '/srv/appdata/' }
 const wait = { nfs, log: silentLog, withinMs: 60_000 }
 /** Time is up at the first look; what waits add for a last one is over, too. */
 const late = { ...wait, withinMs: -3000 }
 
-const claim = (phase: string): object => ({
+const claim = (phase: string): Kinds => ({
   kind: 'PersistentVolumeClaim',
   metadata: { name: 'proof' },
   spec: phase === 'Bound' ? { volumeName: 'pvc-1' } : {},
   status: { phase },
 })
-const warning = (message: string): object => ({
+const warning = (message: string): Kinds => ({
   kind: 'Event',
   metadata: { name: 'proof.1' },
   involvedObject: { kind: 'PersistentVolumeClaim', name: 'proof' },
@@ -24,11 +25,22 @@ const warning = (message: string): object => ({
   reason: 'ProvisioningFailed',
   message,
 })
-/** Answers each look with the next list, and the last one from then on. */
-function looks(...lists: object[][]): { kubernetes: Kubernetes; count: () => number } {
+/** Answers each look at pods, events and claims with the next list, and the last one from then on. */
+function looks(...lists: Kinds[][]): { kubernetes: Kubernetes; count: () => number } {
   let asked = 0
-  const get = async (): Promise<object[]> => lists[Math.min(asked++, lists.length - 1)] ?? []
-  return { kubernetes: { get } as unknown as Kubernetes, count: () => asked }
+  const { kubernetes } = fakeApi((path) => {
+    if (path.includes('/persistentvolumes/')) return lists[0]?.[0]
+    if (path.endsWith('/pods')) asked++
+    const now = lists[Math.min(Math.max(asked, 1), lists.length) - 1] ?? []
+    const kind = path.endsWith('/events') ? 'Event' : 'PersistentVolumeClaim'
+    return path.endsWith('/pods') ? [] : now.filter((one) => one.kind === kind)
+  })
+  return { kubernetes, count: () => asked }
+}
+
+interface Kinds {
+  readonly kind: string
+  readonly [field: string]: unknown
 }
 const deadline = 'rpc error: code = DeadlineExceeded desc = context deadline exceeded'
 
@@ -65,7 +77,7 @@ for (const [said, because] of [
     assert.match(problem.hint ?? '', 'csi-nfs-controller')
   })
 
-const volume = (volumeHandle: string): object => ({
+const volume = (volumeHandle: string): Kinds => ({
   kind: 'PersistentVolume',
   metadata: { name: 'pvc-1' },
   spec: { csi: { volumeHandle } },

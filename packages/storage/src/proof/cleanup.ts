@@ -1,12 +1,19 @@
+/** Removes what tests of storage made, of this run or of one that was killed. */
 import { Problem, waitFor, type Log } from '@talosmith/core'
-import { patiently, type KubeObject, type Kubernetes } from './kubernetes.ts'
-import { testClaimName, testLabel, testPrefix } from './names.ts'
-import { pollEveryMs, type VolumeObject } from './test-run.ts'
+import {
+  listPath,
+  objectPath,
+  statusOf,
+  type KubeObject,
+  type Kubernetes,
+  type NamespaceObject,
+  type VolumeObject,
+} from '@talosmith/clients/kubernetes'
+import { notYetIfUnreachable } from '../kubernetes.ts'
+import { testClaimName, testLabel, testPrefix } from '../names.ts'
+import { pollEveryMs } from './run.ts'
 
 const removalMs = 60_000
-/** Things of tests go by themselves too, one after the other: what is gone already is as well. */
-const gently = ['--wait=false', '--ignore-not-found']
-
 /** What there is of tests, of whichever run. */
 export interface FoundTests {
   readonly namespaces: readonly string[]
@@ -17,28 +24,28 @@ export interface FoundTests {
 }
 
 /** Picks what is of tests out of all namespaces and volumes, by our label; whatever others are called. */
-export function findTests(objects: readonly KubeObject[]): FoundTests {
-  const spaces = objects.filter(({ kind }) => kind === 'Namespace')
-  const tests = spaces.filter(isLabelled)
+export function findTests(
+  namespaces: readonly NamespaceObject[],
+  volumes: readonly VolumeObject[],
+): FoundTests {
+  const tests = namespaces.filter(isLabelled)
   const isOfTest = (volume: VolumeObject): boolean => {
-    const { namespace = '', name } = volume.spec.claimRef ?? {}
+    const { namespace = '', name } = volume.spec?.claimRef ?? {}
     if (isLabelled(volume) || tests.some(({ metadata }) => metadata.name === namespace)) return true
     // The driver may end making a volume when the claim, and its namespace, are gone already.
     return (
       name === testClaimName &&
       runName.test(namespace) &&
-      !spaces.some(({ metadata }) => metadata.name === namespace)
+      !namespaces.some(({ metadata }) => metadata.name === namespace)
     )
   }
-  const volumes = (objects as readonly VolumeObject[]).filter(
-    (object) => object.kind === 'PersistentVolume' && isOfTest(object),
-  )
+  const ours = volumes.filter(isOfTest)
   return {
     namespaces: tests
       .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
       .map(({ metadata }) => metadata.name),
-    made: volumes.filter(({ spec }) => spec.csi !== undefined),
-    exports: volumes.filter(({ spec }) => spec.csi === undefined),
+    made: ours.filter(({ spec }) => spec?.csi !== undefined),
+    exports: ours.filter(({ spec }) => spec?.csi === undefined),
   }
 }
 
@@ -55,46 +62,40 @@ const runName = new RegExp(`^${testPrefix}[a-z]+-[0-9a-f]{6}$`)
  * those volumes; `awaitGone` waits for their end.
  */
 export async function removeTests(kubernetes: Kubernetes): Promise<readonly VolumeObject[]> {
-  const objects = await kubernetes.get(['namespaces,persistentvolumes'])
-  const { namespaces, made, exports } = findTests(objects)
-  if (made.length > 0) await markForDeletion(kubernetes, made)
+  const { namespaces, made, exports } = findTests(
+    ...(await Promise.all([
+      kubernetes.list<NamespaceObject>(listPath('Namespace')),
+      kubernetes.list<VolumeObject>(listPath('PersistentVolume')),
+    ])),
+  )
+  await Promise.all(
+    made
+      .filter(({ spec }) => spec?.persistentVolumeReclaimPolicy !== 'Delete')
+      .map((volume) => markForDeletion(kubernetes, volume)),
+  )
   // Namespaces let five seconds pass before they take their content with them.
   await Promise.all(
-    namespaces.map((namespace) =>
-      kubernetes.kubectl([
-        'delete',
-        'pods,persistentvolumeclaims',
-        '--all',
-        `--namespace=${namespace}`,
-        ...gently,
-      ]),
-    ),
+    namespaces.flatMap((namespace) => [
+      kubernetes.delete(listPath('Pod', namespace)),
+      kubernetes.delete(listPath('PersistentVolumeClaim', namespace)),
+    ]),
   )
-  if (namespaces.length > 0)
-    await kubernetes.kubectl(['delete', 'namespace', ...namespaces, ...gently])
-  if (exports.length > 0)
-    await kubernetes.kubectl([
-      'delete',
-      'persistentvolume',
-      ...exports.map(({ metadata }) => metadata.name),
-      ...gently,
-    ])
+  await Promise.all([
+    ...namespaces.map((namespace) => kubernetes.delete(objectPath('Namespace', namespace))),
+    ...exports.map(({ metadata }) =>
+      kubernetes.delete(objectPath('PersistentVolume', metadata.name)),
+    ),
+  ])
   return made
 }
 
-async function markForDeletion(
-  kubernetes: Kubernetes,
-  volumes: readonly VolumeObject[],
-): Promise<void> {
-  const names = volumes
-    .filter(({ spec }) => spec.persistentVolumeReclaimPolicy !== 'Delete')
-    .map(({ metadata }) => `persistentvolume/${metadata.name}`)
-  if (names.length === 0) return
-  const patch = JSON.stringify({ spec: { persistentVolumeReclaimPolicy: 'Delete' } })
+/** One that has gone meanwhile needs no mark. */
+async function markForDeletion(kubernetes: Kubernetes, { metadata }: VolumeObject): Promise<void> {
+  const path = objectPath('PersistentVolume', metadata.name)
   await kubernetes
-    .kubectl(['patch', ...names, '--type=merge', `--patch=${patch}`])
+    .patch(path, { spec: { persistentVolumeReclaimPolicy: 'Delete' } })
     .catch((error: unknown) => {
-      if (!(error instanceof Problem) || !/not found/i.test(error.because ?? '')) throw error
+      if (statusOf(error) !== 404) throw error
     })
 }
 
@@ -105,13 +106,16 @@ export async function awaitGone(
   log: Log,
 ): Promise<void> {
   if (volumes.length === 0) return
-  const names = volumes.map(({ metadata }) => `persistentvolume/${metadata.name}`)
-  const folders = volumes.map(({ spec }) => spec.csi?.volumeHandle?.split('#')[2] ?? 'unknown')
+  const names = new Set(volumes.map(({ metadata }) => metadata.name))
+  const folders = volumes.map(({ spec }) => spec?.csi?.volumeHandle?.split('#')[2] ?? 'unknown')
   try {
     await waitFor(
       "the driver to remove the test's sub-directory",
       async () => {
-        const left = await patiently(() => kubernetes.get<VolumeObject>(names))
+        const all = await notYetIfUnreachable(() =>
+          kubernetes.list<VolumeObject>(listPath('PersistentVolume')),
+        )
+        const left = all.filter(({ metadata }) => names.has(metadata.name))
         if (left.length > 0)
           throw new Error(left.map(({ status }) => status?.phase ?? 'unknown').join(', '))
       },

@@ -1,11 +1,20 @@
+/** One test of storage: its namespace, what is observed in it, and waiting for its pods. */
 import { randomBytes } from 'node:crypto'
 import { waitFor, type Log } from '@talosmith/core'
-import { nameCause, watchCauses, type Cause, type Clue } from './cause.ts'
-import { patiently, type KubeObject, type Kubernetes } from './kubernetes.ts'
-import { oursLabel, testLabel, testPrefix } from './names.ts'
-import type { NfsExport } from './storage-class.ts'
+import { nameCause, watchCauses, type Cause, type Clue } from '../cause.ts'
+import {
+  listPath,
+  type ClaimObject,
+  type EventObject,
+  type Kubernetes,
+  type PodObject,
+  type VolumeObject,
+} from '@talosmith/clients/kubernetes'
+import { notYetIfUnreachable } from '../kubernetes.ts'
+import { oursLabel, testLabel, testPrefix } from '../names.ts'
+import type { NfsExport } from '../storage-class.ts'
 
-/** How often Kubernetes is asked how far a test is; each time costs one kubectl. */
+/** How often Kubernetes is asked how far a test is. */
 export const pollEveryMs = 300
 /** Everything in the namespace of one test. */
 export interface RunState {
@@ -14,60 +23,21 @@ export interface RunState {
   readonly claims: readonly ClaimObject[]
 }
 
-/** A pod as far as tests look at it. */
-export interface PodObject extends KubeObject {
-  readonly spec?: { readonly nodeName?: string }
-  readonly status?: {
-    readonly phase?: string
-    readonly message?: string
-    readonly reason?: string
-    readonly containerStatuses?: readonly {
-      readonly ready?: boolean
-      readonly state?: {
-        readonly waiting?: { readonly reason?: string; readonly message?: string }
-        readonly terminated?: { readonly exitCode?: number; readonly message?: string }
-      }
-    }[]
-  }
-}
-
-/** An event as far as tests look at it. */
-export interface EventObject extends KubeObject {
-  readonly involvedObject: { readonly kind: string; readonly name: string }
-  readonly type?: string
-  readonly reason?: string
-  readonly message?: string
-}
-
-/** A claim as far as tests look at it. */
-export interface ClaimObject extends KubeObject {
-  readonly spec: { readonly volumeName?: string }
-  readonly status?: { readonly phase?: string }
-}
-
-/** A volume as far as tests look at it. */
-export interface VolumeObject extends KubeObject {
-  readonly spec: {
-    readonly claimRef?: { readonly namespace?: string; readonly name?: string }
-    readonly csi?: { readonly volumeHandle?: string }
-    readonly persistentVolumeReclaimPolicy?: string
-  }
-  readonly status?: { readonly phase?: string }
-}
-
 /** A new name for the namespace of a test. */
 export function newRunName(kind: string): string {
   return `${testPrefix}${kind}-${randomBytes(3).toString('hex')}`
 }
 
-/** What there is in the namespace of a test: one kubectl. */
+/** What there is in the namespace of a test. */
 export async function observeRun(kubernetes: Kubernetes, namespace: string): Promise<RunState> {
-  const objects = await patiently(() =>
-    kubernetes.get(['pods,events,persistentvolumeclaims', `--namespace=${namespace}`]),
+  const [pods, events, claims] = await notYetIfUnreachable(() =>
+    Promise.all([
+      kubernetes.list<PodObject>(listPath('Pod', namespace)),
+      kubernetes.list<EventObject>(listPath('Event', namespace)),
+      kubernetes.list<ClaimObject>(listPath('PersistentVolumeClaim', namespace)),
+    ]),
   )
-  const of = <T extends KubeObject>(kind: string): T[] =>
-    objects.filter((object) => object.kind === kind) as T[]
-  return { pods: of('Pod'), events: of('Event'), claims: of('PersistentVolumeClaim') }
+  return { pods, events, claims }
 }
 
 /** A volume that is the whole export, mounted by the nodes without the driver, and a claim on it. */
@@ -75,7 +45,7 @@ export function exportVolume(
   namespace: string,
   { server, share }: NfsExport,
   mountOptions: readonly string[],
-): object[] {
+): [VolumeObject, ClaimObject] {
   const name = `${namespace}-export`
   const common = {
     accessModes: ['ReadWriteMany'],
@@ -169,7 +139,7 @@ export function warningsOf(kind: string, name: string, events: readonly EventObj
   return events
     .filter(
       ({ involvedObject, type }) =>
-        type === 'Warning' && involvedObject.kind === kind && involvedObject.name === name,
+        type === 'Warning' && involvedObject?.kind === kind && involvedObject.name === name,
     )
     .map(({ reason, message }) => words(reason, message) ?? '')
 }

@@ -1,18 +1,18 @@
+/** The claim of a proof: bound, on our export, and expanded. */
 import { Problem, waitFor } from '@talosmith/core'
-import { causeProblem, nameCause, watchCauses } from './cause.ts'
-import type { Kubernetes } from './kubernetes.ts'
-import { storageClassName, testClaimName, testLabel } from './names.ts'
-import type { NfsExport } from './storage-class.ts'
+import { causeProblem, nameCause, watchCauses } from '../cause.ts'
 import {
-  observeRun,
-  pollEveryMs,
-  warningsOf,
-  type TestWait,
+  objectPath,
+  type ClaimObject,
+  type Kubernetes,
   type VolumeObject,
-} from './test-run.ts'
+} from '@talosmith/clients/kubernetes'
+import { storageClassName, testClaimName, testLabel } from '../names.ts'
+import type { NfsExport } from '../storage-class.ts'
+import { observeRun, pollEveryMs, warningsOf, type TestWait } from './run.ts'
 
 /** The claim of a proof. */
-export function testClaim(namespace: string): object {
+export function testClaim(namespace: string): ClaimObject {
   return {
     apiVersion: 'v1',
     kind: 'PersistentVolumeClaim',
@@ -38,7 +38,7 @@ export async function awaitBound(
     async () => {
       const { claims, events } = await observeRun(kubernetes, namespace)
       const claim = claims.find(({ metadata }) => metadata.name === testClaimName)
-      const volume = claim?.spec.volumeName
+      const volume = claim?.spec?.volumeName
       if (claim?.status?.phase === 'Bound' && volume !== undefined) return volume
       const warnings = warningsOf('PersistentVolumeClaim', testClaimName, events)
       const clues = warnings.map((text) => ({ from: 'the provisioner', text }))
@@ -63,8 +63,8 @@ export async function inspectVolume(
   name: string,
   { server, share }: NfsExport,
 ): Promise<string> {
-  const [volume] = await kubernetes.get<VolumeObject>([`persistentvolume/${name}`])
-  const handle = volume?.spec.csi?.volumeHandle ?? ''
+  const volume = await kubernetes.get<VolumeObject>(objectPath('PersistentVolume', name))
+  const handle = volume?.spec?.csi?.volumeHandle ?? ''
   const [itsServer, itsShare, subDirectory] = handle.split('#')
   const trimmed = share.replace(/^\/+|\/+$/g, '')
   if (itsServer === server && itsShare === trimmed && subDirectory) return subDirectory
@@ -76,10 +76,9 @@ export async function inspectVolume(
 
 /** Asks for a larger claim, which the API must accept. */
 export async function expand(kubernetes: Kubernetes, namespace: string): Promise<void> {
-  const patch = JSON.stringify({ spec: { resources: { requests: { storage: '2Mi' } } } })
-  const args = ['patch', `persistentvolumeclaim/${testClaimName}`, `--namespace=${namespace}`]
+  const path = objectPath('PersistentVolumeClaim', testClaimName, namespace)
   await kubernetes
-    .kubectl([...args, '--type=merge', `--patch=${patch}`])
+    .patch(path, { spec: { resources: { requests: { storage: '2Mi' } } } })
     .catch((cause: unknown) => {
       throw new Problem('EXPANSION_REFUSED', `a claim of ${storageClassName} cannot be expanded`, {
         cause,

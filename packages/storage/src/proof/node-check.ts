@@ -1,11 +1,12 @@
+/** Checks from every node that the NFS export can be reached and written to. */
 import { commandFor, Problem, type Cluster, type Log } from '@talosmith/core'
-import { causeProblem, type Cause } from './cause.ts'
-import type { Kubernetes } from './kubernetes.ts'
-import { observeNodes } from './nodes.ts'
-import { neededExport } from './storage-class.ts'
-import { removeTests } from './test-cleanup.ts'
-import { testNamespace, testPod } from './test-pods.ts'
-import { awaitPods, exportVolume, newRunName } from './test-run.ts'
+import { causeProblem, type Cause } from '../cause.ts'
+import type { Kubernetes } from '@talosmith/clients/kubernetes'
+import { observeNodes } from '../nodes.ts'
+import { neededExport } from '../storage-class.ts'
+import { removeTests } from './cleanup.ts'
+import { testNamespace, testPod } from './pods.ts'
+import { awaitPods, exportVolume, newRunName } from './run.ts'
 
 const withinMs = 90_000
 

@@ -1,4 +1,6 @@
-import { oursLabel, testLabel } from './names.ts'
+/** The pods of a test, and the namespace that they run in. */
+import type { KubeObject, PodObject } from '@talosmith/clients/kubernetes'
+import { oursLabel, testLabel } from '../names.ts'
 
 /** A busybox of 2 MB that the Kubernetes project's own tests use; every cluster that reaches registry.k8s.io can pull it. */
 export const testImage = 'registry.k8s.io/e2e-test-images/busybox:1.29-4'
@@ -24,7 +26,7 @@ interface TestPod {
 const serviceAccount = 'test'
 
 /** A namespace for one run, with an account for its pods; `level` is the PodSecurity level that they need. */
-export function testNamespace(name: string, level: 'privileged' | 'baseline'): object[] {
+export function testNamespace(name: string, level: 'privileged' | 'baseline'): KubeObject[] {
   const namespace = {
     apiVersion: 'v1',
     kind: 'Namespace',
@@ -52,7 +54,7 @@ export function testNamespace(name: string, level: 'privileged' | 'baseline'): o
  * A pod that runs a script once. It is put on its node directly, so that no taint keeps it away. It runs
  * as root, without capabilities: what root may do on the server is exactly what the driver needs.
  */
-export function testPod(namespace: string, pod: TestPod): object {
+export function testPod(namespace: string, pod: TestPod): PodObject {
   const mounts = pod.mounts ?? []
   return {
     apiVersion: 'v1',
