@@ -31,7 +31,7 @@ test('resources one after the other are told apart, whatever braces their texts 
 
 test('output without resources holds none', () => {
   assert.equal(parseResources(''), [])
-  assert.equal(parseResources('NODE "x" said } nothing'), [])
+  assert.equal(parseResources('NODE "x" prints } nothing'), [])
 })
 
 test('a table is cut where its titles begin, so that empty cells stay empty', () => {
