@@ -60,7 +60,8 @@ export const unwantedWords: readonly UnwantedWord[] = [
       /home[- ](?:cp|w)\d+/g,
     ],
     // The user's home folder: for OpenSSH's files, and as HOME for programs that tests start.
-    rightIn: /^packages\/core\/(?:src|test)\/(?:host|ssh|testing\/sshd)\b|^tools\/test\//,
+    rightIn:
+      /^packages\/core\/(?:src|test)\/(?:host|ssh|testing\/sshd)\b|^tools\/test\/|^packages\/clients\/test\/talos\/talosctl\.test\.ts$/,
   },
   {
     word: 'gates',

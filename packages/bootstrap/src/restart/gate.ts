@@ -1,8 +1,8 @@
 /** The safety gate: whether machines can be restarted without harm to the cluster. Pure. */
 import type { Cluster, Node } from '@talosmith/core'
 import { judgeEtcd, type EtcdFacts, type EtcdProblem } from '@talosmith/clients/etcd'
-import { nodeFault, type NodeObject } from '@talosmith/clients/kubernetes'
-import { machineFault, type MachineStatuses } from '@talosmith/clients/talos'
+import { nodeProblem, type NodeObject } from '@talosmith/clients/kubernetes'
+import { machineProblem, type MachineStatuses } from '@talosmith/clients/talos'
 import { upgradeAnnotation } from './upgrade-annotation.ts'
 
 /** Everything that is checked before a machine may restart. */
@@ -83,7 +83,7 @@ function judgeMachines(
     if (candidates.some((one) => one.name === name)) return []
     const machine = machines.get(name) ?? { ok: false, reason: 'it was not queried' }
     if (!machine.ok) return [not(name, `does not report its status: ${machine.reason}`)]
-    const problem = machineFault(machine.value)
+    const problem = machineProblem(machine.value)
     return problem === undefined ? [] : [not(name, `is ${problem}`)]
   })
 }
@@ -99,7 +99,7 @@ function judgeNodes(
     const node = nodes.find(({ metadata }) => metadata.name === name)
     if (node === undefined) return [not(name, 'is not registered as a Kubernetes node')]
     const isCandidate = candidates.some((one) => one.name === name)
-    const problem = nodeFault(node)
+    const problem = nodeProblem(node)
     const isAnnotated = cordons && node.metadata.annotations?.[upgradeAnnotation] !== undefined
     const isCordoned = cordons && node.spec?.unschedulable === true
     return [

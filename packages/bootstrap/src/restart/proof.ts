@@ -1,14 +1,14 @@
 /** Verifies that a machine is healthy after its restart. Pure. */
 import type { Cluster, Node } from '@talosmith/core'
 import {
-  machineFault,
+  machineProblem,
   isRight,
   type NodeFacts,
   type RunningTalos,
   type Target,
 } from '@talosmith/clients/talos'
 import { judgeEtcd, type EtcdFacts } from '@talosmith/clients/etcd'
-import { nodeFault, type NodeObject } from '@talosmith/clients/kubernetes'
+import { nodeProblem, type NodeObject } from '@talosmith/clients/kubernetes'
 
 /** A machine after its restart, as reported by itself, Kubernetes and etcd. */
 export interface RestartedMachine {
@@ -46,14 +46,14 @@ export function findRestartProblem(
       ? transient(`${name} does not report its platform yet`)
       : permanent(`${name} came back as ${facts.platform} instead of nocloud`)
   if (facts.machine === undefined) return transient(`${name} does not report its status`)
-  const problem = machineFault(facts.machine)
+  const problem = machineProblem(facts.machine)
   if (problem !== undefined) return transient(`${name} is ${problem}`)
   if (role === 'controlplane' && etcd === undefined)
     return transient(`${name} does not report the status of its etcd`)
   const [first] = etcd === undefined ? [] : judgeEtcd(cluster, etcd)
   if (first !== undefined) return transient(`${first.who}: ${first.why}`)
   if (node === undefined) return transient(`${name} is not registered as a Kubernetes node`)
-  const notReady = nodeFault(node)
+  const notReady = nodeProblem(node)
   if (notReady !== undefined) return transient(`${name} ${notReady}`)
   const { addresses = [], nodeInfo } = node.status ?? {}
   if (!addresses.some((one) => one.type === 'InternalIP' && one.address === address))

@@ -2,7 +2,7 @@
 import { Problem, waitFor, type Node } from '@talosmith/core'
 import { minute } from '../configure/apply-context.ts'
 import {
-  machineFault,
+  machineProblem,
   readMachineStatus,
   probe,
   unreachableBecause,
@@ -107,7 +107,7 @@ export async function waitForReboot(
         hasRestarted = true
       }
       // One query per check: do not load a machine that is booting.
-      const problem = machineFault(await readMachineStatus(node, talosctl))
+      const problem = machineProblem(await readMachineStatus(node, talosctl))
       // Until the boot is complete, Talos may still roll back.
       if (problem !== undefined) throw new Error(`it has restarted, and is ${problem}`)
       const facts = await readNode(node, talosctl)

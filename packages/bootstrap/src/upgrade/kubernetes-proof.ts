@@ -1,6 +1,6 @@
 /** Verifies which Kubernetes version every component runs. Pure. */
 import type { Cluster } from '@talosmith/core'
-import { nodeFault, type NodeObject, type PodObject } from '@talosmith/clients/kubernetes'
+import { nodeProblem, type NodeObject, type PodObject } from '@talosmith/clients/kubernetes'
 
 /** The objects that show which Kubernetes version runs. */
 export interface KubernetesFacts {
@@ -51,7 +51,7 @@ export function findKubernetesProblem(
     if (!isReady(pod)) return `kube-proxy on ${pod.spec?.nodeName} is not ready`
   }
   for (const node of facts.nodes) {
-    const problem = nodeFault(node)
+    const problem = nodeProblem(node)
     if (problem !== undefined) return `${node.metadata.name} ${problem}`
   }
   return undefined

@@ -55,13 +55,9 @@ export async function writeGeneratedFiles(
   { cluster, talosctl, log, generated }: UpgradeContext,
   changes: UpgradePreflight['fileChanges'],
 ): Promise<void> {
-  await applyAll(
-    changes,
-    (change) => applyChange(change, { cluster, talosctl, log, home: generated }),
-    {
-      log,
-    },
-  )
+  await applyAll(changes, (change) => applyChange(change, { cluster, talosctl, log, generated }), {
+    log,
+  })
 }
 
 /** Takes a snapshot of etcd before the upgrade changes anything. */

@@ -1,7 +1,7 @@
 /** Upgrades one machine to another version of Talos, safely. */
 import { commandFor, Unrecoverable, inStep, waitFor, type Node } from '@talosmith/core'
 import {
-  machineFault,
+  machineProblem,
   type Talosctl,
   isRight,
   readBootId,
@@ -161,7 +161,7 @@ async function verify(
       ])
       known = undefined
       // It ran its target before: a completed boot without it means a rollback.
-      const isUp = facts.machine !== undefined && machineFault(facts.machine) === undefined
+      const isUp = facts.machine !== undefined && machineProblem(facts.machine) === undefined
       if (isUp && !isRight(facts, expected.target))
         throw await rolledBack(context, node, expected.target, facts)
       const own = nodes.find(({ metadata }) => metadata.name === node.name)

@@ -6,7 +6,7 @@ import {
   checkKubeconfig,
   checkTalosconfig,
   readTalosconfig,
-  type AccessFault,
+  type AccessProblem,
 } from '../generated/access.ts'
 import { readSecrets, type PublicSecrets } from '../generated/secrets.ts'
 
@@ -16,7 +16,7 @@ export interface AccessFile {
   readonly path: string
   /** ISO 8601; undefined: there is no certificate to read. */
   readonly expires: string | undefined
-  readonly problem: AccessFault | undefined
+  readonly problem: AccessProblem | undefined
 }
 
 /** Reads both access files, without any network access. */
@@ -26,7 +26,7 @@ export async function observeAccessFiles(cluster: Cluster): Promise<AccessFile[]
   const observe = async (
     name: AccessFile['name'],
     certificateOf: (text: string) => string,
-    check: (cluster: Cluster, secrets: PublicSecrets) => Promise<AccessFault | undefined>,
+    check: (cluster: Cluster, secrets: PublicSecrets) => Promise<AccessProblem | undefined>,
   ): Promise<AccessFile> => {
     const text = await files.read(name)
     const expires = text === undefined ? undefined : expiryOf(() => certificateOf(text))

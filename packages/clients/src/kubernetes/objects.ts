@@ -117,7 +117,7 @@ export function pathOf({ kind = '', metadata: { name, namespace } }: KubeObject)
 }
 
 /** Why a node is not Ready; undefined: it is. */
-export function nodeFault(node: NodeObject): string | undefined {
+export function nodeProblem(node: NodeObject): string | undefined {
   const ready = readinessOf(node)
   if (ready?.status === 'True') return undefined
   return `is not Ready in Kubernetes: ${ready?.message ?? 'it has not said why'}`
