@@ -4,21 +4,11 @@ import * as assert from 'uvu/assert'
 import { planStoragePart } from '../plan/storage.ts'
 import { makeCluster, type Made } from './support/made-cluster.ts'
 
-const plan = suite<{ made: Made; path: string | undefined; cache: string | undefined }>(
-  'storage of a cluster without NFS_SERVER',
-)
-plan.before.each((context) => {
-  context.made = makeCluster()
-  context.path = process.env['PATH']
-  context.cache = process.env['XDG_CACHE_HOME']
-  process.env['XDG_CACHE_HOME'] = context.made.path('cache')
+const plan = suite<{ made: Made }>('storage of a cluster without NFS_SERVER')
+plan.before.each(async (context) => {
+  context.made = await makeCluster()
 })
-plan.after.each(({ made, path, cache }) => {
-  process.env['PATH'] = path
-  if (cache === undefined) delete process.env['XDG_CACHE_HOME']
-  else process.env['XDG_CACHE_HOME'] = cache
-  made.close()
-})
+plan.after.each(({ made }) => made.close())
 
 const look = {
   access: Promise.resolve({ kubeconfig: undefined, api: { ok: true, value: {} } } as const),
@@ -42,12 +32,14 @@ plan('a cluster without any is left alone', async ({ made }) => {
   assert.equal([changes, problems, unknown, notes], [[], [], [], []])
 })
 
-plan('without kubectl nobody looks, which is worth a note and no problem', async ({ made }) => {
-  rmSync(made.path('cache'), { recursive: true })
-  process.env['PATH'] = made.path('pool')
-  const { changes, problems, notes } = await planStoragePart(made.cluster, look)
-  assert.equal([changes, problems], [[], []])
-  assert.match(notes.join(), /^older storage was not looked for: kubectl was not found/)
+plan('an API that fails only then is a problem, and nothing is planned', async ({ made }) => {
+  made.api.isDown = true
+  const { changes, problems } = await planStoragePart(made.cluster, look)
+  assert.equal(changes, [])
+  assert.equal(
+    problems.map(({ code }) => code),
+    ['KUBERNETES_UNREACHABLE'],
+  )
 })
 
 plan('an API that does not answer is not known', async ({ made }) => {
