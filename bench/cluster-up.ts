@@ -1,14 +1,14 @@
 /**
- * What cluster:up costs beyond what the machines themselves take, in the lab: overhead over boot, etcd and
- * API server (goal: at most 10 %), a run that changes nothing (goal: at most 5 s), and the peak memory of
- * each stage's program (goal: at most 150 MiB).
+ * Measures the overhead of cluster:up in the lab: relative to boot, etcd and API server (goal: at most 10 %), of
+ * a run that changes nothing (goal: at most 5 s), and the peak memory of each stage's program (goal: at most
+ * 150 MiB).
  *
- * The machines' time is, by the run records, from a machine's start until Talos answers, and whenever else a
- * stage waited for machines; what overlaps counts once. Everything else is ours: Nx, start-up of programs,
- * SSH, virsh, talosctl. Storage and the transfer of the image have benches of their own, and are left out.
- * The lab shares its processors with what is measured, so that all shares are larger than with KVM.
+ * The machines' time, by the run records, is the time from a machine's start until Talos answers, and all other
+ * times at which a stage waited for machines; overlaps count once. The rest is overhead: Nx, start-up of
+ * programs, SSH, virsh, talosctl. Storage and image download have their own benches and are excluded.
+ * The lab shares its processors with the programs that are measured, so all shares are larger than with KVM.
  *
- * Takes the lab's cluster away and makes it again:  CONFIRM=lab npm run bench -- cluster-up
+ * Destroys and recreates the lab's cluster:  CONFIRM=lab npm run bench -- cluster-up
  */
 import { spawnSync } from 'node:child_process'
 import { readFileSync, rmSync } from 'node:fs'
@@ -18,7 +18,7 @@ import { temporaryFolder } from '@talosmith/core/testing'
 import { boots, coveredSeconds, readRecords, waits } from './support/run-record.ts'
 
 if (process.env['CONFIRM'] !== 'lab') {
-  console.log("takes the lab's cluster away; with CONFIRM=lab in front it does")
+  console.log("this destroys the lab's cluster; run it with CONFIRM=lab")
   process.exit(0)
 }
 const env = { ...process.env, CLUSTER: 'lab', NX_TUI: 'false' }

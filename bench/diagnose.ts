@@ -1,10 +1,10 @@
 /**
- * How long cluster:doctor takes for one host (goal: at most 10 s) and cluster:diagnose for ten machines, half
- * of them out of reach (goal: at most 15 s): behind a real sshd, libvirt's test driver, a TLS server at the other
- * machines' addresses, an API server, and recorded answers. The best of three rounds.
+ * Measures cluster:doctor for one host (goal: at most 10 s) and cluster:diagnose for ten machines, half of them
+ * unreachable (goal: at most 15 s): with a real sshd, libvirt's test driver, a TLS server at the other machines'
+ * addresses, an API server, and recorded answers. The best of three rounds.
  *
- * What is out of reach here accepts connections and stays mute: a packet filter that drops would need rules of
- * this machine's own. For who asks it is the same, since each question waits for its whole time limit.
+ * The unreachable machines accept connections and never answer: dropping packets would need firewall rules on
+ * this machine. For the caller it is the same, since each query waits for its whole time limit.
  *
  *   npm run bench -- diagnose       as root, because of sshd
  */
@@ -63,7 +63,7 @@ try {
   rmSync(cluster.generated, { recursive: true, force: true })
 }
 
-/** Takes connections at Talos' port, and never says a word. */
+/** Accepts connections at Talos' port, and never answers. */
 function mute(address: string): Promise<Server> {
   return new Promise((resolve) => {
     const server = listen((socket) => socket.on('error', () => undefined)).unref()
@@ -78,10 +78,10 @@ async function timed(path: string): Promise<number> {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: { ...process.env, ...overrides, XDG_CACHE_HOME: machines.cache },
   })
-  let said = ''
-  child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
+  let output = ''
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
   await new Promise((resolve) => child.on('close', resolve))
-  // Both find something; what counts is that they say so.
-  JSON.parse(said)
+  // Both report problems; their output must be complete JSON.
+  JSON.parse(output)
   return (performance.now() - started) / 1000
 }

@@ -1,15 +1,15 @@
 /**
- * How fast an image gets onto a host: image:download against what people type by hand, on the same raw
+ * Measures how fast an image is downloaded to a host: image:download against manual commands, for the same raw
  * bytes, served on this machine. Goal: six times as fast as `wget | xz -d`, both digests included.
  *
  * The image has the shape of a Talos nocloud image: 1246 MiB, of which 100 MiB hold data that was
  * compressed before (kernel, initramfs, squashfs) and the rest zeroes. The data are this machine's own
- * programs, compressed; xz runs as Talos' imager runs it (`xz -0 -T0`), zstd at a level that takes less
- * patience than its -18. A second image holds 300 MiB of programs as they are, which do compress.
+ * programs, compressed; xz runs as in Talos' imager (`xz -0 -T0`), zstd at a faster level than the imager's
+ * -18. A second image has 300 MiB of uncompressed programs.
  *
- * Every way is timed until its bytes are on the disk (a `sync` of the file belongs to it), one after the
- * other, several rounds; the best of each counts, because other work only ever makes them slower. The CPU
- * time of all processes stands beside it. A last line says what `wget | xz -d` takes without the sync.
+ * Every way is timed until its bytes are on the disk (including a `sync` of the file), one after the other, in
+ * several rounds; the best of each counts, because other load only slows them down. The table also has the CPU
+ * time of all processes. Its last line is `wget | xz -d` without the sync.
  *
  *   npm run bench -- image            IMAGE_BENCH_ROUNDS=5 for more rounds
  */
@@ -91,7 +91,7 @@ try {
     for (let round = 0; round < rounds; round++)
       for (const way of ways) timings.get(way)?.push(await time(way, image))
     report.push({ image, bytes, rows: rowsOf(timings) })
-    // Another image under the same name is what the ledger is there to refuse.
+    // The ledger would refuse another image under the same name.
     rmSync(join(root, 'project'), { recursive: true, force: true })
     rmSync(join(root, `${image}.raw`))
   }
@@ -106,7 +106,7 @@ async function time(way: Way, image: string): Promise<Timing> {
   const folder = join(root, 'pool')
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder)
-  // What the one before wrote must not be written at the expense of this one.
+  // Otherwise pending writes of the previous way would slow this one down.
   await local.$`sync`
   const cpuMs = childCpuMs()
   const started = performance.now()
@@ -121,14 +121,14 @@ function childCpuMs(): number {
   return (Number(fields[13]) + Number(fields[14])) * 10
 }
 
-/** Makes the raw image and its compressed forms; gives back their sizes. */
+/** Creates the raw image and its compressed forms; returns their sizes. */
 async function makeImage(image: string): Promise<Record<string, number>> {
   const raw = join(root, `${image}.raw`)
   const programs = `find /usr/bin /usr/lib -type f -size +100k -print0 | sort -z | xargs -0 cat`
   const data = image.startsWith('compressed')
     ? `${programs} | head -c 600M | zstd -q -9 -T0 | head -c 100M`
     : `${programs} | head -c 300M`
-  // head ends before what feeds it does.
+  // head exits before the commands in front of it.
   await local.$({ nothrow: true })`bash -c ${`${data} > ${raw}.data`}`
   await local.$`truncate -s 1246M ${raw}
     printf ${'\\x55\\xaa'} | dd of=${raw} bs=1 seek=510 conv=notrunc status=none

@@ -1,11 +1,11 @@
 /**
- * How long cluster:plan and cluster:status take, for 3, 10, 25 and 50 machines: a finished cluster behind a
- * real sshd, libvirt's test driver, a TLS server at every machine's address, an API server, and a
- * talosctl whose answers were recorded. Goals: at most 2 s with 50 machines, less than three times as long as
- * with 3, and not one SSH command, virsh or talosctl more.
+ * Measures cluster:plan and cluster:status for 3, 10, 25 and 50 machines: a complete cluster with a real sshd,
+ * libvirt's test driver, a TLS server at every machine's address, an API server, and recorded answers of
+ * talosctl. Goals: at most 2 s with 50 machines, less than three times the time with 3, and no additional SSH
+ * command, virsh or talosctl process.
  *
- * The wall time is that of the whole program, node and tsx included; sizes take turns, several rounds, and the
- * best of each counts, because other work only ever makes them slower.
+ * The wall time includes the start of node and tsx; sizes alternate in several rounds, and the best of each
+ * counts, because other load only slows them down.
  *
  *   npm run bench -- plan-status       PLAN_BENCH_ROUNDS=9 for more rounds; as root, because of sshd
  */
@@ -78,7 +78,7 @@ async function measure(size: number): Promise<void> {
   }
 }
 
-/** Seconds that a program of ours takes; one that does not end well, or sees a difference, ends the bench. */
+/** The seconds that a program takes; the bench fails if it fails, or finds differences or unknowns. */
 async function timed(path: string, env: Readonly<Record<string, string>>): Promise<number> {
   const started = performance.now()
   const child = spawn(process.execPath, ['--import', 'tsx', path, '--json'], {
@@ -86,12 +86,13 @@ async function timed(path: string, env: Readonly<Record<string, string>>): Promi
     stdio: ['ignore', 'pipe', 'inherit'],
     env: { ...process.env, ...env },
   })
-  let said = ''
-  child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
+  let output = ''
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
   const code = await new Promise<number | null>((resolve) => child.on('close', resolve))
   const seconds = (performance.now() - started) / 1000
-  const seen = JSON.parse(said || '{}') as { unknown?: unknown[] }
-  if (code !== 0 || (seen.unknown?.length ?? 0) > 0) throw new Error(`${path} (${code}): ${said}`)
+  const result = JSON.parse(output || '{}') as { unknown?: unknown[] }
+  if (code !== 0 || (result.unknown?.length ?? 0) > 0)
+    throw new Error(`${path} (${code}): ${output}`)
   return seconds
 }
 

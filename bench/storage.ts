@@ -1,7 +1,8 @@
 /**
- * Where the time of storage:install goes, in the lab: helm, the rollout, the first claim, and the share
- * that is neither, which is ours. Needs the lab's cluster (npx nx run cluster:up); takes its storage away
- * and installs it again:  CONFIRM=lab npm run bench -- storage
+ * Measures storage:install in the lab: helm, the rollout, the first claim, and the rest, which is overhead.
+ * Needs the lab's cluster (npx nx run cluster:up); uninstalls its storage and installs it again:
+ *
+ *   CONFIRM=lab npm run bench -- storage
  */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
@@ -9,7 +10,7 @@ import { projectRoot } from '@talosmith/core'
 import { coveredSeconds, readRecords, waits } from './support/run-record.ts'
 
 if (process.env['CONFIRM'] !== 'lab') {
-  console.log("takes the storage of the lab's cluster away; with CONFIRM=lab in front it does")
+  console.log("this uninstalls the storage of the lab's cluster; run it with CONFIRM=lab")
   process.exit(0)
 }
 const run = (script: string): number => {

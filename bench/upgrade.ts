@@ -1,11 +1,10 @@
 /**
- * What an upgrade of Talos takes in the lab: the time per machine split into install, drain, restart and
- * prove; the share that is ours, which is everything outside the waits for machines and outside what they
- * are told to do: to install, to take a config, to give a snapshot (goal: at most 10 %); and three workers
- * one at a time against three at once. A fact comes true between two looks: of every wait, half a pause is
- * counted as ours.
+ * Measures an upgrade of Talos in the lab: the time per machine, split into install, drain, restart and prove;
+ * the overhead, which is everything except waits for machines and their own work: to install, to apply a
+ * config, to take a snapshot (goal: at most 10 %); and three workers one at a time against three at once. A
+ * condition is met between two polls: half a polling interval of every wait counts as overhead.
  *
- * Takes the lab's cluster away and makes it again:  CONFIRM=lab npm run bench -- upgrade
+ * Destroys and recreates the lab's cluster:  CONFIRM=lab npm run bench -- upgrade
  */
 import { spawnSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
@@ -21,7 +20,7 @@ import {
 } from './support/run-record.ts'
 
 if (process.env['CONFIRM'] !== 'lab') {
-  console.log("takes the lab's cluster away; with CONFIRM=lab in front it does")
+  console.log("this destroys the lab's cluster; run it with CONFIRM=lab")
   process.exit(0)
 }
 const generated = join(projectRoot, 'generated', 'lab')
@@ -45,10 +44,10 @@ function run(
   return (performance.now() - from) / 1000
 }
 
-/** Upgrades, and gives the seconds of it and what its run recorded. */
+/** Upgrades, and returns its duration in seconds and the events of its run record. */
 function upgrade(settings: NodeJS.ProcessEnv): { wall: number; events: Event[] } {
   run('npx', ['nx', 'run', 'image:warm-installer'], settings)
-  // As Nx starts it; the first start after a change of the sources compiles them. There are changes: 2.
+  // Started as Nx does; the first start compiles changed sources. Exit code 2: the plan has changes.
   const program = ['tools/build/run.js', 'packages/bootstrap/scripts/upgrade-talos.ts']
   run('node', [...program, '--dry-run'], settings, 2)
   const wall = run('node', program, settings)
@@ -76,7 +75,7 @@ const theirs = coveredSeconds([
 const share = (seconds: number): string => `${((100 * seconds) / wall).toFixed(0)} %`
 console.log(`upgrade    ${wall.toFixed(0)} s`)
 console.log(`  ours     ${share(wall - theirs + polling)} (goal: 10 %)`)
-console.log(`  of it    ${share(polling)} polling, ${share(wall - theirs)} asking and planning`)
+console.log(`  of it    ${share(polling)} polling, ${share(wall - theirs)} queries and planning`)
 
 const workers = (records: readonly Event[]): number =>
   coveredSeconds(steps(records, /^(?:Install|Drain|Restart|Prove).* lab-w\d/))

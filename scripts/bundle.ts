@@ -1,8 +1,9 @@
-/** cluster:bundle: everything that tells what happened, without secrets, in one file to look through or to send. */
+/** cluster:bundle: writes logs, states and the diagnosis of a cluster, without secrets, into one archive. */
 import { script } from '@talosmith/core'
 
 export default script(import.meta, {
-  summary: 'Write what hosts, Talos and Kubernetes say, without secrets, into one archive.',
+  summary:
+    'Write logs and states of the hosts, Talos and Kubernetes, without secrets, into one archive.',
   endsAtOnce: true,
   async run(context) {
     const { json, answer, eachHost } = context

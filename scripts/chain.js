@@ -1,15 +1,15 @@
 /**
- * The chains: what `npx nx run cluster:up` and its like go through, first to last. A line is a stage, or
- * stages that run side by side; each begins when all of the line before it have ended. The last stage gives
- * the chain its name. tools/nx/plugin.js turns this into Nx' dependsOn; each stage also runs alone.
+ * The chains: the stages that `npx nx run cluster:up` and similar targets run, first to last. A line is a stage, or
+ * stages that run in parallel; it starts when all stages of the line before have ended. A chain is named after its
+ * last stage. tools/nx/plugin.js turns this into Nx' dependsOn; each stage can also be run alone.
  */
 
-/** @typedef {Readonly<Record<string, string>>} Stages Targets that run side by side, each with what it does. */
+/** @typedef {Readonly<Record<string, string>>} Stages Targets that run in parallel, each with what it does. */
 
-/** How every chain begins that needs the image. @type {readonly Stages[]} */
+/** The start of every chain that needs the image. @type {readonly Stages[]} */
 const image = [
   {
-    'cluster:preflight': 'checks this machine and the hosts for what a run cannot begin without',
+    'cluster:preflight': 'checks this machine and the hosts for what a run cannot start without',
     'image:build': 'registers the schematic with the Image Factory',
   },
   { 'image:download': 'downloads the image to every host' },
@@ -23,7 +23,7 @@ const up = [
   { 'bootstrap:start': 'bootstraps etcd, writes talosconfig and kubeconfig' },
   { 'bootstrap:health': 'waits until the cluster is healthy' },
   { 'storage:install': 'installs the NFS driver and the StorageClass' },
-  { 'cluster:up': 'says how to use the cluster' },
+  { 'cluster:up': 'prints how to use the cluster' },
 ]
 
 /** @type {readonly Stages[]} */
@@ -34,13 +34,13 @@ const upgrade = [
   { 'cluster:upgrade': 'checks the upgraded cluster' },
 ]
 
-/** Run ahead of an upgrade, which does the same. @type {readonly Stages[]} */
+/** Can be run before an upgrade, which otherwise does the same itself. @type {readonly Stages[]} */
 const warmInstaller = [
   ...image,
   { 'image:warm-installer': 'has the Image Factory build the installer image' },
 ]
 
-/** One at a time: what is needed to look at the cluster goes after what it is needed for. @type {readonly Stages[]} */
+/** One at a time: access to the cluster is removed after the stages that need it. @type {readonly Stages[]} */
 const destroy = [
   {
     'cluster:confirm-destroy':
@@ -51,13 +51,13 @@ const destroy = [
   { 'bootstrap:remove-config': 'sets secrets and machine configs aside' },
   { 'vm:destroy': 'removes the virtual machines and their disks' },
   { 'vm:remove-seeds': 'removes the seed ISOs' },
-  { 'cluster:destroy': 'removes what was set aside, once nothing is left on the hosts' },
+  { 'cluster:destroy': 'deletes the files set aside, once nothing is left on the hosts' },
 ]
 
 /** @type {readonly Stages[]} */
 const restore = [
   ...image,
-  { 'cluster:restore': 'recreates the control planes, with etcd from a snapshot' },
+  { 'cluster:restore': 'recreates the control planes, with etcd from a backup' },
 ]
 
 /** @type {readonly Stages[]} */
@@ -69,7 +69,7 @@ const regenerateSecrets = [
 /** @type {readonly (readonly Stages[])[]} */
 export const chains = [up, upgrade, warmInstaller, destroy, restore, regenerateSecrets]
 
-/** Names that targets had before; they do the same. @type {Readonly<Record<string, string>>} */
+/** Former names of targets; they do the same. @type {Readonly<Record<string, string>>} */
 export const aliases = {
   'bootstrap:diagnose': 'cluster:diagnose',
   'bootstrap:regenerate-secrets': 'cluster:regenerate-secrets',

@@ -1,18 +1,18 @@
-/** The first stage of cluster:destroy: says all that would go, and ends the chain unless CONFIRM=<cluster>. */
+/** The first stage of cluster:destroy: lists everything to be deleted, and stops the chain unless CONFIRM=<cluster>. */
 import { refuseReadOnly } from '@talosmith/bootstrap'
 import { applyAll, script } from '@talosmith/core'
 import { checkHosts } from '@talosmith/vm'
-import { applySnapshot, planSnapshot, report } from './destroy/confirm.ts'
+import { backUpFirst, planFirstBackup, report } from './destroy/confirm.ts'
 import { observeRemains, planWhole } from './destroy/remains.ts'
 
 export default script(import.meta, {
-  summary: 'Say what destroying the cluster would take away; needs CONFIRM=<cluster> to go on.',
+  summary: 'List what destroying the cluster deletes; continues only with CONFIRM=<cluster>.',
   changes: true,
   losesData: true,
   options: {
     'final-snapshot': {
       type: 'boolean',
-      about: 'take an etcd snapshot first (or FINAL_SNAPSHOT=true)',
+      about: 'back up etcd first (or FINAL_SNAPSHOT=true)',
       env: 'FINAL_SNAPSHOT',
     },
   },
@@ -21,11 +21,11 @@ export default script(import.meta, {
     const remains = await observeRemains(cluster, hosts)
     report(cluster, remains, log)
     const changes = planWhole(cluster, remains)
-    const snapshot = options['final-snapshot'] === true ? await planSnapshot(cluster, remains) : []
-    if (dryRun) return showPlan([...snapshot, ...changes])
-    if (changes.length === 0) return log.already(`nothing to destroy of cluster ${cluster.name}`)
+    const backup = options['final-snapshot'] === true ? await planFirstBackup(cluster, remains) : []
+    if (dryRun) return showPlan([...backup, ...changes])
+    if (changes.length === 0) return log.already(`nothing of cluster ${cluster.name} to destroy`)
     confirm(changes)
     await refuseReadOnly(cluster, remains.files)
-    await applyAll(snapshot, () => applySnapshot(cluster, log), { log })
+    await applyAll(backup, () => backUpFirst(cluster, log), { log })
   },
 })

@@ -1,11 +1,12 @@
-/** The last stage of cluster:destroy: when nothing is left on the hosts, what was set aside goes too. */
+/** The last stage of cluster:destroy: deletes the files that were set aside, once nothing is left on the hosts. */
 import { applyAll, commandFor, generatedFiles, Problem, script } from '@talosmith/core'
 import { observeHomeFiles } from '@talosmith/bootstrap'
 import { checkHosts, observeHosts } from '@talosmith/vm'
 import { observeNotes, planLast, planUnfinished } from './destroy/remains.ts'
 
 export default script(import.meta, {
-  summary: 'End a destroy: remove what was set aside, once the hosts hold nothing of the cluster.',
+  summary:
+    'Finish a destroy: delete the files set aside, once nothing of the cluster is left on the hosts.',
   changes: true,
   losesData: true,
   async run({ cluster, hosts, log, dryRun, answer, confirm, showPlan }) {
@@ -13,7 +14,7 @@ export default script(import.meta, {
     await checkHosts(cluster)
     const left = planUnfinished(cluster, await observeHosts(cluster, await hosts()))
     if (left.length > 0)
-      throw new Problem('DESTROY_UNFINISHED', `something of cluster ${name} is left`, {
+      throw new Problem('DESTROY_UNFINISHED', `parts of cluster ${name} are still on its hosts`, {
         because: left.map(({ summary }) => `still to do: ${summary}`).join('\n'),
         now: 'nothing was changed',
         hint: `CONFIRM=${name} ${commandFor(cluster, 'cluster:destroy')}`,
@@ -23,7 +24,7 @@ export default script(import.meta, {
     confirm(changes)
     await applyAll(changes, ({ target }) => generatedFiles(cluster).remove(target), { log })
     answer(
-      `Nothing of cluster ${name} is left. Images stay (${commandFor(cluster, 'image:prune')}), and so does data on an NFS server.`,
+      `Cluster ${name} is destroyed. Images are kept (remove them with ${commandFor(cluster, 'image:prune')}), and so is data on an NFS server.`,
     )
   },
 })

@@ -1,20 +1,20 @@
-/** cluster:doctor: whether everything that cluster:up needs is there; with --orphans what nobody asks for any more. */
+/** cluster:doctor: checks that everything cluster:up needs is there; with --orphans, lists what no env file needs any more. */
 import { exitCodes, script } from '@talosmith/core'
-import { renderChecks, type Check } from './doctor/check.ts'
+import { checksAsJson, renderChecks, type Check } from './doctor/check.ts'
 import { findOrphans, knownClusters, renderOrphans } from './doctor/orphans.ts'
 import { runChecks } from './doctor/preflight.ts'
 
 export default script(import.meta, {
   summary:
-    'Check that everything cluster:up needs is there. Exit code: 0 nothing is missing, 1 something is.',
+    'Check that everything cluster:up needs is there. Exit code: 0 no check failed, 1 some failed.',
   options: {
     orphans: {
       type: 'boolean',
-      about: 'only machines, disks, ISOs and folders of ours that no env file asks for',
+      about: 'only list machines, disks, ISOs and folders of Talosmith that no env file needs',
     },
     quick: {
       type: 'boolean',
-      about: 'only what cluster:up cannot begin without; says nothing when nothing is missing',
+      about: 'only what cluster:up cannot start without; prints failed checks only',
     },
   },
   async run(context) {
@@ -22,11 +22,11 @@ export default script(import.meta, {
     const { orphans: onlyOrphans = false, quick = false } = context.options
     if (!onlyOrphans) {
       const all = await runChecks(context, { quick })
-      const isMissing = ({ verdict }: Check): boolean => verdict === 'missing'
-      const checks = quick ? all.filter(isMissing) : all
-      if (json) answer({ cluster: cluster.name, checks })
+      const hasFailed = ({ verdict }: Check): boolean => verdict === 'fail'
+      const checks = quick ? all.filter(hasFailed) : all
+      if (json) answer(checksAsJson(cluster.name, checks))
       else if (checks.length > 0) answer(renderChecks(checks))
-      return all.some(isMissing) ? exitCodes.failed : exitCodes.done
+      return all.some(hasFailed) ? exitCodes.failed : exitCodes.done
     }
     const known = await knownClusters(cluster, (text) => log.warn(text))
     const orphans = await findOrphans(cluster, await hosts(), known)

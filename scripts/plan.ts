@@ -1,12 +1,12 @@
-/** cluster:plan: everything that would change, part by part; changes nothing. */
+/** cluster:plan: shows what cluster:up and cluster:upgrade would change, part by part; changes nothing. */
 import { script } from '@talosmith/core'
 
 export default script(import.meta, {
   summary:
-    'Show everything that would change, part by part. Exit code: 0 nothing, 2 changes, 1 something stands in the way.',
+    'Show everything that would change, part by part. Exit code: 0 no changes, 2 changes, 1 a problem blocks the run.',
   async run(context) {
     const { cluster, json, answer, eachHost } = context
-    // Hosts are connected while the parts are still being loaded; who asks for them later sees failures.
+    // Connect to the hosts while the modules load; a failure is reported where the host is used.
     for (const host of eachHost()) host.catch(() => undefined)
     const [{ planAll }, { exitCodeOf, planAsJson, renderReport }] = await Promise.all([
       import('./plan/cluster.ts'),

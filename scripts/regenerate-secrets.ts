@@ -1,4 +1,4 @@
-/** cluster:regenerate-secrets: the cluster begins anew, with other secrets, on new disks; needs CONFIRM=<cluster>. */
+/** cluster:regenerate-secrets: recreates the cluster with new secrets on new disks; needs CONFIRM=<cluster>. */
 import {
   archiveSecrets,
   describeLosses,
@@ -20,13 +20,13 @@ import { recreateMachines } from '@talosmith/vm'
 
 export default script(import.meta, {
   summary:
-    'Begin the cluster anew with other secrets, on new disks; needs CONFIRM=<cluster>. Lost: its identity, all that etcd holds, every kubeconfig, talosconfig and service account token.',
+    'Recreate the cluster with new secrets on new disks; needs CONFIRM=<cluster>. Lost: its identity, all data in etcd, every kubeconfig, talosconfig and service account token.',
   changes: true,
   losesData: true,
   options: {
     'final-snapshot': {
       type: 'boolean',
-      about: 'take an etcd snapshot first (or FINAL_SNAPSHOT=true)',
+      about: 'back up etcd first (or FINAL_SNAPSHOT=true)',
       env: 'FINAL_SNAPSHOT',
     },
   },
@@ -34,10 +34,12 @@ export default script(import.meta, {
     const { cluster, log, options, answer, dryRun, showPlan, confirm } = context
     const underWay = await findRegeneration(cluster)
     let regeneration = underWay ?? newRegeneration()
-    // Only before anything is moved: afterwards nobody can ask the old machines.
-    const withSnapshot = options['final-snapshot'] === true && underWay === undefined
-    if (options['final-snapshot'] === true && !withSnapshot)
-      log.warn('no snapshot is taken: the run that this one goes on with has begun to archive')
+    // Only before anything is moved: afterwards nothing can authenticate with the old machines.
+    const withBackup = options['final-snapshot'] === true && underWay === undefined
+    if (options['final-snapshot'] === true && !withBackup)
+      log.warn(
+        'no backup is taken: the interrupted run that this one resumes has already archived secrets',
+      )
     const names = new Set(cluster.nodes.map(({ name }) => name))
     const archive = await planArchive(cluster, regeneration)
     const machines: Change[] = []
@@ -46,13 +48,13 @@ export default script(import.meta, {
       await recreateMachines({ ...context, dryRun: true, showPlan: collect }, names)
     const changes = [
       ...describeLosses(cluster, regeneration),
-      ...(withSnapshot ? [planFinalBackup(cluster)] : []),
+      ...(withBackup ? [planFinalBackup(cluster)] : []),
       ...archive,
       ...machines,
     ]
     if (dryRun) return showPlan(changes)
     confirm(changes)
-    if (withSnapshot) log.info(`   the backup is ${await takeFinalBackup(cluster)}`)
+    if (withBackup) log.info(`   the backup is ${await takeFinalBackup(cluster)}`)
     await archiveSecrets(cluster, regeneration, archive, log)
     if (!regeneration.machinesAreNew) {
       await recreateMachines(context, names)
@@ -65,7 +67,7 @@ export default script(import.meta, {
     await proveOldAccessRefused(cluster, regeneration.archive, log)
     await endRegeneration(cluster)
     answer(
-      `Cluster ${cluster.name} runs with new secrets; the old ones are in generated/${cluster.name}/${regeneration.archive}.`,
+      `Cluster ${cluster.name} runs with new secrets. The old ones are in generated/${cluster.name}/${regeneration.archive}.`,
     )
   },
 })

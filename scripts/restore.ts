@@ -1,14 +1,15 @@
-/** cluster:restore: control planes on new, empty disks, and etcd as a snapshot has it; needs CONFIRM=<cluster>. */
+/** cluster:restore: recreates the control planes on empty disks and restores etcd from a backup; needs CONFIRM=<cluster>. */
 import { findBackup, planRestore, restoreEtcd } from '@talosmith/bootstrap'
 import { script, type Change } from '@talosmith/core'
 import { recreateMachines } from '@talosmith/vm'
 
 export default script(import.meta, {
-  summary: 'Rebuild the control planes on empty disks from a snapshot; needs CONFIRM=<cluster>.',
+  summary:
+    'Recreate the control planes on empty disks from an etcd backup; needs CONFIRM=<cluster>.',
   changes: true,
   losesData: true,
   options: {
-    snapshot: { type: 'string', about: 'name of the snapshot; the newest when left out' },
+    snapshot: { type: 'string', about: 'name of the backup; the newest by default' },
   },
   async run(context) {
     const { cluster, dryRun, showPlan } = context

@@ -1,4 +1,4 @@
-/** cluster:start: starts the machines that do not run, control planes first, and ends when the cluster is healthy. */
+/** cluster:start: starts the machines that are off or paused, control planes first, and waits for a healthy cluster. */
 import { waitForHealth } from '@talosmith/bootstrap'
 import { script } from '@talosmith/core'
 import { startMachines } from '@talosmith/vm'
@@ -9,7 +9,7 @@ export default script(import.meta, {
   options: {
     'machines-only': {
       type: 'boolean',
-      about: 'end when the machines run, whether or not the cluster is healthy',
+      about: 'do not wait until the cluster is healthy',
     },
   },
   async run(context) {

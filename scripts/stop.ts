@@ -1,4 +1,4 @@
-/** cluster:stop: shuts machines down, workers first. */
+/** cluster:stop: shuts the machines down, workers first. */
 import { script } from '@talosmith/core'
 import { stopMachines } from '@talosmith/vm'
 
@@ -6,7 +6,7 @@ export default script(import.meta, {
   summary: 'Shut the machines down, workers first, control planes last.',
   changes: true,
   options: {
-    force: { type: 'boolean', about: 'cut the power of machines that do not shut down in time' },
+    force: { type: 'boolean', about: 'power off machines that do not shut down in time' },
   },
   run: (context) => stopMachines(context, { force: context.options.force === true }),
 })

@@ -1,14 +1,14 @@
-/** The last stage of cluster:up: says how to use the cluster that the stages before it made. */
+/** The last stage of cluster:up: prints how to use the cluster that the stages before it created. */
 import { codes, commandFor, generatedFiles, Problem, script } from '@talosmith/core'
 
 export default script(import.meta, {
-  summary: 'Say how to use the cluster; runs last in `nx run cluster:up`.',
+  summary: 'Print how to use the cluster; runs last in `nx run cluster:up`.',
   async run({ cluster, answer }) {
     const files = generatedFiles(cluster)
     for (const name of ['talosconfig', 'kubeconfig'])
       if (!(await files.has(name)))
-        throw new Problem(codes.notStarted, `${files.path(name)} is not there`, {
-          because: 'bootstrap:start writes it, and has not run for this cluster',
+        throw new Problem(codes.notStarted, `${files.path(name)} does not exist`, {
+          because: 'bootstrap:start, which writes it, has not run for this cluster',
           hint: commandFor(cluster, 'cluster:up'),
         })
     answer(

@@ -1,4 +1,4 @@
-/** The clusters of the bench: settings that lay themselves over env/example.env through the shell. */
+/** The clusters of the bench: settings in the environment, which override env/example.env. */
 import { execFileSync } from 'node:child_process'
 import { loadCluster, projectRoot, type Cluster } from '@talosmith/core'
 
@@ -35,7 +35,7 @@ export async function benchCluster(
   return { cluster, overrides }
 }
 
-/** Where a program is, or undefined. */
+/** The path of a program, or undefined. */
 export function which(name: string): string | undefined {
   try {
     return execFileSync('sh', ['-c', `command -v ${name}`], { encoding: 'utf8' }).trim()

@@ -1,6 +1,6 @@
 /**
- * A KVM host as SSH and virsh show it: a real sshd on a loopback port, libvirt's test driver behind the
- * name `qemu:///system`, and a pool with the files of a finished cluster. Both count how often they are used.
+ * A KVM host for SSH and virsh: a real sshd on a loopback port, libvirt's test driver under the name
+ * `qemu:///system`, and a pool with the files of a complete cluster. It counts the SSH commands and virsh processes.
  */
 import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,7 +8,7 @@ import { hostFiles, type Cluster } from '@talosmith/core'
 import { startSshd } from '@talosmith/core/testing'
 import { ledgerKey } from '@talosmith/image/testing'
 import { describeMachine, describeSeed, renderDomain } from '@talosmith/vm'
-import { sealOf } from '@talosmith/vm/testing'
+import { encodeSeedMarker } from '@talosmith/vm/testing'
 
 export interface KvmHost {
   readonly uri: string
@@ -53,7 +53,7 @@ function hostXml(cluster: Cluster, pool: string): string {
     const own = { disk: files.disk(node), seed: files.seed(node) }
     const uri = cluster.settings.LIBVIRT_URI[0] ?? ''
     const origin = { image: files.image, diskGib: node.diskGib, uri, directIo: true }
-    // The test driver knows one type of domain: its own.
+    // The test driver has one domain type: its own.
     return renderDomain(describeMachine(cluster, node, own, 'qemu'), origin)
       .replace(/<\?xml[^>]*\?>/, '')
       .replace('type="qemu"', 'type="test"')
@@ -86,7 +86,7 @@ function putFiles(cluster: Cluster, pool: string): void {
     const { digest } = describeSeed(cluster, node)
     writeFileSync(
       files.seed(node),
-      seed(sealOf({ cluster: cluster.name, node: node.name, digest })),
+      seed(encodeSeedMarker({ cluster: cluster.name, node: node.name, digest })),
     )
   }
 }
@@ -101,7 +101,7 @@ function overlay(gib: number, image: string): Buffer {
   return header
 }
 
-function seed({ publisher, application }: ReturnType<typeof sealOf>): Buffer {
+function seed({ publisher, application }: ReturnType<typeof encodeSeedMarker>): Buffer {
   const iso = Buffer.alloc(32 * sector)
   iso.write('CD001', 16 * sector + 1)
   iso.write('cidata'.padEnd(32), 16 * sector + 40)
@@ -110,7 +110,7 @@ function seed({ publisher, application }: ReturnType<typeof sealOf>): Buffer {
   return iso
 }
 
-/** A program of a few lines of shell. */
+/** Writes a program of a few lines of shell. */
 export function program(path: string, text: string): void {
   writeFileSync(path, `#!/bin/sh\n${text}\n`)
   chmodSync(path, 0o755)

@@ -1,7 +1,7 @@
 /**
- * Machines as Talos and Kubernetes show them: TLS at port 50000 of every address with a certificate of the
- * cluster's CA, an API server with nodes and storage, and a talosctl that prints what the real one prints.
- * It starts the real program first, so that its start-up time is part of the measurement.
+ * Machines for Talos and Kubernetes clients: TLS at port 50000 of every address with a certificate of the
+ * cluster's CA, an API server with nodes and storage, and a substitute of talosctl that prints recorded output.
+ * It starts the real program first, so that its start-up time is measured too.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:https'
@@ -30,7 +30,7 @@ export interface Machines {
   stop(): Promise<void>
 }
 
-/** Makes what configure and start would have left, and lets the machines answer. */
+/** Creates the files that configure and start would have created, and starts the machines' servers. */
 export async function startMachines(
   cluster: Cluster,
   folder: string,
@@ -207,7 +207,7 @@ function table(rows: readonly (readonly string[])[]): string {
   return `${rows.map(line).join('\n')}\n`
 }
 
-/** Storage as storage:install leaves it, by the path of each request. */
+/** Storage after storage:install, by the path of each request. */
 function storageAnswers(cluster: Cluster): Record<string, object> {
   const { releaseNamespace: namespace } = names
   const release = {

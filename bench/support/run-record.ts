@@ -1,4 +1,4 @@
-/** What the record of a run (generated/<cluster>/runs/<time>.jsonl) says about time. */
+/** The times in the record of a run (generated/<cluster>/runs/<time>.jsonl). */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -11,7 +11,7 @@ export interface Event {
   readonly everyMs?: number
 }
 
-/** A stretch of time, in seconds since 1970. */
+/** A time interval, in seconds since 1970. */
 export type Interval = readonly [from: number, to: number]
 
 /** All runs of a cluster, oldest first. */
@@ -27,7 +27,7 @@ export function readRecords(generated: string): Event[][] {
     )
 }
 
-/** When a run waited for what matches, from its first look on. */
+/** The times at which a run waited for matching facts, from its first poll on. */
 export function waits(events: readonly Event[], facts = /./): Interval[] {
   return events.flatMap(({ at, event, fact = '', seconds = 0 }): Interval[] => {
     if (event !== 'waited' || !facts.test(fact)) return []
@@ -36,14 +36,14 @@ export function waits(events: readonly Event[], facts = /./): Interval[] {
   })
 }
 
-/** The seconds that facts were true before a run looked again: of every wait, half a pause. */
+/** The seconds lost between polls: half a polling interval of every wait. */
 export function pausedSeconds(events: readonly Event[]): number {
   return events
     .map(({ seconds = 0, everyMs = 0 }) => Math.min(everyMs / 1000, seconds) / 2)
     .reduce((sum, one) => sum + one, 0)
 }
 
-/** When machines booted: from the start of each until it answered, whatever was done meanwhile. */
+/** The times at which machines booted: from the start of each until it answered. */
 export function boots(events: readonly Event[]): Interval[] {
   const since = new Map<string, number>()
   const found: Interval[] = []
@@ -58,7 +58,7 @@ export function boots(events: readonly Event[]): Interval[] {
   return found
 }
 
-/** When a run was busy with the steps that match. */
+/** The times of the steps that match. */
 export function steps(events: readonly Event[], which: RegExp): Interval[] {
   return events.flatMap(({ at, event, text = '', seconds }): Interval[] => {
     if (event !== 'done' || seconds === undefined || !which.test(text)) return []
@@ -67,7 +67,7 @@ export function steps(events: readonly Event[], which: RegExp): Interval[] {
   })
 }
 
-/** The time that intervals cover together: what overlaps counts once. */
+/** The total time of the intervals; overlaps count once. */
 export function coveredSeconds(intervals: readonly Interval[]): number {
   let total = 0
   let until = 0

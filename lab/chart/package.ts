@@ -1,4 +1,4 @@
-/** Packages the lab's chart as a repository: index.yaml and csi-driver-nfs-<version>.tgz, made by helm. */
+/** Packages the lab's chart as a repository: index.yaml and csi-driver-nfs-<version>.tgz, created by helm. */
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, readdir, rm } from 'node:fs/promises'
 import { createHash } from 'node:crypto'
@@ -7,7 +7,7 @@ import { local, projectRoot } from '@talosmith/core'
 
 const chart = join(projectRoot, 'lab', 'chart', 'csi-driver-nfs')
 
-/** Makes `folder` the chart repository that the lab's factory serves; does nothing when it already is. */
+/** Creates the chart repository that the lab's factory serves in `folder`, unless it exists. */
 export async function packageChart(helm: string, folder: string): Promise<void> {
   const stamp = join(folder, `.made-from-${await digest(chart)}`)
   if (existsSync(stamp)) return

@@ -2,26 +2,26 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { access, killWhen, nx, run, scriptOf, threeUpgraded } from '../e2e/support.ts'
-import { cluster, four, restarts, talos, versions } from '../e2e/three.ts'
-import { versions as pinned } from '../src/versions.ts'
+import { cluster, four, restarts, talos, nodeVersions } from '../e2e/three.ts'
+import { versions } from '../src/versions.ts'
 import { faultsFile } from '../src/layout.ts'
 
 const newest = { ...threeUpgraded, TALOS_EXTENSIONS: '' }
 const offerBroken = `${faultsFile}.offer-broken`
 
-test('three control planes and a worker are there', async () => {
+test('three control planes and a worker are running', async () => {
   rmSync(offerBroken, { force: true })
   assert.is((await nx('lab:start')).code, 0)
   assert.is((await nx('cluster:up', newest)).code, 0)
 })
 
-test('a version that does not boot ends the upgrade after one machine, and the cluster stays well', async () => {
+test('a version that does not boot ends the upgrade after one machine, and the cluster stays healthy', async () => {
   writeFileSync(offerBroken, '')
   const since = Date.now()
   const { code, output } = await nx('cluster:upgrade', {
     ...newest,
     TALOS_VERSION: 'v1.13.10',
-    // A boot that never ends is given up after three minutes instead of seventy.
+    // The boot timeout is three minutes instead of seventy.
     TALOS_KERNEL_ARGS: 'lab.boot-timeout=3m',
   })
   rmSync(offerBroken)
@@ -30,10 +30,10 @@ test('a version that does not boot ends the upgrade after one machine, and the c
   assert.match(output, /its console ended with/)
   assert.is(restarts(since).length, 1)
   assert.is((await nx('bootstrap:health', newest)).code, 0)
-  assert.equal(await versions(), four(`${pinned.talos} ${pinned.kubernetes}`))
+  assert.equal(await nodeVersions(), four(`${versions.talos} ${versions.kubernetes}`))
 })
 
-// Other extensions mean another schematic: every machine restarts once more, whatever run it is in.
+// Other extensions change the schematic: every machine restarts once more, over all runs.
 const script = scriptOf('packages/bootstrap/scripts/upgrade-talos.ts', '--cluster', 'lab')
 const killed: RegExp[] = [
   /• Take a snapshot/,
@@ -49,22 +49,22 @@ const killed: RegExp[] = [
   /✓ Prove/,
   /✓ Bring labha-/,
 ]
-test('the image of other extensions is made', async () => {
+test('the image with other extensions is built', async () => {
   assert.is((await nx('image:warm-installer', threeUpgraded)).code, 0)
 })
 for (const when of killed)
-  test(`an upgrade is ended by SIGKILL at ${when.source}`, async () => {
+  test(`an upgrade is killed at ${when.source}`, async () => {
     const { signal } = await killWhen(when, script, threeUpgraded)
     assert.is(signal, 'SIGKILL')
   })
-test('the next run finishes what was killed', async () => {
+test('the next run completes what was interrupted', async () => {
   assert.is((await nx('cluster:upgrade', threeUpgraded)).code, 0)
   const nodes = await access(cluster, 'kubectl', 'get', 'nodes', '-o', 'json')
   assert.not.match(nodes, 'unschedulable')
   assert.not.match(nodes, 'talosmith.dev/upgrading-to')
   for (const { name } of cluster.nodes)
     assert.match(await talos(name, 'get', 'extensions'), 'nfs-utils')
-  assert.equal(await versions(), four(`${pinned.talos} ${pinned.kubernetes}`))
+  assert.equal(await nodeVersions(), four(`${versions.talos} ${versions.kubernetes}`))
   const { code } = await run(scriptOf('scripts/plan.ts', '--cluster', 'lab'), threeUpgraded)
   assert.is(code, 0)
 })

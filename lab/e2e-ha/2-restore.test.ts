@@ -25,18 +25,18 @@ async function bootId(address: string): Promise<string> {
   return access(cluster, 'talosctl', '-e', address, '-n', address, 'read', file).catch(() => '')
 }
 
-test('a cluster of three control planes and a worker is there', async () => {
+test('a cluster of three control planes and a worker is running', async () => {
   assert.is((await nx('lab:start')).code, 0)
   assert.is((await nx('cluster:up', threeUpgraded)).code, 0)
 })
 
-test('a snapshot is taken between two markers', async () => {
+test('a backup is taken between two markers', async () => {
   await access(cluster, 'kubectl', 'create', 'configmap', 'first')
   assert.is((await nx('bootstrap:backup', threeUpgraded)).code, 0)
   await access(cluster, 'kubectl', 'create', 'configmap', 'second')
 })
 
-test('bootstrap:restore leaves control planes with data alone', async () => {
+test('bootstrap:restore does not change control planes with data', async () => {
   const { code, output } = await nx('bootstrap:restore', threeUpgraded)
   assert.not.equal(code, 0)
   assert.match(output, 'RESTORE_REFUSED')
@@ -50,8 +50,8 @@ test('cluster:restore without CONFIRM changes nothing', async () => {
   assert.match(await markers(), 'configmap/second')
 })
 
-test('control planes on empty disks have what the snapshot had, and nothing later', async () => {
-  // As on a new computer: settings, secrets and the snapshot.
+test('control planes on empty disks have the data of the backup, and nothing later', async () => {
+  // As on a new computer: settings, secrets and the backup.
   for (const name of ['kubeconfig', 'talosconfig']) rmSync(join(cluster.generated, name))
   assert.is((await nx('cluster:restore', { ...threeUpgraded, CONFIRM: 'labha' })).code, 0)
   const found = await markers()
@@ -63,7 +63,7 @@ test('control planes on empty disks have what the snapshot had, and nothing late
     assert.is(status.conditions.find(({ type }) => type === 'Ready')?.status, 'True')
 })
 
-test('it is so after another restart of every control plane, too', async () => {
+test('the restored data survives a restart of every control plane', async () => {
   for (const { address } of cluster.controlPlanes) {
     const before = await bootId(address)
     await access(cluster, 'talosctl', '-e', address, '-n', address, 'reboot', '--wait=false')
@@ -77,7 +77,7 @@ test('it is so after another restart of every control plane, too', async () => {
   assert.not.match(found, 'configmap/second')
 })
 
-test('the cluster goes without a trace', async () => {
+test('the cluster is removed completely', async () => {
   await removeCluster(threeUpgraded)
   const left = await withHost(
     cluster,

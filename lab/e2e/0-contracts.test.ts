@@ -1,8 +1,8 @@
 /**
- * What we generate for a Talos minor, accepted by that minor's own packages, and by every later one: a
- * machine restarts with the config it has. Our part is the golden files, which a unit test compares with
- * what the product makes; the arguments are those of packages/bootstrap/src/machine-config.ts. No lab is
- * needed, so this comes first.
+ * The machine configs generated for a Talos minor are accepted by that minor's own packages, and by those of
+ * every later one: an upgraded machine boots with its existing config. Patches are the golden files, which a
+ * unit test compares with the product's; arguments are those of packages/bootstrap/src/machine-config.ts.
+ * No lab is needed, so this runs first.
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -42,15 +42,15 @@ async function validate(tool: BuiltTool, config: string): Promise<void> {
   await call(tool, 'validate', '--mode=cloud', `--config=${config}`)
 }
 
-// A cluster keeps its secrets for life: those of the oldest serve all.
-test('secrets are made', async () => {
+// A cluster keeps its secrets across upgrades: those of the oldest minor are used for all.
+test('secrets are generated', async () => {
   const [[oldest, version] = ['talosctl', ''] as const] = contracts
   const output = join(folder, 'secrets.yaml')
   await call(oldest, 'gen', 'secrets', '--talos-version', version, '--output-file', output)
 })
 
 for (const [tool, version, kubernetes] of contracts) {
-  test(`Talos ${version} makes configs`, async () => {
+  test(`Talos ${version} generates configs`, async () => {
     const options = {
       'with-secrets': join(folder, 'secrets.yaml'),
       'output-types': 'controlplane,worker',
@@ -74,26 +74,26 @@ for (const [tool, version, kubernetes] of contracts) {
   })
 
   for (const [part] of parts)
-    test(`Talos ${version} accepts our config for: ${part}`, async () => {
+    test(`Talos ${version} accepts the config for: ${part}`, async () => {
       await validate(tool, configOf(version, part))
     })
 }
 
 for (const [index, [tool, version]] of contracts.entries())
   if (index > 0)
-    test(`Talos ${version} accepts the configs of every version before`, async () => {
+    test(`Talos ${version} accepts the configs of every earlier version`, async () => {
       for (const [, before] of contracts.slice(0, index))
         for (const [part] of parts) await validate(tool, configOf(before, part))
     })
 
-test('control planes have no taint only when they are alone', () => {
+test('control planes without workers have no taint', () => {
   for (const [, version] of contracts) {
     assert.not(isSchedulable(configOf(version, 'controlplane')))
     assert.ok(isSchedulable(configOf(version, 'alone')))
   }
 })
 
-test('Talos 1.14 has every image in a document that the product holds still', () => {
+test('Talos 1.14 has every image in a document whose images the product pins', () => {
   const documents = parseAllDocuments(readFileSync(configOf('v1.14.2', 'controlplane'), 'utf8'))
   const images = documents.flatMap((document) =>
     document.hasIn(['image']) || document.hasIn(['installer', 'image'])

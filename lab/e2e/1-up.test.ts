@@ -7,7 +7,7 @@ import { kvm1 } from '../src/layout.ts'
 import type { LabStatus } from '../src/status.ts'
 import {
   access,
-  fingerprint,
+  stateDigest,
   killWhen,
   kubernetesNodes,
   labCluster,
@@ -25,7 +25,7 @@ test('the lab starts', async () => {
   await removeCluster()
 })
 
-// Each run is ended by SIGKILL in the middle of its work; what it left behind must not hinder the next.
+// Each run is killed in the middle of its work; what it left behind must not break the next one.
 const killed: [string, RegExp, string][] = [
   ['image:download', /• .*[Dd]ownload/, 'packages/image/scripts/download.ts'],
   ['vm:create', /✓ Define/, 'packages/vm/scripts/create.ts'],
@@ -33,7 +33,7 @@ const killed: [string, RegExp, string][] = [
   ['bootstrap:start', /• .*[Bb]ootstrap/, 'packages/bootstrap/scripts/start.ts'],
 ]
 for (const [stage, when, path] of killed)
-  test(`${stage} is ended by SIGKILL in the middle`, async () => {
+  test(`${stage} is killed in the middle`, async () => {
     if (stage === 'image:download') await nx('image:build')
     const { signal } = await killWhen(when, scriptOf(path, '--cluster', 'lab'))
     assert.is(signal, 'SIGKILL')
@@ -41,14 +41,14 @@ for (const [stage, when, path] of killed)
   })
 
 let shown = ''
-test('cluster:up finishes what was killed, and says how to use the cluster', async () => {
+test('cluster:up completes what was interrupted, and prints how to use the cluster', async () => {
   const { code, output } = await nx('cluster:up')
   shown = output
   assert.is(code, 0)
   assert.match(output, /export KUBECONFIG=.*generated\/lab\/kubeconfig/)
 })
 
-test('what cluster:up says holds nothing of the secrets', () => {
+test('the output of cluster:up contains no secret', () => {
   const secrets = ['secrets.yaml', 'talosconfig', 'kubeconfig'].flatMap((name) =>
     longTexts(parse(readFileSync(generatedFiles(cluster).path(name), 'utf8')), name),
   )
@@ -59,7 +59,7 @@ test('what cluster:up says holds nothing of the secrets', () => {
   )
 })
 
-test('kubectl sees every machine Ready, with the asked versions and addresses', async () => {
+test('kubectl shows every machine Ready, with the configured versions and addresses', async () => {
   const nodes = await kubernetesNodes(cluster)
   assert.equal(
     nodes.map(({ metadata }) => metadata.name),
@@ -74,7 +74,7 @@ test('kubectl sees every machine Ready, with the asked versions and addresses', 
   }
 })
 
-test('talosctl agrees about members, version and etcd', async () => {
+test('talosctl reports the same members, version and etcd', async () => {
   const [controlPlane] = cluster.controlPlanes
   const members = await access(
     cluster,
@@ -99,10 +99,10 @@ test('talosctl agrees about members, version and etcd', async () => {
   assert.match(etcd, 'lab-cp1')
 })
 
-test('every machine runs the asked version of Talos', async () => {
+test('every machine runs the configured version of Talos', async () => {
   const addresses = cluster.nodes.map(({ address }) => address)
-  const said = await access(cluster, 'talosctl', '-n', addresses.join(','), 'version', '--short')
-  const [, server = ''] = said.split('Server:')
+  const output = await access(cluster, 'talosctl', '-n', addresses.join(','), 'version', '--short')
+  const [, server = ''] = output.split('Server:')
   for (const address of addresses) assert.match(server, new RegExp(`NODE: +${address}$`, 'm'))
   assert.equal(
     [...server.matchAll(/Tag: +(\S+)/g)].map(([, tag]) => tag),
@@ -110,14 +110,14 @@ test('every machine runs the asked version of Talos', async () => {
   )
 })
 
-test('a stage alone says that there is nothing to do', async () => {
+test('a stage alone reports that there is nothing to do', async () => {
   const script = scriptOf('packages/vm/scripts/create.ts', '--cluster', 'lab', '--dry-run')
   const { code, output } = await run(script)
   assert.is(code, 0)
   assert.match(output, 'Nothing to do')
 })
 
-test('the lab has given each machine its memory, and takes less than 4 GiB of disk', async () => {
+test('each machine has its configured memory, and the lab uses less than 4 GiB of disk', async () => {
   const { code, output } = await run(scriptOf('lab/scripts/status.ts', '--json'))
   assert.is(code, 0)
   const [json = ''] = /^\{[\s\S]*^\}/m.exec(output) ?? []
@@ -134,14 +134,14 @@ test('the lab has given each machine its memory, and takes less than 4 GiB of di
 })
 
 test('a second cluster:up changes nothing at all', async () => {
-  const before = await fingerprint(cluster)
+  const before = await stateDigest(cluster)
   const stop = watchHost(kvm1)
   const { code } = await nx('cluster:up')
-  const { seen, changing } = stop()
+  const { observed, changing } = stop()
   assert.is(code, 0)
-  assert.ok(seen.length > 5, `only seen on the host: ${seen.join('; ')}`)
+  assert.ok(observed.length > 5, `observed on the host only: ${observed.join('; ')}`)
   assert.equal(changing, [])
-  assert.is(await fingerprint(cluster), before)
+  assert.is(await stateDigest(cluster), before)
 })
 
 test('a deployment reaches its replicas', async () => {
@@ -161,7 +161,7 @@ test('a deployment reaches its replicas', async () => {
 /** Every text of a document that is long enough to be a key, a token or a certificate, with its place. */
 function longTexts(value: unknown, at: string): { at: string; text: string }[] {
   if (typeof value === 'string')
-    // Addresses and paths are what the operator is told on purpose.
+    // Addresses and paths are printed on purpose.
     return value.length >= 16 && !/^https:|^\//.test(value) ? [{ at, text: value }] : []
   if (typeof value !== 'object' || value === null) return []
   return Object.entries(value).flatMap(([key, inner]) => longTexts(inner, `${at}.${key}`))

@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert'
 import { call, callsOf, readerAccess, type Call, type Where } from './rpcs.ts'
 import { labCluster, nx, withHost } from './support.ts'
 
-// The cluster of 1-up, which stands and is healthy.
+// The cluster of 1-up, which is running and healthy.
 const cluster = await labCluster()
 const addressOf = (name: string): string =>
   cluster.nodes.find((node) => node.name === name)?.address ?? ''
@@ -25,12 +25,12 @@ interface Answer {
   readonly text: string
 }
 
-/** Makes a call; one that never ends is given longer each time until it has said what it should. */
+/** Makes a call; one that never ends is repeated with more time until it has printed the expected text. */
 async function make(one: Call): Promise<Answer> {
   if (!one.isEndless) return makeOnce(one)
   for (const seconds of [5, 15]) {
     const answer = await makeOnce(one, seconds)
-    if (one.says.test(answer.text)) return answer
+    if (one.expected.test(answer.text)) return answer
   }
   return makeOnce(one, 60)
 }
@@ -43,7 +43,7 @@ async function makeOnce({ words, isReader }: Call, endAfter?: number): Promise<A
     endAfter === undefined
       ? command
       : ['timeout', '--foreground', '-s', 'INT', String(endAfter), ...command]
-  // The dashboard wants a terminal, of a size.
+  // The dashboard needs a terminal with a size.
   const shown = words.includes('dashboard') ? inTerminal(timed) : timed
   const { exitCode, stdout, stderr } = await local.$({
     nothrow: true,
@@ -54,35 +54,39 @@ async function makeOnce({ words, isReader }: Call, endAfter?: number): Promise<A
 }
 
 /**
- * A command in a terminal of its own. script's shell is the same everywhere, whatever $SHELL is, and
- * `timeout` stays in the foreground: a program in the background that asks for a terminal is stopped.
+ * A command in a terminal of its own. The shell of script is always sh, not $SHELL, and `timeout` stays in the
+ * foreground: a background program that reads from a terminal is stopped.
  */
 function inTerminal(command: readonly string[]): string[] {
   const quoted = command.map((word) => `'${word}'`).join(' ')
   return ['script', '-qec', `stty rows 40 cols 160; exec ${quoted}`, '/dev/null']
 }
 
-/** Text without what steers a terminal. */
+/** Text without terminal control sequences. */
 function plain(text: string): string {
   return text.replace(/\x1b(?:\[[0-9;?<>]*[a-zA-Z]|[()][B0]|[=>])/g, '').replaceAll('\r', '')
 }
 
-function check({ says, code }: Call, answer: Answer | undefined): void {
+function check({ expected, code }: Call, answer: Answer | undefined): void {
   assert.is(answer?.code, code, answer?.text)
-  assert.match(answer?.text ?? '', says, `not ${String(says)}: ${answer?.text.slice(-2000)}`)
+  assert.match(
+    answer?.text ?? '',
+    expected,
+    `not ${String(expected)}: ${answer?.text.slice(-2000)}`,
+  )
 }
 
-/** Asks again and again until the answer is as wanted; a machine that restarts gives none for a while. */
-async function until(one: Call, wanted: (text: string) => boolean): Promise<void> {
+/** Repeats a call until the answer is accepted; a machine that restarts does not answer for a while. */
+async function until(one: Call, accepts: (text: string) => boolean): Promise<void> {
   for (let tries = 0; tries < 60; tries++) {
     const { code, text } = await make(one).catch(() => ({ code: 1, text: '' }))
-    if (code === 0 && wanted(text)) return
+    if (code === 0 && accepts(text)) return
     await sleep(3000)
   }
-  throw new Error(`never so: ${one.words.join(' ')}`)
+  throw new Error(`timed out: ${one.words.join(' ')}`)
 }
 
-test('an access file of another role is made', async () => {
+test('a talosconfig of another role is generated', async () => {
   const one = call(where.controlPlane, readerAccess(where))
   check(one, await make(one))
 })
@@ -103,7 +107,7 @@ for (const one of calls)
     check(one, answers.get(one))
   })
 
-test('Upgrade: the way of clients before 1.13 installs, and restarts the machine', async () => {
+test('Upgrade: the legacy API of clients before 1.13 installs, and restarts the machine', async () => {
   const bootId = call(rebooted, ['Read', 'read /proc/sys/kernel/random/boot_id', /\S/])
   const before = (await make(bootId)).text
   assert.match(before, /^[0-9a-f-]{36}\n$/)
@@ -115,7 +119,7 @@ test('Upgrade: the way of clients before 1.13 installs, and restarts the machine
   await until(status, (text) => /running +true/.test(text))
 })
 
-test('Shutdown: switches the machine off, and cluster:start brings it back', async () => {
+test('Shutdown: powers the machine off, and cluster:start brings it back', async () => {
   const shutdown = call(rebooted, ['Shutdown', 'shutdown --wait=false --force', /.*/])
   check(shutdown, await make(shutdown))
   const state = (): Promise<string> =>

@@ -8,11 +8,11 @@ import { exportPath, kvm1 } from '../src/layout.ts'
 import { access, killWhen, labCluster, nx, run, scriptOf, type Overrides } from './support.ts'
 
 const cluster = await labCluster()
-/** The export as the server's own disk shows it. */
+/** The export's folder on the server's disk. */
 const served = join(kvm1.folder, 'root', exportPath)
 const install = scriptOf('packages/storage/scripts/install.ts', '--cluster', 'lab')
 const uninstall = scriptOf('packages/storage/scripts/uninstall.ts', '--cluster', 'lab')
-/** Without npx, which has an idea of its own of what a signal is. */
+/** Without npx, which handles signals differently. */
 const node = (path: string): string[] => ['node', '--import', 'tsx', path, '--cluster', 'lab']
 const verify = node('packages/storage/scripts/verify.ts')
 const kubectl = (...args: string[]): Promise<string> => access(cluster, 'kubectl', ...args)
@@ -42,7 +42,7 @@ spec:
       persistentVolumeClaim: { claimName: data }
 `
 
-/** Names and versions of what storage consists of: what a run that changes nothing leaves the same. */
+/** Names and versions of the storage's objects, to verify that a run changed nothing. */
 const state = (): Promise<string> =>
   kubectl(
     'get',
@@ -52,7 +52,7 @@ const state = (): Promise<string> =>
     'jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.generation} {.metadata.uid}{"\\n"}{end}',
   )
 
-test('cluster:up ends with storage that was proven', async () => {
+test('cluster:up ends with verified storage', async () => {
   const { code } = await nx('cluster:up')
   assert.is(code, 0)
   const proven = await kubectl('get', 'storageclass', 'nfs-appdata', '-o', 'yaml')
@@ -61,7 +61,7 @@ test('cluster:up ends with storage that was proven', async () => {
   assert.match(proven, /volumeBindingMode: Immediate/)
 })
 
-test('storage:uninstall takes it away', async () => {
+test('storage:uninstall removes it', async () => {
   assert.is((await run(uninstall)).code, 0)
   assert.is(await kubectl('get', 'storageclass', '-o', 'name'), '')
   assert.not.match(await kubectl('-n', 'kube-system', 'get', 'pods', '-o', 'name'), /csi-nfs/)
@@ -97,9 +97,9 @@ const faults: [string, string, Overrides, number, RegExp][] = [
     78,
     /nolock/,
   ],
-  ['a server that is not there', 'NFS_NO_', { NFS_SERVER: '10.213.77.9' }, 1, /10\.213\.77\.9/],
+  ['a server that does not exist', 'NFS_NO_', { NFS_SERVER: '10.213.77.9' }, 1, /10\.213\.77\.9/],
   [
-    'an export that is not there',
+    'an export that does not exist',
     'NFS_EXPORT_MISSING',
     { NFS_SHARE: '/srv/none' },
     1,
@@ -114,8 +114,8 @@ const faults: [string, string, Overrides, number, RegExp][] = [
     /root_squash/,
   ],
 ]
-for (const [fault, problem, overrides, exitCode, words] of faults)
-  test(`storage:install refuses ${fault}, and changes nothing`, async () => {
+for (const [title, problem, overrides, exitCode, words] of faults)
+  test(`storage:install rejects ${title}, and changes nothing`, async () => {
     const before = await state()
     const { code, output } = await run(install, overrides)
     assert.is(code, exitCode)
@@ -124,21 +124,21 @@ for (const [fault, problem, overrides, exitCode, words] of faults)
     assert.is(await state(), before)
   })
 
-// Between these runs nobody cleans up.
+// There is no cleanup between these runs.
 for (const [place, when] of [
   ['while the nodes are checked', /waiting for every node to write|• Check that every node/],
   ['while helm works', /• Install the NFS driver/],
   ['while storage is proven', /• Prove storage/],
 ] as const)
-  test(`storage:install is ended by SIGKILL ${place}`, async () => {
+  test(`storage:install is killed ${place}`, async () => {
     assert.is((await killWhen(when, install)).signal, 'SIGKILL')
   })
 
-test('storage:install finishes what was killed, with the proof', async () => {
+test('storage:install completes what was interrupted, and verifies it', async () => {
   const { code, output } = await run(install)
   assert.is(code, 0)
   assert.match(output, /Storage works: a claim on 10\.213\.77\.2:\/srv\/appdata was bound in/)
-  // Kubernetes takes its time to empty a namespace.
+  // Kubernetes deletes a namespace's content asynchronously.
   const namespaces = (): Promise<string> => kubectl('get', 'namespaces', '-o', 'name')
   for (let tries = 0; tries < 30 && (await namespaces()).includes('talosmith-'); tries++)
     await sleep(2000)
@@ -165,7 +165,7 @@ test('storage:verify writes on one node, reads on another, and leaves nothing be
   assert.is(existsSync(join(served, proof.subDirectory)), false, 'its folder is gone again')
 })
 
-/** What tests have on the server's disk, and their volumes. */
+/** The self-tests' folders on the server's disk, and their volumes. */
 async function leftOfTests(): Promise<string[]> {
   const volumes = await kubectl(
     'get',
@@ -183,17 +183,17 @@ for (const [signal, when, end] of [
   ['SIGKILL', /waiting for .* to write through a claim/, 'SIGKILL'],
   ['SIGINT', /waiting for .* to read it/, 1],
 ] as const)
-  test(`what storage:verify leaves when it is ended by ${signal} at "${when.source}", the next run removes`, async () => {
+  test(`the next run removes what storage:verify leaves behind after ${signal} at "${when.source}"`, async () => {
     const killed = await killWhen(when, verify, {}, signal)
     assert.is(killed.signal ?? killed.code, end)
-    // The driver ends what it has begun, also when nobody waits for it any more.
+    // The driver completes what it has started, even if no client waits for it any more.
     for (let tries = 0; tries < 10 && (await leftOfTests()).length === 0; tries++) await sleep(1000)
     assert.ok((await leftOfTests()).length > 0, 'there is something to remove')
     assert.is((await run(verify)).code, 0)
     assert.equal(await leftOfTests(), [])
   })
 
-test('storage:verify names a provisioner that does not run', async () => {
+test('storage:verify reports a provisioner that does not run', async () => {
   const deployment = ['--namespace=kube-system', 'deployment/csi-nfs-controller']
   const replicas = await kubectl('get', ...deployment, '-o', 'jsonpath={.spec.replicas}')
   await kubectl('scale', ...deployment, '--replicas=0')
@@ -208,7 +208,7 @@ test('storage:verify names a provisioner that does not run', async () => {
   }
 })
 
-test('a driver that somebody deleted is planned, and brought back by storage:install', async () => {
+test('a deleted driver is in the plan, and storage:install restores it', async () => {
   const daemonSet = ['--namespace=kube-system', 'daemonset/csi-nfs-node']
   await kubectl('delete', ...daemonSet, '--cascade=foreground', '--timeout=90s')
   const { output } = await run([...install, '--dry-run'])
@@ -217,7 +217,7 @@ test('a driver that somebody deleted is planned, and brought back by storage:ins
   assert.not.match((await run(install)).output, /•/)
 })
 
-test("a claim's file is on the server's disk, in a folder that says whose it is", async () => {
+test("a claim's file is on the server's disk, in a folder named after the claim", async () => {
   const file = join(temporaryFolder('e2e'), 'claim.yaml')
   writeFileSync(file, claim)
   await kubectl('apply', '-f', file)
@@ -226,7 +226,7 @@ test("a claim's file is on the server's disk, in a folder that says whose it is"
   assert.is(readFileSync(join(served, folder ?? '', 'file'), 'utf8'), 'kept\n')
 })
 
-test('storage:uninstall is refused while a claim is open, and names it', async () => {
+test('storage:uninstall fails while a claim is open, and reports it', async () => {
   const before = await state()
   const { code, output } = await run(uninstall)
   assert.is(code, 1)
@@ -248,7 +248,7 @@ test('the plan shows both removals when NFS_SERVER is cleared', async () => {
   )
 })
 
-test('storage:uninstall with CONFIRM passes over an open claim, and leaves its data', async () => {
+test('storage:uninstall with CONFIRM ignores an open claim, and leaves its data', async () => {
   assert.is((await run(uninstall, { CONFIRM: 'lab' })).code, 0)
   assert.is(await kubectl('get', 'storageclass', '-o', 'name'), '')
   assert.is(await kubectl('get', 'pvc', 'data', '-o', 'jsonpath={.status.phase}'), 'Bound')

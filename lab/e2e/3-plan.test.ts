@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { hostFiles } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { access, fingerprint, labCluster, nx, run, withHost } from './support.ts'
+import { access, stateDigest, labCluster, nx, run, withHost } from './support.ts'
 
 const cluster = await labCluster()
 const files = hostFiles(cluster, '/var/lib/libvirt/images')
@@ -42,25 +42,25 @@ interface Status {
 
 async function ask<T>(
   name: 'plan' | 'status',
-): Promise<{ code: number | null; said: T; seconds: number }> {
+): Promise<{ code: number | null; output: T; seconds: number }> {
   const started = performance.now()
   const script = ['node', '--import', 'tsx', `scripts/${name}.ts`, '--cluster', 'lab', '--json']
   const { code, output } = await run(script)
-  // Progress on stderr may stand around it.
+  // Progress on stderr may surround it.
   const [json = ''] = /^\{[\s\S]*^\}/m.exec(output) ?? []
-  return { code, said: JSON.parse(json) as T, seconds: (performance.now() - started) / 1000 }
+  return { code, output: JSON.parse(json) as T, seconds: (performance.now() - started) / 1000 }
 }
 
 /** Every change of the plan as `part kind target`. */
 async function planned(): Promise<{ code: number | null; changes: string[]; plan: Plan }> {
-  const { code, said } = await ask<Plan>('plan')
-  const changes = said.parts.flatMap(({ part, changes: own }) =>
+  const { code, output } = await ask<Plan>('plan')
+  const changes = output.parts.flatMap(({ part, changes: own }) =>
     own.map(({ kind, target }) => `${part} ${kind} ${target}`),
   )
-  return { code, changes, plan: said }
+  return { code, changes, plan: output }
 }
 
-test('after cluster:up the plan says that there is nothing to do', async () => {
+test('after cluster:up the plan has no changes', async () => {
   assert.is((await nx('cluster:up')).code, 0)
   const { code, changes, plan } = await planned()
   assert.equal(changes, [])
@@ -71,21 +71,21 @@ test('after cluster:up the plan says that there is nothing to do', async () => {
   assert.is(code, 0)
   const { code: throughNx, output } = await nx('cluster:plan')
   assert.is(throughNx, 0)
-  assert.match(output, 'Nothing to do: everything is as the settings ask.')
+  assert.match(output, 'Nothing to do: everything matches the settings.')
 })
 
-test('the status knows everything of every machine', async () => {
-  const { code, said, seconds } = await ask<Status>('status')
+test('the status is complete for every machine', async () => {
+  const { code, output, seconds } = await ask<Status>('status')
   assert.is(code, 0)
   assert.ok(seconds < 10, `it took ${seconds} s`)
-  assert.equal(said.unknown, [])
-  assert.ok(said.endpoint.answers)
-  for (const { fault, daysLeft } of said.access) {
+  assert.equal(output.unknown, [])
+  assert.ok(output.endpoint.answers)
+  for (const { fault, daysLeft } of output.access) {
     assert.is(fault, null)
     assert.ok(daysLeft > 300)
   }
   const { TALOS_VERSION, KUBERNETES_VERSION } = cluster.settings
-  for (const { name, vm, talos, kubernetes, disk, reasons } of said.nodes) {
+  for (const { name, vm, talos, kubernetes, disk, reasons } of output.nodes) {
     assert.is(vm?.state, 'running')
     assert.equal(talos, {
       stage: 'running',
@@ -98,7 +98,7 @@ test('the status knows everything of every machine', async () => {
     assert.equal(reasons, [])
   }
   assert.equal(
-    said.nodes.map(({ etcd }) => etcd),
+    output.nodes.map(({ etcd }) => etcd),
     [{ member: true, learner: false, leader: true }, null, null],
   )
 })
@@ -117,13 +117,13 @@ test('the table of cluster:status shows the same', async () => {
   )
 })
 
-test('a machine that hangs is shown with its reason, and in time', async () => {
+test('a hanging machine is shown with its reason, in time', async () => {
   await withHost(cluster, ({ $ }) => $`virsh suspend lab-w1`)
   try {
-    const { code, said, seconds } = await ask<Status>('status')
+    const { code, output, seconds } = await ask<Status>('status')
     assert.is(code, 0)
     assert.ok(seconds < 10, `it took ${seconds} s`)
-    const [, hanging, well] = said.nodes
+    const [, hanging, well] = output.nodes
     assert.is(hanging?.vm?.state, 'paused')
     assert.is(hanging?.talos, null)
     assert.match(hanging?.reasons.join() ?? '', 'does not answer')
@@ -199,7 +199,7 @@ test('the plan shows where the patched config differs', async () => {
   assert.is(patched?.from, 'other values of machine.sysctls')
 })
 
-test('the plan shows an image file that was replaced, and the download refuses it', async () => {
+test('the plan shows a replaced image file, and the download fails', async () => {
   const kept = `${files.image}.kept`
   await withHost(
     cluster,
@@ -224,14 +224,14 @@ printf x | dd of=${files.image} bs=1 seek=1000000 conv=notrunc status=none`,
   }
 })
 
-test('looking has changed nothing, and Nx turns exit code 2 into 1', async () => {
-  const before = await hostAndHome()
+test('plan and status change nothing, and Nx turns exit code 2 into 1', async () => {
+  const before = await stateDigestWithoutDeleted()
   assert.is((await nx('cluster:plan')).code, 1)
   assert.is((await nx('cluster:status')).code, 0)
-  assert.is(await hostAndHome(), before)
+  assert.is(await stateDigestWithoutDeleted(), before)
 })
 
-test('cluster:up mends all of it, and the plan is empty again', async () => {
+test('cluster:up fixes all of it, and the plan is empty again', async () => {
   assert.is((await nx('cluster:up')).code, 0)
   const { code, changes } = await planned()
   assert.equal(changes, [])
@@ -276,10 +276,10 @@ function stepsOf(events: Awaited<ReturnType<typeof lastRun>>): string[] {
     .map(({ event, text = '' }) => `${event} ${text}`)
 }
 
-/** The fingerprint while a machine is missing: talosctl asks the others only. */
-async function hostAndHome(): Promise<string> {
+/** The digest while machine lab-w2 is deleted: talosctl queries the others only. */
+async function stateDigestWithoutDeleted(): Promise<string> {
   const nodes = cluster.nodes.filter(({ name }) => name !== 'lab-w2')
-  return fingerprint({ ...cluster, nodes })
+  return stateDigest({ ...cluster, nodes })
 }
 
 test.run()

@@ -31,7 +31,7 @@ test('the cluster is up', async () => {
   talosBefore = talosCa()
 })
 
-test('cluster:regenerate-secrets without CONFIRM says what is lost, and changes nothing', async () => {
+test('cluster:regenerate-secrets without CONFIRM lists what is lost, and changes nothing', async () => {
   const { code, output } = await run(regenerate)
   assert.is(code, 1)
   assert.match(output, 'CONFIRM_MISSING')
@@ -48,20 +48,20 @@ test('cluster:regenerate-secrets without CONFIRM says what is lost, and changes 
 
 for (const [place, when] of [
   ['while the old files are archived', /✓ Archive/],
-  ['while machines go', /✓ (Cut the power|Remove)/],
+  ['while machines are removed', /✓ (Cut the power|Remove)/],
   ['while machines get their config', /✓ Give lab-/],
 ] as const)
-  test(`it is ended by SIGKILL ${place}`, async () => {
+  test(`it is killed ${place}`, async () => {
     assert.is((await killWhen(when, regenerate, confirmed)).signal, 'SIGKILL')
   })
 
-test('a dry run then says what is left to do, and where the old secrets are', async () => {
+test('a dry run then lists what is left to do, and where the old secrets are', async () => {
   const { code, output } = await run([...regenerate, '--dry-run'])
   assert.is(code, 2)
   assert.match(output, `the old ones are in archive/${archives().at(-1)}`)
 })
 
-test('the next run ends with a healthy cluster under another CA, and the old access is refused', async () => {
+test('the next run ends with a healthy cluster with another CA, and the old access is rejected', async () => {
   const { code, output } = await nx('cluster:regenerate-secrets', confirmed)
   assert.is(code, 0)
   assert.match(output, 'talosctl is refused with the old talosconfig')
@@ -71,7 +71,7 @@ test('the next run ends with a healthy cluster under another CA, and the old acc
   assert.is((await kubernetesNodes(cluster)).length, 3)
 })
 
-test('the real clients get nowhere with what the archive holds, and everywhere with the new files', async () => {
+test('clients are rejected with the archived files, and work with the new ones', async () => {
   const generated = join(cluster.generated, 'archive', archives().at(-1) ?? '')
   const [{ address = '' } = {}] = cluster.controlPlanes
   for (const [client, ...args] of [
@@ -87,7 +87,7 @@ test('the real clients get nowhere with what the archive holds, and everywhere w
   }
 })
 
-test('the old secrets are kept, for their owner alone, and storage works', async () => {
+test('the old secrets are kept, readable by their owner only, and storage works', async () => {
   const archived = join(cluster.generated, 'archive', archives().at(-1) ?? '', 'secrets.yaml')
   assert.is(statSync(archived).mode & 0o777, 0o600)
   const verify = scriptOf('packages/storage/scripts/verify.ts', '--cluster', 'lab')

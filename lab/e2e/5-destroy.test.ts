@@ -5,7 +5,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
   access,
-  fingerprint,
+  stateDigest,
   killWhen,
   kubernetesNodes,
   labCluster,
@@ -23,7 +23,7 @@ const bystander = `<domain type='qemu'><name>lab-bystander</name><memory unit='M
   <disk type='file' device='disk'><source file='${pool}/lab-bystander.qcow2'/><target dev='vda'/></disk>
   </devices></domain>`
 
-/** All of the cluster on the host: domains, files in every folder of libvirt's, console logs. */
+/** Everything of the cluster on the host: domains, files in all folders of libvirt, console logs. */
 const ofCluster = (): Promise<string[]> =>
   withHost(cluster, async ({ $ }) => {
     const { stdout } =
@@ -39,7 +39,7 @@ ls ${pool}/talos-*.raw`
   })
 const inRemoved = (name: string): string => join(cluster.generated, 'removed', name)
 
-test('a cluster is up, beside a machine and a volume that are not ours', async () => {
+test('a cluster is up, beside a machine and a volume that do not belong to it', async () => {
   assert.is((await nx('cluster:up')).code, 0)
   await withHost(cluster, async ({ $ }: Host) => {
     await $`qemu-img create -q -f qcow2 ${`${pool}/lab-bystander.qcow2`} 1M`
@@ -49,7 +49,7 @@ test('a cluster is up, beside a machine and a volume that are not ours', async (
 })
 
 test('cluster:destroy without CONFIRM lists everything, and changes nothing', async () => {
-  const before = await fingerprint(cluster)
+  const before = await stateDigest(cluster)
   for (const CONFIRM of ['', 'home']) {
     const { code, output } = await nx('cluster:destroy', { CONFIRM })
     assert.is.not(code, 0)
@@ -68,15 +68,15 @@ test('cluster:destroy without CONFIRM lists everything, and changes nothing', as
     assert.match(output, `left alone: ${pool}/lab-w9.qcow2`)
     assert.not.match(output, 'lab-bystander')
   }
-  assert.is(await fingerprint(cluster), before)
+  assert.is(await stateDigest(cluster), before)
 })
 
-test('the script itself ends with 1 without CONFIRM, and with 2 after a dry run', async () => {
+test('the script exits with 1 without CONFIRM, and with 2 after a dry run', async () => {
   assert.is((await run(scriptOf('scripts/confirm-destroy.ts'))).code, 1)
   assert.is((await run(scriptOf('scripts/confirm-destroy.ts', '--dry-run'))).code, 2)
 })
 
-test('FINAL_SNAPSHOT backs etcd up first, with the secrets, for its owner alone', async () => {
+test('FINAL_SNAPSHOT backs up etcd first, with the secrets, readable by its owner only', async () => {
   await access(cluster, 'kubectl', 'create', 'configmap', 'kept')
   const settings = { ...confirmed, FINAL_SNAPSHOT: 'true' }
   assert.is((await run(scriptOf('scripts/confirm-destroy.ts'), settings)).code, 0)
@@ -88,9 +88,9 @@ test('FINAL_SNAPSHOT backs etcd up first, with the secrets, for its owner alone'
     assert.is(statSync(join(folder, name)).mode & 0o777, 0o600)
 })
 
-// Ended by SIGKILL wherever it can be told from outside, each time run again: nothing may be in the way of
-// the next. The machines' stage is begun anew until it gets through.
-test('is killed after each stage and inside the fourth, and the next run goes on', async () => {
+// Killed wherever its output shows the place, and run again each time: the next run must not be blocked.
+// The machines' stage is repeated until it succeeds.
+test('is killed after each stage and inside the fourth, and the next run continues', async () => {
   const points: [string, RegExp][] = [
     ['scripts/confirm-destroy.ts', /left alone/],
     ['packages/storage/scripts/destroy.ts', /• Remove StorageClass/],
@@ -109,18 +109,18 @@ test('is killed after each stage and inside the fourth, and the next run goes on
   for (const [script, when] of points) {
     const { signal, output } = await killWhen(when, scriptOf(script), confirmed)
     if (signal === 'SIGKILL') killed += 1
-    assert.not.match(output, 'This is a fault of Talosmith')
+    assert.not.match(output, 'This is a bug in Talosmith')
   }
   assert.ok(killed >= 8, `only ${killed} of ${points.length} were killed in time`)
-  assert.ok(existsSync(inRemoved('secrets.yaml')), 'the way in was thrown away too early')
+  assert.ok(existsSync(inRemoved('secrets.yaml')), 'the access files were removed too early')
   assert.is(statSync(inRemoved('secrets.yaml')).mode & 0o777, 0o600)
 })
 
-test('cluster:destroy finishes it, and leaves nothing but what is not ours', async () => {
+test('cluster:destroy completes it, and leaves only what does not belong to the cluster', async () => {
   const before = await bystanders()
   const { code, output } = await nx('cluster:destroy', confirmed)
   assert.is(code, 0)
-  assert.match(output, 'Nothing of cluster lab is left')
+  assert.match(output, 'Cluster lab is destroyed')
   assert.equal(
     (await ofCluster()).filter((line) => !line.endsWith('/lab-w9.qcow2')),
     [],
@@ -134,7 +134,7 @@ test('cluster:destroy finishes it, and leaves nothing but what is not ours', asy
   )
 })
 
-test('cluster:restore makes the destroyed cluster anew from its final backup', async () => {
+test('cluster:restore recreates the destroyed cluster from its final backup', async () => {
   const { code, output } = await nx('cluster:restore', confirmed)
   assert.is(code, 0)
   assert.match(output, 'Put back secrets.yaml')
@@ -149,13 +149,13 @@ test('cluster:restore makes the destroyed cluster anew from its final backup', a
   assert.is((await nx('cluster:destroy', confirmed)).code, 0)
 })
 
-test('done again it does nothing, and needs no CONFIRM', async () => {
+test('a second run does nothing, and needs no CONFIRM', async () => {
   const { code, output } = await nx('cluster:destroy')
   assert.is(code, 0)
-  assert.match(output, 'nothing to destroy of cluster lab')
+  assert.match(output, 'nothing of cluster lab to destroy')
 })
 
-test('machines without Kubernetes go too: the pool stopped, a domain removed by hand', async () => {
+test('machines without Kubernetes are removed too: the pool stopped, a domain removed by hand', async () => {
   assert.is((await nx('vm:create')).code, 0)
   await withHost(cluster, async ({ $ }) => {
     await $`virsh -q destroy lab-w1; virsh -q undefine lab-w1 --nvram; rm ${`${pool}/lab-w1.qcow2`}`
@@ -164,7 +164,7 @@ test('machines without Kubernetes go too: the pool stopped, a domain removed by 
   const { code } = await nx('cluster:destroy', confirmed)
   await withHost(cluster, ({ $ }) => $`virsh -q pool-start ${cluster.settings.STORAGE_POOL}`)
   assert.is(code, 0)
-  // Of the machine that was removed by hand, nothing says any more whose its logs are.
+  // The logs of the machine that was removed by hand can no longer be attributed to the cluster.
   const left = (await ofCluster()).filter(
     (line) => !/\/lab-w(9\.qcow2|1(-console)?\.log)$/.test(line),
   )

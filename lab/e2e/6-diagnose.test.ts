@@ -1,4 +1,4 @@
-/** Faults made for real, one after the other: each is named first, within half a minute, and its remedy mends it. */
+/** Real failures, one after the other: each is reported first, within half a minute, and its remedy fixes it. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -36,15 +36,15 @@ interface Diagnosis {
   readonly remedy: readonly string[]
 }
 
-interface Said {
+interface Report {
   readonly diagnoses: readonly Diagnosis[]
   readonly unmet: readonly string[]
   /** Each with its machine. */
   readonly codes: readonly string[]
 }
 
-/** What a remedy has mended, and must not be named again. */
-const mended = new Set<string>()
+/** What a remedy has fixed, and must not be reported again. */
+const fixed = new Set<string>()
 const nameOf = ({ code, where }: Diagnosis): string => `${code} ${where}`
 
 /** A script of the project that answers with JSON. */
@@ -56,38 +56,38 @@ async function ask<T>(path: string, overrides: Overrides): Promise<T> {
   return JSON.parse(/^\{[\s\S]*^\}/m.exec(output)?.[0] ?? '') as T
 }
 
-async function diagnose(overrides = right): Promise<Said> {
+async function diagnose(overrides = right): Promise<Report> {
   const started = performance.now()
-  const said = await ask<Omit<Said, 'codes'>>('scripts/diagnose.ts', overrides)
+  const report = await ask<Omit<Report, 'codes'>>('scripts/diagnose.ts', overrides)
   const seconds = (performance.now() - started) / 1000
   assert.ok(seconds < 30, `it took ${seconds} s`)
-  const codes = said.diagnoses.map(nameOf)
-  for (const code of mended) assert.not(codes.includes(code), `${code} is there again`)
-  return { ...said, codes }
+  const codes = report.diagnoses.map(nameOf)
+  for (const code of fixed) assert.not(codes.includes(code), `${code} was reported again`)
+  return { ...report, codes }
 }
 
-/** Asks until something is named first that takes its time to show, such as what a boot brings. */
-async function diagnoseUntil(first: string, withinMs = 240_000): Promise<Said> {
+/** Repeats the diagnosis until a code that takes time to show, such as one of a boot, is reported first. */
+async function diagnoseUntil(first: string, withinMs = 240_000): Promise<Report> {
   const until = Date.now() + withinMs
-  let said = await diagnose()
-  while (said.codes[0] !== first && Date.now() < until) said = await diagnose()
-  assert.is(said.codes[0], first)
-  return said
+  let report = await diagnose()
+  while (report.codes[0] !== first && Date.now() < until) report = await diagnose()
+  assert.is(report.codes[0], first)
+  return report
 }
 
-/** Types what the remedy of a diagnosis says, up to where it offers another way. */
-async function mend({ diagnoses }: Said, code: string): Promise<void> {
+/** Runs the commands of a diagnosis' remedy, up to its alternatives. */
+async function fix({ diagnoses }: Report, code: string): Promise<void> {
   const remedy = diagnoses.find((one) => nameOf(one) === code)?.remedy ?? []
   const other = remedy.findIndex((line) => line.startsWith('# or '))
   const lines = remedy
     .slice(0, other < 0 ? undefined : other)
     .filter((line) => !line.startsWith('#'))
-  assert.ok(lines.length > 0, `${code} has no remedy to type`)
-  for (const line of lines) await typeIn(line)
-  mended.add(code)
+  assert.ok(lines.length > 0, `${code} has no remedy to run`)
+  for (const line of lines) await runLine(line)
+  fixed.add(code)
 }
 
-async function typeIn(line: string): Promise<void> {
+async function runLine(line: string): Promise<void> {
   const target = /npx nx run (\S+)$/.exec(line)?.[1]
   if (target !== undefined) assert.is((await nx(target, right)).code, 0, line)
   else if (line.startsWith('talosctl --talosconfig '))
@@ -118,30 +118,30 @@ async function edit(name: string, change: (xml: string) => string): Promise<void
   })
 }
 
-async function switchOff(): Promise<void> {
+async function powerOff(): Promise<void> {
   const stop = scriptOf('scripts/stop.ts', '--cluster', 'lab', '--force')
   assert.is((await run(stop, right)).code, 0)
 }
 
-async function switchOn(): Promise<void> {
-  // Without the option it waits until the cluster is healthy, which it is not to be.
+async function powerOn(): Promise<void> {
+  // Without the option it waits for a healthy cluster, which this one is not.
   const start = scriptOf('scripts/start.ts', '--cluster', 'lab', '--machines-only')
   assert.is((await run(start, right)).code, 0)
 }
 
-async function assertWell(): Promise<void> {
+async function assertHealthy(): Promise<void> {
   assert.is((await nx('bootstrap:health', right)).code, 0)
   const { codes, unmet } = await diagnose()
   assert.equal([...codes, ...unmet], [])
   const { checks } = await ask<{ checks: { verdict: string }[] }>('scripts/doctor.ts', right)
   assert.ok(checks.length > 10, `${checks.length} checks`)
   assert.equal(
-    checks.filter(({ verdict }) => verdict === 'missing'),
+    checks.filter(({ verdict }) => verdict === 'fail'),
     [],
   )
 }
 
-test('a gateway that nobody is, is named although the cluster comes up', async () => {
+test('a gateway that does not answer is reported although the cluster starts', async () => {
   assert.is((await nx('lab:start')).code, 0)
   await removeCluster(right)
   assert.is((await nx('cluster:up', wrongGateway)).code, 0)
@@ -149,14 +149,14 @@ test('a gateway that nobody is, is named although the cluster comes up', async (
   assert.equal(codes, ['GATEWAY_SILENT root@10.213.77.2'])
 })
 
-test('machines that still use it are named once the settings are right', async () => {
+test('machines that still use it are reported once the settings are right', async () => {
   const { codes } = await diagnose()
   assert.equal(codes, [`GATEWAY_WRONG ${cp}`, `GATEWAY_WRONG ${w}`])
   assert.is((await nx('vm:create', right)).code, 0)
 })
 
-test('machines that are off are named', async () => {
-  await switchOff()
+test('machines that are off are reported', async () => {
+  await powerOff()
   const { codes } = await diagnose()
   assert.equal(codes.slice(0, 2), [`MACHINE_OFF ${cp}`, `MACHINE_OFF ${w}`])
 })
@@ -168,61 +168,61 @@ test('a guest agent without its channel, and a seed with another label', async (
   )
   await on(async ({ $ }) => {
     await $`rm ${seed}; mkdir -p /tmp/seed; xorriso -as mkisofs -quiet -V config-2 -J -r -o ${seed} /tmp/seed`
-    // Where it can be made full later.
+    // A file system that can be filled later.
     await $`mkdir -p /srv/small; mount -t tmpfs -o size=3g tmpfs /srv/small; mv ${disk} /srv/small/; ln -s /srv/small/${w}.qcow2 ${disk}`
   })
-  await switchOn()
-  const said = await diagnoseUntil(`GUEST_AGENT_CHANNEL_MISSING ${cp}`)
-  assert.equal(said.codes.slice(0, 2), [
+  await powerOn()
+  const report = await diagnoseUntil(`GUEST_AGENT_CHANNEL_MISSING ${cp}`)
+  assert.equal(report.codes.slice(0, 2), [
     `GUEST_AGENT_CHANNEL_MISSING ${cp}`,
     `SEED_LABEL_WRONG ${w}`,
   ])
-  await mend(said, `GUEST_AGENT_CHANNEL_MISSING ${cp}`)
-  await mend(said, `SEED_LABEL_WRONG ${w}`)
+  await fix(report, `GUEST_AGENT_CHANNEL_MISSING ${cp}`)
+  await fix(report, `SEED_LABEL_WRONG ${w}`)
 })
 
-test('a clock an hour ahead; nothing else is made of a machine that boots', async () => {
+test('a clock an hour ahead; nothing else is reported of a booting machine', async () => {
   const { codes: booting, unmet } = await diagnose()
   assert.equal(
     booting.filter((code) => code !== `CLOCK_SKEWED ${w}`),
     [],
   )
   assert.ok(booting.length + unmet.length > 0)
-  const said = await diagnoseUntil(`CLOCK_SKEWED ${w}`)
-  assert.equal(said.codes, [`CLOCK_SKEWED ${w}`])
-  // The host is right again, and the next fault waits for the start that mends this one.
+  const report = await diagnoseUntil(`CLOCK_SKEWED ${w}`)
+  assert.equal(report.codes, [`CLOCK_SKEWED ${w}`])
+  // The host is right again, and the next failure takes effect with the start that fixes this one.
   await edit(w, (xml) =>
     xml.replace(/<clock offset='variable'[^>]*?(\/?)>/, "<clock offset='utc'$1>"),
   )
   await on(({ $ }) => $`virsh setmaxmem ${w} 512M --config; virsh setmem ${w} 512M --config`)
-  await mend(said, `CLOCK_SKEWED ${w}`)
+  await fix(report, `CLOCK_SKEWED ${w}`)
 })
 
 test('too little memory', async () => {
-  const said = await diagnose()
-  assert.is(said.codes[0], `MEMORY_TOO_SMALL ${w}`)
-  await mend(said, `MEMORY_TOO_SMALL ${w}`)
+  const report = await diagnose()
+  assert.is(report.codes[0], `MEMORY_TOO_SMALL ${w}`)
+  await fix(report, `MEMORY_TOO_SMALL ${w}`)
 })
 
-test('a machine that its full storage has paused', async () => {
+test('a machine paused by full storage', async () => {
   assert.is((await nx('bootstrap:health', right)).code, 0)
   await on(
     ({ $ }) => $`mount -o remount,size=$(( $(du -sk /srv/small | cut -f 1) + 64 ))k /srv/small`,
   )
-  // What it pulls is more than there is room for; it goes on once there is.
+  // What it pulls does not fit; it continues once there is space.
   const pulling = talos(w, 'image', 'pull', 'registry.k8s.io/kube-apiserver:v1.36.3').catch(() => 0)
-  const said = await diagnoseUntil(`PAUSED_BY_DISK ${w}`)
+  const report = await diagnoseUntil(`PAUSED_BY_DISK ${w}`)
   await on(({ $ }) => $`mount -o remount,size=3g /srv/small`)
-  await mend(said, `PAUSED_BY_DISK ${w}`)
+  await fix(report, `PAUSED_BY_DISK ${w}`)
   await pulling
-  await assertWell()
+  await assertHealthy()
 })
 
-test('a machine that was paused; the bundle of a stage that fails has everything but secrets', async () => {
+test('a machine that was paused; the bundle of a failed stage has everything but secrets', async () => {
   await on(({ $ }) => $`virsh suspend ${w}`)
-  const said = await diagnose()
-  assert.is(said.codes[0], `MACHINE_PAUSED ${w}`)
-  // A stage that fails says so by itself, and keeps what it saw.
+  const report = await diagnose()
+  assert.is(report.codes[0], `MACHINE_PAUSED ${w}`)
+  // A stage that fails reports the likely cause by itself, and writes a bundle.
   const { code, output } = await run(
     scriptOf('packages/bootstrap/scripts/health.ts', '--cluster', 'lab'),
     { ...right, HEALTH_TIMEOUT: '10s', FAILURE_BUNDLE: 'true' },
@@ -246,7 +246,7 @@ test('a machine that was paused; the bundle of a stage that fails has everything
   // Not in the message either, should one be there.
   assert.is(secrets.filter((secret) => text.includes(secret)).length, 0)
   assert.not.match(text, /-----BEGIN [A-Z0-9 ]*PRIVATE KEY/)
-  await mend(said, `MACHINE_PAUSED ${w}`)
+  await fix(report, `MACHINE_PAUSED ${w}`)
 })
 
 /** Keys and tokens, by the names that our three files have for them. */
@@ -276,7 +276,7 @@ echo $pid`,
   assert.match(diagnoses[0]?.evidence.join() ?? '', `answers for ${address}`)
 })
 
-test('a port that somebody blocks between here and the machine', async () => {
+test('a port blocked between here and the machine', async () => {
   const address = addressOf(w)
   const rule = ['FORWARD', '-p', 'IPv4', '--ip-dst', address, '--ip-proto', 'tcp']
   const blocked = [...rule, '--ip-dport', '50000', '-j', 'DROP']
@@ -286,29 +286,29 @@ test('a port that somebody blocks between here and the machine', async () => {
   assert.is(codes[0], `PORT_BLOCKED ${w}`)
 })
 
-test('a kubelet that was stopped', async () => {
+test('a stopped kubelet', async () => {
   await talos(w, 'service', 'kubelet', 'stop')
-  const said = await diagnose()
-  assert.is(said.codes[0], `KUBELET_STOPPED ${w}`)
-  await mend(said, `KUBELET_STOPPED ${w}`)
+  const report = await diagnose()
+  assert.is(report.codes[0], `KUBELET_STOPPED ${w}`)
+  await fix(report, `KUBELET_STOPPED ${w}`)
 })
 
-test('a member of etcd that was stopped', async () => {
+test('a stopped etcd member', async () => {
   await talos(cp, 'service', 'etcd', 'stop')
-  const said = await diagnose()
-  assert.is(said.codes[0], `ETCD_STOPPED ${cp}`)
-  assert.ok(said.codes.includes('ETCD_NO_QUORUM null'))
-  await mend(said, `ETCD_STOPPED ${cp}`)
-  mended.add('ETCD_NO_QUORUM null')
+  const report = await diagnose()
+  assert.is(report.codes[0], `ETCD_STOPPED ${cp}`)
+  assert.ok(report.codes.includes('ETCD_NO_QUORUM null'))
+  await fix(report, `ETCD_STOPPED ${cp}`)
+  fixed.add('ETCD_NO_QUORUM null')
 })
 
-test('nothing is wrong in the end', async () => {
-  // The API server finds its etcd again in its own time.
+test('in the end there is no problem', async () => {
+  // The API server takes a moment to reconnect to etcd.
   await sleep(5000)
-  await assertWell()
+  await assertHealthy()
 })
 
-test('no fault is made of a cluster that gets two fifths of its processors', async () => {
+test('no problem is reported of a cluster with two fifths of its CPU time', async () => {
   const stop = '/tmp/throttle-stop'
   // It ends by itself, should this test be killed.
   const throttle = `
@@ -327,7 +327,7 @@ done`
   }
 })
 
-test('a machine that gives up each of its boots', async () => {
+test('a machine whose boots all fail', async () => {
   await on(async ({ $ }) => {
     await $`virsh destroy ${w}`
     // The file system of EPHEMERAL is still known as one, and cannot be mounted any more.
@@ -341,7 +341,7 @@ test('a machine that gives up each of its boots', async () => {
   await diagnoseUntil(`BOOT_LOOP ${w}`)
 })
 
-test('the cluster goes', async () => {
+test('the cluster is removed', async () => {
   await removeCluster(right)
   await on(({ $ }) => $`umount /srv/small`)
 })
@@ -351,7 +351,7 @@ function partitionStart(disk: Buffer, label: string): number {
   for (let entry = 1024; entry < disk.length; entry += 128)
     if (disk.toString('utf16le', entry + 56, entry + 128).replace(/\0.*$/s, '') === label)
       return Number(disk.readBigUInt64LE(entry + 32)) * 512
-  throw new Error(`there is no partition ${label}`)
+  throw new Error(`no partition ${label}`)
 }
 
 test.run()

@@ -13,7 +13,7 @@ import {
 
 const cluster = await labCluster(threeControlPlanes)
 
-/** The control planes that hold the VIP, as their own address tables say; unreachable ones hold nothing. */
+/** The control planes that hold the VIP, by their addresses; unreachable ones do not count. */
 async function holders(): Promise<string[]> {
   const answers = await Promise.all(
     cluster.controlPlanes.map(async ({ name, address }) => {
@@ -33,14 +33,14 @@ async function holders(): Promise<string[]> {
   return answers.flat()
 }
 
-test('the machines of the clusters before make room', async () => {
+test('the machines of the previous clusters are removed', async () => {
   assert.is((await nx('lab:start')).code, 0)
-  // Only a test that failed leaves one; it need not take the others along.
+  // Only a failed test leaves one behind; it must not fail the next tests too.
   for (const overrides of [{}, { CLUSTER_NAME: 'labdx' }, threeControlPlanes])
     await removeCluster(overrides)
 })
 
-test('three control planes come up behind a VIP', async () => {
+test('three control planes start behind a VIP', async () => {
   assert.is((await nx('cluster:up', threeControlPlanes)).code, 0)
   const nodes = await kubernetesNodes(cluster)
   assert.equal(
@@ -49,7 +49,7 @@ test('three control planes come up behind a VIP', async () => {
   )
 })
 
-test('the VIP moves when its holder is switched off, and the API answers on', async () => {
+test('the VIP moves when its holder is powered off, and the API stays available', async () => {
   const before = await holders()
   assert.is(before.length, 1, `held by ${before.join(', ') || 'nobody'}`)
   await withHost(cluster, ({ $ }) => $`virsh destroy ${before[0] ?? ''}`)
@@ -58,12 +58,12 @@ test('the VIP moves when its holder is switched off, and the API answers on', as
     await sleep(2000)
     after = (await holders()).filter((name) => name !== before[0])
   }
-  assert.is(after.length, 1, 'nobody took the VIP within 90 s')
+  assert.is(after.length, 1, 'no machine took the VIP within 90 s')
   assert.is((await kubernetesNodes(cluster)).length, 4)
   await withHost(cluster, ({ $ }) => $`virsh start ${before[0] ?? ''}`)
 })
 
-test('the machine that was off is taken back', async () => {
+test('the machine that was off rejoins', async () => {
   assert.is((await nx('cluster:up', threeControlPlanes)).code, 0)
 })
 

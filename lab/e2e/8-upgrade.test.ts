@@ -3,19 +3,19 @@ import * as assert from 'uvu/assert'
 import { watch } from './hammer.ts'
 import {
   access,
-  fingerprint,
+  stateDigest,
   labCluster,
   nx,
   threeControlPlanes,
   type Finished,
   type Overrides,
 } from './support.ts'
-import { cluster, four, leader, restarts, talos, versions } from './three.ts'
-import { versions as pinned } from '../src/versions.ts'
+import { cluster, four, leader, restarts, talos, nodeVersions } from './three.ts'
+import { versions } from '../src/versions.ts'
 
 const before = threeControlPlanes
-const after = { ...before, TALOS_VERSION: pinned.talos }
-const newest = { ...after, KUBERNETES_VERSION: pinned.kubernetes }
+const after = { ...before, TALOS_VERSION: versions.talos }
+const newest = { ...after, KUBERNETES_VERSION: versions.kubernetes }
 const upgraded = await labCluster(newest)
 
 async function upgrade(overrides: Overrides): Promise<Finished> {
@@ -25,10 +25,10 @@ async function upgrade(overrides: Overrides): Promise<Finished> {
 test('three control planes and a worker run the old version', async () => {
   assert.is((await nx('lab:start')).code, 0)
   assert.is((await nx('cluster:up', before)).code, 0)
-  assert.equal(await versions(), four('v1.13.8 v1.36.2'))
+  assert.equal(await nodeVersions(), four('v1.13.8 v1.36.2'))
 })
 
-test('a stopped member of etcd is named, and nothing is restarted', async () => {
+test('a stopped etcd member is reported, and nothing is restarted', async () => {
   const since = Date.now()
   await talos('labha-cp3', 'service', 'etcd', 'stop')
   const { code, output } = await upgrade({ ...after, HEALTH_TIMEOUT: '30s' })
@@ -44,33 +44,33 @@ test('the upgrade restarts one control plane at a time, the leader last, and no 
   const since = Date.now()
   const watched = watch(cluster)
   const { code } = await upgrade(after)
-  const { writes, failedWrites, longestGapMs, lostQuorum, mostAway } = await watched.stop()
+  const { writes, failedWrites, longestGapMs, lostQuorum, mostDown } = await watched.stop()
   assert.is(code, 0)
   assert.equal(lostQuorum, [])
-  assert.ok(mostAway <= 1, `${mostAway} control planes were away at once`)
-  // Emulated machines take their time; without a quorum it would be minutes.
+  assert.ok(mostDown <= 1, `${mostDown} control planes were down at once`)
+  // Emulated machines are slow; a lost quorum would take minutes.
   const gap = `${Math.round(longestGapMs / 1000)} s without a write (${writes} done, ${failedWrites} failed)`
   assert.ok(longestGapMs < 60_000, gap)
   const order = restarts(since)
   assert.is(order.length, 4)
   assert.equal(order.slice(2), [led, 'labha-w1'])
-  assert.equal(await versions(), four(`${pinned.talos} ${pinned.kubernetesBefore}`))
+  assert.equal(await nodeVersions(), four(`${versions.talos} ${versions.kubernetesBefore}`))
 })
 
-test('Kubernetes follows, every component of it, without a machine restarted', async () => {
+test('then every component of Kubernetes is upgraded, without restarting a machine', async () => {
   const since = Date.now()
   assert.is((await upgrade(newest)).code, 0)
-  assert.equal(await versions(), four(`${pinned.talos} ${pinned.kubernetes}`))
+  assert.equal(await nodeVersions(), four(`${versions.talos} ${versions.kubernetes}`))
   const pods = await access(cluster, 'kubectl', 'get', 'pods', '-A', '-o', 'jsonpath={..image}')
   assert.is(pods.split(' ').filter((image) => image.endsWith(':v1.36.2')).length, 0)
   assert.equal(restarts(since), [])
 })
 
 test('a second upgrade changes nothing at all', async () => {
-  const state = await fingerprint(upgraded)
+  const state = await stateDigest(upgraded)
   const since = Date.now()
   assert.is((await upgrade(newest)).code, 0)
-  assert.is(await fingerprint(upgraded), state)
+  assert.is(await stateDigest(upgraded), state)
   assert.equal(restarts(since), [])
 })
 

@@ -7,14 +7,14 @@ import { startTimeOf } from '../src/processes.ts'
 import { builtTools, isBuilt } from '../src/tools.ts'
 import { labCluster, nx } from './support.ts'
 
-/** The processes of the lab's host: IDs with their start times, which tell them from later ones. */
+/** The processes of the lab's host: IDs with their start times, which detect reused IDs. */
 async function processes(): Promise<Map<number, string | undefined>> {
   const { stdout } = await local.$({ nothrow: true })`ip netns pids ${kvm1.namespace}`
   const pids = stdout.split('\n').filter(Boolean).map(Number)
   return new Map(pids.map((pid) => [pid, startTimeOf(pid)]))
 }
 
-/** Processes of this machine that were started from, or work on, the lab's folder. */
+/** Processes of this machine that were started from the lab's folder, or use it. */
 function usersOfFolder(): string[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
@@ -40,7 +40,7 @@ async function leftovers(): Promise<string[]> {
   ]
 }
 
-test('lab:stop leaves no process, namespace, cable, mount or file', async () => {
+test('lab:stop leaves no process, namespace, veth, mount or file', async () => {
   assert.is((await nx('lab:start')).code, 0)
   const before = await processes()
   assert.ok(before.size > 5, `only ${before.size} processes ran`)
@@ -57,7 +57,7 @@ test('a second lab:stop finds nothing to do', async () => {
   assert.equal(await leftovers(), [])
 })
 
-test('what was built stays, for the next start', async () => {
+test('built tools stay for the next start', async () => {
   assert.equal(
     builtTools.filter((name) => !isBuilt(name)),
     [],

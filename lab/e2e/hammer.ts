@@ -1,4 +1,4 @@
-/** Watches a cluster while something is done to it: who is down, and whether writes get through. */
+/** Watches a cluster during an operation: which machines are down, and whether writes succeed. */
 import { readFileSync } from 'node:fs'
 import { Agent, request } from 'node:https'
 import { connect } from 'node:net'
@@ -6,31 +6,31 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { generatedFiles, type Cluster } from '@talosmith/core'
 import { parse } from 'yaml'
 
-/** What was seen. */
+/** The results. */
 export interface Watched {
-  /** Rounds of writes of which one got through, and of which none did: refused, or without an answer in time. */
+  /** Rounds in which a write succeeded, and in which none did: rejected or timed out. */
   readonly writes: number
   readonly failedWrites: number
-  /** The longest time in which no write got through, whichever control plane took it. */
+  /** The longest time without a successful write to any control plane. */
   readonly longestGapMs: number
-  /** Answers of API servers that reach no etcd with a quorum, while none reached one. */
+  /** Errors of API servers without etcd quorum, while no write succeeded. */
   readonly lostQuorum: readonly string[]
-  /** The most control planes that were away at the same time. */
-  readonly mostAway: number
+  /** The highest number of control planes that were down at the same time. */
+  readonly mostDown: number
   readonly samples: number
 }
 
 const lookEveryMs = 1000
-// Each write is work for emulated machines that have enough of it.
+// Less often: each write is work for busy emulated machines.
 const writeEveryMs = 2000
 const writeWithinMs = 20_000
 
-/** Looks at every control plane and, beside that, writes through whichever answers, until it is stopped. */
+/** Probes every control plane and, concurrently, writes through each that answers, until it is stopped. */
 export function watch(cluster: Cluster): { stop(): Promise<Watched> } {
   const addresses = cluster.controlPlanes.map(({ address }) => address)
   const write = openWriter(cluster)
   const lostQuorum: string[] = []
-  let [writes, failedWrites, longestGapMs, mostAway, samples] = [0, 0, 0, 0, 0]
+  let [writes, failedWrites, longestGapMs, mostDown, samples] = [0, 0, 0, 0, 0]
   let reachable: readonly string[] = addresses
   let lastWrite = performance.now()
   let running = true
@@ -38,13 +38,13 @@ export function watch(cluster: Cluster): { stop(): Promise<Watched> } {
   const look = async (): Promise<void> => {
     const up = await Promise.all(addresses.map(answers))
     reachable = addresses.filter((_, index) => up[index])
-    mostAway = Math.max(mostAway, addresses.length - reachable.length)
+    mostDown = Math.max(mostDown, addresses.length - reachable.length)
     samples++
   }
   const noteGap = (): void => {
     longestGapMs = Math.max(longestGapMs, performance.now() - lastWrite)
   }
-  // Who hangs with an earlier write is not asked for another.
+  // An API server that hangs with an earlier write gets no other one.
   const busy = new Set<string>()
   const writeOnce = async (): Promise<void> => {
     const free = reachable.filter((address) => !busy.has(address))
@@ -78,7 +78,7 @@ export function watch(cluster: Cluster): { stop(): Promise<Watched> } {
       running = false
       await loops
       noteGap()
-      return { writes, failedWrites, longestGapMs, lostQuorum, mostAway, samples }
+      return { writes, failedWrites, longestGapMs, lostQuorum, mostDown, samples }
     },
   }
 }
@@ -103,7 +103,7 @@ function answers(host: string): Promise<boolean> {
   })
 }
 
-/** Writes one object through one API server; the reason when it is refused or nobody answers. */
+/** Writes one object through one API server; the reason if it is rejected or there is no answer. */
 function openWriter(
   cluster: Cluster,
 ): (host: string, value: string) => Promise<string | undefined> {
@@ -130,14 +130,14 @@ function openWriter(
       }
       const path = `/api/v1/namespaces/default/configmaps/${body.metadata.name}`
       const url = `https://${host}:6443${path}?fieldManager=hammer&force=true`
-      const asked = request(url, {
+      const patch = request(url, {
         method: 'PATCH',
         agent,
         headers: { 'content-type': 'application/apply-patch+yaml' },
         signal: AbortSignal.timeout(writeWithinMs),
       })
-      asked.once('error', ({ message }) => resolve(message))
-      asked.once('response', (response) => {
+      patch.once('error', ({ message }) => resolve(message))
+      patch.once('response', (response) => {
         const chunks: Buffer[] = []
         response.on('data', (chunk: Buffer) => chunks.push(chunk))
         response.once('error', ({ message }) => resolve(message))
@@ -145,6 +145,6 @@ function openWriter(
           resolve((response.statusCode ?? 0) < 300 ? undefined : Buffer.concat(chunks).toString()),
         )
       })
-      asked.end(JSON.stringify(body))
+      patch.end(JSON.stringify(body))
     })
 }

@@ -1,18 +1,18 @@
-/** The calls that the real talosctl makes to the machines of 1-up, each with what must come back: the table behind RPCS.md. */
+/** The calls that the real talosctl makes to the machines of 1-up, each with the expected answer: the table behind RPCS.md. */
 
 /** One call. `rpc` names its row of lab/tools/node/RPCS.md. */
 export interface Call {
   readonly rpc: string
   readonly words: readonly string[]
-  readonly says: RegExp
+  readonly expected: RegExp
   readonly code: number
-  /** Made with the access of a reader instead of an administrator's. */
+  /** Made with a reader's access instead of an administrator's. */
   readonly isReader: boolean
-  /** Whether it never ends by itself, and is interrupted. */
+  /** Never ends by itself, and is interrupted. */
   readonly isEndless: boolean
 }
 
-/** What the calls are about: addresses of machines, the installer image that they run, a folder to write to. */
+/** Parameters of the calls: machines' addresses, their installer image, a folder to write to. */
 export interface Where {
   readonly controlPlane: string
   readonly worker: string
@@ -20,12 +20,12 @@ export interface Where {
   readonly folder: string
 }
 
-type Row = readonly [rpc: string, words: string, says: RegExp, code?: number]
+type Row = readonly [rpc: string, words: string, expected: RegExp, code?: number]
 
 /** Exit code of a call that was interrupted. */
 const interrupted = 124
 
-/** A control plane's answers. Anything that is missing says so by the method's own name. */
+/** Calls to a control plane. */
 const onControlPlane = ({ folder, controlPlane, worker, installer }: Where): Row[] => [
   ['Version', 'version --short', /Tag: +v1\.13\.\d+\n.*SHA: +lab\n/s],
   ['ApplyConfiguration', 'patch mc --dry-run -p {"machine":{"sysctls":{"a.b":"1"}}}', /\+.*a\.b/],
@@ -142,7 +142,7 @@ const asReader: Row[] = [
   ['roles', 'get osrootsecret', /PermissionDenied desc = not authorized/, 1],
 ]
 
-/** Resources that a configured control plane has, each with what must stand in the table of talosctl. */
+/** Resources that a configured control plane has, each with the expected row of talosctl's table. */
 export const filled: Readonly<Record<string, RegExp>> = {
   machinestatus: /machine +\d+ +running +true/,
   machineconfig: /v1alpha1.*persistent|persistent.*v1alpha1/s,
@@ -175,18 +175,18 @@ export const filled: Readonly<Record<string, RegExp>> = {
   osrootsecret: /OSRootSecret +os /,
 }
 
-/** The call that makes the reader's access file, which calls of a reader need. */
+/** The call that generates a reader's talosconfig, which a reader's calls need. */
 export function readerAccess({ folder }: Where): Row {
   return ['GenerateClientConfiguration', `config new ${folder}/reader --roles os:reader`, /^$/]
 }
 
-/** All calls that only look, or are refused. */
+/** All calls that only read, or are rejected. */
 export function callsOf(where: Where): Call[] {
   const { controlPlane, worker } = where
-  const resources = Object.entries(filled).map(([name, says]): Row => [
+  const resources = Object.entries(filled).map(([name, expected]): Row => [
     `get ${name}`,
     `get ${name}`,
-    says,
+    expected,
   ])
   return [
     ...onControlPlane(where).map((row) => call(controlPlane, row)),
@@ -196,14 +196,18 @@ export function callsOf(where: Where): Call[] {
   ]
 }
 
-/** A row as a call to one machine, through itself. */
-export function call(address: string, [rpc, text, says, code = 0]: Row, isReader = false): Call {
+/** A row as a call to one machine, with itself as endpoint. */
+export function call(
+  address: string,
+  [rpc, text, expected, code = 0]: Row,
+  isReader = false,
+): Call {
   const words = text.split(' ')
   const target = words.includes('-n') ? [] : ['-n', address]
   return {
     rpc,
     words: ['-e', address, ...target, ...words],
-    says,
+    expected,
     code,
     isReader,
     isEndless: code === interrupted,
@@ -214,7 +218,7 @@ function userDisk(path: string): string {
   return `--wipe-mode user-disks --user-disks-to-wipe ${path}`
 }
 
-/** The same image in a version that nobody has. */
+/** The same image in a version that does not exist. */
 function other(installer: string): string {
   return installer.replace(/:[^:/]+$/, ':v9.9.9')
 }

@@ -1,4 +1,4 @@
-/** What the end-to-end tests share: starting commands as a user would, and looking at the result with other eyes. */
+/** Shared by the end-to-end tests: starting commands as a user would, and checking the result with other tools. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
@@ -16,7 +16,7 @@ import {
 } from '@talosmith/core'
 import { versions } from '../src/versions.ts'
 
-/** Settings laid over env/lab.env through the shell, as a user would. */
+/** Environment variables that override env/lab.env, as a user would set them. */
 export type Overrides = Readonly<Record<string, string>>
 
 export interface Finished {
@@ -25,7 +25,7 @@ export interface Finished {
   readonly output: string
 }
 
-/** Three control planes behind a VIP, and a worker, on versions that there is something newer than. */
+/** Three control planes behind a VIP, and a worker, on versions that can be upgraded. */
 export const threeControlPlanes: Overrides = {
   CLUSTER_NAME: 'labha',
   CONTROL_PLANE_COUNT: '3',
@@ -39,7 +39,7 @@ export const threeControlPlanes: Overrides = {
   HEALTH_TIMEOUT: '60m',
 }
 
-/** What they run in the end, when all tests of upgrades are through. */
+/** The same cluster after all upgrade tests. */
 export const threeUpgraded: Overrides = {
   ...threeControlPlanes,
   TALOS_VERSION: versions.talos,
@@ -47,7 +47,7 @@ export const threeUpgraded: Overrides = {
   TALOS_EXTENSIONS: 'siderolabs/nfs-utils',
 }
 
-/** Starts a command of the project; what it prints goes to the test's own output as it comes. */
+/** Starts a command of the project; its output is copied to the test's output. */
 export function start(
   command: readonly string[],
   overrides: Overrides = {},
@@ -57,7 +57,7 @@ export function start(
     cwd: projectRoot,
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
-    // Failures that a test makes are not searched for their causes, which takes up to a minute each.
+    // Failures caused by tests are not diagnosed: that takes up to a minute each.
     env: {
       ...process.env,
       NX_TUI: 'false',
@@ -96,7 +96,7 @@ export function scriptOf(path: string, ...args: string[]): string[] {
   return ['npx', 'tsx', path, ...args]
 }
 
-/** Starts a command and ends it, with all it started, by one signal once its output says `when`. */
+/** Starts a command and sends a signal to it and its children once its output matches `when`. */
 export async function killWhen(
   when: RegExp,
   command: readonly string[],
@@ -104,11 +104,11 @@ export async function killWhen(
   signal: 'SIGKILL' | 'SIGINT' = 'SIGKILL',
 ): Promise<Finished> {
   const { child, ended } = start(command, overrides)
-  let seen = ''
+  let output = ''
   let isSent = false
   const watch = (chunk: Buffer): void => {
-    seen += chunk.toString()
-    if (isSent || !when.test(seen) || child.pid === undefined || child.exitCode !== null) return
+    output += chunk.toString()
+    if (isSent || !when.test(output) || child.pid === undefined || child.exitCode !== null) return
     isSent = true
     process.kill(-child.pid, signal)
   }
@@ -117,7 +117,7 @@ export async function killWhen(
   return ended
 }
 
-/** The lab's cluster as the settings, with overrides, describe it. */
+/** The lab's cluster by its settings and the overrides. */
 export async function labCluster(overrides: Overrides = {}): Promise<Cluster> {
   return (await loadCluster(projectRoot, 'lab', overrides)).cluster
 }
@@ -162,7 +162,7 @@ export async function kubernetesNodes(cluster: Cluster): Promise<readonly NodeOb
  * Everything on the host and in generated/ that a run could have changed, as one text: files with size and
  * time, domain definitions, and the version of each node's machine config.
  */
-export async function fingerprint(cluster: Cluster): Promise<string> {
+export async function stateDigest(cluster: Cluster): Promise<string> {
   const host = await withHost(cluster, async ({ $ }) => {
     const files =
       await $`find /var/lib/libvirt /etc/libvirt -type f -regextype posix-extended -regex ${'.*[.](raw|iso|json|xml)'} -printf ${'%p %s %T@ %i\\n'}`
@@ -196,7 +196,7 @@ function localFiles(folder: string): string {
     .join('\n')
 }
 
-/** Takes a cluster away again: machines, disks, seeds, its image, and the operator's files. */
+/** Removes a cluster: machines, disks, seeds, its image, and its generated files. */
 export async function removeCluster(overrides: Overrides = {}): Promise<void> {
   const cluster = await labCluster(overrides)
   const confirmed = { ...overrides, CONFIRM: cluster.name }

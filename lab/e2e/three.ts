@@ -1,12 +1,12 @@
-/** What the tests of upgrades share: the cluster of three control planes, and what is asked of it. */
+/** What the tests of upgrades share: the cluster of three control planes, and queries of it. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { access, kubernetesNodes, labCluster, threeControlPlanes } from './support.ts'
 
 export const cluster = await labCluster(threeControlPlanes)
 
-/** What each node says it runs: Talos and Kubernetes. */
-export async function versions(): Promise<string[]> {
+/** The versions that each node reports: Talos and Kubernetes. */
+export async function nodeVersions(): Promise<string[]> {
   const nodes = await kubernetesNodes(cluster)
   return nodes.map(
     ({ status: { nodeInfo } }) =>
@@ -16,13 +16,13 @@ export async function versions(): Promise<string[]> {
 
 export const four = (one: string): string[] => [one, one, one, one]
 
-/** Asks one machine, through itself. */
+/** Calls talosctl for one machine, with itself as endpoint. */
 export async function talos(node: string, ...args: string[]): Promise<string> {
   const address = cluster.nodes.find(({ name }) => name === node)?.address ?? ''
   return access(cluster, 'talosctl', '-e', address, '-n', address, ...args)
 }
 
-/** The name of the control plane that leads etcd. */
+/** The name of the etcd leader's control plane. */
 export async function leader(): Promise<string> {
   const status = await talos('labha-cp1', 'etcd', 'status')
   const members = await talos('labha-cp1', 'etcd', 'members')
@@ -31,7 +31,7 @@ export async function leader(): Promise<string> {
   return new RegExp(`${ids[1]}\\s+(\\S+)`).exec(members)?.[1] ?? ''
 }
 
-/** Who was restarted, in order, as the records of the last runs say. */
+/** The restarted machines, in order, from the run records. */
 export function restarts(since: number): string[] {
   const folder = join(cluster.generated, 'runs')
   return readdirSync(folder)

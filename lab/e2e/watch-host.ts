@@ -1,9 +1,9 @@
-/** Watches what runs on the lab's host, sampled from outside: its processes are this machine's, in a network of their own. */
+/** Samples the processes of the lab's host from outside: they are this machine's, in a network namespace of their own. */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import type { LabHost } from '../src/layout.ts'
 
-/** Programs that write nothing but what they say, whatever their arguments are; what the project looks with. */
+/** Programs that only print, whatever their arguments are; the project uses them for reading. */
 const readers = new Set([
   ...['arping', 'base64', 'basename', 'cat', 'cmp', 'cut', 'df', 'dirname', 'dmesg', 'du', 'echo'],
   ...['file', 'getent', 'grep', 'head', 'id', 'ls', 'nproc', 'od', 'printf', 'pwd', 'readlink'],
@@ -11,7 +11,7 @@ const readers = new Set([
   ...['false', 'uname', 'uniq', 'wc', 'which', '['],
 ])
 
-/** Programs that start another one: what comes after them, and after what they take, is looked at. */
+/** Programs that start another one: the command after their own arguments is checked. */
 const starters: Readonly<Record<string, RegExp>> = {
   busybox: /^/,
   env: /^(?:\w+=\S* )*/,
@@ -20,7 +20,7 @@ const starters: Readonly<Record<string, RegExp>> = {
   timeout: /^(?:-[sk] ?\w+ )*[\d.]+[smh]? /,
 }
 
-/** Programs that read with these arguments alone. */
+/** Programs that only read with these arguments. */
 const readings: Readonly<Record<string, RegExp>> = {
   dd: /^(?!.*\bof=(?!\/dev\/null\b))/,
   find: /^(?!.* -(?:delete|exec|execdir|ok|okdir|fls|fprint\w*)\b)/,
@@ -31,7 +31,7 @@ const readings: Readonly<Record<string, RegExp>> = {
   sed: /^(?!-\S*i|.* (?:-i|--in-place))/,
 }
 
-/** What virsh only reads; it takes many commands in one argument, each after a semicolon. */
+/** virsh's reading commands; one argument may have several, separated by semicolons. */
 const virshReads =
   /^(?:echo|version|uri|capabilities|domcapabilities|nodeinfo|nodememstats|list|dumpxml|dom(?:info|state|stats|blkinfo|blklist|blkerror|iflist|time)|(?:pool|net|vol)-(?:list|info|dumpxml|path))$/
 
@@ -39,7 +39,7 @@ const virshReads =
 const daemons =
   /^(?:sshd|sftp-server|libvirtd|virtlogd|qemu-system-\w+|ganesha\.nfsd|dnsmasq|bash|sh|dash|nsenter)$/
 
-/** Whether a command line may change something on its host: all may that are not known to read only. */
+/** Whether a command line may change something on its host: every command does that is not known to only read. */
 export function isChanging(command: string): boolean {
   const [program = '', ...rest] = command.trim().split(' ')
   const name = program.replace(/^.*\//, '').replace(/^-|:$/g, '')
@@ -58,21 +58,21 @@ function isChangingVirsh(text: string): boolean {
     .some((verb) => verb !== '' && !virshReads.test(verb))
 }
 
-/** Starts to look; what is called at the end gives all command lines seen, and those that may change something. */
-export function watchHost(host: LabHost): () => { seen: string[]; changing: string[] } {
+/** Starts to watch; the returned function ends it and returns all observed command lines, and those that may change something. */
+export function watchHost(host: LabHost): () => { observed: string[]; changing: string[] } {
   const { pid } = JSON.parse(readFileSync(join(host.folder, 'pids', 'namespace'), 'utf8')) as {
     pid: number
   }
   const network = readlinkSync(`/proc/${pid}/ns/net`)
   const there = new Set(processesIn(network).keys())
-  const seen = new Set<string>()
+  const observed = new Set<string>()
   const timer = setInterval(() => {
-    for (const [id, command] of processesIn(network)) if (!there.has(id)) seen.add(command)
+    for (const [id, command] of processesIn(network)) if (!there.has(id)) observed.add(command)
   }, 40)
   return () => {
     clearInterval(timer)
-    const all = [...seen].filter((command) => command !== '')
-    return { seen: all, changing: all.filter(isChanging) }
+    const all = [...observed].filter((command) => command !== '')
+    return { observed: all, changing: all.filter(isChanging) }
   }
 }
 

@@ -1,4 +1,4 @@
-/** lab:start: brings the lab up when the selected cluster is the lab's; otherwise does nothing. */
+/** lab:start: starts the lab when the selected cluster is the lab's; otherwise does nothing. */
 import { script } from '@talosmith/core'
 import { startLab } from '../src/lab.ts'
 import { kvm1 } from '../src/layout.ts'

@@ -1,12 +1,12 @@
-/** lab:status: what of the lab runs, and what it takes. */
+/** lab:status: shows which parts of the lab run, and the resources they use. */
 import { script } from '@talosmith/core'
 import { kvm1 } from '../src/layout.ts'
 import { observeLab, renderLab } from '../src/status.ts'
 
 export default script(import.meta, {
-  summary: 'Show what of the lab runs, what it takes, and what is built.',
+  summary: 'Show which parts of the lab run, the resources they use, and which tools are built.',
   async run({ json, answer }) {
-    const seen = await observeLab(kvm1)
-    answer(json ? seen : renderLab(seen))
+    const status = await observeLab(kvm1)
+    answer(json ? status : renderLab(status))
   },
 })

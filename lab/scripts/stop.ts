@@ -1,13 +1,13 @@
-/** lab:stop: takes the lab away; built tools and images stay in the user's cache. */
+/** lab:stop: removes the lab; built tools and images stay in the user's cache. */
 import { script } from '@talosmith/core'
 import { stopLab } from '../src/lab.ts'
 import { kvm1 } from '../src/layout.ts'
 
 export default script(import.meta, {
-  summary: 'Take the lab away: guests, services, namespaces, disks.',
+  summary: 'Remove the lab: guests, services, namespaces, disks.',
   options: { 'keep-disks': { type: 'boolean', about: "leave the machines' disks in .lab" } },
   async run({ options, log }) {
-    const step = log.step('Take the lab away')
+    const step = log.step('Remove the lab')
     await stopLab(kvm1, options['keep-disks'] === true)
     step.done()
   },

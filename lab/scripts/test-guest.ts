@@ -1,4 +1,4 @@
-/** lab:test-guest: runs the Go tests of the lab's programs and counts them, in the words of the other tests. */
+/** lab:test-guest: runs the Go tests of the lab's programs and counts them in the format of the other tests. */
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -8,13 +8,13 @@ import { buildEnvironment, builtPath, buildTags, isBuilt } from '../src/tools.ts
 
 const packages = ['./node/...', './nfs/...', './provisioner/...']
 const go = ['go', 'test', '-json', ...buildTags, ...packages]
-// The machine may have a cluster to carry meanwhile.
+// Niced: a cluster may be running on this machine.
 const child = spawn('nice', ['-n', '19', ...go], {
   cwd: join(projectRoot, 'lab', 'tools'),
   env: {
     ...process.env,
     ...buildEnvironment,
-    // Without it, what is about the real etcd is skipped.
+    // Without it, tests of the real etcd are skipped.
     ...(isBuilt('kubelab') ? { LAB_ETCD: builtPath('kubelab') } : {}),
   },
   stdio: ['ignore', 'pipe', 'inherit'],
@@ -25,8 +25,8 @@ const ended = new Promise<number>((resolve) => {
   child.once('close', (code) => resolve(code ?? 1))
 })
 for await (const line of createInterface({ input: child.stdout })) {
-  const said = tests.take(line)
-  if (said !== undefined) console.log(said)
+  const text = tests.take(line)
+  if (text !== undefined) console.log(text)
 }
 const code = await ended
 const { passed, failed, skipped } = tests.count(code)

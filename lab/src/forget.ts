@@ -1,11 +1,12 @@
+/** Removes the lab's images from the clusters' image ledgers. */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { projectRoot } from '@talosmith/core'
 import { factoryPort, kvm1 } from './layout.ts'
 
 /**
- * Takes the images of the lab's factory out of every cluster's ledger: with the lab they are gone, and a
- * later lab may make others of the same names.
+ * Removes the images of the lab's factory from every cluster's ledger: they are deleted with the lab, and a
+ * later lab may build different ones with the same names.
  */
 export function forgetImages(root: string = projectRoot): void {
   const generated = join(root, 'generated')

@@ -1,4 +1,6 @@
-/** One line of `go test -json`; https://pkg.go.dev/cmd/test2json says what each means. */
+/** Counts the results of `go test -json` and formats failures. */
+
+/** One line of `go test -json`; https://pkg.go.dev/cmd/test2json documents the fields. */
 interface GoEvent {
   readonly Action: string
   readonly Package?: string
@@ -13,10 +15,10 @@ export class GoTests {
   readonly #output = new Map<string, string>()
   readonly #failedPackages = new Set<string>()
 
-  /** Takes a line in; what it answers is to be shown: the verdict on a package, and what a failed test said. */
+  /** Processes a line; returns what to print: a package's result, or a failed test's output. */
   take(line: string): string | undefined {
     const event = parse(line)
-    // What the compiler says comes as it is.
+    // Compiler output is printed unchanged.
     if (event === undefined) return line
     const {
       Action: action,
@@ -36,7 +38,7 @@ export class GoTests {
     return action === 'fail' ? `FAILED  ${key}\n${this.#output.get(key) ?? ''}` : undefined
   }
 
-  /** The sums; a run that ended badly although every test passed is one failure. */
+  /** The totals; a non-zero exit code although every test passed counts as one failure. */
   count(exitCode: number): { passed: number; failed: number; skipped: number } {
     const { pass, fail, skip } = this.#counts
     return { passed: pass, failed: exitCode === 0 ? fail : Math.max(fail, 1), skipped: skip }

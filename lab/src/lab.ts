@@ -1,3 +1,4 @@
+/** lab:start and lab:stop. */
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { findTool, local, withLock, type Cluster, type Log, type ToolName } from '@talosmith/core'
@@ -10,14 +11,14 @@ import { fetchKernel } from './guest/kernel.ts'
 import { chartFolder, labFolder, type LabHost } from './layout.ts'
 import { createNamespace, inside, isUp, removeNamespace } from './namespace.ts'
 import { installPackages } from './packages.ts'
-import { startFactory, startLibvirt, startNfs, startSshd } from './services.ts'
+import { startFactory, startLibvirt, startNfs, startHostSshd } from './services.ts'
 import { builtPath, buildTool, isOurBuild, offerTool } from './tools.ts'
 import { versions } from './versions.ts'
 
 /** One lab:start or lab:stop of this checkout at a time. */
 const lock = { name: 'the lab', generated: labFolder }
 
-/** Brings the lab up, or finds it up. What takes long is said while it happens, and happens once. */
+/** Starts what of the lab does not run. Long steps report their progress, and run once per machine. */
 export async function startLab(host: LabHost, cluster: Cluster, log: Log): Promise<void> {
   await withLock(lock, 'lab:start', async () => {
     // apt and the Go compiler need not wait for each other.
@@ -38,12 +39,12 @@ export async function startLab(host: LabHost, cluster: Cluster, log: Log): Promi
 async function startServices(host: LabHost, log: Log): Promise<void> {
   await installPackages(log)
   await createNamespace(host)
-  await startSshd(host)
+  await startHostSshd(host)
   await startNfs(host)
   await startLibvirt(host, log)
 }
 
-/** Builds what the first machines need. A talosctl of the operator's own that fits is used as it is. */
+/** Builds what the first machines need. The operator's own talosctl is used if its version fits. */
 async function buildTools(cluster: Cluster, log: Log): Promise<void> {
   if (!(await hasToolOfOperator('talosctl', cluster)))
     offerTool('talosctl', versions.talos, await buildTool('talosctl', log))
@@ -51,13 +52,13 @@ async function buildTools(cluster: Cluster, log: Log): Promise<void> {
   offerTool('kubectl', versions.kubernetes, await buildTool('kubelab', log))
 }
 
-/** Helm is needed last; most of it is compiled by then, as a part of kubectl. */
+/** Helm is built last: most of its packages are compiled by then, for kubectl. */
 async function provideHelm(cluster: Cluster, log: Log): Promise<void> {
   if (!(await hasToolOfOperator('helm', cluster)))
     offerTool('helm', versions.helm, await buildTool('helm', log))
 }
 
-/** A link to an earlier build of ours counts as none, so that it follows its sources. */
+/** A link to an earlier build of the lab does not count, so that changed sources are rebuilt. */
 async function hasToolOfOperator(name: ToolName, cluster: Cluster): Promise<boolean> {
   return findTool(name, cluster).then(
     ({ path }) => !isOurBuild(path),
@@ -66,8 +67,8 @@ async function hasToolOfOperator(name: ToolName, cluster: Cluster): Promise<bool
 }
 
 /**
- * A changed guest makes other images of the same names: who remembers the old bytes would refuse them.
- * Images that no machine can back onto go; beside machines, the old ones stay in use.
+ * A changed guest results in different images with the same names, which the image ledgers would reject.
+ * Images are deleted when no machine exists; existing machines keep the old ones.
  */
 async function forgetImagesOfOldParts(host: LabHost, parts: string): Promise<void> {
   const file = join(labFolder, 'image-parts')
@@ -86,7 +87,7 @@ const virshOn = (host: LabHost): string[] => [
   ...['virsh', '-q', '-c', 'qemu:///system'],
 ]
 
-/** Takes the lab away: guests, services, namespaces and, unless they are to be kept, the machines' disks. */
+/** Removes the lab: guests, services, namespaces and, unless `keepDisks`, the machines' disks. */
 export async function stopLab(host: LabHost, keepDisks: boolean): Promise<void> {
   await withLock(lock, 'lab:stop', async () => {
     if (isUp(host)) {
@@ -99,7 +100,7 @@ export async function stopLab(host: LabHost, keepDisks: boolean): Promise<void> 
     rmSync(join(host.folder, 'pids'), { recursive: true, force: true })
     if (keepDisks) return
     forgetImages()
-    // The lock lies in there too; who waits for it goes on once it is let go of.
+    // The lock is in there too; another process that waits for it continues once it is released.
     clearFolder(labFolder, 'lock')
   })
   removeIfEmpty(labFolder)

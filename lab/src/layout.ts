@@ -1,3 +1,4 @@
+/** Names, addresses and folders of the lab. */
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { projectRoot } from '@talosmith/core'
@@ -16,14 +17,14 @@ export interface LabHost {
   readonly veth: string
   /** The host's end of the cable. */
   readonly uplink: string
-  /** What stands for the host's own file system. */
+  /** Holds the host's own file system. */
   readonly folder: string
 }
 
-/** Everything the lab keeps in this checkout. */
+/** The lab's data in this checkout. */
 export const labFolder: string = join(projectRoot, '.lab')
 
-/** What survives checkouts: built tools, kernels, guest images. */
+/** Shared by all checkouts: built tools, kernels, guest images. */
 export const cacheFolder: string = join(
   process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'),
   'talosmith',
@@ -49,14 +50,14 @@ export const factoryPort = 8480
 /** Folder that the factory serves chart repositories from. */
 export const chartFolder: string = join(labFolder, 'charts')
 
-/** Where the factory takes orders to misbehave from, for tests. */
+/** The factory's injected faults, for tests. */
 export const faultsFile: string = join(labFolder, 'faults.json')
 
 /** The folder that the host exports over NFS, as the host names it. */
 export const exportPath = '/srv/appdata'
 
-/** Another one, which nobody may write to. */
+/** A read-only export. */
 export const readOnlyExportPath = '/srv/readonly'
 
-/** A third, on which root becomes nobody, who may not write there. */
+/** An export with root squashing, which the squashed user may not write to. */
 export const squashedExportPath = '/srv/squashed'

@@ -1,3 +1,4 @@
+/** Network and mount namespaces of a lab host. */
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { local, Problem } from '@talosmith/core'
@@ -6,28 +7,28 @@ import { endProcess, notePid, runningProcess, startDaemon, startTimeOf } from '.
 
 /**
  * A lab host's network and mount namespaces. A process that only sleeps holds them open; everything of the
- * host is started inside, and sees its own /run, /var/lib/libvirt, /etc/libvirt and logs.
+ * host is started inside, with its own /run, /var/lib/libvirt, /etc/libvirt and logs.
  */
 
 const holderPid = (host: LabHost): string => join(host.folder, 'pids', 'namespace')
 
-/** The words that run a command inside the host. */
+/** The command prefix that runs a command inside the host. */
 export function inside(host: LabHost): string[] {
   const holder = runningProcess(holderPid(host))
   if (holder === undefined)
-    throw new Problem('LAB_NOT_RUNNING', `the lab's host ${host.name} does not run`, {
+    throw new Problem('LAB_NOT_RUNNING', `the lab's host ${host.name} is not running`, {
       hint: 'npx nx run lab:start',
     })
   return ['nsenter', '-t', String(holder.pid), '-m', '-n']
 }
 
-/** Whether the host stands complete: a start that was killed half-way does not count. */
+/** Whether the host is completely set up: a start that was killed half-way does not count. */
 export function isUp(host: LabHost): boolean {
   const holder = runningProcess(holderPid(host))
   return holder !== undefined && readOr(completeFile(host)) === holder.startTime
 }
 
-/** Folders of the host that lie in the lab's folder instead of this machine's own. */
+/** The host's own folders, in the lab's folder instead of this machine's. */
 const ownFolders = [
   '/run',
   '/var/lib/libvirt',
@@ -37,7 +38,7 @@ const ownFolders = [
   '/srv',
 ]
 
-/** Makes the namespaces, the bridge and the cable, or finds them made. */
+/** Creates the namespaces, the bridge and the veth pair, unless they exist. */
 export async function createNamespace(host: LabHost): Promise<void> {
   if (isUp(host)) return
   await removeNamespace(host)
@@ -64,7 +65,7 @@ export async function createNamespace(host: LabHost): Promise<void> {
   await local.$`ip addr add ${`${host.machineAddress}/${host.prefixLength}`} dev ${veth}`
   await local.$`ip link set ${veth} up`
   await local.$`${ns} ip link set ${uplink} master ${bridge} up`
-  // Not this machine's filters: there are none inside, and the guests' frames need not ask.
+  // Bridged frames need not pass iptables: there are no rules inside.
   await local.$({ nothrow: true })`${ns} sysctl -qw net.bridge.bridge-nf-call-iptables=0`
   await local.$`rm -rf ${join(host.folder, 'root', 'run')}`
   for (const folder of ownFolders) {
@@ -78,8 +79,8 @@ export async function createNamespace(host: LabHost): Promise<void> {
 }
 
 /**
- * Ends every process in the host, then takes its namespaces and cable away. Nothing there: nothing done.
- * Throws LAB_OF_ANOTHER_CHECKOUT where they belong to another checkout's living lab.
+ * Ends every process in the host, then removes its namespaces and veth pair, if they exist.
+ * Throws LAB_OF_ANOTHER_CHECKOUT if they belong to another checkout's running lab.
  */
 export async function removeNamespace(host: LabHost): Promise<void> {
   checkOwner(host)
@@ -97,7 +98,7 @@ export async function removeNamespace(host: LabHost): Promise<void> {
 
 const completeFile = (host: LabHost): string => join(host.folder, 'pids', 'complete')
 
-/** Which checkout's lab holds the namespace, where one does. */
+/** Contains the lab folder of the checkout that owns the namespace. */
 const ownerFile = (host: LabHost): string => `/run/talosmith-${host.name}-owner`
 
 function checkOwner(host: LabHost): void {
@@ -105,10 +106,14 @@ function checkOwner(host: LabHost): void {
   const owner = readOr(ownerFile(host)) ?? labFolder
   const holder = runningProcess(join(owner, host.name, 'pids', 'namespace'))
   if (owner !== labFolder && holder !== undefined)
-    throw new Problem('LAB_OF_ANOTHER_CHECKOUT', `the lab of another checkout runs: ${owner}`, {
-      because: `both would be ${host.address} on this machine`,
-      hint: `cd ${join(owner, '..')} && npx nx run lab:stop`,
-    })
+    throw new Problem(
+      'LAB_OF_ANOTHER_CHECKOUT',
+      `the lab of another checkout is running: ${owner}`,
+      {
+        because: `both would be ${host.address} on this machine`,
+        hint: `cd ${join(owner, '..')} && npx nx run lab:stop`,
+      },
+    )
 }
 
 function readOr(path: string): string | undefined {

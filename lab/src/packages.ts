@@ -1,3 +1,4 @@
+/** Installs the Debian packages that the lab needs. */
 import { access, readFile, rm } from 'node:fs/promises'
 import { local, Problem, type Log } from '@talosmith/core'
 
@@ -57,12 +58,12 @@ export async function installPackages(log: Log): Promise<void> {
   }
 }
 
-/** Read by Debian's packages before they start a service. The comment tells ours from the operator's own. */
+/** Read by Debian's packages before they start a service. The comment distinguishes it from the operator's own. */
 const noServices = '#!/bin/sh\n# Written by lab:start while it installs packages.\nexit 101\n'
 
 /**
- * Does `work` while no package starts its service on this machine: the lab runs its own in its namespace.
- * The operator's own policy stays; what a killed run left of ours goes.
+ * Runs `work` while no package may start its service on this machine: the lab runs its own in its namespace.
+ * The operator's own policy is kept; one that a killed run left behind is removed.
  */
 export async function withoutServices(
   work: () => Promise<void>,

@@ -1,13 +1,14 @@
+/** Starts and stops the lab's daemons, by pid files. */
 import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** A process that the lab started, as its pid file names it: the start time tells it from a later one. */
+/** A process that the lab started, from its pid file; the start time detects a reused pid. */
 export interface Running {
   readonly pid: number
   readonly startTime: string
-  /** What it was started from, for a daemon that is to be replaced when that changes. */
+  /** Version of its programs or settings, for a daemon that is replaced when they change. */
   readonly version?: string
 }
 
@@ -21,11 +22,11 @@ export function runningProcess(pidFile: string): Running | undefined {
   }
 }
 
-/** A daemon that kept what its starter inherited (a lock, a pipe of Nx) would hold it for ever. */
+/** A daemon that kept inherited file descriptors (a lock, a pipe of Nx) would hold them forever. */
 const closeInherited =
   'for fd in /proc/$$/fd/*; do n=${fd##*/}; [ $n -le 2 ] || eval "exec $n>&-"; done; exec "$@"'
 
-/** Starts a daemon that outlives this program; its output goes to `logFile`. Already running: left alone. */
+/** Starts a daemon that outlives this program; its output goes to `logFile`. One that is running is not restarted. */
 export function startDaemon(
   pidFile: string,
   logFile: string,

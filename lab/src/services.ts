@@ -1,3 +1,4 @@
+/** The daemons of a lab host: sshd, libvirt, the factory, NFS. */
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -20,7 +21,7 @@ function daemon(host: LabHost, name: string, ...command: string[]): void {
   startDaemon(pidFile(host, name), logFile(host, name), [...inside(host), ...command])
 }
 
-/** The host's daemons: name, and process where it runs. */
+/** The host's daemons: name, and process if running. */
 export function daemonsOf(host: LabHost): { name: string; running: Running | undefined }[] {
   return ['sshd', 'virtlogd', 'libvirtd', 'factory', 'nfs'].map((name) => ({
     name,
@@ -29,7 +30,7 @@ export function daemonsOf(host: LabHost): { name: string; running: Running | und
 }
 
 /** sshd with a host key, a user key and a known_hosts of the lab's own. */
-export async function startSshd(host: LabHost): Promise<void> {
+export async function startHostSshd(host: LabHost): Promise<void> {
   if (runningProcess(pidFile(host, 'sshd')) !== undefined) return
   const hostKey = join(sshFolder, `${host.name}_host_key`)
   const userKey = join(sshFolder, 'id_ed25519')
@@ -69,7 +70,7 @@ export async function startSshd(host: LabHost): Promise<void> {
   daemon(host, 'sshd', '/usr/sbin/sshd', '-D', '-e', '-f', config)
 }
 
-/** libvirtd and virtlogd, without the confinement that a container can't give; and the default pool. */
+/** libvirtd and virtlogd, without the confinement that containers do not support; and the default pool. */
 export async function startLibvirt(host: LabHost, log: Log): Promise<void> {
   const etc = join(host.folder, 'root', 'etc', 'libvirt')
   const qemu = {
@@ -106,7 +107,7 @@ export async function startLibvirt(host: LabHost, log: Log): Promise<void> {
 }
 
 /**
- * The Image Factory. One that was started from other programs is replaced: `version` says which.
+ * Starts the Image Factory. A running one of another `version` is replaced.
  */
 export async function startFactory(host: LabHost, version: string, log: Log): Promise<void> {
   const file = pidFile(host, 'factory')
@@ -148,7 +149,7 @@ export async function startNfs(host: LabHost): Promise<void> {
   const running = runningProcess(file)
   if (running?.version === version) return
   if (running !== undefined) await stopDaemon(file)
-  // Root's, and nobody else's to write to, whatever this machine's umask is.
+  // Writable for root only, whatever this machine's umask is.
   for (const { path } of exports) await local.$`mkdir -p -m 755 ${join(host.folder, 'root', path)}`
   const config = join(host.folder, 'ganesha.conf')
   await local.write(config, `${settings}\n`)

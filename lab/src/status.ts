@@ -1,3 +1,4 @@
+/** The data and the text of lab:status. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { local } from '@talosmith/core'
@@ -33,11 +34,11 @@ interface Service {
 }
 
 interface Guest extends Service {
-  /** What the machine was given, in MiB. */
+  /** The machine's configured memory, in MiB. */
   readonly givenMib: number
 }
 
-/** Looks at the lab; nothing is changed, and it need not run. */
+/** Reads the lab's state without changing anything; the lab need not run. */
 export async function observeLab(host: LabHost): Promise<LabStatus> {
   return {
     up: isUp(host),
@@ -56,19 +57,19 @@ export async function observeLab(host: LabHost): Promise<LabStatus> {
   }
 }
 
-/** The same as text for people. */
-export function renderLab(seen: LabStatus): string {
+/** The status as text. */
+export function renderLab(status: LabStatus): string {
   const service = ({ name, pid, memoryMib: mib }: Service): string =>
     `  ${name.padEnd(12)} ${pid === undefined ? 'stopped' : `pid ${pid}, ${mib} MiB`}`
   return [
-    `host ${seen.host} (${seen.address}) ${seen.up ? 'is up' : 'is down: npx nx run lab:start'}`,
-    ...seen.services.map(service),
-    `Image Factory ${seen.factory}, NFS export ${seen.nfs}`,
-    seen.guests.length === 0 ? 'no machine runs' : 'machines, with the memory that QEMU holds:',
-    ...seen.guests.map((guest) => `${service(guest)} of ${guest.givenMib}`),
-    `disk: .lab ${seen.disk.labMib} MiB, cache ${seen.disk.cacheMib} MiB (${cacheFolder})`,
-    `tools: ${seen.tools.map(({ name, built }) => `${name} ${built ? 'built' : 'not built'}`).join(', ')}`,
-    `versions: ${Object.entries(seen.versions)
+    `host ${status.host} (${status.address}) ${status.up ? 'is up' : 'is down: npx nx run lab:start'}`,
+    ...status.services.map(service),
+    `Image Factory ${status.factory}, NFS export ${status.nfs}`,
+    status.guests.length === 0 ? 'no machine runs' : 'machines, with the memory that QEMU holds:',
+    ...status.guests.map((guest) => `${service(guest)} of ${guest.givenMib}`),
+    `disk: .lab ${status.disk.labMib} MiB, cache ${status.disk.cacheMib} MiB (${cacheFolder})`,
+    `tools: ${status.tools.map(({ name, built }) => `${name} ${built ? 'built' : 'not built'}`).join(', ')}`,
+    `versions: ${Object.entries(status.versions)
       .map(([name, version]) => `${name} ${version}`)
       .join(', ')}`,
   ].join('\n')

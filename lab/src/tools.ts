@@ -1,3 +1,4 @@
+/** Builds the lab's Go programs into the user's cache. */
 import { createHash } from 'node:crypto'
 import {
   existsSync,
@@ -19,10 +20,10 @@ import { versions } from './versions.ts'
 export type BuiltTool =
   'talosctl' | 'kubelab' | 'lab-node' | 'helm' | 'csi-provisioner' | ContractTool
 
-/** What talosctl does to machine configs, with the packages of one Talos minor; talosctl itself does 1.13. */
+/** Generates and validates machine configs with the packages of one Talos minor; for 1.13 there is talosctl. */
 export type ContractTool = `machineconfig-${'1.9' | '1.10' | '1.11' | '1.12' | '1.14'}`
 
-/** How every Go program of the lab is compiled; tests as well, so that they share what is compiled. */
+/** Build flags of every Go program of the lab, and of tests, so that they share the build cache. */
 export const buildTags: readonly string[] = ['-tags', 'grpcnotrace', '-trimpath']
 export const buildEnvironment = {
   CGO_ENABLED: '0',
@@ -36,7 +37,7 @@ interface Recipe {
   readonly module?: string
   /** Its module file without .mod: go by default. */
   readonly modules?: string
-  /** Folders of the module whose sources it is made of, beside other modules. */
+  /** Folders of the module with its sources. */
   readonly sources: readonly string[]
   readonly ldflags: readonly string[]
 }
@@ -88,7 +89,7 @@ function moduleOf(tool: BuiltTool): { readonly folder: string; readonly modules:
 
 export const builtTools = Object.keys(recipes) as readonly BuiltTool[]
 
-/** Where a tool is, once built: a folder named for everything that it is made of. */
+/** The path of a tool once it is built, in a folder named by a digest of its sources and flags. */
 export function builtPath(tool: BuiltTool): string {
   return join(cacheFolder, 'tools', `${tool}-${digestOf(tool)}`, tool)
 }
@@ -114,8 +115,8 @@ function digestOf(tool: BuiltTool): string {
 }
 
 /**
- * Builds a tool into the user's cache, once for all checkouts, and says how far it is. One builder at a
- * time: a second one waits for the first and finds the work done.
+ * Builds a tool into the user's cache, once for all checkouts, and reports progress. Only one build runs at a
+ * time: a second one waits for the first and finds the result.
  */
 export async function buildTool(tool: BuiltTool, log: Log): Promise<string> {
   const path = builtPath(tool)
@@ -138,7 +139,7 @@ export async function buildTool(tool: BuiltTool, log: Log): Promise<string> {
         if (isGoNote(line)) step.progress(line)
       },
     })
-    // The first to ask downloads the modules.
+    // The first call downloads the modules.
     const { stdout } = await list`cd ${folder} && go list ${modFile} -deps ${name}`
     const total = stdout.split('\n').length
     let compiled = 0
@@ -167,8 +168,8 @@ export async function buildTool(tool: BuiltTool, log: Log): Promise<string> {
 }
 
 /**
- * Puts a built tool where the project looks for tools, beside other versions, in the place of an earlier
- * build of ours; anything else that is there stays.
+ * Links a built tool into the folder where the project looks for tools, beside other versions. An earlier
+ * build of the lab is replaced; anything else is kept.
  */
 export function offerTool(
   name: ToolName,
@@ -180,14 +181,14 @@ export function offerTool(
   if (existsSync(link) && !isOurBuild(link)) return
   if (linkTarget(link) === path) return
   mkdirSync(dirname(link), { recursive: true })
-  // By rename: a run that goes on beside this one finds the tool at every moment.
+  // By rename: a concurrent run finds the tool at every moment.
   const temporary = `${link}.${process.pid}.tmp`
   rmSync(temporary, { force: true })
   symlinkSync(path, temporary)
   renameSync(temporary, link)
 }
 
-/** Whether a path is a link to something that the lab built, in whatever state of its sources. */
+/** Whether a path is a link to a build of the lab, of any version of its sources. */
 export function isOurBuild(path: string): boolean {
   return linkTarget(path)?.startsWith(join(cacheFolder, 'tools', sep)) ?? false
 }
@@ -211,5 +212,5 @@ async function checkGo(): Promise<void> {
     })
 }
 
-/** What Go says about its own work, such as which module it downloads. */
+/** A message of Go itself, such as which module it downloads. */
 const isGoNote = (line: string): boolean => line.startsWith('go: ')

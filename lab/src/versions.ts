@@ -1,4 +1,4 @@
-/** Versions of the real programs that the lab is made of. lab/tools/go.mod pins them; here is what else it offers. */
+/** Versions of the real programs in the lab. lab/tools/go.mod pins them; the other versions on offer are here. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { projectRoot } from '@talosmith/core'

@@ -20,7 +20,7 @@ interface PodTemplate {
   readonly spec: { readonly containers: readonly { name: string; image: string }[] }
 }
 
-test('the chart has every value that the product knows of the public one', async () => {
+test('the chart has every value of the public chart that the product sets', async () => {
   const values = parse(await readFile(join(chart, 'values.yaml'), 'utf8')) as unknown
   const source = join(projectRoot, 'packages', 'storage', 'src', 'value-names.ts')
   const names = [...(await readFile(source, 'utf8')).matchAll(/^ {2}'([\w.]+)',$/gm)]
@@ -44,7 +44,7 @@ else {
     return parseAllDocuments(stdout).map((document) => document.toJS() as KubeObject)
   }
 
-  test('the chart is without faults that helm lint finds', async () => {
+  test('helm lint finds no problem in the chart', async () => {
     await local.$`${helm.path} lint --strict ${chart}`
   })
 
@@ -75,7 +75,7 @@ else {
     assert.not.match(await text('--set', 'controller.enableSnapshotter=false'), 'csi-snapshotter')
   })
 
-  test('the repository is made once, and holds the version that the settings ask for', async () => {
+  test('the repository is created once, with the version from the settings', async () => {
     const folder = join(temporaryFolder('charts'), 'charts')
     await packageChart(helm.path, folder)
     const index = await readFile(join(folder, 'index.yaml'), 'utf8')

@@ -11,7 +11,7 @@ const folder = join(parent, '.lab')
 const lock = { name: 'the lab', generated: folder }
 const folders = suite("the lab's folder")
 
-folders('is cleared under its lock, and goes when that is let go of', async () => {
+folders('is cleared under its lock, and removed when the lock is released', async () => {
   mkdirSync(join(folder, 'kvm1', 'root'), { recursive: true })
   writeFileSync(join(folder, 'image-parts'), '1')
   await withLock(lock, 'lab:stop', async () => {

@@ -27,8 +27,8 @@ const drivenByCalls = rows
   .filter(({ drivers }) => drivers.includes('1a'))
   .flatMap(({ names }) => names.split(', '))
 
-/** Why a driver does not exist; undefined when it does. */
-function fault(driver: string): string | undefined {
+/** The reason why a driver does not exist; undefined if it exists. */
+function problem(driver: string): string | undefined {
   if (driver === '1a' || driver === 'nothing') return undefined
   const [, pkg, name] = /^Go (\w+)\.(Test\w+)$/.exec(driver) ?? []
   if (pkg !== undefined) {
@@ -39,9 +39,9 @@ function fault(driver: string): string | undefined {
     return isThere ? undefined : `${pkg} has no ${name}`
   }
   const [, ha, file, title = ''] = /^(ha\/)?([\w-]+) "(.+)"$/.exec(driver) ?? []
-  if (file === undefined) return `cannot be read: ${driver}`
+  if (file === undefined) return `not a driver: ${driver}`
   const path = join(projectRoot, ha === undefined ? 'lab/e2e' : 'lab/e2e-ha', `${file}.test.ts`)
-  if (!existsSync(path)) return `there is no ${path}`
+  if (!existsSync(path)) return `${path} does not exist`
   return readFileSync(path, 'utf8').includes(title) ? undefined : `${file} has no test "${title}"`
 }
 
@@ -51,7 +51,7 @@ test('the page has its tables', () => {
 
 for (const { names, drivers } of rows)
   test(`what drives ${names} exists`, () => {
-    assert.equal(drivers.map(fault).filter(Boolean), [])
+    assert.equal(drivers.map(problem).filter(Boolean), [])
   })
 
 test('every row that names the table of calls has a call', () => {
@@ -69,15 +69,15 @@ test('every call has its row', () => {
   )
 })
 
-test('what the page calls Unimplemented is called, or driven by nothing', () => {
+test('every Unimplemented method is called, or listed as driven by nothing', () => {
   const claimed = rows
     .filter(({ state, drivers }) => state.startsWith('Unimplemented') && drivers.includes('1a'))
     .flatMap(({ names }) => names.split(', '))
   assert.equal(claimed.sort(), Object.keys(unimplemented).sort())
 })
 
-test('the resources that the page calls filled are those that are asked for', () => {
-  const [, text = ''] = /Each is asked for by 1a: ([^]*?)\.\n/.exec(page) ?? []
+test('the resources that the page lists as filled are those that 1a requests', () => {
+  const [, text = ''] = /1a requests each of them: ([^]*?)\.\n/.exec(page) ?? []
   const names = text
     .replaceAll(/\s*\([^)]*\)/g, '')
     .replaceAll('\n', ' ')

@@ -10,7 +10,7 @@ import { pinnedModule, versions } from '../src/versions.ts'
 const { settings: defaults } = testCluster({ NFS_SERVER: '10.0.0.9', NFS_SHARE: '/srv' })
 const read = (...path: string[]): string => readFileSync(join(projectRoot, ...path), 'utf8')
 
-test('the lab is made of the versions that a cluster has by default', async () => {
+test('the lab uses the default versions of a cluster', async () => {
   assert.is(versions.talos, defaults.TALOS_VERSION)
   assert.is(versions.kubernetes, defaults.KUBERNETES_VERSION)
   const { cluster } = await loadCluster(projectRoot, 'lab', {})
@@ -19,13 +19,13 @@ test('the lab is made of the versions that a cluster has by default', async () =
   assert.is(talosVersions.at(-1), versions.talos)
 })
 
-test('what go.mod pins of one program is one version', () => {
+test('go.mod pins one version for each program', () => {
   assert.is(pinnedModule('github.com/siderolabs/talos'), versions.talos)
   for (const part of ['k8s.io/component-base', 'k8s.io/kubectl'])
     assert.is(pinnedModule(part), versions.kubernetes.replace('v1.', 'v0.'))
 })
 
-test('the chart of the lab has the version that is installed by default', () => {
+test('the chart of the lab has the default version', () => {
   const chart = read('lab', 'chart', 'csi-driver-nfs', 'Chart.yaml')
   assert.match(
     chart,
@@ -37,7 +37,7 @@ test('the chart of the lab has the version that is installed by default', () => 
   )
 })
 
-test('a module that go.mod does not name is no version', () => {
+test('a module that is not in go.mod has no version', () => {
   assert.throws(() => pinnedModule('k8s.io/kube'), 'does not pin k8s.io/kube')
 })
 

@@ -18,7 +18,7 @@ const reads = [
   'ip -o route get 10.213.77.11',
   'iptables -S FORWARD',
   'find /var/lib/libvirt -type f -printf %p',
-  // A shell's command line holds all that it may do; what it does are processes of their own.
+  // Shells run their commands as processes of their own.
   'bash --noprofile --norc -c rm -f -- /a',
 ]
 const backgroundOfTheHost = [
@@ -45,7 +45,7 @@ const changes = [
   'ip link set br0 down',
   'ip neigh flush all',
   'iptables -A FORWARD -j DROP',
-  'a-program-that-nobody-knows --list',
+  'an-unknown-program --list',
   'python3 -c print(1)',
 ]
 for (const command of reads)

@@ -1,3 +1,4 @@
+/** The parts of a bundle: settings, plan, diagnosis, run records, and states of hosts, Talos and Kubernetes. */
 import { readFile } from 'node:fs/promises'
 import { readKubernetes } from '@talosmith/bootstrap'
 import { openTalosctl, probeMachines } from '@talosmith/clients/talos'
@@ -15,7 +16,7 @@ import {
 } from '@talosmith/core'
 import { unzipSync } from 'fflate'
 import { findCauses, type Findings } from '../diagnose/find.ts'
-import { gather } from '../diagnose/gather.ts'
+import { gatherObservations } from '../diagnose/gather.ts'
 import { findingsAsJson, renderFindings } from '../diagnose/report.ts'
 import { planAll } from '../plan/cluster.ts'
 import { renderReport } from '../plan/report.ts'
@@ -34,22 +35,22 @@ interface Context {
   readonly work: string
 }
 
-/** Everything together is there, or said to be missing, within a minute. */
+/** A whole bundle takes less than a minute; a part that takes longer is left out. */
 const partMs = 45_000
-const knockMs = 3000
+const probeMs = 3000
 const consoleBytes = 200_000
 const keptRuns = 5
 
-/** Collects all parts side by side; one that can't be had is a file that says why. */
+/** Collects all parts in parallel; in place of one that fails, there is a file with the reason. */
 export async function collectParts(
   context: Context,
 ): Promise<{ readonly parts: Part[]; readonly findings: Findings | undefined }> {
   let findings: Findings | undefined
   const collect = async (
     name: string,
-    look: () => Promise<readonly Part[]>,
+    read: () => Promise<readonly Part[]>,
   ): Promise<readonly Part[]> => {
-    const answer = await inTime(look, partMs)
+    const answer = await inTime(read, partMs)
     return answer.ok ? answer.value : [{ name: `${name}.missing.txt`, text: answer.reason }]
   }
   const { cluster } = context
@@ -60,7 +61,7 @@ export async function collectParts(
       one('plan.txt', renderReport(cluster, await planAll({ ...context, log: silentLog }))),
     ),
     collect('diagnosis', async () => {
-      findings = findCauses(cluster, await gather(cluster, context.eachHost))
+      findings = findCauses(cluster, await gatherObservations(cluster, context.eachHost))
       return [
         ...(await one('diagnosis.txt', renderFindings(cluster, findings))),
         ...(await one(
@@ -92,7 +93,7 @@ const kubernetesPaths = [
   ['pods-kube-system', '/api/v1/namespaces/kube-system/pods'],
 ] as const
 
-/** The records of the last runs: what was done, when, and how long it took. */
+/** The records of the last runs: steps, times and durations. */
 async function readRuns(cluster: Cluster): Promise<Part[]> {
   const files = generatedFiles(cluster)
   const names = (await files.list('runs')).map(({ name }) => name).sort()
@@ -104,23 +105,23 @@ async function readRuns(cluster: Cluster): Promise<Part[]> {
 async function readVersions(cluster: Cluster): Promise<Part[]> {
   const tools = await Promise.all(
     (['talosctl', 'kubectl', 'helm'] as const).map(async (name) => {
-      const said = await findTool(name, cluster).then(
+      const found = await findTool(name, cluster).then(
         ({ version, path }) => `${version} ${path}`,
         (error: unknown) => reasonOf(error) ?? '',
       )
-      return `${name}: ${said}`
+      return `${name}: ${found}`
     }),
   )
   const text = [`node: ${process.version} ${process.platform} ${process.arch}`, ...tools].join('\n')
   return [{ name: 'versions.txt', text }]
 }
 
-/** `talosctl support`, whose archive is taken apart: nothing goes out that was not looked through. */
+/** The files of `talosctl support`, unpacked so that secrets can be removed from each. */
 async function readSupport({ cluster, work }: Context): Promise<Part[]> {
   const talosctl = await openTalosctl(cluster)
   const path = `${work}/support.zip`
-  // One that is silent would hold up the others' answers until none of them counts.
-  const probes = await probeMachines(cluster.nodes, undefined, knockMs)
+  // Machines that do not answer would delay the others past the timeout: leave them out.
+  const probes = await probeMachines(cluster.nodes, undefined, probeMs)
   const answering = cluster.nodes.filter(({ name }) => probes.get(name)?.kind !== 'silent')
   const endpoints = answering.filter(({ role }) => role === 'controlplane').map(addressOf)
   if (endpoints.length === 0) throw new Error('no control plane answers')
@@ -128,14 +129,14 @@ async function readSupport({ cluster, work }: Context): Promise<Part[]> {
     answering.map(addressOf),
     ['support', '--output', path, '--num-workers', '4'],
     {
-      timeoutMs: partMs - knockMs - 2000,
+      timeoutMs: partMs - probeMs - 2000,
       nothrow: true,
       endpoints,
     },
   )
   const entries = unzipSync(new Uint8Array(await readFile(path)))
   return Object.entries(entries).flatMap(([name, bytes]) =>
-    // What is no text can't be looked through.
+    // Secrets can be removed from text only: leave binary files out.
     bytes.length === 0 || bytes.includes(0)
       ? []
       : [{ name: `talos-support/${name}`, text: Buffer.from(bytes).toString() }],
@@ -160,9 +161,9 @@ for file in ${nodes.map(({ name }) => consoleLog(name))} ${nodes.map(({ name }) 
 done`,
   ])
   const [version, info, list, ...domains] = xmls
-  const said = [version, info, list].map((answer) => answer?.stdout ?? answer?.error ?? '')
+  const texts = [version, info, list].map((answer) => answer?.stdout ?? answer?.error ?? '')
   return [
-    { name: `${folder}/host.txt`, text: said.join('\n\n') },
+    { name: `${folder}/host.txt`, text: texts.join('\n\n') },
     ...nodes.flatMap(({ name }, index) => {
       const xml = domains[index]
       return xml?.error === undefined && xml !== undefined

@@ -1,17 +1,18 @@
+/** Removes secrets from texts. */
 import type { Cluster } from '@talosmith/core'
 import { parseAllDocuments } from 'yaml'
 
-/** Takes secrets out of a text. */
+/** Removes secrets from a text. */
 export type Redactor = (text: string) => string
 
 const removed = '[removed]'
-/** Shorter values, such as `true` or a port, stand in texts for other reasons. */
+/** Shorter values, such as `true` or a port, occur in texts that have nothing to do with secrets. */
 const shortest = 8
 
-/** What a secret looks like, for those that are not in our own files. */
+/** What secrets look like that are not in the cluster's own files. */
 const shapes: readonly (readonly [RegExp, string])[] = [
   [/-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g, removed],
-  // The same in base64, as configs hold it: "-----BEGIN" and what follows.
+  // The same in base64, as in machine configs: "-----BEGIN" and what follows.
   [/LS0tLS1CRUdJTi[A-Za-z0-9+/=]*/g, removed],
   [/\b(Bearer\s+)[\w.~+/-]+=*/gi, `$1${removed}`],
   [/\beyJ[\w-]+\.[\w-]+\.[\w-]+/g, removed],
@@ -26,8 +27,8 @@ const shapes: readonly (readonly [RegExp, string])[] = [
 ]
 
 /**
- * Redacts the values of `secrets` wherever they stand, plain or in base64, and all that looks like one; those
- * that are `open` stay.
+ * Redacts the values of `secrets`, plain or in base64, and everything that looks like a secret; keeps those that
+ * are `open`.
  */
 export function createRedactor(
   secrets: Iterable<string>,
@@ -39,10 +40,10 @@ export function createRedactor(
     known.add(secret)
     known.add(Buffer.from(secret).toString('base64'))
     const inside = Buffer.from(secret, 'base64').toString('latin1')
-    // A key in base64 may be printed as the PEM that it is.
+    // A key in base64 may also be printed as PEM.
     if (inside.startsWith('-----BEGIN')) known.add(inside.trim())
   }
-  // Longest first: a value may hold another.
+  // Longest first: a value may contain another.
   const values = [...known].sort((one, other) => other.length - one.length)
   return (text) => {
     let clean = text
@@ -52,7 +53,7 @@ export function createRedactor(
   }
 }
 
-/** Names and addresses of a cluster, which stand in its access files beside what is secret. */
+/** Names and addresses of a cluster: its access files contain them beside the secrets. */
 export function openTexts({ name, nodes, endpoint, vip }: Cluster): ReadonlySet<string> {
   return new Set([
     name,
@@ -65,7 +66,7 @@ export function openTexts({ name, nodes, endpoint, vip }: Cluster): ReadonlySet<
   ])
 }
 
-/** Every text in a YAML or JSON file that may be secret: all of them, since no list of names is complete. */
+/** Every string in a YAML or JSON file: any may be secret, since no list of names is complete. */
 export function secretsIn(text: string): string[] {
   const found: string[] = []
   const collect = (value: unknown): void => {

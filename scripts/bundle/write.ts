@@ -1,3 +1,4 @@
+/** Writes a bundle: an archive with everything about a failure, without secrets. */
 import { chmod, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, normalize } from 'node:path'
@@ -8,7 +9,7 @@ import { createRedactor, openTexts, secretsIn, type Redactor } from './redact.ts
 
 const folder = 'bundles'
 const kept = 5
-/** Files of ours whose every text is taken for a secret, but for the cluster's own names and addresses. */
+/** Files in which every string counts as a secret, except the cluster's own names and addresses. */
 const secretFiles = ['secrets.yaml', 'talosconfig', 'kubeconfig']
 
 interface Context {
@@ -46,13 +47,13 @@ async function redactorOf(cluster: Cluster): Promise<Redactor> {
   return createRedactor(secrets, openTexts(cluster))
 }
 
-/** zstd where there is one, gzip otherwise: both are read by every tar. */
+/** Uses zstd if it is installed, gzip otherwise. */
 async function pack(cluster: Cluster, content: string, now: Date): Promise<string> {
   const files = generatedFiles(cluster)
   const hasZstd = (await local.$({ nothrow: true })`command -v zstd`).exitCode === 0
   const [suffix, option] = hasZstd ? ['tar.zst', '--zstd'] : ['tar.gz', '--gzip']
   const name = `${folder}/${now.toISOString().replaceAll(':', '-')}.${suffix}`
-  // Looked at first: a folder that is a link would lead it elsewhere.
+  // Checked first: a folder that is a symbolic link would redirect the archive.
   await files.has(name)
   await mkdir(files.path(folder), { recursive: true, mode: 0o700 })
   const packed = `${content}.${suffix}`

@@ -1,3 +1,4 @@
+/** What is left of a cluster, and the changes that delete it. */
 import { generatedFiles, type Change, type Cluster, type Host } from '@talosmith/core'
 import {
   hasRemoved,
@@ -25,43 +26,43 @@ export interface Remains {
   readonly hosts: readonly ObservedHost[]
 }
 
-/** Looks at everything side by side. */
+/** Observes everything in parallel. */
 export async function observeRemains(
   cluster: Cluster,
   hosts: () => Promise<readonly Host[]>,
 ): Promise<Remains> {
-  const [files, notes, storage, seen] = await Promise.all([
+  const [files, notes, storage, observedHosts] = await Promise.all([
     observeHomeFiles(cluster),
     observeNotes(cluster),
     observeRemoval({ cluster }),
     hosts().then((opened) => observeHosts(cluster, opened)),
   ])
-  return { storage, files, notes, hosts: seen }
+  return { storage, files, notes, hosts: observedHosts }
 }
 
-/** What notes where machines were made: worth nothing without them. */
+/** The record of the hosts that machines were created on: useless without machines. */
 export async function observeNotes(cluster: Cluster): Promise<HomeFile[]> {
   const all = await generatedFiles(cluster).list()
   return all.filter(({ name }) => name === hostsFile)
 }
 
-/** All that the stages of a destroy would do, in their order. */
+/** Everything that the stages of a destroy would do, in order. */
 export function planWhole(cluster: Cluster, { storage, files, notes, hosts }: Remains): Change[] {
-  const home = [...planRemoveAccess(cluster, files), ...planRemoveConfig(cluster, files)]
+  const accessAndConfig = [...planRemoveAccess(cluster, files), ...planRemoveConfig(cluster, files)]
   return [
     ...storage.changes,
-    ...home,
+    ...accessAndConfig,
     ...planDestroy(cluster, hosts),
     ...planRemoveSeeds(
       cluster,
-      hosts.map((seen) => withoutMachines(cluster, seen)),
+      hosts.map((host) => withoutMachines(cluster, host)),
     ),
-    ...(home.length > 0 ? [removal(cluster)] : []),
-    ...planLast(cluster, home.length > 0 ? [] : files, notes),
+    ...(accessAndConfig.length > 0 ? [removal(cluster)] : []),
+    ...planLast(cluster, accessAndConfig.length > 0 ? [] : files, notes),
   ]
 }
 
-/** What the last stage does: nothing while anything of the cluster is left on a host. */
+/** What the last stage does; it runs only when nothing of the cluster is left on the hosts. */
 export function planLast(
   cluster: Cluster,
   files: readonly HomeFile[],
@@ -71,7 +72,7 @@ export function planLast(
   return [...removed, ...notes.map((note) => forget(cluster, note))]
 }
 
-/** What the stages before the last one have left on the hosts. */
+/** What the stages before the last one would still have to delete on the hosts. */
 export function planUnfinished(cluster: Cluster, hosts: readonly ObservedHost[]): Change[] {
   return [...planDestroy(cluster, hosts), ...planRemoveSeeds(cluster, hosts)]
 }
@@ -90,7 +91,7 @@ function removal({ name }: Cluster): Change {
   return {
     kind: 'remove-removed',
     target: removedFolder,
-    summary: `Remove what was set aside: generated/${name}/${removedFolder}`,
+    summary: `Delete the files set aside in generated/${name}/${removedFolder}`,
     risk: 'data-loss',
   }
 }

@@ -1,8 +1,9 @@
+/** Finds the causes of problems in what was observed of a cluster. */
 import { judgeHealth, type HealthFacts, type TalosEvidence } from '@talosmith/bootstrap'
 import { unreachableBecause, type MachineStatus, type ProbeResult } from '@talosmith/clients/talos'
 import type { Answer, Cluster } from '@talosmith/core'
 import type { Diagnosis } from './diagnosis.ts'
-import type { Seen } from './gather.ts'
+import type { Observations } from './gather.ts'
 import { judgeBoot } from './rules/boot.ts'
 import { judgeCluster } from './rules/cluster.ts'
 import { judgeHosts } from './rules/hosts.ts'
@@ -11,20 +12,20 @@ import { judgeGateway, judgeNetwork } from './rules/network.ts'
 import { judgeTalos } from './rules/talos.ts'
 import { viewsOf, type View } from './view.ts'
 
-/** What was found, and what is not as it should be without a known cause. */
+/** The diagnoses, and the unmet conditions that none of them explains. */
 export interface Findings {
-  /** The cause furthest upstream first: mending it may well mend the rest. */
+  /** The root cause first: fixing it may fix the rest. */
   readonly diagnoses: readonly Diagnosis[]
   /** Each a sentence. */
   readonly unmet: readonly string[]
 }
 
 /**
- * Works out the causes. Rules go from the host to the machine, its boot, its network, its Talos; the first
- * that finds something in a machine ends the search there, since the rest follows from it.
+ * Finds the causes. Rules go from the host to the machine, its boot, its network and its Talos; the first diagnosis
+ * of a machine ends the search on it, since the rest usually follows from it.
  */
-export function findCauses(cluster: Cluster, seen: Seen): Findings {
-  const views = viewsOf(cluster, seen)
+export function findCauses(cluster: Cluster, observed: Observations): Findings {
+  const views = viewsOf(cluster, observed)
   const stages: readonly ((view: View) => Diagnosis | undefined)[] = [
     (view) => judgeMachine(cluster, view),
     (view) => judgeBoot(cluster, view),
@@ -40,40 +41,44 @@ export function findCauses(cluster: Cluster, seen: Seen): Findings {
       return diagnosis ?? []
     }),
   )
-  // What only differs from the settings is no reason for anything else.
-  const isReason = ({ code }: Diagnosis): boolean =>
+  // A mere difference from the settings does not explain any other problem.
+  const isCause = ({ code }: Diagnosis): boolean =>
     code !== 'OLD_CONFIG' && code !== 'INSTALL_DISK_WRONG'
-  const explained = new Set([...found].flatMap(([name, one]) => (isReason(one) ? name : [])))
+  const explained = new Set([...found].flatMap(([name, one]) => (isCause(one) ? name : [])))
   return {
     diagnoses: [
-      ...judgeHosts(cluster, seen),
-      ...judgeGateway(cluster, seen),
-      ...ofMachines.filter(isReason),
-      ...judgeCluster(cluster, seen, views),
-      ...ofMachines.filter((diagnosis) => !isReason(diagnosis)),
+      ...judgeHosts(cluster, observed),
+      ...judgeGateway(cluster, observed),
+      ...ofMachines.filter(isCause),
+      ...judgeCluster(cluster, observed, views),
+      ...ofMachines.filter((diagnosis) => !isCause(diagnosis)),
     ],
-    unmet: [...unmetBeside(explained, cluster, seen), ...notSeen(seen)],
+    unmet: [...unmetBeside(explained, cluster, observed), ...unobserved(observed)],
   }
 }
 
-/** Whoever did not answer may hide anything. */
-function notSeen({ evidence, findings, api, hosts }: Seen): string[] {
+/** Sources that did not answer: they may hide problems. */
+function unobserved({ evidence, findings, api, hosts }: Observations): string[] {
   return [
     ...evidence.flatMap((answer, index) =>
       answer.ok || hosts[index]?.ok === false
         ? []
-        : [`the host did not say how its machines are: ${answer.reason}`],
+        : [`the machines on the host could not be inspected: ${answer.reason}`],
     ),
-    ...(findings.ok ? [] : [`Talos was not asked to the end: ${findings.reason}`]),
-    ...(api.ok ? [] : [`Kubernetes was not asked to the end: ${api.reason}`]),
+    ...(findings.ok ? [] : [`Talos could not be queried: ${findings.reason}`]),
+    ...(api.ok ? [] : [`Kubernetes could not be queried: ${api.reason}`]),
   ]
 }
 
-/** What health would wait for, by its own rules, on the machines with which nothing else is wrong. */
-function unmetBeside(explained: ReadonlySet<string>, cluster: Cluster, seen: Seen): string[] {
-  const facts = healthFactsOf(cluster, seen)
+/** What bootstrap:health would wait for on the machines without a diagnosis. */
+function unmetBeside(
+  explained: ReadonlySet<string>,
+  cluster: Cluster,
+  observed: Observations,
+): string[] {
+  const facts = healthFactsOf(cluster, observed)
   if (facts === undefined) return []
-  // Machine by machine: otherwise only the first that lacks something would be named.
+  // Machine by machine: health reports only the first machine that fails.
   const unmet = cluster.nodes
     .filter(({ name }) => !explained.has(name))
     .flatMap((node) =>
@@ -91,8 +96,11 @@ function unmetBeside(explained: ReadonlySet<string>, cluster: Cluster, seen: See
   return [...new Set(unmet)]
 }
 
-/** What health judges by, made of what a diagnosis has seen; undefined: it has seen too little. */
-function healthFactsOf({ nodes }: Cluster, { findings, api }: Seen): HealthFacts | undefined {
+/** The facts that health judges, from what was observed; undefined: too little is known. */
+function healthFactsOf(
+  { nodes }: Cluster,
+  { findings, api }: Observations,
+): HealthFacts | undefined {
   if (!findings.ok || !api.ok) return undefined
   const { probes, machines, etcd } = findings.value
   const versions = [...machines].flatMap(([name, { version }]) =>
@@ -116,7 +124,7 @@ function statusOf(
   result: ProbeResult | undefined,
 ): Answer<MachineStatus> {
   if (evidence === undefined)
-    return { ok: false, reason: (result && unreachableBecause(result)) ?? 'it was not asked' }
+    return { ok: false, reason: (result && unreachableBecause(result)) ?? 'it was not queried' }
   const { status, silence } = evidence
   return status === undefined ? { ok: false, reason: silence } : { ok: true, value: status }
 }

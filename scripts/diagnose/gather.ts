@@ -1,3 +1,4 @@
+/** Observes hosts, Talos and Kubernetes for a diagnosis, within its deadline. */
 import { connect } from 'node:net'
 import {
   observeAccessFiles,
@@ -22,49 +23,51 @@ import {
 } from '@talosmith/vm'
 import { inTime, type Timed } from '../status/gather.ts'
 
-/** Everything that a diagnosis looks at, each part with the reason when it is not there. */
-export interface Seen {
-  /** In LIBVIRT_URI's order, as `evidence`. */
+/** Everything that a diagnosis is made of, or the reason why it is not known. */
+export interface Observations {
+  /** In LIBVIRT_URI's order, like `evidence`. */
   readonly hosts: readonly Timed<ObservedHost>[]
   readonly evidence: readonly Answer<HostEvidence>[]
   readonly findings: Answer<TalosFindings>
   readonly api: Answer<KubernetesFindings>
   readonly plans: Answer<Pick<ObservedCluster, 'plans'>>
   readonly access: Answer<readonly AccessFile[]>
-  /** Machines that were silent, and whose port opened from here a moment later: they have just come up. */
+  /** Machines that did not answer at first, but accepted a connection a moment later: they have just started. */
   readonly justUp: ReadonlySet<string>
-  /** Control planes whose API server did not answer, and whose port opened from here a moment later. */
+  /** Control planes whose API server did not answer at first, but accepted a connection a moment later. */
   readonly apiOpens: ReadonlySet<string>
 }
 
-/** Counted from the program's start. */
+/** Counted from the start of the process. */
 const deadlineMs = 22_000
 
-/** Asks hosts, Talos and Kubernetes side by side, each for as long as there is time. */
-export async function gather(
+/** Queries hosts, Talos and Kubernetes in parallel, each until the deadline. */
+export async function gatherObservations(
   cluster: Cluster,
   eachHost: () => readonly Promise<Host>[],
-): Promise<Seen> {
+): Promise<Observations> {
   const within = (): number => deadlineMs - performance.now()
-  const ask = <T>(look: () => Promise<T>): Promise<Timed<T>> => inTime(look, within())
-  const seenHosts = eachHost().map((host, index) =>
-    ask(async () => observeHost(await host, cluster, index)),
+  const query = <T>(observe: () => Promise<T>): Promise<Timed<T>> => inTime(observe, within())
+  const observedHosts = eachHost().map((host, index) =>
+    query(async () => observeHost(await host, cluster, index)),
   )
-  // Where each machine is has to be known before it can be looked at there.
-  const evidence = Promise.all(seenHosts).then((answers) => {
-    const seen = answers.flatMap((answer) => (answer.ok ? [answer.value] : []))
+  // The host of each machine has to be known before the machine can be inspected on it.
+  const evidence = Promise.all(observedHosts).then((answers) => {
+    const observed = answers.flatMap((answer) => (answer.ok ? [answer.value] : []))
     return Promise.all(
-      eachHost().map((host, index) => ask(async () => lookThere(await host, cluster, seen, index))),
+      eachHost().map((host, index) =>
+        query(async () => observeMachines(await host, cluster, observed, index)),
+      ),
     )
   })
   const [access, findings, api, plans, looked] = await Promise.all([
-    ask(() => observeAccessFiles(cluster)),
-    ask(() => observeTalosEvidence(cluster)),
-    ask(() => observeKubernetesEvidence(cluster)),
-    ask(() => observeCluster(cluster, silentLog)),
+    query(() => observeAccessFiles(cluster)),
+    query(() => observeTalosEvidence(cluster)),
+    query(() => observeKubernetesEvidence(cluster)),
+    query(() => observeCluster(cluster, silentLog)),
     evidence,
   ])
-  const hosts = await Promise.all(seenHosts)
+  const hosts = await Promise.all(observedHosts)
   const isSilent = ({ name }: Node): boolean =>
     findings.ok && findings.value.probes.get(name)?.kind === 'silent'
   const isApiSilent = ({ name }: Node): boolean =>
@@ -72,7 +75,7 @@ export async function gather(
   const evidenceOf = ({ name }: Node): MachineEvidence | undefined =>
     looked.flatMap((answer) => (answer.ok ? (answer.value.machines.get(name) ?? []) : []))[0]
   const { nodes, controlPlanes } = cluster
-  // A machine may come up between our look and its host's: those that only the host reaches are tried again.
+  // A machine may come up between the two observations: retry those that only the host could reach.
   const [justUp, apiOpens] = await Promise.all([
     opening(
       nodes.filter((node) => isSilent(node) && evidenceOf(node)?.opens),
@@ -86,7 +89,7 @@ export async function gather(
   return { hosts, findings, api, plans, access, evidence: looked, justUp, apiOpens }
 }
 
-const knockMs = 2000
+const connectMs = 2000
 const kubernetesPort = 6443
 
 async function opening(nodes: readonly Node[], port: number): Promise<ReadonlySet<string>> {
@@ -96,7 +99,7 @@ async function opening(nodes: readonly Node[], port: number): Promise<ReadonlySe
 
 function opens(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect({ host, port, timeout: knockMs })
+    const socket = connect({ host, port, timeout: connectMs })
     const end = (is: boolean) => (): void => {
       socket.destroy()
       resolve(is)
@@ -107,15 +110,15 @@ function opens(host: string, port: number): Promise<boolean> {
   })
 }
 
-async function lookThere(
+async function observeMachines(
   host: Host,
   cluster: Cluster,
-  seen: readonly ObservedHost[],
+  observed: readonly ObservedHost[],
   index: number,
 ): Promise<HostEvidence> {
-  const here = seen.find((one) => one.index === index)
-  if (here === undefined) throw new Error('the host was not seen')
-  const nodes = cluster.nodes.filter((node) => hostOf(cluster, node, seen) === here)
+  const here = observed.find((one) => one.index === index)
+  if (here === undefined) throw new Error('the host could not be observed')
+  const nodes = cluster.nodes.filter((node) => hostOf(cluster, node, observed) === here)
   const seeds = new Map(nodes.map((node) => [node.name, pathsOf(cluster, node, here).seed]))
   return observeEvidence(host, cluster, nodes, seeds)
 }

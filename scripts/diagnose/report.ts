@@ -1,3 +1,4 @@
+/** Diagnoses as text and as JSON. */
 import type { Cluster } from '@talosmith/core'
 import type { Findings } from './find.ts'
 
@@ -10,7 +11,7 @@ export function findingsAsJson({ name }: Pick<Cluster, 'name'>, findings: Findin
   }
 }
 
-/** The diagnoses for people: the first cause on top, each with what shows it and what to type. */
+/** The diagnoses as text: the root cause on top, each with its evidence and its remedy. */
 export function renderFindings(
   { name }: Pick<Cluster, 'name'>,
   { diagnoses, unmet }: Findings,
@@ -18,16 +19,16 @@ export function renderFindings(
   const parts = diagnoses.map(({ code, where, cause, evidence, remedy }, index) =>
     [
       `${index + 1}. ${code}${where === undefined ? '' : ` on ${where}`}: ${cause}`,
-      ...evidence.map((line) => `     seen: ${line}`),
-      ...remedy.map((line) => `     ${line.startsWith('#') ? '    ' : 'try:'} ${line}`),
+      ...evidence.map((line) => `     evidence: ${line}`),
+      ...remedy.map((line) => `     ${line.startsWith('#') ? '        ' : 'try:    '}  ${line}`),
     ].join('\n'),
   )
   const open = unmet.map((line) => ` ?  ${line}`)
-  if (parts.length === 0 && open.length === 0) return `Nothing is wrong with cluster ${name}.`
+  if (parts.length === 0 && open.length === 0) return `No problems found in cluster ${name}.`
   const rest = [
     parts.length === 0
-      ? 'Nothing known explains this; a machine that boots may need some more minutes:'
-      : 'Not explained, and perhaps a consequence:',
+      ? 'Unmet conditions without a known cause (a machine that is booting may need a few more minutes):'
+      : 'Other unmet conditions, perhaps consequences:',
     ...open,
   ]
   return [...parts, ...(open.length === 0 ? [] : [rest.join('\n')])].join('\n\n')

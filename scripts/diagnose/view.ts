@@ -1,3 +1,4 @@
+/** Everything that was observed of one machine. */
 import type { NodePlan, TalosEvidence } from '@talosmith/bootstrap'
 import type { NodeObject } from '@talosmith/clients/kubernetes'
 import type { ProbeResult } from '@talosmith/clients/talos'
@@ -9,63 +10,64 @@ import {
   type ObservedDomain,
   type ObservedHost,
 } from '@talosmith/vm'
-import type { Seen } from './gather.ts'
+import type { Observations } from './gather.ts'
 
-/** One machine from all sides: its domain, its guest, its Talos, its Kubernetes node. */
+/** One machine: its domain, its guest, its Talos, its Kubernetes node. */
 export interface View {
   readonly node: Node
-  /** Undefined: its host could not be looked at. */
+  /** Undefined: its host could not be observed. */
   readonly host: ObservedHost | undefined
   readonly domain: ObservedDomain | undefined
   readonly evidence: MachineEvidence | undefined
   readonly probe: ProbeResult | undefined
-  /** It was silent, and came up while it was looked at. */
+  /** It did not answer at first, and came up during the observation. */
   readonly isJustUp: boolean
   readonly talos: TalosEvidence | undefined
   readonly plan: NodePlan | undefined
-  /** Undefined: Kubernetes could not be asked, or has no such node. */
+  /** Undefined: Kubernetes did not answer, or has no such node. */
   readonly kubernetes: NodeObject | undefined
 }
 
-/** Puts together what was seen of each machine, control planes first. */
-export function viewsOf(cluster: Cluster, seen: Seen): View[] {
-  const hosts = seen.hosts.flatMap((answer) => (answer.ok ? [answer.value] : []))
+/** Combines what was observed of each machine, control planes first. */
+export function viewsOf(cluster: Cluster, observed: Observations): View[] {
+  const hosts = observed.hosts.flatMap((answer) => (answer.ok ? [answer.value] : []))
   return cluster.nodes.map((node) => {
     const host = hostOf(cluster, node, hosts)
     const found = host && domainOf(node, host)
-    const looked = host && seen.evidence[host.index]
-    const plan = seen.plans.ok ? seen.plans.value.plans.get(node.name) : undefined
-    const nodes = seen.api.ok && seen.api.value.nodes.ok ? seen.api.value.nodes.value : []
+    const machines = host && observed.evidence[host.index]
+    const plan = observed.plans.ok ? observed.plans.value.plans.get(node.name) : undefined
+    const nodes =
+      observed.api.ok && observed.api.value.nodes.ok ? observed.api.value.nodes.value : []
     return {
       node,
       host,
       domain: found?.owner === cluster.name ? found : undefined,
-      evidence: looked?.ok === true ? looked.value.machines.get(node.name) : undefined,
-      probe: seen.findings.ok ? seen.findings.value.probes.get(node.name) : undefined,
-      isJustUp: seen.justUp.has(node.name),
-      talos: seen.findings.ok ? seen.findings.value.machines.get(node.name) : undefined,
+      evidence: machines?.ok === true ? machines.value.machines.get(node.name) : undefined,
+      probe: observed.findings.ok ? observed.findings.value.probes.get(node.name) : undefined,
+      isJustUp: observed.justUp.has(node.name),
+      talos: observed.findings.ok ? observed.findings.value.machines.get(node.name) : undefined,
       plan: plan?.ok === true ? plan.value : undefined,
       kubernetes: nodes.find(({ metadata }) => metadata.name === node.name),
     }
   })
 }
 
-/** Whether Talos says that the machine has booted and that all is well on it. */
+/** Whether Talos reports that the machine has booted and is ready. */
 export function isReady({ talos }: Pick<View, 'talos'>): boolean {
   return talos?.status?.stage === 'running' && talos.status.status.ready
 }
 
-/** libvirt stops a machine for a moment by itself in the course of these. */
-const inPassing =
+/** Reasons for which libvirt itself pauses a machine for a moment. */
+const temporaryPause =
   /^(?:migrating|post-copy|saving|dumping|creating snapshot|starting up|shutting down)$/
 
-/** libvirt's word for a state that lasts; undefined: not known, or over in a moment. */
+/** The state that libvirt reports; undefined: not known, or a pause that ends by itself. */
 export function stateOf({
   evidence,
   domain,
 }: Pick<View, 'evidence' | 'domain'>): string | undefined {
   if (evidence === undefined || evidence.state === 'unknown') return domain?.live.state
   const { state, stateReason } = evidence
-  if (state === 'paused' && inPassing.test(stateReason)) return undefined
+  if (state === 'paused' && temporaryPause.test(stateReason)) return undefined
   return state === 'paused' && /^crashed/.test(stateReason) ? 'crashed' : state
 }

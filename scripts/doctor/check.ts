@@ -1,30 +1,42 @@
+/** The checks of cluster:doctor: as text and as JSON. */
 import type { Problem } from '@talosmith/core'
 
-/** One thing that was looked at before anything is made. */
+/** One requirement of cluster:up, and whether it is met. */
 export interface Check {
   /** 'this machine', a host, 'factory', 'storage'. */
   readonly area: string
   readonly check: string
-  /** `missing`: cluster:up would fail. */
-  readonly verdict: 'ok' | 'warning' | 'missing'
-  readonly says: string
-  /** The code of what is wrong, where docs/troubleshooting has it. */
+  /** `fail`: cluster:up would fail. */
+  readonly verdict: 'ok' | 'warning' | 'fail'
+  readonly detail: string
+  /** The code of the problem, if docs/troubleshooting describes it. */
   readonly code?: string | undefined
-  /** What to do; only where it is not ok. */
+  /** How to fix it; only if the verdict is not `ok`. */
   readonly remedy?: string | undefined
 }
 
-/** A Problem that would stop a stage, as a check that found it beforehand. */
-export function missing(
+/** A failed check, from the Problem that would stop cluster:up. */
+export function failed(
   area: string,
   check: string,
   { code, message, because, hint }: Problem,
 ): Check {
-  const says = [message, because].filter((one) => one !== undefined).join(': ')
-  return { area, check, verdict: 'missing', code, says, remedy: hint }
+  const detail = [message, because].filter((one) => one !== undefined).join(': ')
+  return { area, check, verdict: 'fail', code, detail, remedy: hint }
 }
 
-/** The checks as lines, remedies below those that have one, and what follows from it all. */
+/** The checks as JSON; docs/operations.md describes it. */
+export function checksAsJson(cluster: string, checks: readonly Check[]): object {
+  return {
+    cluster,
+    checks: checks.map(({ area, check, verdict, detail, ...rest }) => ({
+      ...{ area, check, verdict, says: detail },
+      ...rest,
+    })),
+  }
+}
+
+/** The checks as text: one line each, with the remedy below it, and a summary. */
 export function renderChecks(checks: readonly Check[]): string {
   const width = Math.max(...checks.map(({ check }) => check.length))
   const areas = [...new Set(checks.map(({ area }) => area))]
@@ -32,18 +44,20 @@ export function renderChecks(checks: readonly Check[]): string {
     `${area}:`,
     ...checks
       .filter((one) => one.area === area)
-      .flatMap(({ check, verdict, code, says, remedy }) => [
-        `  ${verdict.padEnd(7)}  ${check.padEnd(width)}  ${code === undefined ? '' : `${code}: `}${says.replaceAll('\n', '; ')}`,
+      .flatMap(({ check, verdict, code, detail, remedy }) => [
+        `  ${verdict.padEnd(7)}  ${check.padEnd(width)}  ${code === undefined ? '' : `${code}: `}${detail.replaceAll('\n', '; ')}`,
         ...(remedy === undefined ? [] : [`           ${''.padEnd(width)}  try: ${remedy}`]),
       ]),
   ])
   const count = (verdict: Check['verdict']): number =>
     checks.filter((one) => one.verdict === verdict).length
-  const [lacking, warnings] = [count('missing'), count('warning')]
-  const said = warnings === 0 ? '' : `, ${warnings} warning${warnings === 1 ? '' : 's'}`
+  const [failures, warnings] = [count('fail'), count('warning')]
+  const withWarnings = warnings === 0 ? '' : `, ${warnings} warning${warnings === 1 ? '' : 's'}`
   return [
     ...lines,
     '',
-    lacking === 0 ? `Nothing is missing${said}.` : `${lacking} missing${said}: mend these first.`,
+    failures === 0
+      ? `No check failed${withWarnings}.`
+      : `${failures} check${failures === 1 ? '' : 's'} failed${withWarnings}. Fix ${failures === 1 ? 'it' : 'them'} before cluster:up.`,
   ].join('\n')
 }

@@ -1,25 +1,26 @@
+/** Orphans: what Talosmith created on hosts and in generated/, and no env file needs any more. */
 import { readdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { listClusters, type Cluster, type Host } from '@talosmith/core'
-import { observeStrays, type Stray } from '@talosmith/vm'
+import { observeOwnedResources, type OwnedResource } from '@talosmith/vm'
 
-/** Something of ours that no env file asks for any more. */
+/** Something that Talosmith created and no env file needs any more. */
 export interface Orphan {
-  readonly kind: Stray['kind'] | 'generated'
+  readonly kind: OwnedResource['kind'] | 'generated'
   /** A machine's name, or a path. */
   readonly name: string
   readonly host: string
-  /** The cluster that it says it is of; undefined: it does not say. */
+  /** The cluster that it is labelled with; undefined: it has no label. */
   readonly cluster: string | undefined
   readonly why: string
   /** The command that removes it. */
   readonly remove: string
 }
 
-/** The machines that env files ask for, by cluster; undefined: the file can't be read. */
+/** The machines in env files, by cluster; undefined: the file can't be read. */
 export type KnownClusters = ReadonlyMap<string, ReadonlySet<string> | undefined>
 
-/** What the env files stand for: each for its cluster, or, when it can't be read, for the one of its own name. */
+/** The cluster of each env file; a file that can't be read counts for the cluster of the file's name. */
 export async function knownClusters(
   selected: Cluster,
   warn: (text: string) => void,
@@ -28,46 +29,50 @@ export async function knownClusters(
   const known = new Map<string, ReadonlySet<string> | undefined>([
     [selected.name, machines(selected)],
   ])
-  for (const { file, cluster, fault } of await listClusters(selected.root)) {
-    if (fault !== undefined)
-      warn(`env/${file}.env can't be read: only what is named ${file} counts as its cluster's`)
+  for (const { file, cluster, error } of await listClusters(selected.root)) {
+    if (error !== undefined)
+      warn(`env/${file}.env can't be read: assuming that its cluster is named ${file}`)
     const name = cluster?.name ?? file
     if (!known.has(name)) known.set(name, cluster && machines(cluster))
   }
   return known
 }
 
-/** Looks at all hosts of the selected cluster, and at generated/. */
+/** Searches all hosts of the selected cluster, and generated/. */
 export async function findOrphans(
   selected: Cluster,
   hosts: readonly Host[],
   known: KnownClusters,
 ): Promise<Orphan[]> {
-  const [folders, ...strays] = await Promise.all([
+  const [folders, ...ofHosts] = await Promise.all([
     readdir(dirname(selected.generated), { withFileTypes: true }).catch(() => []),
     ...hosts.map(async (host, index) => ({
       host: host.name,
-      seen: await observeStrays(host, selected, index),
+      observed: await observeOwnedResources(host, selected, index),
     })),
   ])
   return [
-    ...strays.flatMap(({ host, seen }) => planOrphans(host, seen, known)),
+    ...ofHosts.flatMap(({ host, observed }) => planOrphans(host, observed, known)),
     ...folders
       .filter((entry) => entry.isDirectory() && !known.has(entry.name))
       .map(({ name }): Orphan => {
         const path = `generated/${name}`
-        const why = `there is no env file for cluster ${name}`
+        const why = `no env file for cluster ${name}`
         const host = 'this machine'
         return { kind: 'generated', name: path, host, cluster: name, why, remove: `rm -r ${path}` }
       }),
   ]
 }
 
-/** Which of what was found on a host nobody asks for; pure. */
-export function planOrphans(host: string, seen: readonly Stray[], known: KnownClusters): Orphan[] {
-  return seen.flatMap((stray): Orphan[] => {
-    const { kind, name, cluster } = stray
-    const why = whyOrphan(stray, known)
+/** Which of the observed items are orphans. Pure. */
+export function planOrphans(
+  host: string,
+  observed: readonly OwnedResource[],
+  known: KnownClusters,
+): Orphan[] {
+  return observed.flatMap((item): Orphan[] => {
+    const { kind, name, cluster } = item
+    const why = whyOrphan(item, known)
     if (why === undefined) return []
     const remove =
       kind === 'machine'
@@ -78,27 +83,27 @@ export function planOrphans(host: string, seen: readonly Stray[], known: KnownCl
 }
 
 function whyOrphan(
-  { kind, name, cluster, isUsed }: Stray,
+  { kind, name, cluster, isUsed }: OwnedResource,
   known: KnownClusters,
 ): string | undefined {
   const isKnown = cluster !== undefined && known.has(cluster)
-  // A file that a machine has goes with the machine; the next run of its cluster clears what is half-made.
+  // A file that a machine uses goes with the machine; partial files are removed by the next run of their cluster.
   if ((isUsed && kind !== 'machine') || (isKnown && kind === 'leftover')) return undefined
-  if (!isKnown && cluster !== undefined) return `there is no env file for cluster ${cluster}`
+  if (!isKnown && cluster !== undefined) return `no env file for cluster ${cluster}`
   if (kind !== 'machine') return 'no machine uses it'
-  const asked = cluster === undefined ? undefined : known.get(cluster)
-  return asked === undefined || asked.has(name)
+  const desired = cluster === undefined ? undefined : known.get(cluster)
+  return desired === undefined || desired.has(name)
     ? undefined
-    : `the settings of ${cluster} no longer ask for it (docs/operations.md, "Fewer machines", comes first)`
+    : `it is no longer in the settings of ${cluster} (first follow "Fewer machines" in docs/operations.md)`
 }
 
-/** The orphans as lines for people. */
+/** The orphans as text. */
 export function renderOrphans(orphans: readonly Orphan[]): string {
-  if (orphans.length === 0) return 'No orphans: all of ours belongs to an env file.'
+  if (orphans.length === 0) return 'No orphans: everything belongs to a cluster with an env file.'
   return orphans
     .map(
       ({ kind, name, host, why, remove }) =>
-        `${kind} ${name} on ${host}: ${why}\n    to remove it: ${remove}`,
+        `${kind} ${name} on ${host}: ${why}\n    remove it with: ${remove}`,
     )
     .join('\n')
 }

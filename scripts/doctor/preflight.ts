@@ -1,3 +1,4 @@
+/** Runs the checks of cluster:doctor: observes this machine, the hosts, the Image Factory and the NFS server. */
 import { checkOffer, observeFactory, quickRequest } from '@talosmith/clients/factory'
 import {
   findTool,
@@ -21,11 +22,11 @@ import {
   type ObservedHost,
 } from '@talosmith/vm'
 import { attempt } from '../plan/attempt.ts'
-import { missing, type Check } from './check.ts'
-import { judgeHost, type SeenHost } from './judge.ts'
+import { failed, type Check } from './check.ts'
+import { judgeHost, type CheckedHost } from './judge.ts'
 
-const here = 'this machine'
-/** As package.json says (engines). */
+const thisMachine = 'this machine'
+/** The same as `engines` in package.json. */
 export const nodeMinimum = [20, 11] as const
 
 interface Context {
@@ -35,8 +36,8 @@ interface Context {
 }
 
 /**
- * Looks at everything that cluster:up will need, all of it side by side; changes nothing that stays. `quick`
- * leaves out what a finished cluster does not need (factory, storage), and makes no throwaway machine.
+ * Checks everything that cluster:up needs, in parallel, and leaves nothing behind. `quick` skips what a finished
+ * cluster does not need (factory, storage), and the test machine.
  */
 export async function runChecks(
   { cluster, eachHost, signal }: Context,
@@ -53,13 +54,16 @@ export async function runChecks(
 async function checkOperator(cluster: Cluster): Promise<Check[]> {
   const { settings } = cluster
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
-  const isNew = major > nodeMinimum[0] || (major === nodeMinimum[0] && minor >= nodeMinimum[1])
+  const isSupported =
+    major > nodeMinimum[0] || (major === nodeMinimum[0] && minor >= nodeMinimum[1])
   const node: Check = {
-    area: here,
+    area: thisMachine,
     check: 'Node',
-    verdict: isNew ? 'ok' : 'missing',
-    says: process.version,
-    ...(isNew ? {} : { remedy: `get Node ${nodeMinimum.join('.')} or newer (mise install)` }),
+    verdict: isSupported ? 'ok' : 'fail',
+    detail: process.version,
+    ...(isSupported
+      ? {}
+      : { remedy: `install Node ${nodeMinimum.join('.')} or newer (mise install)` }),
   }
   const names = ['talosctl', 'kubectl', ...(settings.NFS_SERVER ? ['helm' as const] : [])] as const
   const tools = await Promise.all(
@@ -67,36 +71,44 @@ async function checkOperator(cluster: Cluster): Promise<Check[]> {
       const { value, problem } = await attempt(() => findTool(name, cluster))
       if (value !== undefined)
         return [
-          { area: here, check: name, verdict: 'ok', says: `${value.version}, ${value.path}` },
+          {
+            area: thisMachine,
+            check: name,
+            verdict: 'ok',
+            detail: `${value.version}, ${value.path}`,
+          },
           ...(name === 'talosctl' ? await checkConfigs(cluster, value) : []),
         ]
-      const fault = problem ?? new Problem('TOOL_MISSING', `${name} does not answer`)
-      // Nothing of ours calls kubectl; only its user misses it.
+      const failure = problem ?? new Problem('TOOL_MISSING', `${name} does not answer`)
+      // Talosmith itself does not call kubectl: only the user may want it.
       const isNeeded = name !== 'kubectl'
-      return [{ ...missing(here, name, fault), ...(isNeeded ? {} : { verdict: 'warning' }) }]
+      return [
+        { ...failed(thisMachine, name, failure), ...(isNeeded ? {} : { verdict: 'warning' }) },
+      ]
     }),
   )
   return [node, ...tools.flat()]
 }
 
-/** The settings, and what of ours lies beside them: secrets, patches. */
+/** The settings, and the files that belong to them: secrets, patches. */
 async function checkConfigs(cluster: Cluster, tool: Tool): Promise<Check[]> {
   const { settings, nodes } = cluster
   const { TALOS_VERSION, KUBERNETES_VERSION } = settings
-  const asked = `${nodes.length} machines, Talos ${TALOS_VERSION}, Kubernetes ${KUBERNETES_VERSION}`
+  const summary = `${nodes.length} machines, Talos ${TALOS_VERSION}, Kubernetes ${KUBERNETES_VERSION}`
   const check = 'settings'
-  // Read while the hosts are asked: every cluster:up waits for this stage.
+  // Loaded while the hosts are queried: every cluster:up waits for this stage.
   const [{ checkGeneratedFiles }, { openTalosctl }] = await Promise.all([
     import('@talosmith/bootstrap'),
     import('@talosmith/clients/talos'),
   ])
   const talosctl = await openTalosctl(cluster, undefined, tool)
   const { value, problem, reason } = await attempt(() => checkGeneratedFiles(cluster, talosctl))
-  if (problem !== undefined) return [missing(here, check, problem)]
-  if (value === undefined) return [{ area: here, check, verdict: 'missing', says: reason ?? '' }]
+  if (problem !== undefined) return [failed(thisMachine, check, problem)]
+  if (value === undefined)
+    return [{ area: thisMachine, check, verdict: 'fail', detail: reason ?? '' }]
   return [
-    { area: here, check, verdict: 'ok', says: asked },
-    ...value.map((says): Check => ({ area: here, check, verdict: 'warning', says })),
+    { area: thisMachine, check, verdict: 'ok', detail: summary },
+    ...value.map((detail): Check => ({ area: thisMachine, check, verdict: 'warning', detail })),
   ]
 }
 
@@ -104,15 +116,20 @@ async function checkFactory(cluster: Cluster, signal: AbortSignal): Promise<Chec
   const { TALOS_FACTORY_URL: url, TALOS_VERSION: version, IMAGE_PATH: own } = cluster.settings
   const [area, check] = ['Image Factory', 'version and extensions']
   if (own !== undefined)
-    return [{ area, check, verdict: 'ok', says: 'not asked: IMAGE_PATH names an image' }]
+    return [{ area, check, verdict: 'ok', detail: 'not needed: IMAGE_PATH is set' }]
   const { problem, reason } = await attempt(async () =>
     checkOffer(cluster, await observeFactory(cluster, { log: silentLog, signal, ...quickRequest })),
   )
-  if (problem !== undefined) return [missing(area, check, problem)]
-  if (reason !== undefined) return [{ area, check, verdict: 'missing', says: reason }]
+  if (problem !== undefined) return [failed(area, check, problem)]
+  if (reason !== undefined) return [{ area, check, verdict: 'fail', detail: reason }]
   const extensions = cluster.settings.TALOS_EXTENSIONS.length
   return [
-    { area, check, verdict: 'ok', says: `${url} offers ${version} with ${extensions} extensions` },
+    {
+      area,
+      check,
+      verdict: 'ok',
+      detail: `${url} offers ${version} with ${extensions} extensions`,
+    },
   ]
 }
 
@@ -122,51 +139,53 @@ async function checkHosts(
   quick: boolean,
 ): Promise<Check[]> {
   const opened = await Promise.all(opening.map((host) => attempt(() => host)))
-  const looks = await Promise.all(
+  const observations = await Promise.all(
     opened.map(({ value: host }, index) =>
       attempt(async () => (host === undefined ? undefined : observeHost(host, cluster, index))),
     ),
   )
-  const seen = looks.flatMap(({ value }) => value ?? [])
+  const observed = observations.flatMap(({ value }) => value ?? [])
   const checks = await Promise.all(
     opened.map(async (host, index): Promise<Check[]> => {
       const area = cluster.settings.LIBVIRT_URI[index] ?? ''
-      const failed = host.problem ?? looks[index]?.problem
-      if (failed !== undefined) return [missing(area, 'access', failed)]
-      const own = looks[index]?.value
+      const problem = host.problem ?? observations[index]?.problem
+      if (problem !== undefined) return [failed(area, 'access', problem)]
+      const own = observations[index]?.value
       if (host.value === undefined || own === undefined)
-        return [{ area, check: 'access', verdict: 'missing', says: looks[index]?.reason ?? '' }]
-      const looked = await attempt(() => lookCloser(cluster, host.value, own, seen, quick))
-      if (looked.value !== undefined) return judgeHost(cluster, looked.value)
-      const says = looked.problem?.message ?? looked.reason ?? ''
-      return [{ area, check: 'access', verdict: 'missing', says }]
+        return [
+          { area, check: 'access', verdict: 'fail', detail: observations[index]?.reason ?? '' },
+        ]
+      const checked = await attempt(() => observeClosely(cluster, host.value, own, observed, quick))
+      if (checked.value !== undefined) return judgeHost(cluster, checked.value)
+      const detail = checked.problem?.message ?? checked.reason ?? ''
+      return [{ area, check: 'access', verdict: 'fail', detail }]
     }),
   )
   return checks.flat()
 }
 
-async function lookCloser(
+async function observeClosely(
   cluster: Cluster,
   host: Host,
   own: ObservedHost,
   all: readonly ObservedHost[],
   quick: boolean,
-): Promise<SeenHost> {
+): Promise<CheckedHost> {
   const nodes = cluster.nodes.filter((node) => hostOf(cluster, node, all) === own)
-  // One that is not ours is in the way; that is said with the machine itself.
+  // A domain of the same name that is not the cluster's is reported with the problems.
   const free = nodes.filter((node) => domainOf(node, own)?.owner === undefined)
   const { NETWORK_BRIDGE: bridge, IMAGE_PATH } = cluster.settings
   const hasImage = own.hasImage || IMAGE_PATH !== undefined
   const programs = hasImage ? [] : neededTools(cluster.settings, host)
   const [details, trial, evidence, outside] = await Promise.all([
     observeDetails(host, { programs, bridge }),
-    own.poolFault !== undefined || quick ? undefined : tryMachine(host, cluster, own),
-    // Asking who has an address takes seconds; with every machine in place there is nothing to ask.
+    own.poolProblem !== undefined || quick ? undefined : tryMachine(host, cluster, own),
+    // Probing for used addresses takes seconds: not needed when every machine exists.
     quick && free.length === 0 ? undefined : observeEvidence(host, cluster, free, new Map()),
-    quick ? undefined : lookOut(host, cluster),
+    quick ? undefined : observeOutside(host, cluster),
   ])
   return {
-    seen: own,
+    observed: own,
     details,
     trial,
     evidence,
@@ -176,23 +195,23 @@ async function lookCloser(
   }
 }
 
-/** What the host itself reaches. */
-async function lookOut(host: Host, { settings }: Cluster): Promise<SeenHost['outside']> {
+/** What the host itself can reach. */
+async function observeOutside(host: Host, { settings }: Cluster): Promise<CheckedHost['outside']> {
   const { TALOS_FACTORY_URL: url, NFS_SERVER: nfs = '', IMAGE_PATH } = settings
-  const asksFactory = IMAGE_PATH === undefined && !isRelayed(settings, host)
+  const needsFactory = IMAGE_PATH === undefined && !isRelayed(settings, host)
   const { stdout } = await host.$({ nothrow: true, timeoutMs: 12_000 })`
-for url in ${asksFactory ? [`${url}/versions`] : []}; do
-  if said=$(curl -sS -o /dev/null -m 8 -w '%{http_code}' "$url" 2>&1); then echo "factory-status $said"; else echo "factory-fault \${said%000}"; fi
+for url in ${needsFactory ? [`${url}/versions`] : []}; do
+  if output=$(curl -sS -o /dev/null -m 8 -w '%{http_code}' "$url" 2>&1); then echo "factory-status $output"; else echo "factory-error \${output%000}"; fi
 done
 server=${nfs}
 if [ -n "$server" ] && timeout 3 bash -c "exec 3<>/dev/tcp/$server/2049" 2>/dev/null; then echo nfs; fi`
   const report = parseLabelledLines(stdout)
   const status = report.first('factory-status')
   return {
-    factory: !asksFactory
+    factory: !needsFactory
       ? undefined
       : status === undefined
-        ? { fault: report.first('factory-fault') ?? 'curl did not run' }
+        ? { reason: report.first('factory-error') ?? 'curl did not run' }
         : { status: Number(status) },
     nfs: nfs === '' ? undefined : report.has('nfs'),
   }

@@ -1,16 +1,17 @@
+/** Observations that may fail, so that one failing part of a plan does not hide the others. */
 import { CommandFailed, Problem } from '@talosmith/core'
 import type { PartPlan } from './report.ts'
 
-/** What came of a look: a value, a problem that stands in the way, or a reason why nothing was seen. */
+/** The result of an observation: a value, a problem that blocks the run, or the reason why nothing is known. */
 export type Attempt<T> =
   | { readonly value: T; readonly problem?: undefined; readonly reason?: undefined }
   | { readonly problem: Problem; readonly value?: undefined; readonly reason?: undefined }
   | { readonly reason: string; readonly value?: undefined; readonly problem?: undefined }
 
-/** Looks, and keeps an expected failure to itself, so that the other parts can be shown; faults go on. */
-export async function attempt<T>(look: () => Promise<T> | T): Promise<Attempt<T>> {
+/** Runs an observation and returns an expected failure instead of throwing it; bugs are thrown. */
+export async function attempt<T>(observe: () => Promise<T> | T): Promise<Attempt<T>> {
   try {
-    return { value: await look() }
+    return { value: await observe() }
   } catch (error) {
     if (error instanceof Problem) return { problem: error }
     if (error instanceof CommandFailed) return { reason: error.message }
@@ -18,7 +19,7 @@ export async function attempt<T>(look: () => Promise<T> | T): Promise<Attempt<T>
   }
 }
 
-/** The plan of a part of which nothing but this is known. */
+/** The plan of a part, from its observations and what else is known. */
 export function partOf(
   part: PartPlan['part'],
   attempts: readonly Attempt<unknown>[],

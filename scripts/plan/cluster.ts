@@ -1,3 +1,4 @@
+/** The plan of a whole cluster: every part, observed in parallel. */
 import {
   observeAccess,
   observeCluster,
@@ -19,7 +20,7 @@ interface Context {
   readonly signal: AbortSignal
 }
 
-/** Looks at hosts, Talos, Kubernetes and storage side by side, and plans every part. Changes nothing. */
+/** Observes hosts, Talos, Kubernetes and storage in parallel, and plans every part. Changes nothing. */
 export async function planAll({ cluster, eachHost, log, signal }: Context): Promise<PartPlan[]> {
   const hosts = Promise.all(eachHost().map((host) => attempt(() => host)))
   const machines = hosts.then((opened) => planMachines(cluster, opened))
@@ -27,7 +28,7 @@ export async function planAll({ cluster, eachHost, log, signal }: Context): Prom
   const isFresh = machines.then(({ fresh }) =>
     cluster.controlPlanes.every(({ name }) => fresh.has(name)),
   )
-  const [image, { plan: made, fresh, leftOver, missingImages }, seen, allowed, storage] =
+  const [image, { plan: vmPlan, fresh, leftOver, missingImages }, observed, allowed, storage] =
     await Promise.all([
       hosts.then((opened) => planImage(cluster, opened, signal)),
       machines,
@@ -36,20 +37,20 @@ export async function planAll({ cluster, eachHost, log, signal }: Context): Prom
       planStoragePart(cluster, { access: access.then(({ value }) => value), isFresh }),
     ])
   const bootstrap =
-    seen.value === undefined || allowed.value === undefined
-      ? partOf('bootstrap', [seen, allowed])
+    observed.value === undefined || allowed.value === undefined
+      ? partOf('bootstrap', [observed, allowed])
       : await planBootstrap(
           { cluster, eachHost, log },
-          planCluster(cluster, { ...seen.value, ...allowed.value }, fresh),
+          planCluster(cluster, { ...observed.value, ...allowed.value }, fresh),
         )
-  const vm = { ...made, changes: [...made.changes, ...leftOver] }
-  // Missing images are no problem where the plan fetches them.
-  const isFetched = image.changes.some(({ kind }) => kind === 'download-image')
-  const ofMachines = isFetched ? vm : { ...vm, problems: [...vm.problems, ...missingImages] }
+  const vm = { ...vmPlan, changes: [...vmPlan.changes, ...leftOver] }
+  // Missing images are not a problem when the plan downloads them.
+  const isDownloaded = image.changes.some(({ kind }) => kind === 'download-image')
+  const ofMachines = isDownloaded ? vm : { ...vm, problems: [...vm.problems, ...missingImages] }
   return withoutRepeats([image, ofMachines, bootstrap, storage])
 }
 
-/** What cluster:up would do, and cluster:upgrade after it. */
+/** What cluster:up would do, and then cluster:upgrade. */
 async function planBootstrap(
   { cluster, eachHost, log }: Omit<Context, 'signal'>,
   { changes, needsUpgrade, unknown }: ClusterPlan,
@@ -58,7 +59,7 @@ async function planBootstrap(
   const whole = await attempt(() =>
     needsUpgrade ? planWholeUpgrade({ cluster, log, hosts }) : undefined,
   )
-  // An upgrade brings machines that do not restart their config, too: said once.
+  // An upgrade also updates the configs of machines that do not restart: list each once.
   const upgrade = (whole.value?.upgrade ?? []).filter(
     ({ kind, target }) => !changes.some((one) => one.kind === kind && one.target === target),
   )

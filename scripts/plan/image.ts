@@ -1,10 +1,11 @@
+/** The image part of a plan. */
 import { checkOffer, observeFactory, quickRequest } from '@talosmith/clients/factory'
 import { silentLog, type Cluster, type Host } from '@talosmith/core'
 import { observeImage, planBuild, planDownload } from '@talosmith/image'
 import { attempt, partOf, type Attempt } from './attempt.ts'
 import type { PartPlan } from './report.ts'
 
-/** What image:build and image:download would do. Without a download, a silent factory is no problem. */
+/** What image:build and image:download would do. If nothing is to be downloaded, the factory need not answer. */
 export async function planImage(
   cluster: Cluster,
   hosts: readonly Attempt<Host>[],
@@ -21,17 +22,17 @@ export async function planImage(
       .map((host) => attempt(async () => planDownload(cluster, await observeImage(host, cluster)))),
   ])
   const changes = images.flatMap(({ value }) => value ?? [])
-  const unseen = hosts.length - images.length
+  const unreached = hosts.length - images.length
   const unknown =
-    unseen === 0
+    unreached === 0
       ? []
-      : [`the image on ${unseen} of ${hosts.length} hosts, which could not be reached`]
-  const isNeeded = unseen > 0 || changes.some(({ kind }) => kind === 'download-image')
+      : [`the image on ${unreached} of ${hosts.length} hosts: they are unreachable`]
+  const isNeeded = unreached > 0 || changes.some(({ kind }) => kind === 'download-image')
   if (offer.problem !== undefined && !isNeeded)
     return partOf('image', images, {
       changes,
       unknown,
-      notes: [`${offer.problem.message}; nothing is needed from it now`],
+      notes: [`${offer.problem.message}; nothing has to be downloaded from it`],
     })
   return partOf('image', [offer, ...images], {
     changes: [...(offer.value ?? []), ...changes],

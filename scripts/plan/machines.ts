@@ -1,7 +1,8 @@
+/** The vm part of a plan. */
 import type { Cluster, Host } from '@talosmith/core'
 import {
   checkHosts,
-  describeStatus,
+  describeMachineStatus,
   findMissingImages,
   findProblems,
   findWarnings,
@@ -12,47 +13,49 @@ import {
 import { attempt, partOf, type Attempt } from './attempt.ts'
 import type { PartPlan } from './report.ts'
 
-/** The plan of the machines, and which of them are yet to be made. */
+/** The plan of the machines, and which of them do not exist yet. */
 export interface MachinesPlan {
   readonly plan: PartPlan
   readonly fresh: ReadonlySet<string>
-  /** Guest-agent channels that an upgrade takes away at its end. */
+  /** Guest agent channels that an upgrade removes at its end. */
   readonly leftOver: PartPlan['changes']
-  /** Images that are not there, for when nobody plans to fetch them. */
+  /** Images that do not exist: a problem unless the plan downloads them. */
   readonly missingImages: PartPlan['problems']
 }
 
-/** What vm:create would do on the hosts that could be reached. */
+/** What vm:create would do on the hosts that are reachable. */
 export async function planMachines(
   cluster: Cluster,
   hosts: readonly Attempt<Host>[],
 ): Promise<MachinesPlan> {
-  const [made, ...looks] = await Promise.all([
+  const [allowed, ...observations] = await Promise.all([
     attempt(() => checkHosts(cluster)),
     ...hosts.map(({ value: host }, index) =>
       attempt(async () => (host === undefined ? [] : [await observeHost(host, cluster, index)])),
     ),
   ])
-  const seen = looks.flatMap(({ value }) => value ?? [])
-  const isWhole = seen.length === hosts.length
-  // On a host that was not seen there may be any machine: what is missing elsewhere is not known.
-  const found = new Set(seen.flatMap(({ domains }) => domains.map(({ name }) => name)))
-  const changes = planCreate(cluster, seen).filter(({ target }) => isWhole || found.has(target))
-  const notes = describeStatus(cluster, seen).flatMap(({ machine, notes: said }) =>
-    said.map((note) => `${machine}: ${note}`),
+  const observed = observations.flatMap(({ value }) => value ?? [])
+  const isComplete = observed.length === hosts.length
+  // A machine that was not found may be on an unreachable host.
+  const found = new Set(observed.flatMap(({ domains }) => domains.map(({ name }) => name)))
+  const changes = planCreate(cluster, observed).filter(
+    ({ target }) => isComplete || found.has(target),
+  )
+  const notes = describeMachineStatus(cluster, observed).flatMap(({ machine, notes: ofMachine }) =>
+    ofMachine.map((note) => `${machine}: ${note}`),
   )
   return {
-    plan: partOf('vm', [...hosts, made, ...looks], {
+    plan: partOf('vm', [...hosts, allowed, ...observations], {
       changes,
-      problems: findProblems(cluster, seen),
-      notes: [...findWarnings(cluster, seen).map(({ text }) => text), ...notes],
+      problems: findProblems(cluster, observed),
+      notes: [...findWarnings(cluster, observed).map(({ text }) => text), ...notes],
     }),
     fresh: new Set(
       changes
         .filter(({ kind }) => kind === 'define-domain' || kind === 'create-disk')
         .map(({ target }) => target),
     ),
-    leftOver: planDropChannels(cluster, seen),
-    missingImages: findMissingImages(cluster, seen),
+    leftOver: planDropChannels(cluster, observed),
+    missingImages: findMissingImages(cluster, observed),
   }
 }

@@ -1,3 +1,4 @@
+/** A plan part by part: as text, as JSON, and as an exit code. */
 import {
   commandFor,
   exitCodes,
@@ -8,22 +9,22 @@ import {
   type Problem,
 } from '@talosmith/core'
 
-/** The parts of a cluster, in the order in which cluster:up goes through them. */
+/** The parts of a cluster, in the order of cluster:up. */
 export const partNames = ['image', 'vm', 'bootstrap', 'storage'] as const
 
-/** What one part would change, and what stands in its way. */
+/** What one part would change, and what blocks it. */
 export interface PartPlan {
   readonly part: (typeof partNames)[number]
   readonly changes: readonly Change[]
   /** What would make cluster:up fail. */
   readonly problems: readonly Problem[]
-  /** What could not be seen, each with its reason. */
+  /** What could not be observed, each with its reason. */
   readonly unknown: readonly string[]
-  /** What is worth knowing and needs no change. */
+  /** Remarks that need no change. */
   readonly notes: readonly string[]
 }
 
-/** 1: something stands in the way, or nothing is known to differ but not all was seen; 2: changes. */
+/** 1: a problem blocks the run, or there are no known changes but something could not be observed; 2: changes. */
 export function exitCodeOf(parts: readonly PartPlan[]): ExitCode {
   const has = (list: 'changes' | 'problems' | 'unknown'): boolean =>
     parts.some((part) => part[list].length > 0)
@@ -32,18 +33,18 @@ export function exitCodeOf(parts: readonly PartPlan[]): ExitCode {
   return has('unknown') ? exitCodes.failed : exitCodes.done
 }
 
-/** Several parts meet the same host: each problem is said once, by the first; the others know less for it. */
+/** Parts that use the same host have the same problem: it is reported once, and is an unknown of the other parts. */
 export function withoutRepeats(parts: readonly PartPlan[]): PartPlan[] {
-  const said = new Set<string>()
+  const reported = new Set<string>()
   return parts.map((part) => {
     const [problems, unknown] = [[...part.problems], [...part.unknown]]
     for (const problem of part.problems) {
       const key = `${problem.code} ${problem.message}`
-      if (said.has(key)) {
+      if (reported.has(key)) {
         problems.splice(problems.indexOf(problem), 1)
         unknown.push(`${problem.message} (${problem.code}, above)`)
       }
-      said.add(key)
+      reported.add(key)
     }
     return { ...part, problems, unknown }
   })
@@ -66,15 +67,15 @@ export function planAsJson(cluster: string, parts: readonly PartPlan[]): object 
   }
 }
 
-/** The plan as a person reads it: part by part, and what to type. */
+/** The plan as text: part by part, and the command to run. */
 export function renderReport(cluster: Pick<Cluster, 'file'>, parts: readonly PartPlan[]): string {
   return [...parts.map(renderPart), '', conclusion(cluster, parts)].join('\n')
 }
 
 function renderPart({ part, changes, problems, unknown, notes }: PartPlan): string {
-  const isSilent = problems.length + unknown.length > 0
+  const isIncomplete = problems.length + unknown.length > 0
   const first =
-    changes.length > 0 ? renderPlan(changes) : isSilent ? 'nothing known to do' : 'nothing to do'
+    changes.length > 0 ? renderPlan(changes) : isIncomplete ? 'no known changes' : 'nothing to do'
   return [
     `${part}: ${first}`,
     ...problems.map(({ code, message, because, hint }) =>
@@ -84,7 +85,7 @@ function renderPart({ part, changes, problems, unknown, notes }: PartPlan): stri
         ...(hint === undefined ? [] : [`      try: ${indented(hint)}`]),
       ].join('\n'),
     ),
-    ...unknown.map((text) => `  ? not known: ${indented(text)}`),
+    ...unknown.map((text) => `  ? unknown: ${indented(text)}`),
     ...notes.map((text) => `  - ${indented(text)}`),
   ].join('\n')
 }
@@ -96,19 +97,19 @@ function indented(text: string): string {
 function conclusion(cluster: Pick<Cluster, 'file'>, parts: readonly PartPlan[]): string {
   const count = countChanges(parts)
   if (parts.some(({ problems }) => problems.length > 0))
-    return 'Something stands in the way (x); the run would stop there.'
+    return 'There are problems (x); a run would stop at the first.'
   if (count > 0) {
-    const type = targetsFor(parts).map((target) => commandFor(cluster, target))
-    return `${count} change${count === 1 ? '' : 's'}. To make ${count === 1 ? 'it' : 'them'}: ${type.join(', then ')}`
+    const commands = targetsFor(parts).map((target) => commandFor(cluster, target))
+    return `${count} change${count === 1 ? '' : 's'}. To make ${count === 1 ? 'it' : 'them'}: ${commands.join(', then ')}`
   }
   return parts.some(({ unknown }) => unknown.length > 0)
-    ? 'Nothing is known to differ, but not everything could be seen (?).'
-    : 'Nothing to do: everything is as the settings ask.'
+    ? 'No known changes, but some parts could not be observed (?).'
+    : 'Nothing to do: everything matches the settings.'
 }
 
 const ofUpgrades = /^(?:upgrade-|backup-etcd$|finish-upgrade$|update-config$|drop-channel$)/
 
-/** What to type; an upgrade fetches the images that it needs itself. */
+/** The targets to run; an upgrade downloads the images that it needs itself. */
 function targetsFor(parts: readonly PartPlan[]): string[] {
   const changes = parts.flatMap(({ part, changes }) => changes.map(({ kind }) => ({ part, kind })))
   const isUpgrade = changes.some(({ kind }) => /^(?:upgrade-|drop-channel$)/.test(kind))

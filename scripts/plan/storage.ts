@@ -1,4 +1,4 @@
-/** The plan of storage, as a part of cluster:plan. */
+/** The storage part of a plan. */
 import type { ObservedAccess } from '@talosmith/bootstrap'
 import type { Cluster } from '@talosmith/core'
 import {
@@ -12,20 +12,23 @@ import {
 import { attempt, partOf } from './attempt.ts'
 import type { PartPlan } from './report.ts'
 
-interface Look {
+interface Dependencies {
   readonly access: Promise<ObservedAccess | undefined>
-  /** Whether the whole cluster is yet to be made. */
+  /** Whether the cluster does not exist yet. */
   readonly isFresh: Promise<boolean>
 }
 
-/** What storage:install would do; from the settings alone while there is no cluster to look at. */
-export async function planStoragePart(cluster: Cluster, look: Look): Promise<PartPlan> {
+/** What storage:install would do; from the settings alone while there is no cluster. */
+export async function planStoragePart(
+  cluster: Cluster,
+  { access, isFresh }: Dependencies,
+): Promise<PartPlan> {
   const isWanted = cluster.settings.NFS_SERVER !== undefined
-  const canLook = await hasAccess(cluster)
-  // An API that is down would hold every look up for its time limit: it is asked first whether it is there.
-  const api = canLook ? (await look.access)?.api : undefined
+  const hasKubeconfig = await hasAccess(cluster)
+  // With an API server that is down, every request would take its whole time limit: check first that it answers.
+  const api = hasKubeconfig ? (await access)?.api : undefined
   const plan = api?.ok === true ? await attempt(() => observePlan(cluster, isWanted)) : undefined
-  if (!canLook || (await look.isFresh)) {
+  if (!hasKubeconfig || (await isFresh)) {
     const fresh = await attempt(() => (isWanted ? planStorage(cluster, {}) : []))
     return partOf('storage', [fresh], { changes: fresh.value ?? [] })
   }

@@ -1,55 +1,62 @@
+/** Makes a status of what was observed. */
 import type { AccessFile } from '@talosmith/bootstrap'
 import type { EtcdStatus } from '@talosmith/clients/etcd'
 import { readinessOf } from '@talosmith/clients/kubernetes'
 import type { Answer, Cluster, Node } from '@talosmith/core'
-import { describeStatus as describeMachines, type StatusRow } from '@talosmith/vm'
+import { describeMachineStatus, type StatusRow } from '@talosmith/vm'
 import type { Gathered } from './gather.ts'
 import type { AccessStatus, ClusterStatus, NodeStatus, Source } from './report.ts'
 
 const dayMs = 24 * 3600 * 1000
 
-/** Puts together what hosts, Talos, etcd and Kubernetes said of each machine. Pure. */
-export function describeCluster(cluster: Cluster, seen: Gathered, now: Date): ClusterStatus {
+/** Combines what hosts, Talos, etcd and Kubernetes report about each machine. Pure. */
+export function describeClusterStatus(
+  cluster: Cluster,
+  gathered: Gathered,
+  now: Date,
+): ClusterStatus {
   const { settings, endpoint, vip, schematic, image } = cluster
-  const rows = describeMachines(
+  const rows = describeMachineStatus(
     cluster,
-    seen.hosts.flatMap((host) => (host.ok ? [host.value] : [])),
+    gathered.hosts.flatMap((host) => (host.ok ? [host.value] : [])),
   )
   const names = new Set(cluster.nodes.map(({ name }) => name))
-  const answers = reached(seen)
+  const answers = endpointOf(gathered)
   return {
     cluster: cluster.name,
     at: now.toISOString(),
     talosVersion: settings.TALOS_VERSION,
     kubernetesVersion: settings.KUBERNETES_VERSION,
     endpoint: { url: endpoint, answers: answers.ok, reason: answers.ok ? null : answers.reason },
-    vip: vip === undefined ? null : { address: vip, ...holderOf(seen) },
+    vip: vip === undefined ? null : { address: vip, ...holderOf(gathered) },
     schematic: { id: schematic.id, extensions: settings.TALOS_EXTENSIONS },
     image: { url: settings.IMAGE_PATH ?? image.url, installer: image.installer },
-    access: seen.access.ok ? seen.access.value.map((file) => describeAccess(file, now)) : [],
+    access: gathered.access.ok
+      ? gathered.access.value.map((file) => describeAccess(file, now))
+      : [],
     nodes: cluster.nodes.map((node) =>
       describeNode(
         node,
-        seen,
+        gathered,
         rows.find(({ machine }) => machine === node.name),
       ),
     ),
     leftOver: rows
       .filter(({ machine }) => !names.has(machine))
       .map(({ machine, host, state }) => ({ name: machine, host, state })),
-    unknown: unknownOf(seen),
+    unknown: unknownOf(gathered),
   }
 }
 
-function reached({ kubernetes }: Gathered): Answer<unknown> {
+function endpointOf({ kubernetes }: Gathered): Answer<unknown> {
   return kubernetes.ok ? kubernetes.value.endpoint : kubernetes
 }
 
 function holderOf({ talos }: Gathered): { holder: string | null; reason: string | null } {
   const held = talos.ok ? talos.value.vipHolder : talos
   if (!held.ok) return { holder: null, reason: held.reason }
-  const nobody = 'no control plane has it'
-  return { holder: held.value ?? null, reason: held.value === undefined ? nobody : null }
+  const noHolder = 'no control plane has it'
+  return { holder: held.value ?? null, reason: held.value === undefined ? noHolder : null }
 }
 
 function describeAccess({ name, path, expires, fault }: AccessFile, now: Date): AccessStatus {
@@ -63,11 +70,11 @@ function describeAccess({ name, path, expires, fault }: AccessFile, now: Date): 
   }
 }
 
-function describeNode(node: Node, seen: Gathered, row: StatusRow | undefined): NodeStatus {
+function describeNode(node: Node, gathered: Gathered, row: StatusRow | undefined): NodeStatus {
   const { name, role, address } = node
-  const facts = seen.talos.ok ? seen.talos.value.machines.get(name) : undefined
-  const ofKubernetes = describeKubernetes(node, seen)
-  const vm = describeVm(seen, row)
+  const facts = gathered.talos.ok ? gathered.talos.value.machines.get(name) : undefined
+  const ofKubernetes = describeKubernetes(node, gathered)
+  const vm = describeVm(gathered, row)
   return {
     name,
     role,
@@ -83,7 +90,7 @@ function describeNode(node: Node, seen: Gathered, row: StatusRow | undefined): N
             schematic: facts.schematic ?? null,
           },
     kubernetes: ofKubernetes.value,
-    etcd: role === 'controlplane' ? describeEtcd(node, seen) : null,
+    etcd: role === 'controlplane' ? describeEtcd(node, gathered) : null,
     disk: facts?.disk ?? null,
     reasons: [
       ...(vm === null ? [] : (row?.notes ?? [])),
@@ -93,7 +100,7 @@ function describeNode(node: Node, seen: Gathered, row: StatusRow | undefined): N
   }
 }
 
-/** A machine that was found nowhere is missing only when all hosts were seen. */
+/** A machine that was not found is missing only if all hosts were observed. */
 function describeVm({ hosts }: Gathered, row: StatusRow | undefined): NodeStatus['vm'] {
   if (row === undefined || row.host === '') return null
   if (row.state === 'missing' && !hosts.every(({ ok }) => ok)) return null
@@ -108,17 +115,17 @@ function describeKubernetes(
   const nodes = kubernetes.ok ? kubernetes.value.nodes : kubernetes
   if (!nodes.ok) return { value: null, reasons: [] }
   const found = nodes.value.find(({ metadata }) => metadata.name === name)
-  if (found === undefined) return { value: null, reasons: ['Kubernetes does not know it'] }
+  if (found === undefined) return { value: null, reasons: ['it is not registered in Kubernetes'] }
   const condition = readinessOf(found)
   const ready = condition?.status === 'True'
   const version = found.status?.nodeInfo?.kubeletVersion ?? null
   return {
     value: { version, ready },
-    reasons: ready ? [] : [`not Ready: ${condition?.message ?? 'it has not said why'}`],
+    reasons: ready ? [] : [`not Ready: ${condition?.message ?? 'no reason reported'}`],
   }
 }
 
-/** An etcd that runs says which member it is; on a machine that answers, one that says nothing is none. */
+/** A running etcd reports its member; on a machine that answers, one that reports none is no member. */
 function describeEtcd({ name, address }: Node, { talos }: Gathered): NodeStatus['etcd'] {
   const etcd: Answer<readonly EtcdStatus[]> = talos.ok ? talos.value.etcd : talos
   if (!etcd.ok) return null

@@ -1,3 +1,4 @@
+/** Observes hosts, Talos and Kubernetes for a status, within its deadline. */
 import {
   observeAccessFiles,
   observeKubernetesNodes,
@@ -9,7 +10,7 @@ import {
 import { Problem, reasonOf, type Answer, type Cluster, type Host } from '@talosmith/core'
 import { observeHost, type ObservedHost } from '@talosmith/vm'
 
-/** Everything a status is made of, each with the reason when it is not there. */
+/** Everything a status is made of, or the reason why it is not known. */
 export interface Gathered {
   /** In LIBVIRT_URI's order. */
   readonly hosts: readonly Answer<ObservedHost>[]
@@ -18,54 +19,54 @@ export interface Gathered {
   readonly access: Answer<readonly AccessFile[]>
 }
 
-/** An answer with the Problem, where it was one that kept it from coming. */
+/** An answer, or why there is none, with the Problem if it was one. */
 export type Timed<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly reason: string; readonly problem?: Problem }
 
-/** Counted from the program's start; a status is there within ten seconds, whatever is down. */
+/** Counted from the start of the process; a status takes less than ten seconds, whatever is down. */
 const deadlineMs = 8500
 
-/** Asks hosts, Talos and Kubernetes side by side, each for as long as there is time. */
-export async function gather(
+/** Queries hosts, Talos and Kubernetes in parallel, each until the deadline. */
+export async function gatherStatus(
   cluster: Cluster,
   eachHost: () => readonly Promise<Host>[],
   withinMs = deadlineMs - performance.now(),
 ): Promise<Gathered> {
-  const ask = <T>(look: () => Promise<T>): Promise<Answer<T>> => inTime(look, withinMs)
+  const query = <T>(observe: () => Promise<T>): Promise<Answer<T>> => inTime(observe, withinMs)
   const [talos, kubernetes, access, ...hosts] = await Promise.all([
-    ask(() => observeTalosStatus(cluster)),
-    ask(() => observeKubernetesNodes(cluster)),
-    ask(() => observeAccessFiles(cluster)),
-    ...eachHost().map((host, index) => ask(async () => observeHost(await host, cluster, index))),
+    query(() => observeTalosStatus(cluster)),
+    query(() => observeKubernetesNodes(cluster)),
+    query(() => observeAccessFiles(cluster)),
+    ...eachHost().map((host, index) => query(async () => observeHost(await host, cluster, index))),
   ])
   return { hosts, talos, kubernetes, access }
 }
 
-/** An answer, or why there is none; an answer that takes too long is given up. */
-export async function inTime<T>(look: () => Promise<T>, withinMs: number): Promise<Timed<T>> {
+/** An answer, or why there is none; after `withinMs` the reason is the timeout. */
+export async function inTime<T>(observe: () => Promise<T>, withinMs: number): Promise<Timed<T>> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<Timed<T>>((resolve) => {
+  const timedOut = new Promise<Timed<T>>((resolve) => {
     const reason = `no answer within ${Math.round(withinMs / 1000)} s`
     timer = setTimeout(() => resolve({ ok: false, reason }), withinMs)
   })
-  const asked = look().then(
+  const answer = observe().then(
     (value): Timed<T> => ({ ok: true, value }),
     (error: unknown): Timed<T> => ({
       ok: false,
-      reason: wordsOf(error),
+      reason: describeError(error),
       ...(error instanceof Problem ? { problem: error } : {}),
     }),
   )
   try {
-    return await Promise.race([asked, late])
+    return await Promise.race([answer, timedOut])
   } finally {
     clearTimeout(timer)
   }
 }
 
-function wordsOf(error: unknown): string {
+function describeError(error: unknown): string {
   if (error instanceof Problem)
     return [`${error.code}: ${error.message}`, error.because].filter(Boolean).join(': ')
-  return reasonOf(error) ?? 'no reason given'
+  return reasonOf(error) ?? 'unknown error'
 }

@@ -1,6 +1,7 @@
+/** The status of a cluster as data. */
 import type { Role } from '@talosmith/core'
 
-/** A cluster as it is: what `cluster:status --json` prints. docs/status-json.md describes every field. */
+/** The state of a cluster, as `cluster:status --json` prints it. docs/status-json.md describes every field. */
 export interface ClusterStatus {
   readonly cluster: string
   /** ISO 8601. */
@@ -21,17 +22,17 @@ export interface ClusterStatus {
   readonly image: { readonly url: string; readonly installer: string }
   readonly access: readonly AccessStatus[]
   readonly nodes: readonly NodeStatus[]
-  /** Machines of this cluster that the settings no longer ask for. */
+  /** Machines of this cluster that are no longer in the settings. */
   readonly leftOver: readonly {
     readonly name: string
     readonly host: string
     readonly state: string
   }[]
-  /** What could not be asked at all, and why. */
+  /** Sources that did not answer at all, and why. */
   readonly unknown: readonly { readonly source: Source; readonly reason: string }[]
 }
 
-/** Where facts come from. */
+/** Where the facts come from. */
 export type Source = 'hosts' | 'talos' | 'etcd' | 'kubernetes' | 'access'
 
 /** An access file. */
@@ -43,7 +44,7 @@ export interface AccessStatus {
   readonly fault: string | null
 }
 
-/** One machine; null is what is not known, and `reasons` says why. */
+/** One machine; null means not known, and `reasons` tells why. */
 export interface NodeStatus {
   readonly name: string
   readonly role: Role
@@ -69,7 +70,7 @@ export interface NodeStatus {
     readonly learner: boolean
     readonly leader: boolean
   } | null
-  /** The file system of /var, as Talos sees it. */
+  /** The file system of /var, as reported by Talos. */
   readonly disk: { readonly sizeGb: number; readonly usedGb: number } | null
   readonly reasons: readonly string[]
 }

@@ -1,3 +1,4 @@
+/** The status of a cluster as text. */
 import { renderTable } from '@talosmith/core'
 import type { AccessStatus, ClusterStatus, NodeStatus } from './report.ts'
 
@@ -15,11 +16,13 @@ const titles = [
   'DISK',
 ]
 
-/** The status for people: a table of machines, the reasons for what is missing, then the cluster's own facts. */
-export function renderStatus(status: ClusterStatus): string {
+/** A table of machines, the reasons for unknown values, then the facts of the cluster. */
+export function renderClusterStatus(status: ClusterStatus): string {
   const table = renderTable([titles, ...status.nodes.map(rowOf)])
   const reasons = [
-    ...status.nodes.flatMap(({ name, reasons: said }) => said.map((text) => `  ${name}: ${text}`)),
+    ...status.nodes.flatMap(({ name, reasons: ofNode }) =>
+      ofNode.map((text) => `  ${name}: ${text}`),
+    ),
     ...status.leftOver.map(
       ({ name, host, state }) => `  ${name} on ${host}: ${state}, no longer in the settings`,
     ),
@@ -39,34 +42,32 @@ function rowOf({ name, role, address, vm, talos, kubernetes, etcd, disk }: NodeS
     talos?.schematic?.slice(0, 12) ?? unknown,
     kubernetes?.version ?? unknown,
     kubernetes === null ? unknown : kubernetes.ready ? 'yes' : 'no',
-    role === 'worker' ? '' : etcdWord(etcd),
+    role === 'worker' ? '' : etcdRole(etcd),
     disk === null ? unknown : `${disk.usedGb.toFixed(1)} of ${disk.sizeGb.toFixed(1)} GB`,
   ]
 }
 
 const unknown = '-'
 
-function etcdWord(etcd: NodeStatus['etcd']): string {
+function etcdRole(etcd: NodeStatus['etcd']): string {
   if (etcd === null) return unknown
-  if (!etcd.member) return 'no member'
+  if (!etcd.member) return 'not a member'
   if (etcd.leader) return 'leader'
   return etcd.learner ? 'learner' : 'member'
 }
 
 function facts({ endpoint, vip, schematic, image, access }: ClusterStatus): string {
-  const reached = endpoint.answers
-    ? 'answers'
-    : `does not answer: ${oneLine(endpoint.reason ?? '')}`
+  const state = endpoint.answers ? 'answers' : `does not answer: ${oneLine(endpoint.reason ?? '')}`
   return renderTable([
-    ['endpoint', `${endpoint.url} ${reached}`],
-    ...(vip === null ? [] : [['VIP', `${vip.address}${holderWords(vip)}`]]),
+    ['endpoint', `${endpoint.url} ${state}`],
+    ...(vip === null ? [] : [['VIP', `${vip.address}${describeHolder(vip)}`]]),
     ['schematic', schematic.id],
     ['image', image.url],
     ...access.map((file) => [file.name, `${file.path} ${validity(file)}`]),
   ])
 }
 
-function holderWords({ holder, reason }: NonNullable<ClusterStatus['vip']>): string {
+function describeHolder({ holder, reason }: NonNullable<ClusterStatus['vip']>): string {
   return holder === null ? `: ${oneLine(reason ?? '')}` : ` on ${holder}`
 }
 

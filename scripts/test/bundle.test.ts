@@ -25,8 +25,8 @@ const planted: [string, string][] = [
   ['a known value in base64', Buffer.from(known).toString('base64')],
   ['a key in base64 that is known', pemIn64],
   ['the key itself', pem],
-  ['somebody else’s key', pem.replace('MHcC', 'MHdD')],
-  ['somebody else’s key in base64', Buffer.from(pem.replace('MHcC', 'MHdD')).toString('base64')],
+  ['another key', pem.replace('MHcC', 'MHdD')],
+  ['another key in base64', Buffer.from(pem.replace('MHcC', 'MHdD')).toString('base64')],
   ['a key that is cut off', '-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkq'],
   ['a bearer token', 'Authorization: Bearer abc.def-ghi_123'],
   ['a service account’s token', 'eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJrdWJl.c2lnbmF0dXJl'],
@@ -42,7 +42,7 @@ const planted: [string, string][] = [
 const secret =
   /LS0tLS1|kHq3|a0hxMys4|MHcC|MHdD|MIIEvQ|TUhjQ|TUhkR|abc\.def|eyJhb|abcdef\.0123|hunter2|s3cretvalue|c2VjcmV0/
 for (const [title, text] of planted)
-  test(`${title} is taken out, and what stands around it stays`, () => {
+  test(`${title} is removed, and the text around it stays`, () => {
     const clean = redact(`before ${text} after`)
     assert.match(text, secret)
     assert.not.match(clean, secret)
@@ -50,7 +50,7 @@ for (const [title, text] of planted)
     assert.match(clean, '[removed]')
   })
 
-test('what is no secret stays as it is', () => {
+test('text without secrets stays as it is', () => {
   const text = `machine home-cp1 at 10.0.0.70: etcd is ready: true
 digest sha256:${'ab'.repeat(32)}, key "monkey", tokens left: none; see https://kubernetes.io/docs/x#y`
   assert.is(
@@ -59,7 +59,7 @@ digest sha256:${'ab'.repeat(32)}, key "monkey", tokens left: none; see https://k
   )
 })
 
-test('names and addresses stay, although access files have them', () => {
+test('names and addresses of the cluster stay, although access files contain them', () => {
   const cluster = testCluster({
     CLUSTER_NAME: 'production',
     CONTROL_PLANE_COUNT: '3',
@@ -75,7 +75,7 @@ test('names and addresses stay, although access files have them', () => {
   )
 })
 
-test('every text of a file of secrets counts as one', () => {
+test('every string in a file of secrets counts as one', () => {
   assert.equal(secretsIn('a: one\nb: [two, 3]\n---\nc:\n  d: three\n'), ['one', 'two', 'three'])
 })
 
@@ -85,7 +85,7 @@ const talosconfigOf = ({ name, controlPlanes }: Cluster, key: string): string =>
   return stringify({ context: name, contexts: { [name]: { endpoints, ca: key, crt: key, key } } })
 }
 
-/** As Talos gives it out. */
+/** As Talos generates it. */
 const kubeconfigOf = ({ name, endpoint }: Cluster, ca: string, key: string, cert = key): string => {
   const user = `admin@${name}`
   return stringify({
@@ -116,12 +116,12 @@ const write = (cluster: Cluster, now?: Date) =>
   )
 
 bundle(
-  'holds what could be had, says what could not, and leaks nothing that was planted',
+  'contains what could be collected, a reason for what could not, and no planted secret',
   async ({ made }) => {
     const { cluster, generated } = made
     writeFileSync(join(generated, 'secrets.yaml'), `cluster:\n  secret: ${known}\n`)
     mkdirSync(join(generated, 'runs'), { recursive: true })
-    writeFileSync(join(generated, 'runs', '2026.jsonl'), `{"text":"said ${known}"}\n`)
+    writeFileSync(join(generated, 'runs', '2026.jsonl'), `{"text":"token ${known}"}\n`)
     const [first] = cluster.nodes
     const xml = made.path(`domains/${first?.name}/xml`)
     writeFileSync(
@@ -151,12 +151,12 @@ bundle(
     const all = names.map((name) => readFileSync(join(out, name), 'utf8')).join('\n')
     assert.not.match(all, known)
     assert.not.match(all, 's3cretvalue99')
-    assert.match(all, 'said [removed]')
+    assert.match(all, 'token [removed]')
   },
 )
 
 bundle(
-  'leaks nothing of what hosts, Talos and Kubernetes tell, nor of settings',
+  'contains no secrets from the outputs of hosts, Talos and Kubernetes, nor from settings',
   async ({ made }) => {
     const encode = (text: string): string => Buffer.from(text).toString('base64')
     const ca = createCa('/O=kubernetes')
@@ -170,12 +170,12 @@ bundle(
     )
     const [first] = cluster.controlPlanes
     const { cert, key } = ca.issue('/CN=it', 365, first?.address)
-    const says = (where: string): string => `${where} says ${known}; token=s3cretvalue99\n`
+    const leak = (where: string): string => `${where} leaks ${known}; token=s3cretvalue99\n`
     const api = createServer({ cert, key }, (_, response) => {
-      response.end(JSON.stringify({ items: [{ message: `${first?.address}: ${says('event')}` }] }))
+      response.end(JSON.stringify({ items: [{ message: `${first?.address}: ${leak('event')}` }] }))
     })
     await new Promise<void>((resolve) => api.listen(6443, first?.address, resolve))
-    // The others are silent, and are not waited for.
+    // The other machines do not answer, and are not waited for.
     const talos = createTlsServer({ cert, key, ALPNProtocols: ['h2'] }, (socket) => {
       socket.on('error', () => undefined)
       socket.write('settings')
@@ -183,13 +183,13 @@ bundle(
     await new Promise<void>((resolve) => talos.listen(50_000, first?.address, resolve))
     const put = (name: string, text: string | Uint8Array, mode = 0o600): void =>
       writeFileSync(made.path(name), text, { mode })
-    const home = `generated/${cluster.name}`
-    put(`${home}/secrets.yaml`, stringify({ cluster: { secret: known } }))
-    put(`${home}/talosconfig`, talosconfigOf(cluster, encode(pem)))
-    put(`${home}/kubeconfig`, kubeconfigOf(cluster, encode(ca.cert), encode(key), encode(cert)))
+    const folder = `generated/${cluster.name}`
+    put(`${folder}/secrets.yaml`, stringify({ cluster: { secret: known } }))
+    put(`${folder}/talosconfig`, talosconfigOf(cluster, encode(pem)))
+    put(`${folder}/kubeconfig`, kubeconfigOf(cluster, encode(ca.cert), encode(key), encode(cert)))
     put(
       'support.zip',
-      zipSync({ 'dmesg.log': Buffer.from(`${says('support')}${pem}\n${encode(key)}\n`) }),
+      zipSync({ 'dmesg.log': Buffer.from(`${leak('support')}${pem}\n${encode(key)}\n`) }),
     )
     put(
       'bin/talosctl',
@@ -200,11 +200,11 @@ while [ $# -gt 0 ]; do if [ "$1" = --output ]; then cp ${made.path('support.zip'
 `,
       0o755,
     )
-    put('said', says('console'))
+    put('console.txt', leak('console'))
     put(
       'bin/tail',
       `#!/bin/bash
-case \${*: -1} in *-console.log) cat ${made.path('said')} ;; *) exec /usr/bin/tail "$@" ;; esac
+case \${*: -1} in *-console.log) cat ${made.path('console.txt')} ;; *) exec /usr/bin/tail "$@" ;; esac
 `,
       0o755,
     )
@@ -219,15 +219,15 @@ case \${*: -1} in *-console.log) cat ${made.path('said')} ;; *) exec /usr/bin/ta
     })
     const { stdout: all } = await local.$`tar -xOf ${path}`
     for (const where of ['console', 'event', 'support'])
-      assert.match(all, `${where} says [removed]`)
+      assert.match(all, `${where} leaks [removed]`)
     assert.match(all, 'talos.config=https://host/x?token=[removed]')
     for (const planted of [known, 's3cretvalue99', pem, encode(pem), key, encode(key)])
       assert.not.ok(all.includes(planted), planted)
-    assert.match(all, `${first?.address}: event says [removed]`)
+    assert.match(all, `${first?.address}: event leaks [removed]`)
   },
 )
 
-bundle('pushes out the oldest of more than five', async ({ made }) => {
+bundle('deletes the oldest of more than five', async ({ made }) => {
   const folder = join(made.generated, 'bundles')
   mkdirSync(folder)
   for (let day = 1; day < 8; day++) writeFileSync(join(folder, `2026-01-0${day}.tar.zst`), '')

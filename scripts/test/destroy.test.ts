@@ -37,7 +37,7 @@ const nameOf = ({ cluster }: Made): string => cluster.name
 const confirmed = (made: Made) => ({ confirm: nameOf(made) })
 
 destroy(
-  'without CONFIRM lists all that would go, with sizes, and changes nothing',
+  'without CONFIRM, lists everything to be deleted, with sizes, and changes nothing',
   async ({ made }) => {
     const before = made.everything()
     const problem = await problemOf(runChain(made.cluster))
@@ -62,11 +62,11 @@ destroy(
   },
 )
 
-destroy('a CONFIRM that names another cluster is none', async ({ made }) => {
+destroy('a CONFIRM that names another cluster does not count', async ({ made }) => {
   const before = made.everything()
   const problem = await problemOf(runChain(made.cluster, { confirm: 'talosmith-test-b' }))
   assert.is(problem.code, 'CONFIRM_MISSING')
-  assert.match(problem.hint ?? '', 'CONFIRM says talosmith-test-b, which is not this cluster')
+  assert.match(problem.hint ?? '', 'CONFIRM=talosmith-test-b is not this cluster')
   assert.equal(made.everything(), before)
 })
 
@@ -82,7 +82,7 @@ destroy(
   },
 )
 
-destroy('leaves nothing of the cluster, and everything of others', async ({ made }) => {
+destroy('deletes everything of the cluster, and nothing of others', async ({ made }) => {
   const others = Object.entries(made.everything()).filter(([name]) => !made.ours().includes(name))
   const { lines, answers } = await runChain(made.cluster, confirmed(made))
   assert.equal(made.ours(), [])
@@ -90,20 +90,20 @@ destroy('leaves nothing of the cluster, and everything of others', async ({ made
     Object.entries(made.everything()),
     others.filter(([name]) => name !== 'storageclass'),
   )
-  assert.match(answers[0] ?? '', 'Images stay')
+  assert.match(answers[0] ?? '', 'Images are kept')
   assert.match(lines.join('\n'), `left alone: ${made.pool}/${nameOf(made)}-w9.qcow2`)
 })
 
-destroy('done twice does nothing the second time, and needs no CONFIRM', async ({ made }) => {
+destroy('a second run does nothing, and needs no CONFIRM', async ({ made }) => {
   await runChain(made.cluster, confirmed(made))
   const before = made.everything()
   const { lines, moments } = await runChain(made.cluster)
   assert.is(moments, 0)
-  assert.match(lines.join('\n'), 'nothing to destroy of cluster talosmith-test-a')
+  assert.match(lines.join('\n'), 'nothing of cluster talosmith-test-a to destroy')
   assert.equal(made.everything(), before)
 })
 
-destroy('killed at any moment and run again, ends the same', async ({ made }) => {
+destroy('killed at any moment and run again, has the same result', async ({ made }) => {
   const { moments } = await runChain(made.cluster, confirmed(made))
   const end = made.everything()
   assert.ok(moments >= 40, `only ${moments} moments`)
@@ -122,35 +122,40 @@ destroy('killed at any moment and run again, ends the same', async ({ made }) =>
   }
 })
 
-destroy('the way in is kept aside until the last seed ISO is gone', async ({ made }) => {
-  await runChain(made.cluster, { ...confirmed(made), until: 'vm:remove-seeds' })
-  const kept = (name: string): string => join(made.generated, 'removed', name)
-  for (const name of [
-    'kubeconfig',
-    'talosconfig',
-    'secrets.yaml',
-    'configs/talosmith-test-a-cp1.yaml',
-  ])
-    assert.is(statSync(kept(name)).mode & 0o777, 0o600, name)
-  assert.is(statSync(kept('')).mode & 0o777, 0o700)
-  assert.not.ok(Object.keys(made.everything()).some((name) => name.endsWith('test-a/secrets.yaml')))
-})
+destroy(
+  'access files and secrets are kept aside until the last seed ISO is deleted',
+  async ({ made }) => {
+    await runChain(made.cluster, { ...confirmed(made), until: 'vm:remove-seeds' })
+    const kept = (name: string): string => join(made.generated, 'removed', name)
+    for (const name of [
+      'kubeconfig',
+      'talosconfig',
+      'secrets.yaml',
+      'configs/talosmith-test-a-cp1.yaml',
+    ])
+      assert.is(statSync(kept(name)).mode & 0o777, 0o600, name)
+    assert.is(statSync(kept('')).mode & 0o777, 0o700)
+    assert.not.ok(
+      Object.keys(made.everything()).some((name) => name.endsWith('test-a/secrets.yaml')),
+    )
+  },
+)
 
-destroy('what waits aside is never overwritten by what was made since', async ({ made }) => {
+destroy('files kept aside are never overwritten by newer ones', async ({ made }) => {
   await runChain(made.cluster, { ...confirmed(made), until: 'bootstrap:remove-config' })
-  writeFileSync(join(made.generated, 'secrets.yaml'), 'made anew')
+  writeFileSync(join(made.generated, 'secrets.yaml'), 'new secrets')
   await runChain(made.cluster, { ...confirmed(made), until: 'bootstrap:remove-config' })
   const all = made.everything()
   const folder = `generated/${nameOf(made)}/removed`
   assert.is(all[`${folder}/secrets.yaml`], `secrets.yaml of ${nameOf(made)}`)
-  assert.is(all[`${folder}/secrets.yaml.2`], 'made anew')
+  assert.is(all[`${folder}/secrets.yaml.2`], 'new secrets')
 })
 
-destroy('the last stage keeps what is aside while a machine is left', async ({ made }) => {
-  const home = made.path('domains/talosmith-test-a-w2')
-  renameSync(home, made.path('hidden'))
+destroy('the last stage keeps the files set aside while a machine is left', async ({ made }) => {
+  const domain = made.path('domains/talosmith-test-a-w2')
+  renameSync(domain, made.path('hidden'))
   await runChain(made.cluster, { ...confirmed(made), until: 'vm:remove-seeds' })
-  renameSync(made.path('hidden'), home)
+  renameSync(made.path('hidden'), domain)
   const problem = await problemOf(
     runChain(made.cluster, { ...confirmed(made), only: 'cluster:destroy' }),
   )
@@ -186,25 +191,28 @@ const halfDead: [string, (made: Made) => void][] = [
     },
   ],
   [
-    'of which a killed write left a temporary file',
+    'with a temporary file left by a killed write',
     (made) => writeFileSync(join(made.generated, 'secrets.yaml.0f8fad5b-d9cb-469f.tmp'), 'secret'),
   ],
 ]
 for (const [which, harm] of halfDead)
-  destroy(`goes through with a cluster ${which}`, async ({ made }) => {
+  destroy(`destroys a cluster ${which}`, async ({ made }) => {
     harm(made)
     await runChain(made.cluster, confirmed(made))
     assert.equal(made.ours(), [])
   })
 
-destroy('says that storage goes with the machines when the API is down', async ({ made }) => {
-  made.api.isDown = true
-  const { lines } = await runChain(made.cluster, confirmed(made))
-  assert.match(lines.join('\n'), 'goes with its machines; the data on the NFS server stays')
-})
+destroy(
+  'when the API is down, logs that storage is deleted with the machines',
+  async ({ made }) => {
+    made.api.isDown = true
+    const { lines } = await runChain(made.cluster, confirmed(made))
+    assert.match(lines.join('\n'), 'goes with its machines; the data on the NFS server stays')
+  },
+)
 
 destroy(
-  'stops when generated/ says that the machines are on another host, and names both',
+  'stops when the machines were created on another host according to generated/, and names both',
   async ({ made }) => {
     writeFileSync(join(made.generated, 'hosts.json'), '["qemu+ssh://root@kvm9/system"]')
     const before = made.everything()
@@ -231,7 +239,7 @@ destroy('warns of machines whose metadata names another host', async () => {
     })
     assert.match(
       lines.join('\n'),
-      'talosmith-test-a-cp1 was made through qemu+ssh://root@kvm9/system, and found on qemu:///system',
+      'talosmith-test-a-cp1 was created through qemu+ssh://root@kvm9/system, but found on qemu:///system',
     )
   } finally {
     made.close()
@@ -239,28 +247,25 @@ destroy('warns of machines whose metadata names another host', async () => {
 })
 
 for (const planted of ['secrets.yaml', 'kubeconfig', 'configs', 'removed'])
-  destroy(
-    `refuses a symbolic link planted as ${planted}, before anything is changed`,
-    async ({ made }) => {
-      const target = made.path('elsewhere')
-      mkdirSync(target)
-      writeFileSync(join(target, 'precious'), 'theirs')
-      rmSync(join(made.generated, planted), { recursive: true, force: true })
-      symlinkSync(target, join(made.generated, planted))
-      const before = made.everything()
-      const problem = await problemOf(runChain(made.cluster, confirmed(made)))
-      assert.is(problem.code, 'GENERATED_IS_A_LINK')
-      assert.match(problem.message, planted)
-      assert.equal(made.everything(), before)
-    },
-  )
+  destroy(`refuses a symbolic link planted as ${planted}, before any change`, async ({ made }) => {
+    const target = made.path('elsewhere')
+    mkdirSync(target)
+    writeFileSync(join(target, 'precious'), 'theirs')
+    rmSync(join(made.generated, planted), { recursive: true, force: true })
+    symlinkSync(target, join(made.generated, planted))
+    const before = made.everything()
+    const problem = await problemOf(runChain(made.cluster, confirmed(made)))
+    assert.is(problem.code, 'GENERATED_IS_A_LINK')
+    assert.match(problem.message, planted)
+    assert.equal(made.everything(), before)
+  })
 
 for (const folder of ['.', 'configs'])
   destroy(
-    `refuses when generated/<cluster>/${folder} is read-only, before anything is changed`,
+    `refuses when generated/<cluster>/${folder} is read-only, before any change`,
     async ({ made }) => {
       const isRoot = process.getuid?.() === 0
-      // Permissions do not hold root back.
+      // Permissions do not apply to root.
       if (isRoot) {
         chmodSync(made.root, 0o755)
         for (const name of ['.', ...readdirSync(made.generated, { recursive: true })])
@@ -281,14 +286,14 @@ for (const folder of ['.', 'configs'])
     },
   )
 
-destroy('the note of a regeneration that did not end goes too', async ({ made }) => {
+destroy('the record of an interrupted regeneration is deleted too', async ({ made }) => {
   const note = join(made.generated, 'regenerating.json')
   writeFileSync(note, '{"archive":"archive/old","machinesAreNew":true}')
   await runChain(made.cluster, confirmed(made))
   assert.equal(made.ours(), [])
 })
 
-destroy('seed ISOs go also after SEED_ISO_DIR has changed', async ({ made }) => {
+destroy('seed ISOs are deleted also after SEED_ISO_DIR has changed', async ({ made }) => {
   mkdirSync(made.path('isos'))
   const settings = { ...made.cluster.settings, SEED_ISO_DIR: made.path('isos') }
   const problem = await problemOf(runChain({ ...made.cluster, settings }))
@@ -298,7 +303,7 @@ destroy('seed ISOs go also after SEED_ISO_DIR has changed', async ({ made }) => 
   assert.equal(made.ours(), [])
 })
 
-destroy('FINAL_SNAPSHOT that cannot be had stops before anything is changed', async ({ made }) => {
+destroy('a failed FINAL_SNAPSHOT stops before any change', async ({ made }) => {
   rmSync(join(made.generated, 'talosconfig'))
   const before = made.everything()
   const problem = await problemOf(

@@ -11,9 +11,9 @@ import {
 } from '@talosmith/vm'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { seenExactly } from '@talosmith/vm/testing'
+import { finishedHost } from '@talosmith/vm/testing'
 import { findCauses } from '../diagnose/find.ts'
-import type { Seen } from '../diagnose/gather.ts'
+import type { Observations } from '../diagnose/gather.ts'
 import { findingsAsJson, renderFindings } from '../diagnose/report.ts'
 import { bootsOf } from '../diagnose/rules/boot.ts'
 
@@ -28,7 +28,7 @@ const late = { ...down('no answer within 5 s'), unreachable: 'timeout' } as cons
 const refused = { ...down('connection refused'), unreachable: 'ECONNREFUSED' } as const
 const up = <T>(value: T): Answer<T> => ({ ok: true, value })
 
-const host = seenExactly(cluster)
+const host = finishedHost(cluster)
 const { files } = host
 
 function machineOf(node: Node) {
@@ -95,11 +95,11 @@ interface Parts {
   etcd?: Partial<TalosFindings['etcd']>
   api?: Partial<KubernetesFindings>
   network?: Partial<HostEvidence>
-  more?: Partial<Seen>
+  more?: Partial<Observations>
 }
 
-/** A healthy cluster, with parts of it otherwise. */
-function seenWith(parts: Parts = {}): Seen {
+/** A healthy cluster, except for the given parts. */
+function observedWith(parts: Parts = {}): Observations {
   const nodes = cluster.nodes
   const machines = new Map(
     nodes.flatMap((node): [string, TalosEvidence][] => {
@@ -173,14 +173,14 @@ function seenWith(parts: Parts = {}): Seen {
 }
 
 const codes = (parts: Parts): string[] =>
-  findCauses(cluster, seenWith(parts)).diagnoses.map(
+  findCauses(cluster, observedWith(parts)).diagnoses.map(
     ({ code, where }) => `${code}${where === undefined ? '' : ` ${where}`}`,
   )
 
-test('nothing is wrong with a healthy cluster', () => {
-  const findings = findCauses(cluster, seenWith())
+test('a healthy cluster has no problems', () => {
+  const findings = findCauses(cluster, observedWith())
   assert.equal(findings, { diagnoses: [], unmet: [] })
-  assert.is(renderFindings(cluster, findings), 'Nothing is wrong with cluster home.')
+  assert.is(renderFindings(cluster, findings), 'No problems found in cluster home.')
 })
 
 const w1 = 'home-w1'
@@ -190,7 +190,10 @@ const running = (name: string) => {
   return machineOf(node)
 }
 const boot = (...lines: string[]): string[] => ['[    0.000000] Linux version 6.18.0', ...lines]
-const gaveUp = boot('[  211.1] [talos] boot sequence failed: kubelet not up', '[  211.4] rebooting')
+const failedBoot = boot(
+  '[  211.1] [talos] boot sequence failed: kubelet not up',
+  '[  211.4] rebooting',
+)
 const starting = { status: { stage: 'booting', status: { ready: false, unmetConditions: null } } }
 const waitingAgent = service(
   'ext-qemu-guest-agent',
@@ -224,20 +227,20 @@ const kubeletPulls = (words: string): Parts => ({
   },
 })
 
-const faults: [string, Parts, string[]][] = [
+const problems: [string, Parts, string[]][] = [
   [
-    'a host out of reach',
+    'an unreachable host',
     { more: { hosts: [down('no route')], evidence: [down('no route')] } },
     ['HOST_SILENT qemu:///system'],
   ],
   ['a full pool', { host: { poolFreeBytes: 0 } }, ['POOL_FULL root@kvm1']],
   [
-    'a machine that is not there',
+    'a machine that does not exist',
     { host: { domains: host.domains.slice(0, 3) } },
     [`MACHINE_MISSING ${w1}`],
   ],
   [
-    'a machine that is off',
+    'a machine that is shut off',
     {
       evidence: { [w1]: { state: 'shut off', stateReason: 'destroyed', running: undefined } },
       probes: { [w1]: 'silent' },
@@ -250,7 +253,7 @@ const faults: [string, Parts, string[]][] = [
     [`MACHINE_CRASHED ${w1}`],
   ],
   [
-    'a machine paused by somebody',
+    'a machine paused by a user',
     { evidence: { [w1]: { state: 'paused', stateReason: 'user' } }, probes: { [w1]: 'silent' } },
     [`MACHINE_PAUSED ${w1}`],
   ],
@@ -285,7 +288,7 @@ const faults: [string, Parts, string[]][] = [
     ['FIRMWARE_MISSING root@kvm1'],
   ],
   [
-    'an agent without channel',
+    'a guest agent without a channel',
     {
       evidence: { [w1]: { running: { ...running(w1), guestAgent: false } } },
       talos: { [w1]: { ...starting, services: [waitingAgent] } },
@@ -298,33 +301,33 @@ const faults: [string, Parts, string[]][] = [
     [`MEMORY_TOO_SMALL ${w1}`],
   ],
   [
-    'an empty drive',
+    'an empty CD-ROM drive',
     { evidence: { [w1]: { running: { ...running(w1), seed: '' } } } },
     [`SEED_MISSING ${w1}`],
   ],
   [
-    'a seed that is gone',
+    'a seed ISO that was deleted',
     { evidence: { [w1]: { seedLabel: undefined } }, probes: { [w1]: 'silent' } },
     [`SEED_MISSING ${w1}`],
   ],
   [
-    'a seed with another label',
+    'a seed ISO with another label',
     { evidence: { [w1]: { seedLabel: 'seed' } } },
     [`SEED_LABEL_WRONG ${w1}`],
   ],
   [
-    'the seed of another machine',
+    'the seed ISO of another machine',
     {
       host: {
         seeds: new Map(
-          [...host.seeds].map(([path, mark]) => [path, mark && { ...mark, node: 'home-cp1' }]),
+          [...host.seeds].map(([path, owner]) => [path, owner && { ...owner, node: 'home-cp1' }]),
         ),
       },
     },
     ['SEED_OF_ANOTHER home-cp2', 'SEED_OF_ANOTHER home-cp3', `SEED_OF_ANOTHER ${w1}`],
   ],
   [
-    'a processor below the level',
+    'a CPU below x86-64-v2',
     {
       evidence: {
         [w1]: { console: boot('x86_64 microarchitecture level 2 or higher is required, halting') },
@@ -334,7 +337,7 @@ const faults: [string, Parts, string[]][] = [
     [`CPU_LEVEL_TOO_LOW ${w1}`],
   ],
   [
-    'a disk without a system',
+    'a disk without a bootable system',
     {
       evidence: { [w1]: { console: ['BdsDxe: No bootable option or device was found.'] } },
       probes: { [w1]: 'silent' },
@@ -350,19 +353,19 @@ const faults: [string, Parts, string[]][] = [
     [`KERNEL_PANIC ${w1}`],
   ],
   [
-    'boots given up twice',
+    'two failed boots in a row',
     {
-      evidence: { [w1]: { console: [...gaveUp, ...gaveUp, ...boot()] } },
+      evidence: { [w1]: { console: [...failedBoot, ...failedBoot, ...boot()] } },
       talos: { [w1]: starting },
     },
     [`BOOT_LOOP ${w1}`],
   ],
   [
-    'an address that another has, too',
+    'an address that another machine uses too',
     { evidence: { [w1]: { answering: ['52:54:00:99:99:99', running(w1).mac] } } },
     [`ADDRESS_TAKEN ${w1}`],
   ],
-  ['a config of other secrets', { probes: { [w1]: 'foreign' } }, [`NODE_FOREIGN ${w1}`]],
+  ['a machine config with other secrets', { probes: { [w1]: 'foreign' } }, [`NODE_FOREIGN ${w1}`]],
   ['a port that is blocked', { probes: { [w1]: 'silent' } }, [`PORT_BLOCKED ${w1}`]],
   [
     'an address from DHCP',
@@ -374,7 +377,7 @@ const faults: [string, Parts, string[]][] = [
   ],
   ['another gateway', { talos: { [w1]: { gateways: ['10.0.0.9'] } } }, [`GATEWAY_WRONG ${w1}`]],
   [
-    'a gateway that nobody is',
+    'a gateway that does not answer',
     { network: { gatewayAnswers: false } },
     ['GATEWAY_SILENT root@kvm1'],
   ],
@@ -383,7 +386,7 @@ const faults: [string, Parts, string[]][] = [
   ['a clock that is ahead', { talos: { [w1]: { clockAheadS: 3600 } } }, [`CLOCK_SKEWED ${w1}`]],
   ['a clock that is behind', { talos: { [w1]: { clockAheadS: -90 } } }, [`CLOCK_SKEWED ${w1}`]],
   [
-    'an image that does not come',
+    'an image that cannot be pulled',
     {
       talos: {
         [w1]: {
@@ -402,7 +405,7 @@ const faults: [string, Parts, string[]][] = [
     [`IMAGE_PULL_FAILS ${w1}`],
   ],
   [
-    'a kubelet of another CA',
+    'a kubelet with another CA',
     {
       talos: {
         [w1]: {
@@ -426,12 +429,12 @@ const faults: [string, Parts, string[]][] = [
     [`KUBELET_STOPPED ${w1}`],
   ],
   [
-    'a member of etcd that was stopped',
+    'an etcd member that was stopped',
     { talos: { 'home-cp3': { services: [service('etcd', 'Finished')] } } },
     ['ETCD_STOPPED home-cp3'],
   ],
   [
-    'two members that were stopped',
+    'two etcd members that were stopped',
     {
       talos: {
         'home-cp2': { services: [service('etcd', 'Finished')] },
@@ -442,14 +445,14 @@ const faults: [string, Parts, string[]][] = [
     ['ETCD_STOPPED home-cp2', 'ETCD_STOPPED home-cp3', 'ETCD_NO_QUORUM'],
   ],
   [
-    'what Talos itself finds',
+    'a diagnostic warning of Talos',
     {
       talos: { [w1]: { diagnostics: ['host and Kubernetes pod/service CIDR addresses overlap'] } },
     },
     [`TALOS_COMPLAINS ${w1}`],
   ],
   [
-    'an etcd that was begun twice',
+    'an etcd that was bootstrapped twice',
     {
       etcd: {
         members: [{ id: 'id-home-cp1', name: 'home-cp1', isLearner: false }],
@@ -459,13 +462,17 @@ const faults: [string, Parts, string[]][] = [
     ['ETCD_BOOTSTRAPPED_TWICE'],
   ],
   [
-    'a member that is no control plane',
+    'an etcd member that is not a control plane',
     { etcd: { members: [{ id: 'x', name: 'home-old', isLearner: false }] } },
     ['ETCD_MEMBER_MISMATCH'],
   ],
-  ['an alarm', { etcd: { alarms: [{ member: 'id-home-cp1', alarm: 'NOSPACE' }] } }, ['ETCD_ALARM']],
   [
-    'an API that does not know us',
+    'an etcd alarm',
+    { etcd: { alarms: [{ member: 'id-home-cp1', alarm: 'NOSPACE' }] } },
+    ['ETCD_ALARM'],
+  ],
+  [
+    'an API server that rejects the kubeconfig',
     {
       api: { apiServers: new Map([['home-cp1', { ok: false, reason: 'HTTP 401', final: true }]]) },
     },
@@ -477,12 +484,12 @@ const faults: [string, Parts, string[]][] = [
     ['API_PORT_BLOCKED home-cp1'],
   ],
   [
-    'a shared address that nobody has',
+    'a VIP that no machine holds',
     { talos: { 'home-cp1': { addresses: ['10.0.0.70'] } } },
     ['VIP_UNHELD'],
   ],
   [
-    'an access file that has expired',
+    'an expired access file',
     {
       more: {
         access: up([
@@ -495,11 +502,11 @@ const faults: [string, Parts, string[]][] = [
   ['a full disk', { talos: { [w1]: { disk: { sizeGb: 10, usedGb: 9.9 } } } }, [`DISK_FULL ${w1}`]],
   [
     'a pool that is stopped',
-    { host: { poolFault: new Problem('POOL_INACTIVE', 'the pool default is not active') } },
+    { host: { poolProblem: new Problem('POOL_INACTIVE', 'the pool default is not active') } },
     ['POOL_INACTIVE root@kvm1'],
   ],
   [
-    'a machine whose guest crashed and stays there to be looked at',
+    'a crashed guest that libvirt keeps paused',
     { evidence: { [w1]: { state: 'paused', stateReason: 'crashed' } }, probes: { [w1]: 'silent' } },
     [`MACHINE_CRASHED ${w1}`],
   ],
@@ -511,7 +518,7 @@ const faults: [string, Parts, string[]][] = [
     [`SERVICE_FAILED ${w1}`],
   ],
   [
-    'a service of Talos itself that was ended',
+    'a service of Talos that was stopped',
     { talos: { [w1]: { services: [service('cri', 'Finished', '?', 'Service finished')] } } },
     [`SERVICE_FAILED ${w1}`],
   ],
@@ -521,7 +528,7 @@ const faults: [string, Parts, string[]][] = [
     [`INSTALL_DISK_WRONG ${w1}`],
   ],
   [
-    'the machine config of other settings',
+    'a machine config that does not match the settings',
     {
       more: {
         plans: up({
@@ -546,7 +553,7 @@ const faults: [string, Parts, string[]][] = [
     [`OLD_CONFIG ${w1}`],
   ],
   [
-    'control planes that are off',
+    'control planes that are shut off',
     {
       evidence: { 'home-cp2': isOff, 'home-cp3': isOff },
       probes: { 'home-cp2': 'silent', 'home-cp3': 'silent' },
@@ -555,7 +562,7 @@ const faults: [string, Parts, string[]][] = [
     ['MACHINE_OFF home-cp2', 'MACHINE_OFF home-cp3', 'ETCD_NO_QUORUM'],
   ],
   [
-    'control planes that were undefined, and that an etcd misses',
+    'control planes that were undefined, so that etcd has no quorum',
     {
       host: { domains: host.domains.filter(({ name }) => !/cp[23]$/.test(name)) },
       probes: { 'home-cp2': 'silent', 'home-cp3': 'silent' },
@@ -564,13 +571,13 @@ const faults: [string, Parts, string[]][] = [
     ['MACHINE_MISSING home-cp2', 'MACHINE_MISSING home-cp3', 'ETCD_NO_QUORUM'],
   ],
 ]
-for (const [title, parts, expected] of faults)
-  test(`${title} is named, with what shows it and what mends it`, () => {
-    const { diagnoses } = findCauses(cluster, seenWith(parts))
+for (const [title, parts, expected] of problems)
+  test(`${title} is diagnosed, with evidence and a remedy`, () => {
+    const { diagnoses } = findCauses(cluster, observedWith(parts))
     assert.equal(codes(parts), expected)
     for (const { evidence, remedy, cause, code } of diagnoses) {
-      assert.ok(evidence.length > 0, `${code} shows nothing`)
-      assert.ok(remedy.length > 0, `${code} mends nothing`)
+      assert.ok(evidence.length > 0, `${code} has no evidence`)
+      assert.ok(remedy.length > 0, `${code} has no remedy`)
       assert.not.match([cause, ...evidence, ...remedy].join(' '), /undefined|\[object/)
     }
   })
@@ -584,11 +591,11 @@ const pod = {
     ],
   },
 }
-test('an image of kube-system that does not come is named with its pod', () => {
+test('an image in kube-system that cannot be pulled is diagnosed with its pod', () => {
   assert.equal(codes({ api: { pods: up([pod]) } }), [`POD_IMAGE_PULL_FAILS ${w1}`])
 })
 
-test('a machine that registered under another name is named', () => {
+test('a machine that registered under another name is diagnosed', () => {
   const named = [
     {
       metadata: { name: 'talos-abc' },
@@ -598,14 +605,14 @@ test('a machine that registered under another name is named', () => {
   assert.equal(codes({ api: { nodes: up(named) } }), [`KUBELET_NAME ${w1}`])
 })
 
-test('a node that no machine of the settings stands for is named once it is not Ready', () => {
+test('a node that is not in the settings is diagnosed once it is not Ready', () => {
   const listed = (status: string) => ({
     metadata: { name: 'home-w9' },
     status: { conditions: [{ type: 'Ready', status, message: 'Kubelet stopped' }] },
   })
   const parts = (status: string): Parts => ({ api: { nodes: up([listed(status)]) } })
   assert.equal(codes(parts('True')), [])
-  const [found] = findCauses(cluster, seenWith(parts('Unknown'))).diagnoses
+  const [found] = findCauses(cluster, observedWith(parts('Unknown'))).diagnoses
   assert.is(found?.code, 'NODE_LEFT_BEHIND')
   assert.equal(found?.evidence, ['kubectl get node home-w9: Kubelet stopped'])
   assert.match(found?.remedy.join('\n') ?? '', /delete node home-w9$/m)
@@ -613,15 +620,15 @@ test('a node that no machine of the settings stands for is named once it is not 
 
 const slow: [string, Parts][] = [
   [
-    'a machine that comes up while it is looked at',
+    'a machine that comes up during the observation',
     { probes: { [w1]: 'silent' }, more: { justUp: new Set([w1]) } },
   ],
   [
-    'a machine that boots',
+    'a machine that is booting',
     { probes: { [w1]: 'silent' }, evidence: { [w1]: { opens: false, answering: [] } } },
   ],
   [
-    'one whose services start',
+    'a machine whose services are starting',
     {
       talos: {
         [w1]: {
@@ -635,7 +642,7 @@ const slow: [string, Parts][] = [
     },
   ],
   [
-    'an agent that waits for its turn, with a channel',
+    'a guest agent with a channel that is still waiting',
     {
       talos: {
         [w1]: { ...starting, services: [service('ext-qemu-guest-agent', 'Waiting', '?', 'x')] },
@@ -654,36 +661,36 @@ const slow: [string, Parts][] = [
     },
   ],
   [
-    'an API server that starts',
+    'an API server that is starting',
     {
       talos: { 'home-cp1': starting },
       api: { apiServers: new Map([['home-cp1', refused]]) },
     },
   ],
   [
-    'a machine that gave one boot up and begins anew',
-    { evidence: { [w1]: { console: [...gaveUp, ...boot()] } }, talos: { [w1]: starting } },
+    'a machine that boots again after one failed boot',
+    { evidence: { [w1]: { console: [...failedBoot, ...boot()] } }, talos: { [w1]: starting } },
   ],
   [
-    'old trouble on the console of a machine that is well',
-    { evidence: { [w1]: { console: [...gaveUp, ...gaveUp, ...booted] } } },
+    'old failures on the console of a healthy machine',
+    { evidence: { [w1]: { console: [...failedBoot, ...failedBoot, ...booted] } } },
   ],
   [
-    'two boots given up with a good one after them',
+    'two failed boots with a successful one after them',
     {
-      evidence: { [w1]: { console: [...gaveUp, ...gaveUp, ...booted, ...boot()] } },
+      evidence: { [w1]: { console: [...failedBoot, ...failedBoot, ...booted, ...boot()] } },
       talos: { [w1]: starting },
     },
   ],
   [
-    'two boots given up, when the last one was good and the machine is not ready yet',
+    'two failed boots before a successful one, while the machine is not ready yet',
     {
-      evidence: { [w1]: { console: [...gaveUp, ...gaveUp, ...booted] } },
+      evidence: { [w1]: { console: [...failedBoot, ...failedBoot, ...booted] } },
       talos: { [w1]: starting },
     },
   ],
   [
-    'a seed that we may not read',
+    'a seed ISO that is not readable',
     {
       evidence: { [w1]: { isSeedKnown: false, seedLabel: undefined, opens: false, answering: [] } },
       probes: { [w1]: 'silent' },
@@ -707,11 +714,11 @@ const slow: [string, Parts][] = [
     ],
   ),
   [
-    'an extension that has done its work',
+    'an extension service that has finished',
     { talos: { [w1]: { services: [service('ext-once', 'Finished', '?', 'Service finished')] } } },
   ],
   ...['rebooting', 'shutting down', 'upgrading', 'resetting'].map((stage): [string, Parts] => [
-    `services that end while the machine is ${stage}`,
+    `services that stop while the machine is ${stage}`,
     {
       talos: {
         'home-cp1': {
@@ -722,7 +729,7 @@ const slow: [string, Parts][] = [
     },
   ]),
   [
-    'what the kubelet says of the images of pods',
+    'errors of the kubelet about images of pods',
     {
       talos: {
         [w1]: {
@@ -755,7 +762,7 @@ const slow: [string, Parts][] = [
     },
   ],
   [
-    'control planes that are still to be made',
+    'control planes that do not exist yet',
     {
       host: { domains: host.domains.filter(({ name }) => !/cp[23]$/.test(name)) },
       probes: { 'home-cp2': 'silent', 'home-cp3': 'silent' },
@@ -766,7 +773,7 @@ const slow: [string, Parts][] = [
     },
   ],
   [
-    'an election',
+    'a leader election',
     {
       etcd: {
         status: cluster.controlPlanes.map((node, index) =>
@@ -776,7 +783,7 @@ const slow: [string, Parts][] = [
     },
   ],
   [
-    'a member that is about to join',
+    'an etcd member that is joining',
     {
       etcd: {
         members: [
@@ -788,7 +795,7 @@ const slow: [string, Parts][] = [
     },
   ],
   [
-    'a member that still learns',
+    'an etcd learner',
     {
       etcd: {
         members: [
@@ -802,7 +809,10 @@ const slow: [string, Parts][] = [
       },
     },
   ],
-  ['a control plane that does not say its addresses', { talos: { 'home-cp1': { addresses: [] } } }],
+  [
+    'a control plane that does not report its addresses',
+    { talos: { 'home-cp1': { addresses: [] } } },
+  ],
   [
     'an API server that answers late',
     {
@@ -811,13 +821,13 @@ const slow: [string, Parts][] = [
     },
   ],
   [
-    'an API server that starts again on a machine that is ready',
+    'an API server that restarts on a ready machine',
     {
       api: { apiServers: new Map([['home-cp1', refused]]) },
       evidence: { 'home-cp1': { opensApi: false } },
     },
   ],
-  ['disks that are not said', { talos: { [w1]: { diskPaths: [] } } }],
+  ['disks that are not reported', { talos: { [w1]: { diskPaths: [] } } }],
   ['a clock a few seconds off', { talos: { [w1]: { clockAheadS: 20 } } }],
   [
     'Kubernetes that does not answer yet',
@@ -825,7 +835,7 @@ const slow: [string, Parts][] = [
   ],
 ]
 for (const [title, parts] of slow)
-  test(`no fault is made of ${title}`, () => {
+  test(`no diagnosis for ${title}`, () => {
     assert.equal(
       codes(parts).filter((code) => !code.startsWith('MACHINE_MISSING')),
       [],
@@ -833,21 +843,27 @@ for (const [title, parts] of slow)
   })
 
 for (const [words, why] of [
-  ['dial tcp: lookup ghcr.io on 10.0.0.1:53: no such host', 'a name server does not answer'],
-  ['proxyconnect tcp: dial tcp 10.0.0.9:3128: connect: connection refused', 'the proxy refuses'],
-  ['tls: failed to verify certificate: x509: unknown authority', 'that is not trusted'],
-  ['unexpected status: 404 Not Found', 'the registry does not have it'],
+  [
+    'dial tcp: lookup ghcr.io on 10.0.0.1:53: no such host',
+    'the name of the registry cannot be resolved',
+  ],
+  [
+    'proxyconnect tcp: dial tcp 10.0.0.9:3128: connect: connection refused',
+    'the proxy refuses the connection',
+  ],
+  ['tls: failed to verify certificate: x509: unknown authority', 'is not trusted'],
+  ['unexpected status: 404 Not Found', 'the registry does not have the image'],
   ['dial tcp 10.0.0.9:443: i/o timeout', 'the registry does not answer'],
 ] as const)
-  test(`an image that does not come with "${words}": ${why}`, () => {
-    const [found] = findCauses(cluster, seenWith(kubeletPulls(words))).diagnoses
+  test(`an image that cannot be pulled with "${words}": ${why}`, () => {
+    const [found] = findCauses(cluster, observedWith(kubeletPulls(words))).diagnoses
     assert.is(found?.code, 'IMAGE_PULL_FAILS')
     assert.match(found?.cause ?? '', why)
   })
 
-test('what is typed on a KVM host comes after a line that says so', () => {
-  for (const [title, parts] of faults)
-    for (const { code, remedy } of findCauses(cluster, seenWith(parts)).diagnoses)
+test('commands for a KVM host follow a line that names it', () => {
+  for (const [title, parts] of problems)
+    for (const { code, remedy } of findCauses(cluster, observedWith(parts)).diagnoses)
       remedy.forEach((line, index) => {
         if (!/\bvirsh (?!-c)/.test(line)) return
         assert.match(
@@ -860,12 +876,12 @@ test('what is typed on a KVM host comes after a line that says so', () => {
 
 for (const [title, parts, expected] of [
   [
-    'a rollout that goes on',
+    'a rollout in progress',
     { api: { expectedWorkloads: ['coredns'] } },
     'kube-system to be rolled out: coredns is not there yet',
   ],
   [
-    'a machine that is silent',
+    'a machine that does not answer',
     { probes: { [w1]: 'silent' }, more: { justUp: new Set([w1]) } },
     `${w1}: 10.0.0.80 does not answer; it may still be booting`,
   ],
@@ -875,7 +891,7 @@ for (const [title, parts, expected] of [
     `${cluster.endpoint} to answer: connection refused`,
   ],
   [
-    'a control plane that is no member of etcd',
+    'a control plane that is not a member of etcd',
     {
       etcd: {
         members: cluster.controlPlanes
@@ -886,22 +902,22 @@ for (const [title, parts, expected] of [
     'home-cp3: is not a member of etcd',
   ],
 ] as [string, Parts, string][])
-  test(`what health waits for is never "nothing is wrong": ${title}`, () => {
-    const findings = findCauses(cluster, seenWith(parts))
+  test(`what health waits for is reported as unmet: ${title}`, () => {
+    const findings = findCauses(cluster, observedWith(parts))
     assert.equal(findings.diagnoses, [])
     assert.is(findings.unmet[0], expected)
   })
 
-test('what is not explained is said, and is not "nothing is wrong"', () => {
+test('a source that did not answer is reported as unmet', () => {
   const findings = findCauses(
     cluster,
-    seenWith({ more: { findings: down('no answer within 9 s') } }),
+    observedWith({ more: { findings: down('no answer within 9 s') } }),
   )
-  assert.equal(findings.unmet, ['Talos was not asked to the end: no answer within 9 s'])
-  assert.match(renderFindings(cluster, findings), 'Nothing known explains this')
+  assert.equal(findings.unmet, ['Talos could not be queried: no answer within 9 s'])
+  assert.match(renderFindings(cluster, findings), 'Unmet conditions without a known cause')
 })
 
-test('the cause furthest upstream is on top, with evidence and remedy below it', () => {
+test('the root cause is on top, with evidence and remedy below it', () => {
   const parts: Parts = {
     host: { poolFreeBytes: 0 },
     talos: { 'home-cp3': { services: [service('etcd', 'Finished')] } },
@@ -912,15 +928,15 @@ test('the cause furthest upstream is on top, with evidence and remedy below it',
     `PAUSED_BY_DISK ${w1}`,
     'ETCD_STOPPED home-cp3',
   ])
-  const text = renderFindings(cluster, findCauses(cluster, seenWith(parts)))
+  const text = renderFindings(cluster, findCauses(cluster, observedWith(parts)))
   assert.match(text, /^1\. POOL_FULL on root@kvm1: the pool default on root@kvm1 has 0 MiB left/)
-  assert.match(text, /\n {5}seen: virsh domstate home-w1: paused \(I\/O error\)\n/)
-  assert.match(text, /\n {5}try: CLUSTER=home npx nx run cluster:start\n/)
-  const json = findingsAsJson(cluster, findCauses(cluster, seenWith(parts)))
+  assert.match(text, /\n {5}evidence: virsh domstate home-w1: paused \(I\/O error\)\n/)
+  assert.match(text, /\n {5}try: {6}CLUSTER=home npx nx run cluster:start\n/)
+  const json = findingsAsJson(cluster, findCauses(cluster, observedWith(parts)))
   assert.equal(Object.keys(json), ['cluster', 'diagnoses', 'unmet'])
 })
 
-test('a console falls into its boots', () => {
+test('a console is split into boots', () => {
   assert.equal(
     bootsOf(['a', ...boot('b'), ...boot('c')]).map((lines) => lines.at(-1)),
     ['a', 'b', 'c'],
@@ -928,23 +944,23 @@ test('a console falls into its boots', () => {
   assert.equal(bootsOf([]), [])
 })
 
-test('a quiet kernel shows a new boot by its clock', () => {
+test('a boot of a quiet kernel is recognized by its timestamps', () => {
   const quiet = ['[    7.1] a', '[    7.0] b', 'c', '[   45.9] d', 'firmware', '[    6.9] e', 'f']
   assert.equal(
     bootsOf(quiet).map((lines) => lines.at(-1)),
     ['firmware', 'f'],
   )
-  const gaveUp = [
+  const failedBoot = [
     '[    7.1] loading',
     '[   10.9] [talos] boot sequence failed: mounting EPHEMERAL: invalid argument',
   ]
-  const console = [...booted, ...gaveUp, ...gaveUp]
+  const console = [...booted, ...failedBoot, ...failedBoot]
   assert.equal(codes({ evidence: { 'home-w1': { console } }, probes: { 'home-w1': 'silent' } }), [
     'BOOT_LOOP home-w1',
   ])
 })
 
-test('every diagnosis has its heading in docs/troubleshooting/diagnosis.md, and no other has', () => {
+test('every diagnosis has a heading in docs/troubleshooting/diagnosis.md, and every heading has a diagnosis', () => {
   const folder = join(projectRoot, 'scripts', 'diagnose', 'rules')
   const text = readdirSync(folder)
     .map((name) => readFileSync(join(folder, name), 'utf8'))

@@ -9,7 +9,7 @@ import { runChecks } from '../doctor/preflight.ts'
 import type { Check } from '../doctor/check.ts'
 import { makeCluster, type Made } from './support/made-cluster.ts'
 
-/** The host has the finished machines; the operator's machine has only what a test puts there. */
+/** The host has the finished machines; this machine has only the programs that a test installs. */
 const test = suite<{ made: Made; path: string | undefined; cache: string | undefined }>('doctor')
 test.before.each(async (context) => {
   context.made = await makeCluster()
@@ -29,7 +29,7 @@ type Settings = Readonly<Record<string, string>>
 const clusterOf = (made: Made, settings: Settings = {}) =>
   testCluster({ CLUSTER_NAME: made.cluster.name, ...settings }, made.root)
 
-/** talosctl as far as configs are made with it; a patch that says `bad` is refused. */
+/** A talosctl that generates machine configs; it rejects a patch that contains `bad`. */
 function putTalosctl(made: Made, version: string): void {
   const program = `#!/bin/bash
 case "$1 $2" in
@@ -69,59 +69,57 @@ async function check(
 const lineOf = (checks: readonly Check[], name: string): string =>
   checks
     .filter((one) => one.check === name)
-    .map(({ verdict, says, code, remedy }) => {
+    .map(({ verdict, detail, code, remedy }) => {
       const named = code === undefined ? '' : ` (${code})`
-      return `${verdict}: ${says}${named}${remedy ? ` -> ${remedy}` : ''}`
+      return `${verdict}: ${detail}${named}${remedy ? ` -> ${remedy}` : ''}`
     })
     .join('\n')
 
-test('a program that is nowhere is missing, with where to get it', async ({ made }) => {
+test('a program that is not installed fails, with where to get it', async ({ made }) => {
   const line = lineOf(await check(made), 'talosctl')
-  assert.match(line, /^missing: talosctl was not found on PATH .*\(TOOL_MISSING\) -> get talosctl /)
+  assert.match(line, /^fail: talosctl was not found on PATH .*\(TOOL_MISSING\) -> get talosctl /)
 })
 
-test('a program of another version is named with its path and version', async ({ made }) => {
+test('a program of another version is reported with its path and version', async ({ made }) => {
   putTalosctl(made, 'v1.5.0')
   const line = lineOf(await check(made), 'talosctl')
-  assert.match(line, /^missing: no talosctl fits .*\(TOOL_UNFIT\)/)
+  assert.match(line, /^fail: no talosctl fits .*\(TOOL_UNFIT\)/)
   assert.match(line, `${made.path('bin/talosctl')} is v1.5.0`)
 })
 
-test('only its user misses kubectl; storage needs helm', async ({ made }) => {
+test('a missing kubectl is a warning; storage requires helm', async ({ made }) => {
   const without = await check(made)
   assert.match(lineOf(without, 'kubectl'), /^warning: /)
   assert.is(lineOf(without, 'helm'), '')
   const settings = { NFS_SERVER: '10.0.0.9', NFS_SHARE: '/srv' }
   const checks = await check(made, { settings })
   assert.match(lineOf(checks, 'kubectl'), /^warning: /)
-  assert.match(lineOf(checks, 'helm'), /^missing: /)
+  assert.match(lineOf(checks, 'helm'), /^fail: /)
 })
 
-test('secrets of another cluster are found by the quick part', async ({ made }) => {
+test('--quick finds secrets of another cluster', async ({ made }) => {
   putTalosctl(made, 'v1.13.9')
-  assert.match(lineOf(await check(made), 'settings'), /^missing: .*\(SECRETS_OF_ANOTHER_CLUSTER\)/)
+  assert.match(lineOf(await check(made), 'settings'), /^fail: .*\(SECRETS_OF_ANOTHER_CLUSTER\)/)
 })
 
-test('a file without secrets is found by the quick part', async ({ made }) => {
+test('--quick finds a secrets.yaml without secrets', async ({ made }) => {
   putTalosctl(made, 'v1.13.9')
   putSecrets(made, 'nothing: here\n')
-  assert.match(lineOf(await check(made), 'settings'), /^missing: .*\(SECRETS_UNREADABLE\)/)
+  assert.match(lineOf(await check(made), 'settings'), /^fail: .*\(SECRETS_UNREADABLE\)/)
 })
 
-test('a patch that Talos refuses is found by the quick part, before there are secrets', async ({
-  made,
-}) => {
+test('--quick finds a patch that Talos rejects, before there are secrets', async ({ made }) => {
   putTalosctl(made, 'v1.13.9')
   putSecrets(made, undefined)
   putPatch(made, 'machine: {bad: 1}\n')
   const line = lineOf(await check(made), 'settings')
-  assert.match(line, /^missing: .*unknown keys found: bad \(CONFIG_INVALID\) -> correct .*worker/)
+  assert.match(line, /^fail: .*unknown keys found: bad \(CONFIG_INVALID\) -> correct .*worker/)
   putPatch(made, 'machine: {nodeLabels: {a: b}}\n')
   assert.match(lineOf(await check(made), 'settings'), /^ok: 3 machines, Talos v1\.13\.9/)
 })
 
 for (const code of ['SSH_HOST_KEY_UNKNOWN', 'SSH_HOST_KEY_CHANGED'])
-  test(`${code} is that host's line; the other host is looked at`, async ({ made }) => {
+  test(`${code} fails for one host; the other host is checked`, async ({ made }) => {
     const refused = Promise.reject(
       new Problem(code, 'the key of kvm2', { hint: 'ssh-keyscan kvm2' }),
     )
@@ -129,24 +127,26 @@ for (const code of ['SSH_HOST_KEY_UNKNOWN', 'SSH_HOST_KEY_CHANGED'])
     const checks = await check(made, { settings, hosts: [Promise.resolve(local), refused] })
     assert.match(
       lineOf(checks, 'access'),
-      new RegExp(`^ok: as .*\nmissing: the key of kvm2 \\(${code}\\) -> ssh-keyscan kvm2$`),
+      new RegExp(`^ok: connected as .*\nfail: the key of kvm2 \\(${code}\\) -> ssh-keyscan kvm2$`),
     )
     assert.is(checks.at(-1)?.area, 'qemu+ssh://root@kvm2/system')
   })
 
-test('a host on which nobody listens is missing', async ({ made }) => {
+test('a host without an SSH server fails', async ({ made }) => {
   const uri = 'qemu+ssh://root@127.0.0.1:1/system'
   const settings = { LIBVIRT_URI: uri }
   const checks = await check(made, { settings, hosts: [openHost(uri, made.root)] })
-  assert.match(lineOf(checks, 'access'), /^missing: .*\(SSH_CONNECTION_REFUSED\)/)
+  assert.match(lineOf(checks, 'access'), /^fail: .*\(SSH_CONNECTION_REFUSED\)/)
 })
 
-test('a factory that is silent is missing, from here and from the host', async ({ made }) => {
+test('a factory that does not answer fails, from this machine and from the host', async ({
+  made,
+}) => {
   const settings = { TALOS_FACTORY_URL: 'http://127.0.0.1:1' }
   rmSync(`${made.pool}/${made.cluster.image.fileName}`)
   const checks = await check(made, { settings, quick: false })
-  assert.match(lineOf(checks, 'version and extensions'), /^missing: .*\(FACTORY_UNREACHABLE\)/)
-  assert.match(lineOf(checks, 'Image Factory'), /^missing: the host does not reach http:/)
+  assert.match(lineOf(checks, 'version and extensions'), /^fail: .*\(FACTORY_UNREACHABLE\)/)
+  assert.match(lineOf(checks, 'Image Factory'), /^fail: the host cannot reach http:/)
 })
 
 async function runDoctor(made: Made, { json = false, quick = false } = {}) {
@@ -168,32 +168,30 @@ async function runDoctor(made: Made, { json = false, quick = false } = {}) {
   return { code: await doctor.run(context), answers }
 }
 
-test('as JSON it is one object, whose checks say all that the lines say; exit code 1', async ({
-  made,
-}) => {
+test('the JSON is one object with all checks; exit code 1', async ({ made }) => {
   const { code, answers } = await runDoctor(made, { json: true })
   assert.is(code, 1)
-  const [answer, ...others] = answers as { cluster: string; checks: Check[] }[]
+  const [answer, ...others] = answers as { cluster: string; checks: Record<string, unknown>[] }[]
   assert.equal(others, [])
   assert.is(answer?.cluster, made.cluster.name)
   for (const one of answer?.checks ?? []) {
     const { remedy, code: _code, ...always } = one
     assert.equal(Object.keys(always).sort(), ['area', 'check', 'says', 'verdict'])
-    assert.is(remedy === undefined, one.verdict === 'ok', JSON.stringify(one))
+    assert.is(remedy === undefined, one['verdict'] === 'ok', JSON.stringify(one))
   }
   // The host is this machine, too.
   const areas = new Set(answer?.checks.map(({ area }) => area))
   assert.equal([...areas], ['this machine', 'Image Factory'])
 })
 
-test('the quick part says only what is missing', async ({ made }) => {
+test('--quick prints failed checks only', async ({ made }) => {
   const { code, answers } = await runDoctor(made, { quick: true })
   assert.is(code, 1)
   assert.match(String(answers[0]), 'TOOL_MISSING')
   assert.not.match(String(answers[0]), /^ {2}(?:ok|warning) /m)
 })
 
-test('the quick part says nothing when nothing is missing; exit code 0', async ({ made }) => {
+test('--quick prints nothing when no check fails; exit code 0', async ({ made }) => {
   putTalosctl(made, 'v1.13.9')
   putSecrets(made, undefined)
   for (const tool of ['qemu-img', 'xorriso'])

@@ -34,7 +34,7 @@ async function find(made: Made, warnings: string[] = []): Promise<Orphan[]> {
   return findOrphans(made.cluster, [local], known)
 }
 
-/** A disk as qemu-img makes it over one of our images. */
+/** The header of a disk with a backing file, as qemu-img writes it. */
 function overlay(image: string): Buffer {
   const header = Buffer.alloc(4096)
   header.write('QFI\xfb', 'latin1')
@@ -44,14 +44,14 @@ function overlay(image: string): Buffer {
   return header
 }
 
-doctor('there are none while every cluster has its env file', async ({ made }) => {
+doctor('there are none while every cluster has an env file', async ({ made }) => {
   describe(made, 'b', { ...testSettings, CLUSTER_NAME: 'talosmith-test-b' })
   const found = await find(made)
   assert.equal(found, [])
   assert.match(renderOrphans(found), 'No orphans')
 })
 
-doctor('machines and the folder of a cluster without an env file are named', async ({ made }) => {
+doctor('machines and the folder of a cluster without an env file are orphans', async ({ made }) => {
   const found = await find(made)
   assert.equal(
     found.map(({ kind, name }) => `${kind} ${name}`),
@@ -67,17 +67,17 @@ doctor('machines and the folder of a cluster without an env file are named', asy
 })
 
 doctor(
-  'a machine that the settings of its cluster no longer ask for is named',
+  'a machine that is no longer in the settings of its cluster is an orphan',
   async ({ made }) => {
     describe(made, 'b', { ...testSettings, CLUSTER_NAME: 'talosmith-test-b', WORKER_COUNT: '1' })
     const [orphan, ...others] = await find(made)
     assert.is(orphan?.name, 'talosmith-test-b-w2')
-    assert.match(orphan?.why ?? '', 'no longer ask for it')
+    assert.match(orphan?.why ?? '', 'no longer in the settings of talosmith-test-b')
     assert.equal(others, [])
   },
 )
 
-doctor('once its machines are gone, its ISOs and half-made files are named', async ({ made }) => {
+doctor('once its machines are gone, its ISOs and partial files are orphans', async ({ made }) => {
   for (const node of ['cp1', 'w1', 'w2'])
     rmSync(made.path(`domains/talosmith-test-b-${node}`), { recursive: true })
   writeFileSync(join(made.pool, 'talosmith-test-b-w3.qcow2.talosmith-partial'), '')
@@ -94,28 +94,28 @@ doctor('once its machines are gone, its ISOs and half-made files are named', asy
   )
 })
 
-doctor('a disk over one of our images that no machine has is named', async ({ made }) => {
-  describe(made, 'b', { ...testSettings, CLUSTER_NAME: 'talosmith-test-b' })
-  const disk = join(made.pool, 'talosmith-test-a-w9.qcow2')
-  writeFileSync(disk, overlay(join(made.pool, made.cluster.image.fileName)))
-  writeFileSync(join(made.pool, 'theirs.qcow2'), overlay('/srv/debian.raw'))
-  const [orphan, ...others] = await find(made)
-  assert.is(orphan?.name, disk)
-  assert.is(orphan?.why, 'no machine uses it')
-  assert.equal(others, [])
-})
-
 doctor(
-  'an env file that cannot be read still speaks for the cluster of its name',
+  'a disk that is backed by an image of Talosmith and has no machine is an orphan',
   async ({ made }) => {
-    describe(made, 'talosmith-test-b', 'CLUSTER_NAME=!\n')
-    const warnings: string[] = []
-    assert.equal(await find(made, warnings), [])
-    assert.match(warnings.join(), 'env/talosmith-test-b.env')
+    describe(made, 'b', { ...testSettings, CLUSTER_NAME: 'talosmith-test-b' })
+    const disk = join(made.pool, 'talosmith-test-a-w9.qcow2')
+    writeFileSync(disk, overlay(join(made.pool, made.cluster.image.fileName)))
+    writeFileSync(join(made.pool, 'theirs.qcow2'), overlay('/srv/debian.raw'))
+    const [orphan, ...others] = await find(made)
+    assert.is(orphan?.name, disk)
+    assert.is(orphan?.why, 'no machine uses it')
+    assert.equal(others, [])
   },
 )
 
-doctor('the example is no env file of anybody', async ({ made }) => {
+doctor('an env file that cannot be read counts for the cluster of its name', async ({ made }) => {
+  describe(made, 'talosmith-test-b', 'CLUSTER_NAME=!\n')
+  const warnings: string[] = []
+  assert.equal(await find(made, warnings), [])
+  assert.match(warnings.join(), 'env/talosmith-test-b.env')
+})
+
+doctor('the example is not the env file of a cluster', async ({ made }) => {
   describe(made, 'example', { ...testSettings, CLUSTER_NAME: 'talosmith-test-b' })
   assert.is((await find(made)).length, 4)
 })

@@ -18,10 +18,10 @@ const emptyHost = (image = ''): Host =>
     return answerBatch(command)
   })
 
-/** Answers a batch of virsh commands, each followed by a mark on both outputs. */
+/** Answers a batch of virsh commands, each followed by a separator on both outputs. */
 function answerBatch(command: string): { stdout: string; stderr: string } {
-  const mark = /[0-9a-f-]{36}\./.exec(command)?.[0] ?? ''
-  const count = command.split(`echo --err ${mark}`).length - 1
+  const separator = /[0-9a-f-]{36}\./.exec(command)?.[0] ?? ''
+  const count = command.split(`echo --err ${separator}`).length - 1
   const one = (index: number): string =>
     index === 0
       ? "<pool type='dir'><target><path>/pool</path></target></pool>"
@@ -33,14 +33,17 @@ function answerBatch(command: string): { stdout: string; stderr: string } {
   const isMissing = (index: number): boolean => index > 10
   const all = Array.from({ length: count }, (_, index) => index)
   return {
-    stdout: all.map((index) => `${one(index)}\n${mark}\n`).join(''),
+    stdout: all.map((index) => `${one(index)}\n${separator}\n`).join(''),
     stderr: all
-      .map((index) => `${isMissing(index) ? 'error: failed to get domain\n' : ''}error: ${mark}\n`)
+      .map(
+        (index) =>
+          `${isMissing(index) ? 'error: failed to get domain\n' : ''}error: ${separator}\n`,
+      )
       .join(''),
   }
 }
 
-test('machines that are nowhere are planned from the settings, and are to be made anew', async () => {
+test('machines that do not exist are planned from the settings, and count as fresh', async () => {
   const { plan, fresh } = await planMachines(testCluster(), [{ value: emptyHost() }])
   assert.equal(
     plan.changes.slice(0, 2).map(({ kind, target }) => `${kind} ${target}`),
@@ -53,7 +56,7 @@ test('machines that are nowhere are planned from the settings, and are to be mad
   )
 })
 
-test('while a host is out of reach, a machine that was not found is not planned anew', async () => {
+test('while a host is unreachable, no machine is planned that may exist on it', async () => {
   const two = testCluster({ LIBVIRT_URI: 'qemu:///system,qemu+ssh://root@kvm2/system' })
   const { plan, fresh } = await planMachines(two, [{ value: emptyHost() }, unreachable])
   assert.equal(plan.changes, [])
@@ -64,7 +67,7 @@ test('while a host is out of reach, a machine that was not found is not planned 
   )
 })
 
-test('a silent factory is a note while nothing is to be downloaded, and a problem otherwise', async () => {
+test('an unreachable factory is a note while nothing is to be downloaded, and a problem otherwise', async () => {
   const cluster = testCluster({
     TALOS_FACTORY_URL: 'http://127.0.0.1:1',
     IMAGE_PATH: '/pool/my.raw',
@@ -88,7 +91,7 @@ test('a silent factory is a note while nothing is to be downloaded, and a proble
   )
 })
 
-test('a schematic that the factory does not know is to be posted', async () => {
+test('a schematic that the factory does not know is posted', async () => {
   const factory = createServer(({ url = '' }, response) => {
     if (url.startsWith('/schematics')) response.statusCode = 404
     response.end(url === '/versions' ? '["v1.13.9"]' : '[]')
@@ -110,7 +113,7 @@ test('a schematic that the factory does not know is to be posted', async () => {
   }
 })
 
-test('an image on a host out of reach is not known', async () => {
+test('an image on an unreachable host is unknown', async () => {
   const { unknown } = await planImage(
     testCluster({ TALOS_FACTORY_URL: 'http://127.0.0.1:1' }),
     [unreachable],
@@ -124,7 +127,7 @@ const look = (isFresh: boolean) => ({
   isFresh: Promise.resolve(isFresh),
 })
 
-test('storage without NFS_SERVER is nothing; with it, and no cluster, the whole install', async () => {
+test('storage without NFS_SERVER needs no change; with it, and no cluster, the whole installation', async () => {
   assert.equal((await planStoragePart(testCluster(), look(true))).changes, [])
   const nfs = testCluster({ NFS_SERVER: '10.0.0.5', NFS_SHARE: '/srv' })
   assert.equal(

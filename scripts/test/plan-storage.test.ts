@@ -10,15 +10,15 @@ plan.before.each(async (context) => {
 })
 plan.after.each(({ made }) => made.close())
 
-const look = {
+const dependencies = {
   access: Promise.resolve({ kubeconfig: undefined, api: { ok: true, value: {} } } as const),
   isFresh: Promise.resolve(false),
 }
 
 plan(
-  'a class of ours in the cluster is to be removed, and no file had to say so',
+  'a StorageClass of Talosmith in the cluster is removed, without a record in a file',
   async ({ made }) => {
-    const { changes } = await planStoragePart(made.cluster, look)
+    const { changes } = await planStoragePart(made.cluster, dependencies)
     assert.equal(
       changes.map(({ kind }) => kind),
       ['remove-storage-class'],
@@ -26,32 +26,35 @@ plan(
   },
 )
 
-plan('a cluster without any is left alone', async ({ made }) => {
+plan('a cluster without one needs no change', async ({ made }) => {
   rmSync(made.path('storageclass'))
-  const { changes, problems, unknown, notes } = await planStoragePart(made.cluster, look)
+  const { changes, problems, unknown, notes } = await planStoragePart(made.cluster, dependencies)
   assert.equal([changes, problems, unknown, notes], [[], [], [], []])
 })
 
-plan('an API that fails only then is a problem, and nothing is planned', async ({ made }) => {
-  made.api.isDown = true
-  const { changes, problems } = await planStoragePart(made.cluster, look)
-  assert.equal(changes, [])
-  assert.equal(
-    problems.map(({ code }) => code),
-    ['KUBERNETES_UNREACHABLE'],
-  )
-})
+plan(
+  'an API server that stops answering is a problem, and no change is planned',
+  async ({ made }) => {
+    made.api.isDown = true
+    const { changes, problems } = await planStoragePart(made.cluster, dependencies)
+    assert.equal(changes, [])
+    assert.equal(
+      problems.map(({ code }) => code),
+      ['KUBERNETES_UNREACHABLE'],
+    )
+  },
+)
 
-plan('an API that does not answer is not known', async ({ made }) => {
+plan('with an API server that does not answer, storage is unknown', async ({ made }) => {
   const down = { ok: false, reason: 'connection refused' } as const
   const access = Promise.resolve({ kubeconfig: undefined, api: down })
-  const { unknown } = await planStoragePart(made.cluster, { ...look, access })
+  const { unknown } = await planStoragePart(made.cluster, { ...dependencies, access })
   assert.equal(unknown, ['driver and StorageClass: connection refused'])
 })
 
-plan('without a kubeconfig there is nobody to ask', async ({ made }) => {
+plan('without a kubeconfig there is no cluster to query', async ({ made }) => {
   rmSync(`${made.generated}/kubeconfig`)
-  const { changes, unknown } = await planStoragePart(made.cluster, look)
+  const { changes, unknown } = await planStoragePart(made.cluster, dependencies)
   assert.equal([changes, unknown], [[], []])
 })
 

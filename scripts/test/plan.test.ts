@@ -19,7 +19,7 @@ const change: Change = {
   risk: 'restart',
 }
 const problem = new Problem('POOL_INACTIVE', 'the storage pool default on kvm1 is not active', {
-  because: 'virsh says so',
+  because: 'virsh pool-info: inactive',
   hint: 'virsh pool-start default',
 })
 const part = (name: PartPlan['part'], more: Partial<PartPlan> = {}): PartPlan =>
@@ -29,21 +29,17 @@ const nothing = [part('image'), part('vm'), part('bootstrap'), part('storage')]
 const codes: [string, Partial<PartPlan>, number][] = [
   ['nothing to do is 0', {}, 0],
   ['a change is 2', { changes: [change] }, 2],
-  ['a change beside something not known is 2', { changes: [change], unknown: ['x'] }, 2],
-  [
-    'something not known alone is 1: nobody knows that there is nothing to do',
-    { unknown: ['x'] },
-    1,
-  ],
-  ['a problem is 1, whatever would change', { changes: [change], problems: [problem] }, 1],
-  ['a note is nothing to do', { notes: ['x'] }, 0],
+  ['a change beside something unknown is 2', { changes: [change], unknown: ['x'] }, 2],
+  ['something unknown alone is 1: there may be changes', { unknown: ['x'] }, 1],
+  ['a problem is 1, with or without changes', { changes: [change], problems: [problem] }, 1],
+  ['a note is not a change', { notes: ['x'] }, 0],
 ]
 for (const [title, more, code] of codes)
   test(`exit code: ${title}`, () => {
     assert.is(exitCodeOf([part('image'), part('vm', more)]), code)
   })
 
-test('a plan without changes says so of every part and of the whole', () => {
+test('a plan without changes reports this for every part and for the cluster', () => {
   assert.is(
     renderReport({ file: 'home' }, nothing),
     `image: nothing to do
@@ -51,11 +47,11 @@ vm: nothing to do
 bootstrap: nothing to do
 storage: nothing to do
 
-Nothing to do: everything is as the settings ask.`,
+Nothing to do: everything matches the settings.`,
   )
 })
 
-test('changes stand below their part, with values and risk, and what to type', () => {
+test('changes are listed below their part, with values, risk and the command to run', () => {
   const text = renderReport({ file: 'home' }, [part('image'), part('vm', { changes: [change] })])
   assert.is(
     text,
@@ -67,45 +63,45 @@ vm: 1 change:
   )
 })
 
-test('upgrades alone are made by another command', () => {
+test('upgrades have another command', () => {
   const upgrade = { ...change, kind: 'upgrade-talos' }
-  const say = (...changes: Change[]): string =>
+  const render = (...changes: Change[]): string =>
     renderReport({ file: 'home' }, [part('vm', { changes })])
-  assert.match(say(upgrade), 'it: CLUSTER=home npx nx run cluster:upgrade')
+  assert.match(render(upgrade), 'it: CLUSTER=home npx nx run cluster:upgrade')
   assert.match(
-    say({ ...change, kind: 'backup-etcd' }, upgrade),
+    render({ ...change, kind: 'backup-etcd' }, upgrade),
     'them: CLUSTER=home npx nx run cluster:upgrade',
   )
   assert.match(
-    say({ ...change, kind: 'drop-channel' }),
+    render({ ...change, kind: 'drop-channel' }),
     'it: CLUSTER=home npx nx run cluster:upgrade',
   )
   assert.match(
-    say(upgrade, change),
+    render(upgrade, change),
     'CLUSTER=home npx nx run cluster:up, then CLUSTER=home npx nx run cluster:upgrade',
   )
 })
 
-test('a problem is said with its reason and what to type; its part claims nothing', () => {
+test('a problem has its reason and a hint; its part has no known changes', () => {
   const text = renderReport({ file: 'home' }, [part('vm', { problems: [problem] })])
   assert.is(
     text,
-    `vm: nothing known to do
+    `vm: no known changes
   x POOL_INACTIVE: the storage pool default on kvm1 is not active
-      because: virsh says so
+      because: virsh pool-info: inactive
       try: virsh pool-start default
 
-Something stands in the way (x); the run would stop there.`,
+There are problems (x); a run would stop at the first.`,
   )
 })
 
-test('what is not known is never "everything is as the settings ask"', () => {
+test('with something unknown, the cluster is never reported to match its settings', () => {
   const text = renderReport({ file: 'home' }, [part('vm', { unknown: ['home-w1: off'] })])
-  assert.match(text, '? not known: home-w1: off')
-  assert.not.match(text, 'everything is as')
+  assert.match(text, '? unknown: home-w1: off')
+  assert.not.match(text, 'everything matches')
 })
 
-test('a problem that two parts meet is said once; the second knows less for it', () => {
+test('a problem of two parts is reported once, and is an unknown of the second part', () => {
   const parts = withoutRepeats([
     part('image', { problems: [problem] }),
     part('vm', { problems: [problem] }),
@@ -117,7 +113,7 @@ test('a problem that two parts meet is said once; the second knows less for it',
   assert.match(parts[1]?.unknown[0] ?? '', 'POOL_INACTIVE, above')
 })
 
-test('as JSON, it is plain data with the documented keys', () => {
+test('the JSON is plain data with the documented keys', () => {
   const json = planAsJson('home', [
     part('vm', { changes: [change], problems: [problem], unknown: ['x'], notes: ['y'] }),
   ])
@@ -132,7 +128,7 @@ test('as JSON, it is plain data with the documented keys', () => {
           {
             code: 'POOL_INACTIVE',
             message: 'the storage pool default on kvm1 is not active',
-            because: 'virsh says so',
+            because: 'virsh pool-info: inactive',
             hint: 'virsh pool-start default',
           },
         ],
@@ -143,16 +139,16 @@ test('as JSON, it is plain data with the documented keys', () => {
   })
 })
 
-test('an expected failure of one part is kept for the others to be shown', async () => {
+test('an expected failure of one part is returned', async () => {
   const failed = new CommandFailed('kvm1', 'stat x', { stdout: '', stderr: 'no', exitCode: 1 })
   assert.is((await attempt(() => Promise.reject(problem))).problem, problem)
   assert.match((await attempt(() => Promise.reject(failed))).reason ?? '', 'stat x exited with 1')
-  assert.is((await attempt(() => 'seen')).value, 'seen')
+  assert.is((await attempt(() => 'observed')).value, 'observed')
 })
 
-test('a fault of the program is no reason: it goes on', async () => {
-  const fault = await attempt(() => Promise.reject(new TypeError('oops'))).catch(String)
-  assert.is(fault, 'TypeError: oops')
+test('a bug is thrown', async () => {
+  const thrown = await attempt(() => Promise.reject(new TypeError('oops'))).catch(String)
+  assert.is(thrown, 'TypeError: oops')
 })
 
 test.run()

@@ -5,16 +5,16 @@ import { testCluster } from '@talosmith/core/testing'
 import type { HostDetails } from '@talosmith/vm'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { seenNothing } from '@talosmith/vm/testing'
-import { missing, renderChecks, type Check } from '../doctor/check.ts'
-import { judgeHost, type SeenHost } from '../doctor/judge.ts'
+import { emptyHost } from '@talosmith/vm/testing'
+import { failed, renderChecks, type Check } from '../doctor/check.ts'
+import { judgeHost, type CheckedHost } from '../doctor/judge.ts'
 import { nodeMinimum } from '../doctor/preflight.ts'
 
 const cluster = testCluster({ NFS_SERVER: '10.0.0.9', NFS_SHARE: '/srv', NETWORK_BRIDGE: 'br0' })
 const [node] = cluster.nodes
 if (node === undefined) throw new Error('no machines')
 
-const seen = seenNothing(cluster)
+const observed = emptyHost(cluster)
 const details: HostDetails = {
   user: 'root',
   groups: ['root'],
@@ -25,9 +25,9 @@ const details: HostDetails = {
   bridgeFilter: { active: false, policy: 'ACCEPT' },
   confinement: [],
 }
-const none = { host: seen.host, machines: new Map(), gatewayAnswers: true, vipAnswering: [] }
-const host: SeenHost = {
-  seen,
+const none = { host: observed.host, machines: new Map(), gatewayAnswers: true, vipAnswering: [] }
+const host: CheckedHost = {
+  observed,
   details,
   trial: { ok: true },
   evidence: none,
@@ -36,7 +36,7 @@ const host: SeenHost = {
   outside: { factory: { status: 200 }, nfs: true },
 }
 
-const faults = (changed: Partial<SeenHost>, settings: Record<string, string> = {}): string[] =>
+const failures = (changed: Partial<CheckedHost>, settings: Record<string, string> = {}): string[] =>
   judgeHost(
     testCluster({ NFS_SERVER: '10.0.0.9', NFS_SHARE: '/srv', NETWORK_BRIDGE: 'br0', ...settings }),
     {
@@ -45,38 +45,38 @@ const faults = (changed: Partial<SeenHost>, settings: Record<string, string> = {
     },
   )
     .filter(({ verdict }) => verdict !== 'ok')
-    .map(({ verdict, check, says }) => `${verdict} ${check}: ${says}`)
+    .map(({ verdict, check, detail }) => `${verdict} ${check}: ${detail}`)
 
-test('a host that has everything is ok in every line', () => {
+test('a host that has everything passes every check', () => {
   const checks = judgeHost(cluster, host)
   assert.equal([...new Set(checks.map(({ verdict }) => verdict))], ['ok'])
   assert.equal(
     checks.map(({ check }) => check),
     [
       ...['access', 'KVM', 'processor', 'storage pool', 'network', 'firewall', 'UEFI firmware'],
-      ...['programs', 'throwaway machine', 'memory', 'addresses', 'Image Factory', 'NFS server'],
+      ...['programs', 'test machine', 'memory', 'addresses', 'Image Factory', 'NFS server'],
     ],
   )
 })
 
-const refused = (reason: string, kernelLog: string[] = []): Partial<SeenHost> => ({
+const refused = (reason: string, kernelLog: string[] = []): Partial<CheckedHost> => ({
   trial: { ok: false, reason, kernelLog },
 })
-const rows: [string, Partial<SeenHost>, RegExp, Record<string, string>?][] = [
+const rows: [string, Partial<CheckedHost>, RegExp, Record<string, string>?][] = [
   [
     'no KVM',
-    { seen: { ...seen, kvmFault: 'there is no /dev/kvm' } },
+    { observed: { ...observed, kvmProblem: 'there is no /dev/kvm' } },
     /^warning KVM: there is no \/dev\/kvm: machines are emulated/,
   ],
   [
     'an old processor',
     { details: { ...details, missingCpuFlags: ['sse4_2'] } },
-    /^missing processor: it lacks sse4_2/,
+    /^fail processor: lacks sse4_2/,
   ],
   [
     'a processor model below the level',
     {},
-    /^missing processor: CPU_MODEL=qemu64/,
+    /^fail processor: CPU_MODEL=qemu64/,
     { CPU_MODEL: 'qemu64' },
   ],
   [
@@ -90,70 +90,70 @@ const rows: [string, Partial<SeenHost>, RegExp, Record<string, string>?][] = [
     /^warning network: bridge br0 has 192\.168\.1\.2\/24, which is not in 10\.0\.0\.0\/24$/,
   ],
   [
-    'a firewall that we may not look at',
+    'a firewall that only root can inspect',
     { details: { ...details, bridgeFilter: { active: true, policy: undefined } } },
-    /^warning firewall: .* is not known$/,
+    /^warning firewall: .* could not be read$/,
   ],
   [
-    'a VIP that somebody has',
+    'a VIP that is in use',
     { evidence: { ...none, vipAnswering: ['52:54:00:99:99:99'] } },
-    /^missing addresses: 10\.0\.0\.60 \(CLUSTER_VIP\) is 52:54:00:99:99:99's$/,
+    /^fail addresses: 10\.0\.0\.60 \(CLUSTER_VIP\) is used by 52:54:00:99:99:99$/,
     { CONTROL_PLANE_COUNT: '3', CLUSTER_VIP: '10.0.0.60' },
   ],
   [
     'a bridge that iptables filters',
     { details: { ...details, bridgeFilter: { active: true, policy: 'DROP' } } },
-    /^warning firewall: iptables sees/,
+    /^warning firewall: iptables drops/,
   ],
   [
-    'missing programs',
+    'programs that are not installed',
     { details: { ...details, missingPrograms: ['zstd', 'xz'] } },
-    /^missing programs: .* lacks zstd, xz$/,
+    /^fail programs: .* lacks zstd, xz$/,
   ],
   [
     'AppArmor',
     refused("error: internal error: cannot open '/pool/x': Permission denied", [
       'audit: apparmor="DENIED" operation="open"',
     ]),
-    /^missing throwaway machine: AppArmor keeps QEMU/,
+    /^fail test machine: AppArmor denies QEMU/,
   ],
   [
     'SELinux',
     refused("Could not open '/pool/x': Permission denied", ['avc:  denied  { read }']),
-    /^missing throwaway machine: SELinux keeps QEMU/,
+    /^fail test machine: SELinux denies QEMU/,
   ],
   [
-    "a pool that QEMU's user may not reach",
+    "a pool that QEMU's user cannot access",
     refused("Could not open '/home/me/x': Permission denied"),
-    /^missing throwaway machine: the user that QEMU runs as/,
+    /^fail test machine: the user that QEMU runs as/,
   ],
   [
     'a user without rights',
     refused('error: authentication unavailable: no polkit agent available'),
-    /^missing throwaway machine: libvirt does not let us in/,
+    /^fail test machine: libvirt denies access/,
   ],
   [
     'an unknown refusal',
     refused('error: something else'),
-    /^missing throwaway machine: a machine cannot be made: error: something else/,
+    /^fail test machine: libvirt cannot create a machine: error: something else/,
   ],
   [
-    'a factory out of reach',
+    'an unreachable factory',
     {
-      seen: { ...seen, hasImage: false },
-      outside: { factory: { fault: 'curl: (6) Could not resolve host: factory' }, nfs: true },
+      observed: { ...observed, hasImage: false },
+      outside: { factory: { reason: 'curl: (6) Could not resolve host: factory' }, nfs: true },
     },
-    /^missing Image Factory: the host does not reach .*Could not resolve/,
+    /^fail Image Factory: the host cannot reach .*Could not resolve/,
   ],
   [
-    'a factory out of reach of a host that has its image',
-    { outside: { factory: { fault: 'curl: (6) Could not resolve host: factory' }, nfs: true } },
-    /^warning Image Factory: the host does not reach .*Could not resolve/,
+    'an unreachable factory, from a host that has its image',
+    { outside: { factory: { reason: 'curl: (6) Could not resolve host: factory' }, nfs: true } },
+    /^warning Image Factory: the host cannot reach .*Could not resolve/,
   ],
   [
-    'an NFS server out of reach',
+    'an unreachable NFS server',
     { outside: { factory: { status: 200 }, nfs: false } },
-    /^missing NFS server: 10\.0\.0\.9 does not answer/,
+    /^fail NFS server: 10\.0\.0\.9 does not answer/,
   ],
   [
     'little memory',
@@ -163,62 +163,62 @@ const rows: [string, Partial<SeenHost>, RegExp, Record<string, string>?][] = [
     /^warning memory: 3 machines need/,
   ],
   [
-    'a silent gateway',
+    'a gateway that does not answer',
     { evidence: { ...none, gatewayAnswers: false } },
-    /^warning gateway: nobody answers for 10\.0\.0\.1/,
+    /^warning gateway: 10\.0\.0\.1 does not answer$/,
   ],
   [
     'a problem of vm:create',
     {
       problems: [new Problem('BRIDGE_NOT_FOUND', 'there is no bridge br0 on kvm1', { hint: 'x' })],
     },
-    /^missing network: there is no bridge br0 on kvm1$/,
+    /^fail network: there is no bridge br0 on kvm1$/,
   ],
 ]
 for (const [title, changed, expected, settings] of rows)
-  test(`${title} is one line, with a remedy`, () => {
-    const found = faults(changed, settings)
+  test(`${title} is one failed check, with a remedy`, () => {
+    const found = failures(changed, settings)
     assert.is(found.length, 1, found.join('\n'))
     assert.match(found[0] ?? '', expected)
     assert.not.match(JSON.stringify(judgeHost(cluster, { ...host, ...changed })), 'security_driver')
   })
 
-test('what a warning asks for ends it', () => {
-  const noKvm = { seen: { ...seen, kvmFault: 'there is no /dev/kvm' } }
+test('following the remedy of a warning ends it', () => {
+  const noKvm = { observed: { ...observed, kvmProblem: 'there is no /dev/kvm' } }
   const old = { details: { ...details, missingCpuFlags: ['sse4_2'] } }
-  assert.equal(faults({ ...noKvm, ...old }, { DOMAIN_TYPE: 'qemu' }), [])
-  assert.equal(faults(old, { DOMAIN_TYPE: 'qemu' }), [])
+  assert.equal(failures({ ...noKvm, ...old }, { DOMAIN_TYPE: 'qemu' }), [])
+  assert.equal(failures(old, { DOMAIN_TYPE: 'qemu' }), [])
 })
 
-test('one thing that is in the way is one line, and hides nothing else', () => {
+test('a problem is one failed check, and hides no other', () => {
   const kvm = new Problem('KVM_UNUSABLE', 'KVM cannot be used on kvm1', { hint: 'x' })
   const tools = new Problem('HOST_TOOLS_MISSING', 'kvm1 lacks xorriso', { hint: 'x' })
-  const found = faults(
+  const found = failures(
     {
-      seen: { ...seen, kvmFault: 'there is no /dev/kvm' },
+      observed: { ...observed, kvmProblem: 'there is no /dev/kvm' },
       problems: [kvm, tools],
       details: { ...details, missingPrograms: ['curl'] },
     },
     { DOMAIN_TYPE: 'kvm' },
   )
   assert.equal(found, [
-    'missing programs: root@kvm1 lacks curl',
-    'missing KVM: KVM cannot be used on kvm1',
-    'missing programs: kvm1 lacks xorriso',
+    'fail programs: root@kvm1 lacks curl',
+    'fail KVM: KVM cannot be used on kvm1',
+    'fail programs: kvm1 lacks xorriso',
   ])
 })
 
 test('a bridge may have no address, or several', () => {
   for (const addresses of [[], ['192.168.1.2/24', '10.0.0.2/24']])
-    assert.equal(faults({ details: { ...details, bridge: { isUp: true, addresses } } }), [])
+    assert.equal(failures({ details: { ...details, bridge: { isUp: true, addresses } } }), [])
 })
 
-test('our own control plane may hold the VIP', () => {
+test('a control plane of the cluster may hold the VIP', () => {
   const evidence = { ...none, vipAnswering: [node.mac] }
-  assert.equal(faults({ evidence }, { CONTROL_PLANE_COUNT: '3', CLUSTER_VIP: '10.0.0.60' }), [])
+  assert.equal(failures({ evidence }, { CONTROL_PLANE_COUNT: '3', CLUSTER_VIP: '10.0.0.60' }), [])
 })
 
-test('a factory that the host never asks has no line', () => {
+test('a factory that the host does not download from has no check', () => {
   const outside = { factory: undefined, nfs: true }
   assert.not(judgeHost(cluster, { ...host, outside }).some(({ check }) => /Factory/.test(check)))
 })
@@ -230,7 +230,7 @@ for (const model of [
   ...['pentium3', 'pentiumpro', 'phenom', 'qemu32', 'qemu64', 'Conroe-v1', 'qemu64-v1'],
 ])
   test(`CPU_MODEL=${model} is below x86-64-v2`, () => {
-    assert.match(faults({}, { CPU_MODEL: model }).join(), `CPU_MODEL=${model} lacks x86-64-v2`)
+    assert.match(failures({}, { CPU_MODEL: model }).join(), `CPU_MODEL=${model} lacks x86-64-v2`)
   })
 for (const model of [
   'host-passthrough',
@@ -241,10 +241,10 @@ for (const model of [
   'EPYC-v1',
 ])
   test(`CPU_MODEL=${model} has x86-64-v2`, () => {
-    assert.equal(faults({}, { CPU_MODEL: model }), [])
+    assert.equal(failures({}, { CPU_MODEL: model }), [])
   })
 
-test('an address that somebody has is missing, by name; our own machine’s is not', () => {
+test('an address in use by another machine fails, with its name; an address in use by the machine itself does not', () => {
   const evidence = {
     ...none,
     machines: new Map([
@@ -266,12 +266,12 @@ test('an address that somebody has is missing, by name; our own machine’s is n
       ],
     ]),
   }
-  assert.equal(faults({ evidence }), [
-    `missing addresses: ${node.address} (${node.name}) is 52:54:00:99:99:99's`,
+  assert.equal(failures({ evidence }), [
+    `fail addresses: ${node.address} (${node.name}) is used by 52:54:00:99:99:99`,
   ])
 })
 
-test('a host without NFS_SERVER has no line for it', () => {
+test('without NFS_SERVER there is no check of it', () => {
   assert.not(
     judgeHost(cluster, { ...host, outside: { factory: { status: 200 }, nfs: undefined } }).some(
       ({ check }) => /NFS/.test(check),
@@ -279,22 +279,22 @@ test('a host without NFS_SERVER has no line for it', () => {
   )
 })
 
-test('the lines stand by area, remedies below, and the last says what follows', () => {
+test('checks are grouped by area, with remedies below and a summary at the end', () => {
   const checks: Check[] = [
-    { area: 'this machine', check: 'Node', verdict: 'ok', says: 'v20' },
-    missing('kvm1', 'access', new Problem('SSH_UNREACHABLE', 'no ssh', { hint: 'ssh kvm1' })),
+    { area: 'this machine', check: 'Node', verdict: 'ok', detail: 'v20' },
+    failed('kvm1', 'access', new Problem('SSH_UNREACHABLE', 'no ssh', { hint: 'ssh kvm1' })),
   ]
   assert.is(
     renderChecks(checks),
     `this machine:
   ok       Node    v20
 kvm1:
-  missing  access  SSH_UNREACHABLE: no ssh
+  fail     access  SSH_UNREACHABLE: no ssh
                    try: ssh kvm1
 
-1 missing: mend these first.`,
+1 check failed. Fix it before cluster:up.`,
   )
-  assert.match(renderChecks(checks.slice(0, 1)), /Nothing is missing\.$/)
+  assert.match(renderChecks(checks.slice(0, 1)), /No check failed\.$/)
 })
 
 test('mise.toml pins tools of the default versions, and a Node that package.json allows', () => {

@@ -20,21 +20,21 @@ test.after.each(({ made, path }) => {
   made.close()
 })
 
-interface Asked {
+interface Options {
   readonly confirm?: string
   readonly dryRun?: boolean
   readonly finalSnapshot?: boolean
 }
 
-/** Runs the script until a Problem ends it; what it said and planned. */
+/** Runs the script until a Problem ends it; returns its warnings, plans and answers. */
 async function run(
   { cluster }: Made,
-  { confirm, dryRun = false, finalSnapshot = false }: Asked,
+  { confirm, dryRun = false, finalSnapshot = false }: Options,
 ): Promise<string> {
-  const said: string[] = []
+  const output: string[] = []
   const context = {
     cluster,
-    log: { ...silentLog, warn: (text: string) => void said.push(text) },
+    log: { ...silentLog, warn: (text: string) => void output.push(text) },
     dryRun,
     json: false,
     options: { 'final-snapshot': finalSnapshot },
@@ -42,12 +42,12 @@ async function run(
     confirm: (changes: readonly Change[]) => checkConfirm(cluster, confirm, changes),
     hosts: async () => [local],
     eachHost: () => [Promise.resolve(local)],
-    answer: (text: unknown) => void said.push(String(text)),
-    showPlan: (changes: readonly Change[]) => (said.push(renderPlan(changes)), 2 as const),
+    answer: (text: unknown) => void output.push(String(text)),
+    showPlan: (changes: readonly Change[]) => (output.push(renderPlan(changes)), 2 as const),
     signal: new AbortController().signal,
   }
   await regenerate.run(context)
-  return said.join('\n')
+  return output.join('\n')
 }
 const begun = (made: Made, machinesAreNew: boolean): void =>
   writeFileSync(
@@ -55,7 +55,7 @@ const begun = (made: Made, machinesAreNew: boolean): void =>
     JSON.stringify({ archive: 'archive/then', machinesAreNew }),
   )
 
-test('without CONFIRM lists what nothing brings back, files and machines, and changes nothing', async ({
+test('without CONFIRM, lists what is lost, files and machines, and changes nothing', async ({
   made,
 }) => {
   const before = made.everything()
@@ -79,28 +79,26 @@ test('FINAL_SNAPSHOT is part of the plan', async ({ made }) => {
   assert.equal(made.everything(), before)
 })
 
-test('FINAL_SNAPSHOT that cannot be had stops before anything is changed', async ({ made }) => {
+test('a failed FINAL_SNAPSHOT stops before any change', async ({ made }) => {
   rmSync(join(made.generated, 'talosconfig'))
   const before = made.everything()
-  const asked = { confirm: made.cluster.name, finalSnapshot: true }
-  assert.is((await problemOf(run(made, asked))).code, 'BACKUP_FAILED')
+  const options = { confirm: made.cluster.name, finalSnapshot: true }
+  assert.is((await problemOf(run(made, options))).code, 'BACKUP_FAILED')
   assert.equal(made.everything(), before)
 })
 
-test('FINAL_SNAPSHOT comes too late for a run that goes on, which says so', async ({ made }) => {
+test('FINAL_SNAPSHOT is too late for a resumed run, which warns about it', async ({ made }) => {
   begun(made, false)
-  const said = await run(made, { dryRun: true, finalSnapshot: true })
-  assert.match(said, 'no snapshot is taken')
-  assert.not.match(said, 'Back up etcd and the machine secrets')
+  const output = await run(made, { dryRun: true, finalSnapshot: true })
+  assert.match(output, 'no backup is taken')
+  assert.not.match(output, 'Back up etcd and the machine secrets')
 })
 
-test('a run that goes on with new machines has something to do, and asks for CONFIRM', async ({
-  made,
-}) => {
+test('a resumed run with new machines has changes, and needs CONFIRM', async ({ made }) => {
   begun(made, true)
-  const said = await run(made, { dryRun: true })
-  assert.match(said, 'the old ones are in archive/then')
-  assert.not.match(said, 'Remove virtual machine')
+  const output = await run(made, { dryRun: true })
+  assert.match(output, 'the old ones are in archive/then')
+  assert.not.match(output, 'Remove virtual machine')
   assert.is((await problemOf(run(made, {}))).code, 'CONFIRM_MISSING')
 })
 

@@ -17,14 +17,14 @@ const settings = {
 const cluster = testCluster(settings, projectRoot)
 const sockets = new Set<Socket>()
 
-/** A tool cache with a talosctl, which the machines' silence keeps from being asked more than its version. */
+/** A tool cache with a talosctl that only reports its version: no machine answers. */
 const cache = temporaryFolder('status')
 const version = cluster.settings.TALOS_VERSION
 const tool = join(cache, 'talosmith', 'tools', 'talosctl', version)
 mkdirSync(tool, { recursive: true })
 writeFileSync(join(tool, 'talosctl'), `#!/bin/sh\necho Talos ${version}\n`, { mode: 0o755 })
 
-/** Takes connections and never says a word: worse than a machine that is off. */
+/** Accepts connections and never answers: worse than a machine that is off. */
 async function silentServer(host: string, port: number): Promise<Server> {
   const server = createServer((socket) => {
     sockets.add(socket)
@@ -37,14 +37,14 @@ async function silentServer(host: string, port: number): Promise<Server> {
   return server
 }
 
-test('a status is there within ten seconds when the host and every machine are silent', async () => {
+test('a status takes less than ten seconds when neither the host nor any machine answers', async () => {
   const ssh = await silentServer('127.0.0.1', 0)
   const machines = await Promise.all(
     cluster.nodes.map(({ address }) => silentServer(address, 50_000)),
   )
   const { port } = ssh.address() as AddressInfo
   const started = performance.now()
-  const { code, said } = await run({
+  const { code, output } = await run({
     ...settings,
     CLUSTER: 'example',
     XDG_CACHE_HOME: cache,
@@ -55,7 +55,7 @@ test('a status is there within ten seconds when the host and every machine are s
   await Promise.all([ssh, ...machines].map((server) => new Promise((done) => server.close(done))))
   assert.is(code, 0)
   assert.ok(seconds < 10, `it took ${seconds} s`)
-  const { nodes, unknown } = JSON.parse(said) as ClusterStatus
+  const { nodes, unknown } = JSON.parse(output) as ClusterStatus
   for (const { talos, reasons } of nodes) {
     assert.is(talos, null)
     assert.match(reasons[0] ?? '', 'does not answer')
@@ -66,22 +66,22 @@ test('a status is there within ten seconds when the host and every machine are s
   assert.is(reasons.get('kubernetes'), 'there is no kubeconfig')
 })
 
-test('looking writes nothing', () => {
+test('a status writes no files', () => {
   assert.not.ok(existsSync(cluster.generated))
 })
 
 async function run(
   env: Readonly<Record<string, string>>,
-): Promise<{ code: number | null; said: string }> {
+): Promise<{ code: number | null; output: string }> {
   const child = spawn(
     process.execPath,
     ['--import', 'tsx', join('scripts', 'status.ts'), '--json'],
     { cwd: projectRoot, stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, ...env } },
   )
-  let said = ''
-  child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
+  let output = ''
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
   const code = await new Promise<number | null>((resolve) => child.on('close', resolve))
-  return { code, said }
+  return { code, output }
 }
 
 test.run()

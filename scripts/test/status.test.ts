@@ -6,9 +6,9 @@ import { testCluster } from '@talosmith/core/testing'
 import { describeMachine, type ObservedHost } from '@talosmith/vm'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { describeCluster } from '../status/describe.ts'
+import { describeClusterStatus } from '../status/describe.ts'
 import { inTime, type Gathered } from '../status/gather.ts'
-import { renderStatus } from '../status/table.ts'
+import { renderClusterStatus } from '../status/table.ts'
 
 const cluster = testCluster({
   TALOS_VERSION: 'v1.13.9',
@@ -21,12 +21,12 @@ const now = new Date('2026-11-24T12:00:00Z')
 const down = (reason: string) => ({ ok: false, reason }) as const
 const files = hostFiles(cluster, '/pool')
 
-/** The host with all machines, running, and one that the settings no longer ask for. */
+/** The host with all machines, running, and one that is no longer in the settings. */
 const host: ObservedHost = {
   host: 'root@kvm1',
   index: 0,
   files,
-  poolFault: undefined,
+  poolProblem: undefined,
   domains: [...cluster.nodes, { ...cluster.nodes[3], name: 'home-w7' }].map((node) => {
     const own = { disk: files.disk({ name: node.name }), seed: files.seed({ name: node.name }) }
     const [first] = cluster.nodes
@@ -43,7 +43,7 @@ const host: ObservedHost = {
     }
   }),
   networks: { all: [], active: [], dhcp: undefined, address: undefined },
-  kvmFault: undefined,
+  kvmProblem: undefined,
   hasUefi: true,
   disks: new Map(),
   seeds: new Map(),
@@ -125,14 +125,16 @@ const nothing: Gathered = {
 test('every field of the JSON is documented, and every documented field is there', () => {
   const text = readFileSync(join(projectRoot, 'docs/status-json.md'), 'utf8')
   const documented = [...text.matchAll(/^\| `([^`]+)` \|/gm)].map(([, name = '']) => name)
-  // An object's own line says when it is null.
+  // An object's own line tells when it is null.
   const leaves = documented.filter((name) => !documented.some((one) => one.startsWith(`${name}.`)))
-  const json: unknown = JSON.parse(JSON.stringify(describeCluster(cluster, withSilence(), now)))
+  const json: unknown = JSON.parse(
+    JSON.stringify(describeClusterStatus(cluster, withSilence(), now)),
+  )
   assert.equal(pathsOf(json).sort(), leaves.sort())
 })
 
-test('a node has what hosts, Talos, etcd and Kubernetes say of it', () => {
-  const [first, leader, learner, worker] = describeCluster(cluster, whole, now).nodes
+test('a node has what hosts, Talos, etcd and Kubernetes report about it', () => {
+  const [first, leader, learner, worker] = describeClusterStatus(cluster, whole, now).nodes
   assert.equal(first, {
     name: 'home-cp1',
     role: 'controlplane',
@@ -157,14 +159,14 @@ test('a node has what hosts, Talos, etcd and Kubernetes say of it', () => {
   assert.equal(worker?.reasons, ['not Ready: no CNI'])
 })
 
-test('a machine that the settings no longer ask for is left over, not a node', () => {
-  const { nodes, leftOver } = describeCluster(cluster, whole, now)
+test('a machine that is no longer in the settings is left over, not a node', () => {
+  const { nodes, leftOver } = describeClusterStatus(cluster, whole, now)
   assert.is(nodes.length, 4)
   assert.equal(leftOver, [{ name: 'home-w7', host: 'root@kvm1', state: 'running' }])
 })
 
 test('when nothing answers, everything is null and every source has its reason', () => {
-  const { nodes, unknown, endpoint, vip, access } = describeCluster(cluster, nothing, now)
+  const { nodes, unknown, endpoint, vip, access } = describeClusterStatus(cluster, nothing, now)
   for (const node of nodes)
     assert.equal(
       [node.vm, node.talos, node.kubernetes, node.etcd, node.disk],
@@ -184,32 +186,35 @@ test('when nothing answers, everything is null and every source has its reason',
   assert.equal(access, [])
 })
 
-test('the VIP has a holder, or a reason for having none; a cluster without a VIP says nothing of it', () => {
+test('the VIP has a holder, or a reason for having none; a cluster without a VIP has null', () => {
   const { talos } = whole
   if (!talos.ok) throw new Error('talos')
   const address = '10.0.0.60'
   const free = { ...talos.value, vipHolder: { ok: true, value: undefined } } as const
-  const nobody = { ...whole, talos: { ok: true, value: free } } as const
+  const unheld = { ...whole, talos: { ok: true, value: free } } as const
   const reason = 'no control plane has it'
-  assert.equal(describeCluster(cluster, whole, now).vip, {
+  assert.equal(describeClusterStatus(cluster, whole, now).vip, {
     address,
     holder: 'home-cp2',
     reason: null,
   })
-  assert.equal(describeCluster(cluster, nobody, now).vip, { address, holder: null, reason })
-  assert.match(renderStatus(describeCluster(cluster, nobody, now)), `${address}: ${reason}`)
-  assert.is(describeCluster(testCluster(), whole, now).vip, null)
+  assert.equal(describeClusterStatus(cluster, unheld, now).vip, { address, holder: null, reason })
+  assert.match(
+    renderClusterStatus(describeClusterStatus(cluster, unheld, now)),
+    `${address}: ${reason}`,
+  )
+  assert.is(describeClusterStatus(testCluster(), whole, now).vip, null)
 })
 
-test('a machine found nowhere is missing, but only when every host was seen', () => {
+test('a machine that was not found is missing, but only if every host was observed', () => {
   const empty = { ok: true, value: { ...host, domains: [] } } as const
   const state = (hosts: Gathered['hosts']) =>
-    describeCluster(cluster, { ...whole, hosts }, now).nodes[0]?.vm?.state
+    describeClusterStatus(cluster, { ...whole, hosts }, now).nodes[0]?.vm?.state
   assert.is(state([empty]), 'missing')
   assert.is(state([empty, down('no route')]), undefined)
 })
 
-test('a control plane whose etcd says nothing is no member; one that is silent is not known', () => {
+test('a control plane that reports no etcd member is none; one that does not answer is unknown', () => {
   const { talos } = whole
   if (!talos.ok) throw new Error('talos')
   const machines = new Map(talos.value.machines).set('home-cp3', {
@@ -218,16 +223,16 @@ test('a control plane whose etcd says nothing is no member; one that is silent i
     reason: 'off',
   })
   const value = { ...talos.value, machines, etcd: { ok: true, value: [etcd(1)] } } as const
-  const { nodes } = describeCluster(cluster, { ...whole, talos: { ok: true, value } }, now)
+  const { nodes } = describeClusterStatus(cluster, { ...whole, talos: { ok: true, value } }, now)
   assert.equal(nodes[0]?.etcd, { member: false, learner: false, leader: false })
   assert.is(nodes[2]?.etcd, null)
   assert.equal(nodes[2]?.reasons, ['off'])
 })
 
-test('nodes are known from a control plane while the endpoint is silent', () => {
+test('nodes are known from a control plane while the endpoint does not answer', () => {
   const endpoint = down('connection refused')
   const nodes = { ok: true, value: kubernetesNodes } as const
-  const status = describeCluster(
+  const status = describeClusterStatus(
     cluster,
     { ...whole, kubernetes: { ok: true, value: { endpoint, nodes } } },
     now,
@@ -238,15 +243,15 @@ test('nodes are known from a control plane while the endpoint is silent', () => 
 })
 
 test('the days of a certificate are whole ones', () => {
-  const { access } = describeCluster(cluster, whole, now)
+  const { access } = describeClusterStatus(cluster, whole, now)
   assert.equal(
     access.map(({ daysLeft }) => daysLeft),
     [null, 10],
   )
 })
 
-test('the table shows every machine, then reasons, then the cluster’s own facts', () => {
-  const lines = renderStatus(describeCluster(cluster, whole, now)).split('\n')
+test('the table shows every machine, then reasons, then the facts of the cluster', () => {
+  const lines = renderClusterStatus(describeClusterStatus(cluster, whole, now)).split('\n')
   assert.match(
     lines[0] ?? '',
     /^NODE +ROLE +ADDRESS +VM +TALOS +VERSION +SCHEMATIC +KUBERNETES +READY +ETCD +DISK$/,
@@ -269,18 +274,18 @@ test('the table shows every machine, then reasons, then the cluster’s own fact
     assert.ok(text.includes(part), part)
 })
 
-test('the table of a cluster of which nothing is known shows dashes and why', () => {
-  const text = renderStatus(describeCluster(cluster, nothing, now))
+test('the table of a cluster that does not answer shows dashes and reasons', () => {
+  const text = renderClusterStatus(describeClusterStatus(cluster, nothing, now))
   assert.match(text, /^home-cp1 +controlplane +10\.0\.0\.70 +- +- +- +- +- +- +- +-$/m)
   assert.match(text, 'hosts: no route')
 })
 
-test('an answer that takes too long is given up, with the time it had', async () => {
+test('an answer that takes too long is replaced by the timeout', async () => {
   const answer = await inTime(() => new Promise(() => undefined), 20)
   assert.equal(answer, { ok: false, reason: 'no answer within 0 s' })
 })
 
-test('a problem is a reason with its code', async () => {
+test('a Problem becomes a reason with its code', async () => {
   const problem = new Problem('SSH_TIMEOUT', 'kvm1 does not answer', { because: 'no route' })
   assert.equal(await inTime(() => Promise.reject(problem), 1000), {
     ok: false,

@@ -32,7 +32,7 @@ const headingsOf = (name: string): string[] =>
   )
 const pages = readdirSync(folder)
 const ofDiagnoses = headingsOf('diagnosis.md')
-/** What only a diagnosis finds is no Problem; its own test compares it. */
+/** Codes that only a diagnosis has are compared in diagnose.test.ts. */
 const documented = pages
   .flatMap(headingsOf)
   .filter((code) => !ofDiagnoses.includes(code) || shared.includes(code))
@@ -67,7 +67,7 @@ test('a state has one code, which doctor and diagnose take from the same place',
   }
 })
 
-test('a code that was given up is found under its successor, and is used nowhere', () => {
+test('a former code is documented under its successor, and is not used', () => {
   const pagesText = pages.map((name) => readFileSync(join(folder, name), 'utf8')).join('\n')
   const formerly = [...pagesText.matchAll(/^Formerly .*$/gm)].flatMap(([line]) =>
     [...line.matchAll(/[A-Z]+(?:_[A-Z]+)+/g)].map(([code]) => code),

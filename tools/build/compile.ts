@@ -1,4 +1,4 @@
-/** Compiles every program into a folder (the only argument), with what they share in chunks; run.js asks for it. */
+/** Compiles every program into a folder (the only argument), with shared code in chunks. Called by run.js. */
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
 import { projectRoot } from '@talosmith/core'
@@ -31,7 +31,7 @@ async function listPrograms(): Promise<string[]> {
 }
 
 async function compile(out: string): Promise<void> {
-  // Under another name until it is whole: programs may start side by side.
+  // Written under a temporary name first: programs may start in parallel.
   const folder = `${out}.${process.pid}`
   const { outputFiles } = await build({
     absWorkingDir: projectRoot,
@@ -45,10 +45,10 @@ async function compile(out: string): Promise<void> {
     platform: 'node',
     format: 'esm',
     target: 'node20',
-    // Half as much to read; names stay for those who read a stack.
+    // Half as much to load; names are kept for stack traces.
     minifyWhitespace: true,
     minifySyntax: true,
-    // They look for files beside themselves.
+    // They load files from their own folder.
     external: ['node-ssh', 'ssh2', 'tsx'],
     // Libraries written for CommonJS call require.
     banner: {
@@ -60,18 +60,18 @@ async function compile(out: string): Promise<void> {
     await writeFile(path, contents)
   }
   await rename(folder, out).catch(async () => {
-    // Another run was quicker, with the same.
+    // Another run compiled the same sources first.
     await stat(out)
     await rm(folder, { recursive: true })
   })
 }
 
-/** Removes what earlier sources were compiled to, unless something may still run from there. */
+/** Removes compiled programs of earlier sources, unless they were used within a day: they may still run. */
 async function removeOthers(out: string): Promise<void> {
   const all = dirname(out)
   for (const name of await readdir(all)) {
     const path = join(all, name)
-    // Another run may have taken its own away in the meantime.
+    // Another run may have removed the folder in the meantime.
     const usedMs = (await stat(path).catch(() => undefined))?.mtimeMs ?? Date.now()
     if (path !== out && Date.now() - usedMs > dayMs)
       await rm(path, { recursive: true, force: true })

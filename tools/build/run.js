@@ -3,9 +3,9 @@
  *
  *   node tools/build/run.js packages/vm/scripts/create.ts --dry-run
  *
- * Compiled it is under way after 0.1 s, where tsx needs 0.65 s to load its sources, and cluster:up is ten
- * programs. What was compiled lies in dist/programs/<state of the sources>/, and is made anew by compile.ts
- * when a source has changed; a program that still runs keeps its own folder.
+ * A compiled program starts in 0.1 s, while tsx needs 0.65 s to load its sources, and cluster:up is ten
+ * programs. Compiled programs are in dist/programs/<state of the sources>/; compile.ts writes a new folder
+ * when a source has changed, so that a running program keeps its own.
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -14,7 +14,7 @@ import { join, relative, resolve } from 'node:path'
 
 const root = join(import.meta.dirname, '..', '..')
 
-/** Where sources are: every folder of a workspace of package.json. */
+/** The folders that contain sources: the workspaces of package.json. */
 function sourceFolders() {
   const { workspaces } = /** @type {{ workspaces: string[] }} */ (
     JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
@@ -24,7 +24,7 @@ function sourceFolders() {
     .filter((folder) => existsSync(join(root, folder)))
 }
 
-/** Changes with every source: names, sizes and times. */
+/** A hash of the names, sizes and times of all sources. */
 function stateOfSources() {
   const hash = createHash('sha256')
   const add = (/** @type {string} */ name) => {
@@ -52,10 +52,10 @@ if (!existsSync(out)) {
   }
 }
 try {
-  // Folders that nobody has used for a day go when the next one is made.
+  // Marks the folder as used: compile.ts removes folders that were not used for a day.
   utimesSync(out, new Date(), new Date())
 } catch {
-  // Somebody else's, for example root's.
+  // Another user owns the folder, for example root.
 }
 const program = join(out, relative(root, resolve(source)).replace(/\.ts$/, '.js'))
 process.argv = [process.execPath, program, ...args]

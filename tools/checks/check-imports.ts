@@ -5,9 +5,9 @@ import { findUndeclared } from './declared.ts'
 import { readManifests, readSources } from './sources.ts'
 
 const root = join(import.meta.dirname, '..', '..')
-const faults = findUndeclared(readManifests(root), readSources(root), isUsed)
-for (const fault of faults) console.error(fault)
-process.exitCode = faults.length > 0 ? 1 : 0
+const problems = findUndeclared(readManifests(root), readSources(root), isUsed)
+for (const problem of problems) console.error(problem)
+process.exitCode = problems.length > 0 ? 1 : 0
 
 /** Whether the workspace uses what it does not import: a program, Node's types, or what a config names. */
 function isUsed(name: string): boolean {

@@ -1,10 +1,10 @@
-/** The commit-msg hook: `node tools/checks/commit-subject.js <file with the message>`. JavaScript, since it runs at every commit. */
+/** The commit-msg hook: `node tools/checks/commit-subject.js <file with the message>`. JavaScript, which starts fast. */
 import { readFileSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 
 const kinds = ['build', 'chore', 'ci', 'docs', 'feat', 'fix', 'perf', 'refactor', 'style', 'test']
 const form = new RegExp(`^(?:${kinds.join('|')})(?:\\([a-z0-9,-]+\\))?!?: (.+)$`)
-/** Subjects that git writes itself, and those that are squashed away. */
+/** Subjects that git generates, and those of commits that will be squashed. */
 const own = /^(?:Merge |Revert |merge: |fixup! |squash! |amend! )/
 
 /**

@@ -1,4 +1,4 @@
-/** Whether every package declares what it imports, where it belongs, and nothing else. Pure. */
+/** Checks that every package declares exactly what it imports, in the right place. Pure. */
 import { isBuiltin } from 'node:module'
 import { isTest, manifestOf, type Manifest, type Source } from './sources.ts'
 
@@ -11,14 +11,14 @@ function isPackage(specifier: string): boolean {
   return !specifier.startsWith('.') && !isBuiltin(specifier)
 }
 
-/** `@types/semver` belongs to whoever imports semver. */
+/** The package that a package of types is for: semver for `@types/semver`. */
 function typed(name: string): string {
   return name.replace(/^@types\/(?:(.+)__)?/, (_, scope) => (scope ? `@${scope}/` : ''))
 }
 
 /**
- * What is wrong, as sentences. `isUsed` says of the workspace's own dependencies whether it needs one that
- * nothing imports: a program that targets run, for example.
+ * The problems, as sentences. `isUsed` tells whether the workspace needs a dependency that nothing imports:
+ * a program that targets run, for example.
  */
 export function findUndeclared(
   manifests: readonly Manifest[],
@@ -35,7 +35,7 @@ export function findUndeclared(
 }
 
 function judgeImports(manifest: Manifest, sources: readonly Source[]): string[] {
-  const faults = sources.flatMap(({ path, imports }) =>
+  const problems = sources.flatMap(({ path, imports }) =>
     imports.filter(isPackage).flatMap((specifier) => {
       const name = packageOf(specifier)
       if (name === manifest.name || name in manifest.dependencies) return []
@@ -45,7 +45,7 @@ function judgeImports(manifest: Manifest, sources: readonly Source[]): string[] 
       return [`${path} imports ${name}, which ${fileOf(manifest)} has for tests only`]
     }),
   )
-  return [...new Set(faults)]
+  return [...new Set(problems)]
 }
 
 function judgeDeclared(
@@ -78,15 +78,17 @@ function judgeDeclared(
   ]
 }
 
-/** Two versions of one package would both be installed, and what is compiled would find either. */
+/** Two versions of one package would both be installed, and a compiled program could load either. */
 function judgeVersions(manifests: readonly Manifest[]): string[] {
   const versions = new Map<string, Set<string>>()
   for (const { dependencies, devDependencies } of manifests)
     for (const [name, version] of Object.entries({ ...dependencies, ...devDependencies }))
       versions.set(name, (versions.get(name) ?? new Set()).add(version))
   return [...versions]
-    .filter(([, seen]) => seen.size > 1)
-    .map(([name, seen]) => `${name} is declared in several versions: ${[...seen].join(', ')}`)
+    .filter(([, declared]) => declared.size > 1)
+    .map(
+      ([name, declared]) => `${name} is declared in several versions: ${[...declared].join(', ')}`,
+    )
 }
 
 function fileOf({ folder }: Manifest): string {

@@ -6,7 +6,7 @@ import { unwantedWords, type UnwantedWord } from './word-list.ts'
 export interface WordFound {
   readonly rule: UnwantedWord
   readonly line: number
-  /** As it stands there. */
+  /** As it is written. */
   readonly text: string
 }
 
@@ -45,7 +45,7 @@ export function findWords(
   return found.sort((a, b) => a.line - b.line)
 }
 
-/** `lastWords`, `LAST_WORDS` and `Last-words` as `last-words`. */
+/** `someName`, `SOME_NAME` and `Some-name` as `some-name`. */
 export function kebab(name: string): string {
   return name
     .replace(/([a-z0-9])([A-Z])/g, '$1-$2')
@@ -54,7 +54,7 @@ export function kebab(name: string): string {
     .toLowerCase()
 }
 
-/** Where a pattern matches, but for the phrases in which the word is right. */
+/** The matches of a pattern outside of the phrases in which the word is right. */
 function matches(text: string, pattern: RegExp, { except = [] }: UnwantedWord): RegExpExecArray[] {
   const rest = except.reduce(
     (left, phrase) => left.replaceAll(phrase, (match) => '\0'.repeat(match.length)),
@@ -107,12 +107,12 @@ function commentsIn(code: string): Piece[] {
   return mergeComments(comments.map(({ index, 0: text }) => ({ at: index, text })))
 }
 
-/** A sentence may go on in the next line's comment: what begins such a line becomes spaces. */
+/** A sentence may continue in the next line's comment: the start of such a line becomes spaces. */
 function mergeComments(pieces: readonly Piece[]): Piece[] {
   return pieces.map(({ at, text }) => ({ at, text: withoutLineStarts(text) }))
 }
 
-/** The same length, with line ends and what begins a comment's or a quotation's line as spaces. */
+/** The same length, with line ends and the start of a comment's or quotation's line as spaces. */
 function withoutLineStarts(text: string): string {
   return text.replace(/\n[ \t]*(?:\/\/|\*(?!\/)|#+|>)?[ \t]*/g, (start) => ' '.repeat(start.length))
 }

@@ -1,4 +1,4 @@
-/** Who may import whom in this workspace: by Nx' graph, and by what the sources say. Pure. */
+/** Which project may import which: checked on Nx' graph and on the sources. Pure. */
 import { posix } from 'node:path'
 import { isTest, manifestOf, type Manifest, type Source } from './sources.ts'
 
@@ -7,7 +7,7 @@ export interface GraphNode {
   readonly data: { readonly tags?: readonly string[] }
 }
 
-/** The part of Nx' graph file that says who imports whom. */
+/** The part of Nx' graph file that lists which project imports which. */
 export interface ProjectGraph {
   readonly nodes: Readonly<Record<string, GraphNode>>
   readonly dependencies: Readonly<Record<string, readonly { readonly target: string }[]>>
@@ -28,7 +28,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
 export function forbiddenImports({ nodes, dependencies }: ProjectGraph): string[] {
   const layerOf = (name: string): string | undefined =>
     nodes[name]?.data.tags?.find((tag) => tag.startsWith('layer:'))
-  const homeless = Object.keys(nodes)
+  const untagged = Object.keys(nodes)
     .filter((name) => layerOf(name) === undefined)
     .map(
       (name) =>
@@ -40,14 +40,17 @@ export function forbiddenImports({ nodes, dependencies }: ProjectGraph): string[
       .filter(({ target }) => !allowed[layerOf(source) ?? '']?.includes(layerOf(target) ?? ''))
       .map(({ target }) => `${source} (${layerOf(source)}) imports ${target} (${layerOf(target)})`),
   )
-  return [...homeless, ...new Set(forbidden)]
+  return [...untagged, ...new Set(forbidden)]
 }
 
 /**
- * Every import that goes around another package's entries, as a sentence: a path that leaves the package,
- * which Nx' graph shows like any other import, and an entry for tests in what is no test.
+ * Every import that bypasses another package's entries, as a sentence: a path that leaves the package, which
+ * Nx' graph shows like any other import, and an entry for tests in a file that is not a test.
  */
-export function trespasses(manifests: readonly Manifest[], sources: readonly Source[]): string[] {
+export function bypassingImports(
+  manifests: readonly Manifest[],
+  sources: readonly Source[],
+): string[] {
   return sources.flatMap(({ path, imports }) =>
     imports.flatMap((specifier) => {
       if (specifier.startsWith('.')) {

@@ -1,7 +1,7 @@
 /**
  * Loaded before a test file: writes the name of every test that begins to descriptor 3, one a line. uvu
- * prints a dot when a test has passed, and names only those that fail; it notes the name of the one that
- * runs as `__test__` of its suite's state, whatever object that is.
+ * prints a dot when a test has passed, and the names of failed tests only; it stores the name of the running
+ * test as `__test__` of its suite's state, which can be any object.
  */
 import { writeSync } from 'node:fs'
 
@@ -18,7 +18,7 @@ Object.defineProperty(Object.prototype, '__test__', {
     try {
       writeSync(3, `${name.replaceAll('\n', ' ')}\n`)
     } catch {
-      // Nobody reads, or nobody reads now: only a message would have been longer.
+      // The pipe is closed, or full: only the message about a timeout lacks a name.
     }
   },
 })

@@ -1,12 +1,12 @@
 /**
- * Runs uvu test files, each in a process of its own, and counts what they report. Guards against what
- * uvu lets pass: a file without tests, a forgotten `test.run()`, a hook that threw, a lone `.only`, a test
- * that never ends.
+ * Runs uvu test files, each in a process of its own, and counts the results. Fails where uvu
+ * does not: for a file without tests, a forgotten `test.run()`, a hook that throws, an `.only`, a test that
+ * never ends.
  *
  *   tsx tools/checks/run-tests.ts [--one-by-one] [--limit-s 120] <folder>...
  *
  * A file that runs longer than the limit is ended, and fails with the names of the tests that had begun. A
- * file that needs longer says so in a line of its own: `// limit: 300 s`.
+ * file can set a longer limit in a line of its own: `// limit: 300 s`.
  */
 import { readdir, readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
@@ -21,7 +21,7 @@ interface Outcome {
   readonly skipped: number
 }
 
-/** A call of `.only` on any suite; a quote or a comment before it on its line makes it mere text. */
+/** A call of `.only` on any suite; after a quote or a comment on the same line it is only text. */
 const onlyCall = /^[^'"`/*\n]*\b\w+\.only\(/m
 
 /** The limit that a test file sets for itself. */
@@ -35,7 +35,7 @@ const { values, positionals: folders } = parseArgs({
   },
 })
 const limitS = Number(values['limit-s'])
-if (!(limitS > 0)) throw new Error(`--limit-s ${values['limit-s']} is no number of seconds`)
+if (!(limitS > 0)) throw new Error(`--limit-s ${values['limit-s']} is not a number of seconds`)
 const atOnce = values['one-by-one'] ? 1 : availableParallelism()
 endWithRunner()
 const files = (await Promise.all(folders.map(findTests))).flat().sort()
@@ -73,7 +73,7 @@ async function runFile(file: string): Promise<Outcome> {
   const name = relative(projectRoot, resolve(file))
   const text = await readFile(file, 'utf8')
   if (onlyCall.test(text)) {
-    console.log(`${name}: a test is left alone with .only`)
+    console.log(`${name}: a test has .only`)
     return { passed: 0, failed: 1, skipped: 0 }
   }
   const started = performance.now()
@@ -89,9 +89,11 @@ async function runFile(file: string): Promise<Outcome> {
   if (failed > 0) {
     console.log(output.trimEnd())
     if (begun !== undefined) console.log(describeTimeout(name, begun, fileLimitS))
-    // uvu keeps what a hook throws to itself.
+    // uvu does not print what a hook throws.
     else if (!output.includes(' FAIL '))
-      console.log(`${name}: no test failed, and yet; is run() there, did a hook throw?`)
+      console.log(
+        `${name}: the file failed without a failed test; is run() missing, or did a hook throw?`,
+      )
   }
   const skips = skipped > 0 ? `, ${skipped} skipped` : ''
   console.log(

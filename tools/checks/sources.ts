@@ -1,4 +1,4 @@
-/** The packages of this workspace and what their sources import, as the checks look at them. */
+/** The packages of this workspace and what their sources import. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import ts from 'typescript'
@@ -12,14 +12,14 @@ export interface Manifest {
   readonly devDependencies: Readonly<Record<string, string>>
 }
 
-/** A source and what it imports, as it is written there. */
+/** A source file, and its import specifiers as they are written. */
 export interface Source {
   /** Relative to the workspace. */
   readonly path: string
   readonly imports: readonly string[]
 }
 
-/** Folders without sources of ours, by their path. */
+/** Folders without sources of this project, by their path. */
 const foreign = new Set(['dist', 'generated', 'lab/tools'])
 
 /** The workspace's own package first, then those of its workspaces. */
@@ -40,7 +40,7 @@ export function readManifests(root: string): Manifest[] {
     })
 }
 
-/** Every TypeScript and JavaScript file; imports that are mere text in it are left out. */
+/** Every TypeScript and JavaScript file; text that only looks like an import is ignored. */
 export function readSources(root: string, folder = ''): Source[] {
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
     const { name } = entry
@@ -62,7 +62,7 @@ export function manifestOf(manifests: readonly Manifest[], path: string): Manife
   return found
 }
 
-/** Whether only those who work on this project run a file: a test, what helps tests, a bench. */
+/** Whether a file is used in development only: a test, a test helper, a bench. */
 export function isTest(path: string): boolean {
   return /(?:^|\/)(?:test|testing|e2e|e2e-ha)\/|^bench\//.test(path)
 }

@@ -1,7 +1,7 @@
-/** What `npm test` runs, in order; the first stage that fails is the last. */
+/** The stages of `npm test`, in order; it ends at the first one that fails. */
 
 export interface Stage {
-  /** What the closing lines call it. */
+  /** Its name in the closing lines. */
   readonly name: string
   readonly command: string
   readonly args: readonly string[]
@@ -15,19 +15,19 @@ export interface Counts {
 
 export interface Outcome {
   readonly total: Counts
-  /** The stage that ended the run, if one did. */
+  /** The stage that failed, if any. */
   readonly failed: Stage | undefined
-  /** Those that were not tried any more. */
+  /** The stages after it, which were not run. */
   readonly left: readonly Stage[]
 }
 
-/** Targets that need nothing but `npm ci` and take seconds: a new one of the kind goes here. */
+/** Targets that need only `npm ci` and take seconds; add new ones of this kind here. */
 const quick = ['format', 'lint', 'spell', 'layers', 'imports']
 
-/** A chapter makes clusters and takes them away, some with an upgrade in between. */
+/** A chapter creates and destroys clusters, some with an upgrade in between. */
 const chapterLimitS = '3600'
 
-/** Cheap before dear: sources, types, the lab (which brings tools without which tests are skipped), tests, clusters. */
+/** Fast stages first: sources, types, the lab (which installs tools without which tests are skipped), tests, clusters. */
 export function stagesOf({ lab, ha }: { readonly lab: boolean; readonly ha: boolean }): Stage[] {
   const suites = ha ? ['lab/e2e', 'lab/e2e-ha'] : ['lab/e2e']
   const chapters = ['--one-by-one', '--limit-s', chapterLimitS, ...suites]
@@ -36,7 +36,7 @@ export function stagesOf({ lab, ha }: { readonly lab: boolean; readonly ha: bool
     { name: 'sources', ...runMany(...quick) },
     { name: 'types', ...runMany('typecheck') },
     ...inLab({ name: 'lab', ...runOne('lab:start'), env: { CLUSTER: 'lab' } }),
-    // All that belongs to a check; what has run above comes from Nx' cache.
+    // All targets of `check`; those that ran above come from Nx' cache.
     // One project at a time: each keeps all processors busy, and limits count real time.
     { name: 'unit tests', ...oneByOne(runMany('check')) },
     ...inLab(

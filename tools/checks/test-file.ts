@@ -1,17 +1,17 @@
-/** One test file in a process of its own, with a time limit for it and for all that it starts. */
+/** Runs one test file in its own process, with a time limit for it and for everything that it starts. */
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 
 export interface Ended {
   readonly output: string
-  /** Undefined when it was ended by a signal, or at its limit. */
+  /** Undefined if it was ended by a signal, or at its time limit. */
   readonly code: number | undefined
   /** Names of the tests that had begun, in order, when the limit was reached. */
   readonly begun?: readonly string[]
 }
 
 const naming = join(import.meta.dirname, 'name-tests.ts')
-/** For files that remove what they made when they are told to end. */
+/** For files that clean up on SIGTERM. */
 const graceMs = 2000
 const running = new Set<number>()
 
@@ -21,7 +21,7 @@ export function runTestFile(file: string, limitMs: number): Promise<Ended> {
     const child = spawn(process.execPath, ['--import', 'tsx', '--import', naming, file], {
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
       env: { ...process.env, FORCE_COLOR: '0' },
-      // It leads a group, which ends with it.
+      // It leads a process group, which is ended with it.
       detached: true,
     })
     const { pid } = child
@@ -44,7 +44,7 @@ export function runTestFile(file: string, limitMs: number): Promise<Ended> {
       endGroup(pid, 'SIGTERM')
       setTimeout(() => {
         endGroup(pid, 'SIGKILL')
-        // What left the group may hold the pipes open.
+        // A process that left the group may hold the pipes open.
         for (const stream of child.stdio) stream?.destroy()
       }, graceMs)
     }, limitMs)
@@ -52,7 +52,7 @@ export function runTestFile(file: string, limitMs: number): Promise<Ended> {
   })
 }
 
-/** Ends the files that run, when the runner itself is told to end: they are in groups of their own. */
+/** Ends the running files when the runner itself is ended: they are in their own process groups. */
 export function endWithRunner(): void {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.once(signal, () => {
@@ -65,6 +65,6 @@ function endGroup(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(-pid, signal)
   } catch {
-    // All of it has ended.
+    // The whole group has ended.
   }
 }

@@ -1,10 +1,9 @@
 /**
- * Everything there is to test, as `npm test`, from what takes seconds to what takes minutes: format, layers and
- * imports; types; the lab, which brings the tools without which tests are skipped; unit tests of every project
- * (through Nx, cached); what the lab's guests are made of; clusters in the lab. The first of these that fails
- * ends the run (stages.ts). Ends with one line, `N passed, N failed`.
+ * `npm test`: runs all tests, fast ones first: format, layers and imports; types; the lab, which installs tools
+ * without which tests are skipped; unit tests of every project (through Nx, cached); the lab's guest programs;
+ * clusters in the lab. It ends at the first stage that fails (stages.ts), with one line, `N passed, N failed`.
  *
- *   npm test [-- --no-lab | --ha]     without the lab | with upgrades that fail, are killed, and a restore as well
+ *   npm test [-- --no-lab | --ha]     without the lab | also with failing and killed upgrades, and a restore
  */
 import { spawn } from 'node:child_process'
 import { runStages, stagesOf, type Counts, type Stage } from './stages.ts'
@@ -16,7 +15,7 @@ const stages = stagesOf({
 const { total, failed, left } = await runStages(stages, count)
 if (failed !== undefined) {
   const names = left.map(({ name }) => name).join(', ')
-  console.log(`failed at: ${failed.name}${names === '' ? '' : `; not tried: ${names}`}`)
+  console.log(`failed at: ${failed.name}${names === '' ? '' : `; not run: ${names}`}`)
 }
 console.log(`${total.passed} passed, ${total.failed} failed`)
 process.exitCode = total.failed > 0 ? 1 : 0

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Prints what this machine has of that without which tests are skipped: an input of every test target,
-# so that a test that was skipped is not taken from Nx' cache where it can run.
+# Prints which optional test prerequisites this machine has. An input of every test target: a test that was
+# skipped for lack of one runs again, instead of coming from Nx' cache, once it is installed.
 id -u
 for tool in talosctl kubectl helm virsh qemu-img; do
   command -v "$tool"

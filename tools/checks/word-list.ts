@@ -43,7 +43,9 @@ export const unwantedWords: readonly UnwantedWord[] = [
     instead: 'reports, prints, output',
     names: name('said|says'),
     prose: prose('said|says'),
-    except: [/who says/gi, /"says"/g],
+    except: [/who says/gi, /["']says["']/g],
+    // The key of cluster:doctor's documented JSON.
+    rightIn: /^scripts\/doctor\/check\.ts$/,
   },
   {
     word: 'home',
@@ -57,8 +59,8 @@ export const unwantedWords: readonly UnwantedWord[] = [
       /home-dir(?:ectory)?/g,
       /home[- ](?:cp|w)\d+/g,
     ],
-    // The user's home folder, for OpenSSH's files.
-    rightIn: /^packages\/core\/(?:src|test)\/(?:host|ssh)\//,
+    // The user's home folder: for OpenSSH's files, and as HOME for programs that tests start.
+    rightIn: /^packages\/core\/(?:src|test)\/(?:host|ssh|testing\/sshd)\b|^tools\/test\//,
   },
   {
     word: 'gates',
@@ -108,9 +110,12 @@ export const unwantedWords: readonly UnwantedWord[] = [
       /fault[- ](?:toleran(?:ce|t)|injection|domains?|handler)/gi,
       /\/lab\/faults/g,
       /injected faults?/gi,
+      // A key of cluster:status --json, which keeps its name.
+      /access\[\]\.fault/g,
+      /\bfaults\.(?:json|ts)/g,
     ],
-    // The lab's factory injects faults.
-    rightIn: /^lab\//,
+    // The lab's factory injects faults; `fault` is a key of cluster:status' documented JSON.
+    rightIn: /^lab\/|^scripts\/status\/(?:report|describe|table)\.ts$/,
   },
   {
     word: 'nobody',
@@ -168,6 +173,8 @@ export const unwantedWords: readonly UnwantedWord[] = [
       /snapshot-(?:list|class(?:es)?|controller|db)/g,
     ],
     only: /^(?:packages|scripts)\//,
+    // The option --snapshot of cluster:restore.
+    rightIn: /^scripts\/restore\.ts$/,
   },
   {
     word: 'missing',

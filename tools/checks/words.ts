@@ -1,6 +1,6 @@
 /**
- * Looks for words that this project does not use (word-list.ts) in everything that git knows or would add, prints
- * where each is and what to write instead, then how often each occurs.
+ * Finds words that this project does not use (word-list.ts) in all files that git tracks or would add, and prints
+ * their places, what to write instead, and the counts.
  *
  *   npx tsx tools/checks/words.ts [--counts] [path...]     only the counts | only in these files and folders
  */
@@ -8,7 +8,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { findWords } from './find-words.ts'
 
-/** Lists of words, others' texts, and what programs printed. */
+/** Word lists, third-party texts, and output of programs. */
 const ignored =
   /^(?:package-lock\.json|cspell.*|LICENSE|tools\/checks\/word-list\.ts|tools\/test\/words\.test\.ts)$|\.(?:sum|mod)$|\/(?:golden|fixtures)\//
 const read = /\.(?:[cm]?[jt]s|go|md|sh|json|ya?ml|toml|env|tpl|conf)$|^\.[a-z/]+$/

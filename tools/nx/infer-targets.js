@@ -1,8 +1,8 @@
 /**
- * The targets that Nx need not be told: one for every script, `packages/vm/scripts/create.ts` is `vm:create`.
+ * Infers a target for every script: `packages/vm/scripts/create.ts` is `vm:create`.
  *
- * What a target waits for is in the file of chains; what is special about one (cached, other inputs) is in
- * its project.json, which Nx lays over what is inferred here.
+ * A target's dependencies are in the file of chains; its project.json adds the rest (cached, other inputs), and
+ * takes precedence over what is inferred here.
  */
 import { basename, dirname } from 'node:path'
 
@@ -17,10 +17,10 @@ import { basename, dirname } from 'node:path'
  */
 
 /**
- * @typedef {object} Options What nx.json says.
+ * @typedef {object} Options The options in nx.json.
  * @property {string} chains the file of chains
  * @property {Readonly<Record<string, readonly string[]>>} [before]
- *   what this workspace wants done before a stage; Nx passes over what is not there
+ *   tasks that this workspace runs before a stage; Nx ignores tasks that do not exist
  */
 
 /**
@@ -45,7 +45,7 @@ export function inferTargets(files, projectIn, { chains, aliases }, options) {
     tasks.set(`${project}:${basename(file, '.ts')}`, { file, target: targetOf(file) })
   }
   for (const [task, order] of orderOf(chains, options.before)) {
-    // A stage without a file of its own has its command in project.json.
+    // A stage without its own file has its command in project.json.
     const { file, target } = tasks.get(task) ?? { file: options.chains, target: { cache: false } }
     tasks.set(task, { file, target: { ...target, ...order } })
   }
@@ -64,7 +64,7 @@ export function inferTargets(files, projectIn, { chains, aliases }, options) {
 }
 
 /**
- * A script as Nx runs it; nothing that touches a host may come from the cache.
+ * The target of a script; a target that touches a host is never cached.
  * @param {string} file
  * @returns {TargetConfiguration}
  */
@@ -77,7 +77,7 @@ function targetOf(file) {
 }
 
 /**
- * What every stage waits for: the line before it, and what the workspace wants done before.
+ * The dependencies of every stage: the line before it, and the tasks that the workspace runs before.
  * @param {Chains['chains']} chains
  * @param {Options['before']} before
  */

@@ -1,6 +1,6 @@
 /**
- * The plugin that gives Nx the targets of this workspace; what it infers is in infer-targets.js. Plain
- * JavaScript, because Nx loads it as it is, on every Node that we support and without a build step.
+ * The Nx plugin that infers the targets of this workspace; infer-targets.js has the logic. Plain JavaScript,
+ * because Nx loads it without a build step, on every supported Node.
  */
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'

@@ -13,14 +13,14 @@ import * as assert from 'uvu/assert'
 import { copyWorkspace } from './support/workspace-copy.ts'
 
 const copy = copyWorkspace()
-const compiled = suite('a program that is run compiled')
+const compiled = suite('a compiled program')
 compiled.after(() => rmSync(dirname(copy), { recursive: true }))
 
 const source = join(copy, 'scripts', 'up.ts')
 const text = readFileSync(source, 'utf8')
 const made = join(copy, 'dist', 'programs')
 
-/** Ends with the exit code and all that was said. */
+/** Resolves to the exit code and the output. */
 function run(...args: string[]): Promise<{ code: number | null; output: string }> {
   const child = spawn(process.execPath, ['tools/build/run.js', 'scripts/up.ts', ...args], {
     cwd: copy,
@@ -34,28 +34,28 @@ function run(...args: string[]): Promise<{ code: number | null; output: string }
 }
 
 compiled('has its options, and its exit code', async () => {
-  assert.match((await run('--help')).output, 'Say how to use the cluster')
+  assert.match((await run('--help')).output, 'how to use the cluster')
   assert.is((await run('--nonsense')).code, 64)
 })
 
-compiled('is compiled once, also when two start side by side', async () => {
+compiled('is compiled once, even if two start in parallel', async () => {
   rmSync(made, { recursive: true })
   const two = await Promise.all([run('--help'), run('--help')])
   for (const { code, output } of two) {
     assert.is(code, 0, output)
-    assert.match(output, 'Say how to use the cluster')
+    assert.match(output, 'how to use the cluster')
   }
   assert.is(readdirSync(made).length, 1)
 })
 
-compiled('is what its source says now, and leaves those alone that run', async () => {
+compiled('is compiled again when its source changes, into a folder of its own', async () => {
   const [before = ''] = readdirSync(made)
-  writeFileSync(source, text.replace('Say how to use', 'Tell how to use'))
-  assert.match((await run('--help')).output, 'Tell how to use the cluster')
+  writeFileSync(source, text.replaceAll('how to use', 'how to reach'))
+  assert.match((await run('--help')).output, 'how to reach the cluster')
   assert.ok(readdirSync(made).includes(before))
 })
 
-compiled('takes away what was compiled and not used for a day', async () => {
+compiled('replaces compiled programs that were not used for a day', async () => {
   const longAgo = new Date(Date.now() - 25 * 60 * 60 * 1000)
   for (const name of readdirSync(made)) utimesSync(join(made, name), longAgo, longAgo)
   writeFileSync(source, text)
@@ -63,7 +63,7 @@ compiled('takes away what was compiled and not used for a day', async () => {
   assert.is(readdirSync(made).length, 1)
 })
 
-compiled('says what is wrong with a source, and how to do without', async () => {
+compiled('prints what is wrong with a source, and the command that runs its source', async () => {
   appendFileSync(source, 'const const\n')
   const { code, output } = await run('--help')
   assert.is(code, 1)

@@ -8,7 +8,7 @@ import { readManifests, readSources, type Source } from '../checks/sources.ts'
 
 type Versions = Readonly<Record<string, string>>
 
-/** What is said of one package, packages/a, with what it declares and what its files import. */
+/** The problems of one package, packages/a, with its declarations and the imports of its files. */
 function judge(
   dependencies: Versions,
   devDependencies: Versions,
@@ -23,7 +23,7 @@ function judge(
   return findUndeclared([root, own], sources, (name) => name === 'nx')
 }
 
-test('nothing is wrong with what is declared where it belongs', () => {
+test('a package that declares its imports in the right place has no problems', () => {
   const files = {
     'src/one.ts': ['node:fs', 'path', './two.ts', 'zod', '@talosmith/core', 'semver/functions/gt'],
     'test/one.test.ts': ['uvu', 'uvu/assert', 'zod', '@talosmith/core/testing', '@talosmith/a'],
@@ -45,17 +45,17 @@ const cases: readonly [string, string[], string][] = [
     'packages/a/src/one.ts imports nx, which packages/a/package.json does not declare',
   ],
   [
-    'an import of a dependency of tests in what is no test',
+    'an import of a test dependency in a file that is not a test',
     judge({}, { zod: '1.0.0' }, { 'src/one.ts': ['zod'] }),
     'packages/a/src/one.ts imports zod, which packages/a/package.json has for tests only',
   ],
   [
-    'what nothing imports',
+    'a dependency that no file imports',
     judge({ zod: '1.0.0' }, {}, { 'src/one.ts': ['node:fs'] }),
     'packages/a/package.json declares zod, which nothing of it imports',
   ],
   [
-    'types of what nothing imports',
+    'types of a package that no file imports',
     judge({}, { '@types/semver': '7.0.0' }, {}),
     'packages/a/package.json declares @types/semver, which nothing of it imports',
   ],
@@ -70,12 +70,12 @@ const cases: readonly [string, string[], string][] = [
     'nx is declared in several versions: 1.0.0, 2.0.0',
   ],
 ]
-for (const [title, faults, sentence] of cases)
+for (const [title, problems, sentence] of cases)
   test(`names ${title}`, () => {
-    assert.equal(faults, [sentence])
+    assert.equal(problems, [sentence])
   })
 
-test('reads imports of every kind from files, but for text that looks like one', () => {
+test('reads imports of every kind from files, but not text that looks like one', () => {
   const root = temporaryFolder('sources')
   const put = (name: string, text: string): void => {
     mkdirSync(dirname(join(root, name)), { recursive: true })

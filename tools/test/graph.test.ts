@@ -6,7 +6,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { copyWorkspace } from './support/workspace-copy.ts'
 
-/** Nx really reads it. */
+/** A copy that Nx really reads. */
 const copy = copyWorkspace()
 const env = { ...process.env, NX_DAEMON: 'false', NX_TUI: 'false' }
 const graph = suite('the graph that Nx makes of the sources')
@@ -48,7 +48,7 @@ graph('shows an import of vm in image, and the layer check fails on it', () => {
   cpSync(join(projectRoot, 'packages/image/src/plan.ts'), join(copy, 'packages/image/src/plan.ts'))
 })
 
-graph('fails the layer check on a path into another project, whoever it belongs to', () => {
+graph('fails the layer check on a path into any other project', () => {
   const file = 'scripts/status/report.ts'
   appendFileSync(join(copy, file), "import '../../packages/core/src/wait.ts'\n")
   const { status, stderr } = checkLayers()
@@ -60,7 +60,7 @@ graph('fails the layer check on a path into another project, whoever it belongs 
   cpSync(join(projectRoot, file), join(copy, file))
 })
 
-graph('fails the check of imports on what a package does not declare', () => {
+graph('fails the check of imports on an undeclared package', () => {
   const check = (): ReturnType<typeof checkLayers> =>
     spawnSync(process.execPath, ['--import', 'tsx', 'tools/checks/check-imports.ts'], {
       cwd: copy,
@@ -96,11 +96,11 @@ graph('runs the checks of all projects, when core has changed', () => {
 })
 
 const rendered = join(copy, 'dist', 'render', 'home')
-/** What Nx says of vm:render for a cluster whose env file has these lines as well. */
+/** Nx' output of vm:render for a cluster whose env file also has these lines. */
 function render(...lines: readonly string[]): string {
   const text = ['CLUSTER_NAME=home', 'NETWORK_BRIDGE=br0', ...lines, ''].join('\n')
   writeFileSync(join(copy, 'env', 'home.env'), text)
-  // What the Nx that runs this test says of itself, and how its cluster is set, is not the copy's business.
+  // Without the variables of the Nx that runs this test, and of its cluster.
   const { HOME = '', PATH = '' } = process.env
   const { stdout, stderr, status } = spawnSync('npx', ['nx', 'run', 'vm:render'], {
     cwd: copy,
@@ -112,7 +112,7 @@ function render(...lines: readonly string[]): string {
 }
 const fromCache = /\[(?:local cache|existing outputs match the cache[^\]]*)\]/
 
-graph('lets vm:render write its files, and bring them back from the cache', () => {
+graph('lets vm:render write its files, and restore them from the cache', () => {
   assert.not.match(render(), fromCache)
   assert.equal(readdirSync(rendered), ['home-cp1', 'home-w1', 'home-w2'])
   assert.ok(existsSync(join(rendered, 'home-w1', 'domain.xml')))
@@ -121,7 +121,7 @@ graph('lets vm:render write its files, and bring them back from the cache', () =
   assert.ok(existsSync(join(rendered, 'home-w1', 'domain.xml')))
 })
 
-graph('takes vm:render from no cache when a setting has changed', () => {
+graph('runs vm:render again when a setting has changed', () => {
   assert.not.match(render('WORKER_COUNT=1'), fromCache)
   assert.equal(readdirSync(rendered), ['home-cp1', 'home-w1'])
 })

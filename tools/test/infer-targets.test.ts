@@ -44,7 +44,7 @@ test('a script is a target of its project, runs compiled in the root, and is nev
   })
 })
 
-test('a stage waits for the line before it, and says what it does', () => {
+test('a stage waits for the line before it, and has a description', () => {
   const { 'packages/vm:create': create, 'scripts:up': up } = infer() as Record<
     string,
     { dependsOn: string[]; metadata: object }
@@ -86,9 +86,9 @@ test('an alias of nothing, a hook of no stage and a stage of no project are refu
     /vm:all: there is no cluster:none/,
   )
   assert.throws(() => infer({ before: { 'vm:none': ['disks:mount'] } }), /vm:none is in no chain/)
-  const stray = { chains: [[{ 'disk:mount': 'mounts' }]], aliases: {} }
+  const orphan = { chains: [[{ 'disk:mount': 'mounts' }]], aliases: {} }
   const options = { chains: 'scripts/chain.js' }
-  assert.throws(() => inferTargets([], () => undefined, stray, options), /no project disk/)
+  assert.throws(() => inferTargets([], () => undefined, orphan, options), /no project disk/)
 })
 
 test('two chains may share a beginning, and may not disagree on what comes before a stage', () => {

@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { forbiddenImports, trespasses, type ProjectGraph } from '../checks/layers.ts'
+import { forbiddenImports, bypassingImports, type ProjectGraph } from '../checks/layers.ts'
 
 const layers = {
   core: 'core',
@@ -62,9 +62,9 @@ for (const [source, target] of forbidden)
     assert.match(forbiddenImports(graph([source, target]))[0] ?? '', `${source} (layer:`)
   })
 
-test('a project without a layer is a fault', () => {
-  const faults = forbiddenImports({ nodes: { stray: { data: {} } }, dependencies: {} })
-  assert.match(faults[0] ?? '', 'stray has no layer')
+test('a project without a layer is a problem', () => {
+  const problems = forbiddenImports({ nodes: { untagged: { data: {} } }, dependencies: {} })
+  assert.match(problems[0] ?? '', 'untagged has no layer')
 })
 
 const manifests = ['', 'packages/core', 'packages/core-more', 'lab'].map((folder) => ({
@@ -73,8 +73,8 @@ const manifests = ['', 'packages/core', 'packages/core-more', 'lab'].map((folder
   dependencies: {},
   devDependencies: {},
 }))
-const trespassOf = (path: string, name: string): string[] =>
-  trespasses(manifests, [{ path, imports: [name] }])
+const problemsOf = (path: string, name: string): string[] =>
+  bypassingImports(manifests, [{ path, imports: [name] }])
 
 for (const [path, name] of [
   ['packages/core/src/a.ts', './b.ts'],
@@ -86,10 +86,10 @@ for (const [path, name] of [
   ['lab/e2e/a.test.ts', '@talosmith/core/testing'],
 ] as const)
   test(`${path} may import ${name}`, () => {
-    assert.equal(trespassOf(path, name), [])
+    assert.equal(problemsOf(path, name), [])
   })
 
-for (const [path, name, says] of [
+for (const [path, name, reason] of [
   ['packages/core/test/a.test.ts', '../../../lab/src/b.ts', 'a path into another project'],
   ['packages/core/src/a.ts', '../../core-more/src/b.ts', 'a path into another project'],
   ['lab/src/a.ts', '../../package.json', 'a path into another project'],
@@ -97,9 +97,9 @@ for (const [path, name, says] of [
   ['lab/src/a.ts', '@talosmith/core/testing', 'which is for tests'],
 ] as const)
   test(`${path} may not import ${name}`, () => {
-    assert.equal(trespassOf(path, name).length, 1)
-    assert.match(trespassOf(path, name)[0] ?? '', `${path} imports ${name}`)
-    assert.match(trespassOf(path, name)[0] ?? '', says)
+    assert.equal(problemsOf(path, name).length, 1)
+    assert.match(problemsOf(path, name)[0] ?? '', `${path} imports ${name}`)
+    assert.match(problemsOf(path, name)[0] ?? '', reason)
   })
 
 test.run()

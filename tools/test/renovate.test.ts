@@ -32,7 +32,7 @@ const files = [
 
 for (const manager of customManagers) {
   const patterns = manager.managerFilePatterns.map((text) => new RegExp(text.slice(1, -1)))
-  // The lab may be taken away.
+  // lab/ may be deleted.
   if (!files.some((file) => patterns.some((pattern) => pattern.test(file)))) continue
   const found = manager.matchStrings.map((text) =>
     files

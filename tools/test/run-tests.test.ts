@@ -7,8 +7,8 @@ import { temporaryFolder } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 
-/** The runner of the tests, on test files that are made here. */
-const runner = suite<{ folder: string }>('the runner of tests')
+/** The test runner, on generated test files. */
+const runner = suite<{ folder: string }>('the test runner')
 const head = `import { suite, test } from '${import.meta.resolve('uvu')}'\n`
 
 runner.before.each((context) => {
@@ -18,8 +18,8 @@ runner.before.each((context) => {
 
 interface Ran {
   readonly code: number | null
-  readonly said: string
-  /** The line from which the counts are taken. */
+  readonly output: string
+  /** The line with the counts. */
   readonly last: string | undefined
 }
 
@@ -36,9 +36,11 @@ function run(
       ['--import', 'tsx', 'tools/checks/run-tests.ts', ...options, folder],
       { cwd: projectRoot, stdio: ['ignore', 'pipe', 'inherit'] },
     )
-    let said = ''
-    child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
-    child.on('close', (code) => resolve({ code, said, last: said.trimEnd().split('\n').at(-1) }))
+    let output = ''
+    child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
+    child.on('close', (code) =>
+      resolve({ code, output, last: output.trimEnd().split('\n').at(-1) }),
+    )
   })
 }
 
@@ -46,7 +48,7 @@ const cases: readonly {
   readonly title: string
   readonly text: string
   readonly counts: string
-  readonly says?: string
+  readonly prints?: string
 }[] = [
   {
     title: 'a test that passes',
@@ -54,13 +56,13 @@ const cases: readonly {
     counts: '1 passed, 0 failed, 0 skipped',
   },
   {
-    title: 'one that passes, one that fails and one that is skipped',
+    title: 'a test that passes, one that fails and one that is skipped',
     text: "test('one', () => {})\ntest('two', () => { throw new Error('broken') })\ntest.skip('three')\ntest.run()",
     counts: '1 passed, 1 failed, 1 skipped',
-    says: 'broken',
+    prints: 'broken',
   },
   {
-    title: 'nothing but a skipped test, which is no failure',
+    title: 'only a skipped test, which is not a failure',
     text: "test.skip('one')\ntest.run()",
     counts: '0 passed, 0 failed, 1 skipped',
   },
@@ -68,25 +70,25 @@ const cases: readonly {
     title: 'a hook that throws',
     text: "test.before(() => { throw new Error('hook') })\ntest('one', () => {})\ntest.run()",
     counts: '0 passed, 1 failed, 0 skipped',
-    says: 'did a hook throw',
+    prints: 'did a hook throw',
   },
   {
     title: 'a forgotten run()',
     text: "test('one', () => {})",
     counts: '0 passed, 1 failed, 0 skipped',
-    says: 'is run() there',
+    prints: 'is run() missing',
   },
   {
     title: 'a file that throws',
     text: "throw new Error('at once')",
     counts: '0 passed, 1 failed, 0 skipped',
-    says: 'at once',
+    prints: 'at once',
   },
   {
     title: 'an .only on a suite with a name of its own',
     text: "const disks = suite('disks')\ndisks.only('one', () => {})\ndisks('two', () => {})\ndisks.run()",
     counts: '0 passed, 1 failed, 0 skipped',
-    says: 'left alone with .only',
+    prints: 'a test has .only',
   },
   {
     title: 'an .only that is part of a text or a comment',
@@ -95,19 +97,19 @@ const cases: readonly {
   },
 ]
 
-for (const { title, text, counts, says = '' } of cases)
+for (const { title, text, counts, prints = '' } of cases)
   runner(`counts ${title} as ${counts}`, async ({ folder }) => {
-    const { code, said, last } = await run(folder, { one: text })
+    const { code, output, last } = await run(folder, { one: text })
     assert.is(last, `tests: ${counts}`)
     assert.is(code, counts.includes(' 0 failed') ? 0 : 1)
-    assert.match(said, says)
+    assert.match(output, prints)
   })
 
 runner('counts a folder without a test file as a failure', async ({ folder }) => {
-  const { code, said, last } = await run(folder, {})
+  const { code, output, last } = await run(folder, {})
   assert.is(last, 'tests: 0 passed, 1 failed, 0 skipped')
   assert.is(code, 1)
-  assert.match(said, 'no test file')
+  assert.match(output, 'no test file')
 })
 
 runner('adds up several files', async ({ folder }) => {
@@ -119,10 +121,13 @@ runner('adds up several files', async ({ folder }) => {
 })
 
 const hanging: readonly { readonly title: string; readonly text: string }[] = [
-  { title: 'waits for what never comes', text: 'new Promise((end) => setTimeout(end, 2 ** 30))' },
+  {
+    title: 'waits for a promise that never settles',
+    text: 'new Promise((end) => setTimeout(end, 2 ** 30))',
+  },
   { title: 'never yields', text: '(() => { for (;;); })()' },
   {
-    title: 'waits for a program that ignores being told to end',
+    title: 'waits for a program that ignores SIGTERM',
     text: `new Promise((end) => {
       const child = spawn('sh', ['-c', 'trap "" TERM; while :; do sleep 1; done'], { stdio: 'inherit' })
       writeFileSync(import.meta.dirname + '/pid', String(child.pid))
@@ -134,7 +139,7 @@ const hanging: readonly { readonly title: string; readonly text: string }[] = [
 for (const { title, text } of hanging)
   runner(`ends a test that ${title}, and names it and those before it`, async ({ folder }) => {
     const started = performance.now()
-    const { code, said, last } = await run(
+    const { code, output, last } = await run(
       folder,
       {
         stuck: `import { spawn } from 'node:child_process'
@@ -151,26 +156,26 @@ for (const { title, text } of hanging)
     assert.ok(performance.now() - started < 30_000)
     assert.is(last, 'tests: 1 passed, 1 failed, 0 skipped')
     assert.is(code, 1)
-    assert.match(said, /stuck\.test\.ts: ended at its limit of 6 s/)
-    assert.match(said, /had run: {2}first\n {2}had run: {2}second\n {2}running: {2}never ends\n/)
-    assert.not.match(said, 'is not reached')
+    assert.match(output, /stuck\.test\.ts: ended at its limit of 6 s/)
+    assert.match(output, /had run: {2}first\n {2}had run: {2}second\n {2}running: {2}never ends\n/)
+    assert.not.match(output, 'is not reached')
     const pid = join(folder, 'pid')
     if (existsSync(pid)) assert.not(isAlive(readFileSync(pid, 'utf8')))
   })
 
-runner('gives a file that asks for more time what it asks for', async ({ folder }) => {
+runner('applies the limit that a file sets for itself', async ({ folder }) => {
   const slow = (title: string) =>
     `test('${title}', () => new Promise((end) => setTimeout(end, 8000)))\ntest.run()`
-  const { last, said } = await run(
+  const { last, output } = await run(
     folder,
     { slow: `// limit: 60 s\n${slow('has time')}`, late: slow('has none') },
     ['--limit-s', '5'],
   )
   assert.is(last, 'tests: 1 passed, 1 failed, 0 skipped')
-  assert.match(said, /late\.test\.ts: ended at its limit of 5 s/)
+  assert.match(output, /late\.test\.ts: ended at its limit of 5 s/)
 })
 
-runner('ends what it runs when it is told to end itself', async ({ folder }) => {
+runner('ends the tests that it runs when it is ended itself', async ({ folder }) => {
   const alive = join(folder, 'pid')
   writeFileSync(
     join(folder, 'stuck.test.ts'),
@@ -196,7 +201,7 @@ runner('ends what it runs when it is told to end itself', async ({ folder }) => 
   await waitUntil(() => !isAlive(pid))
 })
 
-/** Whether a process runs; one that has ended may wait for a parent that takes note of it. */
+/** Whether a process runs; a zombie does not count. */
 function isAlive(pid: string): boolean {
   try {
     return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
@@ -205,9 +210,9 @@ function isAlive(pid: string): boolean {
   }
 }
 
-async function waitUntil(comesTrue: () => boolean): Promise<void> {
-  for (const end = Date.now() + 30_000; !comesTrue(); await sleep(50))
-    assert.ok(Date.now() < end, 'never came true')
+async function waitUntil(condition: () => boolean): Promise<void> {
+  for (const end = Date.now() + 30_000; !condition(); await sleep(50))
+    assert.ok(Date.now() < end, 'timed out')
 }
 
 runner.run()

@@ -73,10 +73,10 @@ for (const [task, chain] of Object.entries(chains))
     assert.equal(chainTo(task), chain)
   })
 
-test('whatever is in no chain runs alone', () => {
+test('a target outside of the chains runs alone', () => {
   const inChains = new Set(Object.values(chains).flatMap((chain) => Object.keys(chain)))
   for (const [task, { dependsOn = [], metadata }] of targets)
-    if (!inChains.has(task) && !askNoHost.test(task))
+    if (!inChains.has(task) && !touchesNoHost.test(task))
       if (metadata?.description?.includes('former name') !== true) assert.equal(dependsOn, [], task)
   for (const task of ['cluster:plan', 'cluster:start', 'storage:uninstall', 'bootstrap:restore'])
     assert.equal(tasksBefore(task), [], task)
@@ -88,7 +88,7 @@ for (const [former, now] of [
   ['vm:start', 'cluster:start'],
   ['vm:stop', 'cluster:stop'],
 ] as const)
-  test(`${former} does what ${now} does, and says that it is its former name`, () => {
+  test(`${former} does what ${now} does, and is described as its former name`, () => {
     assert.equal(targetOf(former), {
       ...targetOf(now),
       metadata: { description: `the former name of ${now}` },
@@ -96,11 +96,12 @@ for (const [former, now] of [
   })
 
 /** They read files of this workspace and nothing else. */
-const askNoHost = /:(?:check|typecheck|test|test-guest|render|format|layers|imports|lint|spell)$/
+const touchesNoHost =
+  /:(?:check|typecheck|test|test-guest|render|format|layers|imports|lint|spell)$/
 
-test('whatever touches a host runs compiled', () => {
+test('a target that touches a host runs compiled', () => {
   for (const [task, { options }] of targets)
-    if (!askNoHost.test(task) && task !== 'lab:up') {
+    if (!touchesNoHost.test(task) && task !== 'lab:up') {
       const { command = '', cwd } = options
       const source = /^node tools\/build\/run\.js (\S+\.ts)(?: --quick)?$/.exec(command)?.[1]
       assert.ok(existsSync(join(projectRoot, `${source}`)), `${task}: ${command}`)
@@ -124,23 +125,23 @@ test('every script is a target of the project that it is in', () => {
   }
 })
 
-test('nothing that touches a host is ever taken from the cache', () => {
-  const touching = [...targets].filter(([task]) => !askNoHost.test(task))
+test('a target that touches a host is never cached', () => {
+  const touching = [...targets].filter(([task]) => !touchesNoHost.test(task))
   assert.ok(touching.length > 30)
   for (const [task, { cache }] of touching) assert.is(cache, false, task)
 })
 
-test('what only reads files of this workspace is cached, under a command of its own as well', () => {
+test('a target that only reads files of this workspace is cached, even with its own command', () => {
   for (const [task, { cache, executor }] of targets)
-    if (askNoHost.test(task) && executor !== 'nx:noop') assert.is(cache, true, task)
+    if (touchesNoHost.test(task) && executor !== 'nx:noop') assert.is(cache, true, task)
 })
 
-test('every stage says what it does', () => {
+test('every stage has a description', () => {
   for (const task of new Set(Object.values(chains).flatMap((chain) => Object.keys(chain))))
     if (task !== 'lab:start') assert.ok(targetOf(task).metadata?.description, task)
 })
 
-test('no library is loaded late: compiled, those of before ES modules would have no names', () => {
+test('no library is imported dynamically: compiled, CommonJS libraries would have no named exports', () => {
   const sources = execFileSync('git', ['ls-files', '-z', 'packages/*.ts', 'scripts/*.ts'], {
     cwd: projectRoot,
     encoding: 'utf8',
@@ -170,7 +171,7 @@ test(".env holds Nx's own three settings and nothing of a cluster", () => {
   )
 })
 
-test('Nx neither asks its cloud anything nor advertises it', () => {
+test('Nx never connects to its cloud', () => {
   const nx = JSON.parse(readFileSync(join(projectRoot, 'nx.json'), 'utf8')) as Record<
     string,
     unknown

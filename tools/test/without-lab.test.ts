@@ -1,4 +1,4 @@
-/** The lab is beside the product: nothing of the product names it, and everything works without its folder. */
+/** The product does not refer to the lab, and works without the folder lab/. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -13,36 +13,33 @@ rmSync(join(copy, 'lab'), { recursive: true })
 const without = suite('a workspace without lab/')
 without.after(() => rmSync(dirname(copy), { recursive: true }))
 
-without(
-  'is what its files are written for: no file of packages/ and scripts/ names the lab',
-  () => {
-    const files = execFileSync(
-      'git',
-      ['ls-files', '-z', '-co', '--exclude-standard', 'packages', 'scripts'],
-      {
-        cwd: projectRoot,
-        encoding: 'utf8',
-      },
-    )
-      .split('\0')
-      .filter((file) => file !== '' && !file.endsWith('.md') && existsSync(join(projectRoot, file)))
-    assert.ok(files.length > 200)
-    const naming = files.flatMap((file) =>
-      readFileSync(join(projectRoot, file), 'utf8')
-        .split('\n')
-        .filter((line) => /\blab\b/i.test(line.replaceAll(/home lab/gi, '')))
-        .map((line) => `${file}: ${line.trim()}`),
-    )
-    assert.equal(naming, [])
-  },
-)
+without('no file of packages/ and scripts/ refers to the lab', () => {
+  const files = execFileSync(
+    'git',
+    ['ls-files', '-z', '-co', '--exclude-standard', 'packages', 'scripts'],
+    {
+      cwd: projectRoot,
+      encoding: 'utf8',
+    },
+  )
+    .split('\0')
+    .filter((file) => file !== '' && !file.endsWith('.md') && existsSync(join(projectRoot, file)))
+  assert.ok(files.length > 200)
+  const naming = files.flatMap((file) =>
+    readFileSync(join(projectRoot, file), 'utf8')
+      .split('\n')
+      .filter((line) => /\blab\b/i.test(line.replaceAll(/home lab/gi, '')))
+      .map((line) => `${file}: ${line.trim()}`),
+  )
+  assert.equal(naming, [])
+})
 
 without('has every target of the product, each as it is with lab/', () => {
   const all = [...targetsOf(projectRoot)].filter(([task]) => !task.startsWith('lab:'))
   assert.equal(Object.fromEntries(targetsOf(copy)), Object.fromEntries(all))
 })
 
-without('makes a cluster with the same stages', () => {
+without('creates a cluster with the same stages', () => {
   assert.equal(tasksFor(copy, 'cluster:up'), [
     'bootstrap:configure',
     'bootstrap:health',
@@ -56,7 +53,7 @@ without('makes a cluster with the same stages', () => {
   ])
 })
 
-// A host where nothing listens: plan and doctor go as far as that.
+// A host where no service listens: plan and doctor fail there.
 const settings = [
   'CLUSTER_NAME=home',
   'LIBVIRT_URI=qemu+ssh://root@127.0.0.1:9/system',

@@ -1,3 +1,4 @@
+/** The images and schematics of the lab's factory. */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { local } from '@talosmith/core'
@@ -6,7 +7,7 @@ import { cacheFolder } from '../layout.ts'
 import { brokenVersion, extensions, offeredVersion } from './catalogue.ts'
 import { parseSchematic, type ParsedSchematic } from './schematic.ts'
 
-/** A request that can't be served, with the factory's status and words. */
+/** A request that can't be served, with the factory's status code and message. */
 export class Refused extends Error {
   readonly status: number
   constructor(status: number, message: string) {
@@ -15,14 +16,14 @@ export class Refused extends Error {
   }
 }
 
-/** How each compression is made; fast ones, since the image is built while somebody waits. */
+/** The command of each compression, with fast levels: clients wait for the build. */
 const compressors: Readonly<Record<string, readonly string[]>> = {
   zst: ['zstd', '-q', '-3', '-T0', '-k', '-o'],
   xz: ['xz', '-0', '-T0', '-c'],
   gz: ['gzip', '-1', '-c'],
 }
 
-/** Builds what is asked for, once: a second request waits for the first. */
+/** Builds each requested image once: a second request waits for the first. */
 export class Assets {
   readonly #parts: GuestParts
   readonly #url: string
@@ -34,7 +35,7 @@ export class Assets {
     this.#parts = parts
     this.#url = url
     this.#schematics = join(stateFolder, 'schematics')
-    // Images belong to the guest program and the kernel that they hold.
+    // Images are stored by the guest program and the kernel that they contain.
     this.#images = join(
       cacheFolder,
       'images',
@@ -55,7 +56,7 @@ export class Assets {
     return parseSchematic(readFileSync(path, 'utf8'))
   }
 
-  /** The path of a disk image or kernel image, built when nobody asked for it before. */
+  /** The path of a disk image or kernel image, built on first request. */
   async image(id: string, versionText: string, file: string): Promise<string> {
     const schematic = this.schematic(id)
     const version = this.checkVersion(schematic, versionText)
@@ -74,10 +75,10 @@ export class Assets {
   }
 
   /** The version with `v`, when it and all of the schematic's extensions are offered. */
-  checkVersion({ extensions: asked }: ParsedSchematic, versionText: string): string {
+  checkVersion({ extensions: requested }: ParsedSchematic, versionText: string): string {
     const version = offeredVersion(versionText)
     if (version === undefined) throw new Refused(404, `version ${versionText} is not available`)
-    for (const name of asked)
+    for (const name of requested)
       if (!extensions.some((extension) => extension.name === name))
         throw new Refused(
           400,

@@ -1,3 +1,4 @@
+/** Injected faults of the lab's factory, for tests. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import { dirname } from 'node:path'
@@ -7,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 export interface Fault {
   readonly path: string
   readonly kind: 'status' | 'stall' | 'cut' | 'corrupt' | 'slow'
-  /** How many requests it strikes; then it is over. */
+  /** How many requests it affects. */
   times: number
   /** status: the code to answer with. */
   readonly status?: number
@@ -17,14 +18,14 @@ export interface Fault {
   readonly pauseMs?: number
 }
 
-/** Writes down how to misbehave from now on: a JSON list of faults, [] for none. */
+/** Stores the injected faults: a JSON list, [] for none. */
 export function orderFaults(file: string, text: string): void {
   const faults = JSON.parse(text) as Fault[]
   mkdirSync(dirname(file), { recursive: true })
   writeFileSync(file, JSON.stringify(faults))
 }
 
-/** The fault that strikes a request, counted down in the faults file; undefined: behave. */
+/** The injected fault that a request gets, counted down in the file; undefined for none. */
 export function nextFault(file: string, path: string): Fault | undefined {
   const faults = readFaults(file)
   const fault = faults.find((one) => one.times > 0 && new RegExp(one.path).test(path))
@@ -42,7 +43,7 @@ function readFaults(file: string): Fault[] {
   }
 }
 
-/** Sends a body as a fault wants it: stops in the middle, hangs there, or changes a byte. */
+/** Sends a body with an injected fault: stops or hangs in the middle, is slow, or changes a byte. */
 export async function sendFaulty(
   response: ServerResponse,
   body: AsyncIterable<Buffer>,

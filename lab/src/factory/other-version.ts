@@ -1,3 +1,4 @@
+/** Kubernetes under a second version, for upgrades. */
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { builtPath } from '../tools.ts'

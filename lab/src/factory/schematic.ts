@@ -1,3 +1,4 @@
+/** Parses schematics as the Image Factory does. */
 import { createHash } from 'node:crypto'
 import { parse, YAMLError } from 'yaml'
 
@@ -9,7 +10,7 @@ export interface ParsedSchematic {
   readonly kernelArgs: readonly string[]
 }
 
-/** A request that the factory refuses with 400, with the factory's words. */
+/** A schematic that the factory rejects with status 400, with the factory's message. */
 export class InvalidSchematic extends Error {}
 
 /** Fields of a schematic that the lab can build; the public factory knows more. */
@@ -19,7 +20,7 @@ const known: Readonly<Record<string, readonly string[]>> = {
   'schematic.SystemExtensions': ['officialExtensions'],
 }
 
-/** Reads a schematic strictly: an unknown field is refused, names of extensions are not looked at. */
+/** Reads a schematic strictly: an unknown field is rejected, names of extensions are not checked. */
 export function parseSchematic(text: string): ParsedSchematic {
   let document: unknown
   try {

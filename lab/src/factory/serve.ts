@@ -26,7 +26,7 @@ const server = createFactory({
     'kube-apiserver': kubernetes,
     'kube-controller-manager': kubernetes,
     'kube-scheduler': kubernetes,
-    // The node's own program is its kubelet, whatever the version.
+    // The node's program is its own kubelet, for any version.
     kubelet: {
       [versions.kubernetes]: builtPath('lab-node'),
       [versions.kubernetesBefore]: builtPath('lab-node'),

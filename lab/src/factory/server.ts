@@ -1,3 +1,4 @@
+/** The HTTP server of the lab's Image Factory. */
 import { createHash } from 'node:crypto'
 import { createReadStream, existsSync, readFileSync, statSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
@@ -7,12 +8,12 @@ import { brokenVersion, extensions, offeredVersion, talosVersions } from './cata
 import { nextFault, orderFaults, sendFaulty, type Fault } from './faults.ts'
 import { InvalidSchematic } from './schematic.ts'
 
-/** What the server serves, and from where. */
+/** The content that the server serves. */
 export interface FactoryOptions {
   readonly assets: Assets
-  /** What images hold: component, then tag, to the program's path. */
+  /** The images' programs: component, then tag, to the program's path. */
   readonly binaries: Readonly<Record<string, Readonly<Record<string, string>>>>
-  /** What operators fetch. */
+  /** The talosctl offered for download. */
   readonly talosctl: { readonly path: string; readonly version: string }
   readonly chartFolder: string
   readonly faultsFile: string
@@ -211,7 +212,7 @@ function digestOf(path: string): string {
   return known
 }
 
-/** Sends a file, or the range of it that was asked for. */
+/** Sends a file, or the requested range of it. */
 async function sendFile(
   request: IncomingMessage,
   response: ServerResponse,

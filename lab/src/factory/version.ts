@@ -1,10 +1,11 @@
+/** The version of the lab's factory. */
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { projectRoot } from '@talosmith/core'
 import { builtPath } from '../tools.ts'
 
-/** What a running factory was made of: the programs that it serves, and its own source. */
+/** A digest of the programs that the factory serves and of its own source. */
 export function factoryVersion(): string {
   const hash = createHash('sha256')
   for (const tool of ['lab-node', 'kubelab', 'talosctl', 'csi-provisioner'] as const)

@@ -1,3 +1,4 @@
+/** Builds the kernel image and the disk image of a guest. */
 import {
   closeSync,
   existsSync,
@@ -14,7 +15,7 @@ import { local } from '@talosmith/core'
 import { packFolder } from './initramfs.ts'
 import type { Kernel } from './kernel.ts'
 
-/** What an image is made of. */
+/** The contents of an image. */
 export interface GuestImage {
   readonly version: string
   readonly schematic: string
@@ -22,7 +23,7 @@ export interface GuestImage {
   readonly kernelArgs: readonly string[]
   /** The factory that the guest pulls from. */
   readonly factory: string
-  /** A version that comes up and never finishes its boot, to see what happens then. */
+  /** A version that starts and never finishes its boot, to test failing upgrades. */
   readonly broken: boolean
 }
 
@@ -40,7 +41,7 @@ const stub = '/usr/lib/systemd/boot/efi/linuxx64.efi.stub'
 
 /**
  * Builds the kernel image (a UKI: stub, kernel, initramfs and command line in one file) of a guest image
- * into `folder`; one that is there is taken.
+ * into `folder`, unless it exists there.
  */
 export async function buildUki(
   image: GuestImage,

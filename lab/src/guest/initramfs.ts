@@ -1,3 +1,4 @@
+/** Builds the guest's initramfs. */
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
@@ -45,12 +46,12 @@ export async function buildInitramfs(
   return path
 }
 
-/** Packs a folder as an initramfs; the same files make the same bytes. */
+/** Packs a folder as an initramfs; the same files result in the same bytes. */
 export async function packFolder(root: string, archive: string): Promise<void> {
   await local.$`cd ${root} && find . -exec touch -h -d @0 {} + && find . -print0 | LC_ALL=C sort -z | cpio -0 -o -H newc -R 0:0 --reproducible --quiet | zstd -q -3 -f -o ${archive}`
 }
 
-/** Copies modules with all that they depend on, as modules.dep says. */
+/** Copies modules with all their dependencies, by modules.dep. */
 async function copyModules({ root: kernelRoot, release }: Kernel, root: string): Promise<void> {
   const source = join(kernelRoot, 'lib', 'modules', release)
   if (!existsSync(join(source, 'modules.dep'))) await local.$`depmod -b ${kernelRoot} ${release}`
@@ -63,8 +64,8 @@ async function copyModules({ root: kernelRoot, release }: Kernel, root: string):
     basename(file)
       .replace(/\.ko.*/, '')
       .replaceAll('-', '_')
-  const wanted = new Set(modules.map((name) => name.replaceAll('-', '_')))
-  const files = new Set([...needs.keys()].filter((file) => wanted.has(plain(file))))
+  const required = new Set(modules.map((name) => name.replaceAll('-', '_')))
+  const files = new Set([...needs.keys()].filter((file) => required.has(plain(file))))
   for (const file of [...files]) for (const needed of needs.get(file) ?? []) files.add(needed)
   const target = join(root, 'lib', 'modules', release)
   for (const file of files) {
@@ -77,7 +78,7 @@ async function copyModules({ root: kernelRoot, release }: Kernel, root: string):
 }
 
 async function copyProgram(program: string, root: string): Promise<void> {
-  // A static program has no libraries; ldd says so and fails.
+  // A static program has no libraries: ldd fails.
   const { stdout } = await local.$({ nothrow: true })`ldd ${program}`
   const libraries = [...stdout.matchAll(/(\/\S+) \(0x/g)].map(([, path = '']) => path)
   for (const file of [program, ...libraries]) {

@@ -1,3 +1,4 @@
+/** Downloads the guest's kernel. */
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { local, Problem, type Log } from '@talosmith/core'

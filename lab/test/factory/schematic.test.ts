@@ -24,13 +24,13 @@ const golden: [string, string, string][] = [
 for (const [name, text, id] of golden)
   test(`gives the public factory's ID: ${name}`, () => assert.is(parseSchematic(text).id, id))
 
-test('keeps the order of extensions: another order is another schematic', () => {
+test('keeps the order of extensions: another order results in another schematic', () => {
   const of = (names: string): string =>
     parseSchematic(`customization: { systemExtensions: { officialExtensions: [${names}] } }`).id
   assert.is.not(of('a, b'), of('b, a'))
 })
 
-const refused: [string, string, RegExp][] = [
+const rejected: [string, string, RegExp][] = [
   ['an unknown field', 'something: 1', /field something not found in type schematic\.Schematic/],
   [
     'an unknown field further in',
@@ -40,8 +40,8 @@ const refused: [string, string, RegExp][] = [
   ['a list that is none', 'customization: { extraKernelArgs: a }', /cannot construct/],
   ['no YAML', 'a: [', /^yaml: /],
 ]
-for (const [name, text, message] of refused)
-  test(`refuses ${name}`, () => {
+for (const [name, text, message] of rejected)
+  test(`rejects ${name}`, () => {
     assert.throws(
       () => parseSchematic(text),
       (error: unknown) => error instanceof InvalidSchematic && message.test(error.message),

@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert'
 import { Assets } from '../../src/factory/assets.ts'
 import { createFactory } from '../../src/factory/server.ts'
 
-/** Assets whose images are there already: what is tested is what the server says. */
+/** Assets whose images already exist: only the server's responses are tested. */
 class ReadyAssets extends Assets {
   override async image(id: string, version: string, file: string): Promise<string> {
     this.checkVersion(this.schematic(id), version)
@@ -50,13 +50,13 @@ factory('answers 201 with the ID and the canonical text', async () => {
   assert.equal(await response.json(), { id: plain, schematic: 'customization: {}\n' })
 })
 
-factory('gives a schematic back, and says when there is none', async () => {
+factory('returns a schematic, and reports an unknown one', async () => {
   const there = await fetch(`${url}/schematics/${plain}`)
   assert.is(there.headers.get('content-type'), 'application/yaml')
   assert.is(await there.text(), 'customization: {}\n')
-  const missing = await fetch(`${url}/schematics/${'0'.repeat(64)}`)
-  assert.is(missing.status, 404)
-  assert.is(await missing.text(), 'schematic not found\n')
+  const unknown = await fetch(`${url}/schematics/${'0'.repeat(64)}`)
+  assert.is(unknown.status, 404)
+  assert.is(await unknown.text(), 'schematic not found\n')
 })
 
 const answers: [string, number, RegExp][] = [
@@ -81,7 +81,7 @@ for (const [path, status, text] of answers)
   })
 
 factory(
-  'accepts an unknown extension and refuses its image, as the public factory does',
+  'accepts an unknown extension and rejects its image, as the public factory does',
   async () => {
     const response = await post(
       'customization: { systemExtensions: { officialExtensions: [a/b] } }',
@@ -106,7 +106,7 @@ factory('sends a whole file, its head, or the rest of it', async () => {
   assert.is((await fetch(image, { headers: { range: 'bytes=300000-' } })).status, 416)
 })
 
-factory('fails as often as it was told to, then behaves', async () => {
+factory('fails for the requested number of times, then works', async () => {
   await orderFaults({ path: '^/versions$', kind: 'status', status: 503, times: 2 })
   const statuses = []
   for (let i = 0; i < 3; i++) statuses.push((await fetch(`${url}/versions`)).status)
@@ -128,7 +128,7 @@ factory('cuts a transfer short, and changes a byte of one', async () => {
   assert.is(changed[1001], bytes[1001])
 })
 
-factory('writes its orders down where the lab can see them', async () => {
+factory('stores injected faults in a file', async () => {
   await orderFaults({ path: 'x', kind: 'stall', times: 1 })
   assert.match(readFileSync(faultsFile, 'utf8'), 'stall')
   await orderFaults()

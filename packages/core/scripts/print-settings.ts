@@ -1,4 +1,4 @@
-/** Writes env/example.env and docs/configuration.md from the schema of the settings. */
+/** Writes env/example.env and docs/configuration.md from the settings schema. */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { projectRoot } from '../src/root.ts'

@@ -1,18 +1,19 @@
+/** IPv4 arithmetic: networks, prefixes, offsets. */
 import ipaddr from 'ipaddr.js'
 
 const { IPv4 } = ipaddr
 
-/** How many bits of a network in CIDR notation its addresses share. */
+/** The prefix length of a network in CIDR notation. */
 export function prefixLengthOf(cidr: string): number {
   return IPv4.parseCIDR(cidr)[1]
 }
 
-/** The prefix length of a netmask such as 255.255.255.0; undefined when it has holes. */
+/** The prefix length of a netmask such as 255.255.255.0; undefined when its bits are not contiguous. */
 export function prefixLengthOfMask(mask: string): number | undefined {
   return IPv4.parse(mask).prefixLengthFromSubnetMask() ?? undefined
 }
 
-/** The address `offset` places after the first of a network. */
+/** The address at `offset` from the first address of a network. */
 export function addressAt(cidr: string, offset: number): string {
   const bytes = Buffer.from(IPv4.networkAddressFromCIDR(cidr).toByteArray())
   bytes.writeUInt32BE((bytes.readUInt32BE() + offset) % 2 ** 32)

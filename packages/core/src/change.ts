@@ -1,10 +1,11 @@
+/** Changes: what differs from the settings, as a plan to print and to apply. */
 import { inStep, type Log, type Step } from './log.ts'
 
-/** One thing that is not yet as the settings ask. Plain data: printable, comparable, JSON. */
+/** One difference from the settings, and how to resolve it. Plain data: printable, comparable, JSON. */
 export interface Change {
-  /** What to do; apply.ts has one function per kind. */
+  /** What to do; each apply.ts has one function per kind. */
   readonly kind: string
-  /** What it touches: 'home-cp1', 'etcd', 'StorageClass/nfs-appdata'. */
+  /** What it changes: 'home-cp1', 'etcd', 'StorageClass/nfs-appdata'. */
   readonly target: string
   /** Imperative sentence: 'Define virtual machine home-cp1'. */
   readonly summary: string
@@ -13,9 +14,9 @@ export interface Change {
   readonly risk: 'none' | 'restart' | 'data-loss'
 }
 
-/** A plan as a person reads it: one line a change, with what is there and what will be. */
+/** A plan as text: one line per change, with the current and the desired value. */
 export function renderPlan(changes: readonly Change[]): string {
-  if (changes.length === 0) return 'Nothing to do: everything is as the settings ask.'
+  if (changes.length === 0) return 'Nothing to do: everything matches the settings.'
   const lines = changes.map(({ summary, from, to, risk }) => {
     const values =
       from === undefined && to === undefined ? '' : ` (${from ?? 'none'} -> ${to ?? 'none'})`
@@ -26,15 +27,15 @@ export function renderPlan(changes: readonly Change[]): string {
 
 interface ApplyOptions<C> {
   readonly log: Log
-  /** Changes of one key run in order, different keys side by side. Without it: one after the other. */
+  /** Changes with the same key run in order, different keys in parallel; default: all in order. */
   readonly parallelBy?: (change: C) => string
-  /** How many keys at once; default 8. */
+  /** How many keys run in parallel; default 8. */
   readonly atOnce?: number
 }
 
 /**
- * Carries out changes, each as a step, which `apply` may tell of progress. The first failure stops
- * what has not begun, and is thrown.
+ * Applies changes, each as a step of the log. After the first failure no further change begins, and that
+ * error is thrown.
  */
 export async function applyAll<C extends Change>(
   changes: readonly C[],

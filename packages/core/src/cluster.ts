@@ -1,25 +1,26 @@
+/** A cluster as its settings describe it: machines, addresses, image, paths. */
 import { join } from 'node:path'
 import { prefixLengthOf } from './addresses.ts'
 import { describeNodes, type Node } from './nodes.ts'
 import { describeSchematic, type Schematic } from './schematic.ts'
 import type { Settings } from './settings/schema.ts'
 
-/** What image the machines start from. */
+/** The Talos image that the machines boot from. */
 export interface Image {
   /** The raw image's name in the pool. */
   readonly fileName: string
-  /** Where the factory offers it, compressed as IMAGE_COMPRESSION says. */
+  /** Its address at the Image Factory, compressed according to IMAGE_COMPRESSION. */
   readonly url: string
-  /** The installer image for upgrades; the nocloud one, or a node would come back as metal. */
+  /** The installer image for upgrades; the nocloud one, else a node would boot as platform metal. */
   readonly installer: string
-  /** Whether the machines need a guest-agent channel: exactly when the schematic has the agent. */
+  /** Whether the schematic has the guest agent; the machines then need a virtio channel for it. */
   readonly hasGuestAgent: boolean
 }
 
-/** A cluster as the settings describe it. Worked out purely: two calls give the same. */
+/** A cluster as the settings describe it: a pure function of them. */
 export interface Cluster {
   readonly name: string
-  /** What CLUSTER selects it by: the name of its env file, which may be another than its own. */
+  /** The name of its env file, which CLUSTER selects it by; it may differ from `name`. */
   readonly file: string
   readonly settings: Settings
   /** Control planes first. */
@@ -34,13 +35,13 @@ export interface Cluster {
   readonly image: Image
   /** The project's root folder. */
   readonly root: string
-  /** Secrets, configs, access files and run records of this cluster. */
+  /** The folder of its secrets, configs, access files and run records. */
   readonly generated: string
   /** The user's own machine config patches. */
   readonly patchesDir: string
 }
 
-/** Describes the cluster that `settings` of env/<file>.env ask for. */
+/** The cluster that `settings` of env/<file>.env describe. */
 export function describeCluster(
   settings: Settings,
   root: string,
@@ -69,7 +70,7 @@ export function describeCluster(
   }
 }
 
-/** A target of Nx as the user types it for this cluster; for hints. */
+/** The command line that runs an Nx target for this cluster; for hints. */
 export function commandFor({ file }: Pick<Cluster, 'file'>, target: string): string {
   return `CLUSTER=${file} npx nx run ${target}`
 }
@@ -89,7 +90,7 @@ function describeImage(settings: Settings, { id }: Schematic): Image {
   }
 }
 
-/** Where the files of a cluster lie on its host. */
+/** Paths of a cluster's files on its KVM host. */
 export interface HostFiles {
   readonly image: string
   readonly ledger: string
@@ -97,7 +98,7 @@ export interface HostFiles {
   seed(node: Pick<Node, 'name'>): string
 }
 
-/** The files of a cluster on a host whose pool is the folder `poolPath`. */
+/** Paths on a KVM host whose pool is the folder `poolPath`. */
 export function hostFiles(cluster: Cluster, poolPath: string): HostFiles {
   const image = cluster.settings.IMAGE_PATH ?? join(poolPath, cluster.image.fileName)
   const seeds = cluster.settings.SEED_ISO_DIR ?? poolPath

@@ -1,11 +1,11 @@
 /**
- * The codes of states that more than one command finds, whoever finds them: one state, one code, one heading
- * in docs/troubleshooting. A code that only one place reports is written there.
+ * Codes of problems that more than one command reports: one problem, one code, one heading in
+ * docs/troubleshooting. A code that only one module reports is written in that module.
  */
 export const codes = {
-  /** Another machine answers for an address of ours. */
+  /** Another machine uses an address of the cluster. */
   addressTaken: 'ADDRESS_TAKEN',
-  /** A processor below x86-64-v2. */
+  /** A CPU below x86-64-v2. */
   cpuLevelTooLow: 'CPU_LEVEL_TOO_LOW',
   /** The Image Factory does not answer, to this machine or to a KVM host. */
   factoryUnreachable: 'FACTORY_UNREACHABLE',
@@ -15,7 +15,7 @@ export const codes = {
   gatewaySilent: 'GATEWAY_SILENT',
   /** A machine with the guest agent's extension has no virtio channel for it. */
   guestAgentChannelMissing: 'GUEST_AGENT_CHANNEL_MISSING',
-  /** A KVM host lacks programs. */
+  /** Programs are missing on a KVM host. */
   hostToolsMissing: 'HOST_TOOLS_MISSING',
   /** The Talos image, downloaded or named by IMAGE_PATH, is not on the KVM host. */
   imageMissing: 'IMAGE_MISSING',
@@ -25,16 +25,16 @@ export const codes = {
   kubernetesUnreachable: 'KUBERNETES_UNREACHABLE',
   /** The NFS server does not answer on its port, to a node or to a KVM host. */
   nfsNoAnswer: 'NFS_NO_ANSWER',
-  /** A machine runs a config of other secrets than ours. */
+  /** A machine's config has other secrets than this cluster's. */
   nodeForeign: 'NODE_FOREIGN',
-  /** talosconfig or kubeconfig is missing, or of another cluster. */
+  /** talosconfig or kubeconfig is missing, or belongs to another cluster. */
   notStarted: 'NOT_STARTED',
-  /** Too little room in the storage pool, for what is to be made or for what runs. */
+  /** The storage pool has too little free space, for new disks or for running machines. */
   poolFull: 'POOL_FULL',
-  /** The storage pool is defined, and not active. */
+  /** The storage pool is defined but not active. */
   poolInactive: 'POOL_INACTIVE',
-  /** There is no storage pool of that name. */
+  /** There is no storage pool with that name. */
   poolNotFound: 'POOL_NOT_FOUND',
-  /** The storage pool is not one of files. */
+  /** The storage pool is not a folder of files. */
   poolNotAFolder: 'POOL_NOT_A_FOLDER',
 } as const

@@ -1,4 +1,5 @@
-/** The word of `known` that is nearest to `word`, if it is near enough to have been meant. */
+/** Suggestions for misspelt names. */
+/** The word of `known` with the smallest edit distance to `word`; undefined when none is close. */
 export function nearest(word: string, known: Iterable<string>): string | undefined {
   let best: string | undefined
   let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1

@@ -1,33 +1,34 @@
+/** The files below generated/<cluster>: private, written atomically, never through links. */
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import { lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { Problem } from './problem.ts'
 
-/** The files of one cluster on the operator's machine: folders 0700, files 0600, writes atomic. */
+/** The generated files of one cluster: folders 0700, files 0600, atomic writes. */
 export interface Generated {
   path(...parts: string[]): string
   has(name: string): Promise<boolean>
   read(name: string): Promise<string | undefined>
-  /** Written whole or not at all: a temporary name first, then renamed. */
+  /** Writes a temporary file, then renames it. */
   write(name: string, text: string | Uint8Array): Promise<void>
   remove(name: string): Promise<void>
-  /** The files below a folder, links included, by their names from the cluster's folder; none when it is not there. */
+  /** The files and links below a folder, by their paths from the cluster's folder; none when it does not exist. */
   list(folder?: string): Promise<{ readonly name: string; readonly bytes: number }[]>
-  /** Gives a file another name in one step; done already when only the other is there. */
+  /** Renames a file atomically; does nothing when only `to` exists. */
   move(from: string, to: string): Promise<void>
 }
 
 /**
- * The files below `generated/<cluster>`. Every folder on the way is checked: a symbolic link in it
- * is refused (GENERATED_IS_A_LINK), so that a planted one can't lead secrets elsewhere.
+ * The files below `generated/<cluster>`. No folder of a path may be a symbolic link (GENERATED_IS_A_LINK), so
+ * that a planted link can't redirect secrets to another place.
  */
 export function generatedFiles({ generated: root }: { readonly generated: string }): Generated {
   const path = (...parts: string[]): string => join(root, ...parts)
   const checked = async (name: string): Promise<string> => {
     const full = path(name)
     if (relative(root, full).startsWith('..'))
-      throw new Problem('GENERATED_OUTSIDE', `${name} lies outside ${root}`)
+      throw new Problem('GENERATED_OUTSIDE', `${name} is outside ${root}`)
     for (const part of [root, ...foldersBetween(root, full), full]) await refuseLink(part)
     return full
   }
@@ -101,7 +102,7 @@ function refuse(root: string, what: string): (cause: unknown) => never {
   }
 }
 
-/** What to say when something below `root` can't be written. */
+/** The Problem when a file below `root` can't be written. */
 export function notWritable(root: string, what: string, cause: unknown): Problem {
   return new Problem('GENERATED_NOT_WRITABLE', `could not ${what}`, {
     cause,
@@ -123,8 +124,8 @@ async function refuseLink(path: string): Promise<void> {
   if ((await stats(path))?.isSymbolicLink())
     throw new Problem('GENERATED_IS_A_LINK', `${path} is a symbolic link`, {
       because:
-        'secrets are kept in real folders and files only, so that a link cannot lead them elsewhere',
-      hint: `look where it points (ls -l ${path}), remove it, then run the same command again`,
+        'secrets are written only to real folders and files, because a link could redirect them to another place',
+      hint: `check where it points (ls -l ${path}), remove it, then run the same command again`,
     })
 }
 

@@ -1,10 +1,10 @@
-/** Problems of a KVM host that several parts find: one text for each. */
+/** Problems of a KVM host that several packages report with the same text. */
 import { codes } from './codes.ts'
 import { Problem } from './problem.ts'
 
 const now = 'nothing was changed'
 
-/** The package that a program is in; those that are not listed are in one of their own name. */
+/** The package of a program, where it differs from the program's name. */
 const packages: Readonly<Record<string, { readonly debian: string; readonly fedora: string }>> = {
   xz: { debian: 'xz-utils', fedora: 'xz' },
   sha256sum: { debian: 'coreutils', fedora: 'coreutils' },
@@ -12,7 +12,7 @@ const packages: Readonly<Record<string, { readonly debian: string; readonly fedo
   'qemu-img': { debian: 'qemu-utils', fedora: 'qemu-img' },
 }
 
-/** Programs that a host lacks. */
+/** The Problem of programs that are missing on a host. */
 export function hostToolsMissing(
   host: string,
   tools: readonly string[],
@@ -27,7 +27,7 @@ export function hostToolsMissing(
   })
 }
 
-/** A host without UEFI firmware for QEMU. */
+/** The Problem of a host without UEFI firmware for QEMU. */
 export function firmwareMissing(host: string): Problem {
   return new Problem(codes.firmwareMissing, `${host} has no UEFI firmware for QEMU`, {
     because: 'virsh domcapabilities --machine q35 lists no firmware "efi"',
@@ -36,7 +36,7 @@ export function firmwareMissing(host: string): Problem {
   })
 }
 
-/** A storage pool without room: `left` is what there is, and for what it is too little. */
+/** The Problem of a full storage pool: `left` is its free space, and what it is too little for. */
 export function poolFull(
   { pool, host }: { readonly pool: string; readonly host: string },
   left: string,
@@ -45,6 +45,6 @@ export function poolFull(
   return new Problem(codes.poolFull, `the pool ${pool} on ${host} has ${left}`, {
     because,
     now,
-    hint: `make room there (image:prune removes images that no cluster uses), or set STORAGE_POOL to a larger pool`,
+    hint: `free space there (image:prune removes images that no cluster uses), or set STORAGE_POOL to a larger pool`,
   })
 }

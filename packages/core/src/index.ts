@@ -1,3 +1,4 @@
+/** What other packages may import from core. */
 export { addressAt, contains, isBetween, prefixLengthOfMask } from './addresses.ts'
 export type { Answer } from './answer.ts'
 export { applyAll, renderPlan, type Change } from './change.ts'
@@ -30,7 +31,7 @@ export {
   type Output,
   type RunOptions,
   type Shell,
-  type Value,
+  type CommandArgument,
 } from './process/shell.ts'
 export { retry, type RetryOptions } from './retry.ts'
 export { describeSchematic, type Schematic } from './schematic.ts'
@@ -47,5 +48,5 @@ export {
 } from './settings/versions.ts'
 export { renderTable } from './table.ts'
 export { findTool, toolFolder, type Tool, type ToolName } from './tools.ts'
-export { Hopeless, waitFor } from './wait.ts'
+export { Unrecoverable, waitFor } from './wait.ts'
 export { elementsAt, parseXml, textAt, type XmlElement, type XmlNode } from './xml.ts'

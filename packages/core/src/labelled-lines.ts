@@ -1,19 +1,20 @@
+/** The output format of scripts on hosts: one labelled line per fact. */
 /**
- * What a shell script on a host reports: one line a fact, `label value`, or the label alone for a fact that holds.
- * A value may have several fields; what may contain spaces, such as a path, is the last. Bytes travel as base64.
+ * The output of a shell script on a host: one line per fact, `label value`, or the label alone for a true one.
+ * A value may have several fields; one that may contain spaces, such as a path, comes last. Bytes are base64.
  */
 export interface LabelledLines {
-  /** Every line in its order. */
+  /** All lines, in order. */
   readonly lines: readonly { readonly label: string; readonly value: string }[]
   /** The values of all lines with this label. */
   all(label: string): string[]
-  /** The value of the first line with this label; undefined: there is none. */
+  /** The value of the first line with this label; undefined when there is none. */
   first(label: string): string | undefined
   /** Whether there is a line with this label. */
   has(label: string): boolean
 }
 
-/** Reads the output of a script on a host. */
+/** Parses the output of a script on a host. */
 export function parseLabelledLines(text: string): LabelledLines {
   const lines = text
     .split('\n')
@@ -32,7 +33,7 @@ export function parseLabelledLines(text: string): LabelledLines {
   }
 }
 
-/** The first `count` fields of a value; the last is all the rest, spaces included. */
+/** Splits a value into at most `count` fields; the last is the rest, spaces included. */
 export function splitFields(value: string, count: number): string[] {
   const words = value.split(' ')
   if (words.length <= count) return words

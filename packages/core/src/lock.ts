@@ -1,3 +1,4 @@
+/** The lock of a cluster: only one run at a time changes it. */
 import { randomUUID } from 'node:crypto'
 import { readFileSync, unlinkSync } from 'node:fs'
 import { link, mkdir, readFile, rename, unlink, writeFile } from 'node:fs/promises'
@@ -6,10 +7,10 @@ import { join } from 'node:path'
 import { generatedFiles, notWritable } from './generated.ts'
 import { Problem } from './problem.ts'
 
-/** Who holds a lock: enough to tell whether that run still goes on, and to tell a person. */
+/** The run that holds a lock: what is needed to check whether it is alive and to report it. */
 interface Holder {
   readonly pid: number
-  /** Clock ticks from boot to the process's start: a number used again is another process. */
+  /** Clock ticks from boot to the process's start: they tell a reused pid from the same process. */
   readonly started: string
   readonly bootId: string
   readonly host: string
@@ -18,8 +19,8 @@ interface Holder {
 }
 
 /**
- * Runs `fn` as the only changing run of a cluster. Throws LOCKED, which names the other run; the lock
- * of a run that is dead, or from before a reboot, is taken over. Ends with the program, however it ends.
+ * Runs `fn` under the lock of a cluster. Throws LOCKED, which names the other run; a stale lock, of a dead
+ * process or from before a reboot, is replaced. The lock is released when the program exits, for any reason.
  */
 export async function withLock<T>(
   cluster: { readonly name: string; readonly generated: string },
@@ -28,7 +29,7 @@ export async function withLock<T>(
 ): Promise<T> {
   const path = join(cluster.generated, 'lock')
   const mine = JSON.stringify(await describeMyself(command), null, 2)
-  // Looks for planted links on the way, before anything is written.
+  // Refuses symbolic links in the path before anything is written.
   await generatedFiles(cluster).has('lock')
   try {
     await mkdir(cluster.generated, { recursive: true, mode: 0o700 })
@@ -49,7 +50,7 @@ export async function withLock<T>(
   }
 }
 
-/** Takes the lock by a hard link: the one step that both creates the file whole and fails if it is there. */
+/** Takes the lock by a hard link, which creates the complete file atomically and fails if it exists. */
 async function take(path: string, mine: string, cluster: string): Promise<void> {
   const temporary = `${path}.${randomUUID()}.tmp`
   await writeFile(temporary, mine, { mode: 0o600, flag: 'wx' })
@@ -80,7 +81,7 @@ async function linked(from: string, to: string): Promise<boolean> {
   }
 }
 
-/** Moves the lock aside first: when another run took it over in the meantime, it gets it back. */
+/** Renames the lock before it deletes it: if it is another run's by then, it is put back. */
 async function removeStale(path: string, stale: string): Promise<void> {
   const aside = `${path}.${randomUUID()}.tmp`
   try {
@@ -93,7 +94,7 @@ async function removeStale(path: string, stale: string): Promise<void> {
 }
 
 async function isAlive({ pid, started, bootId, host }: Holder): Promise<boolean> {
-  // What runs on another machine can't be seen from here: its word has to do.
+  // A process on another machine can't be checked from here.
   if (host !== hostname()) return true
   if (bootId !== (await readBootId())) return false
   return started === (await startOf(pid))
@@ -109,7 +110,7 @@ async function readBootId(): Promise<string> {
   return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '')).trim()
 }
 
-/** Field 22 of /proc/<pid>/stat; undefined when there is no such process, or only what its parent has not yet noticed. */
+/** Field 22 of /proc/<pid>/stat; undefined when there is no such process, or it is a zombie. */
 async function startOf(pid: number): Promise<string | undefined> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
   const [state, ...fields] = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? []
@@ -130,10 +131,10 @@ function parseHolder(text: string): Holder | undefined {
 function refuse({ pid, host, command, since }: Holder, path: string, cluster: string): never {
   const here = host === hostname()
   throw new Problem('LOCKED', `another run is changing ${cluster}`, {
-    because: `process ${pid} on ${host} runs ${command} since ${since}`,
+    because: `process ${pid} on ${host} has been running ${command} since ${since}`,
     hint: here
       ? `wait until it has ended, or stop it: kill ${pid}`
-      : `wait until it has ended; if it surely has, remove ${path}`,
+      : `wait until it has ended; if you are sure that it has, remove ${path}`,
   })
 }
 

@@ -1,36 +1,37 @@
+/** Progress on stderr, and the same events in the run record. */
 import { appendFileSync } from 'node:fs'
 import pc from 'picocolors'
 
-/** One thing under way; its lines say when it starts and how it ends. */
+/** A step in progress; its lines print when it starts and how it ends. */
 export interface Step {
   done(text?: string): void
   fail(text?: string): void
-  /** Where it stands: live on a terminal, otherwise a line at most every ten seconds. */
+  /** Prints its progress: live on a terminal, otherwise a line at most every ten seconds. */
   progress(text: string): void
 }
 
-/** Progress for people on stderr, and the same as events in the run record. */
+/** Prints progress on stderr, and appends it as events to the run record. */
 export interface Log {
   step(text: string): Step
   info(text: string): void
-  /** Something that was asked for and is already so. */
+  /** Something that already is in its desired state. */
   already(text: string): void
   warn(text: string): void
-  /** What is being waited for, and why it is not so yet; goes to the run record only. */
+  /** What is being waited for and why it has not happened yet; in the run record only. */
   waiting(fact: string, reason: string): void
-  /** Goes to the run record only. */
+  /** An event in the run record only. */
   event(name: string, data: Record<string, unknown>): void
 }
 
 interface LogOptions {
-  /** Run record to append JSON lines to; called late, because its folder may not exist yet. */
+  /** The run record to which JSON lines are appended; a function, because its folder may not exist yet. */
   readonly record?: () => string | undefined
   readonly stream?: NodeJS.WriteStream
 }
 
 const progressEveryMs = 10_000
 
-/** A log that writes to stderr: ` •` starts, ` ✓` done with seconds, ` -` already so, ` ✗` failed. */
+/** A log that writes to stderr: ` •` started, ` ✓` done with seconds, ` -` already done, ` ✗` failed. */
 export function createLog({ record, stream = process.stderr }: LogOptions = {}): Log {
   let live = false
   const line = (text: string): void => {
@@ -55,9 +56,9 @@ export function createLog({ record, stream = process.stderr }: LogOptions = {}):
       let shown = started
       line(`${pc.cyan(' •')} ${text}`)
       event('start', { text })
-      const end = (mark: string, name: string, words: string): void => {
+      const end = (symbol: string, name: string, words: string): void => {
         const seconds = (performance.now() - started) / 1000
-        line(`${mark} ${words} ${pc.dim(`(${seconds.toFixed(1)} s)`)}`)
+        line(`${symbol} ${words} ${pc.dim(`(${seconds.toFixed(1)} s)`)}`)
         event(name, { text: words, seconds: Number(seconds.toFixed(3)) })
       }
       return {
@@ -77,19 +78,19 @@ export function createLog({ record, stream = process.stderr }: LogOptions = {}):
   }
 }
 
-const nothing = (): void => undefined
+const noop = (): void => undefined
 
-/** A log that says nothing, for tests and for reads whose progress nobody needs. */
+/** A log that prints nothing, for tests and for reads whose progress is of no interest. */
 export const silentLog: Log = {
-  step: () => ({ done: nothing, fail: nothing, progress: nothing }),
-  info: nothing,
-  already: nothing,
-  warn: nothing,
-  waiting: nothing,
-  event: nothing,
+  step: () => ({ done: noop, fail: noop, progress: noop }),
+  info: noop,
+  already: noop,
+  warn: noop,
+  waiting: noop,
+  event: noop,
 }
 
-/** Does some work as a step of the log: done when it succeeds, failed when it throws, which goes on. */
+/** Runs `work` as a step of the log, which is done when it returns and failed when it throws; rethrows. */
 export async function inStep<T>(
   log: Pick<Log, 'step'>,
   text: string,

@@ -1,11 +1,12 @@
+/** The machines of a cluster, derived from its settings. */
 import { addressAt } from './addresses.ts'
 import type { Settings } from './settings/schema.ts'
 
 export type Role = 'controlplane' | 'worker'
 
-/** One machine of a cluster, as it should be. */
+/** One machine of a cluster, as the settings describe it. */
 export interface Node {
-  /** Also its host name and its domain's name: home-cp1, home-w1. */
+  /** Also its host name and the name of its libvirt domain: home-cp1, home-w1. */
   readonly name: string
   readonly role: Role
   readonly address: string
@@ -13,11 +14,11 @@ export interface Node {
   readonly cpu: number
   readonly memoryMib: number
   readonly diskGib: number
-  /** Which of LIBVIRT_URI's hosts it runs on. */
+  /** Index of its KVM host in LIBVIRT_URI. */
   readonly host: number
 }
 
-/** The settings that say which machines there are. */
+/** The settings that determine the machines. */
 export type NodeSettings = Pick<
   Settings,
   | 'CLUSTER_NAME'
@@ -37,8 +38,8 @@ export type NodeSettings = Pick<
 >
 
 /**
- * The machines of a cluster, control planes first. Each kind goes round the hosts in turn, the workers
- * beginning where the control planes ended, so that no host holds two control planes needlessly.
+ * The machines of a cluster, control planes first. They are distributed over the KVM hosts round robin; the
+ * workers continue where the control planes ended.
  */
 export function describeNodes(settings: NodeSettings): readonly Node[] {
   const hosts = settings.LIBVIRT_URI.length

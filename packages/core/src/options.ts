@@ -1,23 +1,24 @@
+/** Command line options of scripts. */
 import { parseArgs } from 'node:util'
 import { nearest } from './did-you-mean.ts'
 import { exitCodes, Problem } from './problem.ts'
 
-/** One option of a script, as data. */
+/** One option of a script. */
 export interface Option {
   readonly type: 'string' | 'boolean'
   readonly about: string
-  /** The variable of the shell that gives its value when the command line does not; it passes through Nx. */
+  /** The environment variable to read when the command line does not have the option; Nx passes it on. */
   readonly env?: string
 }
 
 export type Options = Readonly<Record<string, Option>>
 
-/** What a script gets for its options: texts and flags by name, undefined when not given. */
+/** The values of a script's options, by name; undefined when not given. */
 export type OptionValues<O extends Options> = {
   readonly [K in keyof O]: (O[K]['type'] extends 'boolean' ? boolean : string) | undefined
 }
 
-/** Options that Nx keeps for itself, so that a script would never see them. */
+/** Options that Nx consumes itself and does not pass on to a script. */
 const takenByNx = new Set([
   'env',
   'cwd',
@@ -35,8 +36,8 @@ const takenByNx = new Set([
 ])
 
 /**
- * Reads options strictly: an unknown one is a Problem (exit 64) that names the close one. A variable
- * of `shell` that is empty counts as not set.
+ * Parses options strictly: an unknown one is a Problem (exit 64) with the closest known one. An empty
+ * variable of `shell` counts as not set.
  */
 export function readOptions<O extends Options>(
   options: O,
@@ -44,8 +45,7 @@ export function readOptions<O extends Options>(
   shell: Readonly<Record<string, string | undefined>> = {},
 ): OptionValues<O> {
   for (const name of Object.keys(options))
-    if (takenByNx.has(name))
-      throw new Error(`option --${name} would be swallowed by Nx; give it another name`)
+    if (takenByNx.has(name)) throw new Error(`option --${name} is consumed by Nx; rename it`)
   const { tokens } = parseArgs({
     args: [...args],
     options,
@@ -77,12 +77,12 @@ function fromShell(
 ): Record<string, string | boolean> {
   return Object.fromEntries(
     Object.entries(options).flatMap(([name, { type, env }]): [string, string | boolean][] => {
-      const said = env === undefined ? undefined : shell[env]
-      if (env === undefined || said === undefined || said === '') return []
-      if (type === 'string') return [[name, said]]
-      if (said !== 'true' && said !== 'false')
-        throw wrongOption(`${env}=${said} is neither true nor false`, Object.keys(options))
-      return [[name, said === 'true']]
+      const value = env === undefined ? undefined : shell[env]
+      if (env === undefined || value === undefined || value === '') return []
+      if (type === 'string') return [[name, value]]
+      if (value !== 'true' && value !== 'false')
+        throw wrongOption(`${env}=${value} is neither true nor false`, Object.keys(options))
+      return [[name, value === 'true']]
     }),
   )
 }

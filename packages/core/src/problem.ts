@@ -1,3 +1,4 @@
+/** Problem: an expected failure with a code, a reason and a hint. */
 /** Process exit codes of every script; documented in docs/configuration.md. */
 export const exitCodes = {
   done: 0,
@@ -9,19 +10,19 @@ export const exitCodes = {
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes]
 
 interface ProblemDetails {
-  /** Why it happened, usually the words of the program that refused. */
+  /** Why it happened, usually the error output of a program. */
   readonly because?: string | undefined
-  /** What state things are in, when it struck while something was being changed. */
+  /** What was changed and what was not, if it happened during a change. */
   readonly now?: string | undefined
-  /** What to type or change next. */
+  /** What to type or change to fix it. */
   readonly hint?: string | undefined
   readonly cause?: unknown
   readonly exitCode?: ExitCode
 }
 
 /**
- * An expected failure, written for the person who reads it. `code` is permanent and has a heading
- * in docs/troubleshooting; no secret may stand in any of the texts.
+ * An expected failure, explained to the user. `code` is permanent and has a heading in
+ * docs/troubleshooting; the texts must not contain secrets.
  */
 export class Problem extends Error {
   readonly code: string
@@ -41,13 +42,13 @@ export class Problem extends Error {
   }
 }
 
-/** The words of any thrown value, without a stack. */
+/** The message of any thrown value, without a stack. */
 export function reasonOf(cause: unknown): string | undefined {
   if (cause === undefined || cause === null) return undefined
   return cause instanceof Error ? cause.message : String(cause)
 }
 
-/** A problem as the lines a person sees: what, because, now, try. */
+/** A problem as printed: code and message, then the lines because, now and try. */
 export function renderProblem(problem: Problem): string {
   const part = (label: string, text: string | undefined): string[] =>
     text === undefined || text === ''

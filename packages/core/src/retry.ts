@@ -1,20 +1,21 @@
+/** Repeats work that fails temporarily. */
 import { pauses } from './wait.ts'
 
 export interface RetryOptions {
-  /** How many failures in a row end it; the last one is thrown. */
+  /** After this many failures in a row, the last one is thrown. */
   readonly attempts: number
-  /** How long to pause after so many failures in a row. */
+  /** The pause after this many failures in a row. */
   readonly pauseMs: (failures: number) => number
   /** Whether another attempt may succeed; default: always. */
   readonly isTransient?: (error: unknown) => boolean
-  /** Whether the failed attempt brought the work further, so that failures are counted from one again. */
+  /** Whether the failed attempt made progress; failures are then counted from one again. */
   readonly hasProgressed?: () => boolean
-  /** Told before each pause. */
+  /** Called before each pause. */
   readonly onRetry?: (error: unknown, pauseMs: number) => void
   readonly signal?: AbortSignal | undefined
 }
 
-/** Repeats work that fails for a moment, and returns its result; to wait for a state there is waitFor. */
+/** Repeats work that fails temporarily, and returns its result; use waitFor to wait for a state. */
 export async function retry<T>(work: () => Promise<T>, options: RetryOptions): Promise<T> {
   const { attempts, pauseMs, isTransient = () => true, hasProgressed, onRetry, signal } = options
   for (let failures = 0; ;) {

@@ -1,7 +1,8 @@
+/** Where the project's root folder is. */
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
-/** The project's root folder, whether this runs as it is written or compiled, in dist/. */
+/** The project's root folder, for the sources as well as for the compiled programs in dist/. */
 export const projectRoot: string = rootAbove(import.meta.dirname)
 
 function rootAbove(folder: string): string {

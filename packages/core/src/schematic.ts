@@ -1,15 +1,16 @@
+/** Image Factory schematics and their IDs. */
 import { createHash } from 'node:crypto'
 
-/** A request for an image, and the ID the factory gives it. */
+/** A customization of the Talos image, and its ID at the Image Factory. */
 export interface Schematic {
   readonly id: string
-  /** Canonical YAML: what is posted, and what the ID is the sha256 of. */
+  /** Canonical YAML, which is posted to the factory; the ID is its sha256. */
   readonly body: string
 }
 
 /**
  * The schematic of a set of extensions and kernel arguments. The ID is the sha256 of the factory's own
- * canonical form (siderolabs/image-factory pkg/schematic): four spaces a level, order of lists kept.
+ * canonical form (siderolabs/image-factory pkg/schematic): four spaces per level, lists in their order.
  */
 export function describeSchematic(
   extensions: readonly string[],

@@ -1,8 +1,9 @@
+/** Turns a file into a program with typed options, and is the one place that prints errors and exits. */
 import { mkdirSync } from 'node:fs'
 import { realpath } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { tellAftermath } from './aftermath.ts'
+import { reportFailure } from './failure-report.ts'
 import { renderPlan, type Change } from './change.ts'
 import type { Cluster } from './cluster.ts'
 import { checkConfirm } from './confirm.ts'
@@ -17,38 +18,38 @@ import { projectRoot } from './root.ts'
 import { loadCluster } from './settings/find.ts'
 import { stopOnSignals, stopping, untilStopped } from './stop.ts'
 
-/** What a script works with. */
+/** What the `run` function of a script gets. */
 export interface ScriptContext<O extends Options> {
   readonly cluster: Cluster
-  /** The cluster's hosts in LIBVIRT_URI's order; connected at the first call, closed at the end. */
+  /** The KVM hosts in LIBVIRT_URI's order; connected at the first call, closed at the end. */
   readonly hosts: () => Promise<readonly Host[]>
-  /** The same one by one: a host that can't be reached does not hide the others. */
+  /** The same as one promise per host, so that an unreachable host does not affect the others. */
   readonly eachHost: () => readonly Promise<Host>[]
   readonly log: Log
   readonly options: OptionValues<O>
   readonly dryRun: boolean
   readonly json: boolean
-  /** Whether CONFIRM names the cluster: what is lost for good may go. */
+  /** Whether CONFIRM is the cluster's name: data may be deleted permanently. */
   readonly confirmed: boolean
-  /** Throws CONFIRM_MISSING, which lists `changes`, unless CONFIRM names the cluster. */
+  /** Throws CONFIRM_MISSING, which lists `changes`, unless CONFIRM is the cluster's name. */
   readonly confirm: (changes: readonly Change[]) => void
-  /** Prints the answer on stdout: text as it is, anything else as JSON. */
+  /** Prints the result on stdout: text as it is, anything else as JSON. */
   readonly answer: (value: unknown) => void
-  /** Prints a plan (or its JSON) on stdout; returns the exit code that says whether it is empty. */
+  /** Prints a plan (or its JSON) on stdout; returns the exit code: 0 for an empty plan, else 2. */
   readonly showPlan: (changes: readonly Change[]) => ExitCode
-  /** Aborts when the run is told to stop; commands of hosts and waits end by themselves. */
+  /** Aborts on SIGINT and SIGTERM; host commands and waits end without it. */
   readonly signal: AbortSignal
 }
 
 interface ScriptDefinition<O extends Options> {
   readonly summary: string
-  /** Whether it changes anything: then it has --dry-run, and takes the cluster's lock. */
+  /** Whether it changes anything: it then has --dry-run, takes the cluster's lock and is recorded. */
   readonly changes?: boolean
-  /** Whether it changes nothing and waits for machines: then it is recorded, as every change is. */
+  /** Whether it only waits for machines: it is then recorded too. */
   readonly waits?: boolean
-  /** Ends without waiting for what is still under way when `run` returns, such as an answer given up. */
+  /** Exits as soon as `run` returns, without waiting for commands that it gave up on. */
   readonly endsAtOnce?: boolean
-  /** Whether it can lose data for good: then it has --confirm. */
+  /** Whether it can delete data permanently: it then has --confirm. */
   readonly losesData?: boolean
   readonly options?: O
   readonly run: (context: ScriptContext<O>) => Promise<ExitCode | void>
@@ -56,7 +57,7 @@ interface ScriptDefinition<O extends Options> {
 
 const standardOptions = {
   cluster: { type: 'string', about: 'reads env/<name>.env (or CLUSTER)', env: 'CLUSTER' },
-  json: { type: 'boolean', about: 'print the answer as JSON' },
+  json: { type: 'boolean', about: 'print the result as JSON' },
   help: { type: 'boolean', about: 'print this and stop' },
 } as const satisfies Options
 
@@ -67,14 +68,14 @@ const dryRunOption = {
 const confirmOption = {
   confirm: {
     type: 'string',
-    about: 'the name of the cluster, to say that its data may be lost (or CONFIRM)',
+    about: 'the name of the cluster, to confirm that data may be deleted (or CONFIRM)',
     env: 'CONFIRM',
   },
 } as const satisfies Options
 
 /**
- * Turns a file into a program with typed options. It runs only when the file is the program that was
- * started, prints a Problem without a stack and anything unexpected with one, and sets the exit code.
+ * Turns a file into a program with typed options. It runs only when the file is the main module, prints
+ * a Problem without a stack and any other error with one, and sets the exit code.
  */
 export function script<const O extends Options>(
   meta: Pick<ImportMeta, 'url'>,
@@ -93,10 +94,10 @@ async function isProgram(url: string): Promise<boolean> {
 
 async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>): Promise<void> {
   let record: string | undefined
-  const { log, hasActed } = watched(createLog({ record: () => record }))
-  let afterwards: (() => Promise<void>) | undefined
+  const { log, hasActed } = trackingLog(createLog({ record: () => record }))
+  let onFailure: (() => Promise<void>) | undefined
   stopOnSignals(
-    (signal) => log.warn(`stopped by ${signal}; the same command run again carries on`),
+    (signal) => log.warn(`stopped by ${signal}; run the same command again to continue`),
     () => process.exit(exitCodes.failed),
   )
   const opened: Host[] = []
@@ -122,8 +123,8 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
         },
       )
     const { cluster, warnings } = await loadCluster(projectRoot, given.cluster, process.env)
-    const said = 'confirm' in given ? given.confirm : undefined
-    if (!dryRun && cluster.settings.FAILURE_BUNDLE) afterwards = () => tellAftermath(cluster, log)
+    const confirm = 'confirm' in given ? given.confirm : undefined
+    if (!dryRun && cluster.settings.FAILURE_BUNDLE) onFailure = () => reportFailure(cluster, log)
     for (const warning of warnings) log.warn(warning)
     let connecting: readonly Promise<Host>[] | undefined
     const eachHost = (): readonly Promise<Host>[] => (connecting ??= connect(cluster, opened))
@@ -132,8 +133,8 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
       log,
       dryRun,
       json: given.json === true,
-      confirmed: said === cluster.name,
-      confirm: (changes) => checkConfirm(cluster, said, changes),
+      confirmed: confirm === cluster.name,
+      confirm: (changes) => checkConfirm(cluster, confirm, changes),
       options: given as unknown as OptionValues<O>,
       signal: stopping,
       hosts: () => Promise.all(eachHost()),
@@ -157,19 +158,19 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
   } catch (error) {
     if (!stopping.aborted) {
       process.exitCode = report(error, log)
-      if (hasActed()) await afterwards?.()
+      if (hasActed()) await onFailure?.()
     }
   } finally {
     // A report does not wait for connections to close.
     if (definition.endsAtOnce === true && !stopping.aborted) process.exit()
     await Promise.all(opened.map((host) => host.close().catch(() => undefined)))
-    // What was given up may still keep the process alive.
+    // Abandoned work may still keep the process alive.
     if (stopping.aborted) process.exit(exitCodes.failed)
   }
 }
 
-/** A log that knows whether anything was begun, or waited for: only then is a failure worth a search. */
-function watched(log: Log): { readonly log: Log; readonly hasActed: () => boolean } {
+/** A log that tracks whether a step or a wait has begun: only then is a failure diagnosed. */
+function trackingLog(log: Log): { readonly log: Log; readonly hasActed: () => boolean } {
   let acted = false
   return {
     hasActed: () => acted,
@@ -189,7 +190,7 @@ function connect({ settings, root }: Cluster, opened: Host[]): readonly Promise<
   })
 }
 
-/** The run record's path; undefined where it can't be kept, which a run must survive. */
+/** The path of a new run record; undefined when it can't be written, which must not fail the run. */
 async function openRecord(cluster: Cluster): Promise<string | undefined> {
   const folder = join(cluster.generated, 'runs')
   await generatedFiles(cluster).has('runs')
@@ -208,13 +209,13 @@ function report(error: unknown, log: Log): ExitCode {
     log.event('problem', { code: error.code, text: error.message })
     return error.exitCode
   }
-  console.error('This is a fault of Talosmith, not of yours; please report it with these lines:')
+  console.error('This is a bug in Talosmith. Please report it with these lines:')
   console.error(error)
-  log.event('fault', { text: error instanceof Error ? error.message : String(error) })
+  log.event('bug', { text: error instanceof Error ? error.message : String(error) })
   return exitCodes.failed
 }
 
-/** The source of the program that runs, also when it runs compiled. */
+/** The source file of this program, also when it runs compiled. */
 function programName(): string {
   const started = relative(projectRoot, process.argv[1] ?? 'unknown')
   return started.replace(/^dist\/programs\/[^/]+\/(.*)\.js$/, '$1.ts')

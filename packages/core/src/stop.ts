@@ -1,28 +1,29 @@
+/** Stopping a run on SIGINT and SIGTERM. */
 import { setMaxListeners } from 'node:events'
 
-/** Nx kills what still runs 5 s after it has sent SIGTERM. */
+/** Nx sends SIGKILL 5 s after SIGTERM. */
 const unwindMs = 4000
 /** One press of Ctrl-C arrives several times: from the terminal, from npx and from Nx. */
 const sameStopMs = 1000
 
 const stop = new AbortController()
-// Every command under way listens to it.
+// Every running command listens to it.
 setMaxListeners(0, stop.signal)
 
 /**
- * Aborts when this run is told to stop, a run being a process: commands under way are ended on every
- * machine, none begins, and waits end, all by throwing. What has to be removed goes in `finally`.
+ * Aborts on SIGINT and SIGTERM: running commands are ended on every machine, no new ones start, and waits
+ * end, all by throwing. Clean up in `finally`.
  */
 export const stopping: AbortSignal = stop.signal
 
-/** What was under way throws it when the run is told to stop. */
+/** The error with which running work ends when the run is stopped. */
 class Stopped extends Error {
   override name = 'Stopped'
 }
 
 /**
- * Makes SIGINT and SIGTERM stop the run: `onStop` says so, then what is under way has 4 s to unwind before
- * `exit` is called; a second signal calls it at once.
+ * Makes SIGINT and SIGTERM stop the run: `onStop` reports it, running work has 4 s to clean up, then `exit` is
+ * called; a second signal calls it at once.
  */
 export function stopOnSignals(onStop: (signal: string) => void, exit: () => void): void {
   let stoppedAt: number | undefined
@@ -34,14 +35,14 @@ export function stopOnSignals(onStop: (signal: string) => void, exit: () => void
       }
       stoppedAt = performance.now()
       onStop(signal)
-      // What is no longer waited for may still fail.
+      // Abandoned work may still fail.
       process.on('unhandledRejection', () => undefined)
       setTimeout(exit, unwindMs)
       stop.abort(new Stopped(`stopped by ${signal}`))
     })
 }
 
-/** What `work` gives, unless the run is told to stop before. */
+/** The result of `work`; throws when the run is stopped before. */
 export async function untilStopped<T>(work: Promise<T>): Promise<T> {
   let onStop = (): void => undefined
   const stopped = new Promise<never>((_, reject) => {

@@ -1,3 +1,4 @@
+/** Text tables. */
 /** Rows as lines with aligned columns, two spaces apart; the first row has the most columns. */
 export function renderTable(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) =>

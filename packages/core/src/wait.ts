@@ -1,59 +1,69 @@
+/** Waits: checks repeated until one passes, one is unrecoverable, or the time is up. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from './log.ts'
 import { Problem, reasonOf } from './problem.ts'
 import { stopping, untilStopped } from './stop.ts'
 
-/** How waits and retries pause between two checks; tests put a quicker one in its place. */
+/** How waits and retries pause between two attempts; tests replace it with a shorter one. */
 export const pauses = {
   sleep: (ms: number, signal?: AbortSignal): Promise<unknown> =>
     sleep(ms, undefined, signal === undefined ? {} : { signal }),
 }
 
-/** Thrown by a check whose answer can never get better; ends the wait at once. */
-export class Hopeless extends Error {
-  override name = 'Hopeless'
+/** Thrown by a check that will never pass, for example because of a wrong CA; ends the wait at once. */
+export class Unrecoverable extends Error {
+  override name = 'Unrecoverable'
 }
 
 interface WaitOptions {
   readonly log: Log
   readonly withinMs: number
-  /** Pause between two checks; after a check that took longer, up to three times as long. */
+  /** Pause between two checks; longer after a slow check: as long as it took, at most three times this. */
   readonly everyMs?: number
-  /** What to type when it never comes true. */
+  /** What to type when the wait fails. */
   readonly hint?: string
-  /** The code of the Problem when it never comes true. */
+  /** The code of the Problem when the wait fails. */
   readonly code?: string
+  /** The message of the Problem when a check throws Unrecoverable, such as 'home-cp1 rejected its config'. */
+  readonly failure?: string
 }
 
 /**
- * Waits until `check` returns, and returns its answer. A check that throws means "not yet", and its
- * message is the reason shown, printed when it changes. A Problem or Hopeless ends the wait at once, and
- * so does a run that is told to stop.
- * `fact` is a noun phrase: it reads in "waiting for ...".
+ * Repeats `check` until it returns, and returns its result. A check that throws means "not yet"; the error
+ * message is the reason, which is logged whenever it changes. A Problem or Unrecoverable ends the wait at
+ * once, and so does SIGINT or SIGTERM.
+ * `fact` is a noun phrase: it is printed as "waiting for ...".
  */
 export async function waitFor<T>(
   fact: string,
   check: () => Promise<T>,
-  { log, withinMs, everyMs = 2000, hint, code = 'WAITED_IN_VAIN' }: WaitOptions,
+  {
+    log,
+    withinMs,
+    everyMs = 2000,
+    hint,
+    code = 'WAIT_TIMED_OUT',
+    failure = `gave up waiting for ${fact}`,
+  }: WaitOptions,
 ): Promise<T> {
   let spentMs = 0
   let reason: string | undefined
   let announced = false
   for (;;) {
-    const asked = performance.now()
+    const started = performance.now()
     try {
-      const answer = await untilStopped(check())
-      spentMs += performance.now() - asked
+      const result = await untilStopped(check())
+      spentMs += performance.now() - started
       if (announced) {
         log.info(`   waited for ${fact}: ok (${seconds(spentMs)} s)`)
         log.event('waited', { fact, seconds: spentMs / 1000, everyMs })
       }
-      return answer
+      return result
     } catch (error) {
       if (error instanceof Problem || stopping.aborted) throw error
       const now = reasonOf(error) ?? 'no reason given'
-      if (error instanceof Hopeless)
-        throw new Problem(code, `${fact} cannot come true`, { because: now, hint, cause: error })
+      if (error instanceof Unrecoverable)
+        throw new Problem(code, failure, { because: now, hint, cause: error })
       if (now !== reason) {
         log.info(`   waiting for ${fact}: ${now}`)
         log.waiting(fact, now)
@@ -61,7 +71,7 @@ export async function waitFor<T>(
       reason = now
       announced = true
     }
-    const tookMs = performance.now() - asked
+    const tookMs = performance.now() - started
     spentMs += tookMs
     const leftMs = withinMs - spentMs
     if (leftMs < everyMs)
@@ -69,11 +79,11 @@ export async function waitFor<T>(
         because: reason,
         hint,
       })
-    // What answers slowly has enough to do.
+    // What answers slowly may be overloaded.
     const pauseMs = Math.min(Math.max(everyMs, tookMs), 3 * everyMs, leftMs)
     const paused = performance.now()
     await untilStopped(pauses.sleep(pauseMs))
-    // A pause that tests have shortened counts in full, so that no wait of theirs outlasts its limit.
+    // A pause that tests have shortened counts in full, so that their waits time out as early.
     spentMs += Math.max(pauseMs, performance.now() - paused)
   }
 }

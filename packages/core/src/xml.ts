@@ -1,10 +1,11 @@
+/** Parses XML from libvirt and reads values from it. */
 import { XMLParser } from 'fast-xml-parser'
 
-/** An element of XML as plain data: attributes begin with @, an element of text alone is its text. */
+/** An element of XML as plain data: attributes begin with @; an element with only text is that text. */
 export type XmlElement = { readonly [name: string]: XmlNode | undefined }
 export type XmlNode = string | XmlElement | readonly XmlNode[]
 
-/** Reads XML, character references decoded. An element that comes several times is a list. */
+/** Parses XML, decoding character references. A repeated element is a list. */
 export function parseXml(xml: string): XmlNode {
   return parser.parse(xml) as XmlNode
 }
@@ -14,11 +15,11 @@ const parser = new XMLParser({
   attributeNamePrefix: '@',
   parseTagValue: false,
   parseAttributeValue: false,
-  // Character references by number count among them.
+  // This includes numeric character references.
   htmlEntities: true,
 })
 
-/** The elements along a path of names; none when the path leads nowhere. */
+/** The elements at a path of names; none when nothing is there. */
 export function elementsAt(from: XmlNode | undefined, ...path: readonly string[]): XmlNode[] {
   const [name, ...rest] = path
   const here = from === undefined ? [] : [from].flat<XmlNode[]>()

@@ -37,7 +37,7 @@ test('an address is in a range by its number, ends included', () => {
     assert.not.ok(inRange(address), address)
 })
 
-test('a netmask has a prefix length, unless it has holes', () => {
+test('a netmask has a prefix length, unless its bits are not contiguous', () => {
   assert.is(prefixLengthOfMask('255.255.255.0'), 24)
   assert.is(prefixLengthOfMask('255.255.254.0'), 23)
   assert.is(prefixLengthOfMask('0.0.0.0'), 0)

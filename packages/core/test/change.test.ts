@@ -12,7 +12,7 @@ const change = (kind: string, target: string): Change => ({
   risk: 'none',
 })
 
-test('changes of one key keep their order, keys run side by side', async () => {
+test('changes with one key run in order, different keys in parallel', async () => {
   const order: string[] = []
   const changes = ['a', 'b'].flatMap((target) => [change('disk', target), change('define', target)])
   await applyAll(
@@ -28,7 +28,7 @@ test('changes of one key keep their order, keys run side by side', async () => {
   assert.ok(order.indexOf('disk a ends') < order.indexOf('define a begins'))
 })
 
-test('without a key changes run one after the other', async () => {
+test('without a key all changes run in order', async () => {
   let running = 0
   await applyAll(
     [change('x', 'a'), change('x', 'b')],
@@ -41,7 +41,7 @@ test('without a key changes run one after the other', async () => {
   )
 })
 
-test('the first failure stops what has not begun, and is thrown', async () => {
+test('no change begins after the first failure, which is thrown', async () => {
   const done: string[] = []
   const failure = await problemOf(
     applyAll(
@@ -66,7 +66,7 @@ test('a plan names each change with its values and its risk', () => {
   assert.match(text, '! resize home-w1 (2048 MiB -> 4096 MiB) [restart]')
 })
 
-test('an empty plan says so', () => {
+test('an empty plan is reported as nothing to do', () => {
   assert.match(renderPlan([]), 'Nothing to do')
 })
 

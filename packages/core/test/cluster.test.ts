@@ -39,7 +39,7 @@ test('the endpoint is CLUSTER_ENDPOINT, else the VIP, else the first control pla
   )
 })
 
-test('control planes spread over the hosts before workers do', () => {
+test('control planes are distributed over the hosts before workers', () => {
   const { nodes } = testCluster({
     LIBVIRT_URI: 'qemu+ssh://kvm1/system,qemu+ssh://kvm2/system',
     CONTROL_PLANE_COUNT: '3',
@@ -77,7 +77,7 @@ test('the compression decides what is downloaded', () => {
   assert.is(name('none'), 'nocloud-amd64.raw')
 })
 
-test('files lie in the pool, seeds where SEED_ISO_DIR says', () => {
+test('files are in the pool, seed ISOs in SEED_ISO_DIR', () => {
   const files = hostFiles(testCluster({ SEED_ISO_DIR: '/iso' }), '/pool')
   assert.is(files.disk({ name: 'home-cp1' }), '/pool/home-cp1.qcow2')
   assert.is(files.seed({ name: 'home-cp1' }), '/iso/home-cp1-seed.iso')
@@ -90,7 +90,7 @@ test('IMAGE_PATH is the image', () => {
   )
 })
 
-test('what is to be typed selects the cluster by its file, whatever its own name is', () => {
+test('commands in hints select the cluster by its env file, not by its name', () => {
   const { settings } = testCluster({ CLUSTER_NAME: 'house' })
   const cluster = describeCluster(settings, '/project', 'home')
   assert.is(commandFor(cluster, 'vm:create'), 'CLUSTER=home npx nx run vm:create')

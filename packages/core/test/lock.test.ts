@@ -44,7 +44,7 @@ const me = (changes: object = {}): string => {
   })
 }
 
-test('is held while the work goes on, and gone afterwards', async ({ cluster, lock }) => {
+test('is held during the work, and removed afterwards', async ({ cluster, lock }) => {
   const result = await withLock(cluster, 'vm/create.ts', async () => {
     const holder = JSON.parse(readFileSync(lock, 'utf8')) as Record<string, unknown>
     assert.is(holder['pid'], process.pid)
@@ -55,11 +55,8 @@ test('is held while the work goes on, and gone afterwards', async ({ cluster, lo
   assert.equal(readdirSync(cluster.generated), [])
 })
 
-test('of a run that has ended, which its parent has not yet noticed, is taken over', async ({
-  cluster,
-  lock,
-}) => {
-  // The shell starts a child, becomes a program that never asks for it, and the child ends: a zombie.
+test('of a zombie process is taken over', async ({ cluster, lock }) => {
+  // The shell starts a child, becomes a program that never waits for it, and the child ends: a zombie.
   const parent = spawn('sh', ['-c', 'sleep 0.3 & echo $!; exec sleep 60'], {
     stdio: ['ignore', 'pipe', 'ignore'],
   })
@@ -81,7 +78,7 @@ test('of a run that has ended, which its parent has not yet noticed, is taken ov
   }
 })
 
-test('is given back when the work fails', async ({ cluster, lock }) => {
+test('is released when the work fails', async ({ cluster, lock }) => {
   const error = new Error('broke')
   const thrown = await withLock(cluster, 'x', () => Promise.reject(error)).catch((e: unknown) => e)
   assert.is(thrown, error)
@@ -92,12 +89,15 @@ test('refuses a second run and names the first', async ({ cluster }) => {
   await withLock(cluster, 'vm/create.ts', async () => {
     const problem = await refusal(cluster)
     assert.is(problem.code, 'LOCKED')
-    assert.match(problem.because ?? '', `process ${process.pid} on ${hostname()} runs vm/create.ts`)
+    assert.match(
+      problem.because ?? '',
+      `process ${process.pid} on ${hostname()} has been running vm/create.ts`,
+    )
     assert.match(problem.hint ?? '', `kill ${process.pid}`)
   })
 })
 
-test('of fifty runs at once one gets it', async ({ cluster }) => {
+test('of fifty parallel runs one gets it', async ({ cluster }) => {
   let inside = 0
   const runs = Array.from({ length: 50 }, () =>
     withLock(cluster, 'x', async () => {
@@ -116,11 +116,11 @@ test('of fifty runs at once one gets it', async ({ cluster }) => {
 })
 
 const stale: Record<string, () => string> = {
-  'a process that is gone': () => me({ pid: 2 ** 22 - 1, started: '1' }),
-  'another process of the same number': () => me({ started: '1' }),
-  'a boot long ago': () => me({ bootId: 'another' }),
-  'a run that was cut off while writing': () => '{"pid": 1',
-  nobody: () => '',
+  'a process that has ended': () => me({ pid: 2 ** 22 - 1, started: '1' }),
+  'another process with the same id': () => me({ started: '1' }),
+  'an earlier boot': () => me({ bootId: 'another' }),
+  'a run that was killed while writing': () => '{"pid": 1',
+  'an empty file': () => '',
 }
 for (const [whose, text] of Object.entries(stale))
   test(`takes over the lock of ${whose}`, async ({ cluster, lock }) => {
@@ -132,7 +132,7 @@ for (const [whose, text] of Object.entries(stale))
     assert.equal(readdirSync(cluster.generated), [])
   })
 
-test('of fifty runs at once one takes over a stale lock', async ({ cluster, lock }) => {
+test('of fifty parallel runs one takes over a stale lock', async ({ cluster, lock }) => {
   await withLock(cluster, 'x', async () => undefined)
   writeFileSync(lock, me({ started: '1' }))
   let inside = 0
@@ -148,7 +148,7 @@ test('of fifty runs at once one takes over a stale lock', async ({ cluster, lock
   assert.ok(ends.some(({ status }) => status === 'fulfilled'))
 })
 
-test('believes a run on another machine', async ({ cluster, lock }) => {
+test('is not taken over from a run on another machine', async ({ cluster, lock }) => {
   await withLock(cluster, 'x', async () => undefined)
   writeFileSync(lock, me({ host: 'laptop', bootId: 'another', started: '1' }))
   const problem = await refusal(cluster)
@@ -177,7 +177,7 @@ await withLock(${JSON.stringify(cluster)}, 'x', async () => { ${code} })`
     assert.is(await withLock(cluster, 'x', async () => 'mine'), 'mine')
   })
 
-test('a link in the place of the folder is refused, and nothing is written behind it', async ({
+test('a link instead of the folder is refused, and nothing is written to its target', async ({
   cluster,
 }) => {
   const elsewhere = temporaryFolder('lock')
@@ -186,12 +186,12 @@ test('a link in the place of the folder is refused, and nothing is written behin
   assert.equal(readdirSync(elsewhere), [])
 })
 
-test('a folder that cannot be written is named', async ({ cluster }) => {
+test('a folder that is not writable is reported', async ({ cluster }) => {
   mkdirSync(cluster.generated)
   chmodSync(cluster.generated, 0o555)
   chmodSync(join(cluster.generated, '..'), 0o755)
   const isRoot = process.getuid?.() === 0
-  // Permissions do not hold root back.
+  // Permissions do not apply to root.
   if (isRoot) process.seteuid?.(65_534)
   try {
     const problem = await refusal(cluster)

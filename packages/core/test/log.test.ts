@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert'
 import { createLog } from '../src/log.ts'
 import { temporaryFolder } from '../src/testing/temporary-folder.ts'
 
-/** A stream that keeps what is written to it. */
+/** A stream that records what is written to it. */
 function screen(isTTY: boolean) {
   let raw = ''
   const stream = { isTTY, columns: 20, write: (text: string) => ((raw += text), true) }
@@ -17,7 +17,7 @@ function screen(isTTY: boolean) {
   }
 }
 
-test('each kind of line has its own mark, an end has its seconds', () => {
+test('each kind of line has its own symbol, the end of a step has its seconds', () => {
   const { stream, lines } = screen(false)
   const log = createLog({ stream })
   log.step('define w1').done()
@@ -39,7 +39,7 @@ test('each kind of line has its own mark, an end has its seconds', () => {
   )
 })
 
-test('progress lives on one line of a terminal, no wider than it, and the next line wipes it', () => {
+test('progress is one line of a terminal, cut to its width, and the next line overwrites it', () => {
   const { stream, raw } = screen(true)
   const step = createLog({ stream }).step('download')
   const before = raw().length
@@ -51,7 +51,7 @@ test('progress lives on one line of a terminal, no wider than it, and the next l
   assert.match(raw().slice(before + shown.length), /^\r\x1b\[2K/)
 })
 
-test('without a terminal progress is silent for the first ten seconds', () => {
+test('without a terminal no progress is printed for the first ten seconds', () => {
   const { stream, lines } = screen(false)
   const step = createLog({ stream }).step('download')
   step.progress('1 MiB')
@@ -59,7 +59,7 @@ test('without a terminal progress is silent for the first ten seconds', () => {
   assert.equal(lines(), [' • download'])
 })
 
-test('the run record has the same as JSON lines, and events that nobody sees', () => {
+test('the run record has the same as JSON lines, and events that are not printed', () => {
   const folder = temporaryFolder('log')
   const path = join(folder, 'run.jsonl')
   const { stream, raw } = screen(false)

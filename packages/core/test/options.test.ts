@@ -8,15 +8,19 @@ const options = {
   'dry-run': { type: 'boolean', about: '' },
 } as const
 
-test('texts and flags are read', () => {
+test('texts and flags are parsed', () => {
   const values = readOptions(options, ['--cluster', 'home', '--dry-run'])
   assert.is(values.cluster, 'home')
   assert.is(values['dry-run'], true)
 })
 
 const wrong: [string, string[], string][] = [
-  ['a misspelt option names the close one', ['--clustre', 'home'], 'did you mean --cluster'],
-  ['a stray word is refused', ['home'], 'options are'],
+  [
+    'a misspelt option is reported with the closest one',
+    ['--clustre', 'home'],
+    'did you mean --cluster',
+  ],
+  ['a positional argument is refused', ['home'], 'options are'],
   ['a text without a value is refused', ['--cluster'], 'options are'],
   ['a flag with a value is refused', ['--dry-run=yes'], 'options are'],
 ]
@@ -37,7 +41,7 @@ const fromShell = {
   'final-snapshot': { type: 'boolean', about: '', env: 'FINAL_SNAPSHOT' },
 } as const
 
-test('a variable of the shell gives what the command line does not; an empty one gives nothing', () => {
+test('an environment variable is the fallback of the command line; an empty one is ignored', () => {
   assert.equal(readOptions(fromShell, [], { CONFIRM: 'home', FINAL_SNAPSHOT: 'true' }), {
     confirm: 'home',
     'final-snapshot': true,
@@ -47,17 +51,17 @@ test('a variable of the shell gives what the command line does not; an empty one
   assert.is(readOptions(fromShell, [], { FINAL_SNAPSHOT: 'false' })['final-snapshot'], false)
 })
 
-test('a flag in the shell that is neither true nor false is refused', () => {
+test('an environment variable of a flag must be true or false', () => {
   assert.throws(
     () => readOptions(fromShell, [], { FINAL_SNAPSHOT: 'yes' }),
     /FINAL_SNAPSHOT=yes is neither true nor false/,
   )
 })
 
-test('an option that Nx would swallow is a fault of the script', () => {
+test('an option that Nx consumes is a bug of the script', () => {
   assert.throws(
     () => readOptions({ parallel: { type: 'string', about: '' } }, []),
-    /swallowed by Nx/,
+    /consumed by Nx/,
   )
 })
 

@@ -2,7 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { retry } from '../src/retry.ts'
 
-/** Work that fails so many times, and a note of every pause. */
+/** Work that fails a number of times, and the recorded pauses. */
 function failing(times: number) {
   const pausesMs: number[] = []
   let calls = 0
@@ -32,25 +32,25 @@ test('work is repeated until it succeeds, with pauses between', async () => {
   assert.equal(pausesMs, [1, 2])
 })
 
-test('the last failure is thrown after so many attempts', async () => {
+test('the last failure is thrown after all attempts', async () => {
   const { work, options, calls } = failing(9)
   assert.is(await messageOf(retry(work, options)), 'failure 3')
   assert.is(calls(), 3)
 })
 
-test('a failure that stays is thrown at once', async () => {
+test('a permanent failure is thrown at once', async () => {
   const { work, options, calls } = failing(9)
   assert.is(await messageOf(retry(work, { ...options, isTransient: () => false })), 'failure 1')
   assert.is(calls(), 1)
 })
 
-test('failures are counted from one again when the work got further', async () => {
+test('failures are counted from one again after progress', async () => {
   const { work, options, pausesMs, calls } = failing(4)
   assert.is(await retry(work, { ...options, hasProgressed: () => calls() < 4 }), 5)
   assert.equal(pausesMs, [1, 1, 1, 2])
 })
 
-test('a run that is told to stop begins no further attempt', async () => {
+test('a stopped run begins no further attempt', async () => {
   const { work, options, calls } = failing(9)
   const stop = new AbortController()
   const onRetry = (): void => stop.abort(new Error('stopped'))

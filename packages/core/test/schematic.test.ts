@@ -23,7 +23,7 @@ for (const [name, extensions, kernelArguments, id] of vectors)
     assert.is(describeSchematic(extensions, kernelArguments).id, id)
   })
 
-test('kernel arguments stand before extensions', () => {
+test('kernel arguments come before extensions', () => {
   assert.is(
     describeSchematic(['siderolabs/a'], ['b=1']).body,
     'customization:\n    extraKernelArgs:\n        - b=1\n    systemExtensions:\n        officialExtensions:\n            - siderolabs/a\n',

@@ -1,9 +1,9 @@
-/** A script that ends as it is told to, for script.test.ts. */
+/** A script that ends in the way that an option selects, for script.test.ts. */
 import { existsSync } from 'node:fs'
 import { exitCodes, local, Problem, script } from '../src/index.ts'
 
 export default script(import.meta, {
-  summary: 'End as told.',
+  summary: 'End as requested.',
   changes: true,
   losesData: true,
   options: { how: { type: 'string', about: 'how to end', env: 'HOW' } },
@@ -24,7 +24,7 @@ export default script(import.meta, {
         because: `its token is ${secret.length} long`,
         hint: 'make room',
       })
-    if (options.how === 'fault') throw new TypeError('w1 is undefined')
+    if (options.how === 'bug') throw new TypeError('w1 is undefined')
     if (options.how === 'failing command') await local.$({ input: secret })`cat >/dev/null; exit 3`
     if (options.how === 'returned failure') return exitCodes.failed
     await local.$({ input: secret })`cat >/dev/null`

@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert'
 import { withLock } from '../src/lock.ts'
 import { projectRoot } from '../src/root.ts'
 
-/** script.ts as people meet it: a program of its own. */
+/** script.ts in a separate process, as users run it. */
 const program = suite('a script')
 const path = join(import.meta.dirname, 'script-program.ts')
 const waiting = join(import.meta.dirname, 'waiting-program.ts')
@@ -38,10 +38,10 @@ function start(
       ...env,
     },
   })
-  const said = { stdout: '', stderr: '' }
+  const outputs = { stdout: '', stderr: '' }
   for (const output of ['stdout', 'stderr'] as const)
-    child[output].on('data', (chunk: Buffer) => (said[output] += chunk.toString()))
-  return new Promise((resolve) => child.on('close', (code) => resolve({ code, ...said })))
+    child[output].on('data', (chunk: Buffer) => (outputs[output] += chunk.toString()))
+  return new Promise((resolve) => child.on('close', (code) => resolve({ code, ...outputs })))
 }
 const run = (...args: readonly string[]): Promise<Ended> => start([path, ...args])
 
@@ -55,28 +55,28 @@ const events = (): { event: string; text?: string; code?: string }[] =>
     .split('\n')
     .map((line) => JSON.parse(line) as { event: string })
 
-program('that does its work ends with 0, its answer alone on stdout', async () => {
+program('that succeeds ends with 0 and prints only its result on stdout', async () => {
   const { code, stdout, stderr } = await run()
   assert.is(code, 0, stderr)
   assert.equal(JSON.parse(stdout), { cluster: name, confirmed: false, locked: true })
   assert.match(stderr, 'making the disk of w1')
 })
 
-program('that changes something ends at once while another run holds the lock', async () => {
+program('that changes something fails at once while another run holds the lock', async () => {
   const { code, stderr } = await withLock({ name, generated }, 'another run', () => run())
   assert.is(code, 1)
   assert.match(stderr, /^LOCKED: /m)
   assert.not.match(stderr, 'making the disk')
 })
 
-program('that loses data stops before it begins with the CONFIRM of another cluster', async () => {
+program('that deletes data fails before it begins if CONFIRM names another cluster', async () => {
   const { code, stderr } = await start([path, '--how', 'loss'], { CONFIRM: 'example' })
   assert.is(code, 1)
   assert.match(stderr, /^CONFIRM_MISSING: /m)
   assert.not.match(stderr, 'making the disk')
 })
 
-program('that loses data goes on when CONFIRM names the cluster', async () => {
+program('that deletes data runs when CONFIRM names the cluster', async () => {
   const { code, stdout, stderr } = await start([path, '--how', 'loss'], { CONFIRM: name })
   assert.is(code, 0, stderr)
   assert.is((JSON.parse(stdout) as { confirmed: boolean }).confirmed, true)
@@ -97,7 +97,7 @@ program('leaves a run record that only its user can read, and no lock', async ()
   assert.not.ok(existsSync(join(generated, 'lock')))
 })
 
-program('that only waits leaves a record of it', async () => {
+program('that only waits leaves a run record', async () => {
   const { code, stderr } = await start([waiting])
   assert.is(code, 0, stderr)
   assert.equal(
@@ -107,7 +107,7 @@ program('that only waits leaves a record of it', async () => {
   assert.match(events()[0]?.text ?? '', 'waiting for w1 to answer: it boots')
 })
 
-/** With a bundle for a failure; of a host that refuses at once, so that the search is short. */
+/** With a bundle after a failure; the host refuses connections at once, so that the diagnosis is short. */
 const searching = { FAILURE_BUNDLE: 'true', LIBVIRT_URI: 'qemu+ssh://root@127.0.0.1:1/system' }
 const bundles = (): number =>
   existsSync(join(generated, 'bundles')) ? readdirSync(join(generated, 'bundles')).length : 0
@@ -116,7 +116,7 @@ for (const [title, args] of [
   ['after it has begun a step', [path, '--how', 'problem']],
   ['after it has only waited', [waiting, '--boots', '1000']],
 ] as const)
-  program(`that fails ${title} has the cause looked for`, async () => {
+  program(`that fails ${title} looks for the cause`, async () => {
     const { code, stderr } = await start(args, searching)
     assert.is(code, 1)
     assert.match(stderr, 'looking for the cause')
@@ -124,7 +124,7 @@ for (const [title, args] of [
     assert.is(bundles(), 1)
   })
 
-program('that fails before it has begun anything looks for no cause', async () => {
+program('that fails before it has begun anything does not look for the cause', async () => {
   const { code, stderr } = await start([path, '--how', 'refused'], searching)
   assert.is(code, 1)
   assert.not.match(stderr, 'looking for the cause')
@@ -132,7 +132,7 @@ program('that fails before it has begun anything looks for no cause', async () =
 })
 
 program(
-  'that meets a Problem prints it without a stack, records its code and ends with 1',
+  'that throws a Problem prints it without a stack, records its code and ends with 1',
   async () => {
     const { code, stdout, stderr } = await run('--how', 'problem')
     assert.is(code, 1)
@@ -145,20 +145,20 @@ program(
   },
 )
 
-program('that fails in a way nobody expected says so with a stack, and ends with 1', async () => {
-  const { code, stderr } = await run('--how', 'fault')
+program('that throws any other error reports a bug with a stack, and ends with 1', async () => {
+  const { code, stderr } = await run('--how', 'bug')
   assert.is(code, 1)
-  assert.match(stderr, 'a fault of Talosmith')
+  assert.match(stderr, 'a bug in Talosmith')
   assert.match(stderr, 'TypeError: w1 is undefined')
   assert.match(stderr, stack)
-  assert.equal(events().at(-1)?.event, 'fault')
+  assert.equal(events().at(-1)?.event, 'bug')
 })
 
 program('that returns a failure ends with 1', async () => {
   assert.is((await run('--how', 'returned failure')).code, 1)
 })
 
-program('never shows or records what went to a command as input', async () => {
+program('never prints or records the input of a command', async () => {
   for (const how of ['done', 'problem', 'failing command']) {
     tidy()
     const { stdout, stderr } = await run('--how', how)
@@ -168,7 +168,7 @@ program('never shows or records what went to a command as input', async () => {
 })
 
 program(
-  'asked for its plan ends with 2 when there is something to do, and writes nothing',
+  'with --dry-run ends with 2 when there is something to do, and writes nothing',
   async () => {
     const { code, stdout } = await run('--dry-run')
     assert.is(code, 2)
@@ -177,7 +177,7 @@ program(
   },
 )
 
-program('asked for its plan ends with 0 when there is nothing to do', async () => {
+program('with --dry-run ends with 0 when there is nothing to do', async () => {
   // It waits for no lock.
   const { code, stdout } = await withLock({ name, generated }, 'another run', () =>
     run('--dry-run', '--json', '--how', 'nothing'),
@@ -186,32 +186,32 @@ program('asked for its plan ends with 0 when there is nothing to do', async () =
   assert.equal(JSON.parse(stdout), [])
 })
 
-program('asked for help prints its options and does nothing', async () => {
+program('with --help prints its options and does nothing', async () => {
   const { code, stdout } = await run('--help')
   assert.is(code, 0)
-  assert.match(stdout, /End as told\.[^]+--dry-run[^]+--how <text>/)
+  assert.match(stdout, /End as requested\.[^]+--dry-run[^]+--how <text>/)
   assert.not.ok(existsSync(generated))
 })
 
-program('takes an option from the environment, as Nx hands it on', async () => {
+program('reads an option from the environment, which Nx passes on', async () => {
   assert.is((await start([path], { HOW: 'problem' })).code, 1)
 })
 
-program('ends with 64 for an option that it does not know', async () => {
+program('ends with 64 for an unknown option', async () => {
   const { code, stderr } = await run('--hwo', 'done')
   assert.is(code, 64)
   assert.match(stderr, 'did you mean --how?')
   assert.not.match(stderr, stack)
 })
 
-for (const [title, env, said] of [
-  ['a setting that can not be used', { WORKER_COUNT: 'many' }, 'SETTINGS_INVALID'],
+for (const [title, env, problemCode] of [
+  ['an invalid setting', { WORKER_COUNT: 'many' }, 'SETTINGS_INVALID'],
   ['a cluster without a file', { CLUSTER: 'exampel' }, 'CLUSTER_UNKNOWN'],
 ] as const)
   program(`ends with 78 for ${title}`, async () => {
     const { code, stderr } = await start([path], env)
     assert.is(code, 78)
-    assert.match(stderr, said)
+    assert.match(stderr, problemCode)
     assert.not.match(stderr, stack)
     assert.not.ok(existsSync(generated))
   })
@@ -220,7 +220,7 @@ program('that another file imports does not run', async () => {
   const text = `import it from ${JSON.stringify(path)}; console.log(it.summary)`
   const { code, stdout } = await start(['--input-type=module', '--eval', text])
   assert.is(code, 0)
-  assert.is(stdout, 'End as told.\n')
+  assert.is(stdout, 'End as requested.\n')
   assert.not.ok(existsSync(generated))
 })
 

@@ -9,8 +9,8 @@ import { temporaryFolder } from '../src/testing/temporary-folder.ts'
 import { ended } from './host/host-behaviour.ts'
 import { hasSshd, startSshd } from '@talosmith/core/testing'
 
-/** Stopping a run as people and Nx do it: a program of its own, and a signal. */
-const test = suite('a run that is told to stop')
+/** Stopping a run by a signal, as users and Nx do it. */
+const test = suite('a stopped run')
 const path = join(import.meta.dirname, 'stopped-program.ts')
 const name = `talosmith-stop-${process.pid}`
 const generated = join(projectRoot, 'generated', name)
@@ -58,11 +58,11 @@ async function stop(
   return { code, stderr, seconds: (performance.now() - started) / 1000, folder }
 }
 
-/** What holds however the run was stopped: one line says so, and nothing of the run is left. */
+/** Asserts that the run printed one line about the stop and left nothing behind. */
 function assertTidy({ code, stderr, folder }: Stopped, signal: NodeJS.Signals = 'SIGTERM'): void {
   assert.is(code, 1)
-  assert.match(stderr, `stopped by ${signal}; the same command run again carries on\n`)
-  assert.not.match(stderr, /^ {4}at |fault of Talosmith|looking for the cause|because:/m)
+  assert.match(stderr, `stopped by ${signal}; run the same command again to continue\n`)
+  assert.not.match(stderr, /^ {4}at |bug in Talosmith|looking for the cause|because:/m)
   assert.is(stderr.match(/stopped by/g)?.length, 1, stderr)
   assert.equal(
     readdirSync(folder).filter((file) => file !== 'pids'),
@@ -74,13 +74,13 @@ function assertTidy({ code, stderr, folder }: Stopped, signal: NodeJS.Signals = 
 const hasPids = (folder: string): boolean =>
   existsSync(join(folder, 'pids')) &&
   readFileSync(join(folder, 'pids'), 'utf8').split('\n').length > 2
-const says =
+const hasPrinted =
   (text: string) =>
   (_: string, stderr: string): boolean =>
     stderr.includes(text)
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const)
-  test(`by ${signal} ends the command that it waits for and begins no other`, async () => {
+  test(`by ${signal} ends its running command and begins no other`, async () => {
     const stopped = await stop('local', hasPids, [[signal, 0]])
     assertTidy(stopped, signal)
     await ended(join(stopped.folder, 'pids'), 2)
@@ -92,41 +92,41 @@ for (const [how, text] of [
   ['pause', 'waiting for what never comes: not yet'],
 ] as const)
   test(`ends a ${how} at once`, async () => {
-    const stopped = await stop(how, says(text))
+    const stopped = await stop(how, hasPrinted(text))
     assertTidy(stopped)
     assert.ok(stopped.seconds < 3, `${stopped.seconds} s`)
   })
 
-test('ends within five seconds although a part of it does not listen', async () => {
-  const { code, seconds, stderr } = await stop('deaf', says('it has begun'))
+test('ends within five seconds although a part of it ignores the signal', async () => {
+  const { code, seconds, stderr } = await stop('deaf', hasPrinted('it has begun'))
   assert.is(code, 1, stderr)
   assert.ok(seconds > 3.5 && seconds < 4.9, `${seconds} s`)
   assert.not.ok(existsSync(join(generated, 'lock')))
 })
 
-test('takes signals that come together for one, and ends at once by a later one', async () => {
+test('treats signals in quick succession as one, and ends at once after a later one', async () => {
   const together = [
     ['SIGINT', 50],
     ['SIGINT', 50],
     ['SIGTERM', 1200],
     ['SIGTERM', 0],
   ] as const
-  const { code, seconds } = await stop('deaf', says('it has begun'), together)
+  const { code, seconds } = await stop('deaf', hasPrinted('it has begun'), together)
   assert.is(code, 1)
   assert.ok(seconds > 1.2 && seconds < 3.5, `${seconds} s`)
 })
 
 if (hasSshd) {
   const sshd = await startSshd()
-  test('ends its command on a remote host and what that has started', async () => {
+  test('ends its command on a remote host with its children', async () => {
     const stopped = await stop('remote', hasPids, [['SIGTERM', 0]], sshd.uri)
-    // The program has ended its commands before it ends; the connection's end is not needed for it.
+    // The program ends its commands before it exits, not by closing the connection.
     await ended(join(stopped.folder, 'pids'), 2)
     assertTidy(stopped)
     assert.ok(stopped.seconds < 4, `${stopped.seconds} s`)
   })
-  test('leaves no part of a file that it uploads', async () => {
-    const stopped = await stop('upload', says('it uploads'), [['SIGTERM', 0]], sshd.uri)
+  test('leaves no partial upload', async () => {
+    const stopped = await stop('upload', hasPrinted('it uploads'), [['SIGTERM', 0]], sshd.uri)
     assert.is(stopped.code, 1)
     assert.equal(
       readdirSync(stopped.folder).filter((file) => file !== 'to'),

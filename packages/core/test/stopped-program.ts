@@ -1,4 +1,4 @@
-/** A script that goes on for minutes in the way that it is told, for stop.test.ts. */
+/** A script that runs for minutes in the way that an option selects, for stop.test.ts. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -32,7 +32,7 @@ export default script(import.meta, {
       }
       const [host = local] = options.how === 'remote' ? await hosts() : []
       await host.$`echo $$ >${pids}; sleep 600 & echo $! >>${pids}; sleep 600 | cat`
-        // A part that survives its failures begins nothing more.
+        // Work that catches its errors begins nothing more.
         .catch(() => host.$`touch ${join(folder, 'more')}`)
     } finally {
       rmSync(work, { recursive: true })

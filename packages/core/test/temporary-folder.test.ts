@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert'
 
 const module = fileURLToPath(new URL('../src/testing/temporary-folder.ts', import.meta.url))
 
-test('temporary folders are there until the process ends, and gone when it failed, too', () => {
+test('temporary folders exist until the process ends, also when it fails', () => {
   const code = `import { temporaryFolder } from ${JSON.stringify(module)}
 import { existsSync, writeFileSync } from 'node:fs'
 const folders = [temporaryFolder('first'), temporaryFolder('second')]

@@ -8,7 +8,7 @@ import { testCluster } from '../src/testing/test-cluster.ts'
 import { findTool, toolFolder } from '../src/tools.ts'
 import { temporaryFolder } from '../src/testing/temporary-folder.ts'
 
-/** The tools of a machine whose tool folder and PATH are made here. */
+/** Finding tools in a tool folder and on a PATH that the tests create. */
 const tools = suite<{ root: string }>('the tools')
 const cluster = testCluster({ TALOS_VERSION: 'v1.13.9', KUBERNETES_VERSION: 'v1.36.3' })
 const { PATH, XDG_CACHE_HOME } = process.env
@@ -20,7 +20,7 @@ const shellPrograms = ['bash', 'sleep'].map((name) => {
 tools.before.each((context) => {
   context.root = temporaryFolder('tools')
   process.env['XDG_CACHE_HOME'] = join(context.root, 'cache')
-  // Nothing but what runs commands: a kubectl of this machine is nobody's business here.
+  // Only what runs commands: a kubectl of this machine must not be found.
   process.env['PATH'] = join(context.root, 'bin')
   mkdirSync(join(context.root, 'bin'))
   for (const [name, path] of shellPrograms) symlinkSync(path, join(context.root, 'bin', name))
@@ -36,63 +36,66 @@ function put(path: string, text: string, mode = 0o755): string {
   writeFileSync(path, text, { mode })
   return path
 }
-const saying = (version: string): string => `#!/bin/sh\necho Talos ${version}\n`
+const printing = (version: string): string => `#!/bin/sh\necho Talos ${version}\n`
 const kept = (folder: string, text: string): string =>
   put(join(toolFolder('talosctl'), folder, 'talosctl'), text)
 const onPath = (root: string, text: string): string => put(join(root, 'bin', 'talosctl'), text)
 
-tools('that of the wanted version is taken before one on PATH', async ({ root }) => {
-  onPath(root, saying('v1.13.2'))
-  const path = kept('v1.13.9', saying('v1.13.9'))
+tools('the preferred version is used before one on PATH', async ({ root }) => {
+  onPath(root, printing('v1.13.2'))
+  const path = kept('v1.13.9', printing('v1.13.9'))
   assert.equal(await findTool('talosctl', cluster), { path, version: 'v1.13.9' })
 })
 
-tools('one on PATH that fits is taken before another version of the folder', async ({ root }) => {
-  kept('v1.13.5', saying('v1.13.5'))
-  const path = onPath(root, saying('v1.13.2'))
+tools('one on PATH that fits is used before another version of the folder', async ({ root }) => {
+  kept('v1.13.5', printing('v1.13.5'))
+  const path = onPath(root, printing('v1.13.2'))
   assert.equal(await findTool('talosctl', cluster), { path, version: 'v1.13.2' })
 })
 
-tools('of several that fit the newest is taken, v1.13.10 before v1.13.5', async () => {
-  kept('v1.13.5', saying('v1.13.5'))
-  const path = kept('v1.13.10', saying('v1.13.10'))
-  kept('old', saying('v1.13.8'))
+tools('of several that fit the newest is used, v1.13.10 before v1.13.5', async () => {
+  kept('v1.13.5', printing('v1.13.5'))
+  const path = kept('v1.13.10', printing('v1.13.10'))
+  kept('old', printing('v1.13.8'))
   assert.equal(await findTool('talosctl', cluster), { path, version: 'v1.13.10' })
 })
 
-tools('one that is not what its folder says is passed over', async ({ root }) => {
-  kept('v1.13.9', saying('v1.9.6'))
-  const path = onPath(root, saying('v1.13.2'))
+tools('one whose version differs from its folder is skipped', async ({ root }) => {
+  kept('v1.13.9', printing('v1.9.6'))
+  const path = onPath(root, printing('v1.13.2'))
   assert.is((await findTool('talosctl', cluster)).path, path)
 })
 
 for (const [title, text] of [
   ['that fails', '#!/bin/sh\nexit 3\n'],
-  ['of another kind of machine', '\x7fELF of another kind'],
+  ['for another architecture', '\x7fELF of another kind'],
   ['that is empty', ''],
 ] as const)
-  tools(`one ${title} is passed over`, async ({ root }) => {
+  tools(`one ${title} is skipped`, async ({ root }) => {
     kept('v1.13.9', text)
-    const path = onPath(root, saying('v1.13.2'))
+    const path = onPath(root, printing('v1.13.2'))
     assert.is((await findTool('talosctl', cluster)).path, path)
   })
 
-tools('one of our folder is asked for its version once, and again when it is another', async () => {
-  const asked = join(toolFolder('talosctl'), 'asked')
-  const counting = (version: string): string => `echo >> ${asked}\n`.concat(`echo ${version}\n`)
-  const times = (): number => readFileSync(asked, 'utf8').length
-  const path = kept('v1.13.9', `#!/bin/sh\n${counting('v1.13.9')}`)
-  for (let run = 0; run < 3; run++)
-    assert.is((await findTool('talosctl', cluster)).version, 'v1.13.9')
-  assert.is(times(), 1)
-  rmSync(path)
-  kept('v1.13.9', `#!/bin/sh\n${counting('v1.13.8')}`)
-  assert.is((await findTool('talosctl', cluster)).version, 'v1.13.8')
-  assert.is(times(), 2)
-})
+tools(
+  'the version of one in the tool folder is read once, and again when the file changes',
+  async () => {
+    const runs = join(toolFolder('talosctl'), 'runs')
+    const counting = (version: string): string => `echo >> ${runs}\n`.concat(`echo ${version}\n`)
+    const times = (): number => readFileSync(runs, 'utf8').length
+    const path = kept('v1.13.9', `#!/bin/sh\n${counting('v1.13.9')}`)
+    for (let run = 0; run < 3; run++)
+      assert.is((await findTool('talosctl', cluster)).version, 'v1.13.9')
+    assert.is(times(), 1)
+    rmSync(path)
+    kept('v1.13.9', `#!/bin/sh\n${counting('v1.13.8')}`)
+    assert.is((await findTool('talosctl', cluster)).version, 'v1.13.8')
+    assert.is(times(), 2)
+  },
+)
 
 tools(
-  'one on PATH is asked every time: a version manager may stand behind it',
+  'the version of one on PATH is read every time: it may be the shim of a version manager',
   async ({ root }) => {
     const chosen = put(join(root, 'chosen'), 'v1.13.2')
     onPath(root, `#!/bin/sh\nread version < ${chosen}; echo $version\n`)
@@ -102,17 +105,20 @@ tools(
   },
 )
 
-tools('when none fits, all are named, with what they say and where to get it', async ({ root }) => {
-  const broken = kept('v1.13.9', '#!/bin/sh\nexit 3\n')
-  const other = onPath(root, saying('v1.12.1'))
-  const { code, because, hint } = await problemOf(findTool('talosctl', cluster))
-  assert.is(code, 'TOOL_UNFIT')
-  assert.is(because, `${broken} does not say its version; ${other} is v1.12.1`)
-  assert.match(hint ?? '', 'get talosctl 1.13.x: https://factory.talos.dev/talosctl/v1.13.9/')
-})
+tools(
+  'when none fits, all are listed with their versions and where to get one',
+  async ({ root }) => {
+    const broken = kept('v1.13.9', '#!/bin/sh\nexit 3\n')
+    const other = onPath(root, printing('v1.12.1'))
+    const { code, because, hint } = await problemOf(findTool('talosctl', cluster))
+    assert.is(code, 'TOOL_UNFIT')
+    assert.is(because, `${broken} does not report its version; ${other} is v1.12.1`)
+    assert.match(hint ?? '', 'get talosctl 1.13.x: https://factory.talos.dev/talosctl/v1.13.9/')
+  },
+)
 
-tools('when there is none, it is said where it was looked for', async ({ root }) => {
-  put(join(root, 'bin', 'talosctl'), saying('v1.13.9'), 0o644)
+tools('when there is none, the searched places are listed', async ({ root }) => {
+  put(join(root, 'bin', 'talosctl'), printing('v1.13.9'), 0o644)
   const { code, message } = await problemOf(findTool('talosctl', cluster))
   assert.is(code, 'TOOL_MISSING')
   assert.match(message, join(root, 'cache', 'talosmith', 'tools', 'talosctl'))

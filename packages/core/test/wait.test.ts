@@ -2,12 +2,13 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { silentLog } from '../src/log.ts'
 import { Problem } from '../src/problem.ts'
-import { Hopeless, waitFor } from '../src/wait.ts'
+import { problemOf } from '../src/testing/failure.ts'
+import { Unrecoverable, waitFor } from '../src/wait.ts'
 
 const quick = { log: silentLog, withinMs: 200, everyMs: 5 }
 
-/** A check that refuses for each reason in turn, then agrees. */
-function refusing(...reasons: string[]): () => Promise<string> {
+/** A check that fails with each reason in turn, then passes. */
+function failing(...reasons: string[]): () => Promise<string> {
   return async () => {
     const reason = reasons.shift()
     if (reason !== undefined) throw new Error(reason)
@@ -15,14 +16,14 @@ function refusing(...reasons: string[]): () => Promise<string> {
   }
 }
 
-test('waits until the check agrees, and returns its answer', async () => {
-  assert.is(await waitFor('the door to open', refusing('locked', 'locked'), quick), 'yes')
+test('waits until the check passes, and returns its result', async () => {
+  assert.is(await waitFor('the door to open', failing('locked', 'locked'), quick), 'yes')
 })
 
 test('a reason is printed when it changes, not every time', async () => {
   const lines: string[] = []
   const log = { ...silentLog, info: (text: string) => void lines.push(text.trim()) }
-  await waitFor('the door to open', refusing('locked', 'locked', 'stuck'), { ...quick, log })
+  await waitFor('the door to open', failing('locked', 'locked', 'stuck'), { ...quick, log })
   assert.equal(lines.slice(0, 2), [
     'waiting for the door to open: locked',
     'waiting for the door to open: stuck',
@@ -31,14 +32,14 @@ test('a reason is printed when it changes, not every time', async () => {
   assert.is(lines.length, 3)
 })
 
-test('the run record says how long a wait took, and how often it looked', async () => {
+test('the run record holds how long a wait took, and how often it checked', async () => {
   const events: [string, Record<string, unknown>][] = []
   const log = {
     ...silentLog,
     event: (...one: [string, Record<string, unknown>]) => void events.push(one),
   }
-  await waitFor('the door to open', refusing('locked'), { ...quick, log })
-  await waitFor('the door to stay open', refusing(), { ...quick, log })
+  await waitFor('the door to open', failing('locked'), { ...quick, log })
+  await waitFor('the door to stay open', failing(), { ...quick, log })
   const [[name, { seconds, ...rest } = {}] = []] = events
   assert.is(events.length, 1)
   assert.is(name, 'waited')
@@ -46,12 +47,12 @@ test('the run record says how long a wait took, and how often it looked', async 
   assert.ok(Number(seconds) >= 0.005)
 })
 
-test('a wait is told of as data when its reason changes, and not when there is none', async () => {
-  const told: string[][] = []
-  const log = { ...silentLog, waiting: (...one: string[]) => void told.push(one) }
-  await waitFor('the door to open', refusing('locked', 'locked', 'stuck'), { ...quick, log })
-  await waitFor('the door to stay open', refusing(), { ...quick, log })
-  assert.equal(told, [
+test('a wait is recorded as data when its reason changes, and not when there is none', async () => {
+  const recorded: string[][] = []
+  const log = { ...silentLog, waiting: (...one: string[]) => void recorded.push(one) }
+  await waitFor('the door to open', failing('locked', 'locked', 'stuck'), { ...quick, log })
+  await waitFor('the door to stay open', failing(), { ...quick, log })
+  assert.equal(recorded, [
     ['the door to open', 'locked'],
     ['the door to open', 'stuck'],
   ])
@@ -69,30 +70,34 @@ test('gives up with the last reason and the hint', async () => {
   assert.match((problem as Problem).message, 'waiting for the door to open')
 })
 
-test('what answers slowly is asked less often', async () => {
-  const asked: number[] = []
+test('a slow check is repeated less often', async () => {
+  const checks: number[] = []
   const check = async (): Promise<void> => {
-    asked.push(performance.now())
+    checks.push(performance.now())
     await new Promise((resolve) => setTimeout(resolve, 40))
-    if (asked.length < 3) throw new Error('busy')
+    if (checks.length < 3) throw new Error('busy')
   }
   await waitFor('the door to open', check, { ...quick, withinMs: 5000, everyMs: 20 })
   // 40 ms for the check and as long for the pause; 20 ms would be the pause of a quick one.
-  for (const [index, time] of asked.slice(1).entries())
+  for (const [index, time] of checks.slice(1).entries())
     assert.ok(
-      time - (asked[index] ?? 0) >= 75,
-      `asked again after ${time - (asked[index] ?? 0)} ms`,
+      time - (checks[index] ?? 0) >= 75,
+      `checked again after ${time - (checks[index] ?? 0)} ms`,
     )
 })
 
-test('what can never get better ends the wait at once', async () => {
-  let asked = 0
+test('an unrecoverable error ends the wait at once, with the message of the caller if it has one', async () => {
+  let checks = 0
   const check = async (): Promise<never> => {
-    asked++
-    throw new Hopeless('the door is painted on')
+    checks++
+    throw new Unrecoverable('the door is painted on')
   }
-  await waitFor('the door to open', check, quick).then(assert.unreachable, () => undefined)
-  assert.is(asked, 1)
+  const problem = await problemOf(waitFor('the door to open', check, quick))
+  assert.is(checks, 1)
+  assert.is(problem.message, 'gave up waiting for the door to open')
+  assert.is(problem.because, 'the door is painted on')
+  const failure = 'the door does not open'
+  assert.is((await problemOf(waitFor('it to open', check, { ...quick, failure }))).message, failure)
 })
 
 test.run()

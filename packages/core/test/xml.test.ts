@@ -2,7 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { elementsAt, parseXml, textAt } from '../src/xml.ts'
 
-test('one element or several are read alike', () => {
+test('one element and several are read the same way', () => {
   for (const count of [0, 1, 3]) {
     const document = parseXml(`<net>${"<ip address='10.0.0.1'/>".repeat(count)}</net>`)
     assert.is(elementsAt(document, 'net', 'ip').length, count)
@@ -22,7 +22,7 @@ test('character references are decoded, by name and by number', () => {
   assert.is(textAt(document, 'v'), "a < b & c'")
 })
 
-test('what is not there is undefined, also in an empty text', () => {
+test('missing values are undefined, also in an empty text', () => {
   for (const xml of ['', '<a/>', '<a>text</a>', '<a><b><c/></b><b/></a>']) {
     assert.is(textAt(parseXml(xml), 'a', 'b', '@x'), undefined)
     assert.equal(elementsAt(parseXml(xml), 'a', 'x', 'y'), [])

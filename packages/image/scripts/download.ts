@@ -1,16 +1,16 @@
-/** image:download: puts the verified image into each host's pool. */
+/** image:download: downloads the image to each host's pool and verifies it. */
 import { applyAll, script } from '@talosmith/core'
-import { applyChange, observeImage, planDownload } from '../src/index.ts'
+import { applyImageChange, observeImage, planDownload } from '../src/index.ts'
 
 export default script(import.meta, {
-  summary: "Put the verified image into each host's pool.",
+  summary: "Download the image to each host's pool and verify it.",
   changes: true,
   async run({ cluster, hosts, log, dryRun, json, answer, showPlan, signal }) {
     const work = await Promise.all(
-      (await hosts()).map(async (host) => ({ host, seen: await observeImage(host, cluster) })),
+      (await hosts()).map(async (host) => ({ host, observed: await observeImage(host, cluster) })),
     )
-    const planned = work.flatMap(({ host, seen }) =>
-      planDownload(cluster, seen).map((change) => ({ host, change })),
+    const planned = work.flatMap(({ host, observed }) =>
+      planDownload(cluster, observed).map((change) => ({ host, change })),
     )
     if (dryRun) return showPlan(planned.map(({ change }) => change))
     const hostOf = new Map(planned.map(({ host, change }) => [change, host]))
@@ -18,11 +18,11 @@ export default script(import.meta, {
       [...hostOf.keys()],
       (change, { progress }) => {
         const host = hostOf.get(change)
-        return applyChange(change, { cluster, log, signal, progress, ...(host && { host }) })
+        return applyImageChange(change, { cluster, log, signal, progress, ...(host && { host }) })
       },
       { log, parallelBy: (change) => hostOf.get(change)?.name ?? '' },
     )
-    const images = work.map(({ host, seen }) => ({ host: host.name, path: seen.path }))
+    const images = work.map(({ host, observed }) => ({ host: host.name, path: observed.path }))
     if (planned.length === 0) images.forEach(({ path, host }) => log.already(`${path} on ${host}`))
     answer(json ? images : images.map(({ host, path }) => `${path} on ${host}`).join('\n'))
   },

@@ -6,7 +6,7 @@ export default script(import.meta, {
   summary: "List the images in each host's pool, and what uses them.",
   async run({ cluster, hosts, json, answer }) {
     const opened = await hosts()
-    const seen = await Promise.all(opened.map((host) => observeImages(host, cluster)))
-    answer(json ? seen : renderImages(seen))
+    const observed = await Promise.all(opened.map((host) => observeImages(host, cluster)))
+    answer(json ? observed : renderImages(observed))
   },
 })

@@ -1,15 +1,15 @@
-/** image:prune: removes the images that no disk backs onto; they can be downloaded again. */
+/** image:prune: removes the images that no disk uses; they can be downloaded again. */
 import { applyAll, script } from '@talosmith/core'
 import { applyPrune, describeKept, observeImages, planPrune } from '../src/index.ts'
 
 export default script(import.meta, {
-  summary: 'Remove the images of ours that nothing backs onto; they can be downloaded again.',
+  summary: 'Remove the downloaded images that no disk uses; they can be downloaded again.',
   changes: true,
   async run({ cluster, hosts, log, dryRun, showPlan }) {
     const opened = await hosts()
-    const seen = await Promise.all(opened.map((host) => observeImages(host, cluster)))
-    for (const kept of describeKept(seen)) log.info(`   left alone: ${kept}`)
-    const changes = planPrune(seen)
+    const observed = await Promise.all(opened.map((host) => observeImages(host, cluster)))
+    for (const kept of describeKept(observed)) log.info(`   left alone: ${kept}`)
+    const changes = planPrune(observed)
     if (dryRun) return showPlan(changes)
     if (changes.length === 0) log.already('no image to remove')
     await applyAll(

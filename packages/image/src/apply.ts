@@ -1,3 +1,4 @@
+/** Applies the changes of the image. */
 import type { Cluster, Host, Log } from '@talosmith/core'
 import { postSchematic } from '@talosmith/clients/factory'
 import { partialFolder } from './observe.ts'
@@ -6,19 +7,22 @@ import type { TransferTimeouts } from './timeouts.ts'
 import { transferImage } from './transfer.ts'
 import { verifyImage } from './verify.ts'
 
-/** What carrying out a change needs; `host` is missing for what happens at the factory. */
-export interface ApplyContext {
+/** What applying a change needs; changes at the factory need no `host`. */
+export interface ImageApplyContext {
   readonly cluster: Cluster
   readonly host?: Host
   readonly log: Log
   readonly signal: AbortSignal
-  /** Told where a transfer stands. */
+  /** Receives the progress of a transfer. */
   readonly progress?: (text: string) => void
   readonly timeouts?: TransferTimeouts
 }
 
-/** Carries out one change; may be repeated, and carries on what a killed run left. */
-export async function applyChange(change: ImageChange, context: ApplyContext): Promise<void> {
+/** Applies one change; idempotent, and resumes an interrupted transfer. */
+export async function applyImageChange(
+  change: ImageChange,
+  context: ImageApplyContext,
+): Promise<void> {
   const { cluster, host, progress = () => undefined } = context
   if (change.kind === 'post-schematic') return postSchematic(cluster, context)
   if (host === undefined) throw new Error(`${change.kind} needs a host`)
@@ -32,7 +36,7 @@ export async function applyChange(change: ImageChange, context: ApplyContext): P
   }
 }
 
-/** Removes what a transfer left, unless one is at work there. */
+/** Removes the files of an interrupted transfer, unless another run is transferring. */
 export async function removePartial(image: string, host: Host): Promise<void> {
   const folder = partialFolder(image)
   await host.$`if [ -e ${folder} ]; then

@@ -1,3 +1,4 @@
+/** The shell scripts that run on the hosts. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { projectRoot } from '@talosmith/core'
@@ -6,7 +7,7 @@ function text(name: string): string {
   return readFileSync(join(projectRoot, 'packages', 'image', 'src', name), 'utf8')
 }
 
-/** Transfers an image on the host; transfer.sh describes its arguments and what it says. */
+/** Transfers an image on the host; transfer.sh describes its arguments and output. */
 export const transferScript = `set -euo pipefail\n${text('digest.sh')}${text('transfer.sh')}`
 
 /** Hashes an image on the host; see verify.sh. */

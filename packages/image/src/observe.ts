@@ -1,3 +1,4 @@
+/** Observes the image on a host. */
 import { dirname } from 'node:path'
 import {
   hostFiles,
@@ -13,35 +14,35 @@ import { readLedger, type HostLedger, type LedgerEntry } from './ledger.ts'
 export interface ObservedImage {
   readonly host: string
   readonly path: string
-  /** Size and time of the file; undefined: there is none. */
+  /** Size and modification time; undefined: no such file. */
   readonly file: { readonly bytes: number; readonly modified: string } | undefined
-  /** What lies beside the image. */
+  /** The ledger beside the image on the host. */
   readonly hostLedger: HostLedger | undefined
-  /** What the operator's machine remembers. */
+  /** The entry on the operator's machine. */
   readonly ledger: LedgerEntry | undefined
-  /** Bytes that a broken transfer left; undefined: it left nothing. */
+  /** Bytes of an interrupted transfer; undefined: there is none. */
   readonly partialBytes: number | undefined
   readonly freeBytes: number
   /** Programs that a transfer needs and the host lacks. */
   readonly missingTools: readonly string[]
 }
 
-/** What unpacks each compression. */
+/** The program that decompresses each format. */
 export const unpackers = { zst: 'zstd', xz: 'xz', gz: 'gzip', none: 'cat' } as const
 
-/** The folder of a transfer under way, beside the image. */
+/** The folder of an unfinished transfer, beside the image. */
 export function partialFolder(image: string): string {
   return `${image}.partial`
 }
 
-/** Looks at the image on a host: two commands, one where IMAGE_PATH names the file. */
+/** Observes the image on a host with two commands, or one if IMAGE_PATH is set. */
 export async function observeImage(host: Host, cluster: Cluster): Promise<ObservedImage> {
   const { IMAGE_PATH, STORAGE_POOL } = cluster.settings
   const pool = IMAGE_PATH === undefined ? await poolPath(host, STORAGE_POOL) : dirname(IMAGE_PATH)
   return observeImageIn(pool, host, cluster)
 }
 
-/** Looks at the image in the pool's folder. */
+/** Observes the image in the folder `pool`. */
 export async function observeImageIn(
   pool: string,
   host: Host,
@@ -70,18 +71,18 @@ export async function observeImageIn(
   }
 }
 
-/** Whether the operator's machine fetches the image for the host. */
+/** Whether the operator's machine downloads the image for the host. */
 export function isRelayed({ IMAGE_RELAY }: Settings, { isLocal }: Pick<Host, 'isLocal'>): boolean {
   return IMAGE_RELAY && !isLocal
 }
 
-/** The programs that a host runs to get the image. */
+/** The programs that a host needs to get the image. */
 export function neededTools(settings: Settings, host: Pick<Host, 'isLocal'>): string[] {
   const tools = ['sha256sum', 'flock', unpackers[settings.IMAGE_COMPRESSION]]
   return isRelayed(settings, host) ? tools : ['curl', ...tools]
 }
 
-/** A ledger that can't be read counts as none: the image is then looked at afresh. */
+/** Parses a ledger; an unreadable one counts as missing, so that the image is verified again. */
 export function parseLedger(text: string | undefined): HostLedger | undefined {
   if (text === undefined) return undefined
   try {

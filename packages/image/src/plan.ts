@@ -1,3 +1,4 @@
+/** Plans the changes of the image: post the schematic, download, verify. */
 import {
   codes,
   hostToolsMissing,
@@ -7,20 +8,20 @@ import {
   type Cluster,
 } from '@talosmith/core'
 import type { Offer } from '@talosmith/clients/factory'
-import { refuseOther } from './ledger.ts'
+import { checkDigest } from './ledger.ts'
 import type { ObservedImage } from './observe.ts'
 
-/** One thing to do for the image. */
+/** One change of the image. */
 export interface ImageChange extends Change {
   readonly kind: 'post-schematic' | 'download-image' | 'verify-image' | 'remove-partial'
 }
 
-/** Talos' nocloud images unpack to 1246 MiB (siderolabs/talos pkg/imager/profile/default.go). */
+/** The size of a decompressed nocloud image of Talos (siderolabs/talos pkg/imager/profile/default.go). */
 const rawBytes = 1246 * 2 ** 20
-/** What travels compressed is kept beside it until all has arrived: at most so much. */
+/** The maximum size of the compressed download, which is kept until the transfer is complete. */
 const compressedBytes = { zst: rawBytes / 3, xz: rawBytes / 3, gz: rawBytes / 3, none: rawBytes }
 
-/** What the factory has to be told: nothing when it knows the schematic. */
+/** Posts the schematic, unless the factory already has it. */
 export function planBuild(
   { schematic, settings }: Cluster,
   { hasSchematic }: Pick<Offer, 'hasSchematic'>,
@@ -36,29 +37,30 @@ export function planBuild(
   ]
 }
 
-/** What to do so that a host has the verified image. Throws a Problem where it can't be done. */
-export function planDownload(cluster: Cluster, seen: ObservedImage): ImageChange[] {
+/** Plans that a host has the verified image. Throws a Problem when that is impossible. */
+export function planDownload(cluster: Cluster, observed: ObservedImage): ImageChange[] {
   const { image } = cluster
-  // A pin and a ledger that contradict each other would only be noticed after the transfer.
-  if (seen.ledger !== undefined)
-    refuseOther(cluster, undefined, seen.ledger.raw, 'nothing was changed')
-  if (seen.file !== undefined) return [...planVerify(cluster, seen), ...planCleaning(seen)]
-  refuseWithoutMeans(cluster, seen)
-  const arrived = seen.partialBytes ?? 0
+  // Checked before the transfer: IMAGE_SHA256 and the ledger contradict each other.
+  if (observed.ledger !== undefined)
+    checkDigest(cluster, undefined, observed.ledger.raw, 'nothing was changed')
+  if (observed.file !== undefined)
+    return [...planVerify(cluster, observed), ...planCleanup(observed)]
+  checkRequirements(cluster, observed)
+  const arrived = observed.partialBytes ?? 0
   return [
     {
       kind: 'download-image',
-      target: seen.path,
-      summary: `Download ${image.fileName} to ${seen.host}${arrived > 0 ? `, carrying on after ${mib(arrived)} MiB` : ''}`,
+      target: observed.path,
+      summary: `Download ${image.fileName} to ${observed.host}${arrived > 0 ? `, resuming after ${mib(arrived)} MiB` : ''}`,
       to: image.url,
       risk: 'none',
     },
   ]
 }
 
-/** An image is hashed once, and again when anything says that it may have become another. */
-function planVerify(cluster: Cluster, seen: ObservedImage): ImageChange[] {
-  const { file, hostLedger, ledger } = seen
+/** An image is hashed once, and again when size, time or ledgers suggest that it has changed. */
+function planVerify(cluster: Cluster, observed: ObservedImage): ImageChange[] {
+  const { file, hostLedger, ledger } = observed
   const pin = cluster.settings.IMAGE_SHA256
   const isAsRecorded =
     file !== undefined &&
@@ -75,8 +77,8 @@ function planVerify(cluster: Cluster, seen: ObservedImage): ImageChange[] {
   return [
     {
       kind: 'verify-image',
-      target: seen.path,
-      summary: `Verify the image ${seen.path} on ${seen.host}`,
+      target: observed.path,
+      summary: `Verify the image ${observed.path} on ${observed.host}`,
       ...(isReplaced && hostLedger !== undefined
         ? {
             from: `${file.bytes} bytes, changed ${timeOf(file.modified)}`,
@@ -93,35 +95,36 @@ function timeOf(seconds: string): string {
   return Number.isNaN(time.getTime()) ? seconds : time.toISOString()
 }
 
-function planCleaning({ path, host, partialBytes }: ObservedImage): ImageChange[] {
+function planCleanup({ path, host, partialBytes }: ObservedImage): ImageChange[] {
   if (partialBytes === undefined) return []
   return [
     {
       kind: 'remove-partial',
       target: path,
-      summary: `Remove what a transfer left beside ${path} on ${host}`,
+      summary: `Remove an interrupted transfer of ${path} on ${host}`,
       risk: 'none',
     },
   ]
 }
 
-function refuseWithoutMeans({ settings }: Cluster, seen: ObservedImage): void {
+function checkRequirements({ settings }: Cluster, observed: ObservedImage): void {
   if (settings.IMAGE_PATH !== undefined)
     throw new Problem(
       codes.imageMissing,
-      `IMAGE_PATH names ${seen.path}, which is not on ${seen.host}`,
+      `IMAGE_PATH is ${observed.path}, which does not exist on ${observed.host}`,
       {
         now: 'nothing was changed',
-        hint: 'put the raw image there, or leave IMAGE_PATH out so that it is downloaded',
+        hint: 'copy the raw image there, or unset IMAGE_PATH so that it is downloaded',
       },
     )
-  if (seen.missingTools.length > 0) throw hostToolsMissing(seen.host, seen.missingTools)
-  const needed = rawBytes + compressedBytes[settings.IMAGE_COMPRESSION] - (seen.partialBytes ?? 0)
-  if (seen.freeBytes < needed)
+  if (observed.missingTools.length > 0) throw hostToolsMissing(observed.host, observed.missingTools)
+  const needed =
+    rawBytes + compressedBytes[settings.IMAGE_COMPRESSION] - (observed.partialBytes ?? 0)
+  if (observed.freeBytes < needed)
     throw poolFull(
-      { pool: settings.STORAGE_POOL, host: seen.host },
-      `${mib(seen.freeBytes)} MiB left, too little for the image`,
-      `${mib(needed)} MiB are needed beside ${seen.path}`,
+      { pool: settings.STORAGE_POOL, host: observed.host },
+      `${mib(observed.freeBytes)} MiB left, not enough for the image`,
+      `the image and its download need ${mib(needed)} MiB in the folder of ${observed.path}`,
     )
 }
 

@@ -1,27 +1,31 @@
-/** Reads a transfer's own lines, and tells where it stands in words. */
-export function progressReader(tell: (text: string) => void, now = () => performance.now()) {
+/** The progress of a transfer, as text. */
+
+/** Parses the progress lines of transfer.sh, and reports the progress as text. */
+export function progressReader(report: (text: string) => void, now = () => performance.now()) {
   let first: { at: number; ms: number } | undefined
   const reader = {
-    /** How many bytes have arrived in all. */
+    /** The total number of bytes received. */
     bytes: 0,
     read(line: string): void {
       const [word, value = '', total = ''] = line.split(' ')
-      if (word === 'busy') tell('another run transfers this image; waiting for it')
+      if (word === 'busy') report('another run is transferring this image; waiting for it')
       else if (word === 'waiting' && Number(value) > 2)
-        tell(`waiting ${value} s for the factory, which builds an image when it is first asked for`)
+        report(
+          `waiting ${value} s for the factory, which builds an image when it is first requested`,
+        )
       else if (word === 'at' && /^\d+$/.test(value)) reader.at(Number(value), Number(total))
     },
     at(bytes: number, total: number): void {
-      // A transfer that begins afresh starts to count again.
+      // A restarted transfer counts from zero again.
       if (first === undefined || bytes < first.at) first = { at: bytes, ms: now() }
       reader.bytes = bytes
-      tell(describeProgress(bytes, total, bytes - first.at, now() - first.ms))
+      report(describeProgress(bytes, total, bytes - first.at, now() - first.ms))
     },
   }
   return reader
 }
 
-/** Bytes, rate and time left of a transfer, in words. */
+/** Bytes, rate and remaining time of a transfer, as text. */
 export function describeProgress(
   at: number,
   total: number,

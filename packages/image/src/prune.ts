@@ -1,3 +1,4 @@
+/** Removes images that no disk uses. */
 import { Problem, renderTable, type Change, type Host } from '@talosmith/core'
 import { removePartial } from './apply.ts'
 import type { StoredImage, StoredImages } from './stored.ts'
@@ -7,23 +8,27 @@ export interface PruneChange extends Change {
   readonly kind: 'remove-image' | 'remove-partial'
   /** The image's path. */
   readonly target: string
-  /** The host's place in LIBVIRT_URI. */
+  /** The host's index in LIBVIRT_URI. */
   readonly host: number
 }
 
 /**
- * What nothing uses and we have put there. Throws IMAGE_USE_UNKNOWN when a disk does not say what it
- * backs onto: any image may then be the one that it needs.
+ * Plans the removal of unused images that Talosmith downloaded. Throws IMAGE_USE_UNKNOWN when the backing file
+ * of a disk cannot be read, because it may be any of the images.
  */
 export function planPrune(hosts: readonly StoredImages[]): PruneChange[] {
   return hosts.flatMap(({ host, images, unreadable }, index) => {
     const removable = images.flatMap((image) => planImage(image, host, index))
     if (unreadable.length > 0 && removable.some(({ kind }) => kind === 'remove-image'))
-      throw new Problem('IMAGE_USE_UNKNOWN', `which images are in use on ${host} is not known`, {
-        because: unreadable.map((path) => `${path} can't be read`).join('\n'),
-        now: 'nothing was changed',
-        hint: `look at them on ${host} (qemu-img info -U <file>), mend or remove them, then run the same command again`,
-      })
+      throw new Problem(
+        'IMAGE_USE_UNKNOWN',
+        `cannot determine which images are in use on ${host}`,
+        {
+          because: unreadable.map((path) => `cannot read ${path}`).join('\n'),
+          now: 'nothing was changed',
+          hint: `inspect them on ${host} (qemu-img info -U <file>), fix or remove them, then run the same command again`,
+        },
+      )
     return removable
   })
 }
@@ -38,7 +43,7 @@ function planImage(image: StoredImage, host: string, index: number): PruneChange
     risk: 'none',
   })
   const partial = hasPartial
-    ? [change('remove-partial', `Remove what a transfer left beside ${path} on ${host}`)]
+    ? [change('remove-partial', `Remove an interrupted transfer of ${path} on ${host}`)]
     : []
   if (usedBy.length > 0 || ledger === undefined) return partial
   const remove = change('remove-image', `Remove image ${path} from ${host}`)
@@ -48,7 +53,7 @@ function planImage(image: StoredImage, host: string, index: number): PruneChange
   ]
 }
 
-/** What pruning leaves alone, and why; a sentence each. */
+/** The images that pruning keeps, with the reason; a sentence each. */
 export function describeKept(hosts: readonly StoredImages[]): string[] {
   return hosts.flatMap(({ host, images }) =>
     images
@@ -57,31 +62,35 @@ export function describeKept(hosts: readonly StoredImages[]): string[] {
         usedBy.length > 0
           ? [`${path} on ${host}: used by ${usedBy.join(', ')}`]
           : ledger === undefined
-            ? [`${path} on ${host}: no ledger beside it says that it is ours`]
+            ? [`${path} on ${host}: it has no ledger, so it may not be ours`]
             : [],
       ),
   )
 }
 
-/** Removes one; `look` sees the host anew, since a machine may have been made on the image meanwhile. */
+/** Removes one image; `observe` checks the host again, because a new machine may use the image. */
 export async function applyPrune(
   { kind, target }: PruneChange,
   host: Host,
-  look: () => Promise<StoredImages>,
+  observe: () => Promise<StoredImages>,
 ): Promise<void> {
   if (kind === 'remove-partial') return removePartial(target, host)
-  const seen = await look()
-  const users = seen.images.find(({ path }) => path === target)?.usedBy ?? []
-  if (users.length > 0 || seen.unreadable.length > 0)
-    throw new Problem('IMAGE_IN_USE', `${target} on ${host.name} has come into use meanwhile`, {
-      because: [...users, ...seen.unreadable].join(', '),
-      now: 'it was not removed',
-      hint: 'run the same command again: it looks anew',
-    })
+  const observed = await observe()
+  const users = observed.images.find(({ path }) => path === target)?.usedBy ?? []
+  if (users.length > 0 || observed.unreadable.length > 0)
+    throw new Problem(
+      'IMAGE_IN_USE',
+      `${target} on ${host.name} is in use since the plan was made`,
+      {
+        because: [...users, ...observed.unreadable].join(', '),
+        now: 'it was not removed',
+        hint: 'run the same command again: it checks the host again',
+      },
+    )
   await host.$`rm -f -- ${target}; rm -f -- ${`${target}.ledger.json`}`
 }
 
-/** The images of all hosts as a table for people. */
+/** The images of all hosts as a table. */
 export function renderImages(hosts: readonly StoredImages[]): string {
   return renderTable([
     ['IMAGE', 'HOST', 'VERSION', 'SCHEMATIC', 'ON DISK', 'USED BY'],
@@ -91,7 +100,7 @@ export function renderImages(hosts: readonly StoredImages[]): string {
         host,
         ledger?.version ?? '?',
         ledger?.schematic.slice(0, 12) ?? '?',
-        bytes === undefined ? 'not there' : `${Math.round(usedBytes / 2 ** 20)} MiB`,
+        bytes === undefined ? 'missing' : `${Math.round(usedBytes / 2 ** 20)} MiB`,
         usedBy.join(', ') || (hasPartial ? 'a transfer' : 'nothing'),
       ]),
     ),

@@ -1,3 +1,4 @@
+/** Downloads the image on the operator's machine and sends it to a host (IMAGE_RELAY). */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Problem, type Host } from '@talosmith/core'
 import {
@@ -10,21 +11,22 @@ import type { progressReader } from './progress.ts'
 import { attemptLimit, type TransferTimeouts } from './timeouts.ts'
 import type { TransferContext } from './transfer.ts'
 
-/** So much goes to the host with one command; the next piece is fetched meanwhile. */
+/** Bytes that one command sends to the host, while the next piece is downloaded. */
 const pieceBytes = 4 * 2 ** 20
 
-/** What lies on the host, and where it came from: the file `source` of transfer.sh. */
-interface Kept {
+/** The partial download on the host, and its origin: the file `source` of transfer.sh. */
+interface PartialDownload {
   readonly bytes: number
   readonly url: string
-  readonly mark: string
+  /** ETag or Last-Modified. */
+  readonly validator: string
   readonly total: number
 }
 
 /**
- * Fetches the compressed image here and appends it on a host that has no way out, piece by piece;
- * carries on what lies there already. transfer.sh unpacks it afterwards. Gives back the checksum that
- * the factory offers, or ''.
+ * Downloads the compressed image and appends it piece by piece to a file on a host without internet access;
+ * resumes a partial download. transfer.sh decompresses it afterwards. Returns the checksum that the factory
+ * offers, or ''.
  */
 export async function relay(
   folder: string,
@@ -33,45 +35,45 @@ export async function relay(
   reader: ReturnType<typeof progressReader>,
 ): Promise<string> {
   const { url } = cluster.image
-  const offered = (): Promise<string> => fetchChecksum(url, { log, signal })
-  let fruitless = 0
+  const offeredChecksum = (): Promise<string> => fetchChecksum(url, { log, signal })
+  let attemptsWithoutProgress = 0
   for (;;) {
-    const kept = await lookAt(folder, host)
-    if (kept.url === url && kept.total > 0 && kept.bytes === kept.total) return offered()
+    const kept = await observePartial(folder, host)
+    if (kept.url === url && kept.total > 0 && kept.bytes === kept.total) return offeredChecksum()
     const before = reader.bytes
     const failure = await fetchRest(url, folder, kept, { host, signal, timeouts, reader })
-    if (failure === undefined) return offered()
-    fruitless = reader.bytes > before ? 1 : fruitless + 1
+    if (failure === undefined) return offeredChecksum()
+    attemptsWithoutProgress = reader.bytes > before ? 1 : attemptsWithoutProgress + 1
     if (
       failure instanceof Problem &&
-      (fruitless === attemptLimit || failure.code === 'FACTORY_ERROR')
+      (attemptsWithoutProgress === attemptLimit || failure.code === 'FACTORY_ERROR')
     )
       throw failure
-    if (fruitless === attemptLimit)
+    if (attemptsWithoutProgress === attemptLimit)
       throw new Problem('IMAGE_RELAY_FAILED', `could not relay ${url} to ${host.name}`, {
         because: String(failure),
-        now: `what has arrived is kept in ${folder} on ${host.name}`,
-        hint: 'run the same command again: it carries on where this one ended',
+        now: `the partial download is kept in ${folder} on ${host.name}`,
+        hint: 'run the same command again: it resumes the download',
       })
     const why = failure instanceof Problem ? failure.because : failure
     log.event('relay-broken', { host: host.name, why })
-    progress(`broke off (${why}); carrying on in ${timeouts.retryDelay * fruitless} s`)
-    await sleep(timeouts.retryDelay * fruitless * 1000, undefined, { signal })
+    progress(`interrupted (${why}); resuming in ${timeouts.retryDelay * attemptsWithoutProgress} s`)
+    await sleep(timeouts.retryDelay * attemptsWithoutProgress * 1000, undefined, { signal })
   }
 }
 
-async function lookAt(folder: string, host: Host): Promise<Kept> {
+async function observePartial(folder: string, host: Host): Promise<PartialDownload> {
   const { stdout } =
     await host.$`mkdir -p -m 700 ${folder}; cd ${folder}; touch compressed; stat -c %s compressed; if [ -e source ]; then cat source; fi`
-  const [bytes, url = '', mark = '', total] = stdout.split('\n')
-  return { bytes: Number(bytes), url, mark, total: Number(total ?? 0) }
+  const [bytes, url = '', validator = '', total] = stdout.split('\n')
+  return { bytes: Number(bytes), url, validator, total: Number(total ?? 0) }
 }
 
-/** Fetches what is missing; gives back why it broke off. */
+/** Downloads the rest; returns why it was interrupted. */
 async function fetchRest(
   url: string,
   folder: string,
-  kept: Kept,
+  kept: PartialDownload,
   {
     host,
     signal,
@@ -83,77 +85,79 @@ async function fetchRest(
   },
 ): Promise<Problem | string | undefined> {
   const watch = watchdog(signal)
-  let has = kept.url === url ? kept.bytes : 0
-  let began = false
+  let received = kept.url === url ? kept.bytes : 0
+  let responded = false
   try {
     watch.allow(timeouts.firstByte)
     const response = await fetch(url, {
       signal: watch.signal,
-      headers: has > 0 ? { range: `bytes=${has}-` } : {},
+      headers: received > 0 ? { range: `bytes=${received}-` } : {},
     })
-    began = true
+    responded = true
     if (response.status >= 400 && response.status !== 416) {
       const problem = factoryError(url, response.status, await response.text())
-      const isPassing = response.status >= 500 || [408, 429].includes(response.status)
-      return isPassing ? (problem.because ?? `status ${response.status}`) : problem
+      const isTransient = response.status >= 500 || [408, 429].includes(response.status)
+      return isTransient ? (problem.because ?? `status ${response.status}`) : problem
     }
-    const mark = response.headers.get('etag') ?? response.headers.get('last-modified') ?? ''
+    const validator = response.headers.get('etag') ?? response.headers.get('last-modified') ?? ''
     const [, start, whole] =
       /^bytes (\d+)-\d+\/(\d+)$/.exec(response.headers.get('content-range') ?? '') ?? []
     const total =
       response.status === 206 ? Number(whole) : Number(response.headers.get('content-length') ?? 0)
-    if (response.status !== 206) has = 0
-    else if (Number(start) !== has || mark !== kept.mark || total !== kept.total) {
+    if (response.status !== 206) received = 0
+    else if (Number(start) !== received || validator !== kept.validator || total !== kept.total) {
       await host.$`cd ${folder}; rm -f compressed source`
-      return 'the factory has other bytes by now'
+      return 'the file at the factory has changed'
     }
     if (response.status === 416) {
       await host.$`cd ${folder}; rm -f compressed source`
-      return 'the factory has fewer bytes by now'
+      return 'the file at the factory is shorter than the partial download'
     }
-    if (has === 0) await host.$`cd ${folder}; : > compressed`
-    await host.write(`${folder}/source`, `${url}\n${mark}\n${total}\n`)
+    if (received === 0) await host.$`cd ${folder}; : > compressed`
+    await host.write(`${folder}/source`, `${url}\n${validator}\n${total}\n`)
     let sending = Promise.resolve()
     try {
       for await (const piece of piecesOf(response, () => watch.allow(timeouts.idle))) {
-        watch.rest()
+        watch.stop()
         await sending
-        const at = has
-        has += piece.length
+        const at = received
+        received += piece.length
         sending = append(folder, host, at, piece).then(() => reader.at(at + piece.length, total))
         sending.catch(() => undefined)
       }
     } finally {
-      watch.rest()
+      watch.stop()
       await sending
     }
-    return total > 0 && has !== total ? `only ${has} of ${total} bytes arrived` : undefined
+    return total > 0 && received !== total
+      ? `only ${received} of ${total} bytes arrived`
+      : undefined
   } catch (error) {
     signal.throwIfAborted()
     if (error instanceof Problem) throw error
-    if (watch.signal.aborted) return `no byte came for ${watch.seconds} s`
+    if (watch.signal.aborted) return `no data for ${watch.seconds} s`
     const why = fetchReason(error)
-    return began ? why : factoryUnreachable(url, why)
+    return responded ? why : factoryUnreachable(url, why)
   } finally {
-    watch.rest()
+    watch.stop()
   }
 }
 
-/** Appends a piece where the one before ended, while no other run does. */
+/** Appends a piece at offset `at`, under the lock that excludes other runs. */
 async function append(folder: string, host: Host, at: number, piece: Uint8Array): Promise<void> {
   await host.$({ input: piece })`cd ${folder}
     exec 8>>lock; flock 8
-    has=$(stat -c %s compressed)
-    if [ "$has" != ${at} ]; then echo "the file has $has bytes, not ${at}" >&2; exit 1; fi
+    size=$(stat -c %s compressed)
+    if [ "$size" != ${at} ]; then echo "the file has $size bytes, not ${at}" >&2; exit 1; fi
     cat >> compressed`
 }
 
-async function* piecesOf(response: Response, arrived: () => void): AsyncGenerator<Buffer> {
+async function* piecesOf(response: Response, onData: () => void): AsyncGenerator<Buffer> {
   if (response.body === null) return
   let parts: Uint8Array[] = []
   let size = 0
   let failed: { error: unknown } | undefined
-  arrived()
+  onData()
   try {
     for await (const part of response.body as unknown as AsyncIterable<Uint8Array>) {
       parts.push(part)
@@ -163,17 +167,17 @@ async function* piecesOf(response: Response, arrived: () => void): AsyncGenerato
         parts = []
         size = 0
       }
-      arrived()
+      onData()
     }
   } catch (error) {
     failed = { error }
   }
-  // What came before it broke off counts.
+  // Keeps what arrived before the interruption.
   if (size > 0) yield Buffer.concat(parts)
   if (failed !== undefined) throw failed.error
 }
 
-/** Aborts when nothing happens for as long as was allowed last, or when `outer` does. */
+/** Aborts when the timeout that was last set with `allow` expires, or when `outer` aborts. */
 function watchdog(outer: AbortSignal) {
   const abort = new AbortController()
   let timer: NodeJS.Timeout | undefined
@@ -185,7 +189,7 @@ function watchdog(outer: AbortSignal) {
       clearTimeout(timer)
       timer = setTimeout(() => abort.abort(), seconds * 1000)
     },
-    rest: () => clearTimeout(timer),
+    stop: () => clearTimeout(timer),
   }
   return dog
 }

@@ -1,3 +1,4 @@
+/** Observes the images in a host's pool and what uses them. */
 import {
   hostToolsMissing,
   parseLabelledLines,
@@ -13,18 +14,18 @@ import {
 import type { HostLedger } from './ledger.ts'
 import { parseLedger } from './observe.ts'
 
-/** An image of ours, or what is left of one, in a host's pool. */
+/** A Talos image in a host's pool, or the files beside a removed one. */
 export interface StoredImage {
   readonly path: string
-  /** Undefined: there is no file, only what lay beside it. */
+  /** Undefined: the image does not exist, only files beside it. */
   readonly bytes: number | undefined
-  /** What it takes on the host. */
+  /** The space that it uses on the host. */
   readonly usedBytes: number
-  /** Undefined: nothing proves that we put it there. */
+  /** Undefined: not known to be downloaded by Talosmith. */
   readonly ledger: HostLedger | undefined
-  /** Whether a transfer has left something beside it, or is at work there. */
+  /** Whether an unfinished or interrupted transfer is beside it. */
   readonly hasPartial: boolean
-  /** Machines, and files without a machine, that read it or back onto it. */
+  /** Machines, and disks without a machine, that use it directly or as a backing file. */
   readonly usedBy: readonly string[]
 }
 
@@ -32,37 +33,37 @@ export interface StoredImage {
 export interface StoredImages {
   readonly host: string
   readonly images: readonly StoredImage[]
-  /** Disks that do not say what they back onto: any image may be needed. */
+  /** Disks whose backing file cannot be read: they may use any image. */
   readonly unreadable: readonly string[]
 }
 
 const suffix = '-nocloud-amd64.raw'
 
-/** Looks at the images in a host's pool and at what uses them, whoever's it is. */
+/** Observes the images in a host's pool and the disks of any owner that use them. */
 export async function observeImages(host: Host, { settings }: Cluster): Promise<StoredImages> {
   const [pool, disks] = await Promise.all([
     poolPath(host, settings.STORAGE_POOL),
     observeDisks(host),
   ])
-  const seen = await observeImagesIn(pool, host, disks.machines)
-  return { ...seen, unreadable: [...seen.unreadable, ...disks.unreadable] }
+  const observed = await observeImagesIn(pool, host, disks.machines)
+  return { ...observed, unreadable: [...observed.unreadable, ...disks.unreadable] }
 }
 
 interface Disks {
   /** The machine by the path of each of its disks. */
   readonly machines: ReadonlyMap<string, string>
-  /** Volumes of which libvirt does not say where they are. */
+  /** Volumes whose path libvirt does not know. */
   readonly unreadable: readonly string[]
 }
 
-/** The disks of all machines: what they have defined, and what they run with. */
+/** The disks of all machines, in their persistent and running definitions. */
 async function observeDisks(host: Host): Promise<Disks> {
   const names = (await virsh(host, 'list', '--all', '--name')).split('\n').filter(Boolean)
-  const asked = names.flatMap((name) => [
+  const commands = names.flatMap((name) => [
     ['domblklist', name, '--details'],
     ['domblklist', name, '--details', '--inactive'],
   ])
-  const answers = names.length === 0 ? [] : await virshBatch(host, asked)
+  const answers = names.length === 0 ? [] : await virshBatch(host, commands)
   const nameAt = (index: number): string => names[Math.floor(index / 2)] ?? ''
   const files = answers.flatMap(({ stdout }, index) =>
     [...stdout.matchAll(/^\s*(?:file|block)\s+\S+\s+\S+\s+(\/.*)$/gm)].map(
@@ -84,17 +85,17 @@ async function observeDisks(host: Host): Promise<Disks> {
   }
 }
 
-/** Disks that are named by pool and volume: only the XML says the pool, and only the pool where it is. */
+/** Disks of type volume: the domain's XML has pool and volume, `virsh vol-path` the path. */
 async function observeVolumes(
   host: Host,
   names: readonly string[],
 ): Promise<{ label: string; machine: string; path: string | undefined }[]> {
   if (names.length === 0) return []
-  const asked = names.flatMap((name) => [
+  const commands = names.flatMap((name) => [
     ['dumpxml', name],
     ['dumpxml', '--inactive', name],
   ])
-  const volumes = (await virshBatch(host, asked)).flatMap(({ stdout }, index) =>
+  const volumes = (await virshBatch(host, commands)).flatMap(({ stdout }, index) =>
     volumesIn(parseXml(stdout)).map(({ pool, volume }) => ({
       pool,
       volume,
@@ -113,7 +114,7 @@ async function observeVolumes(
   })
 }
 
-/** The volumes that a domain's XML names, at any depth: disks, what they back onto, mirrors. */
+/** The volumes that a domain's XML names at any depth: disks, backing stores, mirrors. */
 function volumesIn(node: XmlNode | undefined): { pool: string; volume: string }[] {
   if (node === undefined || typeof node === 'string') return []
   const { '@pool': pool, '@volume': volume } = node as Readonly<Record<string, XmlNode>>
@@ -121,13 +122,13 @@ function volumesIn(node: XmlNode | undefined): { pool: string; volume: string }[
   return [...own, ...Object.values(node).flatMap(volumesIn)]
 }
 
-/** Looks at the images in the folder `pool`; `disks` names the machine of each disk, here or elsewhere. */
+/** Observes the images in the folder `pool`; `disks` maps the path of each disk, in any folder, to its machine. */
 export async function observeImagesIn(
   pool: string,
   host: Host,
   disks: ReadonlyMap<string, string>,
 ): Promise<StoredImages> {
-  // Files are told apart by device and inode: a backing file may be named through a link.
+  // Files are compared by device and inode, because a backing file may be a symbolic link.
   const { stdout } = await host.$`
 shopt -s nullglob
 pool=${pool}
@@ -141,7 +142,7 @@ done
 uses() {
   local link found
   if ! found=$(qemu-img info -U --backing-chain -- "$1" 2>/dev/null | sed -n 's/^image: //p'); then
-    # A chain that is broken further down needs what it names itself.
+    # Of a broken chain, count the file and its direct backing file.
     found=$(qemu-img info -U -- "$1" 2>/dev/null | sed -n -e 's/^image: //p' -e 's/^backing file: .*(actual path: \\(.*\\))$/\\1/p' -e 's/^backing file: \\([^(]*\\)$/\\1/p') || { echo "unreadable $1"; return 0; }
   fi
   while IFS= read -r link; do echo "uses $(stat -Lc %d:%i -- "$link" 2>/dev/null || echo -) $1"; done <<< "$found"
@@ -154,7 +155,7 @@ done`
   const report = parseLabelledLines(stdout)
   const missing = report.all('missing')
   if (missing.length > 0)
-    throw hostToolsMissing(host.name, missing, 'nothing else tells which images are in use')
+    throw hostToolsMissing(host.name, missing, 'it is needed to find out which images are in use')
   const users = report.all('uses').map((value) => {
     const [file = '', path = ''] = splitFields(value, 2)
     return { file, user: disks.get(path) ?? path }

@@ -6,11 +6,11 @@ export interface TransferTimeouts {
   readonly firstByte: number
   /** Until any further byte. */
   readonly idle: number
-  /** Before a broken transfer is resumed; longer each time that no byte came. */
+  /** Before a broken transfer is resumed; multiplied by the number of attempts without progress. */
   readonly retryDelay: number
 }
 
-/** The timeouts of a transfer that says nothing else. */
+/** The default timeouts of a transfer. */
 export const defaultTimeouts: TransferTimeouts = { firstByte: 1200, idle: 60, retryDelay: 1 }
-/** How often in a row a transfer may break off without a new byte. */
+/** How often in a row a transfer may fail without a new byte. */
 export const attemptLimit = 5

@@ -1,3 +1,4 @@
+/** Transfers the image to a host. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codes, CommandFailed, Problem, type Cluster, type Host, type Log } from '@talosmith/core'
 import { factoryError, factoryUnreachable } from '@talosmith/clients/factory'
@@ -6,7 +7,7 @@ import {
   expectedSha256,
   readLedger,
   recordInLedger,
-  refuseOther,
+  checkDigest,
   type LedgerEntry,
 } from './ledger.ts'
 import { isRelayed, partialFolder, unpackers } from './observe.ts'
@@ -25,20 +26,20 @@ export interface TransferContext {
   readonly timeouts?: TransferTimeouts
 }
 
-/** How one attempt ended: transfer.sh's answer. */
+/** The result of one attempt, as transfer.sh prints it. */
 interface Outcome {
   readonly kind: string
   readonly words: readonly string[]
   readonly text: string
 }
 
-/** Transfers the image to `path` of the host, verified and recorded; a broken transfer is carried on. */
+/** Transfers the image to `path` on the host, verifies and records it; resumes an interrupted transfer. */
 export async function transferImage(path: string, context: TransferContext): Promise<void> {
   const { cluster, host, signal, timeouts = defaultTimeouts } = context
   const known = await readLedger(cluster)
   const relayed = isRelayed(cluster.settings, host)
   const reader = progressReader(context.progress)
-  let fruitless = 0
+  let attemptsWithoutProgress = 0
   for (;;) {
     const before = reader.bytes
     const from = relayed
@@ -46,14 +47,15 @@ export async function transferImage(path: string, context: TransferContext): Pro
       : { url: cluster.image.url, offered: '' }
     const outcome = await attempt(path, from, known, context, reader)
     if (outcome.kind === 'placed') return recordTransfer(outcome, context)
-    if (outcome.kind === 'there') return verifyImage(path, host, cluster)
-    const problem = problemOf(outcome, path, context, known)
-    if (problem !== undefined && !isPassing(outcome)) throw problem
-    fruitless = reader.bytes > before ? 1 : fruitless + 1
-    if (fruitless === attemptLimit) throw problem ?? brokenOff(outcome.text, path, context)
+    if (outcome.kind === 'exists') return verifyImage(path, host, cluster)
+    const problem = outcomeProblem(outcome, path, context, known)
+    if (problem !== undefined && !isTransient(outcome)) throw problem
+    attemptsWithoutProgress = reader.bytes > before ? 1 : attemptsWithoutProgress + 1
+    if (attemptsWithoutProgress === attemptLimit)
+      throw problem ?? interrupted(outcome.text, path, context)
     context.log.event('transfer-broken', { host: host.name, kind: outcome.kind, why: outcome.text })
-    const delay = timeouts.retryDelay * fruitless
-    context.progress(`broke off (${outcome.text || outcome.kind}); carrying on in ${delay} s`)
+    const delay = timeouts.retryDelay * attemptsWithoutProgress
+    context.progress(`interrupted (${outcome.text || outcome.kind}); resuming in ${delay} s`)
     await sleep(delay * 1000, undefined, { signal })
   }
 }
@@ -91,32 +93,33 @@ async function attempt(
     return { kind, words: rest, text: rest.join(' ') }
   } catch (error) {
     if (!(error instanceof CommandFailed)) throw error
-    // Its progress is no reason.
-    const said = error.stderr.replaceAll(/^(at|waiting) .*\n?/gm, '').slice(-500)
-    if (/no space left|quota exceeded/i.test(said)) return { kind: 'full', words: [], text: said }
+    // Without the progress lines.
+    const output = error.stderr.replaceAll(/^(at|waiting) .*\n?/gm, '').slice(-500)
+    if (/no space left|quota exceeded/i.test(output))
+      return { kind: 'full', words: [], text: output }
     throw new Problem('IMAGE_TRANSFER_FAILED', `could not transfer the image to ${host.name}`, {
-      because: said,
-      now: `what has arrived is kept in ${partialFolder(path)}`,
-      hint: `see whether ${host.name} lets you write there, then run the same command again`,
+      because: output,
+      now: `the partial download is kept in ${partialFolder(path)}`,
+      hint: `check that the folder on ${host.name} is writable, then run the same command again`,
       cause: error,
     })
   }
 }
 
-/** What may be over in a moment; the rest isn't tried again. */
-function isPassing({ kind, words: [status = ''] }: Outcome): boolean {
+/** Whether the transfer is retried. */
+function isTransient({ kind, words: [status = ''] }: Outcome): boolean {
   return kind === 'unanswered' || (kind === 'refused' && /^(5..|429|408)$/.test(status))
 }
 
-/** What an outcome means; undefined where the transfer is simply carried on. */
-function problemOf(
+/** The Problem of an outcome; undefined when the transfer is simply resumed. */
+function outcomeProblem(
   { kind, words: [first = '', second = '', ...rest], text }: Outcome,
   path: string,
   { cluster, host }: TransferContext,
   known: LedgerEntry | undefined,
 ): Problem | undefined {
   const { image, settings } = cluster
-  const gone = 'what had arrived was removed; no image was put in place'
+  const removed = 'the download was removed; no image was created'
   switch (kind) {
     case 'broken':
     case 'changed':
@@ -126,47 +129,55 @@ function problemOf(
     case 'refused':
       return factoryError(image.url, Number(first), [second, ...rest].join(' '))
     case 'full':
-      return new Problem(codes.poolFull, `${host.name} has no room left for the image`, {
+      return new Problem(codes.poolFull, `${host.name} has no space left for the image`, {
         because: text,
-        now: `what has arrived is kept in ${partialFolder(path)}`,
-        hint: `make room there, then run the same command again: it carries on; or name another pool with STORAGE_POOL (now ${settings.STORAGE_POOL})`,
+        now: `the partial download is kept in ${partialFolder(path)}`,
+        hint: `free up space there, then run the same command again: it resumes the download; or set STORAGE_POOL to another pool (now ${settings.STORAGE_POOL})`,
       })
     case 'damaged':
-      return new Problem('IMAGE_DAMAGED', `${image.url} arrived on ${host.name} damaged`, {
-        because: text,
-        now: gone,
-        hint: 'run the same command again; if it happens again, look at the proxy or cache between the host and the factory',
+      return new Problem(
+        'IMAGE_DAMAGED',
+        `the download of ${image.url} to ${host.name} is corrupted`,
+        {
+          because: text,
+          now: removed,
+          hint: 'run the same command again; if it happens again, check the proxy or cache between the host and the factory',
+        },
+      )
+    case 'checksum-differs':
+      return new Problem('IMAGE_CHECKSUM_DIFFERS', `${image.url} does not match its .sha256 file`, {
+        because: `expected ${first}, got ${second}`,
+        now: removed,
+        hint: 'run the same command again; if it happens again, check the proxy or cache between the host and the factory',
       })
-    case 'unlike-offered':
-      return new Problem('IMAGE_CHECKSUM_DIFFERS', `${image.url} is not what its .sha256 says`, {
-        because: `offered ${first}, arrived ${second}`,
-        now: gone,
-        hint: 'run the same command again; if it happens again, look at the proxy or cache between the host and the factory',
+    case 'not-raw':
+      return new Problem('IMAGE_NOT_RAW', `the download of ${image.url} is not a disk image`, {
+        because: `it decompresses to ${first} bytes that do not start with a boot sector`,
+        now: removed,
+        hint: `curl -sSL ${image.url} | head -c 300 on ${host.name} shows the response`,
       })
-    case 'no-disk':
-      return new Problem('IMAGE_NOT_RAW', `what ${image.url} gave is not a disk image`, {
-        because: `it unpacks to ${first} bytes that do not begin as a disk does`,
-        now: gone,
-        hint: `curl -sSL ${image.url} | head -c 300 on ${host.name} shows what answers there`,
-      })
-    case 'unlike-known':
-      return unlikeKnown(cluster, known, second, gone)
+    case 'sha256-differs':
+      return digestProblem(cluster, known, second, removed)
     default:
-      return new Problem('IMAGE_TRANSFER_FAILED', `the transfer to ${host.name} ended oddly`, {
-        because: `${kind} ${text}`.trim(),
-        hint: 'run the same command again',
-      })
+      return new Problem(
+        'IMAGE_TRANSFER_FAILED',
+        `the transfer to ${host.name} ended unexpectedly`,
+        {
+          because: `${kind} ${text}`.trim(),
+          hint: 'run the same command again',
+        },
+      )
   }
 }
 
-function unlikeKnown(
+function digestProblem(
   cluster: Cluster,
   known: LedgerEntry | undefined,
   sha256: string,
   now: string,
 ): Problem | undefined {
   try {
-    refuseOther(cluster, known, { sha256 }, now)
+    checkDigest(cluster, known, { sha256 }, now)
     return undefined
   } catch (error) {
     if (error instanceof Problem) return error
@@ -174,15 +185,15 @@ function unlikeKnown(
   }
 }
 
-function brokenOff(why: string, path: string, { cluster, host }: TransferContext): Problem {
+function interrupted(why: string, path: string, { cluster, host }: TransferContext): Problem {
   const { image } = cluster
   return new Problem(
     'IMAGE_TRANSFER_FAILED',
-    `the transfer of ${image.url} to ${host.name} keeps breaking off`,
+    `the transfer of ${image.url} to ${host.name} keeps being interrupted`,
     {
       because: why,
-      now: `what has arrived is kept in ${partialFolder(path)}`,
-      hint: 'run the same command again: it carries on where this one ended',
+      now: `the partial download is kept in ${partialFolder(path)}`,
+      hint: 'run the same command again: it resumes the download',
     },
   )
 }

@@ -1,14 +1,15 @@
+/** Verifies an image that exists on a host. */
 import { Problem, type Cluster, type Host } from '@talosmith/core'
 import { verifyScript } from './host-scripts.ts'
 import {
   readLedger,
   recordInLedger,
-  refuseOther,
+  checkDigest,
   type HostLedger,
   type LedgerEntry,
 } from './ledger.ts'
 
-/** The first four bytes of what an image must not be, in hexadecimal. */
+/** Formats that an image must not have, by their first four bytes in hexadecimal. */
 const formats: Readonly<Record<string, string>> = {
   '514649fb': 'qcow2',
   '28b52ffd': 'zstd',
@@ -16,16 +17,16 @@ const formats: Readonly<Record<string, string>> = {
 }
 
 /**
- * Hashes an image that is there, checks it against pin and ledger, and records it beside the image
- * and on the operator's machine. An image that nobody recorded before is adopted as it is.
+ * Hashes an existing image, compares it with IMAGE_SHA256 and the ledger, and records it beside the image and
+ * on the operator's machine. An image without a record is accepted as it is.
  */
 export async function verifyImage(path: string, host: Host, cluster: Cluster): Promise<void> {
   const { stdout } = await host.$`bash -c ${verifyScript} talosmith-image ${path}`
   const [bytes, sha256 = '', modified = '', start = ''] = stdout.trim().split(' ')
-  if (start !== 'disk') throw noDisk(path, host, start)
+  if (start !== 'disk') throw notRaw(path, host, start)
   const raw = { bytes: Number(bytes), sha256 }
   const known = await readLedger(cluster)
-  refuseOther(cluster, known, raw, `${path} on ${host.name} was left as it is`)
+  checkDigest(cluster, known, raw, `${path} on ${host.name} was not changed`)
   const entry: LedgerEntry = known ?? {
     url: cluster.settings.IMAGE_PATH ?? cluster.image.url,
     schematic: cluster.schematic.id,
@@ -38,18 +39,18 @@ export async function verifyImage(path: string, host: Host, cluster: Cluster): P
   await recordInLedger(cluster, entry)
 }
 
-function noDisk(path: string, host: Host, start: string): Problem {
+function notRaw(path: string, host: Host, start: string): Problem {
   const isGzip = start.startsWith('1f8b')
   const format = isGzip ? 'gzip' : formats[start]
   return new Problem('IMAGE_NOT_RAW', `${path} on ${host.name} is not a raw disk image`, {
     because:
-      format === undefined ? 'it does not begin as a disk does' : `it begins as ${format} does`,
-    now: 'it was left as it is',
+      format === undefined ? 'it does not start with a boot sector' : `it is a ${format} file`,
+    now: 'it was not changed',
     hint:
       format === 'qcow2'
-        ? `qemu-img convert -O raw ${path} <new file>, and name that one`
+        ? `qemu-img convert -O raw ${path} <new file>, and use the new file`
         : format === undefined
-          ? 'put a raw Talos nocloud image there'
-          : `unpack it first: ${isGzip ? 'gzip' : format} -d`,
+          ? 'replace it with a raw Talos nocloud image'
+          : `decompress it first: ${isGzip ? 'gzip' : format} -d`,
   })
 }

@@ -9,8 +9,8 @@ import * as assert from 'uvu/assert'
 import { removePartial } from '../src/apply.ts'
 import { partialFolder } from '../src/observe.ts'
 
-/** What a transfer has put beside its image so far. */
-function begun(): { image: string; folder: string } {
+/** The files of an unfinished transfer. */
+function unfinished(): { image: string; folder: string } {
   const image = join(temporaryFolder('apply'), 'talos.raw')
   const folder = partialFolder(image)
   mkdirSync(folder)
@@ -18,15 +18,15 @@ function begun(): { image: string; folder: string } {
   return { image, folder }
 }
 
-test('what a stopped transfer left goes', async () => {
-  const { image, folder } = begun()
+test('removes the files of an interrupted transfer', async () => {
+  const { image, folder } = unfinished()
   await removePartial(image, local)
   assert.not(existsSync(folder))
   await removePartial(image, local)
 })
 
-test('what a transfer has that is at work stays', async () => {
-  const { image, folder } = begun()
+test('keeps the files of a running transfer', async () => {
+  const { image, folder } = unfinished()
   const transfer = spawn('sh', ['-c', `exec 8>>${folder}/lock; flock 8; echo locked; exec cat`])
   try {
     await within(10_000, 'the lock', once(transfer.stdout, 'data'))

@@ -15,7 +15,7 @@ interface Finished {
   readonly output: string
 }
 
-/** Runs the transfer as a program; kills it, and only it, at the first output or state that fits. */
+/** Runs the transfer as a process, and kills it when `killWhen` is true. */
 function program(rig: Rig, killWhen?: () => boolean, prefix: string[] = []): Promise<Finished> {
   const [command = '', ...words] = [
     ...prefix,
@@ -45,14 +45,15 @@ const size = (path: string): number => (existsSync(path) ? statSync(path).size :
 
 const points: Readonly<Record<string, (rig: Rig) => boolean>> = {
   'before the first byte': ({ requests }) => requests.length > 0,
-  'in the middle of the bytes': ({ folder }) => size(join(folder, 'compressed')) > 500_000,
-  'when all has arrived': ({ folder, body }) => size(join(folder, 'compressed')) === body.length,
+  'during the download': ({ folder }) => size(join(folder, 'compressed')) > 500_000,
+  'when the download is complete': ({ folder, body }) =>
+    size(join(folder, 'compressed')) === body.length,
   'when the image appears': ({ path }) => existsSync(path),
 }
-for (const [when, isThere] of Object.entries(points))
-  kill(`${when} leaves nothing wrong, and the next run ends right`, async ({ rig }) => {
+for (const [when, isReached] of Object.entries(points))
+  kill(`${when} leaves no wrong image, and the next run succeeds`, async ({ rig }) => {
     rig.rate = 2_000_000
-    await program(rig, () => isThere(rig))
+    await program(rig, () => isReached(rig))
     if (existsSync(rig.path)) assert.ok(readFileSync(rig.path).equals(rig.raw))
     const { code, output } = await program(rig)
     assert.is(code, 0, output)
@@ -65,18 +66,18 @@ for (const [when, isThere] of Object.entries(points))
     )
   })
 
-kill('ends on the host too', async ({ rig }) => {
+kill('also ends on the host', async ({ rig }) => {
   rig.rate = 100_000
   await program(rig, () => size(join(rig.folder, 'compressed')) > 0)
   const started = Date.now()
-  // The lock is held as long as anything of the transfer lives.
+  // Every process of the transfer holds the lock.
   await local.$`flock -w 20 ${join(rig.folder, 'lock')} true`
   assert.ok(Date.now() - started < 15_000)
 })
 
 if (process.getuid?.() === 0)
   kill(
-    'by a full disk says so, keeps what it has, and carries on when there is room',
+    'by a full disk fails with POOL_FULL, keeps the download, and is resumed when there is space',
     async ({ rig }) => {
       const pool = dirname(rig.path)
       const small = `mount -t tmpfs -o size=900k tmpfs ${pool} && exec "$@"`

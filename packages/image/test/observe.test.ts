@@ -4,7 +4,7 @@ import { generatedFiles, local, silentLog } from '@talosmith/core'
 import { problemOf, recordingHost } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { applyChange } from '../src/apply.ts'
+import { applyImageChange } from '../src/apply.ts'
 import { observeImage, observeImageIn, type ObservedImage } from '../src/observe.ts'
 import { planDownload } from '../src/plan.ts'
 import { rawImage, sha256, startRig, type Rig } from './support.ts'
@@ -13,37 +13,40 @@ const image = suite<{ rig: Rig }>('an image on a host')
 image.before.each(async (context) => void Object.assign(context, { rig: await startRig() }))
 image.after.each(({ rig }) => rig.close())
 
-const look = ({ path, cluster }: Rig): Promise<ObservedImage> =>
+const observe = ({ path, cluster }: Rig): Promise<ObservedImage> =>
   observeImageIn(dirname(path), local, cluster)
 
-/** Plans and applies, as image:download does; gives back what it did. */
+/** Plans and applies, as image:download does; returns the kinds of changes. */
 async function converge(rig: Rig): Promise<string[]> {
-  // The pool of the test may be smaller than a Talos image asks for.
-  const changes = planDownload(rig.cluster, { ...(await look(rig)), freeBytes: 2 ** 40 })
+  // The pool of the test may be too small for a Talos image.
+  const changes = planDownload(rig.cluster, { ...(await observe(rig)), freeBytes: 2 ** 40 })
   const signal = new AbortController().signal
   for (const change of changes)
-    await applyChange(change, { cluster: rig.cluster, host: local, log: silentLog, signal })
+    await applyImageChange(change, { cluster: rig.cluster, host: local, log: silentLog, signal })
   return changes.map(({ kind }) => kind)
 }
 
-image('is seen with its ledgers, its left-overs and the room there is', async ({ rig }) => {
-  const none = await look(rig)
-  assert.is(none.file, undefined)
-  assert.is(none.partialBytes, undefined)
-  assert.ok(none.freeBytes > 0)
-  assert.equal(none.missingTools, [])
-  mkdirSync(rig.folder)
-  assert.is((await look(rig)).partialBytes, 0)
-  writeFileSync(`${rig.folder}/compressed`, 'abc')
-  assert.is((await look(rig)).partialBytes, 3)
-})
+image(
+  'is observed with its ledgers, an unfinished transfer and the free space',
+  async ({ rig }) => {
+    const none = await observe(rig)
+    assert.is(none.file, undefined)
+    assert.is(none.partialBytes, undefined)
+    assert.ok(none.freeBytes > 0)
+    assert.equal(none.missingTools, [])
+    mkdirSync(rig.folder)
+    assert.is((await observe(rig)).partialBytes, 0)
+    writeFileSync(`${rig.folder}/compressed`, 'abc')
+    assert.is((await observe(rig)).partialBytes, 3)
+  },
+)
 
-image('is downloaded once; after that there is nothing to do', async ({ rig }) => {
+image('is downloaded once; a second run has nothing to do', async ({ rig }) => {
   assert.equal(await converge(rig), ['download-image'])
   assert.equal(await converge(rig), [])
 })
 
-image('that was there before us is hashed once, recorded, then left alone', async ({ rig }) => {
+image('that already existed is hashed once, recorded, then left alone', async ({ rig }) => {
   writeFileSync(rig.path, rig.raw)
   assert.equal(await converge(rig), ['verify-image'])
   assert.match(readFileSync(`${rig.path}.ledger.json`, 'utf8'), sha256(rig.raw))
@@ -51,21 +54,21 @@ image('that was there before us is hashed once, recorded, then left alone', asyn
   assert.equal(await converge(rig), [])
 })
 
-image('that another cluster fetched is hashed once for this one', async ({ rig }) => {
+image('that another cluster downloaded is hashed once for this one', async ({ rig }) => {
   await converge(rig)
   await generatedFiles(rig.cluster).remove('images.json')
   assert.equal(await converge(rig), ['verify-image'])
   assert.equal(await converge(rig), [])
 })
 
-image('that was only touched is hashed once and left alone', async ({ rig }) => {
+image('with another modification time is hashed once and left alone', async ({ rig }) => {
   await converge(rig)
   utimesSync(rig.path, new Date(), new Date(1000))
   assert.equal(await converge(rig), ['verify-image'])
   assert.equal(await converge(rig), [])
 })
 
-image('that was replaced behind our back is refused and left as it is', async ({ rig }) => {
+image('that was replaced by another one is rejected and not changed', async ({ rig }) => {
   await converge(rig)
   const other = rawImage()
   writeFileSync(rig.path, other)
@@ -75,19 +78,19 @@ image('that was replaced behind our back is refused and left as it is', async ({
   assert.ok(readFileSync(rig.path).equals(other))
 })
 
-image('whose ledger is unreadable is hashed anew', async ({ rig }) => {
+image('with an unreadable ledger is hashed again', async ({ rig }) => {
   await converge(rig)
   writeFileSync(`${rig.path}.ledger.json`, '{"raw":')
   assert.equal(await converge(rig), ['verify-image'])
   assert.equal(await converge(rig), [])
 })
 
-image('is not looked for in a ledger of ours that is broken', async ({ rig }) => {
+image('is not observed when images.json is unreadable', async ({ rig }) => {
   await generatedFiles(rig.cluster).write('images.json', '{')
-  assert.is((await problemOf(look(rig))).code, 'IMAGE_LEDGER_UNREADABLE')
+  assert.is((await problemOf(observe(rig))).code, 'IMAGE_LEDGER_UNREADABLE')
 })
 
-image('beside which a killed run left something gets rid of it', async ({ rig }) => {
+image('with an interrupted transfer beside it gets that removed', async ({ rig }) => {
   await converge(rig)
   mkdirSync(rig.folder)
   writeFileSync(`${rig.folder}/compressed`, 'abc')
@@ -101,14 +104,14 @@ for (const [format, start] of Object.entries({
   xz: 'fd377a58',
   gzip: '1f8b0800',
 }))
-  image(`that is ${format} is refused by name`, async ({ rig }) => {
+  image(`that is ${format} is rejected with that format`, async ({ rig }) => {
     writeFileSync(rig.path, Buffer.concat([Buffer.from(start, 'hex'), Buffer.alloc(2000)]))
     const problem = await problemOf(converge(rig))
     assert.is(problem.code, 'IMAGE_NOT_RAW')
     assert.match(problem.because ?? '', format)
   })
 
-image('that is empty is refused', async ({ rig }) => {
+image('that is empty is rejected', async ({ rig }) => {
   writeFileSync(rig.path, '')
   assert.is((await problemOf(converge(rig))).code, 'IMAGE_NOT_RAW')
 })
@@ -116,14 +119,14 @@ image('that is empty is refused', async ({ rig }) => {
 image('named by IMAGE_PATH needs no pool and one command', async ({ rig }) => {
   rig.settings({ IMAGE_PATH: '/images/talos.raw' })
   const host = recordingHost(() => 'file 1000 1.5\nfree 5\nmissing zstd\n')
-  const seen = await observeImage(host, rig.cluster)
+  const observed = await observeImage(host, rig.cluster)
   assert.is(host.commands.length, 1)
-  assert.equal(seen.file, { bytes: 1000, modified: '1.5' })
-  assert.is(seen.path, '/images/talos.raw')
-  assert.equal(seen.missingTools, ['zstd'])
+  assert.equal(observed.file, { bytes: 1000, modified: '1.5' })
+  assert.is(observed.path, '/images/talos.raw')
+  assert.equal(observed.missingTools, ['zstd'])
 })
 
-image('on a host that is relayed to needs no curl there', async ({ rig }) => {
+image('for a host with IMAGE_RELAY needs no curl there', async ({ rig }) => {
   rig.settings({ IMAGE_RELAY: 'true' })
   const host = recordingHost(() => 'free 5\n')
   await observeImageIn('/pool', host, rig.cluster)

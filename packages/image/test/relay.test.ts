@@ -14,24 +14,24 @@ relay.before.each(async (context) => {
 })
 relay.after.each(({ rig }) => rig.close())
 
-/** A host that is far away as far as anybody can see, and has no curl. */
-const far: Host = { ...local, name: 'root@kvm1', isLocal: false }
+/** The local host, which claims to be a remote one. */
+const remote: Host = { ...local, name: 'root@kvm1', isLocal: false }
 
-relay('the image arrives through this machine, right and recorded', async ({ rig }) => {
-  await rig.transfer(far)
+relay('transfers the image through this machine, verified and recorded', async ({ rig }) => {
+  await rig.transfer(remote)
   assert.ok(readFileSync(rig.path).equals(rig.raw))
   assert.match(readFileSync(`${rig.path}.ledger.json`, 'utf8'), sha256(rig.body))
   assert.is(readdirSync(dirname(rig.path)).length, 2)
 })
 
-relay('nothing is relayed to this machine itself', async ({ rig }) => {
+relay('does not relay to this machine itself', async ({ rig }) => {
   await rig.transfer(local)
-  assert.ok(rig.requests.includes('nocloud-amd64.raw.zst.sha256'), 'curl on the host asks for it')
+  assert.ok(rig.requests.includes('nocloud-amd64.raw.zst.sha256'), 'curl on the host requests it')
 })
 
-relay('a transfer that is cut again and again is carried on', async ({ rig }) => {
+relay('a transfer that is interrupted repeatedly is resumed', async ({ rig }) => {
   rig.cutAfter = 300_000
-  await rig.transfer(far)
+  await rig.transfer(remote)
   assert.ok(readFileSync(rig.path).equals(rig.raw))
   assert.ok(
     rig.requests.some((line) => /bytes=[1-9]\d+-$/.test(line)),
@@ -39,62 +39,65 @@ relay('a transfer that is cut again and again is carried on', async ({ rig }) =>
   )
 })
 
-relay('a stall is given up and carried on', async ({ rig }) => {
+relay('a stalled transfer is aborted and resumed', async ({ rig }) => {
   rig.stallAfter = 500_000
-  await rig.transfer(far)
+  await rig.transfer(remote)
   assert.ok(readFileSync(rig.path).equals(rig.raw))
 })
 
-relay('what lies on the host is carried on; other bytes are not mixed with it', async ({ rig }) => {
-  mkdirSync(rig.folder)
-  const keep = (bytes: Buffer, mark: string): void => {
-    writeFileSync(`${rig.folder}/compressed`, bytes)
-    const source = `${rig.cluster.image.url}\n${mark}\n${rig.body.length}\n`
-    writeFileSync(`${rig.folder}/source`, source)
-  }
-  keep(Buffer.alloc(1000, 'x'), '"older"')
-  await rig.transfer(far)
-  assert.ok(readFileSync(rig.path).equals(rig.raw))
-  assert.is(rig.requests[0], 'nocloud-amd64.raw.zst bytes=1000-')
-  await local.$`rm ${rig.path}`
-  mkdirSync(rig.folder)
-  keep(rig.body, '"first"')
-  rig.requests.length = 0
-  await rig.transfer(far)
-  assert.equal(rig.requests, ['nocloud-amd64.raw.zst.sha256'])
-})
+relay(
+  'a partial download on the host is resumed, or discarded if the file has changed',
+  async ({ rig }) => {
+    mkdirSync(rig.folder)
+    const keep = (bytes: Buffer, validator: string): void => {
+      writeFileSync(`${rig.folder}/compressed`, bytes)
+      const source = `${rig.cluster.image.url}\n${validator}\n${rig.body.length}\n`
+      writeFileSync(`${rig.folder}/source`, source)
+    }
+    keep(Buffer.alloc(1000, 'x'), '"older"')
+    await rig.transfer(remote)
+    assert.ok(readFileSync(rig.path).equals(rig.raw))
+    assert.is(rig.requests[0], 'nocloud-amd64.raw.zst bytes=1000-')
+    await local.$`rm ${rig.path}`
+    mkdirSync(rig.folder)
+    keep(rig.body, '"first"')
+    rig.requests.length = 0
+    await rig.transfer(remote)
+    assert.equal(rig.requests, ['nocloud-amd64.raw.zst.sha256'])
+  },
+)
 
-relay('a server without Range is asked for everything again', async ({ rig }) => {
+relay('without Range support the download starts again', async ({ rig }) => {
   rig.hasRanges = false
   rig.cutAfter = 300_000
   setTimeout(() => (rig.cutAfter = undefined), 300)
-  await rig.transfer(far)
+  await rig.transfer(remote)
   assert.ok(readFileSync(rig.path).equals(rig.raw))
 })
 
-relay('an offered checksum is used here too', async ({ rig }) => {
+relay('an offered checksum is verified', async ({ rig }) => {
   rig.checksum = `${'a'.repeat(64)}  nocloud-amd64.raw.zst\n`
-  assert.is((await problemOf(rig.transfer(far))).code, 'IMAGE_CHECKSUM_DIFFERS')
+  assert.is((await problemOf(rig.transfer(remote))).code, 'IMAGE_CHECKSUM_DIFFERS')
   assert.not(existsSync(rig.path))
 })
 
-relay('a refusal is told in the words of the factory, at once', async ({ rig }) => {
+relay('a 4xx is reported at once with the response of the factory', async ({ rig }) => {
   rig.statuses = [400]
-  const problem = await problemOf(rig.transfer(far))
+  const problem = await problemOf(rig.transfer(remote))
   assert.is(problem.code, 'FACTORY_ERROR')
-  assert.match(problem.because ?? '', 'said 400')
+  assert.match(problem.because ?? '', 'status 400')
   assert.is(rig.requests.length, 1)
 })
 
-relay('5xx is tried again', async ({ rig }) => {
+relay('5xx is retried', async ({ rig }) => {
   rig.statuses = [502, 503]
-  await rig.transfer(far)
+  await rig.transfer(remote)
   assert.ok(existsSync(rig.path))
 })
 
-relay('a factory that this machine cannot reach is named', async ({ rig }) => {
+relay('a factory that this machine cannot reach is FACTORY_UNREACHABLE', async ({ rig }) => {
   rig.settings({ IMAGE_RELAY: 'true', TALOS_FACTORY_URL: 'http://127.0.0.1:9' })
-  const problem = await problemOf(rig.transfer(far))
+  const problem = await problemOf(rig.transfer(remote))
   assert.is(problem.code, 'FACTORY_UNREACHABLE')
   assert.match(problem.message, 'this machine')
 })

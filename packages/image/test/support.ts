@@ -1,3 +1,4 @@
+/** An image server, a pool and a cluster for tests of transfers. */
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdirSync, rmSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
@@ -9,7 +10,7 @@ import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import type { TransferTimeouts } from '../src/timeouts.ts'
 import { transferImage } from '../src/transfer.ts'
 
-/** A raw image as factories make them: a disk, mostly holes, some bytes that don't compress. */
+/** A raw image like those of the factory: a boot sector, mostly holes, some incompressible bytes. */
 export function rawImage(bytes = 8 * 2 ** 20): Buffer {
   const raw = Buffer.alloc(bytes)
   raw.write('\x55\xaa', 510, 'latin1')
@@ -28,7 +29,7 @@ const compressors = {
   none: ['cat'],
 } as const
 
-/** An image server whose faults the tests choose, a pool beside it, and the cluster that uses both. */
+/** An image server with configurable errors, a pool, and the cluster that uses both. */
 export interface Rig {
   readonly root: string
   readonly path: string
@@ -38,20 +39,20 @@ export interface Rig {
   cluster: Cluster
   body: Buffer
   etag: string | undefined
-  /** Whether it understands Range. */
+  /** Whether it supports Range requests. */
   hasRanges: boolean
   hasLength: boolean
-  /** So many bytes of an answer are sent, then the connection is cut; undefined: all. */
+  /** Cuts the connection after this many bytes of a response; undefined: never. */
   cutAfter: number | undefined
-  /** So many bytes are sent, then nothing more, while the connection stays. */
+  /** Sends this many bytes, then nothing more, and keeps the connection open. */
   stallAfter: number | undefined
-  /** Milliseconds before the headers. */
+  /** Delay of the response headers, in milliseconds. */
   delayMs: number
-  /** Bytes a second; undefined: as fast as it goes. */
+  /** Bytes per second; undefined: unlimited. */
   rate: number | undefined
-  /** Answers with these statuses first. */
+  /** Statuses of the first responses. */
   statuses: number[]
-  /** What `.sha256` answers: a status, or the text of a 200. */
+  /** The response to `.sha256`: a status, or the body of a 200. */
   checksum: number | string
   settings(overrides: Readonly<Record<string, string>>): void
   compress(raw: Buffer, compression?: keyof typeof compressors): Promise<Buffer>
@@ -59,10 +60,10 @@ export interface Rig {
   close(): void
 }
 
-/** Timeouts for tests. */
+/** Short timeouts for tests. */
 export const shortTimeouts: TransferTimeouts = { firstByte: 5, idle: 1, retryDelay: 0.02 }
 
-/** Starts the server and makes the pool, in a temporary folder that `close` removes. */
+/** Starts the server and creates the pool in a temporary folder, which `close` removes. */
 export async function startRig(compression: keyof typeof compressors = 'zst'): Promise<Rig> {
   const root = temporaryFolder('image')
   mkdirSync(join(root, 'pool'))
@@ -132,7 +133,7 @@ async function answer(
     return void response.writeHead(rig.checksum).end('enterprise not enabled')
   }
   const status = rig.statuses.shift()
-  if (status !== undefined) return void response.writeHead(status).end(`said ${status}`)
+  if (status !== undefined) return void response.writeHead(status).end(`status ${status}`)
   if (rig.delayMs > 0) await sleep(rig.delayMs, undefined, { ref: false })
   const [, first] = (rig.hasRanges && /^bytes=(\d+)-$/.exec(headers.range ?? '')) || []
   const start = Number(first ?? 0)
@@ -149,7 +150,7 @@ async function answer(
   if (rig.rate !== undefined) return drip(response, body, rig.rate)
   if (limit === undefined || limit >= body.length) return void response.end(body)
   response.write(body.subarray(0, limit), () => {
-    // Long enough for the bytes to be on their way, or the reset that follows takes them along.
+    // Delayed, because the reset would discard bytes that are not sent yet.
     if (rig.cutAfter !== undefined) setTimeout(() => response.destroy(), 50)
   })
 }

@@ -1,3 +1,3 @@
-/** What benches outside this package need of it beyond its index. */
+/** Helpers for benches outside this package. */
 export { ledgerKey } from '../src/ledger.ts'
 export { transferImage } from '../src/transfer.ts'

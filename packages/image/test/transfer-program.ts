@@ -1,4 +1,4 @@
-/** A transfer as a program of its own, so that tests can kill it: <root> <factory> <path>. */
+/** A transfer as a separate process, so that tests can kill it: <root> <factory> <path>. */
 import { createLog, local } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import { transferImage } from '../src/transfer.ts'

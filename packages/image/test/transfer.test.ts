@@ -20,7 +20,7 @@ function leftOvers({ path }: Rig): string[] {
 }
 
 transfer(
-  'the image arrives whole, sparse, readable by QEMU, with nothing beside it',
+  'the image is complete, sparse, readable by QEMU, with no temporary files beside it',
   async ({ rig }) => {
     await rig.transfer()
     assert.ok(readFileSync(rig.path).equals(rig.raw))
@@ -31,7 +31,7 @@ transfer(
   },
 )
 
-transfer('both ledgers know both digests', async ({ rig }) => {
+transfer('both ledgers have both digests', async ({ rig }) => {
   await rig.transfer()
   const beside: unknown = JSON.parse(readFileSync(`${rig.path}.ledger.json`, 'utf8'))
   const here: unknown = JSON.parse(
@@ -48,7 +48,7 @@ transfer('both ledgers know both digests', async ({ rig }) => {
 })
 
 for (const compression of ['xz', 'gz', 'none'] as const)
-  transfer(`IMAGE_COMPRESSION=${compression} gives the same bytes, sparse`, async () => {
+  transfer(`IMAGE_COMPRESSION=${compression} gives the same sparse image`, async () => {
     const rig = await startRig(compression)
     try {
       await rig.transfer()
@@ -66,18 +66,15 @@ transfer('an image that ends in a hole keeps its length', async ({ rig }) => {
   assert.ok(readFileSync(rig.path).equals(raw))
 })
 
-transfer(
-  'a transfer that is cut again and again is carried on from where it was',
-  async ({ rig }) => {
-    rig.cutAfter = 200_000
-    await rig.transfer()
-    assert.ok(readFileSync(rig.path).equals(rig.raw))
-    const starts = rig.requests.map((line) => Number(/bytes=(\d+)-/.exec(line)?.[1] ?? 0))
-    assert.ok(starts.length > 5 && (starts.at(-2) ?? 0) > (starts[1] ?? 0), rig.requests.join('\n'))
-  },
-)
+transfer('a transfer that is interrupted repeatedly is resumed each time', async ({ rig }) => {
+  rig.cutAfter = 200_000
+  await rig.transfer()
+  assert.ok(readFileSync(rig.path).equals(rig.raw))
+  const starts = rig.requests.map((line) => Number(/bytes=(\d+)-/.exec(line)?.[1] ?? 0))
+  assert.ok(starts.length > 5 && (starts.at(-2) ?? 0) > (starts[1] ?? 0), rig.requests.join('\n'))
+})
 
-transfer('a transfer that stalls is given up and carried on', async ({ rig }) => {
+transfer('a stalled transfer is aborted and resumed', async ({ rig }) => {
   rig.stallAfter = 500_000
   await rig.transfer()
   assert.ok(readFileSync(rig.path).equals(rig.raw))
@@ -87,13 +84,13 @@ transfer('a transfer that stalls is given up and carried on', async ({ rig }) =>
   )
 })
 
-transfer('a factory that builds the image first is waited for', async ({ rig }) => {
+transfer('waits for a factory that has to build the image', async ({ rig }) => {
   rig.delayMs = 2500
   await rig.transfer()
   assert.ok(existsSync(rig.path))
 })
 
-transfer('a factory that never answers is named', async ({ rig }) => {
+transfer('a factory that never responds is FACTORY_UNREACHABLE', async ({ rig }) => {
   rig.delayMs = 60_000
   const problem = await problemOf(
     transferImage(rig.path, {
@@ -109,47 +106,41 @@ transfer('a factory that never answers is named', async ({ rig }) => {
   assert.match(problem.because ?? '', 'no answer for 1 s')
 })
 
-transfer(
-  'a transfer that brings nothing any more is given up, with the reason',
-  async ({ rig }) => {
-    rig.cutAfter = 0
-    const problem = await problemOf(rig.transfer())
-    assert.is(problem.code, 'IMAGE_TRANSFER_FAILED')
-    assert.match(problem.because ?? '', 'curl')
-    assert.not(existsSync(rig.path))
-  },
-)
+transfer('a transfer without progress fails with the reason', async ({ rig }) => {
+  rig.cutAfter = 0
+  const problem = await problemOf(rig.transfer())
+  assert.is(problem.code, 'IMAGE_TRANSFER_FAILED')
+  assert.match(problem.because ?? '', 'curl')
+  assert.not(existsSync(rig.path))
+})
 
-transfer('5xx and 429 are tried again', async ({ rig }) => {
+transfer('5xx and 429 are retried', async ({ rig }) => {
   rig.statuses = [500, 503, 429]
   await rig.transfer()
   assert.ok(existsSync(rig.path))
 })
 
-transfer('a lasting 5xx is told in the words of the factory', async ({ rig }) => {
+transfer('a permanent 5xx is reported with the response of the factory', async ({ rig }) => {
   rig.statuses = Array.from({ length: 20 }, () => 503)
   const problem = await problemOf(rig.transfer())
   assert.is(problem.code, 'FACTORY_ERROR')
-  assert.match(problem.because ?? '', 'said 503')
+  assert.match(problem.because ?? '', 'status 503')
 })
 
-transfer('a 404 is not tried again', async ({ rig }) => {
+transfer('a 404 is not retried', async ({ rig }) => {
   rig.statuses = [404]
   const problem = await problemOf(rig.transfer())
   assert.is(problem.code, 'FACTORY_ERROR')
-  assert.match(problem.because ?? '', 'said 404')
+  assert.match(problem.because ?? '', 'status 404')
   assert.is(rig.requests.length, 1)
 })
 
-transfer(
-  'nobody there is told with the reason, and the way out through this machine',
-  async ({ rig }) => {
-    rig.settings({ TALOS_FACTORY_URL: 'http://127.0.0.1:9' })
-    const problem = await problemOf(rig.transfer())
-    assert.is(problem.code, 'FACTORY_UNREACHABLE')
-    assert.match(problem.because ?? '', 'curl: (7)')
-  },
-)
+transfer('a refused connection is FACTORY_UNREACHABLE, with the reason', async ({ rig }) => {
+  rig.settings({ TALOS_FACTORY_URL: 'http://127.0.0.1:9' })
+  const problem = await problemOf(rig.transfer())
+  assert.is(problem.code, 'FACTORY_UNREACHABLE')
+  assert.match(problem.because ?? '', 'curl: (7)')
+})
 
 transfer('redirects are followed', async ({ rig }) => {
   const target = rig.cluster.settings.TALOS_FACTORY_URL
@@ -167,7 +158,7 @@ transfer('redirects are followed', async ({ rig }) => {
   assert.ok(readFileSync(rig.path).equals(rig.raw))
 })
 
-transfer('a server without Range is asked for everything again', async ({ rig }) => {
+transfer('without Range support the download starts again', async ({ rig }) => {
   rig.hasRanges = false
   mkdirSync(rig.folder)
   keep(rig, 'left by another run')
@@ -175,11 +166,14 @@ transfer('a server without Range is asked for everything again', async ({ rig })
   assert.ok(readFileSync(rig.path).equals(rig.raw))
 })
 
-transfer('a server that names no length is believed at its end', async ({ rig }) => {
-  rig.hasLength = false
-  await rig.transfer()
-  assert.ok(readFileSync(rig.path).equals(rig.raw))
-})
+transfer(
+  'without a Content-Length the end of the response is the end of the image',
+  async ({ rig }) => {
+    rig.hasLength = false
+    await rig.transfer()
+    assert.ok(readFileSync(rig.path).equals(rig.raw))
+  },
+)
 
 function keep(rig: Rig, bytes: string | Uint8Array, url = rig.cluster.image.url): void {
   mkdirSync(rig.folder, { recursive: true })
@@ -188,7 +182,7 @@ function keep(rig: Rig, bytes: string | Uint8Array, url = rig.cluster.image.url)
 }
 
 transfer(
-  'what a killed run left is carried on, its half-made file thrown away',
+  'the download of a killed run is resumed, its incomplete image discarded',
   async ({ rig }) => {
     keep(rig, rig.body.subarray(0, 400_000))
     writeFileSync(`${rig.folder}/raw`, 'half')
@@ -198,21 +192,21 @@ transfer(
   },
 )
 
-transfer('what has arrived completely is not asked for again', async ({ rig }) => {
+transfer('a complete download is not requested again', async ({ rig }) => {
   keep(rig, rig.body)
   await rig.transfer()
   assert.ok(readFileSync(rig.path).equals(rig.raw))
   assert.equal(rig.requests, ['nocloud-amd64.raw.zst.sha256'])
 })
 
-transfer('bytes kept from another URL are not mixed with the new ones', async ({ rig }) => {
+transfer('a partial download of another URL is discarded', async ({ rig }) => {
   keep(rig, rig.body.subarray(0, 400_000), `${rig.cluster.image.url}.old`)
   await rig.transfer()
   assert.is(rig.requests[0], 'nocloud-amd64.raw.zst')
 })
 
 transfer(
-  'bytes that changed at the factory meanwhile are not mixed with the old ones',
+  'a partial download is discarded when the file at the factory has changed',
   async ({ rig }) => {
     keep(rig, Buffer.alloc(400_000, 'x'))
     rig.etag = '"second"'
@@ -225,32 +219,35 @@ transfer(
   },
 )
 
-transfer('more kept bytes than there are now begin afresh', async ({ rig }) => {
+transfer('a partial download longer than the file is discarded', async ({ rig }) => {
   keep(rig, Buffer.alloc(rig.body.length + 10, 'x'))
   await rig.transfer()
   assert.ok(readFileSync(rig.path).equals(rig.raw))
 })
 
-transfer('damaged bytes are refused and removed; the next run begins afresh', async ({ rig }) => {
-  const good = rig.body
-  rig.body = Buffer.from(good)
-  rig.body.fill(0x55, 200_000, 200_100)
-  const problem = await problemOf(rig.transfer())
-  assert.is(problem.code, 'IMAGE_DAMAGED')
-  assert.not(existsSync(rig.path))
-  assert.not(existsSync(`${rig.folder}/compressed`))
-  rig.body = good
-  await rig.transfer()
-  assert.equal(leftOvers(rig), [])
-})
+transfer(
+  'a corrupted download is rejected and removed; the next run starts again',
+  async ({ rig }) => {
+    const good = rig.body
+    rig.body = Buffer.from(good)
+    rig.body.fill(0x55, 200_000, 200_100)
+    const problem = await problemOf(rig.transfer())
+    assert.is(problem.code, 'IMAGE_DAMAGED')
+    assert.not(existsSync(rig.path))
+    assert.not(existsSync(`${rig.folder}/compressed`))
+    rig.body = good
+    await rig.transfer()
+    assert.equal(leftOvers(rig), [])
+  },
+)
 
-transfer('a file cut short at the factory itself is refused', async ({ rig }) => {
+transfer('a file that is truncated at the factory is rejected', async ({ rig }) => {
   rig.body = rig.body.subarray(0, rig.body.length - 1000)
   assert.is((await problemOf(rig.transfer())).code, 'IMAGE_DAMAGED')
   assert.not(existsSync(rig.path))
 })
 
-transfer('a web page instead of an image is refused', async () => {
+transfer('a web page instead of an image is rejected', async () => {
   const rig = await startRig('none')
   rig.body = Buffer.from('<html>Please log in</html>'.repeat(100))
   try {
@@ -263,23 +260,26 @@ transfer('a web page instead of an image is refused', async () => {
   }
 })
 
-transfer('an offered checksum is used', async ({ rig }) => {
+transfer('an offered checksum is verified', async ({ rig }) => {
   rig.checksum = `${sha256(rig.body)}  nocloud-amd64.raw.zst\n`
   await rig.transfer()
   assert.ok(existsSync(rig.path))
 })
 
-transfer('bytes that do not have the offered checksum are refused, with both', async ({ rig }) => {
-  rig.checksum = `${'a'.repeat(64)}  nocloud-amd64.raw.zst\n`
-  const problem = await problemOf(rig.transfer())
-  assert.is(problem.code, 'IMAGE_CHECKSUM_DIFFERS')
-  assert.match(problem.because ?? '', 'a'.repeat(64))
-  assert.match(problem.because ?? '', sha256(rig.body))
-  assert.not(existsSync(rig.path))
-})
+transfer(
+  'a download that does not match the offered checksum is rejected, with both',
+  async ({ rig }) => {
+    rig.checksum = `${'a'.repeat(64)}  nocloud-amd64.raw.zst\n`
+    const problem = await problemOf(rig.transfer())
+    assert.is(problem.code, 'IMAGE_CHECKSUM_DIFFERS')
+    assert.match(problem.because ?? '', 'a'.repeat(64))
+    assert.match(problem.because ?? '', sha256(rig.body))
+    assert.not(existsSync(rig.path))
+  },
+)
 
 transfer(
-  'other bytes under a known name are refused before they replace anything',
+  'a download that differs from the ledger is rejected before it replaces anything',
   async ({ rig }) => {
     await rig.transfer()
     const ledger = await generatedFiles(rig.cluster).read('images.json')
@@ -293,7 +293,7 @@ transfer(
   },
 )
 
-transfer('the same image, compressed anew, is accepted', async ({ rig }) => {
+transfer('the same image with another compression is accepted', async ({ rig }) => {
   await rig.transfer()
   await local.$`rm ${rig.path}`
   rig.body = await rig.compress(rig.raw, 'xz')
@@ -311,7 +311,7 @@ transfer('IMAGE_SHA256 pins the raw bytes', async ({ rig }) => {
   assert.ok(existsSync(rig.path))
 })
 
-transfer('two runs at once put the image there once', async ({ rig }) => {
+transfer('two simultaneous runs download the image once', async ({ rig }) => {
   rig.rate = 1_000_000
   await Promise.all([rig.transfer(), sleep(300).then(() => rig.transfer())])
   assert.ok(readFileSync(rig.path).equals(rig.raw))
@@ -319,7 +319,7 @@ transfer('two runs at once put the image there once', async ({ rig }) => {
   assert.is(rig.requests.filter((line) => !line.includes('sha256')).length, 1)
 })
 
-transfer('progress is told in bytes, rate and time left', () => {
+transfer('progress has bytes, rate and remaining time', () => {
   const mib = 2 ** 20
   assert.is(
     describeProgress(50 * mib, 100 * mib, 20 * mib, 2000),

@@ -19,7 +19,7 @@ const passedOver: readonly string[] = [
   codes.kubernetesRefused,
   codes.notStarted,
   'HELM_FAILED',
-  'WAITED_IN_VAIN',
+  'WAIT_TIMED_OUT',
   'TOOL_MISSING',
   'TOOL_UNFIT',
 ]

@@ -25,7 +25,7 @@ export async function awaitDriver(
       { log, withinMs, everyMs: 500 },
     )
   } catch (error) {
-    if (!(error instanceof Problem) || error.code !== 'WAITED_IN_VAIN') throw error
+    if (!(error instanceof Problem) || error.code !== 'WAIT_TIMED_OUT') throw error
     throw driverProblem(seen, await observeReasons(kubernetes))
   }
 }

@@ -1,9 +1,9 @@
-/** vm:create: makes the machines, or finishes making them; a second run changes nothing. */
+/** vm:create: creates the machines, or finishes creating them; a second run changes nothing. */
 import { script } from '@talosmith/core'
 import { findMissingImages, findProblems, findWarnings, refuse } from '../src/check.ts'
 import { runFlow } from '../src/flow.ts'
 import { planCreate } from '../src/plan.ts'
-import { describeStatus } from '../src/status.ts'
+import { describeMachineStatus } from '../src/status.ts'
 
 export default script(import.meta, {
   summary: 'Create the virtual machines of the cluster, or finish creating them.',
@@ -11,15 +11,15 @@ export default script(import.meta, {
   run: (context) =>
     runFlow(context, {
       plan: planCreate,
-      nothing: `${context.cluster.nodes.length} machines run as the settings ask`,
-      check(seen) {
+      nothing: `${context.cluster.nodes.length} machines run and match the settings`,
+      check(observed) {
         const { cluster, log, dryRun } = context
-        refuse(findProblems(cluster, seen))
-        const missing = findMissingImages(cluster, seen)
+        refuse(findProblems(cluster, observed))
+        const missing = findMissingImages(cluster, observed)
         if (dryRun) missing.forEach(({ message, hint }) => log.warn(`${message}: ${hint}`))
         else refuse(missing)
-        findWarnings(cluster, seen).forEach(({ text }) => log.warn(text))
-        for (const { machine, notes } of describeStatus(cluster, seen))
+        findWarnings(cluster, observed).forEach(({ text }) => log.warn(text))
+        for (const { machine, notes } of describeMachineStatus(cluster, observed))
           if (notes.length > 0) log.warn(`${machine}: ${notes.join('; ')}`)
       },
     }),

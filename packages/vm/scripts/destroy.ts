@@ -1,4 +1,4 @@
-/** vm:destroy: takes the machines of the cluster, their disks and NVRAM away; needs CONFIRM=<cluster>. */
+/** vm:destroy: removes the machines of the cluster, their disks and NVRAM; needs CONFIRM=<cluster>. */
 import { script } from '@talosmith/core'
 import { runFlow } from '../src/flow.ts'
 import { findOtherHosts } from '../src/made-on.ts'
@@ -6,18 +6,18 @@ import { planDestroy } from '../src/plan.ts'
 import { describeUntouched } from '../src/untouched.ts'
 
 export default script(import.meta, {
-  summary: 'Take the machines, their disks and NVRAM away; needs CONFIRM=<cluster>.',
+  summary: 'Remove the machines, their disks and NVRAM; needs CONFIRM=<cluster>.',
   changes: true,
   losesData: true,
   run: (context) =>
     runFlow(context, {
       plan: planDestroy,
-      nothing: 'nothing to destroy: no machine of this cluster is there',
+      nothing: 'nothing to destroy: this cluster has no machines',
       needsConfirm: true,
-      check(seen) {
-        for (const thing of describeUntouched(context.cluster, seen))
-          context.log.info(`   left alone: ${thing}`)
-        findOtherHosts(context.cluster, seen).forEach((found) => context.log.warn(found))
+      check(observed) {
+        for (const resource of describeUntouched(context.cluster, observed))
+          context.log.info(`   left alone: ${resource}`)
+        findOtherHosts(context.cluster, observed).forEach((found) => context.log.warn(found))
       },
     }),
 })

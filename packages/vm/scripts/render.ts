@@ -1,4 +1,4 @@
-/** vm:render: writes what vm:create would define to a folder, without asking any host. */
+/** vm:render: writes the domain XML and seed files to a folder, without connecting to a host. */
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hostFiles, script } from '@talosmith/core'
@@ -6,7 +6,7 @@ import { renderDomain } from '../src/domain-xml.ts'
 import { describeMachine, plainUri } from '../src/machine.ts'
 import { describeSeed } from '../src/seed-iso.ts'
 
-/** Where libvirt's default pool is; only a host could say where another one is. */
+/** The folder of libvirt's default pool; the real one is known only to the host. */
 const pool = '/var/lib/libvirt/images'
 
 export default script(import.meta, {

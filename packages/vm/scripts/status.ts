@@ -1,12 +1,12 @@
-/** vm:status: the machines of the cluster as their hosts see them. */
+/** vm:status: the machines of the cluster and their state on the hosts. */
 import { script } from '@talosmith/core'
 import { observeHosts } from '../src/flow.ts'
-import { describeStatus, renderStatus } from '../src/status.ts'
+import { describeMachineStatus, renderMachineStatus } from '../src/status.ts'
 
 export default script(import.meta, {
-  summary: 'Show the machines of the cluster as their hosts see them.',
+  summary: 'Show the machines of the cluster and their state on the hosts.',
   async run({ cluster, hosts, json, answer }) {
-    const rows = describeStatus(cluster, await observeHosts(cluster, await hosts()))
-    answer(json ? rows : renderStatus(rows))
+    const rows = describeMachineStatus(cluster, await observeHosts(cluster, await hosts()))
+    answer(json ? rows : renderMachineStatus(rows))
   },
 })

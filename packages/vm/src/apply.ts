@@ -1,3 +1,4 @@
+/** Applies the changes of a plan: virsh, qemu-img and xorriso on the hosts. */
 import { posix } from 'node:path'
 import {
   CommandFailed,
@@ -20,45 +21,45 @@ import { partialSuffix } from './observe-files.ts'
 import type { ObservedHost } from './observe.ts'
 import { domainOf, pathsOf } from './place.ts'
 import type { VmChange } from './plan.ts'
-import { describeSeed, sealOf } from './seed-iso.ts'
+import { describeSeed, encodeSeedMarker } from './seed-iso.ts'
 
-/** What carrying out a change needs. */
-export interface ApplyContext {
+/** What applying a change needs. */
+export interface VmApplyContext {
   readonly cluster: Cluster
   readonly hosts: readonly Host[]
-  readonly seen: readonly ObservedHost[]
+  readonly observedHosts: readonly ObservedHost[]
   readonly log: Log
   /** Cut the power of machines that don't shut down in time. */
   readonly force?: boolean
 }
 
-/** One change on its host. */
+/** What one change is applied to. */
 interface Place {
   readonly cluster: Cluster
   readonly host: Host
-  readonly seen: ObservedHost
+  readonly observed: ObservedHost
   readonly log: Log
   readonly force: boolean
   readonly target: string
   readonly path: string
 }
 
-/** How long a machine may take to shut itself down. */
+/** Timeout of a graceful shutdown. */
 const shutdownMs = 180_000
-/** A machine that is just starting misses the power button: it is pressed again. */
+/** A guest that is still booting ignores the ACPI power button, so it is pressed repeatedly. */
 const pressAgainMs = 15_000
 
-/** Carries out one change; may be repeated. Throws a Problem that says what is now, with the host's own words. */
-export async function applyChange(
+/** Applies one change; idempotent. Throws a Problem with the resulting state and the host's own error output. */
+export async function applyVmChange(
   change: VmChange,
-  { cluster, hosts, seen, log, force = false }: ApplyContext,
+  { cluster, hosts, observedHosts, log, force = false }: VmApplyContext,
 ): Promise<void> {
   const host = hosts[change.host]
-  const observed = seen.find(({ index }) => index === change.host)
+  const observed = observedHosts.find(({ index }) => index === change.host)
   if (host === undefined || observed === undefined) throw new Error(`no host ${change.host}`)
   const { target, path = '' } = change
   try {
-    await actions[change.kind]({ cluster, host, seen: observed, log, force, target, path })
+    await actions[change.kind]({ cluster, host, observed, log, force, target, path })
   } catch (cause) {
     if (cause instanceof Problem || !(cause instanceof CommandFailed)) throw cause
     throw explain(change, host.name, cause)
@@ -68,20 +69,20 @@ export async function applyChange(
 const actions: Record<VmChange['kind'], (place: Place) => Promise<unknown>> = {
   async 'define-domain'(place) {
     const node = nodeOf(place)
-    const { cluster, seen, host } = place
+    const { cluster, observed, host } = place
     const origin = {
-      image: seen.files.image,
+      image: observed.files.image,
       diskGib: node.diskGib,
-      uri: plainUri(cluster, seen.index),
-      directIo: seen.directIo,
+      uri: plainUri(cluster, observed.index),
+      directIo: observed.directIo,
     }
-    // libvirt makes this folder at the first start of a machine without a console log only.
+    // libvirt creates this folder only when it starts a machine that has no console log.
     await host.$`mkdir -p ${posix.dirname(consoleLog(node.name))} 2>/dev/null || true`
     await define(host, renderDomain(wantedMachine(place), origin))
   },
   async 'update-domain'(place) {
     const xml = await virsh(place.host, 'dumpxml', '--inactive', '--security-info', place.target)
-    const has = domainOf({ name: place.target }, place.seen)?.machine
+    const has = domainOf({ name: place.target }, place.observed)?.machine
     await define(place.host, editDomain(xml, keepChannel(has, wantedMachine(place))))
   },
   async 'drop-channel'(place) {
@@ -90,19 +91,19 @@ const actions: Record<VmChange['kind'], (place: Place) => Promise<unknown>> = {
   },
   async 'create-disk'(place) {
     const { diskGib } = nodeOf(place)
-    const { host, seen, path } = place
+    const { host, observed, path } = place
     const partial = path + partialSuffix
-    // Never over an existing file, whoever made it meanwhile.
+    // Never overwrites a file that another process has created in the meantime.
     await host.$`
 rm -rf -- ${partial}
-qemu-img create -q -f qcow2 -F raw -b ${seen.files.image} ${partial} ${`${diskGib}G`}
+qemu-img create -q -f qcow2 -F raw -b ${observed.files.image} ${partial} ${`${diskGib}G`}
 mv -nT -- ${partial} ${path}
-if [ -e ${partial} ]; then echo ${`${path} has appeared meanwhile`} >&2; exit 1; fi`
+if [ -e ${partial} ]; then echo ${`${path} already exists: another process has created it`} >&2; exit 1; fi`
   },
   async 'grow-disk'(place) {
     const node = nodeOf(place)
-    const { host, seen, path } = place
-    const isOff = domainOf(node, seen)?.live.state === 'shut off'
+    const { host, observed, path } = place
+    const isOff = domainOf(node, observed)?.live.state === 'shut off'
     if (isOff) await host.$`qemu-img resize -q ${path} ${`${node.diskGib}G`}`
     else await virsh(host, 'blockresize', node.name, path, `${node.diskGib}GiB`)
   },
@@ -110,15 +111,15 @@ if [ -e ${partial} ]; then echo ${`${path} has appeared meanwhile`} >&2; exit 1;
     const node = nodeOf(place)
     const { cluster, host, path } = place
     const { metaData, networkConfig, digest } = describeSeed(cluster, node)
-    const seal = sealOf({ cluster: cluster.name, node: node.name, digest })
+    const identifiers = encodeSeedMarker({ cluster: cluster.name, node: node.name, digest })
     const work = path + partialSuffix
-    // Talos looks for the label in the Joliet descriptor first; 1.12.0 didn't see ISOs under 64 KiB.
+    // Talos looks for the label in the Joliet descriptor first; 1.12.0 did not detect ISOs under 64 KiB.
     await host.$`
 rm -rf -- ${work}
 mkdir -p -- ${`${work}/files`}
 printf %s ${metaData} > ${`${work}/files/meta-data`}
 printf %s ${networkConfig} > ${`${work}/files/network-config`}
-xorriso -as mkisofs -quiet -V cidata -publisher ${seal.publisher} -A ${seal.application} -J -r -pad -o ${`${work}/seed.iso`} ${`${work}/files`}
+xorriso -as mkisofs -quiet -V cidata -publisher ${identifiers.publisher} -A ${identifiers.application} -J -r -pad -o ${`${work}/seed.iso`} ${`${work}/files`}
 chmod 0644 ${`${work}/seed.iso`}
 mv -fT -- ${`${work}/seed.iso`} ${path}
 rm -rf -- ${work}`
@@ -140,7 +141,7 @@ rm -rf -- ${work}`
   async 'undefine-domain'({ host, target }) {
     const serial = consoleLog(target)
     const emulator = posix.join(posix.dirname(serial), `${target}.log`)
-    // virtlogd keeps older parts of a log beside it: .0, .1, .2
+    // virtlogd rotates logs to .0, .1, .2
     await host.$`rm -f -- ${serial} ${serial}.[0-9]* ${emulator} ${emulator}.[0-9]*`
     const all = ['--nvram', '--managed-save', '--snapshots-metadata', '--checkpoints-metadata']
     await unlessGone(virsh(host, 'undefine', target, ...all))
@@ -157,7 +158,7 @@ async function stop({ host, target, log, force }: Place): Promise<void> {
       async () => {
         const state = await virsh(host, 'domstate', target)
         if (state === 'shut off') return
-        // One that stands still does not hear the power button.
+        // A paused or suspended guest does not get the ACPI power button.
         await wake(host, target, state)
         if (performance.now() - pressed > pressAgainMs) {
           pressed = performance.now()
@@ -179,7 +180,7 @@ async function stop({ host, target, log, force }: Place): Promise<void> {
   }
 }
 
-/** Lets a machine that stands still go on; whether it stood still. */
+/** Resumes a paused or suspended machine; returns whether it was one. */
 async function wake(host: Host, target: string, state: string): Promise<boolean> {
   if (state === 'paused') await virsh(host, 'resume', target)
   else if (state === 'pmsuspended') await virsh(host, 'dompmwakeup', target)
@@ -187,10 +188,10 @@ async function wake(host: Host, target: string, state: string): Promise<boolean>
   return true
 }
 
-/** What virsh says of a domain; undefined when somebody else removed it meanwhile. */
-async function unlessGone(asked: Promise<string>): Promise<string | undefined> {
+/** The output of a virsh command; undefined when the domain no longer exists. */
+async function unlessGone(output: Promise<string>): Promise<string | undefined> {
   try {
-    return await asked
+    return await output
   } catch (error) {
     if (
       error instanceof CommandFailed &&
@@ -201,20 +202,20 @@ async function unlessGone(asked: Promise<string>): Promise<string | undefined> {
   }
 }
 
-/** virsh reads a domain from a file only; bash lends it one, so that nothing is left on the host. */
+/** virsh defines a domain from a file only; process substitution leaves no file on the host. */
 async function define(host: Host, xml: string): Promise<void> {
   await host.$`virsh -q -c qemu:///system define <(printf %s ${xml})`
 }
 
 function wantedMachine(place: Place): Machine {
-  const { cluster, seen } = place
+  const { cluster, observed } = place
   const node = nodeOf(place)
-  const type = typeFor(cluster.settings.DOMAIN_TYPE, seen.kvmFault)
-  return describeMachine(cluster, node, pathsOf(cluster, node, seen), type)
+  const type = typeFor(cluster.settings.DOMAIN_TYPE, observed.kvmProblem)
+  return describeMachine(cluster, node, pathsOf(cluster, node, observed), type)
 }
 
 function nodeOf({ cluster, target }: Pick<Place, 'cluster' | 'target'>): Node {
   const node = cluster.nodes.find(({ name }) => name === target)
-  if (node === undefined) throw new Error(`${target} is no machine of ${cluster.name}`)
+  if (node === undefined) throw new Error(`${target} is not a machine of ${cluster.name}`)
   return node
 }

@@ -1,34 +1,36 @@
+/** Checks a host for what creating machines needs: pool, tools, KVM, firmware, network. */
 import { firmwareMissing, hostToolsMissing, Problem, type Cluster } from '@talosmith/core'
 import type { ObservedHost } from './observe.ts'
 
-const untouched = 'nothing was changed'
+const unchanged = 'nothing was changed'
 
-/** What a host lacks. */
-export function hostProblems({ settings }: Cluster, seen: ObservedHost): Problem[] {
+/** What prevents a host from running the machines. */
+export function hostProblems({ settings }: Cluster, observed: ObservedHost): Problem[] {
   const problems: Problem[] = []
-  if (seen.poolFault !== undefined) problems.push(seen.poolFault)
-  if (seen.missingTools.length > 0) problems.push(hostToolsMissing(seen.host, seen.missingTools))
-  if (settings.DOMAIN_TYPE === 'kvm' && seen.kvmFault !== undefined)
+  if (observed.poolProblem !== undefined) problems.push(observed.poolProblem)
+  if (observed.missingTools.length > 0)
+    problems.push(hostToolsMissing(observed.host, observed.missingTools))
+  if (settings.DOMAIN_TYPE === 'kvm' && observed.kvmProblem !== undefined)
     problems.push(
-      new Problem('KVM_UNUSABLE', `KVM cannot be used on ${seen.host}`, {
-        because: seen.kvmFault,
-        now: untouched,
+      new Problem('KVM_UNUSABLE', `KVM cannot be used on ${observed.host}`, {
+        because: observed.kvmProblem,
+        now: unchanged,
         hint: 'enable virtualisation in its firmware (or nested virtualisation), or set DOMAIN_TYPE=qemu, which is slow',
       }),
     )
-  if (settings.UEFI && !seen.hasUefi) problems.push(firmwareMissing(seen.host))
-  if (settings.SEED_ISO_DIR !== undefined && !seen.hasSeedFolder)
+  if (settings.UEFI && !observed.hasUefi) problems.push(firmwareMissing(observed.host))
+  if (settings.SEED_ISO_DIR !== undefined && !observed.hasSeedFolder)
     problems.push(
       new Problem(
         'SEED_FOLDER_MISSING',
-        `there is no folder ${settings.SEED_ISO_DIR} on ${seen.host}`,
+        `there is no folder ${settings.SEED_ISO_DIR} on ${observed.host}`,
         {
-          now: untouched,
+          now: unchanged,
           hint: `mkdir -p ${settings.SEED_ISO_DIR} there, or leave SEED_ISO_DIR out`,
         },
       ),
     )
-  return [...problems, ...ofNetwork(settings, seen)]
+  return [...problems, ...ofNetwork(settings, observed)]
 }
 
 function ofNetwork(
@@ -41,7 +43,7 @@ function ofNetwork(
     return [
       new Problem('BRIDGE_NOT_FOUND', `there is no bridge ${bridge} on ${host}`, {
         because: `bridges there: ${bridges.join(', ') || 'none'}`,
-        now: untouched,
+        now: unchanged,
         hint: 'set NETWORK_BRIDGE to one of them, or NETWORK_NAME to a libvirt network (virsh net-list)',
       }),
     ]
@@ -49,14 +51,14 @@ function ofNetwork(
   if (networks.all.includes(name))
     return [
       new Problem('NETWORK_INACTIVE', `the libvirt network ${name} on ${host} is not active`, {
-        now: untouched,
+        now: unchanged,
         hint: `on ${host}: virsh net-start ${name} && virsh net-autostart ${name}`,
       }),
     ]
   return [
     new Problem('NETWORK_NOT_FOUND', `there is no libvirt network ${name} on ${host}`, {
       because: `networks there: ${networks.all.join(', ') || 'none'}`,
-      now: untouched,
+      now: unchanged,
       hint: 'set NETWORK_NAME to one of them (virsh net-list --all), or NETWORK_BRIDGE to a bridge of the host',
     }),
   ]

@@ -1,77 +1,82 @@
+/** Checks one machine against its host: ownership, addresses, and changes that are not possible in place. */
 import { contains, isBetween, Problem, type Cluster, type Node } from '@talosmith/core'
 import type { ObservedHost } from './observe.ts'
 import { diskOf, domainOf } from './place.ts'
 
-const untouched = 'nothing was changed'
+const unchanged = 'nothing was changed'
 const gib = 2 ** 30
 
-/** What stands in the way of one machine on its host. */
+/** What prevents one machine from being created or changed on its host. */
 export function nodeProblems(
   cluster: Cluster,
   node: Node,
-  seen: ObservedHost,
+  observed: ObservedHost,
   hosts: readonly ObservedHost[],
 ): Problem[] {
   return [
-    ...ofOwnership(cluster, node, seen, hosts),
-    ...ofAddress(cluster, node, seen),
-    ...(domainOf(node, seen)?.owner === cluster.name ? ofExisting(cluster, node, seen) : []),
+    ...ofOwnership(cluster, node, observed, hosts),
+    ...ofAddress(cluster, node, observed),
+    ...(domainOf(node, observed)?.owner === cluster.name
+      ? ofExisting(cluster, node, observed)
+      : []),
   ]
 }
 
-/** What is in the way and not ours: named, never touched. */
+/** Conflicting domains and files of other owners: reported, never touched. */
 function ofOwnership(
   { name }: Cluster,
   node: Node,
-  seen: ObservedHost,
+  observed: ObservedHost,
   hosts: readonly ObservedHost[],
 ): Problem[] {
   const problems: Problem[] = []
   const notOurs = (message: string, because: string, hint: string): void => {
-    problems.push(new Problem('VM_NOT_OURS', message, { because, now: untouched, hint }))
+    problems.push(new Problem('VM_NOT_OURS', message, { because, now: unchanged, hint }))
   }
   const twice = hosts.filter((one) => domainOf(node, one)?.owner === name)
   if (twice.length > 1)
     notOurs(
       `${node.name} exists on ${twice.map(({ host }) => host).join(' and ')}`,
-      'both carry the metadata of this cluster, so nothing tells which is the real one',
+      'both have the metadata of this cluster, so the real one cannot be determined',
       `look at both (virsh console ${node.name}) and undefine the wrong one`,
     )
-  const domain = domainOf(node, seen)
+  const domain = domainOf(node, observed)
   if (domain !== undefined && domain.owner !== name)
     notOurs(
-      `${seen.host} has a virtual machine ${node.name} that is not of cluster ${name}`,
+      `${observed.host} has a virtual machine ${node.name} that does not belong to cluster ${name}`,
       domain.owner === undefined
-        ? 'it was not made by Talosmith: its metadata has no element of ours'
+        ? 'it was not created by Talosmith: its metadata has no talosmith element'
         : `it belongs to cluster ${domain.owner}`,
       `rename it (virsh domrename ${node.name} ...), or choose another CLUSTER_NAME`,
     )
-  const disk = seen.disks.get(seen.files.disk(node))
+  const disk = observed.disks.get(observed.files.disk(node))
   if (domain === undefined && disk !== undefined)
     notOurs(
-      `${disk.path} on ${seen.host} is there already, and no machine of cluster ${name} uses it`,
-      `it ${disk.qcow2?.backing === undefined ? '' : `is an overlay of ${disk.qcow2.backing} and `}may hold data of yours`,
-      `look at it (qemu-img info ${disk.path}), move it away or remove it, then run the same command again`,
+      `${disk.path} on ${observed.host} already exists, and no machine of cluster ${name} uses it`,
+      `it ${disk.qcow2?.backing === undefined ? '' : `is an overlay of ${disk.qcow2.backing} and `}may contain your data`,
+      `inspect it (qemu-img info ${disk.path}), move or remove it, then run the same command again`,
     )
-  const seed = seen.files.seed(node)
-  const mark = seen.seeds.get(seed)
-  if (seen.seeds.has(seed) && mark?.cluster !== name && domain?.own?.seed !== seed)
+  const seed = observed.files.seed(node)
+  const marker = observed.seeds.get(seed)
+  if (observed.seeds.has(seed) && marker?.cluster !== name && domain?.own?.seed !== seed)
     notOurs(
-      `${seed} on ${seen.host} is there already and is no seed ISO of cluster ${name}`,
-      mark === undefined ? 'it was not made by Talosmith' : `it belongs to cluster ${mark.cluster}`,
-      'move it away, or choose another CLUSTER_NAME or SEED_ISO_DIR',
+      `${seed} on ${observed.host} already exists and is not a seed ISO of cluster ${name}`,
+      marker === undefined
+        ? 'it was not created by Talosmith'
+        : `it belongs to cluster ${marker.cluster}`,
+      'move it, or choose another CLUSTER_NAME or SEED_ISO_DIR',
     )
-  const clash = seen.domains.find(
+  const clash = observed.domains.find(
     (one) => one.name !== node.name && one.machine.mac === node.mac && one.owner !== name,
   )
   if (clash !== undefined)
     problems.push(
       new Problem(
         'MAC_TAKEN',
-        `${clash.name} on ${seen.host} has the MAC address ${node.mac} of ${node.name}`,
+        `${clash.name} on ${observed.host} has the MAC address ${node.mac} of ${node.name}`,
         {
-          because: 'two machines with one address on a wire are both lost',
-          now: untouched,
+          because: 'two machines with the same MAC address on one network both lose packets',
+          now: unchanged,
           hint: 'set MAC_PREFIX to other bytes',
         },
       ),
@@ -79,33 +84,33 @@ function ofOwnership(
   return problems
 }
 
-/** What an existing machine can't become. */
-function ofExisting(cluster: Cluster, node: Node, seen: ObservedHost): Problem[] {
+/** Changes that an existing machine cannot get in place. */
+function ofExisting(cluster: Cluster, node: Node, observed: ObservedHost): Problem[] {
   const problems: Problem[] = []
   const prefix = node.role === 'worker' ? 'WORKER' : 'CONTROL_PLANE'
-  const has = (diskOf(cluster, node, seen)?.qcow2?.virtualBytes ?? 0) / gib
+  const has = (diskOf(cluster, node, observed)?.qcow2?.virtualBytes ?? 0) / gib
   if (has > node.diskGib)
     problems.push(
       new Problem(
         'DISK_SHRINK',
         `the disk of ${node.name} has ${has} GiB and would shrink to ${node.diskGib} GiB`,
         {
-          because: `a disk that is ${has - node.diskGib} GiB smaller would cut off data`,
-          now: untouched,
-          hint: `set ${prefix}_DISK_GIB to at least ${Math.ceil(has)}, or make the machines anew`,
+          because: `shrinking a disk by ${has - node.diskGib} GiB would lose data`,
+          now: unchanged,
+          hint: `set ${prefix}_DISK_GIB to at least ${Math.ceil(has)}, or recreate the machines`,
         },
       ),
     )
-  const domain = domainOf(node, seen)
+  const domain = domainOf(node, observed)
   if (domain !== undefined && domain.machine.uefi !== cluster.settings.UEFI)
     problems.push(
       new Problem(
         'FIRMWARE_FIXED',
-        `${node.name} was made with ${domain.machine.uefi ? 'UEFI' : 'BIOS'}, which cannot be changed in place`,
+        `${node.name} was created with ${domain.machine.uefi ? 'UEFI' : 'BIOS'}, which cannot be changed in place`,
         {
-          because: 'what is installed on its disk boots from that firmware only',
-          now: untouched,
-          hint: `set UEFI=${domain.machine.uefi}, or make the machines anew`,
+          because: 'the system on its disk boots only with that firmware',
+          now: unchanged,
+          hint: `set UEFI=${domain.machine.uefi}, or recreate the machines`,
         },
       ),
     )
@@ -122,8 +127,8 @@ function ofAddress(cluster: Cluster, node: Node, { host, networks }: ObservedHos
         `${node.name} would get ${node.address}, which is not in the libvirt network ${name}`,
         {
           because: `on ${host} it is ${own.address}/${own.prefixLength}`,
-          now: untouched,
-          hint: `set NETWORK_CIDR to the network's, and NETWORK_GATEWAY=${own.address}`,
+          now: unchanged,
+          hint: `set NETWORK_CIDR to that of the network, and NETWORK_GATEWAY=${own.address}`,
         },
       ),
     ]
@@ -140,10 +145,10 @@ function ofAddress(cluster: Cluster, node: Node, { host, networks }: ObservedHos
     (what) =>
       new Problem(
         'ADDRESS_IN_DHCP_RANGE',
-        `${what}, which DHCP of the network ${name} gives away`,
+        `${what}, which is in the DHCP range of the network ${name}`,
         {
           because: `on ${host} its range is ${start} to ${end}`,
-          now: untouched,
+          now: unchanged,
           hint: 'move CONTROL_PLANE_IP_OFFSET, WORKER_IP_OFFSET or CLUSTER_VIP out of it, or shrink the range (virsh net-edit)',
         },
       ),

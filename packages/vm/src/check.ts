@@ -1,3 +1,4 @@
+/** Checks the observed hosts before a plan is applied: problems and warnings. */
 import { codes, commandFor, poolFull, Problem, type Cluster } from '@talosmith/core'
 import { hostProblems } from './check-host.ts'
 import { nodeProblems } from './check-node.ts'
@@ -7,105 +8,108 @@ import { diskOf, domainOf, hostOf } from './place.ts'
 
 const gib = 2 ** 30
 
-/**
- * Everything about the hosts that would make creating the machines fail half-way, or touch what isn't
- * ours. Empty: go ahead.
- */
+/** What would make creating the machines fail half-way, or touch domains and files of other owners. */
 export function findProblems(cluster: Cluster, hosts: readonly ObservedHost[]): Problem[] {
   return [
     ...hosts
       .filter(({ index }) =>
         cluster.nodes.some((node) => hostOf(cluster, node, hosts)?.index === index),
       )
-      .flatMap((seen) => hostProblems(cluster, seen)),
+      .flatMap((observed) => hostProblems(cluster, observed)),
     ...cluster.nodes.flatMap((node) => {
-      const seen = hostOf(cluster, node, hosts)
-      return seen === undefined ? [] : nodeProblems(cluster, node, seen, hosts)
+      const observed = hostOf(cluster, node, hosts)
+      return observed === undefined ? [] : nodeProblems(cluster, node, observed, hosts)
     }),
     ...findFullPools(cluster, hosts),
   ]
 }
 
-/** Throws the first of the problems, with all others below it. */
+/** Throws the first problem, with the others listed in it. */
 export function refuse(problems: readonly Problem[]): void {
   const [first, ...others] = problems
   if (first === undefined) return
   if (others.length === 0) throw first
-  const also = others.map(({ code, message }) => `besides, ${code}: ${message}`)
+  const also = others.map(({ code, message }) => `also ${code}: ${message}`)
   const because = [first.because, ...also].filter((line) => line !== undefined).join('\n')
   const { now, hint, exitCode } = first
   throw new Problem(first.code, first.message, { because, now, hint, exitCode })
 }
 
-/** The image is downloaded by a stage of its own, so a plan may well be made before it is there. */
+/** Checked separately: a separate stage downloads the image, so a plan may be made before it exists. */
 export function findMissingImages(cluster: Cluster, hosts: readonly ObservedHost[]): Problem[] {
   const missing = new Set(
     cluster.nodes
       .map((node) => [node, hostOf(cluster, node, hosts)] as const)
       .filter(
-        ([node, seen]) => seen?.hasImage === false && diskOf(cluster, node, seen) === undefined,
+        ([node, observed]) =>
+          observed?.hasImage === false && diskOf(cluster, node, observed) === undefined,
       )
-      .map(([, seen]) => seen),
+      .map(([, observed]) => observed),
   )
-  return [...missing].flatMap((seen) =>
-    seen === undefined
+  return [...missing].flatMap((observed) =>
+    observed === undefined
       ? []
-      : new Problem(codes.imageMissing, `${seen.host} has no image ${seen.files.image}`, {
+      : new Problem(codes.imageMissing, `${observed.host} has no image ${observed.files.image}`, {
           now: 'nothing was changed',
           hint:
             cluster.settings.IMAGE_PATH === undefined
               ? commandFor(cluster, 'image:download')
-              : 'put it there, or leave IMAGE_PATH out so that image:download fetches it',
+              : 'copy it there, or unset IMAGE_PATH so that image:download fetches it',
         }),
   )
 }
 
-/** Overlays begin small, but a machine whose disk can't grow is paused by QEMU in the middle of its work. */
-const roomForOverlay = gib
+/** Overlays start small, but QEMU pauses a machine whose disk cannot grow. */
+const minimumOverlayBytes = gib
 
-/** Pools that are too full for the disks that are yet to be made. */
+/** Pools without enough free space for the disks to be created. */
 function findFullPools(cluster: Cluster, hosts: readonly ObservedHost[]): Problem[] {
-  return hosts.flatMap((seen) => {
-    const toMake = cluster.nodes.filter(
-      (node) => hostOf(cluster, node, hosts) === seen && diskOf(cluster, node, seen) === undefined,
+  return hosts.flatMap((observed) => {
+    const newDisks = cluster.nodes.filter(
+      (node) =>
+        hostOf(cluster, node, hosts) === observed && diskOf(cluster, node, observed) === undefined,
     )
-    if (seen.poolFault !== undefined || seen.poolFreeBytes >= toMake.length * roomForOverlay)
+    if (
+      observed.poolProblem !== undefined ||
+      observed.poolFreeBytes >= newDisks.length * minimumOverlayBytes
+    )
       return []
-    const free = Math.round((seen.poolFreeBytes / gib) * 10) / 10
+    const free = Math.round((observed.poolFreeBytes / gib) * 10) / 10
     return poolFull(
-      { pool: cluster.settings.STORAGE_POOL, host: seen.host },
-      `${free} GiB left for ${toMake.length} disks`,
+      { pool: cluster.settings.STORAGE_POOL, host: observed.host },
+      `${free} GiB left for ${newDisks.length} disks`,
       'each takes at least 1 GiB as soon as Talos runs, and grows from there',
     )
   })
 }
 
-/** What may go wrong later on a host and is the user's own business. */
+/** A possible problem on a host that does not prevent creating the machines. */
 export interface HostWarning {
   readonly about: 'kvm' | 'memory'
   readonly text: string
 }
 
-/** Said once, before machines are started. */
+/** What to warn of before machines are started. */
 export function findWarnings(cluster: Cluster, hosts: readonly ObservedHost[]): HostWarning[] {
-  return hosts.flatMap((seen): HostWarning[] => {
+  return hosts.flatMap((observed): HostWarning[] => {
     const starting = cluster.nodes.filter(
       (node) =>
-        hostOf(cluster, node, hosts) === seen && domainOf(node, seen)?.live.state !== 'running',
+        hostOf(cluster, node, hosts) === observed &&
+        domainOf(node, observed)?.live.state !== 'running',
     )
     const needed = starting.reduce((sum, { memoryMib }) => sum + memoryMib, 0)
     const slow =
-      starting.length > 0 && typeFor(cluster.settings.DOMAIN_TYPE, seen.kvmFault) === 'qemu'
+      starting.length > 0 && typeFor(cluster.settings.DOMAIN_TYPE, observed.kvmProblem) === 'qemu'
     const warnings: HostWarning[] = []
     if (slow && cluster.settings.DOMAIN_TYPE === 'auto')
       warnings.push({
         about: 'kvm',
-        text: `KVM cannot be used on ${seen.host} (${seen.kvmFault}): machines are emulated, which is slow`,
+        text: `KVM cannot be used on ${observed.host} (${observed.kvmProblem}): machines are emulated, which is slow`,
       })
-    if (needed > seen.memoryFreeMib && seen.memoryFreeMib > 0)
+    if (needed > observed.memoryFreeMib && observed.memoryFreeMib > 0)
       warnings.push({
         about: 'memory',
-        text: `${starting.length} machines need ${needed} MiB of memory; ${seen.host} has ${seen.memoryFreeMib} MiB left`,
+        text: `${starting.length} machines need ${needed} MiB of memory; ${observed.host} has ${observed.memoryFreeMib} MiB left`,
       })
     return warnings
   })

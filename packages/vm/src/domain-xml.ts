@@ -1,17 +1,18 @@
+/** The domain XML of a new machine, and helpers to read and edit domain XML. */
 import { consoleLog } from '@talosmith/core'
 import { XMLBuilder } from 'fast-xml-parser'
 import type { Attachment, Machine, Origin } from './machine.ts'
 
-/** The namespace of our element in a domain's metadata; it says whose the domain is. */
+/** The namespace of Talosmith's element in a domain's metadata, which names the cluster that owns the domain. */
 export const metadataNamespace = 'https://talosmith.dev/xmlns/machine/1.0'
 
-/** The name of the port that the guest agent opens; Talos' extension waits for it. */
+/** The virtio port of the QEMU guest agent; Talos' extension waits for it. */
 export const guestAgentPort = 'org.qemu.guest_agent.0'
 
-/** What wrote a domain; goes into its metadata. */
+/** The version in the metadata of a domain. */
 const toolVersion = '0.1'
 
-/** How XML becomes plain data and back. */
+/** Options of the XML parser and builder. */
 export const syntax = { ignoreAttributes: false, attributeNamePrefix: '@' }
 /** Writes plain data as XML. */
 export const builder = new XMLBuilder({ ...syntax, format: true, suppressEmptyNode: true })
@@ -38,7 +39,7 @@ export function renderDomain(machine: Machine, origin: Origin): string {
           ? {
               '@firmware': 'efi',
               type: hvm,
-              // Talos' plain images are not signed; firmware with Microsoft's keys would refuse them.
+              // Talos' nocloud images are not signed for secure boot.
               firmware: { feature: [{ '@enabled': 'no', '@name': 'secure-boot' }] },
             }
           : { type: hvm }),
@@ -78,7 +79,7 @@ export function renderDomain(machine: Machine, origin: Origin): string {
           ...networkParts(machine.network),
           model: { '@type': 'virtio' },
         },
-        // virtlogd keeps what the console said, also after the machine has stopped.
+        // virtlogd keeps the console output, also after the machine has stopped.
         serial: {
           '@type': 'pty',
           log: { '@file': consoleLog(machine.name), '@append': 'on' },
@@ -88,14 +89,14 @@ export function renderDomain(machine: Machine, origin: Origin): string {
         ...(machine.guestAgent ? { channel: guestAgentElement() } : {}),
         rng: { '@model': 'virtio', backend: { '@model': 'random', '#text': '/dev/urandom' } },
         watchdog: { '@model': 'i6300esb', '@action': 'reset' },
-        // Talos has no use for memory that comes and goes.
+        // Talos does not support memory ballooning.
         memballoon: { '@model': 'none' },
       },
     },
   })
 }
 
-/** An element of XML as plain data: attributes begin with @. */
+/** An XML element as plain data; attributes start with @. */
 export type Element = { [key: string]: unknown }
 
 function ownElement(machine: Machine, { image, diskGib, uri }: Origin): Element {
@@ -107,13 +108,13 @@ function ownElement(machine: Machine, { image, diskGib, uri }: Origin): Element 
     '@host': uri,
     '@version': toolVersion,
     'talosmith:image': { '@file': image },
-    // Only the files named here are ever removed with the domain.
+    // Only these files are removed with the domain.
     'talosmith:disk': { '@file': machine.disk, '@gib': diskGib },
     'talosmith:seed': { '@file': machine.seed },
   }
 }
 
-/** The `cpu` element of a CPU mode or model. */
+/** The `cpu` element for a CPU mode or model. */
 export function cpuElement(model: string): Element {
   return cpuModes.includes(model)
     ? { '@mode': model }
@@ -124,13 +125,13 @@ export function cpuElement(model: string): Element {
       }
 }
 
-/** The parts of an `interface` element that attach it. */
+/** The parts of an `interface` element that attach it to a bridge or network. */
 export function networkParts(network: Machine['network']): Element {
   if (network === undefined) return {}
   return { '@type': network.type, source: { [`@${network.type}`]: network.name } }
 }
 
-/** The port of the guest agent. */
+/** The `channel` element of the guest agent. */
 export function guestAgentElement(): Element {
   return { '@type': 'unix', target: { '@type': 'virtio', '@name': guestAgentPort } }
 }

@@ -1,7 +1,8 @@
+/** Compares an existing machine with the desired one. */
 import { isDeepStrictEqual } from 'node:util'
 import type { Machine } from './machine.ts'
 
-/** What of an existing machine is compared with the settings, and how a person calls it. */
+/** The compared properties of a machine, each with its human-readable form. */
 const compared = {
   cpu: ({ cpu }) => `${cpu} CPU${cpu === 1 ? '' : 's'}`,
   memoryMib: ({ memoryMib }) => `${memoryMib} MiB of memory`,
@@ -14,15 +15,15 @@ const compared = {
   guestAgent: ({ guestAgent }) => `${guestAgent ? 'a' : 'no'} guest-agent channel`,
 } as const satisfies Partial<Record<keyof Machine, (machine: Machine) => string>>
 
-/** What differs, as a person reads it. */
+/** What differs, human-readable. */
 export interface Drift {
   readonly from: string
   readonly to: string
 }
 
 /**
- * How a machine differs from what it should be; undefined when it doesn't. Files are not compared: a
- * machine keeps its own when the pool changes, or it would come back with an empty disk.
+ * How a machine differs from the desired one; undefined when it does not. Files are not compared: a machine
+ * keeps its disk when STORAGE_POOL changes, or it would start with an empty one.
  */
 export function driftOf(has: Machine, wanted: Machine): Drift | undefined {
   const keys = (Object.keys(compared) as (keyof typeof compared)[]).filter(
@@ -34,14 +35,14 @@ export function driftOf(has: Machine, wanted: Machine): Drift | undefined {
   return { from: show(has), to: show(wanted) }
 }
 
-/** Memory and its maximum differ from the settings together: said once. */
+/** Memory and its maximum are equal: a difference of both is reported once. */
 function isOneMemory({ memoryMib, maxMemoryMib }: Machine): boolean {
   return memoryMib === maxMemoryMib
 }
 
 /**
- * What is wanted of a machine whose channel for the guest agent stays if it has one: while Talos has the
- * agent's extension, a boot without the channel never ends. Who knows what Talos has takes it away.
+ * The desired machine, with the guest-agent channel that the existing one has: while Talos has the agent's
+ * extension installed, it does not finish booting without the channel. `planDropChannels` removes it.
  */
 export function keepChannel(has: Machine | undefined, wanted: Machine): Machine {
   return { ...wanted, guestAgent: wanted.guestAgent || has?.guestAgent === true }

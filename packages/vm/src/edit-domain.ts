@@ -1,3 +1,4 @@
+/** Edits the XML of an existing domain. */
 import { isDeepStrictEqual } from 'node:util'
 import { XMLParser } from 'fast-xml-parser'
 import {
@@ -23,8 +24,8 @@ const editor = new XMLParser({
 })
 
 /**
- * The XML of an existing domain (`virsh dumpxml --inactive`) with what the settings decide put right
- * and all else left as it is: its UUID, its PCI addresses, its NVRAM, and what its owner added by hand.
+ * Updates the XML of an existing domain (`virsh dumpxml --inactive`) to match `machine`, and keeps the rest:
+ * UUID, PCI addresses, NVRAM, and what was added by hand.
  */
 export function editDomain(xml: string, machine: Machine): string {
   const document = editor.parse(xml) as { domain: Element }

@@ -1,3 +1,4 @@
+/** Observes the machines on a host for diagnosis: state, console, neighbour tables, open ports. */
 import {
   consoleLog,
   parseLabelledLines,
@@ -10,47 +11,47 @@ import {
 import { parseDomain, type ParsedDomain } from './parse-domain.ts'
 import { descriptorSector, readLabel } from './seed-iso.ts'
 
-/** What a host knows of one machine besides its definition: how it is now, and what it did last. */
+/** What a host knows of one machine apart from its definition: its current state and recent console output. */
 export interface MachineEvidence {
-  /** libvirt's word for the state, and why it is in it: 'paused', 'I/O error'. */
+  /** libvirt's state and its reason: 'paused', 'I/O error'. */
   readonly state: string
   readonly stateReason: string
-  /** What the disks complain of; empty: nothing. */
+  /** Output of `virsh domblkerror`; empty: no errors. */
   readonly diskErrors: string
-  /** The machine as it runs; undefined: it does not. */
+  /** The machine as it is running; undefined: it is not running. */
   readonly running: ParsedDomain['machine'] | undefined
-  /** Whether we may look at the ISO in its drive, or at the folder in which it is not. */
+  /** Whether the seed ISO, or its absence, could be read. */
   readonly isSeedKnown: boolean
-  /** The label of the ISO in its drive; undefined: there is no such file, it is no ISO, or is not known. */
+  /** The volume label of the seed ISO; undefined: no such file, not an ISO, or not readable. */
   readonly seedLabel: string | undefined
-  /** The end of its serial console, line by line; empty where it can't be read. */
+  /** The last lines of its serial console; empty when it cannot be read. */
   readonly console: readonly string[]
-  /** MAC addresses that answer for the machine's address; none: nobody does. */
+  /** MAC addresses that answer ARP for the machine's address. */
   readonly answering: readonly string[]
-  /** Other addresses at which the machine's own MAC was seen. */
+  /** Other addresses for which the machine's own MAC address answers. */
   readonly elsewhere: readonly string[]
-  /** Whether the host itself reaches the machine's Talos API. */
+  /** Whether the host can connect to the machine's Talos API. */
   readonly opens: boolean
-  /** The same of its API server. */
+  /** Whether the host can connect to the machine's Kubernetes API server. */
   readonly opensApi: boolean
 }
 
-/** What a host knows of its machines, and of the network that they are in. */
+/** What a host knows of its machines and their network. */
 export interface HostEvidence {
   readonly host: string
   /** By machine name. */
   readonly machines: ReadonlyMap<string, MachineEvidence>
-  /** Whether anybody answers for the gateway's address; undefined: it is not in the host's network. */
+  /** Whether the gateway answers ARP; undefined: it is not in the host's network. */
   readonly gatewayAnswers: boolean | undefined
-  /** MAC addresses that answer for CLUSTER_VIP. */
+  /** MAC addresses that answer ARP for CLUSTER_VIP. */
   readonly vipAnswering: readonly string[]
 }
 
 const ports = { talos: 50_000, kubernetes: 6443 }
-/** Enough for the last boots; a machine writes some 30 KiB a boot. */
+/** Enough for several boots; a machine writes about 30 KiB per boot. */
 const consoleBytes = 120_000
 
-/** Looks at the machines of `nodes` on a host, in one virsh process and one command. */
+/** Observes the machines of `nodes` on a host with one virsh process and one command. */
 export async function observeEvidence(
   host: Host,
   { settings, vip }: Pick<Cluster, 'settings' | 'vip'>,
@@ -66,9 +67,9 @@ export async function observeEvidence(
         ['dumpxml', name],
       ]),
     ),
-    look(host, nodes, seeds, settings.NETWORK_GATEWAY, vip),
+    probeHost(host, nodes, seeds, settings.NETWORK_GATEWAY, vip),
   ])
-  const seen = readLook(text)
+  const probes = parseProbes(text)
   const machines = nodes.map((node, index): readonly [string, MachineEvidence] => {
     const [state, errors, xml] = answers.slice(index * 3)
     const [, word = 'unknown', reason = ''] =
@@ -83,15 +84,15 @@ export async function observeEvidence(
           ? ''
           : (errors?.stdout.trim() ?? ''),
         running: isActive && xml?.error === undefined ? machineIn(xml?.stdout) : undefined,
-        isSeedKnown: seen.labels.has(node.name),
-        seedLabel: seen.labels.get(node.name),
-        console: seen.consoles.get(node.name) ?? [],
-        answering: seen.macsOf(node.address),
-        elsewhere: seen
+        isSeedKnown: probes.labels.has(node.name),
+        seedLabel: probes.labels.get(node.name),
+        console: probes.consoles.get(node.name) ?? [],
+        answering: probes.macsOf(node.address),
+        elsewhere: probes
           .addressesOf(node.mac)
           .filter((address) => address !== node.address && address !== vip),
-        opens: seen.open.has(`${node.address} ${ports.talos}`),
-        opensApi: seen.open.has(`${node.address} ${ports.kubernetes}`),
+        opens: probes.open.has(`${node.address} ${ports.talos}`),
+        opensApi: probes.open.has(`${node.address} ${ports.kubernetes}`),
       },
     ]
   })
@@ -99,8 +100,8 @@ export async function observeEvidence(
   return {
     host: host.name,
     machines: new Map(machines),
-    gatewayAnswers: seen.asked.has(gateway) ? !seen.silent.has(gateway) : undefined,
-    vipAnswering: vip === undefined ? [] : seen.macsOf(vip),
+    gatewayAnswers: probes.neighbours.has(gateway) ? !probes.silent.has(gateway) : undefined,
+    vipAnswering: vip === undefined ? [] : probes.macsOf(vip),
   }
 }
 
@@ -109,10 +110,11 @@ function machineIn(xml = ''): ParsedDomain['machine'] | undefined {
 }
 
 /**
- * Asks who has each address. Where the host has an arping that we may use, its answers count: the table of
- * neighbours, filled by connecting, remembers for a minute a machine that is gone, and of two only the first.
+ * Probes every address. The replies to arping, where it is available and permitted, take precedence over the
+ * neighbour table: that is filled by connecting, keeps a removed machine for a minute, and has only one of two
+ * machines with the same address.
  */
-async function look(
+async function probeHost(
   host: Host,
   nodes: readonly Node[],
   seeds: ReadonlyMap<string, string>,
@@ -120,21 +122,21 @@ async function look(
   vip: string | undefined,
 ): Promise<string> {
   const { stdout } = await host.$({ timeoutMs: 20_000, nothrow: true })`
-knock() { timeout 2 bash -c "exec 3<>/dev/tcp/$1/$2" 2>/dev/null && echo "open $1 $2"; }
+try_port() { timeout 2 bash -c "exec 3<>/dev/tcp/$1/$2" 2>/dev/null && echo "open $1 $2"; }
 if command -v arping >/dev/null; then arping=arping; else arping='busybox arping'; fi
-shout() {
+arp_probe() {
   link=$(ip -o route get "$1" 2>/dev/null | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p')
-  said=$($arping -c 2 -w 2 -I "$link" "$1" 2>/dev/null) || true
-  case $said in *Received*) echo "shouted $1" ;; esac
-  sed -n "s/.*\\[\\(..:..:..:..:..:..\\)\\].*/heard $1 \\1/p" <<<"$said"
+  output=$($arping -c 2 -w 2 -I "$link" "$1" 2>/dev/null) || true
+  case $output in *Received*) echo "probed $1" ;; esac
+  sed -n "s/.*\\[\\(..:..:..:..:..:..\\)\\].*/replied $1 \\1/p" <<<"$output"
 }
-for address in ${nodes.map(({ address }) => address)}; do knock "$address" ${ports.talos} & knock "$address" ${ports.kubernetes} & shout "$address" & done
-for vip in ${vip === undefined ? [] : [vip]}; do knock "$vip" ${ports.kubernetes} >/dev/null & shout "$vip" & done
-knock ${gateway} 9 >/dev/null &
+for address in ${nodes.map(({ address }) => address)}; do try_port "$address" ${ports.talos} & try_port "$address" ${ports.kubernetes} & arp_probe "$address" & done
+for vip in ${vip === undefined ? [] : [vip]}; do try_port "$vip" ${ports.kubernetes} >/dev/null & arp_probe "$vip" & done
+try_port ${gateway} 9 >/dev/null &
 wait
 macs=(${nodes.flatMap(({ mac }) => ['-e', mac])})
 for address in $(ip -o -4 neigh show | grep -iF "\${macs[@]}" | cut -d ' ' -f 1); do
-  case " "${nodes.map(({ address }) => address).join(' ')}" " in *" $address "*) ;; *) shout "$address" & ;; esac
+  case " "${nodes.map(({ address }) => address).join(' ')}" " in *" $address "*) ;; *) arp_probe "$address" & ;; esac
 done
 wait
 ip -o -4 neigh show | sed 's/^/neigh /'
@@ -153,42 +155,42 @@ true`
   return stdout
 }
 
-function readLook(text: string) {
+function parseProbes(text: string) {
   const open = new Set<string>()
   const consoles = new Map<string, string[]>()
   const labels = new Map<string, string | undefined>()
-  const heard: { address: string; mac: string }[] = []
-  const remembered: { address: string; mac: string }[] = []
-  const shouted = new Set<string>()
+  const replies: { address: string; mac: string }[] = []
+  const cached: { address: string; mac: string }[] = []
+  const probed = new Set<string>()
   const silent = new Set<string>()
-  const asked = new Set<string>()
+  const neighbours = new Set<string>()
   for (const { label: kind, value } of parseLabelledLines(text).lines) {
     const [first = '', second = ''] = value.split(' ')
     const bytes = (): Buffer => Buffer.from(second, 'base64')
     if (kind === 'open') open.add(`${first} ${second}`)
     if (kind === 'console') consoles.set(first, plainLines(bytes().toString()))
     if (kind === 'iso') labels.set(first, readLabel(bytes()))
-    if (kind === 'shouted') shouted.add(first)
-    if (kind === 'heard') heard.push({ address: first, mac: second.toLowerCase() })
+    if (kind === 'probed') probed.add(first)
+    if (kind === 'replied') replies.push({ address: first, mac: second.toLowerCase() })
     if (kind !== 'neigh') continue
-    asked.add(first)
+    neighbours.add(first)
     if (/ FAILED| INCOMPLETE/.test(value)) silent.add(first)
     const mac = / lladdr (\S+)/.exec(value)?.[1]?.toLowerCase()
-    // What is stale may have been a machine that is long gone.
+    // A stale entry may be of a machine that no longer exists.
     if (mac !== undefined && / (?:REACHABLE|PERMANENT)/.test(value))
-      remembered.push({ address: first, mac })
+      cached.push({ address: first, mac })
   }
-  const neighbours = [...heard, ...remembered.filter(({ address }) => !shouted.has(address))]
+  const answers = [...replies, ...cached.filter(({ address }) => !probed.has(address))]
   const unique = (list: readonly string[]): string[] => [...new Set(list)]
   return {
     open,
     consoles,
     labels,
-    asked,
+    neighbours,
     silent,
     macsOf: (wanted: string) =>
-      unique(neighbours.filter(({ address }) => address === wanted).map(({ mac }) => mac)),
+      unique(answers.filter(({ address }) => address === wanted).map(({ mac }) => mac)),
     addressesOf: (wanted: string) =>
-      unique(neighbours.filter(({ mac }) => mac === wanted).map(({ address }) => address)),
+      unique(answers.filter(({ mac }) => mac === wanted).map(({ address }) => address)),
   }
 }

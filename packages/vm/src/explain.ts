@@ -1,42 +1,43 @@
+/** Turns a failed command on a host into a Problem with a hint. */
 import { Problem, type CommandFailed } from '@talosmith/core'
 import type { VmChange } from './plan.ts'
 
-interface Words {
+interface Failure {
   readonly code: string
   readonly what: (target: string) => string
   readonly now: (target: string) => string
 }
 
-const again = 'mend the reason, then run the same command again: it carries on here'
+const again = 'fix the cause, then run the same command again: it continues from here'
 
-const define: Words = {
+const define: Failure = {
   code: 'VM_DEFINE_FAILED',
   what: (target) => `could not define ${target}`,
-  now: (target) => `${target} is as it was before; no file of it was made`,
+  now: (target) => `${target} is unchanged; none of its files was created`,
 }
-const change: Words = { ...define, now: (target) => `${target} is as it was before` }
-const disk: Words = {
+const change: Failure = { ...define, now: (target) => `${target} is unchanged` }
+const disk: Failure = {
   code: 'VM_DISK_FAILED',
-  what: (target) => `could not make the disk of ${target} what it should be`,
-  now: (target) => `${target} is defined; its disk is as it was before`,
+  what: (target) => `could not create or grow the disk of ${target}`,
+  now: (target) => `${target} is defined; its disk is unchanged`,
 }
-const power: Words = {
+const power: Failure = {
   code: 'VM_START_FAILED',
   what: (target) => `could not start ${target}`,
-  now: (target) => `${target} is defined and has its disk and seed ISO; it does not run`,
+  now: (target) => `${target} is defined and has its disk and seed ISO, but is not running`,
 }
-const stop: Words = {
+const stop: Failure = {
   code: 'VM_STOP_FAILED',
   what: (target) => `could not stop ${target}`,
-  now: (target) => `${target} still runs; nothing of it was removed`,
+  now: (target) => `${target} is still running; none of its files was removed`,
 }
-const remove: Words = {
+const remove: Failure = {
   code: 'VM_REMOVE_FAILED',
-  what: (target) => `could not remove all of ${target}`,
-  now: (target) => `what is left of ${target} is found again by the next run`,
+  what: (target) => `could not remove ${target} completely`,
+  now: (target) => `the next run finds what is left of ${target}`,
 }
 
-const words: Record<VmChange['kind'], Words> = {
+const failures: Record<VmChange['kind'], Failure> = {
   'define-domain': define,
   'update-domain': change,
   'drop-channel': change,
@@ -44,8 +45,8 @@ const words: Record<VmChange['kind'], Words> = {
   'grow-disk': disk,
   'create-seed': {
     code: 'VM_SEED_FAILED',
-    what: (target) => `could not make the seed ISO of ${target}`,
-    now: (target) => `${target} is defined; its seed ISO is as it was before`,
+    what: (target) => `could not create the seed ISO of ${target}`,
+    now: (target) => `${target} is defined; its seed ISO is unchanged`,
   },
   'set-autostart': change,
   'start-domain': power,
@@ -57,19 +58,19 @@ const words: Record<VmChange['kind'], Words> = {
   'remove-leftover': remove,
 }
 
-/** What to do about the refusals that people meet, by libvirt's and QEMU's own words. */
+/** Hints for common errors of libvirt and QEMU. */
 const remedies: readonly (readonly [RegExp, string])[] = [
   [
     /Permission denied/,
-    'QEMU runs as a user of its own: every folder above the disk must let it pass (namei -l <disk> shows them; chmod o+x). On Debian and Ubuntu a pool outside /var/lib/libvirt also needs a line in /etc/apparmor.d/local/abstractions/libvirt-qemu',
+    'QEMU runs as its own user, which needs search permission on every folder above the disk (namei -l <disk> shows them; chmod o+x). On Debian and Ubuntu a pool outside /var/lib/libvirt also needs a line in /etc/apparmor.d/local/abstractions/libvirt-qemu',
   ],
   [
     /Cannot allocate memory|cannot set up guest memory/,
-    'the host has not enough free memory: stop something, or lower CONTROL_PLANE_MEMORY_MIB or WORKER_MEMORY_MIB',
+    'the host does not have enough free memory: stop other machines, or lower CONTROL_PLANE_MEMORY_MIB or WORKER_MEMORY_MIB',
   ],
   [
     /No space left/,
-    'make room where the pool is, then run the same command again: it carries on here',
+    'free up space in the pool, then run the same command again: it continues from here',
   ],
   [
     /network '[^']*' is not active/,
@@ -77,18 +78,21 @@ const remedies: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /O_DIRECT|does not support direct/,
-    'the pool lies on a file system without O_DIRECT; use a pool on ext4, XFS, Btrfs or ZFS',
+    'the pool is on a file system without O_DIRECT; use a pool on ext4, XFS, Btrfs or ZFS',
   ],
   [
     /[Cc]ould not access KVM|failed to initialize kvm/i,
-    'KVM cannot be used there: set DOMAIN_TYPE=qemu, or look at kvm-ok and the firmware settings',
+    'KVM cannot be used on this host: set DOMAIN_TYPE=qemu, or check kvm-ok and the firmware settings',
   ],
-  [/already exists/, 'somebody made it a moment ago: run the same command again, which looks anew'],
+  [
+    /already exists/,
+    'another process has just created it: run the same command again, which checks the host again',
+  ],
 ]
 
-/** The Problem for a change that a host refused. */
+/** The Problem for a change that failed on a host. */
 export function explain({ kind, target }: VmChange, host: string, cause: CommandFailed): Problem {
-  const { code, what, now } = words[kind]
+  const { code, what, now } = failures[kind]
   const remedy = remedies.find(([pattern]) => pattern.test(`${cause.stderr}${cause.message}`))?.[1]
   return new Problem(code, `${what(target)} on ${host}`, {
     cause,

@@ -1,35 +1,36 @@
+/** Runs the stages of the virtual machines: observe, check, plan, apply. */
 import { applyAll, type Cluster, type Host, type ScriptContext } from '@talosmith/core'
-import { applyChange } from './apply.ts'
+import { applyVmChange } from './apply.ts'
 import { checkHosts, rememberHosts } from './made-on.ts'
 import { observeHost, type ObservedHost } from './observe.ts'
 import { domainOf } from './place.ts'
-import { planDropChannels, planStart, planStop, type VmChange } from './plan.ts'
+import { planDropChannels, planMachineStart, planMachineStop, type VmChange } from './plan.ts'
 
-/** What the flows of this part take from a script. */
-export type Context = Pick<
+/** What these flows use of a script's context. */
+export type FlowContext = Pick<
   ScriptContext<Record<never, never>>,
   'cluster' | 'hosts' | 'log' | 'dryRun' | 'showPlan' | 'confirm'
 >
 
-/** Names the step that a change is part of. */
-type Step = (change: VmChange, seen: readonly ObservedHost[]) => string
+/** Names the step that a change belongs to. */
+type Step = (change: VmChange, hosts: readonly ObservedHost[]) => string
 
-type Planner<T> = (cluster: Cluster, seen: readonly ObservedHost[]) => T
+type Planner<T> = (cluster: Cluster, hosts: readonly ObservedHost[]) => T
 
 interface FlowOptions {
   readonly plan: Planner<VmChange[]>
-  /** Said when the plan is empty. */
+  /** The message when the plan is empty. */
   readonly nothing: string
-  /** Throws, or says, what stands in the way, before anything is changed. */
-  readonly check?: (seen: readonly ObservedHost[]) => void
-  /** Data is lost: CONFIRM must name the cluster. */
+  /** Throws or logs problems before anything is changed. */
+  readonly check?: (hosts: readonly ObservedHost[]) => void
+  /** The changes lose data: CONFIRM must name the cluster. */
   readonly needsConfirm?: boolean
-  /** Changes of one step run side by side, steps one after the other. Without it: all side by side. */
+  /** Changes of one step run in parallel, the steps in sequence. By default all changes run in parallel. */
   readonly step?: Step
   readonly force?: boolean
 }
 
-/** Looks at all hosts side by side. */
+/** Observes all hosts in parallel. */
 export async function observeHosts(
   cluster: Cluster,
   hosts: readonly Host[],
@@ -37,51 +38,57 @@ export async function observeHosts(
   return Promise.all(hosts.map((host, index) => observeHost(host, cluster, index)))
 }
 
-/** Observe, check, plan, apply: what every changing script of this part does, with another plan. */
+/** Observe, check, plan, apply: every script that changes machines does this, each with its own plan. */
 export async function runFlow(
-  { cluster, hosts, log, dryRun, showPlan, confirm }: Context,
+  { cluster, hosts, log, dryRun, showPlan, confirm }: FlowContext,
   { plan, nothing, check, needsConfirm = false, step = () => '', force = false }: FlowOptions,
 ): Promise<0 | 1 | 2 | 64 | 78> {
   await checkHosts(cluster)
   const opened = await hosts()
-  const seen = await observeHosts(cluster, opened)
-  check?.(seen)
-  const changes = plan(cluster, seen)
+  const observed = await observeHosts(cluster, opened)
+  check?.(observed)
+  const changes = plan(cluster, observed)
   if (dryRun) return showPlan(changes)
   if (changes.length === 0) log.already(nothing)
   else if (needsConfirm) confirm(changes)
   else await rememberHosts(cluster)
-  for (const together of inSteps(changes, (change) => step(change, seen)))
+  for (const together of inSteps(changes, (change) => step(change, observed)))
     await applyAll(
       together,
-      (change) => applyChange(change, { cluster, hosts: opened, seen, log, force }),
+      (change) =>
+        applyVmChange(change, { cluster, hosts: opened, observedHosts: observed, log, force }),
       { log, parallelBy: ({ host, target }) => `${host} ${target}`, atOnce: 8 },
     )
   return 0
 }
 
-/** Starts the machines that don't run, control planes first; ends when they run, whatever is in them. */
-export async function startMachines(context: Context): Promise<0 | 1 | 2 | 64 | 78> {
-  return runFlow(context, { plan: planStart, nothing: 'every machine runs', step: byRole })
+/** Starts the machines that are not running, control planes first; does not wait for Talos in them. */
+export async function startMachines(context: FlowContext): Promise<0 | 1 | 2 | 64 | 78> {
+  return runFlow(context, { plan: planMachineStart, nothing: 'every machine runs', step: byRole })
 }
 
 /** Shuts the machines down, workers first; `force` cuts the power of those that do not shut down in time. */
 export async function stopMachines(
-  context: Context,
+  context: FlowContext,
   { force }: { readonly force: boolean },
 ): Promise<0 | 1 | 2 | 64 | 78> {
-  return runFlow(context, { plan: planStop, nothing: 'no machine runs', step: byRole, force })
-}
-
-/** Takes guest-agent channels away that no machine needs any more; only for when Talos has no agent for certain. */
-export async function dropChannels(context: Context): Promise<0 | 1 | 2 | 64 | 78> {
   return runFlow(context, {
-    plan: planDropChannels,
-    nothing: 'no guest-agent channel is left over',
+    plan: planMachineStop,
+    nothing: 'no machine runs',
+    step: byRole,
+    force,
   })
 }
 
-/** Consecutive changes of the same step, together. */
+/** Removes unused guest-agent channels; call it only when no machine has the agent's extension installed. */
+export async function dropChannels(context: FlowContext): Promise<0 | 1 | 2 | 64 | 78> {
+  return runFlow(context, {
+    plan: planDropChannels,
+    nothing: 'no guest-agent channel to remove',
+  })
+}
+
+/** Groups consecutive changes of the same step. */
 export function inSteps(
   changes: readonly VmChange[],
   step: (change: VmChange) => string,
@@ -96,7 +103,7 @@ export function inSteps(
 }
 
 /** Machines of one role start or stop together. */
-export function byRole({ host, target }: VmChange, seen: readonly ObservedHost[]): string {
-  const on = seen.find(({ index }) => index === host)
+export function byRole({ host, target }: VmChange, hosts: readonly ObservedHost[]): string {
+  const on = hosts.find(({ index }) => index === host)
   return (on && domainOf({ name: target }, on)?.machine.role) ?? ''
 }

@@ -1,3 +1,4 @@
+/** Parses the output of virsh about a host: capabilities, networks, domain statistics. */
 import { elementsAt, parseXml, prefixLengthOfMask, textAt } from '@talosmith/core'
 import type { DomainType } from './machine.ts'
 
@@ -8,7 +9,7 @@ export function offersUefi(capabilities: string): boolean {
     .some((firmware) => elementsAt(firmware, 'value').includes('efi'))
 }
 
-/** A libvirt network's own address range and what its DHCP gives away. */
+/** A libvirt network's own address and DHCP range. */
 export interface NetworkFacts {
   readonly dhcp: readonly [string, string] | undefined
   /** Address and mask, or prefix length, of the network's own interface; none on a plain bridge. */
@@ -34,7 +35,7 @@ export function parseNetworkXml(xml: string): NetworkFacts {
   }
 }
 
-/** What a host needs for KVM. */
+/** The requirements of KVM that a host meets. */
 export interface KvmFacts {
   readonly hasDevice: boolean
   /** vmx or svm among the processor's flags. */
@@ -43,24 +44,24 @@ export interface KvmFacts {
 }
 
 /**
- * Why KVM can't be used; undefined when it can. libvirt and /dev/kvm both claim it in guests without
- * nested virtualisation, where every machine would fail at its start: the processor's flags decide.
+ * Why KVM cannot be used; undefined when it can. In guests without nested virtualisation, libvirt and
+ * /dev/kvm suggest that KVM works although every machine would fail to start: the CPU flags decide.
  */
-export function kvmFault({ hasDevice, hasFlag, libvirtOffers }: KvmFacts): string | undefined {
+export function kvmProblem({ hasDevice, hasFlag, libvirtOffers }: KvmFacts): string | undefined {
   if (!hasDevice) return 'there is no /dev/kvm'
   if (!hasFlag) return 'the processor offers neither vmx nor svm (/proc/cpuinfo)'
-  if (!libvirtOffers) return 'virsh domcapabilities --virttype kvm refuses'
+  if (!libvirtOffers) return 'virsh domcapabilities --virttype kvm fails'
   return undefined
 }
 
-/** libvirt's words for the states that `virsh domstats` numbers. */
+/** libvirt's names of the states that `virsh domstats` prints as numbers. */
 const states = ['no state', 'running', 'running', 'paused', 'in shutdown', 'shut off', 'crashed']
 
-/** What a domain is doing right now. */
+/** The current state of a domain. */
 export interface LiveFacts {
-  /** libvirt's word: running, shut off, paused, in shutdown, crashed, pmsuspended. */
+  /** libvirt's state: running, shut off, paused, in shutdown, crashed, pmsuspended. */
   readonly state: string
-  /** What a running machine has, which is what it was started with. */
+  /** Memory and CPUs that a running machine was started with. */
   readonly memoryMib: number | undefined
   readonly cpu: number | undefined
 }
@@ -88,8 +89,11 @@ export function parseStats(text: string): ReadonlyMap<string, LiveFacts> {
   )
 }
 
-/** What DOMAIN_TYPE=auto means on a host. */
-export function typeFor(asked: DomainType | 'auto', fault: string | undefined): DomainType {
-  if (asked !== 'auto') return asked
-  return fault === undefined ? 'kvm' : 'qemu'
+/** The domain type on a host; DOMAIN_TYPE=auto is KVM where it can be used. */
+export function typeFor(
+  configured: DomainType | 'auto',
+  kvmProblem: string | undefined,
+): DomainType {
+  if (configured !== 'auto') return configured
+  return kvmProblem === undefined ? 'kvm' : 'qemu'
 }

@@ -1,4 +1,5 @@
-export { applyChange, type ApplyContext } from './apply.ts'
+/** The virtual machines of a cluster: observe, check, plan and apply. */
+export { applyVmChange, type VmApplyContext } from './apply.ts'
 export { findMissingImages, findProblems, findWarnings, refuse, type HostWarning } from './check.ts'
 export { renderDomain } from './domain-xml.ts'
 export { editDomain } from './edit-domain.ts'
@@ -9,19 +10,19 @@ export { describeMachine, type Machine } from './machine.ts'
 export { checkHosts, findOtherHosts, hostsFile } from './made-on.ts'
 export { observeHost, type ObservedDomain, type ObservedHost } from './observe.ts'
 export { parseDomain, type ParsedDomain } from './parse-domain.ts'
-export { domainOf, hostOf, machinesOf, pathsOf, withoutMachines } from './place.ts'
+export { domainOf, hostOf, clusterDomains, pathsOf, withoutMachines } from './place.ts'
 export { observeDetails, tryMachine, type HostDetails, type Trial } from './preflight.ts'
 export {
   planCreate,
   planDestroy,
   planDropChannels,
   planRemoveSeeds,
-  planStart,
-  planStop,
+  planMachineStart,
+  planMachineStop,
   type VmChange,
 } from './plan.ts'
 export { recreateMachines } from './recreate.ts'
 export { describeSeed, seedLabels, type Seed } from './seed-iso.ts'
-export { describeStatus, renderStatus, type StatusRow } from './status.ts'
-export { observeStrays, type Stray } from './strays.ts'
+export { describeMachineStatus, renderMachineStatus, type StatusRow } from './status.ts'
+export { observeOwnedResources, type OwnedResource } from './owned-resources.ts'
 export { describeUntouched } from './untouched.ts'

@@ -1,48 +1,49 @@
+/** The desired properties of a machine. */
 import type { Cluster, Node } from '@talosmith/core'
 
-/** How a domain runs: on the processor, or emulated. */
+/** How a domain runs: with KVM, or emulated by QEMU. */
 export type DomainType = 'kvm' | 'qemu'
 
-/** What a machine's network card is attached to. */
+/** What a machine's network interface is attached to. */
 export interface Attachment {
-  /** libvirt's type of the interface: bridge, network, or another one that was set by hand. */
+  /** libvirt's interface type: bridge, network, or another one that was set by hand. */
   readonly type: string
-  /** Of the bridge or the network. */
+  /** The name of the bridge or network. */
   readonly name: string
 }
 
-/** Everything about a domain that the settings decide: plain data, compared field by field. */
+/** Everything about a domain that the settings determine, as plain data. */
 export interface Machine {
   readonly name: string
   readonly cluster: string
   readonly role: Node['role']
   readonly type: DomainType
   readonly cpu: number
-  /** A libvirt CPU mode, or the name of a model. */
+  /** A libvirt CPU mode, or the name of a CPU model. */
   readonly cpuModel: string
   readonly memoryMib: number
-  /** The same, unless somebody set only one of both: without a balloon, this is what the machine gets. */
+  /** Usually equal to `memoryMib`; without a balloon device, the machine gets this much. */
   readonly maxMemoryMib: number
   readonly uefi: boolean
   readonly mac: string
-  /** Undefined: it has no network card. */
+  /** Undefined: the machine has no network interface. */
   readonly network: Attachment | undefined
   readonly guestAgent: boolean
   readonly disk: string
   readonly seed: string
 }
 
-/** What is noted in a domain when it is made, and never compared: an upgraded machine keeps its first image. */
+/** Recorded in a domain when it is created, and never compared: an upgraded machine keeps its first image. */
 export interface Origin {
   readonly image: string
   readonly diskGib: number
-  /** The libvirt address it was made through, without its options. */
+  /** The libvirt URI it was created through, without its options. */
   readonly uri: string
-  /** Whether the disks' file system can do O_DIRECT; QEMU's cache=none does not start without it. */
+  /** Whether the file system of the disks supports O_DIRECT, which QEMU's cache=none requires. */
   readonly directIo: boolean
 }
 
-/** The machine that a node should be, its files being `disk` and `seed`. */
+/** The desired machine of a node, with the files `disk` and `seed`. */
 export function describeMachine(
   cluster: Cluster,
   node: Node,
@@ -71,13 +72,13 @@ export function describeMachine(
   }
 }
 
-/** The host's own processor can't be passed through to an emulated machine: it gets all that QEMU has. */
-function cpuModelFor(asked: string, type: DomainType): string {
-  if (asked === 'max') return 'maximum'
-  return type === 'qemu' && asked.startsWith('host-') ? 'maximum' : asked
+/** The host's CPU cannot be passed through to an emulated machine, which gets libvirt's `maximum` instead. */
+function cpuModelFor(configured: string, type: DomainType): string {
+  if (configured === 'max') return 'maximum'
+  return type === 'qemu' && configured.startsWith('host-') ? 'maximum' : configured
 }
 
-/** The libvirt address of one of the cluster's hosts, without options such as key files. */
+/** The libvirt URI of one of the cluster's hosts, without options such as key files. */
 export function plainUri({ settings }: Pick<Cluster, 'settings'>, index: number): string {
   return (settings.LIBVIRT_URI[index] ?? '').replace(/\?.*$/s, '')
 }

@@ -1,14 +1,15 @@
+/** Records on which hosts a cluster's machines were created. */
 import { generatedFiles, Problem, type Cluster } from '@talosmith/core'
 import { plainUri } from './machine.ts'
 import type { ObservedHost } from './observe.ts'
-import { machinesOf } from './place.ts'
+import { clusterDomains } from './place.ts'
 
-/** In `generated/<cluster>`: on which hosts the machines were made. */
+/** The record in `generated/<cluster>`. */
 export const hostsFile = 'hosts.json'
 
 /**
- * Throws HOSTS_CHANGED when machines were made on a host that LIBVIRT_URI no longer names: they run on
- * there, with the same addresses, and nothing would ever find them.
+ * Throws HOSTS_CHANGED when machines were created on a host that is no longer in LIBVIRT_URI: they would keep
+ * running there with the same addresses, and no command would find them.
  */
 export async function checkHosts(cluster: Cluster): Promise<void> {
   const known = await readHosts(cluster)
@@ -17,16 +18,16 @@ export async function checkHosts(cluster: Cluster): Promise<void> {
   if (lost.length === 0) return
   throw new Problem(
     'HOSTS_CHANGED',
-    `the machines of ${cluster.name} were made on ${known.join(', ')}; LIBVIRT_URI now says ${now.join(', ')}`,
+    `the machines of ${cluster.name} were created on ${known.join(', ')}; LIBVIRT_URI is now ${now.join(', ')}`,
     {
-      because: `what was made on ${lost.join(', ')} may still be there`,
+      because: `machines and files on ${lost.join(', ')} may still exist`,
       now: 'nothing was changed',
-      hint: `put ${lost.join(', ')} back into LIBVIRT_URI; if nothing of the cluster is there any more, remove ${generatedFiles(cluster).path(hostsFile)}`,
+      hint: `put ${lost.join(', ')} back into LIBVIRT_URI; if nothing of the cluster is left there, remove ${generatedFiles(cluster).path(hostsFile)}`,
     },
   )
 }
 
-/** Remembers where the machines are made, before the first of them is. */
+/** Records the hosts, before the first machine is created. */
 export async function rememberHosts(cluster: Cluster): Promise<void> {
   const hosts = hostsOf(cluster)
   const known = await readHosts(cluster)
@@ -34,20 +35,21 @@ export async function rememberHosts(cluster: Cluster): Promise<void> {
   await generatedFiles(cluster).write(hostsFile, `${JSON.stringify(hosts, null, 2)}\n`)
 }
 
-/** Forgets it, when nothing is left there. */
+/** Removes the record, once no machine is left on the hosts. */
 export async function forgetHosts(cluster: Cluster): Promise<void> {
   const files = generatedFiles(cluster)
   if (await files.has(hostsFile)) await files.remove(hostsFile)
 }
 
-/** Machines whose metadata names another host than the one that they were found on; a sentence each. */
+/** Machines whose metadata names another host than the one they were found on; a sentence each. */
 export function findOtherHosts(cluster: Cluster, hosts: readonly ObservedHost[]): string[] {
-  return hosts.flatMap((seen) => {
-    const now = plainUri(cluster, seen.index)
-    return machinesOf(cluster, seen)
+  return hosts.flatMap((observed) => {
+    const now = plainUri(cluster, observed.index)
+    return clusterDomains(cluster, observed)
       .filter(({ madeThrough = now }) => placeOf(madeThrough) !== placeOf(now))
       .map(
-        ({ name, madeThrough }) => `${name} was made through ${madeThrough}, and found on ${now}`,
+        ({ name, madeThrough }) =>
+          `${name} was created through ${madeThrough}, but found on ${now}`,
       )
   })
 }
@@ -67,7 +69,7 @@ function hostsOf(cluster: Cluster): string[] {
   return cluster.settings.LIBVIRT_URI.map((_, index) => plainUri(cluster, index))
 }
 
-/** The machine in a libvirt address; another user on it finds the same domains. */
+/** A libvirt URI without its user: every user sees the same domains. */
 function placeOf(uri: string): string {
   return uri.replace(/\/\/[^@/]*@/, '//')
 }

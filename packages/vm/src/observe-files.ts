@@ -1,3 +1,4 @@
+/** Observes the files of a cluster on a host, and facts that only a shell can tell. */
 import { posix } from 'node:path'
 import {
   consoleLog,
@@ -9,42 +10,42 @@ import {
 } from '@talosmith/core'
 import type { ParsedDomain } from './parse-domain.ts'
 import { headerBytes, readQcow2, type Qcow2 } from './qcow2.ts'
-import { descriptorSector, readLabel, readSeedMark, type SeedMark } from './seed-iso.ts'
+import { descriptorSector, readLabel, readSeedMarker, type SeedMarker } from './seed-iso.ts'
 
-/** How the name of a file under way ends; such a file is ours and never whole. */
+/** The suffix of files that are being written. */
 export const partialSuffix = '.talosmith-partial'
 
-/** Where libvirt puts the firmware's variables of a machine, `<name>_VARS.fd`. */
+/** Where libvirt keeps the UEFI variables of a machine, `<name>_VARS.fd`. */
 const nvramFolder = '/var/lib/libvirt/qemu/nvram'
 const logFolder = posix.dirname(consoleLog(''))
 
 /** A disk file. */
 export interface ObservedDisk {
   readonly path: string
-  /** What the file takes on the host. */
+  /** The space that the file uses on the host. */
   readonly actualBytes: number
-  /** Undefined: no qcow2 file. */
+  /** Undefined: not a qcow2 file. */
   readonly qcow2: Qcow2 | undefined
 }
 
-/** A seed ISO of ours. */
-export interface ObservedSeed extends SeedMark {
+/** A seed ISO that Talosmith created. */
+export interface ObservedSeed extends SeedMarker {
   readonly label: string
   readonly bytes: number
 }
 
-/** What lies on a host's disks, and what else only a shell can tell. */
+/** Files and other facts of a host that only a shell can tell. */
 export interface ObservedFiles {
   /** By path. */
   readonly disks: ReadonlyMap<string, ObservedDisk>
-  /** The marks of the seed ISOs by path; undefined: not one of ours. */
+  /** The seed ISOs by path; undefined: not created by Talosmith. */
   readonly seeds: ReadonlyMap<string, ObservedSeed | undefined>
-  /** What libvirt keeps of the cluster's machines besides: variables of the firmware, logs. */
+  /** Other files that libvirt keeps for the cluster's machines: UEFI variables, logs. */
   readonly beside: readonly { readonly path: string; readonly bytes: number }[]
-  /** What killed runs left half-made. */
+  /** Incomplete files of killed runs. */
   readonly leftovers: readonly string[]
   readonly hasImage: boolean
-  /** Whether image and pool can do O_DIRECT. */
+  /** Whether image and pool support O_DIRECT. */
   readonly directIo: boolean
   readonly hasKvmDevice: boolean
   readonly hasKvmFlag: boolean
@@ -55,17 +56,17 @@ export interface ObservedFiles {
   readonly poolFreeBytes: number
 }
 
-interface Where {
+interface SearchScope {
   readonly pool: string
   readonly files: HostFiles
   readonly domains: readonly ParsedDomain[]
 }
 
-/** Looks at the files of the cluster on a host, known to its domains or named like its nodes: one command. */
+/** Observes the cluster's files on a host, named in its domains or after its nodes, with one command. */
 export async function observeFiles(
   host: Host,
   cluster: Cluster,
-  { pool, files, domains }: Where,
+  { pool, files, domains }: SearchScope,
 ): Promise<ObservedFiles> {
   const { name, settings } = cluster
   const machines = domains.filter(({ owner }) => owner === name)
@@ -143,7 +144,7 @@ true`
   }
 }
 
-/** `home-cp1.qcow2` of cluster home; not `home-cp1-w1.qcow2`, which is of a cluster home-cp1. */
+/** `home-cp1.qcow2` belongs to cluster home; `home-cp1-w1.qcow2` does not, but to a cluster home-cp1. */
 function isNamedForNode(cluster: string, path: string): boolean {
   const base = posix.basename(path)
   return (
@@ -165,8 +166,8 @@ function readDisk(line: string): ObservedDisk {
 
 function readSeed(descriptor: string, bytes: number): ObservedSeed | undefined {
   const sector = Buffer.from(descriptor, 'base64')
-  const mark = readSeedMark(sector)
-  return mark === undefined ? undefined : { ...mark, label: readLabel(sector) ?? '', bytes }
+  const marker = readSeedMarker(sector)
+  return marker === undefined ? undefined : { ...marker, label: readLabel(sector) ?? '', bytes }
 }
 
 function threeFields(line: string): readonly [string, string, string] {

@@ -1,3 +1,4 @@
+/** Observes one KVM host: its domains, networks, pool and files. */
 import {
   hostFiles,
   poolPath,
@@ -8,7 +9,7 @@ import {
   type HostFiles,
 } from '@talosmith/core'
 import {
-  kvmFault,
+  kvmProblem,
   offersUefi,
   parseNetworkXml,
   parseStats,
@@ -18,39 +19,39 @@ import {
 import { observeFiles, type ObservedFiles } from './observe-files.ts'
 import { parseDomain, type ParsedDomain } from './parse-domain.ts'
 
-/** A domain with what virsh says of its state. */
+/** A domain with its current state. */
 export interface ObservedDomain extends ParsedDomain {
   readonly live: LiveFacts
   readonly autostart: boolean
 }
 
-/** The libvirt networks of a host, and the one that the settings name. */
+/** The libvirt networks of a host, and the address and DHCP range of the configured one. */
 export interface ObservedNetworks extends NetworkFacts {
   readonly all: readonly string[]
   readonly active: readonly string[]
 }
 
-/** Everything on one host that has to do with the cluster's machines. */
+/** Everything on one host that concerns the cluster's machines. */
 export interface ObservedHost extends ObservedFiles {
   readonly host: string
-  /** The host's place in LIBVIRT_URI. */
+  /** The host's index in LIBVIRT_URI. */
   readonly index: number
   readonly files: HostFiles
-  /** Why the pool can't be used; its files may still be seen. */
-  readonly poolFault: Problem | undefined
-  /** All domains of the host, ours and others'. */
+  /** Why the pool cannot be used; its files may still be readable. */
+  readonly poolProblem: Problem | undefined
+  /** All domains of the host, also those of other owners. */
   readonly domains: readonly ObservedDomain[]
   readonly networks: ObservedNetworks
-  /** Why KVM can't be used; undefined when it can. */
-  readonly kvmFault: string | undefined
+  /** Why KVM cannot be used; undefined when it can. */
+  readonly kvmProblem: string | undefined
   readonly hasUefi: boolean
 }
 
 type Answers = Awaited<ReturnType<typeof virshBatch>>
 
 /**
- * Looks at a host: one virsh process and one command for the files, however many machines there are;
- * one more virsh process where there are domains besides the wanted ones.
+ * Observes a host with one virsh process and one command for the files, regardless of the number of machines;
+ * with one more virsh process when the host has other domains than the desired ones.
  */
 export async function observeHost(
   host: Host,
@@ -59,7 +60,7 @@ export async function observeHost(
 ): Promise<ObservedHost> {
   const { settings, nodes } = cluster
   const network = settings.NETWORK_NAME
-  const { pool, poolFault, answers } = await observePool(host, settings.STORAGE_POOL, [
+  const { pool, poolProblem, answers } = await observePool(host, settings.STORAGE_POOL, [
     ['list', '--all', '--name'],
     ['list', '--all', '--autostart', '--name'],
     ['domstats', '--nowait', '--state', '--balloon', '--vcpu'],
@@ -78,16 +79,16 @@ export async function observeHost(
   const known = parsed(dumps)
   const rest = others.length === 0 ? [] : parsed(await virshBatch(host, others.map(dump)))
   const domains = [...known, ...rest]
-  const seen = await observeFiles(host, cluster, { pool, files, domains })
+  const observedFiles = await observeFiles(host, cluster, { pool, files, domains })
   const live = parseStats(stats?.stdout ?? '')
   const autostart = new Set(words(automatic?.stdout))
-  const { hasKvmDevice: hasDevice, hasKvmFlag: hasFlag } = seen
+  const { hasKvmDevice: hasDevice, hasKvmFlag: hasFlag } = observedFiles
   return {
-    ...seen,
+    ...observedFiles,
     host: host.name,
     index,
     files,
-    poolFault,
+    poolProblem,
     domains: domains.map((domain) => ({
       ...domain,
       live: live.get(domain.name) ?? { state: 'unknown', memoryMib: undefined, cpu: undefined },
@@ -98,34 +99,34 @@ export async function observeHost(
       active: words(activeNetworks?.stdout),
       ...parseNetworkXml(networkXml?.error === undefined ? (networkXml?.stdout ?? '') : ''),
     },
-    kvmFault: kvmFault({ hasDevice, hasFlag, libvirtOffers: kvm?.error === undefined }),
+    kvmProblem: kvmProblem({ hasDevice, hasFlag, libvirtOffers: kvm?.error === undefined }),
     hasUefi: offersUefi(qemu?.stdout ?? ''),
   }
 }
 
-/** Finds the pool's folder and asks `questions` in the same virsh process. */
+/** Finds the pool's folder, and runs `commands` in the same virsh process. */
 async function observePool(
   host: Host,
   name: string,
-  questions: readonly (readonly string[])[],
-): Promise<{ pool: string; poolFault: Problem | undefined; answers: Answers }> {
+  commands: readonly (readonly string[])[],
+): Promise<{ pool: string; poolProblem: Problem | undefined; answers: Answers }> {
   let answers: Answers = []
   let ofPool: Answers = []
   try {
-    const pool = await poolPath(host, name, async (_, commands) => {
-      const all = await virshBatch(host, [...commands, ...questions])
-      answers = all.slice(commands.length)
-      ofPool = all.slice(0, commands.length)
+    const pool = await poolPath(host, name, async (_, poolCommands) => {
+      const all = await virshBatch(host, [...poolCommands, ...commands])
+      answers = all.slice(poolCommands.length)
+      ofPool = all.slice(0, poolCommands.length)
       return ofPool
     })
-    return { pool, poolFault: undefined, answers }
-  } catch (fault) {
-    if (!(fault instanceof Problem) || answers.length === 0) throw fault
-    return { pool: await stoppedPool(host, name, ofPool), poolFault: fault, answers }
+    return { pool, poolProblem: undefined, answers }
+  } catch (error) {
+    if (!(error instanceof Problem) || answers.length === 0) throw error
+    return { pool: await stoppedPool(host, name, ofPool), poolProblem: error, answers }
   }
 }
 
-/** The folder of a pool that is not active: destroying needs its files, not its volumes. */
+/** The folder of an inactive pool: destroying needs its files, not its volumes. */
 async function stoppedPool(host: Host, name: string, [dumped, all]: Answers): Promise<string> {
   const answers = [dumped, all, all].filter((answer) => answer !== undefined)
   return poolPath(host, name, async () => answers).catch(() => '/nonexistent')
@@ -135,7 +136,7 @@ function dump(name: string): readonly string[] {
   return ['dumpxml', '--inactive', name]
 }
 
-/** A domain that isn't there, or went away between two questions, has no XML. */
+/** Skips domains that do not exist, or were removed between two commands. */
 function parsed(dumps: Answers): ParsedDomain[] {
   return dumps.filter(({ error }) => error === undefined).map(({ stdout }) => parseDomain(stdout))
 }

@@ -1,22 +1,23 @@
+/** Reads the XML of an existing domain. */
 import { XMLParser } from 'fast-xml-parser'
 import { cpuOf, guestAgentPort, metadataNamespace, networkOf } from './domain-xml.ts'
 import type { Machine } from './machine.ts'
 
-/** What a domain's metadata says that we made for it; the only files that go with it. */
+/** The files that a domain's metadata names: created for it, and removed with it. */
 export interface OwnFiles {
   readonly disk: string
   readonly seed: string
 }
 
-/** A domain as libvirt has it: whose it is, and the machine that it would be at its next start. */
+/** A domain: its owner, and the machine as its persistent definition has it. */
 export interface ParsedDomain {
   readonly name: string
   readonly uuid: string
-  /** The cluster whose domain it is; undefined: not ours. */
+  /** The cluster that owns it; undefined: not created by Talosmith. */
   readonly owner: string | undefined
-  /** Undefined exactly where `owner` is. */
+  /** Undefined exactly when `owner` is. */
   readonly own: OwnFiles | undefined
-  /** The libvirt address it was made through. */
+  /** The libvirt URI it was created through. */
   readonly madeThrough: string | undefined
   readonly machine: Machine
 }
@@ -32,12 +33,12 @@ const parser = new XMLParser({
   isArray: (name) => lists.has(name),
 })
 
-/** Reads a domain's XML (`virsh dumpxml --inactive`). */
+/** Parses a domain's XML (`virsh dumpxml --inactive`). */
 export function parseDomain(xml: string): ParsedDomain {
   const { domain } = parser.parse(xml) as { domain: Xml }
   const name = textOf(domain, 'name')
   const element = ownElement(at(domain, 'metadata'))
-  // A clone made by hand carries a copy of our element, and is not ours.
+  // A clone made by hand has a copy of our element, but is not ours.
   const ours = element?.('@node') === name ? element : undefined
   const devices = at(domain, 'devices')
   const [nic] = list(devices, 'interface')
@@ -75,7 +76,7 @@ export function parseDomain(xml: string): ParsedDomain {
   }
 }
 
-/** Our element of the metadata, found by its namespace whatever its prefix, as a function that reads it. */
+/** A reader of our metadata element, which is found by its namespace with any prefix. */
 function ownElement(
   metadata: Xml | undefined,
 ): ((...path: readonly string[]) => string) | undefined {
@@ -95,7 +96,7 @@ function ownElement(
   return undefined
 }
 
-/** dumpxml says KiB; a domain written by us MiB. */
+/** `virsh dumpxml` prints KiB; renderDomain writes MiB. */
 function mib(element: Xml | undefined): number {
   return Number(content(element)) / (textOf(element, '@unit') === 'MiB' ? 1 : 1024)
 }

@@ -1,10 +1,11 @@
+/** Which host, domain and files belong to a node. */
 import type { Cluster, Node } from '@talosmith/core'
 import type { ObservedDisk } from './observe-files.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
 
 /**
- * The host of a node: the one that has its machine, otherwise the one that the settings place it on.
- * So a machine stays where it is when LIBVIRT_URI gets another host.
+ * The host of a node: the one that has its machine, otherwise the one that the settings assign.
+ * So a machine stays on its host when a host is added to LIBVIRT_URI.
  */
 export function hostOf(
   { name: cluster }: Pick<Cluster, 'name'>,
@@ -12,12 +13,12 @@ export function hostOf(
   hosts: readonly ObservedHost[],
 ): ObservedHost | undefined {
   return (
-    hosts.find((seen) => domainOf(node, seen)?.owner === cluster) ??
+    hosts.find((observed) => domainOf(node, observed)?.owner === cluster) ??
     hosts.find(({ index }) => index === node.host)
   )
 }
 
-/** The domain of a node's name on a host, whoever's it is. */
+/** The domain with a node's name on a host, of any owner. */
 export function domainOf(
   { name }: Pick<Node, 'name'>,
   { domains }: ObservedHost,
@@ -25,38 +26,38 @@ export function domainOf(
   return domains.find((domain) => domain.name === name)
 }
 
-/** The disk of a node: the one that its machine has, wherever that is, otherwise the one in the pool. */
+/** The disk of a node: the one that its machine uses, in any folder, otherwise the one in the pool. */
 export function diskOf(
   cluster: Pick<Cluster, 'name'>,
   node: Node,
-  seen: ObservedHost,
+  observed: ObservedHost,
 ): ObservedDisk | undefined {
-  return seen.disks.get(pathsOf(cluster, node, seen).disk)
+  return observed.disks.get(pathsOf(cluster, node, observed).disk)
 }
 
-/** Where a node's files are; an existing machine keeps its own, also when the pool is another by now. */
+/** The paths of a node's files; an existing machine keeps its own when STORAGE_POOL changes. */
 export function pathsOf(
   { name: cluster }: Pick<Cluster, 'name'>,
   node: Node,
-  seen: ObservedHost,
+  observed: ObservedHost,
 ): { readonly disk: string; readonly seed: string } {
-  const domain = domainOf(node, seen)
+  const domain = domainOf(node, observed)
   const own = domain?.owner === cluster ? domain.own : undefined
   return {
-    disk: own?.disk || seen.files.disk(node),
-    seed: own?.seed || seen.files.seed(node),
+    disk: own?.disk || observed.files.disk(node),
+    seed: own?.seed || observed.files.seed(node),
   }
 }
 
-/** Every machine of the cluster on a host, also those that the settings no longer ask for; workers first. */
-export function machinesOf(
+/** Every machine of the cluster on a host, also those no longer in the settings; workers first. */
+export function clusterDomains(
   { name: cluster }: Pick<Cluster, 'name'>,
   { domains }: ObservedHost,
 ): ObservedDomain[] {
   return domains.filter(({ owner }) => owner === cluster).sort(workersFirst)
 }
 
-/** The order in which machines stop; the other way round they start. */
+/** The order in which machines stop; they start in the reverse order. */
 export function workersFirst(
   { machine: a }: Pick<ObservedDomain, 'machine'>,
   { machine: b }: Pick<ObservedDomain, 'machine'>,
@@ -64,7 +65,10 @@ export function workersFirst(
   return Number(a.role === 'controlplane') - Number(b.role === 'controlplane')
 }
 
-/** The same host once the machines of the cluster are gone: what is then left is nobody's. */
-export function withoutMachines(cluster: Pick<Cluster, 'name'>, seen: ObservedHost): ObservedHost {
-  return { ...seen, domains: seen.domains.filter(({ owner }) => owner !== cluster.name) }
+/** The host as it is after the cluster's machines are removed. */
+export function withoutMachines(
+  cluster: Pick<Cluster, 'name'>,
+  observed: ObservedHost,
+): ObservedHost {
+  return { ...observed, domains: observed.domains.filter(({ owner }) => owner !== cluster.name) }
 }

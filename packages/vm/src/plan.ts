@@ -1,3 +1,4 @@
+/** Plans the changes of machines: create, destroy, start and stop. Pure functions of what was observed. */
 import { posix } from 'node:path'
 import type { Change, Cluster, Node } from '@talosmith/core'
 import { driftOf, keepChannel } from './drift.ts'
@@ -5,10 +6,10 @@ import { typeFor } from './host-facts.ts'
 import { describeMachine } from './machine.ts'
 import type { ObservedDisk } from './observe-files.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
-import { diskOf, domainOf, hostOf, machinesOf, pathsOf, workersFirst } from './place.ts'
+import { diskOf, domainOf, hostOf, clusterDomains, pathsOf, workersFirst } from './place.ts'
 import { describeSeed, seedLabels } from './seed-iso.ts'
 
-/** One thing to do to one machine. */
+/** One change of one machine. */
 export interface VmChange extends Change {
   readonly kind:
     | 'define-domain'
@@ -27,9 +28,9 @@ export interface VmChange extends Change {
     | 'remove-leftover'
   /** The machine's name. */
   readonly target: string
-  /** The host's place in LIBVIRT_URI. */
+  /** The host's index in LIBVIRT_URI. */
   readonly host: number
-  /** The file it is about. */
+  /** The file to change. */
   readonly path?: string
 }
 
@@ -39,33 +40,33 @@ type Make = (kind: VmChange['kind'], summary: string, more?: More) => VmChange
 const gib = 2 ** 30
 
 /**
- * What to do so that every machine exists, is as the settings ask, and runs. Machines that are not ours
- * are never mentioned. The domain comes first: its metadata claims the files before they are made, so
- * that a run killed anywhere leaves nothing whose owner is unknown.
+ * Plans that every machine exists, matches the settings, and runs. Machines of other owners are not in the
+ * plan. The domain is defined first: its metadata names the files before they are created, so that a killed
+ * run leaves no file without a known owner.
  */
 export function planCreate(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
   const planned = cluster.nodes.flatMap((node) => {
-    const seen = hostOf(cluster, node, hosts)
-    return seen === undefined ? [] : planMachine(cluster, node, seen)
+    const observed = hostOf(cluster, node, hosts)
+    return observed === undefined ? [] : planMachine(cluster, node, observed)
   })
-  const made = new Set(planned.map(({ target, kind }) => `${target} ${kind}`))
+  const created = new Set(planned.map(({ target, kind }) => `${target} ${kind}`))
   const leftovers = planLeftovers(hosts).filter(
-    // Making a file anew removes what is left of the last attempt.
+    // Creating a file removes the incomplete one of the last attempt.
     ({ target, path }) =>
-      !made.has(`${target} ${path?.includes('-seed.iso') ? 'create-seed' : 'create-disk'}`),
+      !created.has(`${target} ${path?.includes('-seed.iso') ? 'create-seed' : 'create-disk'}`),
   )
   return [...planned, ...leftovers]
 }
 
-function planMachine(cluster: Cluster, node: Node, seen: ObservedHost): VmChange[] {
+function planMachine(cluster: Cluster, node: Node, observed: ObservedHost): VmChange[] {
   const { AUTOSTART: autostart, DOMAIN_TYPE: type } = cluster.settings
-  const domain = domainOf(node, seen)
+  const domain = domainOf(node, observed)
   if (domain !== undefined && domain.owner !== cluster.name) return []
-  const change = changeOn(seen, node.name)
-  const paths = pathsOf(cluster, node, seen)
+  const change = changeOn(observed, node.name)
+  const paths = pathsOf(cluster, node, observed)
   const wanted = keepChannel(
     domain?.machine,
-    describeMachine(cluster, node, paths, typeFor(type, seen.kvmFault)),
+    describeMachine(cluster, node, paths, typeFor(type, observed.kvmProblem)),
   )
   const isRunning = domain?.live.state === 'running'
   const later = isRunning ? ', from its next start' : ''
@@ -78,12 +79,12 @@ function planMachine(cluster: Cluster, node: Node, seen: ObservedHost): VmChange
     if (drift !== undefined)
       changes.push(change('update-domain', `Change ${node.name}${later}`, { ...drift, risk }))
   }
-  changes.push(...planDisk(node, diskOf(cluster, node, seen), paths.disk, change))
-  const mark = seen.seeds.get(paths.seed)
-  const isRead = mark !== undefined && seedLabels.includes(mark.label)
-  if (!isRead || mark.digest !== describeSeed(cluster, node).digest)
+  changes.push(...planDisk(node, diskOf(cluster, node, observed), paths.disk, change))
+  const marker = observed.seeds.get(paths.seed)
+  const isDetected = marker !== undefined && seedLabels.includes(marker.label)
+  if (!isDetected || marker.digest !== describeSeed(cluster, node).digest)
     changes.push(
-      seen.seeds.has(paths.seed)
+      observed.seeds.has(paths.seed)
         ? change('create-seed', `Replace the seed ISO of ${node.name}${later}`, {
             path: paths.seed,
             risk,
@@ -94,9 +95,7 @@ function planMachine(cluster: Cluster, node: Node, seen: ObservedHost): VmChange
     changes.push(
       change(
         'set-autostart',
-        autostart
-          ? `Let ${node.name} start with its host`
-          : `Keep ${node.name} from starting with its host`,
+        autostart ? `Enable autostart of ${node.name}` : `Disable autostart of ${node.name}`,
         { from: String(!autostart), to: String(autostart) },
       ),
     )
@@ -104,16 +103,16 @@ function planMachine(cluster: Cluster, node: Node, seen: ObservedHost): VmChange
   return changes
 }
 
-/** Channels that are left over once every machine runs without the agent's extension. */
+/** Removes the guest-agent channels, once every machine runs without the agent's extension. */
 export function planDropChannels(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
   if (cluster.image.hasGuestAgent) return []
   return cluster.nodes.flatMap((node) => {
-    const seen = hostOf(cluster, node, hosts)
-    const domain = seen && domainOf(node, seen)
-    if (seen === undefined || domain?.owner !== cluster.name || !domain.machine.guestAgent)
+    const observed = hostOf(cluster, node, hosts)
+    const domain = observed && domainOf(node, observed)
+    if (observed === undefined || domain?.owner !== cluster.name || !domain.machine.guestAgent)
       return []
-    const summary = `Take the guest-agent channel of ${node.name} away, from its next start`
-    return [changeOn(seen, node.name)('drop-channel', summary)]
+    const summary = `Remove the guest-agent channel of ${node.name}, from its next start`
+    return [changeOn(observed, node.name)('drop-channel', summary)]
   })
 }
 
@@ -127,7 +126,7 @@ function planDisk(
   if (disk === undefined)
     return [change('create-disk', `Create the disk of ${node.name}`, { to, path })]
   const has = disk.qcow2?.virtualBytes ?? 0
-  // A larger one is refused by check.ts.
+  // check.ts rejects shrinking.
   if (has === 0 || has >= node.diskGib * gib) return []
   const from = `${has / gib} GiB`
   return [change('grow-disk', `Grow the disk of ${node.name}`, { from, to, path })]
@@ -143,16 +142,16 @@ function planStarting(
 }
 
 /**
- * The mirror of planCreate: every machine of this cluster on every host, also those that the settings no
- * longer ask for. The domain goes last, because it says whose the files are.
+ * Plans the removal of every machine of this cluster on every host, also of those no longer in the settings.
+ * The domain is removed last, because its metadata names the owner of the files.
  */
 export function planDestroy(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
-  const machines = hosts.flatMap((seen) =>
-    machinesOf(cluster, seen).flatMap((domain) => {
-      const change = changeOn(seen, domain.name)
+  const machines = hosts.flatMap((observed) =>
+    clusterDomains(cluster, observed).flatMap((domain) => {
+      const change = changeOn(observed, domain.name)
       const path = domain.own?.disk ?? ''
-      const isShared = seen.domains.some((one) => one !== domain && one.machine.disk === path)
-      const disk = isShared ? undefined : seen.disks.get(path)
+      const isShared = observed.domains.some((one) => one !== domain && one.machine.disk === path)
+      const disk = isShared ? undefined : observed.disks.get(path)
       return [
         ...(domain.live.state === 'shut off'
           ? []
@@ -172,12 +171,12 @@ export function planDestroy(cluster: Cluster, hosts: readonly ObservedHost[]): V
                 risk: 'data-loss',
               }),
             ]),
-        ...planDistantSeed(cluster, seen, domain),
+        ...planOutsideSeed(cluster, observed, domain),
         change(
           'undefine-domain',
           `Remove virtual machine ${domain.name}${domain.machine.uefi ? ', its NVRAM' : ''} and its logs`,
           {
-            from: describeDomain(domain, seen),
+            from: describeDomain(domain, observed),
             risk: 'data-loss',
           },
         ),
@@ -188,56 +187,62 @@ export function planDestroy(cluster: Cluster, hosts: readonly ObservedHost[]): V
 }
 
 /**
- * The last stage of destroying: seed ISOs that say of themselves that they are of this cluster, also on a
- * host whose machines are gone. One that a machine still has attached stays.
+ * The last stage of destroying: removes seed ISOs whose marker names this cluster, also on hosts without
+ * machines. A seed ISO that is still attached to a machine is kept.
  */
 export function planRemoveSeeds(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
-  const seeds = hosts.flatMap((seen) =>
-    [...seen.seeds.keys()]
-      .filter((path) => !isDistant(seen, path))
-      .flatMap((path) => planRemoveSeed(cluster, seen, path)),
+  const seeds = hosts.flatMap((observed) =>
+    [...observed.seeds.keys()]
+      .filter((path) => !isOutsideFolder(observed, path))
+      .flatMap((path) => planRemoveSeed(cluster, observed, path)),
   )
   return [...seeds, ...planLeftovers(hosts).filter((change) => !isOfDisk(change))]
 }
 
 /**
- * The seed ISO of a machine, where the settings no longer point to it: SEED_ISO_DIR or STORAGE_POOL have
- * changed since. It goes with the machine, for afterwards nothing would say where it is.
+ * Removes a machine's seed ISO that is outside the configured folder, because SEED_ISO_DIR or STORAGE_POOL has
+ * changed: only the domain knows its path, so it has to be removed before the domain.
  */
-function planDistantSeed(cluster: Cluster, seen: ObservedHost, domain: ObservedDomain): VmChange[] {
+function planOutsideSeed(
+  cluster: Cluster,
+  observed: ObservedHost,
+  domain: ObservedDomain,
+): VmChange[] {
   const path = domain.own?.seed ?? ''
-  const others = seen.domains.filter((one) => one !== domain)
-  return isDistant(seen, path) ? planRemoveSeed(cluster, { ...seen, domains: others }, path) : []
+  const others = observed.domains.filter((one) => one !== domain)
+  return isOutsideFolder(observed, path)
+    ? planRemoveSeed(cluster, { ...observed, domains: others }, path)
+    : []
 }
 
-function isDistant({ files }: ObservedHost, path: string): boolean {
+function isOutsideFolder({ files }: ObservedHost, path: string): boolean {
   return posix.dirname(path) !== posix.dirname(files.seed({ name: '' }))
 }
 
-function planRemoveSeed(cluster: Cluster, seen: ObservedHost, path: string): VmChange[] {
-  const mark = seen.seeds.get(path)
-  if (mark?.cluster !== cluster.name) return []
-  if (seen.domains.some(({ machine }) => machine.seed === path)) return []
-  const summary = `Remove the seed ISO of ${mark.node}: ${path}`
-  const from = `${Math.ceil(mark.bytes / 1024)} KiB`
-  return [changeOn(seen, mark.node)('remove-seed', summary, { path, from })]
+function planRemoveSeed(cluster: Cluster, observed: ObservedHost, path: string): VmChange[] {
+  const marker = observed.seeds.get(path)
+  if (marker?.cluster !== cluster.name) return []
+  if (observed.domains.some(({ machine }) => machine.seed === path)) return []
+  const summary = `Remove the seed ISO of ${marker.node}: ${path}`
+  const from = `${Math.ceil(marker.bytes / 1024)} KiB`
+  return [changeOn(observed, marker.node)('remove-seed', summary, { path, from })]
 }
 
-/** Starts what doesn't run, control planes first. */
-export function planStart(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
+/** Starts the machines that are not running, control planes first. */
+export function planMachineStart(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
   return everyMachine(cluster, hosts)
     .sort(([, a], [, b]) => workersFirst(b, a))
     .filter(([, { live }]) => live.state !== 'running')
-    .map(([seen, domain]) => planStarting(domain, changeOn(seen, domain.name), domain))
+    .map(([observed, domain]) => planStarting(domain, changeOn(observed, domain.name), domain))
 }
 
-/** Stops what is not off, workers first. */
-export function planStop(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
+/** Stops the machines that are not shut off, workers first. */
+export function planMachineStop(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
   return everyMachine(cluster, hosts)
     .sort(([, a], [, b]) => workersFirst(a, b))
     .filter(([, { live }]) => live.state !== 'shut off')
-    .map(([seen, { name, live }]) =>
-      changeOn(seen, name)('stop-domain', `Shut ${name} down`, {
+    .map(([observed, { name, live }]) =>
+      changeOn(observed, name)('stop-domain', `Shut ${name} down`, {
         from: live.state,
         to: 'shut off',
         risk: 'restart',
@@ -245,24 +250,31 @@ export function planStop(cluster: Cluster, hosts: readonly ObservedHost[]): VmCh
     )
 }
 
-/** The machines of all hosts, also those that the settings no longer ask for: they are in the cluster all the same. */
+/** The machines on all hosts, also those no longer in the settings: they are still members of the cluster. */
 function everyMachine(
   cluster: Cluster,
   hosts: readonly ObservedHost[],
 ): [ObservedHost, ObservedDomain][] {
-  return hosts.flatMap((seen) =>
-    machinesOf(cluster, seen).map((domain): [ObservedHost, ObservedDomain] => [seen, domain]),
+  return hosts.flatMap((observed) =>
+    clusterDomains(cluster, observed).map((domain): [ObservedHost, ObservedDomain] => [
+      observed,
+      domain,
+    ]),
   )
 }
 
-/** What killed runs left half-made; its name says whose it is. */
+/** Removes incomplete files of killed runs, which belong to the machine in their name. */
 function planLeftovers(hosts: readonly ObservedHost[]): VmChange[] {
-  return hosts.flatMap((seen) =>
-    seen.leftovers.map((path) => {
+  return hosts.flatMap((observed) =>
+    observed.leftovers.map((path) => {
       const name = /([^/]*?)(?:-seed\.iso|\.qcow2)\.talosmith-partial$/.exec(path)?.[1] ?? path
-      return changeOn(seen, name)('remove-leftover', `Remove what a stopped run left: ${path}`, {
-        path,
-      })
+      return changeOn(observed, name)(
+        'remove-leftover',
+        `Remove an incomplete file of a stopped run: ${path}`,
+        {
+          path,
+        },
+      )
     }),
   )
 }

@@ -1,40 +1,41 @@
+/** Observes what cluster:doctor checks on a host, and starts a throwaway machine. */
 import { parseLabelledLines, type Cluster, type Host } from '@talosmith/core'
 import { builder } from './domain-xml.ts'
 import { typeFor } from './host-facts.ts'
 import type { ObservedHost } from './observe.ts'
 
-/** What a host is besides what the machines' own plan needs to know. */
+/** Facts of a host that only the doctor needs. */
 export interface HostDetails {
-  /** Who we are there. */
+  /** The user that commands run as on the host. */
   readonly user: string
   readonly groups: readonly string[]
-  /** Those of the programs asked for that are not there. */
+  /** The required programs that are not installed. */
   readonly missingPrograms: readonly string[]
-  /** Instruction sets of x86-64-v2 that the processor lacks. */
+  /** CPU flags of x86-64-v2 that the processor lacks. */
   readonly missingCpuFlags: readonly string[]
   /** The host is itself a virtual machine. */
   readonly isNested: boolean
-  /** The bridge asked for; undefined: none is, or there is no such bridge. */
+  /** The configured bridge; undefined: none is configured, or it does not exist. */
   readonly bridge:
     | {
         readonly isUp: boolean
-        /** The host's own addresses there, as CIDR; a bridge may well have none. */
+        /** The host's own addresses on the bridge, as CIDR; a bridge may have none. */
         readonly addresses: readonly string[]
       }
     | undefined
-  /** Whether iptables sees what crosses a bridge, and how forwarding ends by default; undefined: we may not look. */
+  /** Whether iptables filters bridged packets, and the policy of FORWARD; undefined: no permission to read it. */
   readonly bridgeFilter: { readonly active: boolean; readonly policy: string | undefined }
-  /** AppArmor or SELinux, where one of them is enforced. */
+  /** AppArmor or SELinux, if enforced. */
   readonly confinement: readonly string[]
 }
 
-/** x86-64-v2, as /proc/cpuinfo names what it adds (System V ABI, micro-architecture levels). */
+/** The flags of x86-64-v2 in /proc/cpuinfo (System V ABI, micro-architecture levels). */
 const levelFlags = ['cx16', 'lahf_lm', 'popcnt', 'sse4_1', 'sse4_2', 'ssse3'] as const
 
-/** IFF_UP (linux/if.h): switched on. The operational state is down as long as no machine is plugged in. */
+/** IFF_UP (linux/if.h): the administrative state. The operational state is down until a machine is attached. */
 const isUpFlag = 1
 
-/** Looks at a host, at its bridge and for programs that it needs, in one command. */
+/** Observes a host, its bridge and its programs with one command. */
 export async function observeDetails(
   host: Host,
   {
@@ -78,26 +79,26 @@ true`
   }
 }
 
-/** What came of a throwaway machine: it was made, or what was said when it could not be. */
+/** Whether a throwaway machine could be created, or the error output. */
 export type Trial =
   | { readonly ok: true }
   | { readonly ok: false; readonly reason: string; readonly kernelLog: readonly string[] }
 
 /**
- * Makes a volume in the pool and a paused machine with it, and takes both away again: whether QEMU may open
- * what libvirt makes is known only by letting it. What a killed run left behind goes first.
+ * Creates a volume in the pool and a paused machine with it, and removes both: only this shows whether QEMU
+ * may open the files that libvirt creates. First removes what a killed run has left.
  */
 export async function tryMachine(
   host: Host,
   { name: cluster, settings }: Pick<Cluster, 'name' | 'settings'>,
-  seen: ObservedHost,
+  observed: ObservedHost,
 ): Promise<Trial> {
   const name = `talosmith-doctor-${cluster}`
   const pool = settings.STORAGE_POOL
   const volume = `${name}.qcow2`
   const xml = builder.build({
     domain: {
-      '@type': typeFor(settings.DOMAIN_TYPE, seen.kvmFault),
+      '@type': typeFor(settings.DOMAIN_TYPE, observed.kvmProblem),
       name,
       memory: { '@unit': 'MiB', '#text': 32 },
       vcpu: 1,
@@ -107,21 +108,21 @@ export async function tryMachine(
           '@type': 'file',
           '@device': 'disk',
           driver: { '@name': 'qemu', '@type': 'qcow2' },
-          source: { '@file': seen.files.disk({ name }) },
+          source: { '@file': observed.files.disk({ name }) },
           target: { '@dev': 'vda', '@bus': 'virtio' },
         },
       },
     },
   })
   const { exitCode, stderr, stdout } = await host.$({ nothrow: true, timeoutMs: 20_000 })`
-ask() { virsh -q -c qemu:///system "$@"; }
-gone() {
-  ask destroy ${name} >/dev/null 2>&1 || true
-  ask vol-delete --pool ${pool} ${volume} >/dev/null 2>&1 || true
+vsh() { virsh -q -c qemu:///system "$@"; }
+cleanup() {
+  vsh destroy ${name} >/dev/null 2>&1 || true
+  vsh vol-delete --pool ${pool} ${volume} >/dev/null 2>&1 || true
 }
-gone
-trap gone EXIT
-if ask vol-create-as ${pool} ${volume} 1M --format qcow2 >/dev/null && ask create <(printf %s ${xml}) --paused >/dev/null; then
+cleanup
+trap cleanup EXIT
+if vsh vol-create-as ${pool} ${volume} 1M --format qcow2 >/dev/null && vsh create <(printf %s ${xml}) --paused >/dev/null; then
   exit 0
 fi
 { dmesg 2>/dev/null || sudo -n dmesg 2>/dev/null; } | grep -E 'apparmor="DENIED"|avc: +denied' | tail -n 3 || true
@@ -129,7 +130,7 @@ exit 1`
   if (exitCode === 0) return { ok: true }
   return {
     ok: false,
-    reason: stderr.trim() || `it ended with ${exitCode}`,
+    reason: stderr.trim() || `virsh exited with ${exitCode}`,
     kernelLog: stdout.split('\n').filter((line) => line !== ''),
   }
 }

@@ -1,16 +1,18 @@
-/** What the header of a qcow2 file says. */
+/** Reads the header of qcow2 files. */
+
+/** The contents of a qcow2 header. */
 export interface Qcow2 {
-  /** The size that a machine sees. */
+  /** The virtual size of the disk. */
   readonly virtualBytes: number
-  /** The file it is an overlay of, as written in the header. */
+  /** The backing file, as written in the header. */
   readonly backing: string | undefined
 }
 
-/** Enough of a file for its header and the name of its backing file. */
+/** The size of the header with the name of the backing file. */
 export const headerBytes = 4096
 
 /**
- * Reads a qcow2 header; undefined for any other file. Fifty `qemu-img info` would be fifty processes.
+ * Parses a qcow2 header; undefined for any other file. `qemu-img info` would need one process per disk.
  * https://www.qemu.org/docs/master/interop/qcow2.html
  */
 export function readQcow2(header: Uint8Array): Qcow2 | undefined {

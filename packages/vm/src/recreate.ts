@@ -1,30 +1,34 @@
+/** Recreates machines: destroys them with their disks, then creates them again. */
 import type { ExitCode } from '@talosmith/core'
 import { findProblems, refuse } from './check.ts'
-import { runFlow, type Context } from './flow.ts'
+import { runFlow, type FlowContext } from './flow.ts'
 import type { ObservedHost } from './observe.ts'
 import { domainOf } from './place.ts'
 import { planCreate, planDestroy } from './plan.ts'
 
 /**
- * Destroys some machines with their disks and creates them again, empty, and those that no host has; needs CONFIRM. A run that was
- * stopped in between finishes with the machines it finds.
+ * Recreates the machines of `names` with empty disks, and creates those that no host has; needs CONFIRM.
+ * After a run that was stopped in between, the next one continues with the machines that still exist.
  */
 export async function recreateMachines(
-  context: Context,
+  context: FlowContext,
   names: ReadonlySet<string>,
 ): Promise<ExitCode> {
-  const nothing = 'none of them is there'
-  const gone = await runFlow(context, {
-    plan: (cluster, seen) => planDestroy(cluster, seen).filter(({ target }) => names.has(target)),
+  const nothing = 'none of the machines exists'
+  const exitCode = await runFlow(context, {
+    plan: (cluster, observed) =>
+      planDestroy(cluster, observed).filter(({ target }) => names.has(target)),
     nothing,
     needsConfirm: true,
-    check: (seen) => refuse(findProblems(context.cluster, seen)),
+    check: (observed) => refuse(findProblems(context.cluster, observed)),
   })
-  if (context.dryRun) return gone
+  if (context.dryRun) return exitCode
   return runFlow(context, {
-    // A destroyed cluster has no workers either, and nothing to wait for in them.
-    plan: (cluster, seen) =>
-      planCreate(cluster, seen).filter(({ target }) => names.has(target) || isAbsent(target, seen)),
+    // Machines that no host has are created as well, for example the workers of a destroyed cluster.
+    plan: (cluster, observed) =>
+      planCreate(cluster, observed).filter(
+        ({ target }) => names.has(target) || isAbsent(target, observed),
+      ),
     nothing,
   })
 }

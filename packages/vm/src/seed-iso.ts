@@ -1,21 +1,22 @@
+/** Content and marker of the NoCloud seed ISOs. */
 import { createHash } from 'node:crypto'
 import type { Cluster, Node } from '@talosmith/core'
 import { stringify, type ToStringOptions } from 'yaml'
 
-/** What the seed ISO of a machine holds. No user-data: an empty one would keep Talos from maintenance mode. */
+/** The files of a machine's seed ISO. No user-data: with an empty one, Talos would not enter maintenance mode. */
 export interface Seed {
   readonly metaData: string
   readonly networkConfig: string
-  /** Tells one content from another; also written into the ISO. */
+  /** Digest of the content; also part of the ISO's marker. */
   readonly digest: string
 }
 
-/** YAML 1.1 reads a MAC address of digits alone as a number to the base of 60, so texts are quoted. */
+/** Strings are quoted: YAML 1.1 parses a MAC address that has only digits as a base 60 number. */
 const quoted: ToStringOptions = { defaultStringType: 'QUOTE_DOUBLE', defaultKeyType: 'PLAIN' }
 
 /**
- * NoCloud's files for a node. Network configuration version 2, because Talos ignores the name servers of
- * version 1's subnets (internal/app/machined/.../platform/nocloud/metadata.go).
+ * The NoCloud files of a node. Network config version 2, because Talos ignores the name servers of the subnets
+ * in version 1 (internal/app/machined/.../platform/nocloud/metadata.go).
  */
 export function describeSeed({ settings, name: cluster, prefixLength }: Cluster, node: Node): Seed {
   const metaData = stringify(
@@ -48,18 +49,18 @@ export function describeSeed({ settings, name: cluster, prefixLength }: Cluster,
   return { metaData, networkConfig, digest }
 }
 
-/** Whose a seed ISO is and what it holds, as written into the ISO itself. */
-export interface SeedMark {
+/** The owner and content of a seed ISO, as written into the ISO. */
+export interface SeedMarker {
   readonly cluster: string
   readonly node: string
   readonly digest: string
 }
 
 /**
- * The mark as the ISO's publisher and application ID. There it needs no second file that could be lost,
- * stays after the domain is gone, and is read without mounting. ISO 9660 knows capitals only.
+ * The marker as the ISO's publisher and application ID: it needs no second file, outlives the domain, and is
+ * readable without mounting. ISO 9660 allows capital letters only.
  */
-export function sealOf({ cluster, node, digest }: SeedMark): {
+export function encodeSeedMarker({ cluster, node, digest }: SeedMarker): {
   readonly publisher: string
   readonly application: string
 } {
@@ -72,17 +73,17 @@ export function sealOf({ cluster, node, digest }: SeedMark): {
 /** Sector 16 of an ISO is its primary volume descriptor (ECMA-119 8.4). */
 export const descriptorSector = 16
 
-/** The volume label in an ISO's primary volume descriptor; undefined when it is none. */
+/** The volume label in an ISO's primary volume descriptor; undefined: not an ISO. */
 export function readLabel(descriptor: Uint8Array): string | undefined {
   const text = Buffer.from(descriptor).toString('latin1')
   return text.slice(1, 6) === 'CD001' ? text.slice(40, 72).trim() : undefined
 }
 
-/** Talos looks for exactly these labels. */
+/** The volume labels that Talos looks for. */
 export const seedLabels: readonly string[] = ['cidata', 'CIDATA']
 
-/** The mark in an ISO's primary volume descriptor; undefined when the ISO isn't one of ours. */
-export function readSeedMark(descriptor: Uint8Array): SeedMark | undefined {
+/** The marker in an ISO's primary volume descriptor; undefined: not created by Talosmith. */
+export function readSeedMarker(descriptor: Uint8Array): SeedMarker | undefined {
   const field = (offset: number): string =>
     Buffer.from(descriptor)
       .toString('latin1', offset, offset + 128)

@@ -1,6 +1,7 @@
+/** The status of the machines, for vm:status and cluster:status. */
 import { renderTable, type Cluster } from '@talosmith/core'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
-import { diskOf, domainOf, hostOf, machinesOf } from './place.ts'
+import { diskOf, domainOf, hostOf, clusterDomains } from './place.ts'
 
 /** One machine in `vm:status`. */
 export interface StatusRow {
@@ -8,28 +9,31 @@ export interface StatusRow {
   readonly role: string
   readonly host: string
   readonly address: string
-  /** libvirt's word for its state, or `missing`. */
+  /** libvirt's state, or `missing`. */
   readonly state: string
   readonly cpu: number
   readonly memoryMib: number
-  /** What the machine sees of its disk, and what the disk takes on the host, in GiB. */
+  /** The virtual size of the disk, and the space that it uses on the host, in GiB. */
   readonly diskGib: number
   readonly usedGib: number
-  /** What else there is to know. */
+  /** Remarks for people. */
   readonly notes: readonly string[]
 }
 
-/** The machines of the cluster, wanted ones first, with what their hosts say of them. */
-export function describeStatus(cluster: Cluster, hosts: readonly ObservedHost[]): StatusRow[] {
+/** The machines of the cluster with their state on the hosts; those in the settings first. */
+export function describeMachineStatus(
+  cluster: Cluster,
+  hosts: readonly ObservedHost[],
+): StatusRow[] {
   const wanted = cluster.nodes.map((node): StatusRow => {
-    const seen = hostOf(cluster, node, hosts)
-    const found = seen === undefined ? undefined : domainOf(node, seen)
+    const observed = hostOf(cluster, node, hosts)
+    const found = observed === undefined ? undefined : domainOf(node, observed)
     const domain = found?.owner === cluster.name ? found : undefined
-    const disk = seen === undefined ? undefined : diskOf(cluster, node, seen)
+    const disk = observed === undefined ? undefined : diskOf(cluster, node, observed)
     return {
       machine: node.name,
       role: node.role,
-      host: seen?.host ?? '',
+      host: observed?.host ?? '',
       address: node.address,
       state: domain?.live.state ?? 'missing',
       cpu: domain?.machine.cpu ?? node.cpu,
@@ -38,36 +42,36 @@ export function describeStatus(cluster: Cluster, hosts: readonly ObservedHost[])
       usedGib: gib(disk?.actualBytes),
       notes: [
         ...(found !== undefined && domain === undefined
-          ? ['a machine of this name is not ours']
+          ? ['a machine of this name belongs to another owner']
           : []),
         ...(domain === undefined ? [] : pendingOf(domain)),
       ],
     }
   })
   const names = new Set(cluster.nodes.map(({ name }) => name))
-  const others = hosts.flatMap((seen) =>
-    machinesOf(cluster, seen)
+  const others = hosts.flatMap((observed) =>
+    clusterDomains(cluster, observed)
       .filter(({ name }) => !names.has(name))
       .map(({ name, own, machine, live }): StatusRow => {
-        const disk = seen.disks.get(own?.disk ?? '')
+        const disk = observed.disks.get(own?.disk ?? '')
         return {
           machine: name,
           role: machine.role,
-          host: seen.host,
+          host: observed.host,
           address: '',
           state: live.state,
           cpu: machine.cpu,
           memoryMib: machine.memoryMib,
           diskGib: gib(disk?.qcow2?.virtualBytes),
           usedGib: gib(disk?.actualBytes),
-          notes: ['no longer in the settings (docs/operations.md, "Fewer machines", lets it go)'],
+          notes: ['no longer in the settings (to remove it: docs/operations.md, "Fewer machines")'],
         }
       }),
   )
   return [...wanted, ...others]
 }
 
-/** What a running machine gets at its next start. */
+/** Changes that a running machine gets at its next start. */
 export function pendingOf({ live, machine }: ObservedDomain): string[] {
   if (live.state !== 'running') return []
   const waiting = [
@@ -81,8 +85,8 @@ export function pendingOf({ live, machine }: ObservedDomain): string[] {
   return waiting.length === 0 ? [] : [`at its next start: ${waiting.join(', ')}`]
 }
 
-/** The rows as a table for people. */
-export function renderStatus(rows: readonly StatusRow[]): string {
+/** The rows as a table. */
+export function renderMachineStatus(rows: readonly StatusRow[]): string {
   return renderTable([
     ['MACHINE', 'ROLE', 'HOST', 'ADDRESS', 'STATE', 'CPU', 'MEMORY', 'DISK', 'USED', ''],
     ...rows.map((row) => [

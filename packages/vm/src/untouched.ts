@@ -1,27 +1,28 @@
+/** Lists what destroying a cluster leaves alone. */
 import type { Cluster } from '@talosmith/core'
 import type { ObservedHost } from './observe.ts'
-import { machinesOf } from './place.ts'
+import { clusterDomains } from './place.ts'
 
-/** What destroying leaves alone although its name is like that of something of ours; a sentence each. */
+/** Domains and files that are named like the cluster's, but belong to other owners; a sentence each. */
 export function describeUntouched(cluster: Cluster, hosts: readonly ObservedHost[]): string[] {
-  return hosts.flatMap((seen) => {
+  return hosts.flatMap((observed) => {
     const ours = new Set(
-      machinesOf(cluster, seen).flatMap(({ own }) => (own === undefined ? [] : [own.disk])),
+      clusterDomains(cluster, observed).flatMap(({ own }) => (own === undefined ? [] : [own.disk])),
     )
     return [
-      ...seen.domains
+      ...observed.domains
         .filter(({ name, owner }) => owner !== cluster.name && isNodeName(cluster.name, name))
         .map(({ name, owner }) =>
           owner === undefined
-            ? `virtual machine ${name} on ${seen.host}: not made by Talosmith`
-            : `virtual machine ${name} on ${seen.host}: of cluster ${owner}`,
+            ? `virtual machine ${name} on ${observed.host}: not created by Talosmith`
+            : `virtual machine ${name} on ${observed.host}: belongs to cluster ${owner}`,
         ),
-      ...[...seen.disks.keys()]
+      ...[...observed.disks.keys()]
         .filter((path) => !ours.has(path))
-        .map((path) => `${path} on ${seen.host}: no machine of this cluster uses it`),
-      ...[...seen.seeds]
-        .filter(([, mark]) => mark?.cluster !== cluster.name)
-        .map(([path]) => `${path} on ${seen.host}: no seed ISO of this cluster`),
+        .map((path) => `${path} on ${observed.host}: no machine of this cluster uses it`),
+      ...[...observed.seeds]
+        .filter(([, marker]) => marker?.cluster !== cluster.name)
+        .map(([path]) => `${path} on ${observed.host}: not a seed ISO of this cluster`),
     ]
   })
 }

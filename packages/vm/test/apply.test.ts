@@ -2,33 +2,39 @@ import { silentLog } from '@talosmith/core'
 import { problemOf, recordingHost, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { applyChange } from '../src/apply.ts'
-import { planCreate, planDestroy, planRemoveSeeds, planStop, type VmChange } from '../src/plan.ts'
+import { applyVmChange } from '../src/apply.ts'
+import {
+  planCreate,
+  planDestroy,
+  planRemoveSeeds,
+  planMachineStop,
+  type VmChange,
+} from '../src/plan.ts'
 import type { ObservedHost } from '../src/observe.ts'
-import { pool, seenExactly, seenNothing, withDomain } from './seen.ts'
+import { pool, finishedHost, emptyHost, withDomain } from './observed-hosts.ts'
 
 const cluster = testCluster()
 type Answers = Parameters<typeof recordingHost>[0]
 
-/** Carries out the changes of `kind` for home-w1, and gives what was run. */
+/** Applies the change of `kind` for home-w1, and returns the commands that were run. */
 async function run(
   changes: readonly VmChange[],
   kind: VmChange['kind'],
-  seen: ObservedHost,
+  observed: ObservedHost,
   answers: Answers = () => '',
 ): Promise<string[]> {
   const host = recordingHost(answers)
   const change = changes.find((one) => one.kind === kind && one.target === 'home-w1')
   if (change === undefined) throw new Error(`no ${kind} is planned`)
-  await applyChange(change, { cluster, hosts: [host], seen: [seen], log: silentLog })
+  await applyVmChange(change, { cluster, hosts: [host], observedHosts: [observed], log: silentLog })
   return host.commands
 }
-const nothing = seenNothing(cluster)
-const all = seenExactly(cluster)
+const nothing = emptyHost(cluster)
+const all = finishedHost(cluster)
 const creating = planCreate(cluster, [nothing])
 const destroying = planDestroy(cluster, [all])
 
-test('a disk is made under another name first, over the base image', async () => {
+test('a disk is created under a temporary name, backed by the image', async () => {
   const [command = ''] = await run(creating, 'create-disk', nothing)
   assert.match(
     command,
@@ -37,7 +43,7 @@ test('a disk is made under another name first, over the base image', async () =>
   assert.match(command, `mv -nT -- ${pool}/home-w1.qcow2.talosmith-partial ${pool}/home-w1.qcow2`)
 })
 
-test('a seed ISO is made under another name first, labelled cidata and marked', async () => {
+test('a seed ISO is created under a temporary name, with the label cidata and the marker', async () => {
   const [command = ''] = await run(creating, 'create-seed', nothing)
   assert.match(command, "-V cidata -publisher 'TALOSMITH CLUSTER=HOME NODE=HOME-W1'")
   assert.match(command, `seed.iso ${pool}/home-w1-seed.iso`)
@@ -50,20 +56,25 @@ test('a domain is defined without a file on the host', async () => {
 })
 
 test('a running machine’s disk grows through libvirt, a stopped one’s through qemu-img', async () => {
-  const asked = testCluster({ WORKER_DISK_GIB: '60' })
+  const desired = testCluster({ WORKER_DISK_GIB: '60' })
   const off = withDomain(all, 'home-w1', (domain) => ({
     ...domain,
     live: { state: 'shut off', memoryMib: undefined, cpu: undefined },
   }))
-  const changes = planCreate(asked, [all])
+  const changes = planCreate(desired, [all])
   const grow = changes.find(({ kind, target }) => kind === 'grow-disk' && target === 'home-w1')
   if (grow === undefined) throw new Error('nothing grows')
-  for (const [seen, expected] of [
+  for (const [observed, expected] of [
     [all, `blockresize home-w1 ${pool}/home-w1.qcow2 60GiB`],
     [off, `qemu-img resize -q ${pool}/home-w1.qcow2 60G`],
   ] as const) {
     const host = recordingHost(() => '')
-    await applyChange(grow, { cluster: asked, hosts: [host], seen: [seen], log: silentLog })
+    await applyVmChange(grow, {
+      cluster: desired,
+      hosts: [host],
+      observedHosts: [observed],
+      log: silentLog,
+    })
     assert.match(host.commands.join('\n'), expected)
   }
 })
@@ -81,19 +92,19 @@ for (const [state, verb] of [
     assert.match(commands.at(-1) ?? '', ` ${verb} home-w1`)
   })
 
-test('starting a machine that runs meanwhile does nothing', async () => {
+test('starting a machine that is already running does nothing', async () => {
   const commands = await run(creating, 'start-domain', nothing, () => 'running')
   assert.is(commands.length, 1)
 })
 
-test('removing takes NVRAM, saved state and both logs along', async () => {
+test('removing a machine also removes its NVRAM, saved state and both logs', async () => {
   const commands = (await run(destroying, 'undefine-domain', all)).join('\n')
   assert.match(commands, 'undefine home-w1 --nvram --managed-save')
   assert.match(commands, 'rm -f -- /var/log/libvirt/qemu/home-w1-console.log')
   assert.match(commands, ' /var/log/libvirt/qemu/home-w1.log ')
 })
 
-test('removing what somebody else removed meanwhile is done', async () => {
+test('removing a machine that another process has removed succeeds', async () => {
   const gone = { stderr: "error: failed to get domain 'home-w1'\n", exitCode: 1 }
   await run(destroying, 'undefine-domain', all, (command) =>
     command.startsWith('virsh') ? gone : '',
@@ -116,12 +127,12 @@ const refusals: readonly [string, VmChange['kind'], string, string][] = [
   ["network 'lan' is not active", 'start-domain', 'VM_START_FAILED', 'net-start'],
   ['Cannot allocate memory', 'start-domain', 'VM_START_FAILED', 'memory'],
   ['Could not access KVM kernel module', 'start-domain', 'VM_START_FAILED', 'DOMAIN_TYPE=qemu'],
-  ['No space left on device', 'create-disk', 'VM_DISK_FAILED', 'make room'],
+  ['No space left on device', 'create-disk', 'VM_DISK_FAILED', 'free up space'],
   ['something odd', 'create-seed', 'VM_SEED_FAILED', 'same command again'],
-  ["domain 'home-w1' already exists", 'define-domain', 'VM_DEFINE_FAILED', 'looks anew'],
+  ["domain 'home-w1' already exists", 'define-domain', 'VM_DEFINE_FAILED', 'checks the host again'],
 ]
 for (const [words, kind, code, hint] of refusals)
-  test(`${code} says what to do about: ${words}`, async () => {
+  test(`${code} has a hint for: ${words}`, async () => {
     const problem = await problemOf(
       run(creating, kind, nothing, () => ({ stderr: `error: ${words}\n`, exitCode: 1 })),
     )
@@ -132,7 +143,7 @@ for (const [words, kind, code, hint] of refusals)
     assert.match(problem.hint ?? '', hint)
   })
 
-test('a stop that takes no time presses the button once', async () => {
+test('a machine that shuts down at once gets one shutdown command', async () => {
   let state = 'running'
   const host = recordingHost((command) => {
     if (command.includes('shutdown')) state = 'shut off'
@@ -145,20 +156,20 @@ test('a stop that takes no time presses the button once', async () => {
     risk: 'restart',
     host: 0,
   }
-  await applyChange(change, { cluster, hosts: [host], seen: [all], log: silentLog })
+  await applyVmChange(change, { cluster, hosts: [host], observedHosts: [all], log: silentLog })
   assert.is(host.commands.filter((command) => command.includes('shutdown')).length, 1)
 })
 
-test('a machine that is paused goes on, so that it can hear the button', async () => {
+test('a paused machine is resumed before it is shut down', async () => {
   let state = 'paused'
   const host = recordingHost((command) => {
     if (command.includes('resume')) state = 'running'
     if (command.includes('shutdown') && state === 'running') state = 'shut off'
     return state
   })
-  const [change] = planStop(cluster, [all]).filter(({ target }) => target === 'home-w1')
+  const [change] = planMachineStop(cluster, [all]).filter(({ target }) => target === 'home-w1')
   if (change === undefined) throw new Error('nothing is planned')
-  await applyChange(change, { cluster, hosts: [host], seen: [all], log: silentLog })
+  await applyVmChange(change, { cluster, hosts: [host], observedHosts: [all], log: silentLog })
   const verbs = host.commands.map((command) => /(\w+) home-w1/.exec(command)?.[1])
   assert.equal(verbs.slice(0, 3), ['domstate', 'resume', 'shutdown'])
 })

@@ -9,20 +9,20 @@ import { renderDomain } from '../src/domain-xml.ts'
 import { editDomain } from '../src/edit-domain.ts'
 import { describeMachine, plainUri, type Machine } from '../src/machine.ts'
 import { parseDomain } from '../src/parse-domain.ts'
-import { firstOf, pool } from './seen.ts'
+import { firstOf, pool } from './observed-hosts.ts'
 
 const cluster = testCluster()
 
-function machineOf(asked: Cluster, type: 'kvm' | 'qemu' = 'kvm'): Machine {
-  const files = hostFiles(asked, pool)
-  const node = firstOf(asked)
-  return describeMachine(asked, node, { disk: files.disk(node), seed: files.seed(node) }, type)
+function machineOf(desired: Cluster, type: 'kvm' | 'qemu' = 'kvm'): Machine {
+  const files = hostFiles(desired, pool)
+  const node = firstOf(desired)
+  return describeMachine(desired, node, { disk: files.disk(node), seed: files.seed(node) }, type)
 }
 
-function render(asked: Cluster, type: 'kvm' | 'qemu' = 'kvm', directIo = true): string {
-  const image = hostFiles(asked, pool).image
-  const uri = plainUri(asked, 0)
-  return renderDomain(machineOf(asked, type), { image, diskGib: 20, uri, directIo })
+function render(desired: Cluster, type: 'kvm' | 'qemu' = 'kvm', directIo = true): string {
+  const image = hostFiles(desired, pool).image
+  const uri = plainUri(desired, 0)
+  return renderDomain(machineOf(desired, type), { image, diskGib: 20, uri, directIo })
 }
 
 /** What `virsh dumpxml --inactive` adds to a domain that was defined and started. */
@@ -64,43 +64,43 @@ const withLibvirt = existsSync('/usr/bin/virsh') ? test : test.skip
 for (const [what, xml] of variants)
   withLibvirt(`libvirt accepts a domain ${what}`, () => defineInTestDriver(xml))
 
-withLibvirt('libvirt refuses what its schema does not know', () => {
+withLibvirt('libvirt rejects an element that is not in its schema', () => {
   assert.throws(() => defineInTestDriver(render(cluster).replace('<vcpu>', '<bogus/><vcpu>')))
 })
 
-test('what is written is read back as the same machine', () => {
-  for (const asked of [cluster, testCluster({ UEFI: 'false', CPU_MODEL: 'Nehalem' })])
-    assert.equal(parseDomain(render(asked)).machine, machineOf(asked))
+test('a rendered domain is parsed as the same machine', () => {
+  for (const desired of [cluster, testCluster({ UEFI: 'false', CPU_MODEL: 'Nehalem' })])
+    assert.equal(parseDomain(render(desired)).machine, machineOf(desired))
 })
 
 test('the metadata names cluster, node, role, host, image and the files that are ours', () => {
-  const asked = testCluster({ LIBVIRT_URI: 'qemu+ssh://root@kvm1/system?keyfile=/root/key' })
-  const domain = parseDomain(render(asked))
+  const desired = testCluster({ LIBVIRT_URI: 'qemu+ssh://root@kvm1/system?keyfile=/root/key' })
+  const domain = parseDomain(render(desired))
   assert.is(domain.owner, 'home')
   assert.equal(domain.own, { disk: `${pool}/home-cp1.qcow2`, seed: `${pool}/home-cp1-seed.iso` })
   assert.is(domain.madeThrough, 'qemu+ssh://root@kvm1/system')
-  assert.match(render(asked), `talosmith:image file="${pool}/talos-v1.13.9-`)
-  assert.not.match(render(asked), 'keyfile')
+  assert.match(render(desired), `talosmith:image file="${pool}/talos-v1.13.9-`)
+  assert.not.match(render(desired), 'keyfile')
 })
 
-test('a domain without our metadata is nobody’s of ours', () => {
+test('a domain without our metadata has no owner', () => {
   const xml = render(cluster).replace(/<metadata>.*<\/metadata>/s, '')
   assert.is(parseDomain(xml).owner, undefined)
   assert.is(parseDomain(xml).own, undefined)
 })
 
-test('a clone made by hand carries our metadata and is not ours', () => {
+test('a clone made by hand has our metadata, but no owner', () => {
   const xml = render(cluster).replace('<name>home-cp1</name>', '<name>clone</name>')
   assert.is(parseDomain(xml).owner, undefined)
   assert.is(parseDomain(xml).own, undefined)
 })
 
-test('an element of the same name in another namespace proves nothing', () => {
+test('an element of the same name in another namespace is ignored', () => {
   const xml = render(cluster).replace('https://talosmith.dev/xmlns/machine/1.0', 'https://evil/1')
   assert.is(parseDomain(xml).owner, undefined)
 })
 
-test('our element is known by its namespace, whatever its prefix', () => {
+test('our element is found by its namespace, with any prefix', () => {
   const xml = render(cluster).replaceAll('talosmith:', 'x:').replace('xmlns:talosmith', 'xmlns:x')
   assert.is(parseDomain(xml).owner, 'home')
   assert.is(parseDomain(xml).own?.disk, `${pool}/home-cp1.qcow2`)
@@ -112,7 +112,7 @@ test('there is a guest-agent channel exactly when the image has the agent', () =
   assert.match(render(withAgent), 'name="org.qemu.guest_agent.0"')
 })
 
-test('an emulated machine is never given the host processor', () => {
+test('an emulated machine never gets the host CPU', () => {
   assert.match(render(cluster, 'qemu'), '<cpu mode="maximum"/>')
   assert.match(render(cluster, 'kvm'), '<cpu mode="host-passthrough"/>')
 })
@@ -130,7 +130,7 @@ test('the disk is cached by the host only where O_DIRECT does not work', () => {
   assert.match(render(cluster, 'kvm', false), 'cache="writeback" discard="unmap"')
 })
 
-test('memory changed with virsh setmem is what counts', () => {
+test('memory changed with virsh setmem is read', () => {
   const xml = dumped(render(cluster)).replace(
     /<currentMemory unit='KiB'>\d+/,
     "<currentMemory unit='KiB'>1048576",
@@ -159,7 +159,7 @@ const byHand = (xml: string): string =>
       "<model type='virtio'/><address type='pci' domain='0x0000' bus='0x02' slot='0x00' function='0x0'/>",
     )
 
-test('an edit changes what the settings ask and keeps the rest', () => {
+test('an edit applies the settings and keeps the rest', () => {
   const before = dumped(render(cluster), byHand)
   const wanted = machineOf(
     testCluster({
@@ -177,7 +177,7 @@ test('an edit changes what the settings ask and keeps the rest', () => {
     assert.match(after, kept)
 })
 
-test('an edit takes the guest-agent channel away and leaves other channels', () => {
+test('an edit removes the guest-agent channel and keeps other channels', () => {
   const spice =
     "<channel type='spicevmc'><target type='virtio' name='com.redhat.spice.0'/></channel>"
   const before = dumped(
@@ -189,13 +189,13 @@ test('an edit takes the guest-agent channel away and leaves other channels', () 
   assert.match(after, 'com.redhat.spice.0')
 })
 
-test('an edit to emulation replaces the processor as well', () => {
+test('an edit to emulation also replaces the CPU mode', () => {
   const after = editDomain(dumped(render(cluster)), machineOf(cluster, 'qemu'))
   assert.match(after, '<domain type="qemu">')
   assert.match(after, '<cpu mode="maximum"/>')
 })
 
-test('an edit keeps a processor that was refined by hand and is of the right kind', () => {
+test('an edit keeps a CPU element with manual changes, if its mode matches', () => {
   const refined =
     "<cpu mode='host-passthrough' check='none'><topology sockets='1' cores='2' threads='1'/></cpu>"
   const before = dumped(render(cluster), (xml) =>

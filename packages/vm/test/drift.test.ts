@@ -9,7 +9,7 @@ const [node] = cluster.nodes
 if (node === undefined) throw new Error('no nodes')
 const wanted = describeMachine(cluster, node, { disk: '/d', seed: '/s' }, 'kvm')
 
-test('the same settings differ in nothing', () => {
+test('a machine that matches the settings has no drift', () => {
   assert.is(driftOf(structuredClone(wanted), wanted), undefined)
 })
 
@@ -19,7 +19,7 @@ for (const [network, from] of [
   [{ type: 'network', name: 'br0' }, 'network br0'],
   [{ type: 'bridge', name: 'br 1' }, 'bridge br 1'],
 ] as const satisfies [Machine['network'], string][])
-  test(`a machine with ${from} is to have bridge br0`, () => {
+  test(`a machine with ${from} gets bridge br0`, () => {
     assert.equal(driftOf({ ...wanted, network }, wanted), { from, to: 'bridge br0' })
   })
 

@@ -7,8 +7,8 @@ import * as assert from 'uvu/assert'
 import { renderDomain } from '../src/domain-xml.ts'
 import { observeEvidence, type MachineEvidence } from '../src/evidence.ts'
 import { describeMachine } from '../src/machine.ts'
-import { answerBatch, type Said } from './fake-virsh.ts'
-import { firstOf } from './seen.ts'
+import { answerBatch, type VirshOutput } from './fake-virsh.ts'
+import { firstOf } from './observed-hosts.ts'
 
 const cluster = testCluster({
   NETWORK_GATEWAY: '10.0.0.1',
@@ -24,8 +24,8 @@ const xml = renderDomain(describeMachine(cluster, node, own, 'kvm'), {
   directIo: true,
 })
 
-/** What a host says of the first machine: virsh by words, and the lines of the one command. */
-async function look(virsh: Record<string, Said>, lines: readonly string[] = []) {
+/** Observes the first machine on a host with this output of virsh, by command, and these lines of the probe. */
+async function observe(virsh: Record<string, VirshOutput>, lines: readonly string[] = []) {
   const host = recordingHost(
     (command) =>
       answerBatch(command, (words) => virsh[words.split(' ')[0] ?? ''] ?? { error: 'no such' }) ??
@@ -40,33 +40,36 @@ async function look(virsh: Record<string, Said>, lines: readonly string[] = []) 
   }
 }
 
-test('one virsh process and one command tell what there is to know', async () => {
-  const seen = await look({
+test('one virsh process and one command are enough', async () => {
+  const observed = await observe({
     domstate: 'running (booted)',
     domblkerror: 'No errors found',
     dumpxml: xml,
   })
-  assert.is(seen.commands.length, 2)
-  assert.equal([seen.state, seen.stateReason, seen.diskErrors], ['running', 'booted', ''])
-  assert.is(seen.running?.memoryMib, node.memoryMib)
-  assert.is(seen.gatewayAnswers, undefined)
+  assert.is(observed.commands.length, 2)
+  assert.equal(
+    [observed.state, observed.stateReason, observed.diskErrors],
+    ['running', 'booted', ''],
+  )
+  assert.is(observed.running?.memoryMib, node.memoryMib)
+  assert.is(observed.gatewayAnswers, undefined)
 })
 
-test('a paused machine has its reason and what its disks complain of', async () => {
-  const seen = await look({
+test('a paused machine has its reason and its disk errors', async () => {
+  const observed = await observe({
     domstate: 'paused (I/O error)',
     domblkerror: 'vda: no space',
     dumpxml: xml,
   })
   assert.equal(
-    [seen.state, seen.stateReason, seen.diskErrors],
+    [observed.state, observed.stateReason, observed.diskErrors],
     ['paused', 'I/O error', 'vda: no space'],
   )
 })
 
-test('a machine that is off, or not there, has no definition as it runs', async () => {
-  assert.is((await look({ domstate: 'shut off (destroyed)', dumpxml: xml })).running, undefined)
-  assert.is((await look({})).state, 'unknown')
+test('a machine that is off or does not exist has no running definition', async () => {
+  assert.is((await observe({ domstate: 'shut off (destroyed)', dumpxml: xml })).running, undefined)
+  assert.is((await observe({})).state, 'unknown')
 })
 
 const neigh = (address: string, mac: string, state: string): string =>
@@ -79,36 +82,36 @@ const neighbours: [string, string[], Partial<MachineEvidence>][] = [
     { answering: [node.mac], elsewhere: [] },
   ],
   [
-    'another one besides',
+    'the machine and another one',
     [
       neigh(node.address, node.mac, 'REACHABLE'),
       neigh(node.address, other.toUpperCase(), 'REACHABLE'),
     ],
     { answering: [node.mac, other] },
   ],
-  ['one that was there once', [neigh(node.address, other, 'STALE')], { answering: [] }],
+  ['a stale entry', [neigh(node.address, other, 'STALE')], { answering: [] }],
   [
-    'one that is asked and silent',
+    'no reply',
     [neigh(node.address, other, 'DELAY'), `neigh ${node.address} dev br0 FAILED`],
     { answering: [] },
   ],
   [
-    'two, of which the table of neighbours has one',
+    'two machines, one of them in the neighbour table',
     [
-      `shouted ${node.address}`,
-      `heard ${node.address} ${node.mac}`,
-      `heard ${node.address} ${other.toUpperCase()}`,
+      `probed ${node.address}`,
+      `replied ${node.address} ${node.mac}`,
+      `replied ${node.address} ${other.toUpperCase()}`,
       neigh(node.address, node.mac, 'REACHABLE'),
     ],
     { answering: [node.mac, other] },
   ],
   [
-    'one that is gone since, and that the table of neighbours remembers',
-    [`shouted ${node.address}`, neigh(node.address, other, 'REACHABLE')],
+    'a removed machine that is still in the neighbour table',
+    [`probed ${node.address}`, neigh(node.address, other, 'REACHABLE')],
     { answering: [], elsewhere: [] },
   ],
   [
-    'the machine at the shared address',
+    'the machine at the VIP',
     [neigh('10.0.0.60', node.mac, 'REACHABLE')],
     { answering: [], elsewhere: [] },
   ],
@@ -119,29 +122,29 @@ const neighbours: [string, string[], Partial<MachineEvidence>][] = [
   ],
 ]
 for (const [title, lines, expected] of neighbours)
-  test(`who answers for an address: ${title}`, async () => {
-    const seen = await look({ domstate: 'running (booted)', dumpxml: xml }, lines)
+  test(`ARP for an address: ${title}`, async () => {
+    const observed = await observe({ domstate: 'running (booted)', dumpxml: xml }, lines)
     for (const [key, value] of Object.entries(expected))
-      assert.equal(seen[key as keyof MachineEvidence], value)
+      assert.equal(observed[key as keyof MachineEvidence], value)
   })
 
-/** The real command, in a real shell, on a host whose programs are these. */
-async function lookFor(programs: Readonly<Record<string, string>>) {
+/** Runs the real command in a real shell, with these programs on PATH. */
+async function observeWith(programs: Readonly<Record<string, string>>) {
   const folder = temporaryFolder('evidence')
   for (const [name, text] of Object.entries(programs))
     writeFileSync(join(folder, name), `#!/bin/bash\n${text}\n`, { mode: 0o755 })
   const path = process.env['PATH']
   process.env['PATH'] = `${folder}:${path}`
   try {
-    const seen = await observeEvidence(local, cluster, [node], new Map())
-    return seen.machines.get(node.name)?.answering
+    const observed = await observeEvidence(local, cluster, [node], new Map())
+    return observed.machines.get(node.name)?.answering
   } finally {
     process.env['PATH'] = path
   }
 }
-const remembers = `case "$*" in *route*) echo '10.0.0.70 dev br0 src 10.0.0.2' ;; *) echo '${node.address} dev br0 lladdr ${other} REACHABLE' ;; esac`
-const nobody = `echo 'Sent 2 probe(s) (0 broadcast(s))'; echo 'Received 0 response(s)'; exit 1`
-/** Knows of no machine, and ends each of its answers as virsh does. */
+const ipNeighbours = `case "$*" in *route*) echo '10.0.0.70 dev br0 src 10.0.0.2' ;; *) echo '${node.address} dev br0 lladdr ${other} REACHABLE' ;; esac`
+const noReply = `echo 'Sent 2 probe(s) (0 broadcast(s))'; echo 'Received 0 response(s)'; exit 1`
+/** Has no domains, and separates its outputs as virsh does. */
 const virsh = `for all; do :; done
 echo "$all" | tr ';' '\\n' | while read -r verb words; do
   case "$verb $words" in
@@ -149,64 +152,69 @@ echo "$all" | tr ';' '\\n' | while read -r verb words; do
     'echo '*) echo "$words" ;;
   esac
 done`
-const host = { virsh, timeout: 'exit 124', ip: remembers }
+const host = { virsh, timeout: 'exit 124', ip: ipNeighbours }
 
-test('what arping does not hear counts more than what the table remembers', async () => {
-  assert.equal(await lookFor({ ...host, arping: nobody }), [])
+test('no reply to arping takes precedence over the neighbour table', async () => {
+  assert.equal(await observeWith({ ...host, arping: noReply }), [])
 })
 
-test('where arping may not be used, the table has to do', async () => {
-  assert.equal(await lookFor({ ...host, arping: 'echo not permitted >&2; exit 2' }), [other])
+test('without permission for arping, the neighbour table is used', async () => {
+  assert.equal(await observeWith({ ...host, arping: 'echo not permitted >&2; exit 2' }), [other])
 })
 
-test('what arping hears has an address', async () => {
-  const heard = `echo 'Unicast reply from ${node.address} [${node.mac}] 0.5ms'; echo 'Received 1 response(s)'`
-  assert.equal(await lookFor({ ...host, arping: heard }), [node.mac])
+test('a reply to arping is an answer', async () => {
+  const reply = `echo 'Unicast reply from ${node.address} [${node.mac}] 0.5ms'; echo 'Received 1 response(s)'`
+  assert.equal(await observeWith({ ...host, arping: reply }), [node.mac])
 })
 
-test('a gateway that is asked and silent is so; one that is only stale may well be there', async () => {
-  assert.is((await look({}, ['neigh 10.0.0.1 dev br0 FAILED'])).gatewayAnswers, false)
-  assert.is((await look({}, [neigh('10.0.0.1', other, 'DELAY')])).gatewayAnswers, true)
+test('a gateway that does not reply is silent; one with an unconfirmed entry is not', async () => {
+  assert.is((await observe({}, ['neigh 10.0.0.1 dev br0 FAILED'])).gatewayAnswers, false)
+  assert.is((await observe({}, [neigh('10.0.0.1', other, 'DELAY')])).gatewayAnswers, true)
 })
 
-test('who answers for the VIP is told, and it is no other address of its holder', async () => {
+test('the VIP is reported separately, not as another address of its holder', async () => {
   const three = testCluster({ CONTROL_PLANE_COUNT: '3', CLUSTER_VIP: '10.0.0.60' })
   const holder = firstOf(three)
   const host = recordingHost(
     (command) =>
       answerBatch(command, () => ({ error: 'no such' })) ??
-      [`shouted 10.0.0.60`, `heard 10.0.0.60 ${holder.mac}`, `heard 10.0.0.60 ${other}`].join('\n'),
+      [`probed 10.0.0.60`, `replied 10.0.0.60 ${holder.mac}`, `replied 10.0.0.60 ${other}`].join(
+        '\n',
+      ),
   )
-  const seen = await observeEvidence(host, three, [holder], new Map())
-  assert.equal(seen.vipAnswering, [holder.mac, other])
-  assert.equal(seen.machines.get(holder.name)?.elsewhere, [])
+  const observed = await observeEvidence(host, three, [holder], new Map())
+  assert.equal(observed.vipAnswering, [holder.mac, other])
+  assert.equal(observed.machines.get(holder.name)?.elsewhere, [])
 })
 
-test('console and label of the ISO come back as they were', async () => {
+test('reads the console and the label of the ISO', async () => {
   const sector = Buffer.alloc(2048, ' ')
   sector.write('CD001', 1)
   sector.write('cidata', 40)
   const console = Buffer.from('\x1b[2Jone\r\n\r\ntwo\r\n').toString('base64')
-  const seen = await look({}, [
+  const observed = await observe({}, [
     `open ${node.address} 50000`,
     `console ${node.name} ${console}`,
     `iso ${node.name} ${sector.toString('base64')}`,
   ])
-  assert.equal([seen.opens, seen.seedLabel, seen.console], [true, 'cidata', ['one', 'two']])
-  assert.is(seen.opensApi, false)
+  assert.equal(
+    [observed.opens, observed.seedLabel, observed.console],
+    [true, 'cidata', ['one', 'two']],
+  )
+  assert.is(observed.opensApi, false)
 })
 
-test('a seed that is not there, and one that we may not read, are not the same', async () => {
+test('a missing seed ISO and an unreadable one are told apart', async () => {
   const known = async (...lines: string[]) => {
-    const { isSeedKnown, seedLabel } = await look({}, lines)
+    const { isSeedKnown, seedLabel } = await observe({}, lines)
     return [isSeedKnown, seedLabel]
   }
   assert.equal(await known(`iso ${node.name} `), [true, undefined])
   assert.equal(await known(), [false, undefined])
 })
 
-test('whose API server the host reaches is told apart from whose Talos', async () => {
-  const { opens, opensApi } = await look({}, [`open ${node.address} 6443`])
+test('the ports of the API server and of Talos are told apart', async () => {
+  const { opens, opensApi } = await observe({}, [`open ${node.address} 6443`])
   assert.equal([opens, opensApi], [false, true])
 })
 

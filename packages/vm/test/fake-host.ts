@@ -1,27 +1,27 @@
+/** A host with fake answers to virsh and to the observing command. */
 import { hostFiles, type Cluster } from '@talosmith/core'
 import { recordingHost } from '@talosmith/core/testing'
 import { renderDomain } from '../src/domain-xml.ts'
 import { describeMachine } from '../src/machine.ts'
-import { answerBatch, type Said } from './fake-virsh.ts'
-import { pool } from './seen.ts'
+import { answerBatch, type VirshOutput } from './fake-virsh.ts'
+import { pool } from './observed-hosts.ts'
 
 export const capabilities =
   "<domainCapabilities><os><enum name='firmware'><value>efi</value></enum></os></domainCapabilities>"
 
-/** What is on a host, and what virsh says otherwise than usual. */
+/** The contents of a host, and outputs of virsh that replace the defaults. */
 export interface Fake {
-  readonly asked?: Cluster
-  /** Names of domains that exist, with their XML. */
+  /** The XML of existing domains, by name. */
   readonly domains?: Readonly<Record<string, string>>
   readonly files?: readonly string[]
   /** Overrides, by the beginning of the virsh command. */
-  readonly virsh?: Readonly<Record<string, Said>>
+  readonly virsh?: Readonly<Record<string, VirshOutput>>
 }
 
-/** A host on which everything is in order and `domains` run. */
+/** A host without problems, on which `domains` run. */
 export function fakeHost({ domains = {}, files = [], virsh = {} }: Fake = {}) {
   const names = Object.keys(domains)
-  const answer = (words: string): Said => {
+  const answer = (words: string): VirshOutput => {
     const own = Object.entries(virsh).find(([start]) => words.startsWith(start))
     if (own !== undefined) return own[1]
     if (words.startsWith('pool-dumpxml'))
@@ -46,13 +46,13 @@ export function fakeHost({ domains = {}, files = [], virsh = {} }: Fake = {}) {
   )
 }
 
-/** The XML of a machine as it would be defined. */
-export function domainXml(asked: Cluster, name: string): string {
-  const node = asked.nodes.find((one) => one.name === name) ?? asked.nodes[0]
+/** The XML of a machine as vm:create defines it. */
+export function domainXml(desired: Cluster, name: string): string {
+  const node = desired.nodes.find((one) => one.name === name) ?? desired.nodes[0]
   if (node === undefined) throw new Error('no nodes')
-  const files = hostFiles(asked, pool)
+  const files = hostFiles(desired, pool)
   return renderDomain(
-    describeMachine(asked, node, { disk: files.disk(node), seed: files.seed(node) }, 'kvm'),
+    describeMachine(desired, node, { disk: files.disk(node), seed: files.seed(node) }, 'kvm'),
     { image: files.image, diskGib: node.diskGib, uri: 'qemu:///system', directIo: true },
   )
 }

@@ -2,9 +2,9 @@ import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { byRole, inSteps } from '../src/flow.ts'
-import { planStart, planStop, type VmChange } from '../src/plan.ts'
+import { planMachineStart, planMachineStop, type VmChange } from '../src/plan.ts'
 import type { ObservedHost } from '../src/observe.ts'
-import { seenExactly } from './seen.ts'
+import { finishedHost } from './observed-hosts.ts'
 
 const cluster = testCluster({
   CONTROL_PLANE_COUNT: '3',
@@ -14,35 +14,38 @@ const cluster = testCluster({
 const hosts = (state = 'running'): ObservedHost[] =>
   [0, 1].map((index) => {
     const nodes = cluster.nodes.filter(({ host }) => host === index)
-    const seen = seenExactly(cluster, { index }, nodes)
-    const domains = seen.domains.map((domain) => ({ ...domain, live: { ...domain.live, state } }))
-    return { ...seen, domains }
+    const observed = finishedHost(cluster, { index }, nodes)
+    const domains = observed.domains.map((domain) => ({
+      ...domain,
+      live: { ...domain.live, state },
+    }))
+    return { ...observed, domains }
   })
-const steps = (changes: readonly VmChange[], seen: readonly ObservedHost[]): string[][] =>
-  inSteps(changes, (change) => byRole(change, seen)).map((step) =>
+const steps = (changes: readonly VmChange[], observed: readonly ObservedHost[]): string[][] =>
+  inSteps(changes, (change) => byRole(change, observed)).map((step) =>
     step.map(({ target }) => target).sort(),
   )
 const controlPlanes = ['home-cp1', 'home-cp2', 'home-cp3']
 const workers = ['home-w1', 'home-w2']
 
-test('all workers are off before any control plane goes', () => {
-  const seen = hosts()
-  assert.equal(steps(planStop(cluster, seen), seen), [workers, controlPlanes])
+test('all workers are off before any control plane stops', () => {
+  const observed = hosts()
+  assert.equal(steps(planMachineStop(cluster, observed), observed), [workers, controlPlanes])
 })
 
 test('all control planes run before any worker starts', () => {
-  const seen = hosts('shut off')
-  assert.equal(steps(planStart(cluster, seen), seen), [controlPlanes, workers])
+  const observed = hosts('shut off')
+  assert.equal(steps(planMachineStart(cluster, observed), observed), [controlPlanes, workers])
 })
 
-test('a worker that the settings no longer name goes with the workers', () => {
-  const seen = hosts()
+test('a worker that is no longer in the settings stops with the workers', () => {
+  const observed = hosts()
   const fewer = testCluster({
     CONTROL_PLANE_COUNT: '3',
     CLUSTER_VIP: '10.0.0.60',
     WORKER_COUNT: '0',
   })
-  assert.equal(steps(planStop(fewer, seen), seen), [workers, controlPlanes])
+  assert.equal(steps(planMachineStop(fewer, observed), observed), [workers, controlPlanes])
 })
 
 test.run()

@@ -1,8 +1,8 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { kvmFault, offersUefi, parseNetworkXml, parseStats, typeFor } from '../src/host-facts.ts'
+import { kvmProblem, offersUefi, parseNetworkXml, parseStats, typeFor } from '../src/host-facts.ts'
 
-test('knows UEFI firmware by domcapabilities', () => {
+test('detects UEFI firmware in domcapabilities', () => {
   const capabilities = (values: string): string =>
     `<domainCapabilities>\n<os supported='yes'>\n <enum name='firmware'>\n${values} </enum>\n <loader supported='yes'>\n  <enum name='type'>\n   <value>efi</value>\n  </enum>\n </loader>\n</os>\n</domainCapabilities>`
   assert.ok(offersUefi(capabilities('  <value>bios</value>\n  <value>efi</value>\n')))
@@ -11,22 +11,22 @@ test('knows UEFI firmware by domcapabilities', () => {
   assert.not.ok(offersUefi(''))
 })
 
-test('KVM needs the device, the processor’s flag and libvirt; each is named', () => {
+test('KVM needs the device, the CPU flag and libvirt; the missing one is named', () => {
   const good = { hasDevice: true, hasFlag: true, libvirtOffers: true }
-  assert.is(kvmFault(good), undefined)
-  assert.match(kvmFault({ ...good, hasDevice: false }) ?? '', '/dev/kvm')
-  assert.match(kvmFault({ ...good, hasFlag: false }) ?? '', 'vmx nor svm')
-  assert.match(kvmFault({ ...good, libvirtOffers: false }) ?? '', 'domcapabilities')
+  assert.is(kvmProblem(good), undefined)
+  assert.match(kvmProblem({ ...good, hasDevice: false }) ?? '', '/dev/kvm')
+  assert.match(kvmProblem({ ...good, hasFlag: false }) ?? '', 'vmx nor svm')
+  assert.match(kvmProblem({ ...good, libvirtOffers: false }) ?? '', 'domcapabilities')
 })
 
-test('auto is KVM where it is usable; what was asked for is kept', () => {
+test('auto is KVM where it can be used; an explicit type is kept', () => {
   assert.is(typeFor('auto', undefined), 'kvm')
   assert.is(typeFor('auto', 'no'), 'qemu')
   assert.is(typeFor('qemu', undefined), 'qemu')
   assert.is(typeFor('kvm', 'no'), 'kvm')
 })
 
-test('reads the range and the DHCP of a libvirt network', () => {
+test('parses the address and the DHCP range of a libvirt network', () => {
   const xml = `<network><ip family='ipv6' address='fd00::1' prefix='64'/>
     <ip address='192.168.122.1' netmask='255.255.255.0'>
       <dhcp><range start='192.168.122.2' end='192.168.122.254'/></dhcp></ip></network>`
@@ -47,7 +47,7 @@ test('reads the range and the DHCP of a libvirt network', () => {
   assert.equal(parseNetworkXml(bridged), { dhcp: undefined, address: undefined })
 })
 
-test('reads states, memory and CPUs of all domains at once', () => {
+test('parses states, memory and CPUs of all domains at once', () => {
   const text = `Domain: 'a'
   state.state=1
   state.reason=1

@@ -5,10 +5,10 @@ import * as assert from 'uvu/assert'
 import { findMissingImages, findProblems } from '../src/check.ts'
 import { observeHost } from '../src/observe.ts'
 import { planCreate, planDestroy } from '../src/plan.ts'
-import { describeSeed, sealOf } from '../src/seed-iso.ts'
+import { describeSeed, encodeSeedMarker } from '../src/seed-iso.ts'
 import { capabilities, domainXml, fakeHost, type Fake } from './fake-host.ts'
 import { answerBatch } from './fake-virsh.ts'
-import { pool } from './seen.ts'
+import { pool } from './observed-hosts.ts'
 
 const cluster = testCluster()
 function diskLine(path: string, gib: number): string {
@@ -18,13 +18,13 @@ function diskLine(path: string, gib: number): string {
   return `disk 2048 ${header.toString('base64')} ${path}`
 }
 
-function seedLine(asked: Cluster, name: string, path: string): string {
-  const node = asked.nodes.find((one) => one.name === name)
+function seedLine(desired: Cluster, name: string, path: string): string {
+  const node = desired.nodes.find((one) => one.name === name)
   if (node === undefined) throw new Error(`no node ${name}`)
-  const { publisher, application } = sealOf({
-    cluster: asked.name,
+  const { publisher, application } = encodeSeedMarker({
+    cluster: desired.name,
     node: name,
-    digest: describeSeed(asked, node).digest,
+    digest: describeSeed(desired, node).digest,
   })
   const sector = Buffer.alloc(2048, ' ')
   sector.write('CD001', 1)
@@ -34,22 +34,22 @@ function seedLine(asked: Cluster, name: string, path: string): string {
   return `seed ${sector.toString('base64')} 65536 ${path}`
 }
 
-function finished(asked: Cluster): Fake {
+function finished(desired: Cluster): Fake {
   return {
-    domains: Object.fromEntries(asked.nodes.map(({ name }) => [name, domainXml(asked, name)])),
-    files: asked.nodes.flatMap(({ name, diskGib }) => [
+    domains: Object.fromEntries(desired.nodes.map(({ name }) => [name, domainXml(desired, name)])),
+    files: desired.nodes.flatMap(({ name, diskGib }) => [
       diskLine(`${pool}/${name}.qcow2`, diskGib),
-      seedLine(asked, name, `${pool}/${name}-seed.iso`),
+      seedLine(desired, name, `${pool}/${name}-seed.iso`),
     ]),
   }
 }
 
-test('one virsh process and one command tell everything of a finished cluster', async () => {
+test('one virsh process and one command observe a finished cluster', async () => {
   const host = fakeHost(finished(cluster))
-  const seen = await observeHost(host, cluster, 0)
+  const observed = await observeHost(host, cluster, 0)
   assert.is(host.commands.length, 2)
-  assert.equal(findProblems(cluster, [seen]), [])
-  assert.equal(planCreate(cluster, [seen]), [])
+  assert.equal(findProblems(cluster, [observed]), [])
+  assert.equal(planCreate(cluster, [observed]), [])
 })
 
 test('fifty machines take as many commands as three', async () => {
@@ -63,28 +63,28 @@ test('fifty machines take as many commands as three', async () => {
   assert.is(host.commands.length, 2)
 })
 
-test('an empty host has no machines, no disks and no fault', async () => {
-  const seen = await observeHost(fakeHost(), cluster, 0)
-  assert.equal(seen.domains, [])
-  assert.is(seen.disks.size, 0)
-  assert.is(seen.kvmFault, undefined)
-  assert.is(seen.directIo, true)
-  assert.equal(findProblems(cluster, [seen]), [])
-  assert.equal(findMissingImages(cluster, [seen]), [])
+test('an empty host has no machines, no disks and no problems', async () => {
+  const observed = await observeHost(fakeHost(), cluster, 0)
+  assert.equal(observed.domains, [])
+  assert.is(observed.disks.size, 0)
+  assert.is(observed.kvmProblem, undefined)
+  assert.is(observed.directIo, true)
+  assert.equal(findProblems(cluster, [observed]), [])
+  assert.equal(findMissingImages(cluster, [observed]), [])
 })
 
-test('machines that the settings no longer name are found', async () => {
+test('machines that are no longer in the settings are found', async () => {
   const fewer = testCluster({ WORKER_COUNT: '0' })
   const host = fakeHost(finished(cluster))
-  const seen = await observeHost(host, fewer, 0)
+  const observed = await observeHost(host, fewer, 0)
   assert.equal(
-    seen.domains.map(({ name }) => name),
+    observed.domains.map(({ name }) => name),
     ['home-cp1', 'home-w1', 'home-w2'],
   )
   assert.is(host.commands.length, 3)
 })
 
-test('the disk of a machine that the settings no longer name is found in whatever pool it lies', async () => {
+test('the disk of a machine that is no longer in the settings is found in any folder', async () => {
   const fewer = testCluster({ WORKER_COUNT: '0' })
   const moved = (text: string): string => text.replaceAll(`${pool}/home-w1`, '/old/home-w1')
   const fake = finished(cluster)
@@ -92,21 +92,21 @@ test('the disk of a machine that the settings no longer name is found in whateve
     domains: { ...fake.domains, 'home-w1': moved(fake.domains?.['home-w1'] ?? '') },
     files: fake.files?.map(moved) ?? [],
   })
-  const seen = await observeHost(host, fewer, 0)
+  const observed = await observeHost(host, fewer, 0)
   assert.match(host.commands.at(-1) ?? '', '/old/home-w1.qcow2')
-  const paths = planDestroy(fewer, [seen]).map(({ kind, path }) => `${kind} ${path}`)
+  const paths = planDestroy(fewer, [observed]).map(({ kind, path }) => `${kind} ${path}`)
   assert.ok(paths.includes('remove-disk /old/home-w1.qcow2'))
   assert.ok(paths.includes('remove-seed /old/home-w1-seed.iso'))
 })
 
-test('the files of another cluster’s machines are not looked at', async () => {
+test('the files of another cluster’s machines are not observed', async () => {
   const office = testCluster({ CLUSTER_NAME: 'office' })
   const host = fakeHost({ domains: { 'office-w1': domainXml(office, 'office-w1') } })
   await observeHost(host, cluster, 0)
   assert.not.match(host.commands.at(-1) ?? '', 'office-w1')
 })
 
-test('libvirt’s claim of KVM is not believed without the processor’s flag', async () => {
+test('KVM cannot be used without the CPU flag, although libvirt offers it', async () => {
   const host = recordingHost(
     (command) =>
       answerBatch(command, (words) => {
@@ -116,26 +116,26 @@ test('libvirt’s claim of KVM is not believed without the processor’s flag', 
         return words.startsWith('dumpxml') ? { error: 'failed to get domain' } : capabilities
       }) ?? 'kvm\nbridge br0',
   )
-  const { kvmFault } = await observeHost(host, testCluster(), 0)
-  assert.match(kvmFault ?? '', 'vmx nor svm')
+  const { kvmProblem } = await observeHost(host, testCluster(), 0)
+  assert.match(kvmProblem ?? '', 'vmx nor svm')
 })
 
-test('a pool that is not active is a fault, and its files are seen all the same', async () => {
+test('an inactive pool is a problem, but its files are observed', async () => {
   const files = [diskLine(`${pool}/home-cp1.qcow2`, 20)]
   const host = fakeHost({ files, virsh: { 'pool-list --name': '' } })
-  const seen = await observeHost(host, cluster, 0)
-  assert.is(seen.poolFault?.code, 'POOL_INACTIVE')
-  assert.ok(seen.disks.has(`${pool}/home-cp1.qcow2`))
+  const observed = await observeHost(host, cluster, 0)
+  assert.is(observed.poolProblem?.code, 'POOL_INACTIVE')
+  assert.ok(observed.disks.has(`${pool}/home-cp1.qcow2`))
 })
 
-test('a pool that is not there is a fault, and domains are seen all the same', async () => {
+test('a missing pool is a problem, but domains are observed', async () => {
   const host = fakeHost({ ...finished(cluster), virsh: { 'pool-dumpxml': { error: 'not found' } } })
-  const seen = await observeHost(host, cluster, 0)
-  assert.is(seen.poolFault?.code, 'POOL_NOT_FOUND')
-  assert.is(seen.domains.length, 3)
+  const observed = await observeHost(host, cluster, 0)
+  assert.is(observed.poolProblem?.code, 'POOL_NOT_FOUND')
+  assert.is(observed.domains.length, 3)
 })
 
-test('libvirt that does not answer ends it', async () => {
+test('fails when libvirt does not answer', async () => {
   const host = recordingHost(() => ({
     stderr: 'error: failed to connect to the hypervisor\n',
     exitCode: 1,
@@ -143,34 +143,34 @@ test('libvirt that does not answer ends it', async () => {
   assert.is((await problemOf(observeHost(host, cluster, 0))).code, 'LIBVIRT_UNREACHABLE')
 })
 
-test('files of a cluster whose name begins like ours are not ours', async () => {
+test('files of a cluster whose name starts with ours are ignored', async () => {
   const files = [
     diskLine(`${pool}/home-cp1-w1.qcow2`, 20),
     diskLine(`${pool}/home-w1.qcow2`, 20),
     `partial ${pool}/home-cp1-w1.qcow2.talosmith-partial`,
     `partial ${pool}/home-w1.qcow2.talosmith-partial`,
   ]
-  const seen = await observeHost(fakeHost({ files }), cluster, 0)
-  assert.equal([...seen.disks.keys()], [`${pool}/home-w1.qcow2`])
-  assert.equal(seen.leftovers, [`${pool}/home-w1.qcow2.talosmith-partial`])
+  const observed = await observeHost(fakeHost({ files }), cluster, 0)
+  assert.equal([...observed.disks.keys()], [`${pool}/home-w1.qcow2`])
+  assert.equal(observed.leftovers, [`${pool}/home-w1.qcow2.talosmith-partial`])
 })
 
-test('the sizes of NVRAM and logs are read', async () => {
+test('reads the sizes of NVRAM and logs', async () => {
   const path = '/var/lib/libvirt/qemu/nvram/home-w1_VARS.fd'
   const host = fakeHost({ ...finished(cluster), files: [`beside 540672 ${path}`] })
   assert.equal((await observeHost(host, cluster, 0)).beside, [{ path, bytes: 540_672 }])
 })
 
-test('a path with spaces stays whole', async () => {
-  const asked = testCluster()
-  const xml = domainXml(asked, 'home-cp1').replaceAll(`${pool}/home-cp1`, '/my pool/home-cp1')
+test('reads paths with spaces', async () => {
+  const desired = testCluster()
+  const xml = domainXml(desired, 'home-cp1').replaceAll(`${pool}/home-cp1`, '/my pool/home-cp1')
   const files = [diskLine('/my pool/home-cp1.qcow2', 20)]
-  const seen = await observeHost(fakeHost({ domains: { 'home-cp1': xml }, files }), asked, 0)
-  assert.is(seen.domains[0]?.own?.disk, '/my pool/home-cp1.qcow2')
-  assert.ok(seen.disks.has('/my pool/home-cp1.qcow2'))
+  const observed = await observeHost(fakeHost({ domains: { 'home-cp1': xml }, files }), desired, 0)
+  assert.is(observed.domains[0]?.own?.disk, '/my pool/home-cp1.qcow2')
+  assert.ok(observed.disks.has('/my pool/home-cp1.qcow2'))
 })
 
-test('a domain that went away between two questions is not there', async () => {
+test('a domain that is removed between two commands is ignored', async () => {
   const host = fakeHost({
     domains: { web: '<domain/>' },
     virsh: { 'dumpxml --inactive web': { error: "failed to get domain 'web'" } },

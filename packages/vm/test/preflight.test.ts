@@ -3,12 +3,12 @@ import { recordingHost, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { observeDetails, tryMachine } from '../src/preflight.ts'
-import { seenNothing } from './seen.ts'
+import { emptyHost } from './observed-hosts.ts'
 
 const cluster = testCluster()
 
 const flags = 'fpu cx16 lahf_lm popcnt sse4_1 ssse3 hypervisor'
-/** What is made of what the one command prints. */
+/** The facts that are parsed from the output of the command. */
 const details = (...lines: string[]) =>
   observeDetails(
     recordingHost(() =>
@@ -17,12 +17,12 @@ const details = (...lines: string[]) =>
     { programs: ['curl'], bridge: 'br0' },
   )
 
-test('who we are, what is missing, and what the processor lacks', async () => {
-  const seen = await details('missing curl', 'confined AppArmor')
-  assert.equal([seen.user, seen.groups], ['me', ['me', 'kvm']])
-  assert.equal(seen.missingPrograms, ['curl'])
-  assert.equal([seen.missingCpuFlags, seen.isNested], [['sse4_2'], true])
-  assert.equal(seen.confinement, ['AppArmor'])
+test('reads the user, missing programs and missing CPU flags', async () => {
+  const observed = await details('missing curl', 'confined AppArmor')
+  assert.equal([observed.user, observed.groups], ['me', ['me', 'kvm']])
+  assert.equal(observed.missingPrograms, ['curl'])
+  assert.equal([observed.missingCpuFlags, observed.isNested], [['sse4_2'], true])
+  assert.equal(observed.confinement, ['AppArmor'])
 })
 
 for (const [title, lines, expected] of [
@@ -34,11 +34,11 @@ for (const [title, lines, expected] of [
     { isUp: true, addresses: ['10.0.0.2/24'] },
   ],
 ] as const)
-  test(`${title} is told by its flags`, async () => {
+  test(`reads ${title} from its flags`, async () => {
     assert.equal((await details(...lines)).bridge, expected)
   })
 
-test('a firewall that may not be looked at is no firewall that lets through', async () => {
+test('a FORWARD policy without permission to read it is unknown', async () => {
   assert.equal((await details('nf 1', 'policy ')).bridgeFilter, { active: true, policy: undefined })
   assert.equal((await details('nf 1', 'policy -P FORWARD DROP')).bridgeFilter, {
     active: true,
@@ -46,31 +46,31 @@ test('a firewall that may not be looked at is no firewall that lets through', as
   })
 })
 
-test('only the programs that are asked for are looked for', async () => {
-  const seen = await observeDetails(local, { programs: ['cat', 'no-such-program'] })
-  assert.equal(seen.missingPrograms, ['no-such-program'])
-  assert.is(seen.bridge, undefined)
+test('checks only the required programs', async () => {
+  const observed = await observeDetails(local, { programs: ['cat', 'no-such-program'] })
+  assert.equal(observed.missingPrograms, ['no-such-program'])
+  assert.is(observed.bridge, undefined)
   assert.equal((await observeDetails(local, { programs: [] })).missingPrograms, [])
 })
 
-test('a throwaway machine is taken away before and after, under a name of its own', async () => {
+test('a throwaway machine has its own name, and is removed before and after', async () => {
   const host = recordingHost(() => '')
-  assert.equal(await tryMachine(host, cluster, seenNothing(cluster)), { ok: true })
+  assert.equal(await tryMachine(host, cluster, emptyHost(cluster)), { ok: true })
   const [command = ''] = host.commands
-  assert.ok(command.indexOf('\ngone\n') < command.indexOf('vol-create-as'))
-  assert.match(command, 'trap gone EXIT')
+  assert.ok(command.indexOf('\ncleanup\n') < command.indexOf('vol-create-as'))
+  assert.match(command, 'trap cleanup EXIT')
   assert.match(command, 'destroy talosmith-doctor-home')
   assert.match(command, 'vol-delete --pool default talosmith-doctor-home.qcow2')
   assert.match(command, '--paused')
 })
 
-test('what QEMU and the kernel said of a refusal is kept', async () => {
+test('keeps the error output of QEMU and the kernel log', async () => {
   const host = recordingHost(() => ({
     stdout: 'audit: apparmor="DENIED"\n',
     stderr: 'error: Permission denied\n',
     exitCode: 1,
   }))
-  assert.equal(await tryMachine(host, cluster, seenNothing(cluster)), {
+  assert.equal(await tryMachine(host, cluster, emptyHost(cluster)), {
     ok: false,
     reason: 'error: Permission denied',
     kernelLog: ['audit: apparmor="DENIED"'],

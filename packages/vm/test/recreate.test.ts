@@ -9,15 +9,15 @@ import { domainXml, fakeHost } from './fake-host.ts'
 
 interface Given {
   readonly settings?: Readonly<Record<string, string>>
-  /** The CONFIRM that is given. */
-  readonly said?: string
+  /** The value of CONFIRM. */
+  readonly confirmed?: string
   readonly dryRun?: boolean
 }
 
-/** Runs a flow on a host with all machines of the cluster; what it did there, planned, and ended with. */
+/** Runs a flow on a host with all machines of the cluster; returns its plan, its commands and its problem. */
 async function run(
   flow: 'recreate cp1' | 'destroy',
-  { settings = {}, said, dryRun = false }: Given = {},
+  { settings = {}, confirmed, dryRun = false }: Given = {},
 ) {
   const cluster = testCluster(settings, temporaryFolder('recreate'))
   const domains = cluster.nodes.map(({ name }) => [name, domainXml(cluster, name)] as const)
@@ -28,7 +28,7 @@ async function run(
     log: silentLog,
     dryRun,
     hosts: async () => [host],
-    confirm: (changes: readonly Change[]) => checkConfirm(cluster, said, changes),
+    confirm: (changes: readonly Change[]) => checkConfirm(cluster, confirmed, changes),
     showPlan: (changes: readonly Change[]) => (planned.push(...changes), 2 as const),
   }
   const work =
@@ -47,15 +47,15 @@ async function run(
 }
 
 for (const flow of ['recreate cp1', 'destroy'] as const) {
-  for (const said of [undefined, 'other'])
-    test(`${flow}: takes nothing away with CONFIRM=${said ?? '(not set)'}`, async () => {
-      const { problem, removed } = await run(flow, said === undefined ? {} : { said })
+  for (const confirmed of [undefined, 'other'])
+    test(`${flow}: removes nothing with CONFIRM=${confirmed ?? '(not set)'}`, async () => {
+      const { problem, removed } = await run(flow, confirmed === undefined ? {} : { confirmed })
       assert.is(problem?.code, 'CONFIRM_MISSING')
       assert.match(problem?.because ?? '', 'Remove virtual machine home-cp1')
       assert.equal(removed, [])
     })
 
-  test(`${flow}: its plan needs no CONFIRM, and takes nothing away`, async () => {
+  test(`${flow}: --dry-run needs no CONFIRM and removes nothing`, async () => {
     const { problem, planned, removed } = await run(flow, { dryRun: true })
     assert.is(problem, undefined)
     assert.ok(planned.some(({ kind }) => kind === 'undefine-domain'))
@@ -63,20 +63,20 @@ for (const flow of ['recreate cp1', 'destroy'] as const) {
   })
 }
 
-test('destroy: every machine goes when CONFIRM names the cluster', async () => {
-  const { problem, undefined_ } = await run('destroy', { said: 'home' })
+test('destroy: removes every machine when CONFIRM names the cluster', async () => {
+  const { problem, undefined_ } = await run('destroy', { confirmed: 'home' })
   assert.is(problem, undefined)
   assert.equal(undefined_.sort(), ['home-cp1', 'home-w1', 'home-w2'])
 })
 
-test('recreate: only the machines that are named go', async () => {
-  const { undefined_ } = await run('recreate cp1', { said: 'home' })
+test('recreate: removes only the given machines', async () => {
+  const { undefined_ } = await run('recreate cp1', { confirmed: 'home' })
   assert.equal(undefined_, ['home-cp1'])
 })
 
-test('recreate: where they could not be made again, none goes', async () => {
+test('recreate: removes no machine if they could not be created again', async () => {
   const { problem, removed } = await run('recreate cp1', {
-    said: 'home',
+    confirmed: 'home',
     settings: { NETWORK_BRIDGE: 'br9' },
   })
   assert.is(problem?.code, 'BRIDGE_NOT_FOUND')

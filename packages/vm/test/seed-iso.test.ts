@@ -2,8 +2,8 @@ import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parse } from 'yaml'
-import { describeSeed, readSeedMark, sealOf } from '../src/seed-iso.ts'
-import { firstOf } from './seen.ts'
+import { describeSeed, readSeedMarker, encodeSeedMarker } from '../src/seed-iso.ts'
+import { firstOf } from './observed-hosts.ts'
 
 const cluster = testCluster({ NETWORK_NAMESERVERS: '10.0.0.1, 9.9.9.9' })
 const node = firstOf(cluster)
@@ -37,7 +37,7 @@ test('network-config is version 2, static, matched by MAC, with name servers', (
   })
 })
 
-test('a MAC address of digits alone is quoted, since YAML 1.1 would read a number', () => {
+test('a MAC address that has only digits is quoted, because YAML 1.1 would parse a number', () => {
   const digits = testCluster({ MAC_PREFIX: '52:54:00:11:22' })
   assert.match(
     describeSeed(digits, firstOf(digits)).networkConfig,
@@ -64,17 +64,17 @@ test('the digest changes with the content and with nothing else', () => {
   assert.is.not(describeSeed(other, firstOf(other)).digest, describeSeed(cluster, node).digest)
 })
 
-test('the mark is read back from the ISO’s descriptor', () => {
-  const mark = { cluster: 'home', node: 'home-cp1', digest: describeSeed(cluster, node).digest }
-  const { publisher, application } = sealOf(mark)
-  assert.equal(readSeedMark(descriptor(publisher, application)), mark)
+test('reads the marker from the ISO’s descriptor', () => {
+  const marker = { cluster: 'home', node: 'home-cp1', digest: describeSeed(cluster, node).digest }
+  const { publisher, application } = encodeSeedMarker(marker)
+  assert.equal(readSeedMarker(descriptor(publisher, application)), marker)
 })
 
 test('the longest names fit into the descriptor', () => {
   const name = `a${'b'.repeat(39)}`
   const long = testCluster({ CLUSTER_NAME: name })
   const last = long.nodes.at(-1) ?? firstOf(long)
-  const { publisher, application } = sealOf({
+  const { publisher, application } = encodeSeedMarker({
     cluster: name,
     node: last.name,
     digest: 'f'.repeat(32),
@@ -82,10 +82,10 @@ test('the longest names fit into the descriptor', () => {
   assert.ok(publisher.length <= 128 && application.length <= 128)
 })
 
-test('an ISO of somebody else, and no ISO at all, have no mark', () => {
-  assert.is(readSeedMark(descriptor('XORRISO', 'GENISOIMAGE')), undefined)
-  assert.is(readSeedMark(descriptor('TALOSMITH CLUSTER=HOME NODE=HOME-CP1', '')), undefined)
-  assert.is(readSeedMark(Buffer.alloc(0)), undefined)
+test('an ISO of another origin and a file that is not an ISO have no marker', () => {
+  assert.is(readSeedMarker(descriptor('XORRISO', 'GENISOIMAGE')), undefined)
+  assert.is(readSeedMarker(descriptor('TALOSMITH CLUSTER=HOME NODE=HOME-CP1', '')), undefined)
+  assert.is(readSeedMarker(Buffer.alloc(0)), undefined)
 })
 
 test.run()

@@ -1,13 +1,13 @@
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { describeStatus, renderStatus } from '../src/status.ts'
-import { firstOf, foreignDomain, seenExactly, seenNothing, withDomain } from './seen.ts'
+import { describeMachineStatus, renderMachineStatus } from '../src/status.ts'
+import { firstOf, foreignDomain, finishedHost, emptyHost, withDomain } from './observed-hosts.ts'
 
 const cluster = testCluster()
 
-test('shows each machine with what its host says of it', () => {
-  const [row] = describeStatus(cluster, [seenExactly(cluster)])
+test('shows each machine with its state on the host', () => {
+  const [row] = describeMachineStatus(cluster, [finishedHost(cluster)])
   assert.equal(row, {
     machine: 'home-cp1',
     role: 'controlplane',
@@ -22,41 +22,43 @@ test('shows each machine with what its host says of it', () => {
   })
 })
 
-test('a machine that is not there is missing', () => {
-  const rows = describeStatus(cluster, [seenNothing(cluster)])
+test('a machine that no host has is missing', () => {
+  const rows = describeMachineStatus(cluster, [emptyHost(cluster)])
   assert.equal(
     rows.map(({ state }) => state),
     ['missing', 'missing', 'missing'],
   )
 })
 
-test('says what a running machine gets at its next start', () => {
-  const seen = withDomain(seenExactly(cluster), 'home-w1', (domain) => ({
+test('notes the changes that a running machine gets at its next start', () => {
+  const observed = withDomain(finishedHost(cluster), 'home-w1', (domain) => ({
     ...domain,
     live: { state: 'running', memoryMib: 2048, cpu: 1 },
   }))
-  assert.equal(describeStatus(cluster, [seen])[1]?.notes, [
+  assert.equal(describeMachineStatus(cluster, [observed])[1]?.notes, [
     'at its next start: 4096 MiB (now 2048), 2 CPUs (now 1)',
   ])
 })
 
-test('a machine of the same name that is not ours is missing, and said to be in the way', () => {
-  const seen = { ...seenNothing(cluster), domains: [foreignDomain(cluster, firstOf(cluster))] }
-  const [row] = describeStatus(cluster, [seen])
+test('a machine of the same name and another owner is missing, with a note', () => {
+  const observed = { ...emptyHost(cluster), domains: [foreignDomain(cluster, firstOf(cluster))] }
+  const [row] = describeMachineStatus(cluster, [observed])
   assert.is(row?.state, 'missing')
-  assert.equal(row?.notes, ['a machine of this name is not ours'])
+  assert.equal(row?.notes, ['a machine of this name belongs to another owner'])
 })
 
-test('machines that the settings no longer name come last', () => {
-  const rows = describeStatus(testCluster({ WORKER_COUNT: '1' }), [seenExactly(cluster)])
+test('machines that are no longer in the settings come last', () => {
+  const rows = describeMachineStatus(testCluster({ WORKER_COUNT: '1' }), [finishedHost(cluster)])
   assert.is(rows.at(-1)?.machine, 'home-w2')
   assert.equal(rows.at(-1)?.notes, [
-    'no longer in the settings (docs/operations.md, "Fewer machines", lets it go)',
+    'no longer in the settings (to remove it: docs/operations.md, "Fewer machines")',
   ])
 })
 
-test('the table lines up and has no trailing blanks', () => {
-  const lines = renderStatus(describeStatus(cluster, [seenExactly(cluster)])).split('\n')
+test('the table is aligned and has no trailing blanks', () => {
+  const lines = renderMachineStatus(describeMachineStatus(cluster, [finishedHost(cluster)])).split(
+    '\n',
+  )
   assert.is(lines.length, 4)
   assert.is(new Set(lines.map((line) => line.search(/STATE|running/))).size, 1)
   assert.ok(lines.every((line) => line === line.trimEnd()))

@@ -1,3 +1,3 @@
-/** What tests and benches outside this package need of it beyond its index. */
-export { sealOf } from '../src/seed-iso.ts'
-export { seenExactly, seenNothing } from './seen.ts'
+/** Helpers for tests and benches outside this package. */
+export { encodeSeedMarker } from '../src/seed-iso.ts'
+export { finishedHost, emptyHost } from './observed-hosts.ts'

@@ -1,20 +1,20 @@
-/** Causes that only a machine's console shows: it runs, and Talos does not come up in it. */
-import { codes, type Cluster } from '@talosmith/core'
+/** Problems that only the console shows: the machine runs, but Talos does not start. */
+import { codes, commandFor, type Cluster } from '@talosmith/core'
 import type { ObservedHost } from '@talosmith/vm'
-import { talosctl, type, type Diagnosis } from '../diagnosis.ts'
+import { talosctl, type Diagnosis } from '../diagnosis.ts'
 import { onHost, powerCycle } from '../on-host.ts'
 import { isReady, type View } from '../view.ts'
 
 const kernelStart = /^\[ {0,4}0\.0{6}\] Linux version /
-/** The kernel's clock, in seconds since it began. */
+/** The kernel's timestamp, in seconds since its start. */
 const kernelTime = /^\[ *(\d+\.\d+)\] /
-/** So much lines of one boot may be out of order. */
+/** How far timestamps of one boot may be out of order. */
 const jitterS = 1
-/** How Talos, or its kernel, says that it gives a boot up. */
+/** How Talos or its kernel reports that a boot failed. */
 const bootEnd = /boot sequence failed|fatal sequencer error|Kernel panic - not syncing/
 const bootDone = /boot sequence: done/
 
-/** What a console says: each rule is a line to look for in the last boot. */
+/** Lines to look for in the last boot on the console. */
 const signs: readonly {
   readonly code: string
   readonly line: RegExp
@@ -24,21 +24,21 @@ const signs: readonly {
   {
     code: codes.cpuLevelTooLow,
     line: /microarchitecture level 2/,
-    cause: 'its processor model lacks what Talos needs (x86-64-v2)',
+    cause: 'its CPU model lacks x86-64-v2, which Talos requires',
     remedy: (cluster, host, name) => [
-      '# set CPU_MODEL=host-passthrough in the env file, or a model with x86-64-v2, then',
-      type(cluster, 'vm:create'),
+      '# set CPU_MODEL=host-passthrough in the env file, or a model that has x86-64-v2, then',
+      commandFor(cluster, 'vm:create'),
       ...powerCycle(host, name),
     ],
   },
   {
     code: 'NO_BOOT_DISK',
     line: /No bootable (?:device|option)|BdsDxe: No bootable|failed to load Boot\d+.*Not Found/,
-    cause: 'its firmware finds nothing to boot on the disk',
+    cause: 'its firmware finds no bootable system on the disk',
     remedy: (cluster) => [
-      '# the disk is not a copy of the image; make the machine anew (its data is lost)',
-      `CONFIRM=${cluster.name} ${type(cluster, 'cluster:destroy')}`,
-      type(cluster, 'cluster:up'),
+      '# the disk is not a copy of the Talos image: recreate the cluster (all its data is lost)',
+      `CONFIRM=${cluster.name} ${commandFor(cluster, 'cluster:destroy')}`,
+      commandFor(cluster, 'cluster:up'),
     ],
   },
 ]
@@ -54,23 +54,23 @@ export function judgeBoot(cluster: Cluster, view: View): Diagnosis | undefined {
       return {
         code,
         where: node.name,
-        cause: `${node.name} does not come up: ${cause}`,
+        cause: `${node.name} does not boot: ${cause}`,
         evidence: [`console: ${found}`],
         remedy: remedy(cluster, host, node.name),
       }
   }
-  const ended = givenUp(boots)
-  if (ended.length >= 2)
+  const failures = failedBoots(boots)
+  if (failures.length >= 2)
     return {
       code: 'BOOT_LOOP',
       where: node.name,
-      cause: `${node.name} gives up its boot and begins anew: the last ${ended.length} times`,
-      evidence: ended.slice(-3).map((text) => `console: ${text}`),
+      cause: `${node.name} is in a boot loop: its last ${failures.length} boots failed`,
+      evidence: failures.slice(-3).map((text) => `console: ${text}`),
       remedy: [
-        '# what is named does not come up; if it came with a new version, go back to the old one:',
+        '# the console lines above show what failed; if this began with an upgrade, roll back:',
         talosctl(cluster, node.address, 'rollback'),
-        '# or set TALOS_VERSION, TALOS_EXTENSIONS, TALOS_KERNEL_ARGS to what boots, then',
-        type(cluster, 'cluster:upgrade'),
+        '# or set TALOS_VERSION, TALOS_EXTENSIONS and TALOS_KERNEL_ARGS to values that boot, then',
+        commandFor(cluster, 'cluster:upgrade'),
       ],
     }
   const panic = last.find((text) => /Kernel panic - not syncing/.test(text))
@@ -78,24 +78,24 @@ export function judgeBoot(cluster: Cluster, view: View): Diagnosis | undefined {
   return {
     code: 'KERNEL_PANIC',
     where: node.name,
-    cause: `the kernel of ${node.name} gave up`,
+    cause: `the kernel of ${node.name} panicked`,
     evidence: last.slice(last.indexOf(panic), last.indexOf(panic) + 3),
     remedy: [
       ...onHost(host, `virsh reset ${node.name}`),
-      '# if it comes again: is its memory enough, its disk whole?',
+      '# if it panics again, check its memory size and its disk',
     ],
   }
 }
 
-/** How the last boots in a row ended, up to now, or to the one that goes on; a good one ends the row. */
-function givenUp(boots: readonly string[][]): string[] {
+/** The errors of the last consecutive failed boots, without a boot that is still in progress. */
+function failedBoots(boots: readonly string[][]): string[] {
   const ends = boots.map((boot) => boot.findLast((text) => bootEnd.test(text)))
-  const goesOn = ends.at(-1) === undefined && !boots.at(-1)?.some((text) => bootDone.test(text))
-  const over = goesOn ? ends.slice(0, -1) : ends
-  return over.slice(over.lastIndexOf(undefined) + 1).flatMap((end) => end ?? [])
+  const isBooting = ends.at(-1) === undefined && !boots.at(-1)?.some((text) => bootDone.test(text))
+  const finished = isBooting ? ends.slice(0, -1) : ends
+  return finished.slice(finished.lastIndexOf(undefined) + 1).flatMap((end) => end ?? [])
 }
 
-/** The console boot by boot: one begins with the kernel's first line, or, of a quiet one, where its clock goes back. */
+/** The console, boot by boot: a boot begins with the kernel's first line, or where the timestamps restart. */
 export function bootsOf(console: readonly string[]): string[][] {
   const boots: string[][] = [[]]
   let latest = 0

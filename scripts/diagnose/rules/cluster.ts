@@ -1,13 +1,13 @@
-/** Causes that no machine has by itself: etcd as a whole, the API, the shared address, our own access. */
+/** Problems of the cluster as a whole: etcd, the API servers, the VIP, access files. */
 import { hasEnded, nodesLeftBehind } from '@talosmith/bootstrap'
 import { judgeEtcd, type EtcdProblem } from '@talosmith/clients/etcd'
 import { readinessOf } from '@talosmith/clients/kubernetes'
-import type { Cluster } from '@talosmith/core'
-import { kubectl, talosctl, type, type Diagnosis } from '../diagnosis.ts'
-import type { Seen } from '../gather.ts'
+import { commandFor, type Cluster } from '@talosmith/core'
+import { kubectl, talosctl, type Diagnosis } from '../diagnosis.ts'
+import type { Observations } from '../gather.ts'
 import { isReady, stateOf, type View } from '../view.ts'
 
-type Judge = (cluster: Cluster, seen: Seen, views: readonly View[]) => Diagnosis[]
+type Judge = (cluster: Cluster, observed: Observations, views: readonly View[]) => Diagnosis[]
 
 export const judgeCluster: Judge = (...args) =>
   [
@@ -34,15 +34,15 @@ const judgeAccess: Judge = (cluster, { access }) =>
     expires !== undefined && Date.parse(expires) < Date.now()
       ? one(
           'ACCESS_EXPIRED',
-          `the certificate in the ${name} has expired`,
-          [`${path}: good until ${expires}`],
-          [type(cluster, 'bootstrap:start')],
+          `the client certificate in ${name} has expired`,
+          [`${path}: valid until ${expires}`],
+          [commandFor(cluster, 'bootstrap:start')],
         )
       : [],
   )
 
-/** Why etcd certainly does not run on a control plane: it is off, or etcd was ended there. */
-function awayBecause(view: View): string | undefined {
+/** Why etcd certainly does not run on a control plane: the machine is off, or etcd was stopped. */
+function etcdDownBecause(view: View): string | undefined {
   const { domain, talos } = view
   const etcd = talos?.services.find(({ id }) => id === 'etcd')
   if (hasEnded(etcd, talos?.status)) return `etcd is ${etcd?.state}`
@@ -54,33 +54,33 @@ function awayBecause(view: View): string | undefined {
 
 const judgeQuorum: Judge = (cluster, { access, findings }, views) => {
   const { controlPlanes } = cluster
-  // Before its start there is no etcd that could have lost anything.
+  // Without a kubeconfig the cluster was never bootstrapped: there is no quorum to lose.
   const hasStarted =
     access.ok &&
     !access.value.some(({ name, fault }) => name === 'kubeconfig' && fault === 'missing')
   const status = findings.ok ? findings.value.etcd.status : []
-  const leads = status.some(({ leader }) => /[^0]/.test(leader))
-  if (!hasStarted || leads) return []
-  const away = views
+  const hasLeader = status.some(({ leader }) => /[^0]/.test(leader))
+  if (!hasStarted || hasLeader) return []
+  const stopped = views
     .filter(({ node }) => node.role === 'controlplane')
     .flatMap((view) => {
-      // One that was never made is no loss, unless an etcd that runs misses it.
+      // A machine that was never created does not count, unless a running etcd lost its quorum without it.
       const isMissed = view.host !== undefined && view.domain === undefined && status.length > 0
-      const because = isMissed ? 'there is no such machine' : awayBecause(view)
+      const because = isMissed ? 'the machine does not exist' : etcdDownBecause(view)
       return because === undefined ? [] : [`${view.node.name}: ${because}`]
     })
   const needed = Math.floor(controlPlanes.length / 2) + 1
-  const left = controlPlanes.length - away.length
+  const left = controlPlanes.length - stopped.length
   if (left >= needed) return []
   return one(
     'ETCD_NO_QUORUM',
-    `etcd has lost its quorum: ${left} of ${controlPlanes.length} members can run, and ${needed} are needed`,
-    away,
+    `etcd has lost its quorum: ${left} of ${controlPlanes.length} members can run, ${needed} are required`,
+    stopped,
     [
-      '# bring back the control planes named above; nothing is lost as long as their disks are',
-      type(cluster, 'cluster:start'),
-      '# disks lost? Then from the newest snapshot:',
-      `CONFIRM=${cluster.name} ${type(cluster, 'cluster:restore')}`,
+      '# start the control planes named above; no data is lost as long as their disks exist',
+      commandFor(cluster, 'cluster:start'),
+      '# or, if their disks are lost, restore the newest backup:',
+      `CONFIRM=${cluster.name} ${commandFor(cluster, 'cluster:restore')}`,
     ],
   )
 }
@@ -95,10 +95,10 @@ const judgeMembers: Judge = (cluster, { findings }) => {
     const leaders = status.filter(({ id, leader }) => id === leader)
     return one(
       'ETCD_BOOTSTRAPPED_TWICE',
-      `there are ${leaders.length} etcd clusters where there should be one: it was bootstrapped more than once`,
-      leaders.map(({ node, id }) => `talosctl etcd status on ${node}: ${id} leads itself`),
+      `etcd was bootstrapped more than once: there are ${leaders.length} etcd clusters instead of one`,
+      leaders.map(({ node, id }) => `talosctl etcd status on ${node}: member ${id} is a leader`),
       [
-        '# which of them has your data? On every other control plane:',
+        '# find out which one has your data; then, on every other control plane:',
         talosctl(
           cluster,
           '<address>',
@@ -112,7 +112,7 @@ const judgeMembers: Judge = (cluster, { findings }) => {
     idsOf('never-started'),
     idsOf('learner'),
   ]
-  // One that is about to join has no name yet, or still learns.
+  // A member that is joining has no name yet, or is a learner.
   const isAboutToJoin = idsOf('missing-member').size > 0
   const strangers = members.filter(
     ({ id }) => !learners.has(id) && (unknown.has(id) || (unstarted.has(id) && !isAboutToJoin)),
@@ -123,7 +123,7 @@ const judgeMembers: Judge = (cluster, { findings }) => {
       ? []
       : one(
           'ETCD_MEMBER_MISMATCH',
-          'etcd has members that are no control planes of the settings',
+          'etcd has members that are not control planes of this cluster',
           strangers.map(
             ({ id, name }) => `talosctl etcd members: ${id} ${name || '(never started)'}`,
           ),
@@ -133,18 +133,18 @@ const judgeMembers: Judge = (cluster, { findings }) => {
         )),
     ...(idsOf('alarm').size === 0
       ? []
-      : one('ETCD_ALARM', 'etcd has raised an alarm and takes no writes', alarmed, [
-          '# NOSPACE: make room first, member by member',
+      : one('ETCD_ALARM', 'etcd has an active alarm and rejects writes', alarmed, [
+          '# for NOSPACE, defragment one member after the other first',
           ...cluster.controlPlanes.map(({ address }) => talosctl(cluster, address, 'etcd defrag')),
           talosctl(cluster, cluster.controlPlanes[0]?.address ?? '', 'etcd alarm disarm'),
         ])),
   ]
 }
 
-/** How a port shows itself that something in between blocks. */
+/** Connection errors that a blocked port shows as. */
 const blocked = new Set(['timeout', 'ECONNREFUSED', 'ECONNRESET', 'EHOSTUNREACH'])
 
-/** Talos says that all is well, and yet the API server does not answer us: something is in between. */
+/** API servers that do not answer although Talos reports that the machine is ready. */
 const judgeApi: Judge = (cluster, { api, apiOpens }, views) =>
   views.flatMap((view) => {
     const answer = api.ok ? api.value.apiServers.get(view.node.name) : undefined
@@ -152,21 +152,21 @@ const judgeApi: Judge = (cluster, { api, apiOpens }, views) =>
     if (answer.final === true)
       return one(
         'API_NOT_OURS',
-        `the API server of ${view.node.name} does not take our kubeconfig`,
+        `the API server on ${view.node.name} does not accept the kubeconfig`,
         [answer.reason],
-        [type(cluster, 'bootstrap:start')],
+        [commandFor(cluster, 'bootstrap:start')],
         view.node.name,
       )
     if (view.evidence?.opensApi !== true || apiOpens.has(view.node.name)) return []
     if (!blocked.has(answer.unreachable ?? '')) return []
     return one(
       'API_PORT_BLOCKED',
-      `this machine does not reach the API server of ${view.node.name}, its KVM host does`,
+      `the API server on ${view.node.name} is reachable from its KVM host but not from this machine`,
       [
         `https://${view.node.address}:6443/readyz: ${answer.reason}`,
-        `the host opens ${view.node.address}:6443`,
+        `the host can connect to ${view.node.address}:6443`,
       ],
-      ['# let TCP 6443 through between here and the machines (firewall, VPN, routes)'],
+      ['# allow TCP 6443 from this machine to the cluster (check firewall, VPN and routes)'],
       view.node.name,
     )
   })
@@ -179,11 +179,11 @@ const judgeNames: Judge = (cluster, { api }, views) => {
     if (view === undefined || view.node.name === name || view.kubernetes !== undefined) return []
     return one(
       'KUBELET_NAME',
-      `${view.node.name} registered as ${name}`,
+      `${view.node.name} is registered in Kubernetes as ${name}`,
       [`kubectl get node ${name}: ${view.node.address}`],
       [
-        '# Talos takes the name from the seed when it boots',
-        type(cluster, 'vm:create'),
+        '# Talos reads its hostname from the seed ISO at boot',
+        commandFor(cluster, 'vm:create'),
         talosctl(cluster, view.node.address, 'reboot'),
         kubectl(cluster, `delete node ${name}`),
       ],
@@ -198,15 +198,15 @@ const judgeLeftBehind: Judge = (cluster, { api }) => {
   if (left.length === 0) return []
   return one(
     'NODE_LEFT_BEHIND',
-    'Kubernetes has nodes that are not Ready and that the settings do not have',
+    'Kubernetes lists nodes that are not Ready and not in the settings',
     left.map((node) => {
-      const { message = 'it has not said how it is' } = readinessOf(node) ?? {}
+      const { message = 'no status reported' } = readinessOf(node) ?? {}
       return `kubectl get node ${node.metadata.name}: ${message}`
     }),
     [
-      '# gone for good?',
+      '# if the machine is gone, delete the node:',
       ...left.map(({ metadata }) => kubectl(cluster, `delete node ${metadata.name}`)),
-      '# otherwise switch its machine on, or ask for it in the settings again',
+      '# otherwise start the machine, or add it to the settings again',
     ],
   )
 }
@@ -216,18 +216,23 @@ const judgeVip: Judge = ({ vip, ...cluster }, { findings }, views) => {
   const controlPlanes = views.filter(({ node }) => node.role === 'controlplane')
   const addresses = controlPlanes.map(({ talos }) => talos?.addresses ?? [])
   if (addresses.some((own) => own.length === 0 || own.includes(vip))) return []
-  // While etcd has no leader nobody may take it; and one that boots has not had the time.
+  // Control planes elect the holder through etcd, and need some time after a boot.
   const leads = findings.ok && findings.value.etcd.status.some(({ id, leader }) => id === leader)
   if (!leads || !controlPlanes.every(isReady)) return []
   return one(
     'VIP_UNHELD',
-    `no control plane has the shared address ${vip}`,
-    controlPlanes.map(({ node }) => `talosctl get addresses on ${node.name}: not among them`),
-    ['# the machine configs have to name it', type(cluster, 'bootstrap:configure')],
+    `no control plane holds the VIP ${vip}`,
+    controlPlanes.map(
+      ({ node }) => `talosctl get addresses on ${node.name}: ${vip} is not among them`,
+    ),
+    [
+      '# the VIP must be in the machine configs of the control planes',
+      commandFor(cluster, 'bootstrap:configure'),
+    ],
   )
 }
 
-/** Pods of kube-system: what Talos itself fetches is told by its services. */
+/** Image pulls of pods in kube-system; those of Talos' own services are diagnosed there. */
 const judgeImages: Judge = (cluster, { api }) => {
   const pods = api.ok && api.value.pods.ok ? api.value.pods.value : []
   return pods.flatMap(({ metadata: { name, namespace }, spec, status }) => {
@@ -238,7 +243,7 @@ const judgeImages: Judge = (cluster, { api }) => {
     const { reason = '', message = '' } = stuck.state?.waiting ?? {}
     return one(
       'POD_IMAGE_PULL_FAILS',
-      `${namespace}/${name} cannot fetch ${stuck.image}`,
+      `the pod ${namespace}/${name} cannot pull ${stuck.image}`,
       [`${reason}: ${message}`],
       [kubectl(cluster, `-n ${namespace} describe pod ${name}`)],
       spec.nodeName,

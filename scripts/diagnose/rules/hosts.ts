@@ -1,45 +1,52 @@
-/** Causes on the KVM hosts themselves: everything on them follows from these. */
-import { codes, firmwareMissing, poolFull, type Cluster, type Problem } from '@talosmith/core'
-import { type, type Diagnosis } from '../diagnosis.ts'
+/** Problems of the KVM hosts themselves, which affect every machine on them. */
+import {
+  codes,
+  commandFor,
+  firmwareMissing,
+  poolFull,
+  type Cluster,
+  type Problem,
+} from '@talosmith/core'
+import type { Diagnosis } from '../diagnosis.ts'
 import { onHost } from '../on-host.ts'
-import type { Seen } from '../gather.ts'
+import type { Observations } from '../gather.ts'
 
-/** Less than this, and the next write of a machine may be the last. */
+/** With less than this, the next write of a machine may fail. */
 const poolMinimumBytes = 256 * 2 ** 20
 
-export function judgeHosts(cluster: Cluster, seen: Seen): Diagnosis[] {
-  return seen.hosts.flatMap((answer, index): Diagnosis[] => {
+export function judgeHosts(cluster: Cluster, observed: Observations): Diagnosis[] {
+  return observed.hosts.flatMap((answer, index): Diagnosis[] => {
     const uri = cluster.settings.LIBVIRT_URI[index] ?? ''
     if (!answer.ok)
       return [
         {
           code: answer.problem?.code ?? 'HOST_SILENT',
           where: uri,
-          cause: 'the KVM host cannot be looked at',
+          cause: 'the KVM host could not be inspected, so nothing is known about its machines',
           evidence: [answer.reason],
-          remedy: ['# make ssh to the host work, then', `virsh -c '${uri}' list --all`],
+          remedy: ['# fix SSH access to the host, then check with', `virsh -c '${uri}' list --all`],
         },
       ]
-    const { host, poolFault, poolFreeBytes, domains, hasUefi, files } = answer.value
+    const { host, poolProblem, poolFreeBytes, domains, hasUefi, files } = answer.value
     const pool = cluster.settings.STORAGE_POOL
     const found: Diagnosis[] = []
-    if (poolFault !== undefined)
+    if (poolProblem !== undefined)
       found.push({
-        ...diagnosisOf(poolFault, host),
-        evidence: [poolFault.because ?? `virsh pool-info ${pool}: ${poolFault.message}`],
-        ...(poolFault.code === codes.poolInactive
+        ...diagnosisOf(poolProblem, host),
+        evidence: [poolProblem.because ?? `virsh pool-info ${pool}: ${poolProblem.message}`],
+        ...(poolProblem.code === codes.poolInactive
           ? { remedy: onHost({ host }, `virsh pool-start ${pool}`) }
           : {}),
       })
     else if (poolFreeBytes < poolMinimumBytes)
       found.push({
         ...diagnosisOf(poolFull({ pool, host }, `${mib(poolFreeBytes)} MiB left`), host),
-        evidence: [`${mib(poolFreeBytes)} MiB are free beside ${files.image}`],
+        evidence: [`${mib(poolFreeBytes)} MiB free in the file system of ${files.image}`],
         remedy: [
-          `# free space on ${host}: images that no cluster uses go with`,
-          type(cluster, 'image:prune'),
-          '# then resume what was paused',
-          type(cluster, 'cluster:start'),
+          `# free space on ${host}; to remove images that no cluster uses:`,
+          commandFor(cluster, 'image:prune'),
+          '# then resume the paused machines',
+          commandFor(cluster, 'cluster:start'),
         ],
       })
     const wantsUefi = domains.some(
@@ -51,7 +58,7 @@ export function judgeHosts(cluster: Cluster, seen: Seen): Diagnosis[] {
   })
 }
 
-/** What stops a command there, as the diagnosis of the same state: one code, one text. */
+/** The Problem that stops other commands in this state, as a diagnosis: same code, same text. */
 function diagnosisOf({ code, message, because, hint }: Problem, where: string): Diagnosis {
   return {
     ...{ code, where, cause: message },

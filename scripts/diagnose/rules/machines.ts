@@ -1,15 +1,15 @@
-/** Causes in a virtual machine: whether it runs, and whether it has what Talos needs. */
-import { codes, type Cluster } from '@talosmith/core'
+/** Problems of a virtual machine: it does not run, or lacks what Talos requires. */
+import { codes, commandFor, type Cluster } from '@talosmith/core'
 import { seedLabels } from '@talosmith/vm'
-import { settingOf, type, type Diagnosis } from '../diagnosis.ts'
+import { settingOf, type Diagnosis } from '../diagnosis.ts'
 import { offAndOn, powerCycle } from '../on-host.ts'
 import { isReady, stateOf, type View } from '../view.ts'
 
 const agentService = 'ext-qemu-guest-agent'
-/** Talos' own minimum (docs: System Requirements); below it services are killed. */
+/** Talos' minimum (docs: System Requirements); with less, services are killed. */
 const minimumMib = { controlplane: 2048, worker: 1024 }
 
-/** The most basic cause in the machine itself; undefined: it runs with all that it needs. */
+/** The most basic problem of the machine; undefined: it runs and has everything that Talos requires. */
 export function judgeMachine(cluster: Cluster, view: View): Diagnosis | undefined {
   const { host } = view
   if (host === undefined) return undefined
@@ -31,37 +31,37 @@ function judgeState(cluster: Cluster, view: View): Diagnosis | undefined {
     remedy,
   })
   if (domain === undefined)
-    return at('MACHINE_MISSING', `there is no virtual machine ${node.name} of this cluster`, [
-      type(cluster, 'cluster:up'),
+    return at('MACHINE_MISSING', `the virtual machine ${node.name} does not exist`, [
+      commandFor(cluster, 'cluster:up'),
     ])
   const { stateReason = '', diskErrors = '' } = evidence ?? {}
   const state = stateOf(view)
   if (state === 'paused' && /I\/O error/.test(stateReason))
     return at(
       'PAUSED_BY_DISK',
-      `${node.name} was paused, because its disk could not be written`,
+      `QEMU paused ${node.name} because of an I/O error on its disk`,
       [
-        `# mend the disk's storage on ${host?.host} (df -h, dmesg), then`,
-        type(cluster, 'cluster:start'),
+        `# fix the storage of the disk on ${host?.host} (see df -h and dmesg there), then`,
+        commandFor(cluster, 'cluster:start'),
       ],
       [
         ...lines(diskErrors),
-        `${Math.floor((host?.poolFreeBytes ?? 0) / 2 ** 20)} MiB are free in the pool`,
+        `the storage pool has ${Math.floor((host?.poolFreeBytes ?? 0) / 2 ** 20)} MiB free`,
       ],
     )
   if (state === 'paused' || state === 'pmsuspended')
-    return at('MACHINE_PAUSED', `${node.name} is paused`, [type(cluster, 'cluster:start')])
+    return at('MACHINE_PAUSED', `${node.name} is paused`, [commandFor(cluster, 'cluster:start')])
   if (state === 'crashed' || (state === 'shut off' && /^(?:crashed|failed)/.test(stateReason)))
     return at(
       'MACHINE_CRASHED',
       `${node.name} crashed`,
       state === 'crashed' && host !== undefined
         ? powerCycle(host, node.name)
-        : [type(cluster, 'cluster:start')],
+        : [commandFor(cluster, 'cluster:start')],
       (evidence?.console ?? []).slice(-5),
     )
   if (state === 'shut off')
-    return at('MACHINE_OFF', `${node.name} is switched off`, [type(cluster, 'cluster:start')])
+    return at('MACHINE_OFF', `${node.name} is shut off`, [commandFor(cluster, 'cluster:start')])
   return undefined
 }
 
@@ -72,48 +72,48 @@ function judgeParts(cluster: Cluster, view: View): Diagnosis | undefined {
   const at = (code: string, cause: string, evidence: string[], remedy: string[]): Diagnosis => ({
     ...{ code, where: node.name, cause, evidence, remedy },
   })
-  const restart = ['# then off and on once', ...offAndOn(host, node.name)]
+  const restart = ['# then shut down and start the machine', ...offAndOn(host, node.name)]
   const agent = talos?.services.find(({ id }) => id === agentService)
   const isWaiting = agent !== undefined && agent.state !== 'Running'
   if (!running.guestAgent && isWaiting)
     return at(
       codes.guestAgentChannelMissing,
-      `${node.name} has the guest agent's extension, and no channel for it: its boot never ends`,
+      `${node.name} runs the QEMU guest agent extension but has no guest agent channel, so its boot never completes`,
       [
         `talosctl service ${agentService}: ${agent.state}: ${agent.event}`,
         `virsh dumpxml ${node.name}: no channel org.qemu.guest_agent.0`,
       ],
       [
-        '# either give it the channel',
-        type(cluster, 'vm:create'),
+        '# either add the channel',
+        commandFor(cluster, 'vm:create'),
         ...restart,
-        '# or take siderolabs/qemu-guest-agent out of TALOS_EXTENSIONS, then',
-        type(cluster, 'cluster:upgrade'),
+        '# or remove siderolabs/qemu-guest-agent from TALOS_EXTENSIONS, then',
+        commandFor(cluster, 'cluster:upgrade'),
       ],
     )
   const minimum = minimumMib[node.role]
   if (running.memoryMib < minimum)
     return at(
       'MEMORY_TOO_SMALL',
-      `${node.name} has ${running.memoryMib} MiB of memory; Talos wants ${minimum} MiB at least`,
+      `${node.name} has ${running.memoryMib} MiB of memory; Talos requires at least ${minimum} MiB for a ${node.role === 'worker' ? 'worker' : 'control plane'}`,
       [`virsh dumpxml ${node.name}: ${running.memoryMib} MiB`],
       [
-        `# set ${settingOf(node, 'MEMORY_MIB')} in the env file, then`,
-        type(cluster, 'vm:create'),
+        `# raise ${settingOf(node, 'MEMORY_MIB')} in the env file, then`,
+        commandFor(cluster, 'vm:create'),
         ...restart,
       ],
     )
   return judgeSeed(cluster, view, restart)
 }
 
-/** Talos reads the seed at every boot: without it a machine has no address of ours. */
+/** Talos reads its name and network configuration from the seed ISO at every boot. */
 function judgeSeed(
   cluster: Cluster,
   { node, host, evidence, ...view }: View,
   restart: readonly string[],
 ): Diagnosis | undefined {
   const path = evidence?.running?.seed ?? ''
-  const remedy = [type(cluster, 'vm:create'), ...restart]
+  const remedy = [commandFor(cluster, 'vm:create'), ...restart]
   const where = node.name
   if (path !== '' && evidence?.isSeedKnown !== true) return undefined
   const label = evidence?.seedLabel
@@ -123,9 +123,11 @@ function judgeSeed(
       : {
           code: 'SEED_MISSING',
           where,
-          cause: `${node.name} has no seed ISO, so nobody tells it its address`,
+          cause: `${node.name} has no seed ISO, so it gets no hostname and no network configuration`,
           evidence: [
-            path === '' ? 'its drive is empty' : `there is no ISO in ${path} on ${host?.host}`,
+            path === ''
+              ? `virsh dumpxml ${node.name}: no ISO in its CD-ROM drive`
+              : `there is no ISO at ${path} on ${host?.host}`,
           ],
           remedy,
         }
@@ -133,17 +135,17 @@ function judgeSeed(
     return {
       code: 'SEED_LABEL_WRONG',
       where,
-      cause: `the seed ISO of ${node.name} is not labelled cidata: Talos does not read it`,
-      evidence: [`${path} on ${host?.host} is labelled "${label}"`],
+      cause: `the seed ISO of ${node.name} does not have the volume label cidata, so Talos ignores it`,
+      evidence: [`${path} on ${host?.host} has the volume label "${label}"`],
       remedy,
     }
-  const mark = host?.seeds.get(path)
-  if (mark !== undefined && (mark.node !== node.name || mark.cluster !== cluster.name))
+  const owner = host?.seeds.get(path)
+  if (owner !== undefined && (owner.node !== node.name || owner.cluster !== cluster.name))
     return {
       code: 'SEED_OF_ANOTHER',
       where,
-      cause: `${node.name} has the seed ISO of another machine`,
-      evidence: [`${path} says of itself: cluster ${mark.cluster}, machine ${mark.node}`],
+      cause: `${node.name} boots with the seed ISO of another machine`,
+      evidence: [`${path} is labelled for machine ${owner.node} of cluster ${owner.cluster}`],
       remedy,
     }
   return undefined

@@ -1,8 +1,8 @@
-/** Causes between a machine and everybody else: its address, its gateway, what is let through. */
-import { codes, type Cluster } from '@talosmith/core'
-import { type, type Diagnosis } from '../diagnosis.ts'
+/** Network problems of a machine: its address, its gateway, its name servers, blocked ports. */
+import { codes, commandFor, type Cluster } from '@talosmith/core'
+import type { Diagnosis } from '../diagnosis.ts'
 import { offAndOn, onHost } from '../on-host.ts'
-import type { Seen } from '../gather.ts'
+import type { Observations } from '../gather.ts'
 import type { View } from '../view.ts'
 
 export function judgeNetwork(cluster: Cluster, view: View): Diagnosis | undefined {
@@ -13,21 +13,27 @@ export function judgeNetwork(cluster: Cluster, view: View): Diagnosis | undefine
   })
   const restart =
     host === undefined
-      ? ['# then off and on once']
-      : ['# then off and on once: Talos reads its seed when it boots', ...offAndOn(host, node.name)]
-  // A machine keeps the MAC address that it was started with until it is off.
+      ? ['# then shut down and start the machine']
+      : [
+          '# then shut down and start the machine: Talos reads its seed ISO at boot',
+          ...offAndOn(host, node.name),
+        ]
+  // A running machine keeps the MAC address that it was started with.
   const own = [node.mac, evidence?.running?.mac]
   const others = (evidence?.answering ?? []).filter((mac) => !own.includes(mac))
   if (others.length > 0 && host !== undefined)
     return at(
       codes.addressTaken,
-      `another machine has the address of ${node.name}, ${node.address}`,
+      `another machine uses ${node.address}, the address of ${node.name}`,
       [
-        ...others.map((mac) => `${mac} answers for ${node.address}; ${node.name} is ${node.mac}`),
+        ...others.map(
+          (mac) =>
+            `${mac} answers for ${node.address}; the MAC address of ${node.name} is ${node.mac}`,
+        ),
         ...(probe?.kind === 'foreign' ? [probe.reason] : []),
       ],
       [
-        `# find the machine with ${others.join(', ')} and give it another address:`,
+        `# change the address of the machine with MAC address ${others.join(', ')}; to find it, if it is on the same host:`,
         ...onHost(
           host,
           `for name in $(virsh list --name); do virsh domiflist $name | grep -q ${others[0]} && echo $name; done`,
@@ -37,46 +43,48 @@ export function judgeNetwork(cluster: Cluster, view: View): Diagnosis | undefine
   if (probe?.kind === 'foreign')
     return at(
       codes.nodeForeign,
-      `${node.name} has the machine config of another cluster, or of other secrets`,
+      `${node.name} has a machine config with the secrets of another cluster`,
       [probe.reason],
       [
-        `# is it another cluster's? Then give this one other addresses. Was secrets.yaml lost? Put it back into ${cluster.generated}, or begin anew:`,
-        `CONFIRM=${cluster.name} ${type(cluster, 'cluster:destroy')}`,
+        `# if it belongs to another cluster, change the addresses of this cluster; if secrets.yaml was lost, restore it in ${cluster.generated}, or start over (all data is lost):`,
+        `CONFIRM=${cluster.name} ${commandFor(cluster, 'cluster:destroy')}`,
       ],
     )
-  const isSilent = probe?.kind === 'silent'
-  if (isSilent && evidence?.state === 'running') {
-    // Who closes a connection has let it through first.
+  const isUnreachable = probe?.kind === 'silent'
+  if (isUnreachable && evidence?.state === 'running') {
+    // A connection that the machine closed was not blocked.
     if (evidence.opens && !view.isJustUp && !/closed the connection/.test(probe.reason))
       return at(
         'PORT_BLOCKED',
-        `this machine does not reach Talos on ${node.name}, its KVM host does`,
-        [probe.reason, `the host opens ${node.address}:50000`],
-        ['# let TCP 50000 and 6443 through between here and the machines (firewall, VPN, routes)'],
+        `Talos on ${node.name} is reachable from its KVM host but not from this machine`,
+        [probe.reason, `the host can connect to ${node.address}:50000`],
+        [
+          '# allow TCP 50000 and 6443 from this machine to the cluster (check firewall, VPN and routes)',
+        ],
       )
     if (evidence.answering.length === 0 && evidence.elsewhere.length > 0)
       return at(
         'ADDRESS_NOT_TAKEN',
-        `${node.name} runs, with another address than ${node.address}: it did not read its seed ISO`,
-        evidence.elsewhere.map((address) => `${node.mac} (${node.name}) is at ${address}`),
-        [type(cluster, 'vm:create'), ...restart],
+        `${node.name} runs with another address than ${node.address}: it did not read its seed ISO`,
+        evidence.elsewhere.map((address) => `${node.mac} (${node.name}) answers at ${address}`),
+        [commandFor(cluster, 'vm:create'), ...restart],
       )
   }
   if (talos !== undefined) {
     const { NETWORK_GATEWAY: gateway, NETWORK_NAMESERVERS: nameservers } = settings
-    const reseed = [type(cluster, 'vm:create'), ...restart]
+    const reseed = [commandFor(cluster, 'vm:create'), ...restart]
     if (talos.gateways.length > 0 && !talos.gateways.includes(gateway))
       return at(
         'GATEWAY_WRONG',
-        `${node.name} uses the gateway ${talos.gateways.join(', ')}; the settings say ${gateway}`,
+        `${node.name} uses the gateway ${talos.gateways.join(', ')} instead of NETWORK_GATEWAY=${gateway}`,
         talos.gateways.map((one) => `talosctl get routes: default via ${one}`),
         reseed,
       )
-    const missing = nameservers.filter((one) => !talos.resolvers.includes(one))
-    if (talos.resolvers.length > 0 && missing.length === nameservers.length)
+    const unused = nameservers.filter((one) => !talos.resolvers.includes(one))
+    if (talos.resolvers.length > 0 && unused.length === nameservers.length)
       return at(
         'RESOLVER_WRONG',
-        `${node.name} asks the name servers ${talos.resolvers.join(', ')}; the settings say ${nameservers.join(', ')}`,
+        `${node.name} uses the name servers ${talos.resolvers.join(', ')} instead of NETWORK_NAMESERVERS=${nameservers.join(',')}`,
         [`talosctl get resolvers: ${talos.resolvers.join(', ')}`],
         reseed,
       )
@@ -84,23 +92,23 @@ export function judgeNetwork(cluster: Cluster, view: View): Diagnosis | undefine
   return undefined
 }
 
-/** The gateway is one for all machines. */
-export function judgeGateway(cluster: Cluster, seen: Seen): Diagnosis[] {
-  return seen.evidence.flatMap((answer): Diagnosis[] => {
+/** All machines share one gateway. */
+export function judgeGateway(cluster: Cluster, observed: Observations): Diagnosis[] {
+  return observed.evidence.flatMap((answer): Diagnosis[] => {
     if (!answer.ok || answer.value.gatewayAnswers !== false) return []
     const { NETWORK_GATEWAY: gateway } = cluster.settings
     return [
       {
         code: codes.gatewaySilent,
         where: answer.value.host,
-        cause: `nobody has the gateway's address ${gateway}: machines reach no registry and no time server through it`,
-        evidence: [`ip neigh on ${answer.value.host}: no answer for ${gateway}`],
+        cause: `the gateway ${gateway} does not answer, so the machines have no internet access`,
+        evidence: [`ip neigh on ${answer.value.host}: no answer from ${gateway}`],
         remedy: [
-          '# set NETWORK_GATEWAY in the env file to the router (ip route on the host), then',
-          type(cluster, 'vm:create'),
-          '# and each machine off and on once',
-          type(cluster, 'cluster:stop'),
-          type(cluster, 'cluster:start'),
+          '# set NETWORK_GATEWAY in the env file to the address of the router (see ip route on the host), then',
+          commandFor(cluster, 'vm:create'),
+          '# and restart the machines',
+          commandFor(cluster, 'cluster:stop'),
+          commandFor(cluster, 'cluster:start'),
         ],
       },
     ]

@@ -1,22 +1,25 @@
-/** Causes that Talos tells of itself: config, clock, disk, services. */
+/** Problems that Talos reports: config, clock, disk, services. */
 import { hasEnded, isWell, type TalosEvidence } from '@talosmith/bootstrap'
 import { readinessOf } from '@talosmith/clients/kubernetes'
-import type { Cluster } from '@talosmith/core'
-import { settingOf, talosctl, type, type Diagnosis } from '../diagnosis.ts'
+import { commandFor, type Cluster } from '@talosmith/core'
+import { settingOf, talosctl, type Diagnosis } from '../diagnosis.ts'
 import { offAndOn } from '../on-host.ts'
 import { isReady, type View } from '../view.ts'
 
-/** Certificates of machines are good from minutes before they are made; etcd and leases mind less. */
+/** The validity of machine certificates starts minutes before they are issued; etcd and leases tolerate more. */
 const clockToleranceS = 60
 const fullRatio = 0.97
-/** The kubelet on its way to the API; it speaks to registries and webhooks, too, with words of certificates. */
+/** A certificate error of the kubelet's connection to the API server, not to a registry or webhook. */
 const apiRefusal = /https:\/\/[^\s"\\]+\/apis?\/.*x509: /
-/** Why an image does not come, in the order in which one hides the other. */
+/** Why an image pull fails; the first match counts. */
 const pullReasons: readonly (readonly [RegExp, string])[] = [
-  [/no such host|server misbehaving|lookup .*: i\/o timeout/, 'a name server does not answer'],
-  [/proxyconnect|407 Proxy|proxy.*refused/i, 'the proxy refuses'],
-  [/x509|tls: /, 'the registry shows a certificate that is not trusted'],
-  [/not found|manifest unknown|404/i, 'the registry does not have it'],
+  [
+    /no such host|server misbehaving|lookup .*: i\/o timeout/,
+    'the name of the registry cannot be resolved',
+  ],
+  [/proxyconnect|407 Proxy|proxy.*refused/i, 'the proxy refuses the connection'],
+  [/x509|tls: /, 'the certificate of the registry is not trusted'],
+  [/not found|manifest unknown|404/i, 'the registry does not have the image'],
   [/refused|timeout|unreachable|no route|EOF/i, 'the registry does not answer'],
 ]
 
@@ -28,23 +31,23 @@ export function judgeTalos(cluster: Cluster, view: View): Diagnosis | undefined 
   if (probe?.kind === 'maintenance')
     return at(
       'NO_CONFIG',
-      `${node.name} waits for its machine config`,
-      [`${node.address} answers in maintenance mode`],
-      [type(cluster, 'bootstrap:configure')],
+      `${node.name} is in maintenance mode: it has no machine config yet`,
+      [`the Talos API at ${node.address} is in maintenance mode`],
+      [commandFor(cluster, 'bootstrap:configure')],
     )
   if (talos === undefined) return undefined
   const ahead = talos.clockAheadS
   if (ahead !== undefined && Math.abs(ahead) > clockToleranceS)
     return at(
       'CLOCK_SKEWED',
-      `the clock of ${node.name} is ${Math.abs(ahead)} s ${ahead > 0 ? 'ahead of' : 'behind'} this machine's`,
+      `the clock of ${node.name} is ${Math.abs(ahead)} s ${ahead > 0 ? 'ahead of' : 'behind'} the clock of this machine`,
       [
-        `talosctl read /proc/stat, /proc/uptime: ${ahead} s`,
-        `time is ${talos.timeSynced === true ? 'in sync with a time server' : 'not in sync with a time server'}`,
+        `talosctl read /proc/stat, /proc/uptime: ${ahead} s off`,
+        `talosctl get timestatus: ${talos.timeSynced === true ? 'in sync' : 'not in sync'} with a time server`,
       ],
       [
-        '# is this machine right (date -u)? Then: does the KVM host keep time (timedatectl), do the machines reach a time server (UDP 123)?',
-        '# once the host is right, off and on once',
+        '# check the clocks of this machine (date -u) and of the KVM host (timedatectl), and that machines can reach a time server (UDP 123)',
+        '# once they are right, shut down and start the machine',
         ...(host === undefined ? [] : offAndOn(host, node.name)),
       ],
     )
@@ -53,11 +56,11 @@ export function judgeTalos(cluster: Cluster, view: View): Diagnosis | undefined 
     return at(
       'DISK_FULL',
       `the disk of ${node.name} is full`,
-      [`/var: ${disk.usedGb} of ${disk.sizeGb} GB are used`],
+      [`/var: ${disk.usedGb} of ${disk.sizeGb} GB used`],
       [
-        `# set ${settingOf(node, 'DISK_GIB')} higher in the env file, then`,
-        type(cluster, 'vm:create'),
-        '# Talos takes the new space at its next boot',
+        `# raise ${settingOf(node, 'DISK_GIB')} in the env file, then`,
+        commandFor(cluster, 'vm:create'),
+        '# Talos grows its file system at the next boot',
         talosctl(cluster, node.address, 'reboot'),
       ],
     )
@@ -79,16 +82,16 @@ function judgeServices(
     if (refused === undefined && isWell(service)) continue
     const evidence = [`talosctl service ${id}: ${state}: ${event}`, ...log.slice(-3)]
     const where = node.name
-    // Its log tells of images, too: those of pods.
+    // Only the event: the log also contains image pulls of pods.
     const pull = /failed to pull|pull.*(?:failed|error)/i.test(event) ? event : undefined
     if (pull !== undefined)
       return {
         code: 'IMAGE_PULL_FAILS',
         where,
-        cause: `${node.name} cannot fetch the image of ${id}: ${whyNoPull(pull)}`,
+        cause: `${node.name} cannot pull the image of ${id}: ${pullFailure(pull)}`,
         evidence: [`talosctl service ${id}: ${pull}`],
         remedy: [
-          '# look whether the machine reaches its name servers, its gateway and the registry:',
+          '# check that the machine can reach its name servers, its gateway and the registry:',
           talosctl(cluster, node.address, 'get resolvers'),
           talosctl(cluster, node.address, `image pull <image>`),
         ],
@@ -97,11 +100,11 @@ function judgeServices(
       return {
         code: 'KUBELET_REFUSED',
         where,
-        cause: `the kubelet of ${node.name} and the API server do not trust each other`,
+        cause: `the kubelet on ${node.name} cannot verify the certificate of the API server`,
         evidence: [refused],
         remedy: [
-          '# the machine has another CA than the cluster: send it its config again',
-          type(cluster, 'bootstrap:configure'),
+          '# the machine config has another CA than the cluster: apply the right one',
+          commandFor(cluster, 'bootstrap:configure'),
           talosctl(cluster, node.address, 'service kubelet restart'),
         ],
       }
@@ -110,7 +113,7 @@ function judgeServices(
       return {
         code,
         where,
-        cause: `${id} does not run on ${node.name}`,
+        cause: `${id} is not running on ${node.name}`,
         evidence,
         remedy: [talosctl(cluster, node.address, `service ${id} start`)],
       }
@@ -123,13 +126,13 @@ function isNodeReady({ kubernetes }: View): boolean {
   return kubernetes !== undefined && readinessOf(kubernetes)?.status === 'True'
 }
 
-/** What is wrong without anything being down yet. */
+/** Problems that have not broken anything yet. */
 function judgeRest(cluster: Cluster, { node, talos, plan }: View): Diagnosis | undefined {
   if ((talos?.diagnostics.length ?? 0) > 0)
     return {
       code: 'TALOS_COMPLAINS',
       where: node.name,
-      cause: `Talos itself finds something wrong on ${node.name}`,
+      cause: `Talos reports diagnostic warnings on ${node.name}`,
       evidence: talos?.diagnostics ?? [],
       remedy: [talosctl(cluster, node.address, 'get diagnostics')],
     }
@@ -139,25 +142,25 @@ function judgeRest(cluster: Cluster, { node, talos, plan }: View): Diagnosis | u
     return {
       code: 'INSTALL_DISK_WRONG',
       where: node.name,
-      cause: `${node.name} has no disk ${disk}, which INSTALL_DISK names: Talos could not be installed anew`,
+      cause: `${node.name} has no disk ${disk} (INSTALL_DISK), so Talos could not be reinstalled`,
       evidence: [
         `talosctl get disks: ${paths.filter((path) => !path.startsWith('/dev/disk/')).join(', ')}`,
       ],
       remedy: [
-        '# set INSTALL_DISK in the env file to the disk it has (/dev/vda), then',
-        type(cluster, 'bootstrap:configure'),
+        '# set INSTALL_DISK in the env file to a disk of the machine (/dev/vda), then',
+        commandFor(cluster, 'bootstrap:configure'),
       ],
     }
   if (plan?.change === undefined) return undefined
   return {
     code: 'OLD_CONFIG',
     where: node.name,
-    cause: `${node.name} runs with another machine config than the settings ask for`,
+    cause: `the machine config of ${node.name} does not match the settings`,
     evidence: [plan.change.summary],
-    remedy: [type(cluster, 'cluster:plan'), type(cluster, 'bootstrap:configure')],
+    remedy: [commandFor(cluster, 'cluster:plan'), commandFor(cluster, 'bootstrap:configure')],
   }
 }
 
-function whyNoPull(line: string): string {
-  return pullReasons.find(([words]) => words.test(line))?.[1] ?? 'see what it says'
+function pullFailure(line: string): string {
+  return pullReasons.find(([pattern]) => pattern.test(line))?.[1] ?? 'see the evidence'
 }

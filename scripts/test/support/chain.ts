@@ -1,4 +1,4 @@
-/** The stages of cluster:destroy, run one after the other in this process, up to a chosen moment. */
+/** Runs the stages of cluster:destroy one after the other in this process, up to a chosen moment. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   checkConfirm,
@@ -35,7 +35,7 @@ export const stages = {
 /** Thrown where a run is killed: nothing catches it, so that nothing more is done. */
 export class Killed extends Error {}
 
-export interface Asked {
+export interface Options {
   readonly confirm?: string
   readonly dryRun?: boolean
   readonly finalSnapshot?: boolean
@@ -58,7 +58,7 @@ export interface Ran {
 /** Runs the chain; a Problem ends it, as a failed task ends Nx. */
 export async function runChain(
   cluster: Cluster,
-  { confirm, dryRun = false, finalSnapshot = false, killAt = Infinity, until, only }: Asked = {},
+  { confirm, dryRun = false, finalSnapshot = false, killAt = Infinity, until, only }: Options = {},
 ): Promise<Ran> {
   const lines: string[] = []
   const answers: string[] = []

@@ -1,4 +1,4 @@
-/** A cluster as it is after cluster:up, with a fake libvirt and a fake Kubernetes API, both backed by files. */
+/** A cluster as it is after cluster:up, with a fake libvirt whose state is in files and a fake API server. */
 import {
   chmodSync,
   copyFileSync,
@@ -28,14 +28,14 @@ export interface Made {
   path(name: string): string
   readonly api: KubernetesApi
   set(name: 'pool-state', value: string): void
-  /** Every file below the root, but for run records, with its text; links and folders by what they are. */
+  /** Every file below the root with its content, except run records; `link` for symbolic links. */
   everything(): Record<string, string>
-  /** The same without what is not the cluster's. */
+  /** The names of those that belong to the cluster. */
   ours(): string[]
   close(): void
 }
 
-/** Makes the cluster, beside a domain of nobody, another cluster, and a volume without a machine. */
+/** Creates the cluster, beside a foreign domain, another cluster, and a volume without a machine. */
 export async function makeCluster(settings: Readonly<Record<string, string>> = {}): Promise<Made> {
   const root = temporaryFolder('destroy')
   const cluster = testCluster({ CLUSTER_NAME: names.ours, ...settings }, root)
@@ -56,14 +56,14 @@ export async function makeCluster(settings: Readonly<Record<string, string>> = {
   put('pool/bystander.qcow2', 'theirs')
   put(`pool/${names.ours}-w9.qcow2`, 'a volume without a machine')
   for (const name of [names.ours, names.other]) {
-    const home = `generated/${name}`
+    const folder = `generated/${name}`
     for (const file of ['kubeconfig', 'talosconfig', 'secrets.yaml', 'secrets.owner.json'])
-      put(`${home}/${file}`, `${file} of ${name}`)
+      put(`${folder}/${file}`, `${file} of ${name}`)
     for (const node of ['cp1', 'w1', 'w2'])
-      put(`${home}/configs/${name}-${node}.yaml`, `config of ${name}-${node}`)
-    put(`${home}/configs/made-of.json`, '{}')
-    put(`${home}/images.json`, '{}')
-    put(`${home}/hosts.json`, JSON.stringify(cluster.settings.LIBVIRT_URI))
+      put(`${folder}/configs/${name}-${node}.yaml`, `config of ${name}-${node}`)
+    put(`${folder}/configs/made-of.json`, '{}')
+    put(`${folder}/images.json`, '{}')
+    put(`${folder}/hosts.json`, JSON.stringify(cluster.settings.LIBVIRT_URI))
   }
   const api = await startKubernetesApi(path('storageclass'))
   put(`generated/${names.ours}/kubeconfig`, api.kubeconfig)
@@ -115,7 +115,7 @@ function makeMachines(
   }
 }
 
-/** An ISO as far as its mark is concerned: ECMA-119 8.4, sector 16. */
+/** An ISO with only the fields that identify a seed: ECMA-119 8.4, sector 16. */
 function seedIso(cluster: string, node: string, digest: string): Buffer {
   const iso = Buffer.alloc(17 * 2048, 0x20)
   const at = 16 * 2048

@@ -1,4 +1,4 @@
-/** What Nx makes of a workspace: every target as it is resolved, and the tasks of a run. */
+/** Nx' view of a workspace: every resolved target, and the tasks of a run. */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -43,7 +43,7 @@ function readGraph(workspace: string, command: readonly string[], option: string
     const { HOME = '', PATH = '' } = process.env
     execFileSync('npx', ['nx', ...command, `${option}=${file}`], {
       cwd: workspace,
-      // What the Nx that runs this test says of itself is not this one's business.
+      // Without the variables of the Nx that runs this test.
       env: { HOME, PATH, NX_DAEMON: 'false', NX_TUI: 'false' },
       stdio: ['ignore', 'ignore', 'inherit'],
     })

@@ -1,11 +1,11 @@
-/** A copy of this workspace, to do wrong things in. */
+/** A copy of this workspace, in which tests can break things. */
 import { execFileSync } from 'node:child_process'
 import { cpSync, mkdirSync, readdirSync, readlinkSync, realpathSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { projectRoot } from '@talosmith/core'
 import { temporaryFolder } from '@talosmith/core/testing'
 
-/** Makes one in a new folder, of what is committed and what is about to be; returns its path. */
+/** Copies all files that git tracks or would add into a new folder; returns its path. */
 export function copyWorkspace(): string {
   const copy = join(realpathSync(temporaryFolder('workspace')), 'copy')
   const listed = execFileSync(
@@ -21,7 +21,7 @@ export function copyWorkspace(): string {
   return copy
 }
 
-/** The packages of this workspace are the copy's own; all others are those that are installed here. */
+/** Links the workspace's packages to the copy's own, and all others to the installed ones. */
 function linkModules(copy: string): void {
   const installed = join(projectRoot, 'node_modules')
   const own = join(copy, 'node_modules')

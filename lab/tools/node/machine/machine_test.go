@@ -76,7 +76,7 @@ func newCluster(t *testing.T, endpoint string) cluster1 {
 		t.Fatal(err)
 	}
 
-	in, err := generate.NewInput("generated", "https://"+endpoint+":6443", constants.DefaultKubernetesVersion, generate.WithSecretsBundle(bundle))
+	in, err := generate.NewInput("test", "https://"+endpoint+":6443", constants.DefaultKubernetesVersion, generate.WithSecretsBundle(bundle))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func (c cluster1) client(t *testing.T, address string, roles ...role.Role) *clie
 		t.Fatal(err)
 	}
 
-	one, err := client.New(context.Background(), client.WithConfig(clientconfig.NewConfig("generated", []string{address}, c.bundle.Certs.OS.Crt, cert)))
+	one, err := client.New(context.Background(), client.WithConfig(clientconfig.NewConfig("test", []string{address}, c.bundle.Certs.OS.Crt, cert)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func TestFromMaintenanceToConfigured(t *testing.T) {
 	begin(t, cp, "cp1")
 	begin(t, worker, "w1")
 
-	generated := newCluster(t, cp)
+	testCluster := newCluster(t, cp)
 	unauthenticated := insecure(t, cp)
 
 	soon(t, "maintenance mode", func() error {
@@ -201,10 +201,10 @@ func TestFromMaintenanceToConfigured(t *testing.T) {
 		return r.GetMessages()[0], nil
 	}
 
-	_, err = apply(unauthenticated, []byte(strings.Replace(string(generated.configs[machinetype.TypeControlPlane]), "machine:\n", "machine:\n    typo: 1\n", 1)), machineapi.ApplyConfigurationRequest_AUTO, false)
+	_, err = apply(unauthenticated, []byte(strings.Replace(string(testCluster.configs[machinetype.TypeControlPlane]), "machine:\n", "machine:\n    typo: 1\n", 1)), machineapi.ApplyConfigurationRequest_AUTO, false)
 	code(t, "a misspelt key", err, codes.InvalidArgument)
 
-	dry, err := apply(unauthenticated, generated.configs[machinetype.TypeControlPlane], machineapi.ApplyConfigurationRequest_REBOOT, true)
+	dry, err := apply(unauthenticated, testCluster.configs[machinetype.TypeControlPlane], machineapi.ApplyConfigurationRequest_REBOOT, true)
 	if err != nil || dry.GetMode() != machineapi.ApplyConfigurationRequest_NO_REBOOT || !strings.HasPrefix(dry.GetModeDetails(), "Dry run summary:\nApplied configuration without a reboot (skipped in dry-run).\nConfig diff:\n\n") {
 		t.Errorf("dry run: %v, %v", dry, err)
 	}
@@ -217,15 +217,15 @@ func TestFromMaintenanceToConfigured(t *testing.T) {
 		t.Errorf("a partial config keeps the machine in maintenance: %v", err)
 	}
 
-	if _, err := apply(unauthenticated, generated.configs[machinetype.TypeControlPlane], machineapi.ApplyConfigurationRequest_AUTO, false); err != nil {
+	if _, err := apply(unauthenticated, testCluster.configs[machinetype.TypeControlPlane], machineapi.ApplyConfigurationRequest_AUTO, false); err != nil {
 		t.Fatal(err)
 	}
 
-	if _, err := apply(insecure(t, worker), generated.configs[machinetype.TypeWorker], machineapi.ApplyConfigurationRequest_AUTO, false); err != nil {
+	if _, err := apply(insecure(t, worker), testCluster.configs[machinetype.TypeWorker], machineapi.ApplyConfigurationRequest_AUTO, false); err != nil {
 		t.Fatal(err)
 	}
 
-	admin := generated.client(t, cp, role.Admin)
+	admin := testCluster.client(t, cp, role.Admin)
 
 	soon(t, "the configured API", func() error {
 		_, err := admin.Version(ctx)
@@ -238,7 +238,7 @@ func TestFromMaintenanceToConfigured(t *testing.T) {
 	}
 
 	t.Run("roles", func(t *testing.T) {
-		reader, operator := generated.client(t, cp, role.Reader), generated.client(t, cp, role.Operator)
+		reader, operator := testCluster.client(t, cp, role.Reader), testCluster.client(t, cp, role.Operator)
 
 		if _, err := reader.Version(ctx); err != nil {
 			t.Error(err)
@@ -247,7 +247,7 @@ func TestFromMaintenanceToConfigured(t *testing.T) {
 		_, err := reader.Kubeconfig(ctx)
 		code(t, "a reader's kubeconfig", err, codes.PermissionDenied)
 
-		_, err = apply(operator, generated.configs[machinetype.TypeControlPlane], machineapi.ApplyConfigurationRequest_AUTO, true)
+		_, err = apply(operator, testCluster.configs[machinetype.TypeControlPlane], machineapi.ApplyConfigurationRequest_AUTO, true)
 		code(t, "an operator's config", err, codes.PermissionDenied)
 
 		if list, err := safe.StateListAll[*configres.MachineConfig](ctx, admin.COSI); err != nil || list.Len() != 2 {
@@ -256,12 +256,12 @@ func TestFromMaintenanceToConfigured(t *testing.T) {
 	})
 
 	t.Run("modes", func(t *testing.T) {
-		same, err := apply(admin, generated.configs[machinetype.TypeControlPlane], machineapi.ApplyConfigurationRequest_AUTO, true)
+		same, err := apply(admin, testCluster.configs[machinetype.TypeControlPlane], machineapi.ApplyConfigurationRequest_AUTO, true)
 		if err != nil || !strings.HasSuffix(same.GetModeDetails(), "No changes.") {
 			t.Errorf("%v, %v", same, err)
 		}
 
-		other := generated.configs[machinetype.TypeWorker]
+		other := testCluster.configs[machinetype.TypeWorker]
 
 		_, err = apply(admin, other, machineapi.ApplyConfigurationRequest_NO_REBOOT, false)
 		code(t, "another type without a reboot", err, codes.InvalidArgument)
@@ -271,7 +271,7 @@ func TestFromMaintenanceToConfigured(t *testing.T) {
 			t.Errorf("%v, %v", auto, err)
 		}
 
-		tried, err := apply(admin, generated.configs[machinetype.TypeControlPlane], machineapi.ApplyConfigurationRequest_TRY, false)
+		tried, err := apply(admin, testCluster.configs[machinetype.TypeControlPlane], machineapi.ApplyConfigurationRequest_TRY, false)
 		if err != nil || !strings.Contains(tried.GetModeDetails(), "automatically reverted back in 1m0s") {
 			t.Errorf("%v, %v", tried, err)
 		}
@@ -334,7 +334,7 @@ func TestFromMaintenanceToConfigured(t *testing.T) {
 		_, err = admin.COSI.List(client.WithNodes(ctx, cp, worker), cluster.NewMember(cluster.NamespaceName, "").Metadata())
 		code(t, "many nodes for a resource", err, codes.InvalidArgument)
 
-		direct := generated.client(t, worker, role.Admin)
+		direct := testCluster.client(t, worker, role.Admin)
 		if _, err := direct.Version(client.WithNodes(ctx, worker)); err != nil {
 			t.Errorf("a worker answers for itself: %v", err)
 		}

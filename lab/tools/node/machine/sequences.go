@@ -293,7 +293,7 @@ func (m *Machine) serviceChanged(id string, e *machine.ServiceStateEvent) {
 	m.publishService(id, e)
 	fmt.Fprintf(m.Store.Writer("machined"), "service[%s](%s): %s\n", id, stateName(e.GetAction()), e.GetMessage()) //nolint:errcheck // in memory
 
-	if id == "apid" || id == trustd.ID { // parts of this program, with nothing else to say
+	if id == "apid" || id == trustd.ID { // parts of this program, with no log of their own
 		fmt.Fprintf(m.Store.Writer(id), "%s: %s\n", stateName(e.GetAction()), e.GetMessage()) //nolint:errcheck // in memory
 	}
 

@@ -1,5 +1,5 @@
 /** Gives machines their config, the first one or a changed one. */
-import { generatedFiles, Hopeless, waitFor, type Node } from '@talosmith/core'
+import { generatedFiles, Unrecoverable, waitFor, type Node } from '@talosmith/core'
 import { lookAt, minute, type ApplyContext } from './apply-context.ts'
 import { planConfigUpdate } from '../config/config-update.ts'
 import { judgeEtcd, observeEtcdFacts } from '@talosmith/clients/etcd'
@@ -44,7 +44,7 @@ const correctIt = 'correct the settings or patches, then run the same command ag
 
 function refusal(error: unknown): Error {
   const reason = talosReason(error)
-  return grpcCode(error) === 'InvalidArgument' ? new Hopeless(reason) : new Error(reason)
+  return grpcCode(error) === 'InvalidArgument' ? new Unrecoverable(reason) : new Error(reason)
 }
 
 /**

@@ -1,4 +1,11 @@
-import { commandFor, generatedFiles, Hopeless, Problem, waitFor, type Node } from '@talosmith/core'
+import {
+  commandFor,
+  generatedFiles,
+  Unrecoverable,
+  Problem,
+  waitFor,
+  type Node,
+} from '@talosmith/core'
 import { parseKubeconfig } from '@talosmith/clients/kubernetes'
 import { lookAt, minute, type ApplyContext } from './apply-context.ts'
 import { etcdServiceFault } from '@talosmith/clients/etcd'
@@ -23,7 +30,7 @@ export async function bootstrapEtcd(
         // A run before us did it.
         if (code === 'AlreadyExists') return
         const reason = talosReason(error)
-        if (code === 'Unimplemented' || code === 'PermissionDenied') throw new Hopeless(reason)
+        if (code === 'Unimplemented' || code === 'PermissionDenied') throw new Unrecoverable(reason)
         throw new Error(reason)
       }
     },

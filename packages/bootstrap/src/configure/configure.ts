@@ -2,7 +2,7 @@
 import {
   applyAll,
   commandFor,
-  Hopeless,
+  Unrecoverable,
   waitFor,
   type Cluster,
   type ExitCode,
@@ -118,7 +118,7 @@ async function waitForAnswer(
     async () => {
       const seen = await probe(node.address, secrets?.talosCa)
       if (seen.kind === 'silent')
-        throw seen.isStranger === true ? new Hopeless(seen.reason) : new Error(seen.reason)
+        throw seen.isStranger === true ? new Unrecoverable(seen.reason) : new Error(seen.reason)
       const [observed] = await observeNodeStates(cluster, talosctl, secrets, [node])
       if (observed === undefined || observed.state.kind === 'silent')
         throw new Error(observed?.state.kind === 'silent' ? observed.state.reason : 'not observed')

@@ -2,7 +2,7 @@
 import {
   applyAll,
   commandFor,
-  Hopeless,
+  Unrecoverable,
   Problem,
   reasonOf,
   waitFor,
@@ -92,7 +92,7 @@ async function waitForApi(cluster: Cluster, talosctl: Talosctl, log: Log): Promi
       try {
         await kubernetes.read('/version')
       } catch (error) {
-        if (error instanceof NotOurApi) throw new Hopeless(error.message)
+        if (error instanceof NotOurApi) throw new Unrecoverable(error.message)
         throw new Error([reasonOf(error), await readinessFault(cluster, talosctl)].join('; '))
       }
     },

@@ -2,7 +2,7 @@
 import {
   commandFor,
   generatedFiles,
-  Hopeless,
+  Unrecoverable,
   Problem,
   waitFor,
   type Cluster,
@@ -66,7 +66,7 @@ export async function waitUntilHealthy(
       const time = now()
       finalSince = unmet.some(({ final }) => final) ? (finalSince ?? time) : undefined
       if (isHopeless(unmet, time - (finalSince ?? time)))
-        throw new Hopeless(describe(unmet.filter(({ final }) => final)))
+        throw new Unrecoverable(describe(unmet.filter(({ final }) => final)))
       throw new Error(describe(unmet))
     },
     {

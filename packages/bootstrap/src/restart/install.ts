@@ -1,4 +1,11 @@
-import { CommandFailed, Hopeless, plainLines, Problem, waitFor, type Node } from '@talosmith/core'
+import {
+  CommandFailed,
+  Unrecoverable,
+  plainLines,
+  Problem,
+  waitFor,
+  type Node,
+} from '@talosmith/core'
 import semver from 'semver'
 import { minute } from '../configure/apply-context.ts'
 import { grpcCode, talosReason } from '@talosmith/clients/talos'
@@ -33,7 +40,7 @@ export async function install(
       const isPassing =
         isLate(error) || ['FailedPrecondition', 'Unavailable'].includes(grpcCode(error) ?? '')
       if (isPassing) throw new Error(talosReason(error))
-      throw new Hopeless(said.slice(-5).join('\n') || talosReason(error))
+      throw new Unrecoverable(said.slice(-5).join('\n') || talosReason(error))
     }
   }
   try {

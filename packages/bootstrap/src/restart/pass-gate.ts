@@ -1,5 +1,5 @@
 /** Waits until the gate lets machines go. */
-import { generatedFiles, Hopeless, local, Problem, waitFor, type Node } from '@talosmith/core'
+import { generatedFiles, Unrecoverable, local, Problem, waitFor, type Node } from '@talosmith/core'
 import { judgeEtcd, observeEtcdFacts } from '@talosmith/clients/etcd'
 import { judgeGate, type GateFacts, type GateOptions, type GateReason } from './gate.ts'
 import { observeGate } from './observe-gate.ts'
@@ -36,7 +36,7 @@ export async function passGate(
         const reasons = judgeGate(context.cluster, facts, turn, options)
         if (reasons.length === 0) return facts
         const text = reasons.map(describe).join('\n')
-        throw reasons.some(({ final }) => final) ? new Hopeless(text) : new Error(text)
+        throw reasons.some(({ final }) => final) ? new Unrecoverable(text) : new Error(text)
       },
       { log: context.log, withinMs, everyMs: 4000, code: 'GATE_CLOSED' },
     )

@@ -1,5 +1,5 @@
 /** Takes one machine to another version of Talos, safely. */
-import { commandFor, Hopeless, inStep, waitFor, type Node } from '@talosmith/core'
+import { commandFor, Unrecoverable, inStep, waitFor, type Node } from '@talosmith/core'
 import {
   machineFault,
   type Talosctl,
@@ -166,7 +166,7 @@ async function prove(
         throw await rolledBack(context, node, expected.target, facts)
       const own = nodes.find(({ metadata }) => metadata.name === node.name)
       const fault = proofFault(cluster, node, expected, { facts, node: own, etcd })
-      if (fault?.final === true) throw new Hopeless(fault.reason)
+      if (fault?.final === true) throw new Unrecoverable(fault.reason)
       if (fault !== undefined) throw new Error(fault.reason)
     },
     {

@@ -126,7 +126,7 @@ export async function observeTalosEvidence(
     there.map(async (node, index): Promise<[string, TalosEvidence][]> => {
       const own = answers.get(node.name)
       if (own === undefined) return []
-      const isUnready = own.status.ok && own.status.value.status.ready === false
+      const isUnready = own.status.ok && !own.status.value.status.ready
       const rows = own.services.ok ? own.services.value : []
       const services = await withLogs(rows, isUnready, node, endpointsOf(node), talosctl)
       return [[node.name, { ...evidenceOf(own), services, clockAheadS: clocks[index] }]]

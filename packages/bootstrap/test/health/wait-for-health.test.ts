@@ -88,7 +88,7 @@ test('nothing but what waiting cannot mend ends the wait at once', async () => {
   const { problem, looks } = await wait([foreign])
   assert.is(looks, 1)
   assert.is(problem?.code, 'UNHEALTHY')
-  assert.match(problem?.message ?? '', 'cannot come true')
+  assert.match(problem?.message ?? '', 'gave up waiting')
   assert.match(problem?.because ?? '', 'home-cp1: it has another CA')
 })
 

@@ -144,7 +144,7 @@ export function answersOf<Q extends Questions, K extends keyof Q>(
       const result = probes.get(name)
       const reason = (result && unreachableBecause(result)) ?? 'it was not asked'
       const silent: Answer<never> = { ok: false, reason }
-      return [name, answers.get(name)?.[question] ?? (silent as AnswersTo<Q>[K])]
+      return [name, answers.get(name)?.[question] ?? silent]
     }),
   )
 }

@@ -1,3 +1,4 @@
+/** Reads, writes and uploads files of a host by commands. */
 import { randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
@@ -9,8 +10,8 @@ import { stopping } from '../stop.ts'
 import type { Host } from './host.ts'
 
 /**
- * A host on top of `run`. Files go through commands rather than SFTP, so that they work the same
- * near and far, and as root where commands run through sudo.
+ * A host on top of `run`. Files are transferred by commands instead of SFTP, so that they work the same
+ * locally and over SSH, and as root where commands run through sudo.
  */
 export function hostOver(run: Run, rest: Pick<Host, 'name' | 'isLocal' | 'close'>): Host {
   const $ = shellOf(run)
@@ -40,11 +41,11 @@ export function hostOver(run: Run, rest: Pick<Host, 'name' | 'isLocal' | 'close'
         },
       })
       const file = createReadStream(localPath, { highWaterMark: 1 << 20 })
-      // The command that reads it notices the error; it may come before there is one.
+      // The command that reads it reports the error; the error may occur before that command starts.
       counted.on('error', () => undefined)
       file.on('error', (error) => counted.destroy(error))
-      // An input that ends early makes the command fail and clean up after itself, which a signal
-      // may keep it from; that comes only if it doesn't end.
+      // When the input ends early, the command fails and cleans up. A signal could prevent the cleanup, so it is
+      // sent only if the command does not end.
       const late = new AbortController()
       const stop = (): void => {
         const reason: unknown = signals.find(({ aborted }) => aborted)?.reason
@@ -68,8 +69,8 @@ export function hostOver(run: Run, rest: Pick<Host, 'name' | 'isLocal' | 'close'
 }
 
 /**
- * The command that puts its standard input at `path`. The size is checked before the rename: when
- * the connection breaks, the input just ends. `conv=sparse` leaves holes where there are zeroes.
+ * The command that writes its standard input to `path`. The size is checked before the rename, because the
+ * input just ends when the connection breaks. `conv=sparse` turns zeroes into holes.
  */
 function receive(path: string, size: number, mode: number): string {
   const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}`)

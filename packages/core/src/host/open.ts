@@ -1,3 +1,4 @@
+/** Opens the host of a LIBVIRT_URI entry. */
 import { localTransport } from '../process/local-transport.ts'
 import { runner, type Run, type Transport } from '../process/run.ts'
 import type { SshUser } from '../ssh/config.ts'
@@ -8,10 +9,9 @@ import { findPrivilege, sudo } from './privilege.ts'
 import { parseLibvirtUri } from './uri.ts'
 
 /**
- * Opens the host that a LIBVIRT_URI entry names; relative paths in it start at `root`;
- * `user` is whose ~/.ssh counts (by default: who runs the program). Commands run as
- * root when the user is root or can become it by sudo without a password. Throws the Problems of
- * parseLibvirtUri, findPrivilege and, far away, connectSsh.
+ * Opens the host of a LIBVIRT_URI entry; relative paths in it are resolved against `root`. `user` is the
+ * user whose ~/.ssh is read, by default the current one. Commands run as root when the user is root or can
+ * use sudo without a password. Throws the Problems of parseLibvirtUri, findPrivilege and connectSsh.
  */
 export async function openHost(uri: string, root: string, user?: SshUser): Promise<Host> {
   const target = parseLibvirtUri(uri)
@@ -19,7 +19,7 @@ export async function openHost(uri: string, root: string, user?: SshUser): Promi
     const run = await privileged(local.name, localTransport)
     return hostOver(run, local)
   }
-  // A cluster on this machine never pays for SSH.
+  // Loaded only when needed: the SSH library takes time to load.
   const { connectSsh } = await import('../ssh/connection.ts')
   const connection = await connectSsh(target, root, user)
   try {

@@ -1,15 +1,16 @@
+/** The folder of a libvirt storage pool. */
 import { codes } from '../codes.ts'
 import { Problem } from '../problem.ts'
 import { parseXml, textAt } from '../xml.ts'
 import type { Host } from './host.ts'
 import { virshBatch, type Virsh } from './virsh.ts'
 
-/** Pools that are folders of the host, so that files can be put into them. */
+/** Types of pools that are folders on the host, into which files can be written. */
 const folderTypes = ['dir', 'fs', 'netfs']
 
 /**
- * The folder of an active pool. Throws POOL_NOT_FOUND, POOL_INACTIVE, or POOL_NOT_A_FOLDER for a pool
- * of volume groups, partitions and the like.
+ * The folder of an active pool. Throws POOL_NOT_FOUND, POOL_INACTIVE, or POOL_NOT_A_FOLDER, for example for a
+ * pool of type logical or disk.
  */
 export async function poolPath(
   host: Host,
@@ -40,7 +41,7 @@ export async function poolPath(
       codes.poolNotAFolder,
       `the storage pool ${pool} on ${host.name} is of type ${type}`,
       {
-        hint: `set STORAGE_POOL to a pool of type dir; virsh pool-list --all --details shows them`,
+        hint: `set STORAGE_POOL to a pool of type dir; virsh pool-list --all --details lists them`,
       },
     )
   return path
@@ -64,5 +65,5 @@ function names(list = ''): string[] {
 function notFoundHint(found: readonly string[], pool: string): string {
   if (found.length > 0)
     return `set STORAGE_POOL to one of: ${found.join(', ')} (virsh pool-list --all)`
-  return `make one: virsh pool-define-as ${pool} dir --target /var/lib/libvirt/images && virsh pool-start ${pool} && virsh pool-autostart ${pool}`
+  return `create one: virsh pool-define-as ${pool} dir --target /var/lib/libvirt/images && virsh pool-start ${pool} && virsh pool-autostart ${pool}`
 }

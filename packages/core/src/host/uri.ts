@@ -1,20 +1,22 @@
+/** Parses entries of LIBVIRT_URI. */
 import { Problem } from '../problem.ts'
 import type { SshTarget } from '../ssh/target.ts'
 
-/** A host as one entry of LIBVIRT_URI names it. */
+/** The host of one LIBVIRT_URI entry. */
 export type HostTarget = { readonly kind: 'local' } | SshTarget
 
 const allowed =
-  'qemu:///system, or qemu+ssh://[user@]host[:port]/system, to which ?keyfile=<path> and known_hosts=<path> may be added'
+  'qemu:///system, or qemu+ssh://[user@]host[:port]/system, optionally with ?keyfile=<path> and known_hosts=<path>'
 
-/** Reads one entry of LIBVIRT_URI; throws LIBVIRT_URI_INVALID, which names what is allowed. */
+/** Parses one entry of LIBVIRT_URI; throws LIBVIRT_URI_INVALID, whose hint is what is allowed. */
 export function parseLibvirtUri(text: string): HostTarget {
   const uri = URL.canParse(text) ? new URL(text) : refuse(text, 'it is not a URI')
-  if (uri.password !== '') refuse(withoutPassword(text), 'a password has no place in it; use a key')
+  if (uri.password !== '')
+    refuse(withoutPassword(text), 'it contains a password; use a key instead')
   if (uri.protocol === 'qemu:') {
-    if (uri.host !== '') refuse(text, 'a remote host is reached over SSH only, so qemu+ssh:')
-    if (uri.pathname === '/session') refuse(text, 'a session has no bridges; use /system')
-    if (uri.href !== 'qemu:///system') refuse(text, 'this machine is just qemu:///system')
+    if (uri.host !== '') refuse(text, 'remote hosts are supported over SSH only: use qemu+ssh:')
+    if (uri.pathname === '/session') refuse(text, '/session cannot use bridges; use /system')
+    if (uri.href !== 'qemu:///system') refuse(text, 'for this machine write qemu:///system')
     return { kind: 'local' }
   }
   if (uri.protocol !== 'qemu+ssh:')
@@ -23,20 +25,20 @@ export function parseLibvirtUri(text: string): HostTarget {
 }
 
 function sshTarget(uri: URL, text: string): SshTarget {
-  if (uri.hostname === '') refuse(text, 'it names no host')
+  if (uri.hostname === '') refuse(text, 'it has no host name')
   if (uri.pathname !== '/system')
     refuse(text, `its path is ${uri.pathname || 'empty'} instead of /system`)
-  if (uri.hash !== '') refuse(text, `${uri.hash} means nothing here`)
+  if (uri.hash !== '') refuse(text, `the fragment ${uri.hash} is not supported`)
   const host = decode(uri.hostname, text).replace(/^\[(.*)\]$/, '$1')
-  if (!/^[\w:][\w.:-]*$/.test(host)) refuse(text, `${host} cannot be the name of a host`)
+  if (!/^[\w:][\w.:-]*$/.test(host)) refuse(text, `${host} is not a valid host name`)
   const user = decode(uri.username, text)
-  if (user.startsWith('-')) refuse(text, `${user} cannot be the name of a user`)
+  if (user.startsWith('-')) refuse(text, `${user} is not a valid user name`)
   for (const key of uri.searchParams.keys())
     if (key !== 'keyfile' && key !== 'known_hosts')
       refuse(
         text,
         key === 'no_verify'
-          ? 'host keys are always checked, so there is no no_verify'
+          ? 'no_verify is not supported: host keys are always checked'
           : `${key} is not one of keyfile, known_hosts`,
       )
   const keyfile = uri.searchParams.get('keyfile')
@@ -56,7 +58,7 @@ function decode(text: string, uri: string): string {
   try {
     return decodeURIComponent(text)
   } catch {
-    return refuse(uri, `${text} is not encoded well`)
+    return refuse(uri, `${text} is not correctly percent-encoded`)
   }
 }
 
@@ -65,7 +67,7 @@ function withoutPassword(text: string): string {
 }
 
 function refuse(text: string, because: string): never {
-  throw new Problem('LIBVIRT_URI_INVALID', `${text || 'an empty text'} is not a host`, {
+  throw new Problem('LIBVIRT_URI_INVALID', `${text || 'an empty string'} is not a libvirt host`, {
     because,
     hint: `set LIBVIRT_URI to ${allowed}`,
     exitCode: 78,

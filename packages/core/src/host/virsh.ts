@@ -1,10 +1,11 @@
+/** Runs virsh on a host. */
 import { randomUUID } from 'node:crypto'
 import { Problem } from '../problem.ts'
 import { quote } from '../process/command.ts'
 import { CommandFailed } from '../process/shell.ts'
 import type { Host } from './host.ts'
 
-/** What one command of a batch said; `error` is there exactly when it failed. */
+/** The output of one command of a batch; `error` is set exactly when it failed. */
 export interface BatchResult {
   readonly stdout: string
   readonly error?: string
@@ -12,13 +13,13 @@ export interface BatchResult {
 
 /** virsh on one connection of a host. */
 export interface Virsh {
-  /** What virsh says, without the empty lines at its end; throws CommandFailed when it refuses. */
+  /** The output of virsh without trailing empty lines; throws CommandFailed when it fails. */
   virsh(host: Host, ...args: string[]): Promise<string>
-  /** What each command says, in order, from one virsh process; a failed one stops none of the others. */
+  /** The output of each command, in order, from one virsh process; a failed one does not stop the others. */
   virshBatch(host: Host, commands: readonly (readonly string[])[]): Promise<BatchResult[]>
 }
 
-/** Linux takes 128 KiB in one argument; more commands than fit go to a second process. */
+/** Linux limits one argument to 128 KiB; further commands go to another process. */
 const batchBytes = 100_000
 
 /** virsh connected to `connection`, for example 'qemu:///system'. Both throw LIBVIRT_UNREACHABLE. */
@@ -33,14 +34,14 @@ export function virshOn(connection: string): Virsh {
       }
     },
     async virshBatch(host, commands) {
-      const mark = `${randomUUID()}.`
+      const marker = `${randomUUID()}.`
       const results: BatchResult[] = []
-      for (const part of parts(commands, mark)) {
+      for (const part of parts(commands, marker)) {
         const output = await host.$({ nothrow: true })`virsh -q -c ${connection} ${part.text}`
-        const outs = cut(output.stdout, mark)
-        const errors = cut(output.stderr, `error: ${mark}`)
+        const outs = cut(output.stdout, marker)
+        const errors = cut(output.stderr, `error: ${marker}`)
         refuseUnreachable(host, output.stderr, output.exitCode)
-        // virsh refuses the whole of its input when it can't parse a part of it.
+        // virsh rejects its whole input when it can't parse part of it.
         if (outs.length !== part.count || errors.length !== part.count)
           throw new CommandFailed(host.name, 'virsh', { ...output, exitCode: output.exitCode || 1 })
         outs.forEach((stdout, index) => results.push(resultOf(stdout, errors[index] ?? '')))
@@ -53,18 +54,17 @@ export function virshOn(connection: string): Virsh {
 export const { virsh, virshBatch } = virshOn('qemu:///system')
 
 /**
- * The commands as one argument, which virsh reads as a list: fed through standard input it would
- * echo each line and a prompt into the output. After each comes a mark on both outputs, since
- * nothing else tells whose error is whose.
+ * The commands as one argument, which virsh reads as a list: with commands on its standard input it would
+ * print each line and a prompt. A marker on both streams follows each command, to tell whose error is whose.
  */
-function parts(commands: readonly (readonly string[])[], mark: string) {
+function parts(commands: readonly (readonly string[])[], marker: string) {
   const texts = commands.map(
-    (words) => `${words.map(quote).join(' ')}; echo ${mark}; echo --err ${mark}`,
+    (words) => `${words.map(quote).join(' ')}; echo ${marker}; echo --err ${marker}`,
   )
   const found: { text: string; count: number }[] = []
   let length = Infinity
   for (const text of texts) {
-    // Quoted twice on its way to the host: as a word of a command, and with the command.
+    // It is quoted twice: as a word of the command, and as part of the script that contains the command.
     length += quote(quote(text)).length
     const last = found.at(-1)
     if (last !== undefined && length < batchBytes) {
@@ -80,7 +80,7 @@ function parts(commands: readonly (readonly string[])[], mark: string) {
 
 function cut(text: string, end: string): string[] {
   const texts = text.split(end).slice(0, -1)
-  // Whether echo ends its line differs between versions.
+  // Whether virsh's echo ends its line depends on the version.
   return texts.map((part) => part.replace(/^\n/, ''))
 }
 
@@ -101,7 +101,7 @@ function refuseUnreachable(host: Host, stderr: string, exitCode: number): void {
   throw new Problem('LIBVIRT_UNREACHABLE', `libvirt on ${host.name} does not answer`, {
     because: stderr.replaceAll(/^error: /gm, '').trim(),
     hint: denied
-      ? `let this user use libvirt: usermod -aG libvirt <user> on ${host.name}, then log in anew; or let it use sudo without a password`
-      : `look at it on ${host.name}: systemctl status libvirtd.socket virtqemud.socket; start one: systemctl enable --now libvirtd.socket`,
+      ? `allow this user to use libvirt: usermod -aG libvirt <user> on ${host.name}, then log in again; or allow it to use sudo without a password`
+      : `check it on ${host.name}: systemctl status libvirtd.socket virtqemud.socket; start one: systemctl enable --now libvirtd.socket`,
   })
 }

@@ -1,29 +1,33 @@
-import type { Command, Output, RunOptions, Shell, Value } from './shell.ts'
+/** Builds command lines from templates, with every value quoted. */
+import type { Command, Output, RunOptions, Shell, CommandArgument } from './shell.ts'
 
-/** A word as bash reads it, whatever it holds; simple words stay bare, so that commands stay readable. */
+/** Quotes a word for bash; simple words stay unquoted, so that commands are readable. */
 export function quote(word: string | number): string {
   const text = String(word)
-  if (text.includes('\0')) throw new TypeError('a word of a command cannot hold a NUL byte')
+  if (text.includes('\0')) throw new TypeError('a word of a command cannot contain a NUL byte')
   return /^[\w./:=@%+,-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
 }
 
-/** The command that a template and its values make; every value quoted, lists word by word. */
-export function commandText(pieces: readonly string[], ...values: readonly Value[]): string {
+/** The command line of a template and its values; every value is quoted, lists word by word. */
+export function commandText(
+  pieces: readonly string[],
+  ...values: readonly CommandArgument[]
+): string {
   const words = values.map((value) => [value].flat().map(quote).join(' '))
   return pieces.map((piece, index) => piece + (words[index] ?? '')).join('')
 }
 
-/** The `$` of a host whose commands `run` carries out. */
+/** The `$` of a host whose commands `run` executes. */
 export function shellOf(run: (command: string, options: RunOptions) => Promise<Output>): Shell {
   const command =
     (options: RunOptions): Command =>
     (pieces, ...values) =>
       run(commandText(pieces, ...values), options)
   function shell(options: RunOptions): Command
-  function shell(pieces: TemplateStringsArray, ...values: Value[]): Promise<Output>
+  function shell(pieces: TemplateStringsArray, ...values: CommandArgument[]): Promise<Output>
   function shell(
     first: RunOptions | TemplateStringsArray,
-    ...values: Value[]
+    ...values: CommandArgument[]
   ): Command | Promise<Output> {
     return isTemplate(first) ? command({})(first, ...values) : command(first)
   }

@@ -1,9 +1,10 @@
+/** Starts processes on this machine. */
 import { constants } from 'node:os'
 import { Readable } from 'node:stream'
 import { $ as zx } from 'zx/core'
 import type { Transport } from './run.ts'
 
-/** Process groups started here and not ended yet; none outlives the program. */
+/** Running process groups, which are ended when the program exits. */
 const groups = new Set<number>()
 process.on('exit', () => groups.forEach((pid) => signalGroup(pid, 'TERM')))
 
@@ -11,17 +12,17 @@ process.on('exit', () => groups.forEach((pid) => signalGroup(pid, 'TERM')))
 export const localTransport: Transport = {
   async start(text, { input, onStdout, onStderr }) {
     const started = zx({
-      // Not bash, which zx prefers: started with a socket as its input, it would read ~/.bashrc.
+      // Not bash, the default of zx: with a socket as its standard input it would read ~/.bashrc.
       shell: '/bin/sh',
       prefix: '',
       postfix: '',
       quiet: true,
       verbose: false,
       nothrow: true,
-      // A process group of its own, so that a timeout ends all of it.
+      // Its own process group, so that a timeout ends all of its processes.
       detached: true,
       stdio: 'pipe',
-      // The output is kept by the runner; a second copy here would only cost memory.
+      // The runner collects the output; a second copy here would waste memory.
       store: { stdout: noStore(), stderr: noStore(), stdall: noStore() },
       ...(input === undefined ? {} : { input: streamOf(input) }),
     })([text] as unknown as TemplateStringsArray)
@@ -35,7 +36,7 @@ export const localTransport: Transport = {
         inputError = error
         child.stdin?.destroy()
       })
-    // A program may end before it has read all of its input; its exit code tells.
+    // A program may exit before it has read all of its input; its exit code is what counts.
     child.stdin?.on('error', () => undefined)
     started.stdout.on('data', onStdout)
     started.stderr.on('data', onStderr)
@@ -63,7 +64,7 @@ function signalGroup(pid: number, signal: 'TERM' | 'KILL'): void {
   try {
     process.kill(-pid, `SIG${signal}`)
   } catch {
-    // It ended in the meantime.
+    // It has ended in the meantime.
   }
 }
 

@@ -1,10 +1,11 @@
+/** Collects the output of a process and splits it into lines. */
 import { StringDecoder } from 'node:string_decoder'
 
-/** Collects one output of a process from its mark on; all of it when the mark never came. */
-export function outputAfter(mark: string, onText: (chunk: Buffer | undefined) => void) {
+/** Collects one output stream of a process after its start marker; all of it when the marker never appears. */
+export function outputAfter(marker: string, onText: (chunk: Buffer | undefined) => void) {
   let before = Buffer.alloc(0)
   let begun = false
-  let tellPid: (pid: number) => void = () => undefined
+  let resolvePid: (pid: number) => void = () => undefined
   const chunks: Buffer[] = []
   const keep = (chunk: Buffer): void => {
     if (chunk.length === 0) return
@@ -12,16 +13,16 @@ export function outputAfter(mark: string, onText: (chunk: Buffer | undefined) =>
     onText(chunk)
   }
   return {
-    /** Known once the mark has come; a process that is told to end before that has to wait for it. */
-    pid: new Promise<number>((resolve) => (tellPid = resolve)),
+    /** The process id, which follows the marker; a signal sent earlier waits for it. */
+    pid: new Promise<number>((resolve) => (resolvePid = resolve)),
     add(chunk: Buffer): void {
       if (begun) return keep(chunk)
       before = Buffer.concat([before, chunk])
-      const start = before.indexOf(mark)
+      const start = before.indexOf(marker)
       const end = start < 0 ? -1 : before.indexOf('\n', start)
       if (end < 0) return
       begun = true
-      tellPid(Number(before.toString('utf8', start + mark.length, end)))
+      resolvePid(Number(before.toString('utf8', start + marker.length, end)))
       keep(before.subarray(end + 1))
     },
     text(): string {
@@ -32,14 +33,14 @@ export function outputAfter(mark: string, onText: (chunk: Buffer | undefined) =>
   }
 }
 
-/** Cuts chunks into lines; each call gives the feeder of one output. */
+/** Splits chunks into lines; each call returns the function to which the chunks of one stream are passed. */
 export function lineSplitter(onLine: ((line: string) => void) | undefined) {
   return () => {
     const decoder = new StringDecoder()
     let rest = ''
     return (chunk: Buffer | undefined): void => {
       if (onLine === undefined) return
-      // A carriage return alone ends a line too: programs with progress bars write so.
+      // A carriage return alone also ends a line: programs print progress bars that way.
       const parts = (rest + (chunk === undefined ? decoder.end() : decoder.write(chunk))).split(
         /\r?\n|\r(?!$)/,
       )

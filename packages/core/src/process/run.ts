@@ -1,3 +1,4 @@
+/** Runs commands over a transport, with timeouts and signals. */
 import { randomUUID } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { stopping } from '../stop.ts'
@@ -6,24 +7,24 @@ import { CommandFailed, type Output, type RunOptions } from './shell.ts'
 import { lineSplitter, outputAfter } from './process-output.ts'
 import { killText, shellText } from './shell-text.ts'
 
-/** One process under way, near or far. */
+/** A running process, local or remote. */
 export interface Running {
   /** Resolves with the exit code once the process has ended and its output is complete. */
   readonly ended: Promise<number>
-  /** Signals the process and its group; where it is missing, a second command does. */
+  /** Signals the process group; without it, a second command sends the signal. */
   readonly kill?: (signal: 'TERM' | 'KILL') => void
-  /** Lets go of a process that nothing ends. */
+  /** Gives up on a process that does not end. */
   abandon(): void
 }
 
-/** Starts processes on one machine: what differs between near and far. */
+/** Starts processes on one machine: what differs between this machine and a remote one. */
 export interface Transport {
-  /** `text` is for a POSIX shell. Without `input` the standard input stays open, and empty, to the end. */
+  /** `text` is for a POSIX shell. Without `input` the standard input stays open and empty until the end. */
   start(
     text: string,
     io: {
       readonly input?: string | Uint8Array | Readable | undefined
-      /** Doesn't wait for other commands. */
+      /** Starts without waiting for other commands. */
       readonly urgent?: boolean
       readonly onStdout: (chunk: Buffer) => void
       readonly onStderr: (chunk: Buffer) => void
@@ -33,9 +34,9 @@ export interface Transport {
 
 export type RunInput = Omit<RunOptions, 'input'> & {
   readonly input?: string | Uint8Array | Readable
-  /** What an error calls the command, where its text says little. */
+  /** The name of the command in errors, where its text is not descriptive. */
   readonly called?: string
-  /** Goes on when the run is told to stop: its input ends it. */
+  /** Is not ended when the run is stopped, because the end of its input ends it. */
   readonly outlivesStop?: true
 }
 export type Run = (command: string, options: RunInput) => Promise<Output>
@@ -44,8 +45,8 @@ const timeoutExitCode = 124
 const graceMs = 3000
 
 /**
- * Carries out commands over a transport, the same way on every machine. `become` goes before bash,
- * for example ['sudo', '-n', '--'].
+ * Runs commands over a transport, the same way on every machine. `become` is put before bash, for example
+ * ['sudo', '-n', '--'].
  */
 export function runner(name: string, transport: Transport, become: readonly string[] = []): Run {
   return async (command, options) => {
@@ -53,16 +54,16 @@ export function runner(name: string, transport: Transport, become: readonly stri
       (signal) => signal !== undefined,
     )
     signals.forEach((signal) => signal.throwIfAborted())
-    const mark = randomUUID()
+    const marker = randomUUID()
     const lines = lineSplitter(options.onLine)
-    const stdout = outputAfter(mark, lines())
-    const stderr = outputAfter(mark, lines())
+    const stdout = outputAfter(marker, lines())
+    const stderr = outputAfter(marker, lines())
     const running = await transport.start(
       shellText(command, {
-        mark,
+        marker,
         become,
         env: options.env,
-        endsWithUs: options.input === undefined,
+        endsWithInput: options.input === undefined,
       }),
       {
         input: options.input,
@@ -88,7 +89,7 @@ export function runner(name: string, transport: Transport, become: readonly stri
   }
 }
 
-/** Waits for the end, which a timeout or an abort brings about: first kindly, then surely. */
+/** Waits until the process ends; a timeout or an abort sends it SIGTERM, then SIGKILL. */
 async function endOf(
   running: Running,
   signalAll: (signal: 'TERM' | 'KILL') => void,
@@ -98,7 +99,7 @@ async function endOf(
   const timers: NodeJS.Timeout[] = []
   let timedOut = false
   let giveUp: (code: number) => void = () => undefined
-  const gaveUp = new Promise<number>((resolve) => (giveUp = resolve))
+  const abandoned = new Promise<number>((resolve) => (giveUp = resolve))
   const kill = (): void => {
     signalAll('TERM')
     timers.push(setTimeout(() => signalAll('KILL'), graceMs))
@@ -116,11 +117,11 @@ async function endOf(
         kill()
       }, timeoutMs),
     )
-  // It may have come while the process was being started.
+  // A signal may have been aborted while the process was starting.
   if (signals.some(({ aborted }) => aborted)) kill()
   else signals.forEach((signal) => signal.addEventListener('abort', kill, { once: true }))
   try {
-    const exitCode = await Promise.race([running.ended, gaveUp])
+    const exitCode = await Promise.race([running.ended, abandoned])
     return { exitCode: timedOut ? timeoutExitCode : exitCode, timedOut }
   } finally {
     signals.forEach((signal) => signal.removeEventListener('abort', kill))
@@ -141,6 +142,6 @@ async function signalFrom(
       await transport.start(text, io)
     ).ended
   } catch {
-    // The connection is gone, and the command ends with it.
+    // The connection is lost, and the command ends with it.
   }
 }

@@ -1,33 +1,34 @@
+/** The shell script around a command: marker, environment, and how it ends. */
 import { quote } from './command.ts'
 
 interface ShellOptions {
-  /** A text that no command says by chance. */
-  readonly mark: string
-  /** Goes before bash. */
+  /** A unique text that no command prints by chance. */
+  readonly marker: string
+  /** Put before bash. */
   readonly become: readonly string[]
   readonly env?: Readonly<Record<string, string>> | undefined
-  /** End the command when its standard input ends, which then carries nothing. */
-  readonly endsWithUs: boolean
+  /** End the command when its standard input, which is otherwise unused, ends. */
+  readonly endsWithInput: boolean
 }
 
 /**
- * `command` as a POSIX shell starts it. bash says a mark on both outputs first: what a login shell
- * or sudo said before it isn't the command's, and the process id after it is what a kill needs.
+ * The text with which a POSIX shell starts `command`. bash first prints a marker on both streams: anything
+ * before it is output of a login shell or sudo, and the process id after it is what a kill needs.
  */
 export function shellText(
   command: string,
-  { mark, become, env = {}, endsWithUs }: ShellOptions,
+  { marker, become, env = {}, endsWithInput }: ShellOptions,
 ): string {
   const exports = Object.entries(env).map(([name, value]) => `${name}=${quote(value)}`)
   const script = [
-    `echo ${mark}; echo ${mark} $$ >&2`,
-    // Users other than root often miss the folders of ip, bridge and friends.
+    `echo ${marker}; echo ${marker} $$ >&2`,
+    // The PATH of users other than root often lacks the folders of ip and bridge.
     `export ${['LC_ALL=C', 'PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"', ...exports].join(' ')}`,
-    ...(endsWithUs ? [watchInput] : []),
+    ...(endsWithInput ? [watchInput] : []),
     'set -euo pipefail',
     command,
   ].join('\n')
-  // --norc: bash reads ~/.bashrc when its standard input is a socket, and it always is one here.
+  // --norc: bash reads ~/.bashrc when its standard input is a socket, as it always is here.
   return ['exec', ...become, 'bash', '--noprofile', '--norc', '-c', quote(script)].join(' ')
 }
 
@@ -37,9 +38,8 @@ export function killText(pid: string | number, signal: 'TERM' | 'KILL'): string 
 }
 
 /**
- * Watches the standard input, which carries nothing but ends when the program that started the
- * command ends or its connection breaks: then the command ends too. Forked twice, so that a `wait`
- * in the command doesn't wait for it.
+ * Ends the command when its standard input ends, which happens when the program that started it exits or
+ * the connection breaks. Forked twice, so that a `wait` in the command doesn't wait for it.
  */
 const watchInput = `exec 3<&0 </dev/null
 (

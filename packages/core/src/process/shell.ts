@@ -1,48 +1,52 @@
-/** What a command said and how it ended. */
+/** The interface for running commands: templates, options, output, errors. */
+/** The output of a command and its exit code. */
 export interface Output {
   readonly stdout: string
   readonly stderr: string
-  /** 128 + the signal's number when a signal ended it, 124 when `timeoutMs` did. */
+  /** 128 + signal number when a signal ended it, 124 after `timeoutMs`. */
   readonly exitCode: number
 }
 
 /** How to run one command. */
 export interface RunOptions {
-  /** Gives back the output of a failed or timed-out command instead of throwing. */
+  /** Returns the output of a failed or timed-out command instead of throwing. */
   readonly nothrow?: boolean
-  /** The command's standard input. Without it, the command reads an empty one. */
+  /** The command's standard input; empty by default. */
   readonly input?: string | Uint8Array
-  /** Ends the command, and what it started, after so many milliseconds. */
+  /** Ends the command and its children after this many milliseconds. */
   readonly timeoutMs?: number
   /** Called with each line of stdout and stderr while the command runs. */
   readonly onLine?: (line: string) => void
   /**
-   * Ends the command, and what it started; the promise then rejects with the signal's reason. So it does
-   * for every command when the run is told to stop.
+   * Ends the command and its children; the promise then rejects with the signal's reason. SIGINT and SIGTERM
+   * do the same to every command.
    */
   readonly signal?: AbortSignal
-  /** More environment variables. Other users of the machine can see them: no secrets here. */
+  /** Additional environment variables. Other users of the machine can read them: no secrets here. */
   readonly env?: Readonly<Record<string, string>>
 }
 
-/** What may stand in a command: each string or number becomes one quoted word, a list several. */
-export type Value = string | number | readonly (string | number)[]
+/** A value in a command: a string or number becomes one quoted word, a list several. */
+export type CommandArgument = string | number | readonly (string | number)[]
 
 /** Runs one command, written as a template. */
-export type Command = (pieces: TemplateStringsArray, ...values: Value[]) => Promise<Output>
+export type Command = (
+  pieces: TemplateStringsArray,
+  ...values: CommandArgument[]
+) => Promise<Output>
 
 /**
  * Runs commands as zx does: `` $`virsh dumpxml ${name}` `` or, with options,
- * `` $({ nothrow: true })`virsh dumpxml ${name}` ``. Values are quoted: write none of your own
+ * `` $({ nothrow: true })`virsh dumpxml ${name}` ``. Values are quoted: do not put
  * quotes around them. bash runs it under `set -euo pipefail`, in the C locale, with an empty
  * standard input. A program must not open /dev/stdin, /dev/stdout or /dev/stderr by name (they are
- * sockets); throws CommandFailed for any exit code but 0.
+ * sockets). Throws CommandFailed for any exit code but 0.
  */
 export interface Shell extends Command {
   (options: RunOptions): Command
 }
 
-/** A command that ended with another exit code than 0, with the end of what it said. */
+/** A command with an exit code other than 0; the message has the end of its output. */
 export class CommandFailed extends Error {
   readonly command: string
   readonly host: string
@@ -56,8 +60,8 @@ export class CommandFailed extends Error {
       timedOutAfterMs === undefined
         ? `${words} exited with ${output.exitCode}`
         : `${words} did not end within ${timedOutAfterMs / 1000} s`
-    const said = lastLines(output.stderr) || lastLines(output.stdout)
-    super(said === '' ? what : `${what}: ${said}`)
+    const tail = lastLines(output.stderr) || lastLines(output.stdout)
+    super(tail === '' ? what : `${what}: ${tail}`)
     this.name = 'CommandFailed'
     this.host = host
     this.command = command
@@ -67,7 +71,7 @@ export class CommandFailed extends Error {
   }
 }
 
-/** Program and verb of a command: enough to know it by, too little to hold what nobody should see. */
+/** Program and verb of a command: enough to recognize it, too little to contain a secret. */
 function firstWords(command: string): string {
   const words = command.trim().split(/\s+/)
   const odd = words.findIndex((word) => !/^[\w./:=@+-]+$/.test(word))

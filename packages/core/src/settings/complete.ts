@@ -1,12 +1,13 @@
+/** Derived defaults of settings. */
 import { createHash } from 'node:crypto'
 import { addressAt } from '../addresses.ts'
 import type { Settings } from './schema.ts'
 import { defaultKubernetesVersion } from './versions.ts'
 
-/** Settings as far as the file gives them; a faulty one is missing. */
+/** The valid settings of an env file; those that are invalid or left out are undefined. */
 export type GivenSettings = { readonly [K in keyof Settings]?: Settings[K] | undefined }
 
-/** Works out the settings that were left out from those that were given. */
+/** Derives settings that were left out from those that were given. */
 export function completeSettings(given: GivenSettings): GivenSettings {
   const gateway = given.NETWORK_GATEWAY ?? firstAddress(given.NETWORK_CIDR)
   return {
@@ -26,7 +27,7 @@ function firstAddress(cidr: string | undefined): string | undefined {
   return cidr === undefined ? undefined : addressAt(cidr, 1)
 }
 
-/** QEMU's 52:54:00 and two bytes of the cluster's name, so that two clusters on one wire differ. */
+/** QEMU's 52:54:00 and two bytes derived from the name, so that clusters on one network differ. */
 function macPrefixOf(name: string): string {
   const [a = 0, b = 0] = createHash('sha256').update(name).digest()
   return ['52', '54', '00', hex(a), hex(b)].join(':')

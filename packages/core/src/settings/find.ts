@@ -1,3 +1,4 @@
+/** Finds the env file of a cluster and reads it. */
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { nearest } from '../did-you-mean.ts'
@@ -6,29 +7,28 @@ import { exitCodes, Problem, reasonOf } from '../problem.ts'
 import { readSettings } from './read.ts'
 
 /**
- * Which env file to read: the one asked for (`--cluster` or CLUSTER), else the only one of the user's in
- * env/, else the fallback that package.json names. Throws a Problem that lists the files when there are
- * several.
+ * Chooses the env file: the requested one (`--cluster` or CLUSTER), else the user's only one in env/, else
+ * the fallback named in package.json. Throws a Problem that lists the files when there are several.
  */
-export async function chooseCluster(root: string, asked: string | undefined): Promise<string> {
+export async function chooseCluster(root: string, requested: string | undefined): Promise<string> {
   const names = await envFiles(root)
-  if (asked !== undefined && asked !== '') {
-    if (names.includes(asked)) return asked
-    const meant = nearest(asked, names)
-    throw new Problem('CLUSTER_UNKNOWN', `there is no env/${asked}.env`, {
-      because: `env/ holds: ${names.map((name) => `${name}.env`).join(', ') || 'no env file'}`,
+  if (requested !== undefined && requested !== '') {
+    if (names.includes(requested)) return requested
+    const meant = nearest(requested, names)
+    throw new Problem('CLUSTER_UNKNOWN', `there is no env/${requested}.env`, {
+      because: `env/ contains: ${names.map((name) => `${name}.env`).join(', ') || 'no env file'}`,
       hint:
         meant === undefined
-          ? `cp env/example.env env/${asked}.env, and edit it`
+          ? `cp env/example.env env/${requested}.env, and edit it`
           : `did you mean CLUSTER=${meant}?`,
       exitCode: exitCodes.wrongSetting,
     })
   }
   const fallback = await fallbackCluster(root)
-  const users = names.filter((name) => isNoExample(name) && name !== fallback)
+  const users = names.filter((name) => isNotExample(name) && name !== fallback)
   if (users.length > 1)
     throw new Problem('CLUSTER_AMBIGUOUS', `env/ describes several clusters: ${users.join(', ')}`, {
-      hint: `say which one: CLUSTER=${users[0]} in front of the command, or --cluster ${users[0]}`,
+      hint: `choose one: put CLUSTER=${users[0]} in front of the command, or add --cluster ${users[0]}`,
       exitCode: exitCodes.wrongSetting,
     })
   return users[0] ?? fallback
@@ -41,26 +41,26 @@ async function envFiles(root: string): Promise<string[]> {
     .sort()
 }
 
-function isNoExample(file: string): boolean {
+function isNotExample(file: string): boolean {
   return file !== 'example'
 }
 
-/** Every env file but the example, with its cluster or with what keeps it from being read. */
+/** Every env file except the example, with its cluster, or with the error that its settings have. */
 export async function listClusters(
   root: string,
-): Promise<{ readonly file: string; readonly cluster?: Cluster; readonly fault?: string }[]> {
+): Promise<{ readonly file: string; readonly cluster?: Cluster; readonly error?: string }[]> {
   return Promise.all(
-    (await envFiles(root)).filter(isNoExample).map(async (file) => {
+    (await envFiles(root)).filter(isNotExample).map(async (file) => {
       try {
         return { file, cluster: (await loadCluster(root, file, {})).cluster }
       } catch (error) {
-        return { file, fault: reasonOf(error) ?? '' }
+        return { file, error: reasonOf(error) ?? '' }
       }
     }),
   )
 }
 
-/** The env file for who has written none: a cluster that needs nothing of the user's. */
+/** The env file for users who have none: a demo cluster with default settings. */
 async function fallbackCluster(root: string): Promise<string> {
   const { talosmith } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as {
     talosmith: { fallbackCluster: string }
@@ -71,10 +71,10 @@ async function fallbackCluster(root: string): Promise<string> {
 /** The cluster of one env file, and warnings about its settings. */
 export async function loadCluster(
   root: string,
-  asked: string | undefined,
+  requested: string | undefined,
   shell: Readonly<Record<string, string | undefined>>,
 ): Promise<{ readonly cluster: Cluster; readonly warnings: readonly string[] }> {
-  const file = await chooseCluster(root, asked)
+  const file = await chooseCluster(root, requested)
   const path = join('env', `${file}.env`)
   const { settings, warnings } = readSettings(await readFile(join(root, path), 'utf8'), shell, path)
   return { cluster: describeCluster(settings, root, file), warnings }

@@ -1,12 +1,11 @@
+/** The types of settings: each parses the text of an env file and reports what is allowed. */
 import ipaddr from 'ipaddr.js'
 import semver from 'semver'
 import * as z from 'zod'
 
-/** The kinds of value a setting can have: each reads the text of an env file and says what it allows. */
-
 const text = (allowed: string, pattern: RegExp) => z.string().regex(pattern, { error: allowed })
 
-/** A whole number within bounds. */
+/** An integer within bounds. */
 export const wholeNumber = (min: number, max: number) =>
   z
     .string()
@@ -31,19 +30,19 @@ export const list = (item: z.ZodType<string, string>, allowed: string, separator
     .transform((value) => value.split(separator).filter((word) => word !== ''))
     .refine((words) => words.every((word) => item.safeParse(word).success), { error: allowed })
 
-/** An absolute path without characters that XML, virsh or a shell would stumble over. */
+/** An absolute path without characters that are special in XML, virsh or a shell. */
 export const absolutePath = text(
   'an absolute path of letters, digits and . _ - + @ : /',
   /^\/[\w.+@:/-]*$/,
 )
 
-/** A DNS label, short enough that node names made from it still are one. */
+/** A DNS label, short enough for node names that begin with it. */
 export const clusterName = text(
   'lower-case letters, digits and hyphens, starting with a letter, at most 40',
   /^[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?$/,
 )
 
-/** A name that libvirt or the kernel gave to something: pool, network, bridge. */
+/** The name of a libvirt pool, libvirt network or bridge. */
 export const plainName = (allowed: string) => text(allowed, /^[A-Za-z0-9][\w.-]*$/)
 
 /** An IPv4 address. */
@@ -70,7 +69,7 @@ export const hostName = text(
   /^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$/,
 )
 
-/** An http or https address; a trailing slash is dropped. */
+/** An http or https address; a trailing slash is removed. */
 export const httpUrl = z
   .string()
   .refine((value) => /^https?:\/\/[^\s/?#]+(?:\/[^\s?#]*)?$/.test(value) && URL.canParse(value), {
@@ -78,13 +77,13 @@ export const httpUrl = z
   })
   .transform((value) => value.replace(/\/+$/, ''))
 
-/** Where a Helm chart comes from; a trailing slash is dropped. */
+/** Where a Helm chart comes from; a trailing slash is removed. */
 export const chartSource = text(
   'a chart repository (https://...), the address of a .tgz, oci://..., or an absolute path',
   /^(?:(?:https?|oci):\/\/[\w.-]+(?::\d+)?(?:\/[\w.~+@:%-]*)*|\/[\w.+@:/-]+)$/,
 ).transform((value) => value.replace(/\/+$/, ''))
 
-/** A full version; written with or without `v`, kept with it. */
+/** A full version, with or without `v`; the value has it. */
 export const version = z
   .string()
   .refine((value) => semver.valid(value) !== null, { error: 'a full version such as v1.13.9' })
@@ -107,7 +106,7 @@ export const sha256 = z
   .refine((value) => /^[0-9a-f]{64}$/i.test(value), { error: '64 hexadecimal digits' })
   .transform((value) => value.toLowerCase())
 
-/** A system extension's name at the factory. */
+/** The name of a system extension at the Image Factory. */
 export const extensionName = text('', /^[a-z0-9][\w.-]*\/[a-z0-9][\w.-]*$/)
 
 /** A kernel argument that YAML writes without quotes, so that the schematic ID can be computed here. */
@@ -122,11 +121,11 @@ export const cpuModel = text(
   /^[A-Za-z0-9][\w.-]*$/,
 )
 
-/** Minutes or seconds such as 15m, 90s; in seconds. */
+/** A duration such as 15m or 90s; the value is in seconds. */
 export const duration = z
   .string()
   .refine((value) => /^[1-9]\d{0,4}[sm]$/.test(value), { error: 'a time such as 15m or 90s' })
   .transform((value) => Number(value.slice(0, -1)) * (value.endsWith('m') ? 60 : 1))
 
-/** A command line for the operator's own shell. */
+/** A command line for the shell of the operator's machine. */
 export const commandLine = text('a command on one line', /^[^\n\r\0]+$/)

@@ -1,9 +1,10 @@
+/** Prints env/example.env and docs/configuration.md from the settings schema. */
 import { exitCodes } from '../problem.ts'
 import { settingGroups, type Setting } from './schema.ts'
 
 const groups = Object.entries(settingGroups) as [string, Record<string, Setting>][]
 
-/** env/example.env: every setting with its sentence; what has a default is commented out. */
+/** env/example.env: every setting with its description; optional ones are commented out. */
 export function printExampleEnv(): string {
   const blocks = groups.map(([title, settings]) => [
     `# --- ${title} `.padEnd(80, '-'),
@@ -12,7 +13,7 @@ export function printExampleEnv(): string {
   ])
   return [
     '# A Talosmith cluster. Copy this file to env/<cluster>.env, edit it, then: npx nx run cluster:up',
-    '# Printed from the schema of the settings (packages/core/scripts/print-settings.ts).',
+    '# Generated from the settings schema (packages/core/scripts/print-settings.ts).',
     '',
     ...blocks.flat(),
   ].join('\n')
@@ -22,8 +23,8 @@ function exampleOf(
   name: string,
   { about, default: standard, otherwise, example, required }: Setting,
 ): string[] {
-  const left = standard === undefined || standard === '' ? otherwise : undefined
-  const note = left === undefined ? about : `${about} Left out: ${left}.`
+  const derived = standard === undefined || standard === '' ? otherwise : undefined
+  const note = derived === undefined ? about : `${about} Default: ${derived}.`
   const needed = required === true || name === 'NETWORK_BRIDGE'
   return [
     `# ${note}`,
@@ -37,7 +38,7 @@ export function printConfigurationPage(): string {
     [
       `## ${title}`,
       '',
-      '| setting | left out | what it is |',
+      '| setting | default | description |',
       '| --- | --- | --- |',
       ...Object.entries(settings).map(
         ([name, setting]) => `| \`${name}\` | ${leftOut(setting)} | ${setting.about} |`,
@@ -47,13 +48,13 @@ export function printConfigurationPage(): string {
   )
   return `# Configuration
 
-One file, \`env/<cluster>.env\`, describes a cluster. \`CLUSTER=<cluster>\` (or \`--cluster\`) says which file;
-without it the only file of yours in \`env/\` is taken. A setting in the shell's environment wins over the file.
-Every fault of a file is reported at once, and nothing is changed before all are mended.
-Your own machine config patches lie in \`env/<cluster>/patches/\`: \`all*.yaml\`, \`controlplane*.yaml\`,
+One file, \`env/<cluster>.env\`, describes a cluster. \`CLUSTER=<cluster>\` (or \`--cluster\`) selects the file;
+without it, the only file of yours in \`env/\` is used. An environment variable overrides the setting in the file.
+All errors of a file are reported at once, and nothing is changed until they are fixed.
+Put your own machine config patches into \`env/<cluster>/patches/\`: \`all*.yaml\`, \`controlplane*.yaml\`,
 \`worker*.yaml\`, \`<machine>*.yaml\`, applied in that order.
 
-This page is printed from the schema: \`npx tsx packages/core/scripts/print-settings.ts\`.
+This page is generated from the schema: \`npx tsx packages/core/scripts/print-settings.ts\`.
 
 ${tables.join('\n')}
 ## Exit codes
@@ -61,13 +62,13 @@ ${tables.join('\n')}
 | code | meaning |
 | --- | --- |
 | ${exitCodes.done} | done, or nothing to do |
-| ${exitCodes.failed} | failed; the message says what to do next |
-| ${exitCodes.planHasChanges} | a plan (\`--dry-run\`) that has changes |
+| ${exitCodes.failed} | failed; the message explains what to do next |
+| ${exitCodes.planHasChanges} | the plan (\`--dry-run\`) has changes |
 | ${exitCodes.wrongOption} | wrong option on the command line |
 | ${exitCodes.wrongSetting} | wrong setting in the env file |
 
-Nx turns a failure into 1, and into 130 when a stage before the last one failed: a wrapper that needs the
-code runs the script itself with \`npx tsx\`.
+Nx replaces the exit code of a failure with 1, or with 130 when a stage before the last one failed. A wrapper
+that needs the exit code must run the script itself with \`npx tsx\`.
 `
 }
 

@@ -1,3 +1,4 @@
+/** Reads an env file into settings, or reports everything that is wrong with it. */
 import { parse } from 'dotenv'
 import { nearest } from '../did-you-mean.ts'
 import { exitCodes, Problem } from '../problem.ts'
@@ -5,64 +6,71 @@ import { completeSettings, type GivenSettings } from './complete.ts'
 import { crossCheck } from './cross-check.ts'
 import { allSettings, type SettingName, type Settings } from './schema.ts'
 
-/** What is wrong with one setting. */
-interface SettingFault {
+/** An error in one setting. */
+interface SettingError {
   readonly name: string
   readonly text: string
 }
 
-/** Settings and what is worth knowing about them although they are allowed. */
+/** Valid settings, and warnings about them. */
 export interface ReadSettings {
   readonly settings: Settings
   readonly warnings: readonly string[]
 }
 
 /**
- * Reads one env file. A setting in the shell's environment wins over the file's; empty means left out.
- * Throws one Problem (SETTINGS_INVALID, exit 78) that names every fault at once.
+ * Reads one env file. An environment variable in `shell` overrides the file; empty means not set. Throws
+ * one Problem (SETTINGS_INVALID, exit 78) that lists all errors.
  */
 export function readSettings(
   fileText: string,
   shell: Readonly<Record<string, string | undefined>> = {},
   fileName = 'the env file',
 ): ReadSettings {
-  const faults = [...repeatedKeys(fileText)]
+  const errors = [...repeatedKeys(fileText)]
   const texts: Record<string, string> = parse(fileText)
-  for (const name of Object.keys(texts)) if (!(name in allSettings)) faults.push(unknownKey(name))
+  for (const name of Object.keys(texts)) if (!(name in allSettings)) errors.push(unknownKey(name))
   for (const name of Object.keys(allSettings)) {
     const value = shell[name]
     if (value !== undefined) texts[name] = value
   }
-  const given = parseEach(texts, faults)
+  const given = parseEach(texts, errors)
   const settings = completeSettings(given)
-  const { wrong, warnings } = crossCheck(settings, new Set(faults.map(({ name }) => name)))
-  const lines = [...faults.map(({ name, text }) => `${name}: ${text}`), ...wrong]
+  const { errors: crossErrors, warnings } = crossCheck(
+    settings,
+    new Set(errors.map(({ name }) => name)),
+  )
+  const lines = [...errors.map(({ name, text }) => `${name}: ${text}`), ...crossErrors]
   if (lines.length > 0) {
     const count = `${lines.length} setting${lines.length === 1 ? '' : 's'}`
-    throw new Problem('SETTINGS_INVALID', `${count} of ${fileName} cannot be used`, {
-      because: `\n${lines.join('\n')}`,
-      now: 'nothing was changed',
-      hint: `correct ${fileName}; every setting is described in docs/configuration.md`,
-      exitCode: exitCodes.wrongSetting,
-    })
+    throw new Problem(
+      'SETTINGS_INVALID',
+      `${count} in ${fileName} ${lines.length === 1 ? 'is' : 'are'} invalid`,
+      {
+        because: `\n${lines.join('\n')}`,
+        now: 'nothing was changed',
+        hint: `correct ${fileName}; all settings are described in docs/configuration.md`,
+        exitCode: exitCodes.wrongSetting,
+      },
+    )
   }
-  // Without a fault every setting that is not optional has a value.
+  // Without errors every setting that is not optional has a value.
   return { settings: settings as Settings, warnings }
 }
 
-function parseEach(texts: Readonly<Record<string, string>>, faults: SettingFault[]): GivenSettings {
+function parseEach(texts: Readonly<Record<string, string>>, errors: SettingError[]): GivenSettings {
   const given: Record<string, unknown> = {}
   for (const [name, setting] of Object.entries(allSettings)) {
     const written = texts[name]?.trim()
     const text = written === undefined || written === '' ? setting.default : written
     if (text === undefined) {
-      if (setting.required) faults.push({ name, text: `missing; ${setting.about}` })
+      if (setting.required) errors.push({ name, text: `missing; ${setting.about}` })
       continue
     }
     const result = setting.type.safeParse(text)
     if (result.success) given[name] = result.data
     else
-      faults.push({
+      errors.push({
         name,
         text: `"${text}" is not ${result.error.issues.map((issue) => issue.message).join('; ')}`,
       })
@@ -70,7 +78,7 @@ function parseEach(texts: Readonly<Record<string, string>>, faults: SettingFault
   return given
 }
 
-function unknownKey(name: string): SettingFault {
+function unknownKey(name: string): SettingError {
   const meant = nearest(name, Object.keys(allSettings) as SettingName[])
   return {
     name,
@@ -78,14 +86,14 @@ function unknownKey(name: string): SettingFault {
   }
 }
 
-function repeatedKeys(fileText: string): SettingFault[] {
-  const seen = new Set<string>()
+function repeatedKeys(fileText: string): SettingError[] {
+  const names = new Set<string>()
   const repeated = new Set<string>()
   for (const [, name = ''] of fileText.matchAll(
     /^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=/gm,
   )) {
-    if (seen.has(name)) repeated.add(name)
-    seen.add(name)
+    if (names.has(name)) repeated.add(name)
+    names.add(name)
   }
   return [...repeated].map((name) => ({ name, text: 'written more than once' }))
 }

@@ -1,47 +1,48 @@
+/** The schema of all settings: types, defaults, descriptions. */
 import * as z from 'zod'
 import * as kind from './kinds.ts'
 
-/** One setting of an env file: what it takes, what it is when left out, and what it is for. */
+/** One setting of an env file: its type, default and description. */
 export interface Setting {
   readonly type: z.ZodType
-  /** The text that stands for a setting left out; undefined: nothing, or worked out from others. */
+  /** The default, as text; undefined: none, or derived from other settings. */
   readonly default?: string
-  /** One sentence for env/example.env and docs/configuration.md. */
+  /** The description in env/example.env and docs/configuration.md. */
   readonly about: string
-  /** What a left-out setting becomes, where that is worked out from others. */
+  /** The description of a default that is derived from other settings. */
   readonly otherwise?: string
-  /** A value for env/example.env where there is no default. */
+  /** The value in env/example.env of a setting without a default. */
   readonly example?: string
   readonly required?: true
 }
 
-/** Every setting there is, in the order in which people read them. */
+/** All settings, in the order of the documentation. */
 export const settingGroups = {
   Host: {
     LIBVIRT_URI: {
       type: kind.list(z.string(), 'libvirt addresses', /[\s,]+/),
       default: 'qemu:///system',
       about:
-        'The KVM host: qemu:///system, or qemu+ssh://[user@]host[:port]/system?keyfile=...; several with commas.',
+        'The KVM host: qemu:///system, or qemu+ssh://[user@]host[:port]/system?keyfile=...; separate several with commas.',
     },
     STORAGE_POOL: {
       type: kind.plainName('the name of a libvirt storage pool'),
       default: 'default',
-      about: 'The libvirt pool (a folder) that holds images and disks.',
+      about: 'The libvirt storage pool (type dir) for images and disks.',
     },
     SEED_ISO_DIR: {
       type: kind.absolutePath,
       otherwise: "the pool's folder",
-      about: 'Folder of the host for the seed ISOs.',
+      about: 'Folder on the KVM host for the seed ISOs.',
     },
     NETWORK_BRIDGE: {
-      type: kind.plainName('the name of a bridge of the host'),
+      type: kind.plainName('the name of a bridge on the KVM host'),
       example: 'br0',
-      about: 'A bridge of the host that the machines join. Either this or NETWORK_NAME.',
+      about: 'Bridge on the KVM host to connect the machines to. Set either this or NETWORK_NAME.',
     },
     NETWORK_NAME: {
       type: kind.plainName('the name of a libvirt network'),
-      about: 'A libvirt network that the machines join. Either this or NETWORK_BRIDGE.',
+      about: 'libvirt network to connect the machines to. Set either this or NETWORK_BRIDGE.',
     },
   },
   Cluster: {
@@ -49,29 +50,29 @@ export const settingGroups = {
       type: kind.clusterName,
       required: true,
       example: 'home',
-      about: 'Name of the cluster; machines are called <name>-cp1, <name>-w1 and so on.',
+      about: 'Name of the cluster; the machines are named <name>-cp1, <name>-w1 and so on.',
     },
     CLUSTER_VIP: {
       type: kind.ipv4,
       about:
-        'A free address that the control planes share, so that the API survives the loss of one.',
+        'Unused address that the control planes share, so that the API stays available when one of them fails.',
     },
     CLUSTER_ENDPOINT: {
       type: kind.hostName,
       otherwise: 'CLUSTER_VIP, else the first control plane',
-      about: 'Host name or address under which the Kubernetes API is reached.',
+      about: 'Host name or address of the Kubernetes API.',
     },
   },
   Talos: {
     TALOS_VERSION: {
       type: kind.version,
       default: 'v1.13.9',
-      about: 'Talos Linux on every machine.',
+      about: 'Talos version.',
     },
     KUBERNETES_VERSION: {
       type: kind.version,
-      otherwise: 'the one that belongs to TALOS_VERSION',
-      about: 'Kubernetes on every machine.',
+      otherwise: 'the default of TALOS_VERSION',
+      about: 'Kubernetes version.',
     },
     TALOS_EXTENSIONS: {
       type: kind.list(
@@ -80,7 +81,7 @@ export const settingGroups = {
       ),
       default: '',
       example: 'siderolabs/qemu-guest-agent',
-      about: 'System extensions, as the Image Factory names them.',
+      about: 'System extensions, by their names at the Image Factory.',
     },
     TALOS_KERNEL_ARGS: {
       type: kind.list(
@@ -89,57 +90,62 @@ export const settingGroups = {
         /\s+/,
       ),
       default: '',
-      about: 'Further kernel arguments.',
+      about: 'Additional kernel arguments.',
     },
     TALOS_FACTORY_URL: {
       type: kind.httpUrl,
       default: 'https://factory.talos.dev',
-      about: 'The Image Factory.',
+      about: 'Address of the Image Factory.',
     },
     INSTALL_DISK: {
       type: kind.blockDevice,
       default: '/dev/vda',
-      about: 'The disk that Talos is on.',
+      about: 'The disk that Talos is installed on.',
     },
   },
   Image: {
     IMAGE_COMPRESSION: {
       type: kind.oneOf('zst', 'xz', 'gz', 'none'),
       default: 'zst',
-      about: 'How the image travels from the factory.',
+      about: 'Compression of the image that is downloaded from the factory.',
     },
     IMAGE_PATH: {
       type: kind.absolutePath,
-      about: 'A raw image that already is on the host: nothing is downloaded.',
+      about: 'Raw image that is already on the KVM host; nothing is downloaded then.',
     },
-    IMAGE_SHA256: { type: kind.sha256, about: 'sha256 that the raw image must have.' },
+    IMAGE_SHA256: { type: kind.sha256, about: 'Expected sha256 of the raw image.' },
     IMAGE_RELAY: {
       type: kind.flag,
       default: 'false',
-      about: 'Fetch the image here and send it to the host, for hosts without a way out.',
+      about:
+        'Download the image on this machine and send it to the KVM host, for hosts without internet access.',
     },
   },
   Network: {
-    NETWORK_CIDR: { type: kind.ipv4Cidr, default: '10.0.0.0/24', about: "The machines' network." },
+    NETWORK_CIDR: {
+      type: kind.ipv4Cidr,
+      default: '10.0.0.0/24',
+      about: 'Network of the machines.',
+    },
     NETWORK_GATEWAY: {
       type: kind.ipv4,
       otherwise: 'the first address of NETWORK_CIDR',
-      about: 'Their way out.',
+      about: 'Default gateway of the machines.',
     },
     NETWORK_NAMESERVERS: {
       type: kind.list(kind.ipv4, 'IPv4 addresses separated by commas'),
       otherwise: 'the gateway',
-      about: 'Their DNS servers.',
+      about: 'DNS servers of the machines.',
     },
     CONTROL_PLANE_IP_OFFSET: {
       type: kind.wholeNumber(1, 65_000),
       default: '70',
-      about: 'Where in NETWORK_CIDR the control planes begin.',
+      about: 'Offset in NETWORK_CIDR of the first control plane.',
     },
     WORKER_IP_OFFSET: {
       type: kind.wholeNumber(1, 65_000),
       default: '80',
-      about: 'Where in NETWORK_CIDR the workers begin.',
+      about: 'Offset in NETWORK_CIDR of the first worker.',
     },
     MAC_PREFIX: {
       type: kind.macPrefix,
@@ -151,7 +157,7 @@ export const settingGroups = {
     CONTROL_PLANE_COUNT: {
       type: kind.wholeNumber(1, 7),
       default: '1',
-      about: 'How many control planes: 1, 3, 5 or 7 (etcd needs a majority).',
+      about: 'Number of control planes: 1, 3, 5 or 7 (etcd needs a majority).',
     },
     CONTROL_PLANE_CPU: {
       type: kind.wholeNumber(1, 256),
@@ -168,7 +174,7 @@ export const settingGroups = {
       default: '20',
       about: 'Disk of each, in GiB; Talos needs 10.',
     },
-    WORKER_COUNT: { type: kind.wholeNumber(0, 100), default: '2', about: 'How many workers.' },
+    WORKER_COUNT: { type: kind.wholeNumber(0, 100), default: '2', about: 'Number of workers.' },
     WORKER_CPU: { type: kind.wholeNumber(1, 256), default: '2', about: 'Virtual CPUs of each.' },
     WORKER_MEMORY_MIB: {
       type: kind.wholeNumber(1024, 4_194_304),
@@ -184,22 +190,30 @@ export const settingGroups = {
     CPU_MODEL: {
       type: kind.cpuModel,
       default: 'host-passthrough',
-      about: 'CPU that the machines see; Talos needs x86-64-v2.',
+      about: 'CPU model of the machines; Talos needs x86-64-v2.',
     },
     DOMAIN_TYPE: {
       type: kind.oneOf('auto', 'kvm', 'qemu'),
       default: 'auto',
-      about: 'auto: kvm where it is usable, otherwise emulation.',
+      about: 'auto: kvm if it is available, otherwise emulation.',
     },
-    AUTOSTART: { type: kind.flag, default: 'true', about: 'Start the machines with the host.' },
+    AUTOSTART: {
+      type: kind.flag,
+      default: 'true',
+      about: 'Start the machines when the KVM host boots.',
+    },
   },
   Storage: {
     NFS_SERVER: {
       type: kind.hostName,
       example: '10.0.0.5',
-      about: 'NFS server for the nfs-appdata StorageClass; empty: no storage.',
+      about: 'NFS server of the nfs-appdata StorageClass; empty: no storage.',
     },
-    NFS_SHARE: { type: kind.absolutePath, example: '/srv/appdata', about: "The server's export." },
+    NFS_SHARE: {
+      type: kind.absolutePath,
+      example: '/srv/appdata',
+      about: 'Exported path on the NFS server.',
+    },
     NFS_CSI_VERSION: {
       type: kind.version.transform((value) => value.slice(1)),
       default: '4.13.4',
@@ -209,7 +223,7 @@ export const settingGroups = {
       type: kind.chartSource,
       default: 'https://raw.githubusercontent.com/kubernetes-csi/csi-driver-nfs/master/charts',
       about:
-        'Where the csi-driver-nfs chart comes from: a chart repository, the address of a .tgz, oci://..., or a path on this machine.',
+        'Source of the csi-driver-nfs chart: a chart repository, the address of a .tgz, oci://..., or a path on this machine.',
     },
     NFS_MOUNT_OPTIONS: {
       type: kind.list(kind.mountOption, 'mount options separated by commas'),
@@ -219,30 +233,31 @@ export const settingGroups = {
     NFS_RECLAIM_POLICY: {
       type: kind.oneOf('Retain', 'Delete'),
       default: 'Retain',
-      about: "What becomes of a claim's data when the claim goes.",
+      about: "What happens to a claim's data when the claim is deleted.",
     },
   },
   Behaviour: {
     HEALTH_TIMEOUT: {
       type: kind.duration,
       default: '15m',
-      about: 'How long to wait for a healthy cluster.',
+      about: 'How long to wait for the cluster to become healthy.',
     },
     FAILURE_BUNDLE: {
       type: kind.flag,
       default: 'true',
       about:
-        'Whether a stage that fails looks for the cause and writes what it saw into generated/<cluster>/bundles.',
+        'Whether a failed stage looks for the cause and writes a diagnostics bundle to generated/<cluster>/bundles.',
     },
     UPGRADE_WORKERS_AT_ONCE: {
       type: kind.wholeNumber(1, 100),
       default: '1',
-      about: 'How many workers an upgrade takes at the same time; control planes go one at a time.',
+      about:
+        'How many workers are upgraded in parallel; control planes are upgraded one at a time.',
     },
     UPGRADE_GATE_COMMAND: {
       type: kind.commandLine,
       about:
-        'A command of yours that must succeed before an upgrade goes on to the next machine, for example one that looks at your storage.',
+        'A command that must succeed before an upgrade continues with the next machine, for example a check of your storage.',
     },
   },
 } as const satisfies Record<string, Record<string, Setting>>
@@ -257,7 +272,7 @@ type AllSettings = UnionToIntersection<(typeof settingGroups)[keyof typeof setti
 /** The name of a setting. */
 export type SettingName = keyof AllSettings
 
-/** What a file may leave out with nothing to take its place. */
+/** Settings that may be undefined. */
 type Optional =
   | 'SEED_ISO_DIR'
   | 'NETWORK_BRIDGE'
@@ -274,7 +289,7 @@ type ValueOf<K extends SettingName> = AllSettings[K] extends { type: z.ZodType<i
   ? T
   : never
 
-/** The settings of one cluster, read, checked and completed; keys are the env file's own. */
+/** The settings of one cluster, checked and with defaults; the keys are those of the env file. */
 export type Settings = { readonly [K in Exclude<SettingName, Optional>]: ValueOf<K> } & {
   readonly [K in Optional]: ValueOf<K> | undefined
 }

@@ -1,8 +1,9 @@
+/** Which Kubernetes versions each supported Talos minor runs. */
 import semver from 'semver'
 
 /**
- * What each supported Talos minor works with. Kubernetes ranges: Talos' own compatibility tables
- * (pkg/machinery/compatibility/talos1XX); `kubernetes` is the version that Talos minor installs by default.
+ * Kubernetes versions by Talos minor. Ranges: Talos' compatibility tables
+ * (pkg/machinery/compatibility/talos1XX); `kubernetes` is the default version of that Talos minor.
  */
 const talosMinors: Readonly<
   Record<string, { readonly range: readonly [string, string]; readonly kubernetes: string }>
@@ -20,15 +21,15 @@ export function minorOf(version: string): string {
   return `${semver.major(version)}.${semver.minor(version)}`
 }
 
-/** The Talos minors this project knows, oldest first. */
+/** The Talos minors that this project supports, oldest first. */
 export const supportedTalosMinors: readonly string[] = Object.keys(talosMinors)
 
-/** The Kubernetes version that belongs to a Talos version; undefined for an unknown minor. */
+/** The default Kubernetes version of a Talos version; undefined for an unknown minor. */
 export function defaultKubernetesVersion(talos: string): string | undefined {
   return talosMinors[minorOf(talos)]?.kubernetes
 }
 
-/** Why a Talos version can't carry a Kubernetes version; undefined when it can. */
+/** Why a Talos version does not support a Kubernetes version; undefined when it does. */
 export function unsupportedPair(talos: string, kubernetes: string): string | undefined {
   const known = talosMinors[minorOf(talos)]
   if (known === undefined)
@@ -37,5 +38,5 @@ export function unsupportedPair(talos: string, kubernetes: string): string | und
   const wanted = minorOf(kubernetes)
   const inside =
     semver.gte(`${wanted}.0`, `${lowest}.0`) && semver.lte(`${wanted}.0`, `${highest}.0`)
-  return inside ? undefined : `Talos ${minorOf(talos)} runs Kubernetes ${lowest} to ${highest}`
+  return inside ? undefined : `Talos ${minorOf(talos)} supports Kubernetes ${lowest} to ${highest}`
 }

@@ -1,15 +1,16 @@
+/** The keys to offer to a host. */
 import { readFile } from 'node:fs/promises'
 import ssh2 from 'ssh2'
 import { Problem } from '../problem.ts'
 import type { SshSettings } from './config.ts'
 
-/** One key to show to a host, and how to name it in an error. */
+/** A key to offer to a host, and its name in errors. */
 interface Offer {
   readonly name: string
   readonly method: ssh2.PublicKeyAuthMethod | ssh2.AgentAuthMethod
 }
 
-/** The keys to show to a host one after the other, and what happened to them. */
+/** The keys to offer to a host one after the other, and the Problem when none is accepted. */
 export interface Authentication {
   /** For ssh2's authHandler. */
   readonly next: (
@@ -22,22 +23,22 @@ export interface Authentication {
 }
 
 /**
- * Collects the keys for a host: the files that were asked for, the agent's, then OpenSSH's usual
- * files. Throws SSH_KEY_UNREADABLE for a keyfile of the URI that can't be used.
+ * Collects the keys for a host: the configured files, the agent's keys, then OpenSSH's default files. Throws
+ * SSH_KEY_UNREADABLE when the keyfile of the URI can't be used.
  */
 export async function collectKeys(settings: SshSettings): Promise<Authentication> {
   const { user, keyfile, agent } = settings
   const read = async (files: readonly string[], required: boolean): Promise<Key[]> =>
     Promise.all(files.map((file) => readKey(file, user, required)))
-  const asked = [
+  const configured = [
     ...(await read(keyfile === undefined ? [] : [keyfile], true)),
     ...(await read(settings.identityFiles, false)),
   ]
-  const usual = keyfile === undefined ? await read(settings.defaultIdentityFiles, false) : []
-  const keys = [...asked, ...usual]
+  const defaults = keyfile === undefined ? await read(settings.defaultIdentityFiles, false) : []
+  const keys = [...configured, ...defaults]
   const fromAgent =
-    agent === undefined ? [] : [await offerAgent(agent, user, settings.identitiesOnly, asked)]
-  const offers = [...offersOf(asked), ...fromAgent, ...offersOf(usual)]
+    agent === undefined ? [] : [await offerAgent(agent, user, settings.identitiesOnly, configured)]
+  const offers = [...offersOf(configured), ...fromAgent, ...offersOf(defaults)]
   const encrypted = keys.flatMap(({ file, encrypted }) => (encrypted === true ? [file] : []))
   const tried: string[] = []
   return {
@@ -48,23 +49,23 @@ export async function collectKeys(settings: SshSettings): Promise<Authentication
       give(offer.method)
     },
     refused(name, cause) {
-      const what = tried.length === 0 ? 'there was no key to try' : `tried: ${tried.join(', ')}`
+      const what = tried.length === 0 ? 'there is no key to offer' : `offered: ${tried.join(', ')}`
       if (encrypted.length > 0)
-        return new Problem('SSH_KEY_ENCRYPTED', `${name} was not shown the key it may want`, {
-          because: `${encrypted.join(', ')} has a passphrase, so only an agent can use it; ${what}`,
+        return new Problem('SSH_KEY_ENCRYPTED', `a key for ${name} needs a passphrase`, {
+          because: `${encrypted.join(', ')} has a passphrase and can be used only through an agent; ${what}`,
           hint: `eval "$(ssh-agent)"; ssh-add ${encrypted[0]}; then run the same command again`,
           cause,
         })
-      return new Problem('SSH_AUTH_FAILED', `${name} accepts none of the keys`, {
+      return new Problem('SSH_AUTH_FAILED', `${name} accepted none of the keys`, {
         because: `${what}${agent === undefined ? '; there is no agent (SSH_AUTH_SOCK is unset)' : ''}`,
-        hint: `let it accept one: ssh-copy-id -p ${settings.port} ${user}@${settings.host}; or name another: LIBVIRT_URI=qemu+ssh://...?keyfile=<path>`,
+        hint: `authorize one: ssh-copy-id -p ${settings.port} ${user}@${settings.host}; or use another: LIBVIRT_URI=qemu+ssh://...?keyfile=<path>`,
         cause,
       })
     },
   }
 }
 
-/** What a key file gave: something to offer, a key with a passphrase, or nothing. */
+/** A key file: its key to offer, or that it has a passphrase; neither when it is unusable. */
 interface Key {
   readonly file: string
   readonly offer?: Offer
@@ -75,17 +76,17 @@ function offersOf(keys: readonly Key[]): Offer[] {
   return keys.flatMap((key) => (key.offer === undefined ? [] : [key.offer]))
 }
 
-/** The agent's keys; only those whose public half lies beside a named file under IdentitiesOnly. */
+/** The agent's keys; with IdentitiesOnly, only those whose .pub file is beside a configured file. */
 async function offerAgent(
   socket: string,
   username: string,
   identitiesOnly: boolean,
-  asked: readonly Key[],
+  configured: readonly Key[],
 ): Promise<Offer> {
   if (!identitiesOnly)
-    return { name: 'the keys of the agent', method: { type: 'agent', username, agent: socket } }
+    return { name: 'all keys of the agent', method: { type: 'agent', username, agent: socket } }
   const publicKeys = await Promise.all(
-    asked.map(({ file }) => readFile(`${file}.pub`, 'utf8').catch(() => '')),
+    configured.map(({ file }) => readFile(`${file}.pub`, 'utf8').catch(() => '')),
   )
   const wanted = publicKeys.map((line) => line.split(' ')[1])
   const agent = ssh2.createAgent(socket)
@@ -102,7 +103,7 @@ async function offerAgent(
     })
   const filtered = Object.assign(Object.create(agent) as ssh2.BaseAgent, { getIdentities })
   return {
-    name: 'the named keys of the agent',
+    name: 'the configured keys of the agent',
     method: { type: 'agent', username, agent: filtered },
   }
 }
@@ -115,7 +116,7 @@ async function readKey(file: string, username: string, required: boolean): Promi
     if (!required) return { file }
     throw new Problem('SSH_KEY_UNREADABLE', `could not read the key ${file}`, {
       cause,
-      hint: `correct keyfile= in LIBVIRT_URI; a new key: ssh-keygen -t ed25519 -f ${file}`,
+      hint: `correct keyfile= in LIBVIRT_URI; to create a key: ssh-keygen -t ed25519 -f ${file}`,
     })
   }
   const key = ssh2.utils.parseKey(text)
@@ -125,6 +126,6 @@ async function readKey(file: string, username: string, required: boolean): Promi
   if (!required) return { file }
   throw new Problem('SSH_KEY_UNREADABLE', `${file} is not a private key`, {
     because: key instanceof Error ? key.message : 'it is a public key',
-    hint: 'name the private key, not the .pub file beside it',
+    hint: 'set keyfile= to the private key, not the .pub file beside it',
   })
 }

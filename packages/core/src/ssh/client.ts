@@ -1,14 +1,15 @@
+/** Runs OpenSSH's client programs. */
 import { execFile } from 'node:child_process'
 import { Problem } from '../problem.ts'
 
-/** What one of OpenSSH's client programs printed, and its exit code; undefined when it was killed. */
+/** The output of an OpenSSH client program and its exit code, which is undefined when it was killed. */
 export interface ClientOutput {
   readonly stdout: string
   readonly stderr: string
   readonly exitCode: number | undefined
 }
 
-/** Looking up canonical names and the commands of `Match exec` take their time. */
+/** Generous, because resolving canonical names and `Match exec` commands take time. */
 export const clientTimeoutMs = 15_000
 
 /**
@@ -27,7 +28,7 @@ export function runClient(
       const exitCode = typeof error.code === 'number' ? error.code : undefined
       resolve({ stdout, stderr, exitCode })
     })
-    // Without a program there is none to write to, which the callback tells.
+    // When the program does not exist, the callback reports it.
     child.stdin?.on('error', () => undefined).end()
   })
 }

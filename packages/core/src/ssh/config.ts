@@ -1,35 +1,36 @@
+/** SSH settings of a host, completed by OpenSSH's own configuration. */
 import { userInfo } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Problem } from '../problem.ts'
 import { clientTimeoutMs, runClient } from './client.ts'
 import type { SshTarget } from './target.ts'
 
-/** Where to connect to and with what: a target completed by ~/.ssh/config and OpenSSH's defaults. */
+/** How to connect to a host: a target completed by ~/.ssh/config and OpenSSH's defaults. */
 export interface SshSettings {
-  /** What the user calls the host. */
+  /** The host as written by the user. */
   readonly alias: string
-  /** What to connect to. */
+  /** The host name or address to connect to. */
   readonly host: string
   readonly port: number
   readonly user: string
   /** The name in known_hosts, when it isn't `host` (HostKeyAlias). */
   readonly hostKeyAlias: string | undefined
-  /** The key file that the URI names. */
+  /** The key file of the URI. */
   readonly keyfile: string | undefined
-  /** Key files that ~/.ssh/config names; OpenSSH passes over those that are not there. */
+  /** Key files of ~/.ssh/config; OpenSSH ignores those that do not exist. */
   readonly identityFiles: readonly string[]
-  /** Key files that OpenSSH would also try, where they exist. */
+  /** OpenSSH's default key files, used if they exist. */
   readonly defaultIdentityFiles: readonly string[]
-  /** Try no other key of the agent than those of keyfile and identityFiles. */
+  /** Use only those keys of the agent that are in keyfile or identityFiles. */
   readonly identitiesOnly: boolean
   /** Socket of the agent. */
   readonly agent: string | undefined
   readonly knownHostsFiles: readonly string[]
-  /** Hosts to go through, first to last, as ProxyJump names them. */
+  /** Jump hosts, first to last, as written in ProxyJump. */
   readonly jumps: readonly string[]
 }
 
-/** The person at the keyboard, as far as SSH cares. */
+/** The local user whose SSH configuration is used. */
 export interface SshUser {
   readonly home: string
   readonly name: string
@@ -38,16 +39,16 @@ export interface SshUser {
   readonly configFile?: string
 }
 
-/** The user who runs the program; like OpenSSH, by the user database and not by $HOME. */
+/** The current user, from the user database and not from $HOME, as OpenSSH does it. */
 export function currentSshUser(): SshUser {
   const { username, homedir } = userInfo()
-  // oxlint-disable-next-line node/no-process-env -- OpenSSH knows its agent by this variable alone
+  // oxlint-disable-next-line node/no-process-env -- only this variable tells the agent's socket
   return { home: homedir, name: username, agent: process.env['SSH_AUTH_SOCK'] || undefined }
 }
 
 /**
- * Completes a target with what `ssh -G` prints for it; `root` is where relative paths of the URI start.
- * Throws SSH_CONFIG_INVALID with ssh's own words, and SSH_PROXY_UNSUPPORTED for a ProxyCommand.
+ * Completes a target with the output of `ssh -G`; relative paths of the URI are resolved against `root`.
+ * Throws SSH_CONFIG_INVALID with the error of ssh, and SSH_PROXY_UNSUPPORTED for a ProxyCommand.
  */
 export async function completeTarget(
   target: Omit<SshTarget, 'kind'>,
@@ -72,13 +73,13 @@ export async function completeTarget(
           exitCode === undefined
             ? `ssh -G did not end within ${clientTimeoutMs / 1000} s`
             : stderr.trim() || `ssh -G exited with ${exitCode}`,
-        hint: `correct ~/.ssh/config until this works: ssh -G ${target.host}`,
+        hint: `correct ~/.ssh/config; to check it: ssh -G ${target.host}`,
       },
     )
   return settingsFrom(stdout, target, user, root)
 }
 
-/** The settings in what `ssh -G` printed: a keyword in lower case and its value on each line. */
+/** The settings in the output of `ssh -G`: a keyword in lower case and its value on each line. */
 function settingsFrom(
   printed: string,
   target: Omit<SshTarget, 'kind'>,
@@ -93,7 +94,7 @@ function settingsFrom(
   const host = one('hostname') ?? target.host
   const port = Number(one('port') ?? 22)
   const remoteUser = one('user') ?? user.name
-  // ssh -G expands some paths and leaves others for later.
+  // ssh -G expands only some of the paths.
   const path = (text: string): string => {
     const tokens: Readonly<Record<string, string>> = {
       ...{ '%d': user.home, '%u': user.name, '%r': remoteUser, '%%': '%' },
@@ -108,8 +109,8 @@ function settingsFrom(
   if (jumps === undefined && given('proxycommand').length > 0)
     throw new Problem(
       'SSH_PROXY_UNSUPPORTED',
-      `~/.ssh/config reaches ${target.host} by a ProxyCommand`,
-      { hint: `write it as ProxyJump <host> there; only that is supported` },
+      `~/.ssh/config uses a ProxyCommand for ${target.host}`,
+      { hint: `use ProxyJump <host> instead; ProxyCommand is not supported` },
     )
   const identityFiles = given('identityfile')
   const areDefaults = isDefault(identityFiles)
@@ -134,7 +135,7 @@ function settingsFrom(
   }
 }
 
-/** Whether these are the key files that ssh names by itself, when its configuration names none. */
+/** Whether these are OpenSSH's default key files, which it lists when its configuration has none. */
 function isDefault(identityFiles: readonly string[]): boolean {
   return (
     identityFiles.length > 2 &&
@@ -142,7 +143,7 @@ function isDefault(identityFiles: readonly string[]): boolean {
   )
 }
 
-/** The paths on one line, which ssh parts by spaces without quoting those that belong to a path. */
+/** The paths on one line, which ssh separates by spaces without quoting spaces within a path. */
 function pathsOf(line: string): string[] {
   return line.split(/ (?=[/~%])/)
 }
@@ -156,7 +157,7 @@ function agentOf(
   return setting === 'none' ? undefined : path(setting)
 }
 
-/** A jump host as ProxyJump writes it: [user@]host[:port], or an ssh:// URI. */
+/** Parses a jump host of ProxyJump: [user@]host[:port], or an ssh:// URI. */
 export function parseJump(text: string): Omit<SshTarget, 'kind'> {
   const [whole, scheme, user, inBrackets, plain, port] =
     /^(ssh:\/\/)?(?:(.+)@)?(?:\[([^[\]]+)\]|([^[\]:/@]+))(?::(\d+))?\/?$/.exec(text) ?? []

@@ -1,3 +1,4 @@
+/** SSH connections, and running commands over them. */
 import { constants } from 'node:os'
 import { PassThrough, Readable, type Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -17,10 +18,10 @@ import { connectProblem } from './problems.ts'
 import { Slots } from './slots.ts'
 import type { SshTarget } from './target.ts'
 
-/** sshd allows ten sessions on a connection (MaxSessions); two are kept for ending commands. */
+/** sshd allows ten sessions per connection (MaxSessions); two are reserved for ending commands. */
 const commandsAtOnce = 8
 
-/** Some 20 seconds in all. */
+/** About 20 seconds in total. */
 const sessionAttempts = 60
 
 /** One connection to a remote machine, for all commands of a run. */
@@ -32,8 +33,8 @@ export interface SshConnection {
 }
 
 /**
- * Connects to a remote machine as OpenSSH's configuration, the agent and known_hosts say; `root` is where
- * relative paths of the URI start. Every failure is a Problem whose code begins with SSH_.
+ * Connects to a remote machine according to OpenSSH's configuration, agent and known_hosts; relative paths
+ * of the URI are resolved against `root`. Every failure is a Problem whose code begins with SSH_.
  */
 export async function connectSsh(
   target: SshTarget,
@@ -56,7 +57,7 @@ export async function connectSsh(
 
 type Complete = (jump: Omit<SshTarget, 'kind'>) => Promise<SshSettings>
 
-/** Connects through the hosts of ProxyJump; what it opens on the way goes to `opened`. */
+/** Connects through the hosts of ProxyJump, and adds every connection to `opened`. */
 async function connectThrough(
   settings: SshSettings,
   name: string,
@@ -65,14 +66,14 @@ async function connectThrough(
   depth = 0,
 ): Promise<NodeSSH> {
   if (depth > 8)
-    throw new Problem('SSH_PROXY_UNSUPPORTED', `${name} lies behind more than eight hosts`, {
-      hint: 'see whether ProxyJump lines in ~/.ssh/config lead in a circle',
+    throw new Problem('SSH_PROXY_UNSUPPORTED', `${name} is behind more than eight jump hosts`, {
+      hint: 'check whether ProxyJump lines in ~/.ssh/config form a loop',
     })
   let before: NodeSSH | undefined
   for (const [index, jump] of settings.jumps.entries()) {
     const hop = await complete(parseJump(jump))
     const hopName = `${hop.user}@${hop.alias}`
-    // Only the first hop may lie behind others of its own, as with OpenSSH.
+    // As with OpenSSH, only the first hop may have jump hosts of its own.
     if (index === 0) before = await connectThrough(hop, hopName, complete, opened, depth + 1)
     else opened.push((before = await connectHop(hop, hopName, throughFor(before, hop, hopName))))
   }
@@ -109,7 +110,7 @@ function transportOver(ssh: NodeSSH, name: string): Transport {
       }
       if (!(input instanceof Readable)) {
         if (input !== undefined) stdin.end(input)
-        // It may have broken while this command waited for its turn.
+        // It may have failed while this command waited for a slot.
       } else if (input.errored !== null) giveUpInput(input.errored)
       else input.on('error', giveUpInput).pipe(stdin)
       let channel: ClientChannel | undefined
@@ -118,18 +119,18 @@ function transportOver(ssh: NodeSSH, name: string): Transport {
         ssh.execCommand(text, {
           stdin,
           noTrim: true,
-          // The runner keeps the bytes; one byte a character is all that node-ssh should spend.
+          // The runner collects the bytes; latin1 keeps node-ssh's own copy small.
           encoding: 'latin1',
           onStdout,
           onStderr,
           onChannel(opened) {
             channel = opened
-            // A program may end before it has read all of its input; its exit code tells.
+            // A program may exit before it has read all of its input; its exit code is what counts.
             opened.on('error', () => undefined)
             if (abandoned) opened.destroy()
           },
         })
-      const ended = onceThereIsASession(name, execute, () => abandoned)
+      const ended = withSessionRetry(name, execute, () => abandoned)
         .then(({ code, signal }) => {
           if (inputError !== undefined) throw inputError
           if (code === null && signal === null) throw lost(name)
@@ -154,10 +155,10 @@ function transportOver(ssh: NodeSSH, name: string): Transport {
 }
 
 /**
- * Starts a command again while the host opens no session for it, which means that it was not started:
- * sshd counts a session as open for a moment after it has said that it is closed.
+ * Retries a command while the host opens no session for it, in which case it was not started: sshd counts a
+ * session as open for a moment after reporting it closed.
  */
-async function onceThereIsASession<T>(
+async function withSessionRetry<T>(
   name: string,
   execute: () => Promise<T>,
   isAbandoned: () => boolean,
@@ -168,24 +169,24 @@ async function onceThereIsASession<T>(
     } catch (error) {
       if (!(error instanceof Error) || !/Channel open failure/.test(error.message)) throw error
       if (attempt === sessionAttempts || isAbandoned())
-        throw new Problem('SSH_NO_SESSION', `${name} opens no session for another command`, {
+        throw new Problem('SSH_NO_SESSION', `${name} refuses to open another session`, {
           cause: error,
-          hint: `see MaxSessions in its /etc/ssh/sshd_config; the default of 10 is enough`,
+          hint: `check MaxSessions in its /etc/ssh/sshd_config; the default of 10 is enough`,
         })
       await sleep(Math.min(attempt * 20, 500))
     }
 }
 
-/** The number of a signal, which SSH names without SIG, and ssh2 with it. */
+/** The number of a signal, whose name has the prefix SIG in ssh2 but not in SSH. */
 function signalNumber(name: string): number {
   const signals: Readonly<Record<string, number>> = constants.signals
   return signals[`SIG${name.replace(/^SIG/, '')}`] ?? 0
 }
 
 function lost(name: string, cause?: unknown): Problem {
-  return new Problem('SSH_CONNECTION_LOST', `the connection to ${name} broke`, {
+  return new Problem('SSH_CONNECTION_LOST', `the connection to ${name} was lost`, {
     cause,
-    now: 'a command may have been under way there; it is told to end',
-    hint: 'when the host is reachable again, run the same command again: it goes on where it stood',
+    now: 'a command that was running there is ended',
+    hint: 'when the host is reachable again, run the same command again: it continues',
   })
 }

@@ -1,3 +1,4 @@
+/** Connects to one SSH host, directly or through a jump host. */
 import type { Duplex } from 'node:stream'
 import { NodeSSH } from 'node-ssh'
 import { Problem } from '../problem.ts'
@@ -7,8 +8,8 @@ import { checkHostKey, findKnownKeys, hostKeyAlgorithms, type KnownKeys } from '
 import { connectProblem, readyTimeoutMs, refuseKey } from './problems.ts'
 
 /**
- * Connects to one host, through `socket` when it lies behind another. The host's key is checked
- * before any of ours is shown. Every failure is a Problem whose code begins with SSH_.
+ * Connects to one host, through `socket` when it is behind a jump host. The host key is checked before any
+ * user key is offered. Every failure is a Problem whose code begins with SSH_.
  */
 export async function connectHop(
   settings: SshSettings,
@@ -24,7 +25,7 @@ export async function connectHop(
   try {
     return await attempt(algorithms)
   } catch (error) {
-    // The host has none of the keys that are known: look at the one it has, to say which.
+    // The host has no key of a known type: connect again to report the one that it has.
     const reason = error instanceof Problem ? error.because : undefined
     if (algorithms === undefined || !/no matching host key format/.test(reason ?? '')) throw error
     return attempt(undefined)
@@ -69,7 +70,7 @@ async function connectOnce(
     ssh.dispose()
     throw refusal ?? connectProblem(error, settings, name, authentication.refused)
   }
-  // Without a listener, a connection that breaks later would end the program.
+  // Without a listener, a connection that is lost later would end the program.
   ssh.connection?.on('error', () => undefined)
   return ssh
 }

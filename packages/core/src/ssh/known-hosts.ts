@@ -1,10 +1,11 @@
+/** Host keys and known_hosts. */
 import { createHash } from 'node:crypto'
 import { access, constants } from 'node:fs/promises'
 import { Problem } from '../problem.ts'
 import { commandText } from '../process/command.ts'
 import { clientTimeoutMs, runClient } from './client.ts'
 
-/** A key that a known_hosts file holds for a host. */
+/** A key of a host in a known_hosts file. */
 interface KnownKey {
   readonly revoked: boolean
   readonly type: string
@@ -12,19 +13,19 @@ interface KnownKey {
   readonly key: string
 }
 
-/** The keys that known_hosts files hold for one host. */
+/** The keys of one host in known_hosts files. */
 export interface KnownKeys {
-  /** Under its name with the port. */
+  /** Listed under its name with the port. */
   readonly named: readonly KnownKey[]
-  /** Under its name alone; the same keys for port 22. */
+  /** Listed under its name alone; the same as `named` for port 22. */
   readonly plain: readonly KnownKey[]
 }
 
-/** How a host's key compares with known_hosts. */
+/** The result of comparing a host key with known_hosts. */
 export type KeyVerdict = 'known' | 'unknown' | 'changed' | 'revoked'
 
 /**
- * Looks up a host in known_hosts files with `ssh-keygen -F`; files that can't be read hold nothing.
+ * Looks up a host in known_hosts files with `ssh-keygen -F`; files that can't be read are ignored.
  * Throws SSH_KNOWN_HOSTS_UNREADABLE when ssh-keygen fails, so that no revoked key is overlooked.
  */
 export async function findKnownKeys(
@@ -50,13 +51,13 @@ async function findIn(file: string, name: string): Promise<KnownKey[]> {
   )
   if (!isReadable) return []
   const { stdout, stderr, exitCode } = await runClient('ssh-keygen', ['-F', name, '-f', file])
-  // 1 says that there is no such host.
+  // Exit code 1: no such host.
   if (exitCode !== 0 && exitCode !== 1)
     throw new Problem('SSH_KNOWN_HOSTS_UNREADABLE', `could not look up ${name} in ${file}`, {
       because:
         stderr.trim() ||
         `ssh-keygen ${exitCode === undefined ? `did not end within ${clientTimeoutMs / 1000} s` : `exited with ${exitCode}`}`,
-      hint: `see what it does: ${commandText`ssh-keygen -F ${name} -f ${file}`}`,
+      hint: `try it: ${commandText`ssh-keygen -F ${name} -f ${file}`}`,
     })
   return stdout.split('\n').flatMap(keyOf)
 }
@@ -71,30 +72,30 @@ function keyOf(line: string): KnownKey[] {
   return [{ revoked: marker === '@revoked', type, key }]
 }
 
-/** The name under which known_hosts keeps a host: `[host]:port` for any port but 22. */
+/** The name of a host in known_hosts: `[host]:port` for any port but 22. */
 export function knownHostsName(host: string, port: number): string {
   return port === 22 ? host.toLowerCase() : `[${host.toLowerCase()}]:${port}`
 }
 
-/** Compares the key that a host shows, in SSH's wire format, with what known_hosts holds for it. */
+/** Compares a host key, in SSH's wire format, with known_hosts. */
 export function checkHostKey({ named, plain }: KnownKeys, key: Buffer): KeyVerdict {
   const shown = key.toString('base64')
   if ([...named, ...plain].some((entry) => entry.revoked && entry.key === shown)) return 'revoked'
   const trusted = named.filter(({ revoked }) => !revoked)
-  // As OpenSSH does: the same key without a port is as good.
+  // Like OpenSSH, accept the key listed without the port.
   if ([...trusted, ...plain].some((entry) => !entry.revoked && entry.key === shown)) return 'known'
   const shownType = keyTypeOf(key)
   return trusted.some(({ type }) => type === shownType) ? 'changed' : 'unknown'
 }
 
 /**
- * The host key algorithms to offer: those of the keys that are known, so that a host with several
- * keys shows one that can be checked; undefined (all) for an unknown host.
+ * The host key algorithms to offer: those of the known keys, so that a host with several keys uses one that
+ * can be checked; undefined (all) for an unknown host.
  */
 export function hostKeyAlgorithms({ named, plain }: KnownKeys): string[] | undefined {
   const entries = named.length > 0 ? named : plain
   const types = new Set(entries.filter(({ revoked }) => !revoked).map(({ type }) => type))
-  // In this order: what OpenSSH prefers.
+  // In OpenSSH's order of preference.
   const offers = Object.entries(algorithmsByType).filter(([type]) => types.has(type))
   return offers.length === 0 ? undefined : offers.flatMap(([, algorithms]) => algorithms)
 }
@@ -107,7 +108,7 @@ const algorithmsByType: Readonly<Record<string, readonly string[]>> = {
   'ssh-rsa': ['rsa-sha2-512', 'rsa-sha2-256'],
 }
 
-/** The type that a key in wire format says it is. */
+/** The type of a key in wire format. */
 export function keyTypeOf(key: Buffer): string {
   return key.toString('latin1', 4, 4 + key.readUInt32BE(0))
 }
@@ -117,7 +118,7 @@ export function fingerprintOf(key: Buffer): string {
   return `SHA256:${createHash('sha256').update(key).digest('base64').replace(/=+$/, '')}`
 }
 
-/** The line that makes a key known. */
+/** The known_hosts line of a key. */
 export function knownHostsLine(host: string, port: number, key: Buffer): string {
   return `${knownHostsName(host, port)} ${keyTypeOf(key)} ${key.toString('base64')}`
 }

@@ -1,3 +1,4 @@
+/** The Problems of SSH connections. */
 import { Problem } from '../problem.ts'
 import { quote } from '../process/command.ts'
 import type { SshSettings } from './config.ts'
@@ -9,10 +10,10 @@ import {
   type KeyVerdict,
 } from './known-hosts.ts'
 
-/** How long a host may take to get from the connection to the login. */
+/** Timeout from the connection to the login. */
 export const readyTimeoutMs = 20_000
 
-/** The Problem of a host whose key can't be trusted; its hint repairs known_hosts. */
+/** The Problem of a host whose key can't be trusted; its hint has the command that updates known_hosts. */
 export function refuseKey(
   verdict: Exclude<KeyVerdict, 'known'>,
   { knownHostsFiles, alias }: SshSettings,
@@ -23,25 +24,25 @@ export function refuseKey(
   const file = knownHostsFiles[0] ?? '~/.ssh/known_hosts'
   const shown = `${keyTypeOf(key)} ${fingerprintOf(key)}`
   const kind = keyTypeOf(key).replace(/^ssh-|-sha2-.*$/g, '')
-  const compare = `compare it with what the host says of itself, at its own console: ssh-keygen -lf /etc/ssh/ssh_host_${kind}_key.pub`
+  const compare = `compare it with the host's own key, on its console: ssh-keygen -lf /etc/ssh/ssh_host_${kind}_key.pub`
   const add = `echo ${quote(knownHostsLine(keyName, port, key))} >> ${quote(file)}`
   if (verdict === 'revoked')
-    return new Problem('SSH_HOST_KEY_REVOKED', `${alias} shows a key that is marked as revoked`, {
-      because: `${shown} stands behind @revoked in ${knownHostsFiles.join(' or ')}`,
-      hint: 'somebody may sit between you and the host: do not go on before you know why',
+    return new Problem('SSH_HOST_KEY_REVOKED', `the host key of ${alias} is marked as revoked`, {
+      because: `${shown} is listed as @revoked in ${knownHostsFiles.join(' or ')}`,
+      hint: 'this could be a man-in-the-middle attack: do not connect before you know why the key was revoked',
     })
   if (verdict === 'changed')
-    return new Problem('SSH_HOST_KEY_CHANGED', `${alias} shows another key than it did before`, {
-      because: `${shown} is not the ${keyTypeOf(key)} key in ${knownHostsFiles.join(' or ')}; the host was installed anew, or somebody sits between you and it`,
-      hint: `${compare}\nonly if they are the same: ssh-keygen -f ${quote(file)} -R ${quote(knownHostsName(keyName, port))} && ${add}`,
+    return new Problem('SSH_HOST_KEY_CHANGED', `the host key of ${alias} has changed`, {
+      because: `${shown} is not the ${keyTypeOf(key)} key in ${knownHostsFiles.join(' or ')}; the host was reinstalled, or this is a man-in-the-middle attack`,
+      hint: `${compare}\nonly if they match: ssh-keygen -f ${quote(file)} -R ${quote(knownHostsName(keyName, port))} && ${add}`,
     })
-  return new Problem('SSH_HOST_KEY_UNKNOWN', `the key of ${alias} is not known here`, {
-    because: `it shows ${shown}, and ${knownHostsFiles.join(', ')} hold no such key of ${knownHostsName(keyName, port)}`,
-    hint: `${compare}\nif they are the same: ${add}`,
+  return new Problem('SSH_HOST_KEY_UNKNOWN', `the host key of ${alias} is not in known_hosts`, {
+    because: `its key is ${shown}; ${knownHostsFiles.join(' and ')} have no such key for ${knownHostsName(keyName, port)}`,
+    hint: `${compare}\nif they match: ${add}`,
   })
 }
 
-/** The Problem of a connection that didn't come about; `refused` makes the one of a refused login. */
+/** The Problem of a failed connection; `refused` creates the one of a rejected login. */
 export function connectProblem(
   error: unknown,
   { host, port, user, alias }: Pick<SshSettings, 'host' | 'port' | 'user' | 'alias'>,
@@ -53,28 +54,28 @@ export function connectProblem(
   const at = `${host} port ${port}`
   if (level === 'client-authentication') return refused(name, error)
   if (code === 'ECONNREFUSED' || /Connection refused/.test(message))
-    return new Problem('SSH_CONNECTION_REFUSED', `nothing listens on ${at}`, {
+    return new Problem('SSH_CONNECTION_REFUSED', `${at}: connection refused`, {
       cause: error,
-      hint: `start SSH there (systemctl enable --now ssh), or correct the port in LIBVIRT_URI`,
+      hint: `start sshd there (systemctl enable --now ssh), or correct the port in LIBVIRT_URI`,
     })
   if (['ENOTFOUND', 'EAI_AGAIN'].includes(code) || /not known|resolve/.test(message))
-    return new Problem('SSH_NAME_UNKNOWN', `there is no address for the name ${host}`, {
+    return new Problem('SSH_NAME_UNKNOWN', `the host name ${host} could not be resolved`, {
       cause: error,
-      hint: `correct the host in LIBVIRT_URI, or give ${alias} a HostName in ~/.ssh/config; getent hosts ${host} shows what is known`,
+      hint: `correct the host in LIBVIRT_URI, or give ${alias} a HostName in ~/.ssh/config; to check: getent hosts ${host}`,
     })
   if (code === 'ETIMEDOUT' || level === 'client-timeout' || /timed out/i.test(message))
     return new Problem('SSH_TIMEOUT', `${at} did not answer within ${readyTimeoutMs / 1000} s`, {
       cause: error,
-      hint: `see whether it is on and no firewall stands before it: nc -vz ${host} ${port}`,
+      hint: `check that it is on and not blocked by a firewall: nc -vz ${host} ${port}`,
     })
   if (code === 'EHOSTUNREACH' || code === 'ENETUNREACH' || /[Nn]o route/.test(message))
-    return new Problem('SSH_UNREACHABLE', `there is no way to ${host}`, {
+    return new Problem('SSH_UNREACHABLE', `no route to ${host}`, {
       cause: error,
-      hint: `see that it is on and in a network that this machine reaches: ip route get ${host}`,
+      hint: `check that it is on and that this machine has a route to it: ip route get ${host}`,
     })
-  return new Problem('SSH_HANDSHAKE_FAILED', `${at} does not speak SSH with us`, {
+  return new Problem('SSH_HANDSHAKE_FAILED', `the SSH handshake with ${at} failed`, {
     cause: error,
-    hint: `see whether OpenSSH gets along with it: ssh -v -p ${port} ${user}@${host} true`,
+    hint: `check whether OpenSSH can connect: ssh -v -p ${port} ${user}@${host} true`,
   })
 }
 

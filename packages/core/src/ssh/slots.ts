@@ -1,4 +1,5 @@
-/** How many things may go on at once; the rest waits in line. */
+/** Limits how many commands run at once. */
+/** A limited number of slots; further users wait in a queue. */
 export class Slots {
   #free: number
   readonly #waiting: (() => void)[] = []
@@ -7,7 +8,7 @@ export class Slots {
     this.#free = count
   }
 
-  /** Waits for a slot; the function given back frees it. */
+  /** Waits for a slot; the returned function frees it. */
   async take(): Promise<() => void> {
     if (this.#free > 0) this.#free -= 1
     else await new Promise<void>((resolve) => this.#waiting.push(resolve))

@@ -1,4 +1,6 @@
-/** Where a remote host is, as LIBVIRT_URI says; ~/.ssh/config may say more about it. */
+/** The SSH part of a LIBVIRT_URI entry. */
+
+/** A remote host of LIBVIRT_URI; ~/.ssh/config completes it. */
 export interface SshTarget {
   readonly kind: 'ssh'
   /** A host name, an address, or an alias of ~/.ssh/config; IPv6 without brackets. */

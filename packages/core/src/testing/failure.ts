@@ -1,6 +1,7 @@
+/** The Problem that a test expects. */
 import type { Problem } from '../problem.ts'
 
-/** The Problem that a promise fails with; a promise that does not fail is the test's failure. */
+/** The Problem with which a promise rejects; throws when it resolves. */
 export async function problemOf(promise: Promise<unknown>): Promise<Problem> {
   return promise.then(
     () => {

@@ -1,3 +1,4 @@
+/** Helpers for the tests of all packages. */
 export { problemOf } from './failure.ts'
 export { quicken } from './quicken.ts'
 export { recordingHost } from './recording-host.ts'

@@ -1,28 +1,29 @@
+/** A host for unit tests that needs no machine. */
 import type { Host } from '../host/host.ts'
 import { commandText, shellOf } from '../process/command.ts'
 import { CommandFailed, type Output } from '../process/shell.ts'
 
-/** What a command is answered with: its stdout, all of its output, or an error to throw. */
+/** The result of a command: its stdout, its whole output, or an error to throw. */
 export type Answer = string | Partial<Output> | Error
 
 /**
- * Answers by command: a key answers the command that equals it, or starts with it and a space, or,
- * written as '/.../', that matches it as a regular expression; the first that fits wins. A function
- * is asked for every command; undefined from it means that the command was not expected.
+ * Results by command: a key matches the command that equals it, that starts with it and a space, or, written
+ * as '/.../', that matches the regular expression; the first match wins. A function is called with every
+ * command, and returns undefined for an unexpected one.
  */
 export type Answers = Readonly<Record<string, Answer>> | ((command: string) => Answer | undefined)
 
-/** A host that runs nothing: it answers from a script and remembers what was asked. */
+/** A host that runs nothing: it returns prepared results and records all commands. */
 export interface RecordingHost extends Host {
-  /** Every command, in order; files written and sent appear as 'write <path>', 'upload <from> <to>'. */
+  /** All commands, in order; written and uploaded files appear as 'write <path>', 'upload <from> <to>'. */
   readonly commands: string[]
-  /** What `write` was given, by path. */
+  /** The files that were written, by path. */
   readonly written: Map<string, { readonly text: string; readonly mode: number | undefined }>
-  /** The standard input of each command that had one, by command. */
+  /** The standard input of commands, by command. */
   readonly inputs: Map<string, string>
 }
 
-/** A recording host; a command without an answer is an error that names it. */
+/** Creates a recording host; a command without a result throws an error. */
 export function recordingHost(
   answers: Answers = {},
   {
@@ -37,8 +38,8 @@ export function recordingHost(
     const found = typeof answers === 'function' ? answers(command) : find(answers, command)
     if (found === undefined) throw new Error(`recordingHost has no answer to: ${command}`)
     if (found instanceof Error) throw found
-    const said = typeof found === 'string' ? { stdout: found } : found
-    return { stdout: '', stderr: '', exitCode: 0, ...said }
+    const output = typeof found === 'string' ? { stdout: found } : found
+    return { stdout: '', stderr: '', exitCode: 0, ...output }
   }
   return {
     name,

@@ -1,3 +1,4 @@
+/** A real sshd for tests. */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises'
@@ -10,22 +11,22 @@ import { temporaryFolder } from './temporary-folder.ts'
 
 const program = '/usr/sbin/sshd'
 
-/** Whether a real sshd can be started here: sshd and root, who alone may run it for a test. */
+/** Whether sshd can be started here: it is installed, and the tests run as root. */
 export const hasSshd = existsSync(program) && process.getuid?.() === 0
 
-/** A real sshd on a loopback port, with throwaway keys and a throwaway home of its user. */
+/** A real sshd on a loopback port, with temporary keys and a temporary folder as the user's home. */
 export interface Sshd {
   readonly port: number
   readonly user: SshUser
   /** The private key that it accepts. */
   readonly key: string
-  /** LIBVIRT_URI with that key and its known_hosts. */
+  /** The LIBVIRT_URI with that key and the known_hosts file. */
   readonly uri: string
-  /** Everything below is the home folder's. */
+  /** A path in the folder that is the user's $HOME. */
   path(name: string): string
   hostKey(type: string): Promise<string>
   log(): Promise<string>
-  /** Writes the user's ~/.ssh/config; only the known_hosts file of that home counts. */
+  /** Writes the user's ~/.ssh/config; only its own known_hosts file is used. */
   configure(text: string): Promise<void>
   stop(): Promise<void>
 }
@@ -34,13 +35,13 @@ export function makeKey(path: string, type = 'ed25519', passphrase = ''): void {
   execFileSync('ssh-keygen', ['-q', '-t', type, '-N', passphrase, '-C', 'test', '-f', path])
 }
 
-/** Starts one; `hostKeys` are the types of its host keys, `more` further lines of its config. */
+/** Starts an sshd; `hostKeys` are the types of its host keys, `more` are further lines of sshd_config. */
 export async function startSshd(
   hostKeys: readonly string[] = ['ed25519'],
   more: readonly string[] = [],
 ): Promise<Sshd> {
-  const home = temporaryFolder('sshd')
-  const path = (name: string): string => join(home, name)
+  const folder = temporaryFolder('sshd')
+  const path = (name: string): string => join(folder, name)
   await mkdir(path('.ssh'), { mode: 0o700 })
   await mkdir('/run/sshd', { recursive: true })
   makeKey(path('.ssh/accepted'))
@@ -71,7 +72,7 @@ export async function startSshd(
       'StrictModes no',
       'UsePAM no',
       'LogLevel VERBOSE',
-      // Keeps bash from reading the ~/.bashrc of whoever runs the tests, which may be slow.
+      // Prevents bash from reading the ~/.bashrc of the user who runs the tests, which may be slow.
       'SetEnv SHLVL=5',
       ...more,
     ].join('\n'),
@@ -79,7 +80,7 @@ export async function startSshd(
   const sshd = spawn(program, ['-D', '-f', path('sshd_config'), '-E', path('log')], {
     stdio: 'ignore',
   })
-  // A test that fails before it stops it must not wait for it, one that crashes not leave it behind.
+  // A failing test must not wait for sshd, and a crashing one must not leave it running.
   sshd.unref()
   process.once('exit', () => sshd.kill())
   const log = (): Promise<string> => readFile(path('log'), 'utf8').catch(() => '')
@@ -90,7 +91,7 @@ export async function startSshd(
   return {
     port,
     user: {
-      home,
+      home: folder,
       name: userInfo().username,
       agent: undefined,
       configFile: path('.ssh/config'),
@@ -113,7 +114,7 @@ export async function stopProcess(child: ChildProcess): Promise<void> {
   await gone
 }
 
-/** A port of the loopback address that nothing listens on. */
+/** A free port of the loopback address. */
 export async function freePort(): Promise<number> {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

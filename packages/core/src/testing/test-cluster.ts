@@ -1,13 +1,14 @@
+/** The cluster that tests use. */
 import { describeCluster, type Cluster } from '../cluster.ts'
 import { readSettings } from '../settings/read.ts'
 
-/** The env file of the cluster that tests use: one control plane, two workers, a bridge. */
+/** The settings of the test cluster: one control plane, two workers, a bridge. */
 export const testSettings: Readonly<Record<string, string>> = {
   CLUSTER_NAME: 'home',
   NETWORK_BRIDGE: 'br0',
 }
 
-/** A cluster for tests: `testSettings` with `overrides`, by setting name, as texts of an env file. */
+/** A cluster with `testSettings` and `overrides`, which are texts by setting name, as in an env file. */
 export function testCluster(
   overrides: Readonly<Record<string, string>> = {},
   root = '/project',

@@ -1,4 +1,5 @@
-/** Waits for `work` so long at most; a test that would hang fails with what it waited for. */
+/** A time limit for tests. */
+/** Waits for `work` at most `ms`, so that a test that would hang fails with what it waited for. */
 export async function within<T>(ms: number, what: string, work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {

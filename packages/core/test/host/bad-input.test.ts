@@ -11,8 +11,8 @@ import { readSettings } from '../../src/settings/read.ts'
 import { freePort, hasSshd, makeKey, startSshd, type Sshd } from '../../src/testing/sshd.ts'
 
 /**
- * Each fixture is an env file that is right in itself and does not fit the host; its first line says
- * which Problem must be reported. {port}, {home}, {closed} are the test's own sshd, its ~/.ssh and a
+ * Each fixture is an env file that is valid but does not fit the host; its first line is the Problem that
+ * must be reported. {port}, {home}, {closed} are the test's own sshd, its ~/.ssh and a
  * port on which nothing listens.
  */
 const folder = join(import.meta.dirname, 'fixtures')
@@ -29,15 +29,15 @@ if (hasSshd && existsSync('/usr/bin/virsh')) {
       .replaceAll('{home}', sshd.path('.ssh'))
       .replaceAll('{closed}', closed)
     const expected = /^# reported: (.+)$/m.exec(text)?.[1]
-    test(`${name} is refused: ${expected}`, async () => {
+    test(`${name} is rejected: ${expected}`, async () => {
       const problem = await refusal(text, sshd)
       assert.is(problem.code, expected)
-      assert.ok(problem.hint, 'it says what to do')
+      assert.ok(problem.hint, 'it has a hint')
     })
   }
   test.after(() => sshd.stop())
 } else {
-  test.skip('hosts that do not fit')
+  test.skip('bad hosts')
   console.log('SKIPPED: the tests of bad hosts need root, /usr/sbin/sshd and /usr/bin/virsh')
 }
 
@@ -56,7 +56,7 @@ async function refusal(text: string, sshd: Sshd): Promise<Problem> {
   throw new Error('it was accepted')
 }
 
-/** A libvirt that has a pool for each fault: its test driver lives as long as one virsh. */
+/** libvirt's test driver with bad pools; its state lasts as long as one virsh process. */
 const batchWithPools: typeof batch = async (host, commands) => {
   const pools = [
     ['pool-define-as', 'volumes', 'logical', '--source-name', 'vg', '--target', '/dev/vg'],

@@ -10,8 +10,8 @@ import { CommandFailed } from '../../src/process/shell.ts'
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
 
 /**
- * What every host does, near or far; `open` gives one whose files this process can see. The suite
- * still has to be run.
+ * What every host does, local or remote; `open` opens one whose files this process can access. The caller
+ * runs the suite.
  */
 export function hostSuite(title: string, open: () => Promise<Host>) {
   const test = suite<{ host: Host; folder: string }>(title)
@@ -22,12 +22,12 @@ export function hostSuite(title: string, open: () => Promise<Host>) {
   })
   test.after(({ host }) => host.close())
 
-  test('gives stdout, stderr and the exit code apart', async ({ host }) => {
+  test('returns stdout, stderr and the exit code separately', async ({ host }) => {
     const output = await host.$({ nothrow: true })`echo out; echo err >&2; exit 3`
     assert.equal(output, { stdout: 'out\n', stderr: 'err\n', exitCode: 3 })
   })
 
-  test('throws CommandFailed with what the command said last', async ({ host }) => {
+  test('throws CommandFailed with the last lines of the output', async ({ host }) => {
     const error = await failure(host.$`sh -c ${'echo first >&2; echo no such thing >&2; exit 4'}`)
     assert.is(error.exitCode, 4)
     assert.is(error.host, host.name)
@@ -47,7 +47,7 @@ export function hostSuite(title: string, open: () => Promise<Host>) {
     'control characters': 'tab\tbell\x07escape\x1b[0m',
   }
   for (const [what, value] of Object.entries(nasty))
-    test(`hands over ${what} unchanged`, async ({ host }) => {
+    test(`passes ${what} unchanged`, async ({ host }) => {
       assert.is((await host.$`printf %s ${value}`).stdout, value)
       assert.is((await host.$`printf %s --name=${value}`).stdout, `--name=${value}`)
     })
@@ -80,7 +80,7 @@ export function hostSuite(title: string, open: () => Promise<Host>) {
     assert.ok((lines[1]?.[1] ?? 0) - (lines[0]?.[1] ?? 0) > 200)
   })
 
-  test('keeps letters whole that arrive in two pieces', async ({ host }) => {
+  test('keeps characters intact that arrive in two pieces', async ({ host }) => {
     const lines: string[] = []
     const onLine = (line: string): number => lines.push(line)
     const { stdout } = await host.$({ onLine })`printf '\\303'; sleep 0.2; printf '\\274\\n'`
@@ -98,11 +98,11 @@ export function hostSuite(title: string, open: () => Promise<Host>) {
     assert.is((await host.$({ nothrow: true })`false | cat`).exitCode, 1)
   })
 
-  test('says which signal ended a command', async ({ host }) => {
+  test('reports which signal ended a command', async ({ host }) => {
     assert.is((await host.$({ nothrow: true })`kill -KILL $$`).exitCode, 128 + 9)
   })
 
-  test('a timeout ends the command and all that it started', async ({ host, folder }) => {
+  test('a timeout ends the command and its children', async ({ host, folder }) => {
     const pids = join(folder, 'timeout')
     const error = await failure(
       host.$({ timeoutMs: 2000 })`echo $$ >${pids}; sleep 60 & echo $! >>${pids}; sleep 60 | cat`,
@@ -112,7 +112,7 @@ export function hostSuite(title: string, open: () => Promise<Host>) {
     await ended(pids, 2)
   })
 
-  test('a timed-out command under nothrow gives exit code 124', async ({ host }) => {
+  test('a timed-out command with nothrow returns exit code 124', async ({ host }) => {
     const output = await host.$({ timeoutMs: 2000, nothrow: true })`echo begun; sleep 60`
     assert.equal(output, { stdout: 'begun\n', stderr: '', exitCode: 124 })
   })
@@ -150,7 +150,7 @@ export function hostSuite(title: string, open: () => Promise<Host>) {
     assert.not.ok(existsSync(file))
   })
 
-  test('leaves a background process alone when its command ends well', async ({ host, folder }) => {
+  test('does not end a background process when its command succeeds', async ({ host, folder }) => {
     const pids = join(folder, 'background')
     await host.$`sleep 60 >/dev/null 2>&1 & echo $! >${pids}`
     await sleep(300)
@@ -174,7 +174,7 @@ export function hostSuite(title: string, open: () => Promise<Host>) {
     assert.is((await stat(join(folder, 'empty'))).size, 0)
   })
 
-  test('a reader sees the old file or the new one, never a part', async ({ host, folder }) => {
+  test('a reader gets the old file or the new one, never a part', async ({ host, folder }) => {
     const file = join(folder, 'atomic')
     const texts = ['a'.repeat(3_000_000), 'b'.repeat(3_000_000)] as const
     await writeFile(file, texts[0])
@@ -185,7 +185,7 @@ export function hostSuite(title: string, open: () => Promise<Host>) {
     assert.is(await readFile(file, 'utf8'), texts[1])
   })
 
-  test('a failed write names the file and leaves nothing behind', async ({ host, folder }) => {
+  test('a failed write names the file and leaves no files behind', async ({ host, folder }) => {
     const error = await failure(host.write(join(folder, 'missing', 'file'), 'x'))
     assert.match(error.message, /^write \S+ exited with 1: dd: .*No such file or directory/)
     const target = join(folder, 'a-folder')
@@ -201,10 +201,7 @@ export function hostSuite(title: string, open: () => Promise<Host>) {
     assert.match((await failure(host.read(join(folder, 'nothing')))).message, 'No such file')
   })
 
-  test('uploads a file whole, with holes for zeroes, and says how far it is', async ({
-    host,
-    folder,
-  }) => {
+  test('uploads a file with holes for zeroes, and reports progress', async ({ host, folder }) => {
     const from = join(folder, 'from')
     const to = join(folder, 'to')
     const bytes = Buffer.concat([randomBytes(300_000), Buffer.alloc(20_000_000), randomBytes(17)])
@@ -218,7 +215,7 @@ export function hostSuite(title: string, open: () => Promise<Host>) {
     assert.is(mode & 0o777, 0o640)
   })
 
-  test('an upload that is aborted leaves nothing behind', async ({ host, folder }) => {
+  test('an upload that is aborted leaves no files behind', async ({ host, folder }) => {
     const from = join(folder, 'from')
     const to = join(folder, 'aborted')
     const abort = new AbortController()
@@ -231,7 +228,7 @@ export function hostSuite(title: string, open: () => Promise<Host>) {
     assert.not.ok((await readdir(folder)).some((name) => name.includes('aborted')))
   })
 
-  test('carries out 50 commands at once', async ({ host }) => {
+  test('runs 50 commands in parallel', async ({ host }) => {
     const outputs = await Promise.all(
       Array.from({ length: 50 }, (_, index) => host.$`sleep 0.05; echo ${index}`),
     )
@@ -244,19 +241,19 @@ export function hostSuite(title: string, open: () => Promise<Host>) {
   return test
 }
 
-/** Waits until the processes whose numbers are in a file are gone. */
+/** Waits until the processes whose ids are in a file have ended. */
 export async function ended(file: string, count: number): Promise<void> {
   const pids = (await readFile(file, 'utf8')).trim().split('\n').map(Number)
   assert.is(pids.length, count)
   for (let wait = 0; pids.some(isAlive); wait += 1) {
-    assert.ok(wait < 200, `of ${pids.join(', ')} some still run`)
+    assert.ok(wait < 200, `of ${pids.join(', ')} some are still running`)
     await sleep(50)
   }
 }
 
 function isAlive(pid: number): boolean {
   try {
-    // A zombie, whose parent has yet to look, has ended too.
+    // A zombie has ended too.
     return !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ')
   } catch {
     return false

@@ -32,8 +32,8 @@ await local.$\`echo $$ >\${${JSON.stringify(join(folder, 'pid'))}}; sleep 60 | c
   await ended(join(folder, 'pid'), 1)
 })
 
-// What sudo does under use_pty: the command is in another session than the process started here.
-test('a command that became another user ends by a timeout too', async () => {
+// As sudo does with use_pty: the command runs in another session than the process started here.
+test('a command of another user is ended by a timeout too', async () => {
   const folder = temporaryFolder('local')
   const run = runner('as root', localTransport, ['setsid', '-w', '--'])
   await run(`echo $$ >${join(folder, 'pid')}; sleep 60 | cat`, { timeoutMs: 1000, nothrow: true })

@@ -23,7 +23,7 @@ test('is the folder of an active pool', async () => {
   )
 })
 
-test('a pool that does not exist: the others are named', async () => {
+test('a pool that does not exist: the others are listed', async () => {
   const problem = await refusal(
     path(
       { stdout: '', error: 'Storage pool not found' },
@@ -36,7 +36,7 @@ test('a pool that does not exist: the others are named', async () => {
   assert.match(problem.hint ?? '', 'STORAGE_POOL to one of: default, images')
 })
 
-test('a host without any pool: how to make one', async () => {
+test('a host without any pool: how to create one', async () => {
   const problem = await refusal(path({ stdout: '', error: 'x' }, { stdout: '' }, { stdout: '' }))
   assert.match(problem.hint ?? '', 'virsh pool-define-as tank dir')
 })
@@ -49,7 +49,7 @@ test('an inactive pool: how to start it', async () => {
   assert.match(problem.hint ?? '', 'virsh pool-start tank')
 })
 
-test('a pool that is no folder', async () => {
+test('a pool that is not a folder', async () => {
   for (const [type, target] of Object.entries({ logical: '<path>/dev/vg</path>', rbd: '' })) {
     const problem = await refusal(
       path({ stdout: xml(type, target) }, { stdout: 'tank' }, { stdout: 'tank' }),
@@ -59,7 +59,7 @@ test('a pool that is no folder', async () => {
   }
 })
 
-test('asks a real virsh in one process', async () => {
+test('runs a real virsh in one process', async () => {
   if (!existsSync('/usr/bin/virsh')) return console.log('SKIPPED: needs /usr/bin/virsh')
   const { virshBatch } = virshOn('test:///default')
   assert.is(await poolPath(local, 'default-pool', virshBatch), '/default-pool')

@@ -10,7 +10,7 @@ test('root needs nothing more', async () => {
   assert.is(await privilege('0', 'root', 'root', 'root', ''), 'root')
 })
 
-test('sudo without a password comes before the group, since it reaches the files too', async () => {
+test('sudo without a password is preferred to the group, since it can write the files too', async () => {
   assert.is(await privilege('1000', 'ann', 'ann libvirt', 'sudo', ''), 'sudo')
 })
 
@@ -18,7 +18,7 @@ test('the libvirt group is enough for virsh', async () => {
   assert.is(await privilege('1000', 'ann', 'ann libvirt', 'no sudo: x', ''), 'libvirt-group')
 })
 
-test('a user with none of them is told what is missing', async () => {
+test('a user with none of them gets the reason', async () => {
   try {
     await privilege('1000', 'ann', 'ann libvirt-dnsmasq', 'no sudo: a password is required', '')
     assert.unreachable()

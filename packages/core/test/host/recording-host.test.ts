@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert'
 import { CommandFailed } from '../../src/process/shell.ts'
 import { recordingHost } from '../../src/testing/recording-host.ts'
 
-test('answers by command, by its beginning, by pattern, in order', async () => {
+test('matches by command, by its beginning, by pattern, in order', async () => {
   const host = recordingHost({
     'virsh list': 'one\n',
     '/^virsh dom/': { stdout: 'two\n', stderr: 'warned\n' },
@@ -21,12 +21,12 @@ test('answers by command, by its beginning, by pattern, in order', async () => {
   ])
 })
 
-test('a command without an answer is an error that names it', async () => {
+test('a command without a result is an error', async () => {
   const error = await recordingHost().$`rm -rf ${'/'}`.catch((thrown: unknown) => thrown)
   assert.match((error as Error).message, 'no answer to: rm -rf /')
 })
 
-test('fails like a real host, and not under nothrow', async () => {
+test('fails like a real host, but not with nothrow', async () => {
   const host = recordingHost({ false: { exitCode: 1, stderr: 'no\n' } })
   const error = await host.$`false`.catch((thrown: unknown) => thrown)
   assert.instance(error, CommandFailed)
@@ -34,14 +34,14 @@ test('fails like a real host, and not under nothrow', async () => {
   assert.is((await host.$({ nothrow: true })`false`).exitCode, 1)
 })
 
-test('throws an error it was given, and asks a function', async () => {
+test('throws a prepared error, and calls a function', async () => {
   const lost = new Error('lost')
   const host = recordingHost((command) => (command === 'a' ? lost : 'fine'))
   assert.is(await host.$`a`.catch((thrown: unknown) => thrown), lost)
   assert.is((await host.$`b`).stdout, 'fine')
 })
 
-test('remembers files and inputs, and gives lines to onLine', async () => {
+test('records files and inputs, and passes lines to onLine', async () => {
   const host = recordingHost({ 'cat -- /there': 'text', tee: 'one\ntwo\n' })
   await host.write('/a b', 'x', { mode: 0o600 })
   await host.upload('/from', '/to')

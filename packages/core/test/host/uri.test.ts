@@ -23,15 +23,15 @@ const good: Record<string, ReturnType<typeof parseLibvirtUri>> = {
 }
 
 for (const [uri, target] of Object.entries(good))
-  test(`${uri} is understood`, () => assert.equal(parseLibvirtUri(uri), target))
+  test(`${uri} is parsed`, () => assert.equal(parseLibvirtUri(uri), target))
 
 const bad: Record<string, RegExp> = {
   '': /not a URI/,
   kvm1: /not a URI/,
   'root@kvm1': /not a URI/,
   'qemu:///session': /use \/system/,
-  'qemu:///': /just qemu:\/\/\/system/,
-  'qemu:///system?socket=/run/x': /just qemu:\/\/\/system/,
+  'qemu:///': /write qemu:\/\/\/system/,
+  'qemu:///system?socket=/run/x': /write qemu:\/\/\/system/,
   'qemu://kvm1/system': /qemu\+ssh/,
   'qemu+tcp://kvm1/system': /begins with qemu\+tcp:/,
   'qemu+tls://kvm1/system': /begins with qemu\+tls:/,
@@ -46,18 +46,18 @@ const bad: Record<string, RegExp> = {
   'qemu+ssh://kvm1:70000/system': /not a URI/,
   'qemu+ssh://kvm1:ssh/system': /not a URI/,
   'qemu+ssh://root:secret@kvm1/system': /password/,
-  'qemu+ssh://-oProxyCommand=id@kvm1/system': /name of a user/,
-  'qemu+ssh://-kvm1/system': /name of a host/,
-  'qemu+ssh://kvm%201/system': /name of a host|not a URI/,
+  'qemu+ssh://-oProxyCommand=id@kvm1/system': /valid user name/,
+  'qemu+ssh://-kvm1/system': /valid host name/,
+  'qemu+ssh://kvm%201/system': /valid host name|not a URI/,
   'qemu+ssh://kvm1/system?no_verify=1': /always checked/,
   'qemu+ssh://kvm1/system?command=/bin/x': /command is not one of/,
   'qemu+ssh://kvm1/system?keyfile=': /path in it is empty/,
-  'qemu+ssh://kvm1/system#x': /means nothing/,
-  'qemu+ssh://%zz@kvm1/system': /not encoded well/,
+  'qemu+ssh://kvm1/system#x': /fragment #x/,
+  'qemu+ssh://%zz@kvm1/system': /not correctly percent-encoded/,
 }
 
 for (const [uri, because] of Object.entries(bad))
-  test(`${uri || 'an empty text'} is refused with what is allowed`, () => {
+  test(`${uri || 'an empty string'} is rejected, listing what is allowed`, () => {
     const problem = refusal(uri)
     assert.is(problem.code, 'LIBVIRT_URI_INVALID')
     assert.match(problem.because ?? '', because)

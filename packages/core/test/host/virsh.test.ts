@@ -13,11 +13,11 @@ const { virsh, virshBatch } = virshOn('test:///default')
 if (existsSync('/usr/bin/virsh')) {
   const test = suite('virsh')
 
-  test('says what virsh says', async () => {
+  test('returns the output of virsh', async () => {
     assert.is(await virsh(local, 'list', '--name'), 'test')
   })
 
-  test('a refusal is CommandFailed with what virsh said', async () => {
+  test('an error is CommandFailed with the message of virsh', async () => {
     const error = await virsh(local, 'dominfo', 'nope').catch((thrown: unknown) => thrown)
     assert.instance(error, CommandFailed)
     assert.is(
@@ -26,7 +26,7 @@ if (existsSync('/usr/bin/virsh')) {
     )
   })
 
-  test('a batch answers in order, each failure in its place', async () => {
+  test('a batch returns results in order, including failures', async () => {
     const results = await virshBatch(local, [
       ['domstate', 'test'],
       ['dominfo', 'nope'],
@@ -49,15 +49,15 @@ if (existsSync('/usr/bin/virsh')) {
   })
 
   for (const text of [`a 'b' "c"`, 'semi; colon', 'two\nlines', 'back\\slash', '$x `y`', '--opt=#'])
-    test(`a batch hands over ${JSON.stringify(text)} unchanged`, async () => {
-      const [, said] = await virshBatch(local, [
+    test(`a batch passes ${JSON.stringify(text)} unchanged`, async () => {
+      const [, result] = await virshBatch(local, [
         ['desc', 'test', text.replace(/^--/, '')],
         ['desc', 'test'],
       ])
-      assert.is(said?.stdout, text.replace(/^--/, ''))
+      assert.is(result?.stdout, text.replace(/^--/, ''))
     })
 
-  test('a batch too long for one process is cut, and still in order', async () => {
+  test('a batch too long for one process is split, and stays in order', async () => {
     const commands = Array.from({ length: 3000 }, (_, index) =>
       index % 3 === 0 ? ['domid', 'test'] : ['dominfo', `missing-${index}-${'x'.repeat(40)}`],
     )
@@ -73,7 +73,7 @@ if (existsSync('/usr/bin/virsh')) {
     assert.equal(await virshBatch(recordingHost({}), []), [])
   })
 
-  test('a command that virsh does not know fails the batch with its words', async () => {
+  test('a command that virsh does not know fails the batch with its error', async () => {
     const error = await virshBatch(local, [['domid', 'test'], ['bogus']]).catch(
       (thrown: unknown) => thrown,
     )
@@ -81,13 +81,13 @@ if (existsSync('/usr/bin/virsh')) {
     assert.match((error as CommandFailed).message, "unknown command: 'bogus'")
   })
 
-  test('a connection that is not there is LIBVIRT_UNREACHABLE, alone and in a batch', async () => {
+  test('a connection that does not exist is LIBVIRT_UNREACHABLE, alone and in a batch', async () => {
     const absent = virshOn('qemu+unix:///system?socket=/nonexistent/libvirt-sock')
-    for (const ask of [
+    for (const command of [
       () => absent.virsh(local, 'list'),
       () => absent.virshBatch(local, [['list']]),
     ]) {
-      const error = await ask().catch((thrown: unknown) => thrown)
+      const error = await command().catch((thrown: unknown) => thrown)
       assert.instance(error, Problem)
       assert.is((error as Problem).code, 'LIBVIRT_UNREACHABLE')
       assert.match((error as Problem).because ?? '', 'Failed to connect socket')
@@ -106,15 +106,15 @@ test('talks to the system connection of the host', async () => {
   assert.equal(host.commands, ["virsh -q -c qemu:///system dumpxml 'a b'"])
 })
 
-test('a host without virsh is told so', async () => {
+test('a host without virsh is reported', async () => {
   const host = recordingHost({ virsh: { exitCode: 127, stderr: 'bash: virsh: command not found' } })
-  for (const ask of [() => virsh(host, 'list'), () => virshBatch(host, [['list']])]) {
-    const error = await ask().catch((thrown: unknown) => thrown)
+  for (const command of [() => virsh(host, 'list'), () => virshBatch(host, [['list']])]) {
+    const error = await command().catch((thrown: unknown) => thrown)
     assert.is((error as Problem).code, 'VIRSH_MISSING')
   }
 })
 
-test('a user who may not use libvirt is told how to', async () => {
+test('a user without permission to use libvirt gets a hint', async () => {
   const stderr =
     "error: failed to connect to the hypervisor\nerror: Failed to connect socket to '/var/run/libvirt/libvirt-sock': Permission denied\n"
   const host = recordingHost({ virsh: { exitCode: 1, stderr } })

@@ -5,13 +5,13 @@ import * as assert from 'uvu/assert'
 import { Problem } from '../../src/problem.ts'
 import { readSettings } from '../../src/settings/read.ts'
 
-/** Each fixture is an env file with one fault; its first line says which fault must be reported. */
+/** Each fixture is an env file with one mistake; its first line is the error that must be reported. */
 const folder = join(import.meta.dirname, 'fixtures')
 
 for (const name of readdirSync(folder).sort()) {
   const text = readFileSync(join(folder, name), 'utf8')
   const expected = /^# reported: (.+)$/m.exec(text)?.[1] ?? ''
-  test(`${name} is refused: ${expected}`, () => {
+  test(`${name} is rejected: ${expected}`, () => {
     try {
       readSettings(text, {}, name)
     } catch (error) {
@@ -19,9 +19,9 @@ for (const name of readdirSync(folder).sort()) {
       const problem = error as Problem
       assert.is(problem.code, 'SETTINGS_INVALID')
       assert.is(problem.exitCode, 78)
-      const faults = problem.because?.trim().split('\n') ?? []
-      assert.is(faults.length, 1, `one fault, one line:\n${faults.join('\n')}`)
-      assert.ok(faults[0]?.includes(expected), `${faults[0]}\ndoes not say\n${expected}`)
+      const errors = problem.because?.trim().split('\n') ?? []
+      assert.is(errors.length, 1, `one mistake, one line:\n${errors.join('\n')}`)
+      assert.ok(errors[0]?.includes(expected), `${errors[0]}\ndoes not contain\n${expected}`)
       return
     }
     assert.unreachable(`${name} was accepted`)

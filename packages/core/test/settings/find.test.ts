@@ -19,16 +19,16 @@ choosing.before.each((context) => {
 const add = (root: string, name: string): void =>
   writeFileSync(join(root, 'env', `${name}.env`), '')
 
-choosing("without a file of the user's the fallback is taken", async ({ root }) => {
+choosing("without a file of the user's the fallback is used", async ({ root }) => {
   assert.is(await chooseCluster(root, undefined), 'demo')
 })
 
-choosing("the only file of the user's is taken", async ({ root }) => {
+choosing("the only file of the user's is used", async ({ root }) => {
   add(root, 'home')
   assert.is(await chooseCluster(root, undefined), 'home')
 })
 
-choosing('several files are listed, none is taken', async ({ root }) => {
+choosing('several files are listed, and none is used', async ({ root }) => {
   add(root, 'home')
   add(root, 'office')
   const problem = await problemOf(chooseCluster(root, undefined))
@@ -36,7 +36,7 @@ choosing('several files are listed, none is taken', async ({ root }) => {
   assert.match(problem.message, 'home, office')
 })
 
-choosing('a name without a file is refused with the close one', async ({ root }) => {
+choosing('a name without a file is rejected with the closest one', async ({ root }) => {
   add(root, 'home')
   const problem = await problemOf(chooseCluster(root, 'hoem'))
   assert.is(problem.code, 'CLUSTER_UNKNOWN')
@@ -44,19 +44,19 @@ choosing('a name without a file is refused with the close one', async ({ root })
   assert.match(problem.hint ?? '', 'CLUSTER=home')
 })
 
-choosing('the file that was asked for is taken', async ({ root }) => {
+choosing('the requested file is used', async ({ root }) => {
   add(root, 'home')
   assert.is(await chooseCluster(root, 'demo'), 'demo')
 })
 
 choosing(
-  'all are listed but the example, with what keeps one from being read',
+  'all files except the example are listed, with the errors of unreadable ones',
   async ({ root }) => {
     writeFileSync(join(root, 'env', 'home.env'), 'CLUSTER_NAME=house\nNETWORK_BRIDGE=br0\n')
-    const [demo, home, ...others] = await listClusters(root)
-    assert.is(home?.cluster?.name, 'house')
+    const [demo, house, ...others] = await listClusters(root)
+    assert.is(house?.cluster?.name, 'house')
     assert.is(demo?.cluster, undefined)
-    assert.match(demo?.fault ?? '', 'env/demo.env')
+    assert.match(demo?.error ?? '', 'env/demo.env')
     assert.equal(others, [])
   },
 )

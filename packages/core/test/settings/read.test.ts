@@ -20,21 +20,21 @@ test('a name and a bridge are enough', () => {
   assert.equal(warnings, [])
 })
 
-test('the shell wins over the file', () => {
+test('an environment variable overrides the file', () => {
   assert.is(
     readSettings(`${smallest}WORKER_COUNT=2\n`, { WORKER_COUNT: '5' }).settings.WORKER_COUNT,
     5,
   )
 })
 
-test('an empty value of the shell clears what the file says', () => {
+test('an empty environment variable clears the setting of the file', () => {
   const file = `${smallest}NFS_SERVER=10.0.0.5\nNFS_SHARE=/srv\n`
   assert.is(readSettings(file, { NFS_SERVER: '' }).settings.NFS_SERVER, undefined)
 })
 
-test("variables of the shell that are no settings are nobody's business", () => {
+test('environment variables that are not settings are ignored', () => {
   assert.is(
-    readSettings(smallest, { HOME: '/root', FAVOURITE_COLOUR: 'blue' }).settings.CLUSTER_NAME,
+    readSettings(smallest, { EDITOR: 'vi', FAVOURITE_COLOUR: 'blue' }).settings.CLUSTER_NAME,
     'home',
   )
 })
@@ -44,18 +44,18 @@ test('a version may be written without its v', () => {
   assert.is(readSettings(`${smallest}NFS_CSI_VERSION=v4.13.4`).settings.NFS_CSI_VERSION, '4.13.4')
 })
 
-test('Kubernetes is the one that belongs to the Talos version', () => {
+test('the default Kubernetes version is that of the Talos version', () => {
   assert.is(readSettings(`${smallest}TALOS_VERSION=v1.12.0`).settings.KUBERNETES_VERSION, 'v1.35.0')
 })
 
-test('every fault of a file is reported at once', () => {
+test('all errors of a file are reported at once', () => {
   const file = 'CLUSTER_NAME=Home\nWORKR_COUNT=1\nCONTROL_PLANE_COUNT=2\nUEFI=maybe\n'
   try {
     readSettings(file)
     assert.unreachable()
   } catch (error) {
-    const faults = (error as Problem).because?.trim().split('\n') ?? []
-    assert.equal(faults.map((fault) => String(fault.split(':')[0])).sort(), [
+    const errors = (error as Problem).because?.trim().split('\n') ?? []
+    assert.equal(errors.map((line) => String(line.split(':')[0])).sort(), [
       'CLUSTER_NAME',
       'CONTROL_PLANE_COUNT',
       'NETWORK_BRIDGE',
@@ -65,10 +65,10 @@ test('every fault of a file is reported at once', () => {
   }
 })
 
-test('a VIP in front of one control plane is allowed, and what it gives up is said', () => {
+test('a VIP with one control plane is allowed, with a warning', () => {
   assert.match(
     readSettings(`${smallest}CLUSTER_VIP=10.0.0.9`).warnings[0] ?? '',
-    'one control plane behind it',
+    'with one control plane',
   )
 })
 
@@ -83,7 +83,7 @@ test('docs/configuration.md is what the schema prints', () => {
   )
 })
 
-test('env/example.env describes a cluster as it stands', () => {
+test('env/example.env is valid as it is', () => {
   assert.is(readSettings(printExampleEnv()).settings.CLUSTER_NAME, 'home')
 })
 

@@ -24,7 +24,7 @@ const complete = (config: string, target = {}): ReturnType<typeof completeTarget
     '/project',
   )
 
-test('without a config there are the defaults of OpenSSH', async () => {
+test('without a config the defaults of OpenSSH apply', async () => {
   const { defaultIdentityFiles, ...found } = await complete('')
   assert.equal(found, {
     alias: 'kvm1',
@@ -81,7 +81,7 @@ Host *
   assert.equal(found.jumps, ['ann@jump:2200', 'other'])
 })
 
-test('the URI beats the config', async () => {
+test('the URI overrides the config', async () => {
   const config = 'Host kvm1\n  User bob\n  Port 1\n  UserKnownHostsFile /x\n'
   const uri = { user: 'root', port: 2222, keyfile: 'keys/a', knownHosts: '~/k' }
   const found = await complete(config, uri)
@@ -107,7 +107,7 @@ test('Match sees the user of the URI', async () => {
   assert.is((await complete(config, { user: 'ann' })).port, 22)
 })
 
-test('Match exec decides as it does for ssh', async () => {
+test('Match exec works as for ssh', async () => {
   assert.is((await complete('Match exec "test %n = kvm1"\n  Port 2222\n')).port, 2222)
   assert.is((await complete('Match exec false\n  Port 2222\n')).port, 22)
 })
@@ -131,20 +131,20 @@ test('IdentityFile none means no key file at all', async () => {
   assert.equal([...identityFiles, ...defaultIdentityFiles], [])
 })
 
-test('a usual key file that the config names is one of its own', async () => {
+test('a default key file in the config counts as configured', async () => {
   const found = await complete('IdentityFile ~/.ssh/id_ed25519\n')
   assert.equal(found.identityFiles, [`${home}/.ssh/id_ed25519`])
   assert.equal(found.defaultIdentityFiles, [])
 })
 
-test('UserKnownHostsFile none leaves the files of the system', async () => {
+test('UserKnownHostsFile none leaves the global files', async () => {
   assert.equal(
     (await complete('UserKnownHostsFile none\nGlobalKnownHostsFile /kh\n')).knownHostsFiles,
     ['/kh'],
   )
 })
 
-test('ProxyJump none and ProxyCommand none mean a direct way', async () => {
+test('ProxyJump none and ProxyCommand none mean a direct connection', async () => {
   assert.equal((await complete('ProxyJump none\nProxyCommand none\n')).jumps, [])
 })
 
@@ -153,7 +153,7 @@ test('a ProxyCommand is refused by name', async () => {
   assert.is(problem.code, 'SSH_PROXY_UNSUPPORTED')
 })
 
-test('a mistake in the config is told in the words of ssh', async () => {
+test('a mistake in the config is reported with the error of ssh', async () => {
   for (const [config, words] of [
     ['Host "kvm1\n', 'line 1: invalid quotes'],
     ['\nHots kvm1\n', 'line 2: Bad configuration option: hots'],
@@ -174,7 +174,7 @@ test('a host, user or file name is never an option or a command', async () => {
   assert.not.ok(existsSync(file))
 })
 
-test('a machine without an OpenSSH client is told what to install', async () => {
+test('a machine without an OpenSSH client gets a hint what to install', async () => {
   const { PATH } = process.env
   process.env['PATH'] = '/nowhere'
   try {
@@ -186,7 +186,7 @@ test('a machine without an OpenSSH client is told what to install', async () => 
   }
 })
 
-test('jump hosts are read as OpenSSH writes them', () => {
+test('jump hosts are parsed in the syntax of OpenSSH', () => {
   assert.equal(parseJump('jump'), { host: 'jump' })
   assert.equal(parseJump('ann@jump:2200'), { host: 'jump', port: 2200, user: 'ann' })
   assert.equal(parseJump('ssh://ann@[fd00::1]:2200'), { host: 'fd00::1', port: 2200, user: 'ann' })

@@ -42,7 +42,7 @@ if (hasSshd) {
   const test = suite('ssh')
   test.after.each(closeHosts)
 
-  test('one connection carries all commands of a run', async () => {
+  test('all commands of a run share one connection', async () => {
     const before = logins(await sshd.log())
     const host = await openHost(sshd.uri, '/', sshd.user)
     assert.is(host.name, `root@127.0.0.1:${sshd.port}`)
@@ -66,7 +66,7 @@ if (hasSshd) {
     await narrow.stop()
   })
 
-  test('a command ends when the connection breaks', async () => {
+  test('a command ends when the connection is lost', async () => {
     const folder = temporaryFolder('ssh')
     const host = await openHost(sshd.uri, '/', sshd.user)
     let begun: () => void = () => undefined
@@ -81,7 +81,7 @@ if (hasSshd) {
     assert.is((await problemOf(host.$`true`)).code, 'SSH_CONNECTION_LOST')
   })
 
-  test('what a login shell says first is not the output of a command', async () => {
+  test('the output of a login shell is not part of the output of a command', async () => {
     const noise = `ForceCommand echo Welcome; echo noise >&2; exec sh -c "$SSH_ORIGINAL_COMMAND"`
     const chatty = await startSshd(['ed25519'], [noise])
     const host = await openHost(chatty.uri, '/', chatty.user)
@@ -91,7 +91,7 @@ if (hasSshd) {
     await chatty.stop()
   })
 
-  test('a login that runs no commands is told with its own words', async () => {
+  test('a login that runs no commands is reported with its output', async () => {
     const closed = await startSshd(['ed25519'], ['ForceCommand echo go away >&2; exit 1'])
     const error = await openHost(closed.uri, '/', closed.user).then(
       () => undefined,
@@ -103,7 +103,7 @@ if (hasSshd) {
   })
 
   for (const type of ['ed25519', 'ecdsa', 'rsa'])
-    test(`a host with several keys is known by its ${type} key alone`, async () => {
+    test(`a host with several keys is accepted with only its ${type} key known`, async () => {
       const known = await knownHosts(sshd, `${name(sshd)} ${await sshd.hostKey(type)}\n`)
       await connects(sshd, known)
     })
@@ -124,7 +124,7 @@ if (hasSshd) {
     await connects(sshd, known)
   })
 
-  test('a changed host key stops the run; the hint repairs it', async () => {
+  test('a changed host key stops the run; the hint fixes it', async () => {
     const other = sshd.path('other_host_key')
     makeKey(other)
     const [type, key] = (await readFile(`${other}.pub`, 'utf8')).split(' ')
@@ -153,7 +153,7 @@ if (hasSshd) {
     assert.is(problem.code, 'SSH_HOST_KEY_REVOKED')
   })
 
-  test('a key that the host does not accept: the Problem names what was tried', async () => {
+  test('a key that the host does not accept: the Problem lists what was offered', async () => {
     makeKey(sshd.path('stranger'))
     const uri = uriWith(sshd, { keyfile: sshd.path('stranger') })
     const problem = await problemOf(openHost(uri, '/', sshd.user))
@@ -162,11 +162,11 @@ if (hasSshd) {
     assert.match(problem.because ?? '', 'there is no agent')
   })
 
-  test('no key at all is said as such', async () => {
+  test('no key at all is reported', async () => {
     const uri = uriWith(sshd, { keyfile: undefined })
     const problem = await problemOf(openHost(uri, '/', sshd.user))
     assert.is(problem.code, 'SSH_AUTH_FAILED')
-    assert.match(problem.because ?? '', 'there was no key to try')
+    assert.match(problem.because ?? '', 'there is no key to offer')
   })
 
   test('a key with a passphrase needs an agent, and works with one', async () => {
@@ -193,7 +193,7 @@ if (hasSshd) {
       const host = await openHost(uri, '/', { ...sshd.user, agent: socket })
       await host.close()
 
-      // Nine keys of others first: a server ends it after six, unless only the named one is shown.
+      // Nine other keys first: a server disconnects after six, unless only the configured one is offered.
       const crowd = Array.from({ length: 9 }, (_, index) => sshd.path(`crowd${index}`))
       execFileSync('ssh-add', ['-q', '-D'], { env: { ...process.env, ...env }, stdio: 'ignore' })
       for (const file of crowd) makeKey(file)
@@ -212,7 +212,7 @@ if (hasSshd) {
     }
   })
 
-  test('a keyfile that is not there, or is no private key, is named', async () => {
+  test('a keyfile that is missing or not a private key is reported', async () => {
     for (const file of [sshd.path('nothing'), `${sshd.key}.pub`]) {
       const problem = await problemOf(openHost(uriWith(sshd, { keyfile: file }), '/', sshd.user))
       assert.is(problem.code, 'SSH_KEY_UNREADABLE')
@@ -228,13 +228,13 @@ if (hasSshd) {
     await host.close()
   })
 
-  test('paths in the URI start at the project', async () => {
+  test('paths in the URI are resolved against the project', async () => {
     await copyFile(sshd.key, sshd.path('relative'))
     const uri = uriWith(sshd, { keyfile: 'relative', known_hosts: '.ssh/known_hosts' })
     await (await openHost(uri, sshd.path(''), sshd.user)).close()
   })
 
-  test('goes through the hosts of ProxyJump, each with its own key check', async () => {
+  test('connects through the hosts of ProxyJump, each with its own key check', async () => {
     // OpenSSH sees a loop in a last jump to the address of the host itself.
     const key = await sshd.hostKey('ed25519')
     await appendFile(sshd.path('.ssh/known_hosts'), `[localhost]:${sshd.port} ${key}\n`)
@@ -248,7 +248,7 @@ if (hasSshd) {
     assert.is(logins(await sshd.log()) - before, 3)
   })
 
-  test('a ProxyJump circle and a ProxyCommand are refused', async () => {
+  test('a ProxyJump loop and a ProxyCommand are refused', async () => {
     await sshd.configure(
       `Host *\n  IdentityFile ~/.ssh/accepted\nHost far\n${address(sshd)}  ProxyJump far\n`,
     )
@@ -281,7 +281,7 @@ if (hasSshd) {
     assert.is(problem.code, 'SSH_NAME_UNKNOWN')
   })
 
-  test('something that does not speak SSH', async () => {
+  test('a server that is not SSH', async () => {
     const server = createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'))
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     const address = server.address()

@@ -53,7 +53,7 @@ const names: [string, string, number, boolean][] = [
   ['!kvm1', 'kvm2', 22, false],
 ]
 
-/** What a known_hosts file of this text says of a key that a host shows. */
+/** The verdict of a known_hosts file with this text on a host key. */
 async function verdict(text: string, host: string, port: number, key: Key): Promise<KeyVerdict> {
   return checkHostKey(await findKnownKeys([write(text)], host, port), key.wire)
 }
@@ -70,7 +70,7 @@ for (const [patterns, host, port, fits] of names)
     assert.is(await verdict(text, host, port, first), fits ? 'known' : 'unknown')
   })
 
-test('finds names that ssh-keygen hashed', async () => {
+test('finds names hashed by ssh-keygen', async () => {
   const file = write(`kvm1 ${first.text}\n[kvm2]:2222 ${first.text}\n`)
   execFileSync('ssh-keygen', ['-q', '-H', '-f', file], { stdio: 'ignore' })
   const text = readFileSync(file, 'utf8')
@@ -111,7 +111,7 @@ test('all files count: a key known in one may be revoked in another', async () =
   assert.is(checkHostKey(known, first.wire), 'revoked')
 })
 
-test('files that are not there, empty, or no files hold nothing', async () => {
+test('missing and empty files, and no files, have no keys', async () => {
   const files = [join(folder, 'missing'), write(''), '/dev/null', folder]
   assert.equal(await findKnownKeys(files, 'kvm1', 2222), { named: [], plain: [] })
 })
@@ -134,7 +134,7 @@ test('a lookup that fails is a Problem and no unknown key', async () => {
   }
 })
 
-test('certificate authorities, comments and broken lines are passed over', async () => {
+test('certificate authorities, comments and broken lines are skipped', async () => {
   const text = [
     `@cert-authority * ${first.text}`,
     `# kvm1 ${first.text}`,
@@ -149,7 +149,7 @@ test('certificate authorities, comments and broken lines are passed over', async
   assert.is(await verdict(`${text}\nkvm1 ${second.text}\n`, 'kvm1', 22, second), 'known')
 })
 
-test('lines may end as on Windows, and fields be parted by tabs', async () => {
+test('lines may end with CRLF, and fields be separated by tabs', async () => {
   assert.is(await verdict(`  kvm1\t${first.text}\r\n`, 'kvm1', 22, first), 'known')
 })
 
@@ -169,8 +169,8 @@ test('only algorithms of known keys are offered', async () => {
 test('prints the line to add and the fingerprint as ssh-keygen does', () => {
   assert.is(knownHostsLine('kvm1', 22, first.wire), `kvm1 ${first.text}`)
   assert.is(knownHostsLine('fd00::1', 2222, first.wire), `[fd00::1]:2222 ${first.text}`)
-  const said = execFileSync('ssh-keygen', ['-lf', first.file], { encoding: 'utf8' })
-  assert.is(said.split(' ')[1], fingerprintOf(first.wire))
+  const output = execFileSync('ssh-keygen', ['-lf', first.file], { encoding: 'utf8' })
+  assert.is(output.split(' ')[1], fingerprintOf(first.wire))
 })
 
 test.run()

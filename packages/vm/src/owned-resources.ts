@@ -1,29 +1,34 @@
+/** Finds everything on a host that Talosmith created, for all clusters. */
 import { posix } from 'node:path'
 import { parseLabelledLines, splitFields, type Cluster, type Host } from '@talosmith/core'
 import { observeHost } from './observe.ts'
 import { partialSuffix } from './observe-files.ts'
 import { headerBytes, readQcow2 } from './qcow2.ts'
-import { descriptorSector, readSeedMark } from './seed-iso.ts'
+import { descriptorSector, readSeedMarker } from './seed-iso.ts'
 
-/** Something on a host that is ours, whichever cluster's. */
-export interface Stray {
+/** A machine or file on a host that Talosmith created, of any cluster. */
+export interface OwnedResource {
   readonly kind: 'machine' | 'disk' | 'seed' | 'leftover'
   /** A machine's name, or a file's path. */
   readonly name: string
-  /** Whose it says, or its name says, that it is. */
+  /** The cluster it belongs to, by its metadata or its name. */
   readonly cluster: string | undefined
-  /** Whether a machine, ours or not, has it. */
+  /** Whether a machine of any owner uses it. */
   readonly isUsed: boolean
 }
 
-/** Everything of ours on a host: domains by their metadata, disks by what they back onto, ISOs by their mark. */
-export async function observeStrays(host: Host, cluster: Cluster, index = 0): Promise<Stray[]> {
+/** Domains with our metadata, disks backed by a Talos image, seed ISOs with our marker, and incomplete files. */
+export async function observeOwnedResources(
+  host: Host,
+  cluster: Cluster,
+  index = 0,
+): Promise<OwnedResource[]> {
   const { domains, files } = await observeHost(host, cluster, index)
   const used = new Set(
     domains.flatMap(({ machine, own }) => [machine.disk, machine.seed, own?.disk, own?.seed]),
   )
   const folders = [...new Set([files.disk({ name: '' }), files.seed({ name: '' })].map(folderOf))]
-  const machines = domains.flatMap(({ name, owner }): Stray[] =>
+  const machines = domains.flatMap(({ name, owner }): OwnedResource[] =>
     owner === undefined ? [] : [{ kind: 'machine', name, cluster: owner, isUsed: true }],
   )
   const { stdout } = await host.$`
@@ -37,20 +42,24 @@ for folder in ${folders}; do
   done
   for file in "$folder"/*${partialSuffix}; do echo "leftover - $file"; done
 done`
-  const found = parseLabelledLines(stdout).lines.flatMap(({ label: kind, value }): Stray[] => {
-    const [head = '', path = ''] = splitFields(value, 2)
-    const bytes = Buffer.from(head, 'base64')
-    const isUsed = used.has(path)
-    if (kind === 'disk')
-      return isOverlay(bytes) ? [{ kind, name: path, cluster: clusterIn(path), isUsed }] : []
-    if (kind === 'leftover') return [{ kind, name: path, cluster: clusterIn(path), isUsed }]
-    const mark = readSeedMark(bytes)
-    return mark === undefined ? [] : [{ kind: 'seed', name: path, cluster: mark.cluster, isUsed }]
-  })
+  const found = parseLabelledLines(stdout).lines.flatMap(
+    ({ label: kind, value }): OwnedResource[] => {
+      const [head = '', path = ''] = splitFields(value, 2)
+      const bytes = Buffer.from(head, 'base64')
+      const isUsed = used.has(path)
+      if (kind === 'disk')
+        return isOverlay(bytes) ? [{ kind, name: path, cluster: clusterIn(path), isUsed }] : []
+      if (kind === 'leftover') return [{ kind, name: path, cluster: clusterIn(path), isUsed }]
+      const marker = readSeedMarker(bytes)
+      return marker === undefined
+        ? []
+        : [{ kind: 'seed', name: path, cluster: marker.cluster, isUsed }]
+    },
+  )
   return [...machines, ...found]
 }
 
-/** Whether a disk backs onto an image as we name them. */
+/** Whether a disk is an overlay of an image with our naming. */
 function isOverlay(header: Uint8Array): boolean {
   return /\/talos-v\S+-nocloud-amd64\.raw$/.test(readQcow2(header)?.backing ?? '')
 }

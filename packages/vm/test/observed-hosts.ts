@@ -1,3 +1,4 @@
+/** Observed hosts for tests: without machines, or with those of the settings. */
 import { hostFiles, type Cluster, type Node } from '@talosmith/core'
 import { describeMachine, type Machine } from '../src/machine.ts'
 import type { ObservedDisk } from '../src/observe-files.ts'
@@ -8,15 +9,15 @@ export const pool = '/var/lib/libvirt/images'
 const gib = 2 ** 30
 
 /** A host with KVM, firmware, the image, br0 and the network `default`, and none of the cluster's machines. */
-export function seenNothing(cluster: Cluster, more: Partial<ObservedHost> = {}): ObservedHost {
+export function emptyHost(cluster: Cluster, more: Partial<ObservedHost> = {}): ObservedHost {
   return {
     host: 'root@kvm1',
     index: 0,
     files: hostFiles(cluster, pool),
-    poolFault: undefined,
+    poolProblem: undefined,
     domains: [],
     networks: { all: ['default'], active: ['default'], dhcp: undefined, address: undefined },
-    kvmFault: undefined,
+    kvmProblem: undefined,
     hasUefi: true,
     disks: new Map(),
     seeds: new Map(),
@@ -35,13 +36,13 @@ export function seenNothing(cluster: Cluster, more: Partial<ObservedHost> = {}):
   }
 }
 
-/** The same host, its machines (those of `nodes`) exactly as the settings ask, and running. */
-export function seenExactly(
+/** The same host with the machines of `nodes`, which match the settings and are running. */
+export function finishedHost(
   cluster: Cluster,
   more: Partial<ObservedHost> = {},
   nodes: readonly Node[] = cluster.nodes,
 ): ObservedHost {
-  const empty = seenNothing(cluster)
+  const empty = emptyHost(cluster)
   const domains = nodes.map((node) => domainFor(cluster, node))
   return {
     ...empty,
@@ -63,7 +64,7 @@ export function seenExactly(
   }
 }
 
-/** A node's domain as it should be, running, with parts of it different. */
+/** A node's running domain that matches the settings, except for the given properties. */
 export function domainFor(
   cluster: Cluster,
   node: Node,
@@ -89,7 +90,7 @@ export function domainFor(
   }
 }
 
-/** A domain that somebody made by hand. */
+/** A domain that was created by hand. */
 export function foreignDomain(cluster: Cluster, node: Node): ObservedDomain {
   return domainFor(cluster, node, {
     owner: undefined,
@@ -98,7 +99,7 @@ export function foreignDomain(cluster: Cluster, node: Node): ObservedDomain {
   })
 }
 
-/** A node's disk, of the size that the settings ask for, or of another. */
+/** A node's disk, by default with the configured size. */
 export function diskFor(cluster: Cluster, node: Node, sizeGib = node.diskGib): ObservedDisk {
   const files = hostFiles(cluster, pool)
   return {
@@ -108,15 +109,15 @@ export function diskFor(cluster: Cluster, node: Node, sizeGib = node.diskGib): O
   }
 }
 
-/** A host in which one machine is different. */
+/** The host with one machine changed or removed. */
 export function withDomain(
-  seen: ObservedHost,
+  observed: ObservedHost,
   name: string,
   change: (domain: ObservedDomain) => ObservedDomain | undefined,
 ): ObservedHost {
   return {
-    ...seen,
-    domains: seen.domains.flatMap((domain) =>
+    ...observed,
+    domains: observed.domains.flatMap((domain) =>
       domain.name === name ? (change(domain) ?? []) : domain,
     ),
   }
