@@ -36,16 +36,13 @@ const { cluster, overrides } = await benchCluster(10, {
   factory: `http://127.0.0.1:${(factory.address() as AddressInfo).port}`,
 })
 host.put(cluster)
-const [talosctl, kubectl] = await Promise.all([
-  findTool('talosctl', cluster),
-  findTool('kubectl', cluster),
-])
+const talosctl = await findTool('talosctl', cluster)
 // The first control plane answers, and four workers; the others only accept connections.
 const answering = cluster.nodes.filter((_, index) => index === 0 || index > 5)
 const machines = await startMachines(
   { ...cluster, nodes: answering, controlPlanes: answering.slice(0, 1) },
   mkdtempSync(join(folder, 'machines-')),
-  { talosctl: talosctl.path, kubectl: kubectl.path },
+  { talosctl: talosctl.path },
 )
 const silent = await Promise.all(
   cluster.nodes.filter((node) => !answering.includes(node)).map(({ address }) => mute(address)),

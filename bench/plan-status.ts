@@ -1,8 +1,8 @@
 /**
  * Measures cluster:plan and cluster:status for 3, 10, 25 and 50 machines: a complete cluster with a real sshd,
  * libvirt's test driver, a TLS server at every machine's address, an API server, and recorded answers of
- * talosctl and kubectl. Goals: at most 2 s with 50 machines, less than three times the time with 3, and no
- * additional SSH command, virsh, talosctl or kubectl process.
+ * talosctl. Goals: at most 2 s with 50 machines, less than three times the time with 3, and no additional SSH
+ * command, virsh or talosctl process.
  *
  * The wall time includes the start of node and tsx; sizes alternate in several rounds, and the best of each
  * counts, because other load only slows them down.
@@ -55,14 +55,11 @@ async function measure(size: number): Promise<void> {
     libvirtUri: host.uri,
     factory: factoryUrl,
   })
-  const [talosctl, kubectl] = await Promise.all(
-    (['talosctl', 'kubectl'] as const).map((name) => findTool(name, cluster)),
-  )
+  const talosctl = await findTool('talosctl', cluster)
   try {
     host.put(cluster)
     const machines = await startMachines(cluster, mkdtempSync(join(folder, 'machines-')), {
-      talosctl: talosctl?.path ?? '',
-      kubectl: kubectl?.path ?? '',
+      talosctl: talosctl.path,
     })
     try {
       for (const name of ['plan', 'status']) {

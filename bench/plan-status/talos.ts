@@ -1,7 +1,7 @@
 /**
  * Machines for Talos and Kubernetes clients: TLS at port 50000 of every address with a certificate of the
- * cluster's CA, an API server, and substitutes of talosctl and kubectl that print recorded output. Both start
- * the real program first, so that its start-up time is measured too.
+ * cluster's CA, an API server with nodes and storage, and a substitute of talosctl that prints recorded output.
+ * It starts the real program first, so that its start-up time is measured too.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:https'
@@ -13,6 +13,7 @@ import {
   writeConfigs,
   writeTalosconfig,
 } from '@talosmith/bootstrap/testing'
+import { listPath, objectPath } from '@talosmith/clients/kubernetes'
 import { openTalosctl } from '@talosmith/clients/talos'
 import { createCa, showMachine, type Ca } from '@talosmith/clients/testing'
 import { generatedFiles, silentLog, type Cluster } from '@talosmith/core'
@@ -24,8 +25,8 @@ import { program, takeCount } from './kvm-host.ts'
 export interface Machines {
   /** XDG_CACHE_HOME of a run, where it finds the tools. */
   readonly cache: string
-  /** talosctl and kubectl processes since the last call. */
-  counts(): { readonly talosctl: number; readonly kubectl: number }
+  /** talosctl processes since the last call. */
+  counts(): { readonly talosctl: number }
   stop(): Promise<void>
 }
 
@@ -33,7 +34,7 @@ export interface Machines {
 export async function startMachines(
   cluster: Cluster,
   folder: string,
-  real: { readonly talosctl: string; readonly kubectl: string },
+  real: { readonly talosctl: string },
 ): Promise<Machines> {
   const configs = await fillGenerated(cluster)
   const { certs } = parse((await generatedFiles(cluster).read('secrets.yaml')) ?? '') as {
@@ -49,43 +50,31 @@ export async function startMachines(
   const api = await startApi(cluster, kubernetesCa)
   const answers = join(folder, cluster.name)
   mkdirSync(answers)
-  const outputs = { ...talosAnswers(cluster, configs), ...kubectlAnswers(cluster) }
-  for (const [name, text] of Object.entries(outputs)) writeFileSync(join(answers, name), text)
+  for (const [name, text] of Object.entries(talosAnswers(cluster, configs)))
+    writeFileSync(join(answers, name), text)
   const cache = join(folder, `${cluster.name}-cache`)
-  const put = (name: 'talosctl' | 'kubectl', version: string, cases: string): void => {
-    const path = join(cache, 'talosmith/tools', name, version)
-    mkdirSync(path, { recursive: true })
-    const lines = [
-      `case "$*" in 'version --client '*) exec ${real[name]} "$@" ;; esac`,
-      `cd ${answers}`,
-      `echo >>${name}.count`,
-      `${real[name]} version --client >/dev/null`,
-    ]
-    program(join(path, name), [...lines, `case "$*" in`, cases, 'esac'].join('\n'))
-  }
-  put(
-    'talosctl',
-    cluster.settings.TALOS_VERSION,
-    `*"get machineconfig"*) cat machineconfig ;;
+  const tool = join(cache, 'talosmith/tools/talosctl', cluster.settings.TALOS_VERSION)
+  mkdirSync(tool, { recursive: true })
+  program(
+    join(tool, 'talosctl'),
+    `case "$*" in 'version --client '*) exec ${real.talosctl} "$@" ;; esac
+cd ${answers}
+echo >>talosctl.count
+${real.talosctl} version --client >/dev/null
+case "$*" in
+*"get machineconfig"*) cat machineconfig ;;
 *"get machinestatus"*) cat machinestatus ;;
 *"get extensions"*) cat extensions ;;
 *"get service etcd"*) cat etcd ;;
 *"etcd status") cat status ;;
 *mounts) cat mounts ;;
 *version) cat versions ;;
-*) exit 1 ;;`,
-  )
-  put(
-    'kubectl',
-    cluster.settings.KUBERNETES_VERSION,
-    '*" secrets "*) cat release ;;\n*storageclass*) cat storage ;;\n*) exit 1 ;;',
+*) exit 1 ;;
+esac`,
   )
   return {
     cache,
-    counts: () => ({
-      talosctl: takeCount(join(answers, 'talosctl.count')),
-      kubectl: takeCount(join(answers, 'kubectl.count')),
-    }),
+    counts: () => ({ talosctl: takeCount(join(answers, 'talosctl.count')) }),
     async stop() {
       await Promise.all(shown.map((one) => one.stop()))
       api.closeAllConnections()
@@ -126,10 +115,25 @@ async function writeKubeconfig(cluster: Cluster, ca: Ca): Promise<void> {
   await generatedFiles(cluster).write('kubeconfig', text)
 }
 
-async function startApi(
-  { nodes, settings }: Cluster,
-  ca: Ca,
-): Promise<ReturnType<typeof createServer>> {
+async function startApi(cluster: Cluster, ca: Ca): Promise<ReturnType<typeof createServer>> {
+  const answers = new Map(
+    Object.entries({ [listPath('Node')]: nodeList(cluster), ...storageAnswers(cluster) }).map(
+      ([path, body]) => [path, JSON.stringify(body)],
+    ),
+  )
+  const certificate = ca.issue('/CN=kube-apiserver')
+  const server = createServer(
+    { ...certificate, ca: ca.cert, requestCert: true },
+    ({ url = '' }, response) => response.end(answers.get(url.split('?')[0] ?? '') ?? '{}'),
+  )
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(6443, '127.0.0.1', resolve)
+  })
+  return server
+}
+
+function nodeList({ nodes, settings }: Cluster): object {
   const items = nodes.map(({ name, address }) => ({
     metadata: { name },
     status: {
@@ -143,17 +147,7 @@ async function startApi(
       })),
     },
   }))
-  const list = JSON.stringify({ kind: 'NodeList', items })
-  const certificate = ca.issue('/CN=kube-apiserver')
-  const server = createServer(
-    { ...certificate, ca: ca.cert, requestCert: true },
-    ({ url }, response) => response.end(url === '/api/v1/nodes' ? list : '{}'),
-  )
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(6443, '127.0.0.1', resolve)
-  })
-  return server
+  return { kind: 'NodeList', items }
 }
 
 /** In the form that talosctl v1.13.9 prints. */
@@ -213,8 +207,9 @@ function table(rows: readonly (readonly string[])[]): string {
   return `${rows.map(line).join('\n')}\n`
 }
 
-/** Storage after storage:install. */
-function kubectlAnswers(cluster: Cluster): Record<string, string> {
+/** Storage after storage:install, by the path of each request. */
+function storageAnswers(cluster: Cluster): Record<string, object> {
+  const { releaseNamespace: namespace } = names
   const release = {
     version: 1,
     info: { status: 'deployed' },
@@ -231,26 +226,31 @@ function kubectlAnswers(cluster: Cluster): Record<string, string> {
     },
     ...more,
   })
-  const list = (...items: object[]): string => JSON.stringify({ kind: 'List', items })
+  const record = ours('Secret', `sh.helm.release.v1.${names.releaseName}.v1`, {
+    data: { release: Buffer.from(packed).toString('base64') },
+  })
   return {
-    release: list(
-      ours('Secret', `sh.helm.release.v1.${names.releaseName}.v1`, {
-        data: { release: Buffer.from(packed).toString('base64') },
-      }),
+    [listPath('Secret', namespace)]: { kind: 'SecretList', items: [record] },
+    [objectPath('StorageClass', names.storageClassName)]: ours(
+      'StorageClass',
+      names.storageClassName,
+      storageClassSpec(cluster),
     ),
-    storage: list(
-      ours('StorageClass', names.storageClassName, storageClassSpec(cluster)),
-      ours('Deployment', names.controllerName, {
-        spec: { replicas: 1 },
-        status: { updatedReplicas: 1, availableReplicas: 1 },
-      }),
-      ours('DaemonSet', names.nodeDriverName, {
+    [objectPath('Deployment', names.controllerName, namespace)]: ours(
+      'Deployment',
+      names.controllerName,
+      { spec: { replicas: 1 }, status: { updatedReplicas: 1, availableReplicas: 1 } },
+    ),
+    [objectPath('DaemonSet', names.nodeDriverName, namespace)]: ours(
+      'DaemonSet',
+      names.nodeDriverName,
+      {
         status: {
           desiredNumberScheduled: cluster.nodes.length,
           updatedNumberScheduled: cluster.nodes.length,
           numberAvailable: cluster.nodes.length,
         },
-      }),
+      },
     ),
   }
 }

@@ -99,8 +99,8 @@ const kubeconfigOf = ({ name, endpoint }: Cluster, ca: string, key: string, cert
 }
 
 const bundle = suite<{ made: Made; path: string | undefined }>('a bundle')
-bundle.before.each((context) => {
-  context.made = makeCluster()
+bundle.before.each(async (context) => {
+  context.made = await makeCluster()
   context.path = process.env['PATH']
   process.env['PATH'] = `${context.made.path('bin')}:${context.path}`
 })

@@ -20,8 +20,8 @@ import { makeCluster, type Made } from './support/made-cluster.ts'
 const destroy = suite<{ made: Made; path: string | undefined; cache: string | undefined }>(
   'destroying a cluster',
 )
-destroy.before.each((context) => {
-  context.made = makeCluster()
+destroy.before.each(async (context) => {
+  context.made = await makeCluster()
   context.path = process.env['PATH']
   context.cache = process.env['XDG_CACHE_HOME']
   process.env['PATH'] = `${context.made.path('bin')}:${context.path}`
@@ -108,7 +108,7 @@ destroy('killed at any moment and run again, has the same result', async ({ made
   const end = made.everything()
   assert.ok(moments >= 40, `only ${moments} moments`)
   for (let killAt = 1; killAt <= moments; killAt += 1) {
-    const again = makeCluster()
+    const again = await makeCluster()
     try {
       process.env['PATH'] = `${again.path('bin')}:${process.env['PATH']}`
       process.env['XDG_CACHE_HOME'] = again.path('cache')
@@ -165,7 +165,7 @@ destroy('the last stage keeps the files set aside while a machine is left', asyn
 })
 
 const halfDead: [string, (made: Made) => void][] = [
-  ['whose API is down', (made) => made.set('api', 'down')],
+  ['whose API is down', (made) => void (made.api.isDown = true)],
   ['whose pool is stopped', (made) => made.set('pool-state', 'inactive')],
   [
     'whose host was rebooted',
@@ -205,7 +205,7 @@ for (const [which, harm] of halfDead)
 destroy(
   'when the API is down, logs that storage is deleted with the machines',
   async ({ made }) => {
-    made.set('api', 'down')
+    made.api.isDown = true
     const { lines } = await runChain(made.cluster, confirmed(made))
     assert.match(lines.join('\n'), 'goes with its machines; the data on the NFS server stays')
   },
@@ -225,7 +225,7 @@ destroy(
 )
 
 destroy('warns of machines whose metadata names another host', async () => {
-  const made = makeCluster({ LIBVIRT_URI: 'qemu+ssh://root@kvm9/system' })
+  const made = await makeCluster({ LIBVIRT_URI: 'qemu+ssh://root@kvm9/system' })
   process.env['PATH'] = `${made.path('bin')}:${process.env['PATH']}`
   writeFileSync(join(made.generated, 'hosts.json'), '[]')
   try {

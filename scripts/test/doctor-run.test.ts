@@ -11,8 +11,8 @@ import { makeCluster, type Made } from './support/made-cluster.ts'
 
 /** The host has the finished machines; this machine has only the programs that a test installs. */
 const test = suite<{ made: Made; path: string | undefined; cache: string | undefined }>('doctor')
-test.before.each((context) => {
-  context.made = makeCluster()
+test.before.each(async (context) => {
+  context.made = await makeCluster()
   context.path = process.env['PATH']
   context.cache = process.env['XDG_CACHE_HOME']
   process.env['PATH'] = `${context.made.path('bin')}:/usr/bin:/bin`
@@ -88,7 +88,6 @@ test('a program of another version is reported with its path and version', async
 })
 
 test('a missing kubectl is a warning; storage requires helm', async ({ made }) => {
-  rmSync(made.path('bin/kubectl'))
   const without = await check(made)
   assert.match(lineOf(without, 'kubectl'), /^warning: /)
   assert.is(lineOf(without, 'helm'), '')

@@ -8,8 +8,8 @@ import { findOrphans, knownClusters, renderOrphans, type Orphan } from '../docto
 import { makeCluster, type Made } from './support/made-cluster.ts'
 
 const doctor = suite<{ made: Made; path: string | undefined }>('orphans')
-doctor.before.each((context) => {
-  context.made = makeCluster()
+doctor.before.each(async (context) => {
+  context.made = await makeCluster()
   context.path = process.env['PATH']
   process.env['PATH'] = `${context.made.path('bin')}:${context.path}`
   mkdirSync(context.made.path('env'))

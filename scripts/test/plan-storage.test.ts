@@ -4,21 +4,11 @@ import * as assert from 'uvu/assert'
 import { planStoragePart } from '../plan/storage.ts'
 import { makeCluster, type Made } from './support/made-cluster.ts'
 
-const plan = suite<{ made: Made; path: string | undefined; cache: string | undefined }>(
-  'storage of a cluster without NFS_SERVER',
-)
-plan.before.each((context) => {
-  context.made = makeCluster()
-  context.path = process.env['PATH']
-  context.cache = process.env['XDG_CACHE_HOME']
-  process.env['XDG_CACHE_HOME'] = context.made.path('cache')
+const plan = suite<{ made: Made }>('storage of a cluster without NFS_SERVER')
+plan.before.each(async (context) => {
+  context.made = await makeCluster()
 })
-plan.after.each(({ made, path, cache }) => {
-  process.env['PATH'] = path
-  if (cache === undefined) delete process.env['XDG_CACHE_HOME']
-  else process.env['XDG_CACHE_HOME'] = cache
-  made.close()
-})
+plan.after.each(({ made }) => made.close())
 
 const dependencies = {
   access: Promise.resolve({ kubeconfig: undefined, api: { ok: true, value: {} } } as const),
@@ -43,15 +33,14 @@ plan('a cluster without one needs no change', async ({ made }) => {
 })
 
 plan(
-  'without kubectl, storage that is no longer configured is not looked for: a note, not a problem',
+  'an API server that stops answering is a problem, and no change is planned',
   async ({ made }) => {
-    rmSync(made.path('cache'), { recursive: true })
-    process.env['PATH'] = made.path('pool')
-    const { changes, problems, notes } = await planStoragePart(made.cluster, dependencies)
-    assert.equal([changes, problems], [[], []])
-    assert.match(
-      notes.join(),
-      /^did not look for storage that is no longer configured: kubectl was not found/,
+    made.api.isDown = true
+    const { changes, problems } = await planStoragePart(made.cluster, dependencies)
+    assert.equal(changes, [])
+    assert.equal(
+      problems.map(({ code }) => code),
+      ['KUBERNETES_UNREACHABLE'],
     )
   },
 )

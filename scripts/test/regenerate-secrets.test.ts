@@ -8,8 +8,8 @@ import regenerate from '../regenerate-secrets.ts'
 import { makeCluster, type Made } from './support/made-cluster.ts'
 
 const test = suite<{ made: Made; path: string | undefined }>('new secrets')
-test.before.each((context) => {
-  context.made = makeCluster({ NETWORK_BRIDGE: '', NETWORK_NAME: 'default' })
+test.before.each(async (context) => {
+  context.made = await makeCluster({ NETWORK_BRIDGE: '', NETWORK_NAME: 'default' })
   for (const tool of ['qemu-img', 'xorriso'])
     writeFileSync(context.made.path(`bin/${tool}`), '#!/bin/sh\n', { mode: 0o755 })
   context.path = process.env['PATH']

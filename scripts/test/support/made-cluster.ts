@@ -1,4 +1,4 @@
-/** A cluster as it is after cluster:up, with a fake libvirt and a fake API server whose state is in files. */
+/** A cluster as it is after cluster:up, with a fake libvirt whose state is in files and a fake API server. */
 import {
   chmodSync,
   copyFileSync,
@@ -14,6 +14,7 @@ import { dirname, join } from 'node:path'
 import { hostFiles, type Cluster } from '@talosmith/core'
 import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { describeMachine, describeSeed, renderDomain } from '@talosmith/vm'
+import { startKubernetesApi, type KubernetesApi } from './kubernetes-api.ts'
 
 /** Names that no libvirt of this machine has: the console logs of these machines are removed for real. */
 const names = { ours: 'talosmith-test-a', other: 'talosmith-test-b' } as const
@@ -25,7 +26,8 @@ export interface Made {
   readonly generated: string
   readonly pool: string
   path(name: string): string
-  set(name: 'api' | 'pool-state', value: string): void
+  readonly api: KubernetesApi
+  set(name: 'pool-state', value: string): void
   /** Every file below the root with its content, except run records; `link` for symbolic links. */
   everything(): Record<string, string>
   /** The names of those that belong to the cluster. */
@@ -34,7 +36,7 @@ export interface Made {
 }
 
 /** Creates the cluster, beside a foreign domain, another cluster, and a volume without a machine. */
-export function makeCluster(settings: Readonly<Record<string, string>> = {}): Made {
+export async function makeCluster(settings: Readonly<Record<string, string>> = {}): Promise<Made> {
   const root = temporaryFolder('destroy')
   const cluster = testCluster({ CLUSTER_NAME: names.ours, ...settings }, root)
   const pool = join(root, 'pool')
@@ -43,9 +45,8 @@ export function makeCluster(settings: Readonly<Record<string, string>> = {}): Ma
     mkdirSync(dirname(path(name)), { recursive: true })
     writeFileSync(path(name), text, { mode: 0o600 })
   }
-  installTools(root, cluster)
+  installVirsh(root)
   put('pool-state', 'active\n')
-  put('api', 'up\n')
   put('storageclass', '')
   put(`pool/${cluster.image.fileName}`, 'image')
   for (const one of [cluster, testCluster({ CLUSTER_NAME: names.other }, root)])
@@ -64,12 +65,15 @@ export function makeCluster(settings: Readonly<Record<string, string>> = {}): Ma
     put(`${folder}/images.json`, '{}')
     put(`${folder}/hosts.json`, JSON.stringify(cluster.settings.LIBVIRT_URI))
   }
+  const api = await startKubernetesApi(path('storageclass'))
+  put(`generated/${names.ours}/kubeconfig`, api.kubeconfig)
   return {
     root,
     cluster,
     generated: cluster.generated,
     pool,
     path,
+    api,
     set: (name, value) => writeFileSync(path(name), `${value}\n`),
     everything: () => allBelow(root),
     ours: () =>
@@ -79,27 +83,17 @@ export function makeCluster(settings: Readonly<Record<string, string>> = {}): Ma
           !file.endsWith('-w9.qcow2') &&
           !file.endsWith('/images.json'),
       ),
-    close: () => rmSync(root, { recursive: true, force: true }),
+    close() {
+      api.stop()
+      rmSync(root, { recursive: true, force: true })
+    },
   }
 }
 
-function installTools(root: string, { settings }: Cluster): void {
-  const here = import.meta.dirname
-  const tools: [string, string][] = [
-    ['fake-virsh.sh', 'bin/virsh'],
-    ['fake-kubectl.sh', `bin/kubectl`],
-  ]
-  for (const [from, to] of tools) {
-    mkdirSync(dirname(join(root, to)), { recursive: true })
-    copyFileSync(join(here, from), join(root, to))
-    chmodSync(join(root, to), 0o755)
-  }
-  // Where findTool looks first; the tool itself finds its state beside the folder it lies in.
-  const cached = join(root, 'cache/talosmith/tools/kubectl', settings.KUBERNETES_VERSION, 'kubectl')
-  mkdirSync(dirname(cached), { recursive: true })
-  const version = `case "$*" in 'version --client '*) echo ${settings.KUBERNETES_VERSION}; exit ;; esac`
-  const kubectl = `exec ${join(root, 'bin/kubectl')} "$@"`
-  writeFileSync(cached, `#!/bin/sh\n${version}\n${kubectl}\n`, { mode: 0o755 })
+function installVirsh(root: string): void {
+  mkdirSync(join(root, 'bin'))
+  copyFileSync(join(import.meta.dirname, 'fake-virsh.sh'), join(root, 'bin/virsh'))
+  chmodSync(join(root, 'bin/virsh'), 0o755)
 }
 
 function makeMachines(
