@@ -1,7 +1,7 @@
 /**
  * The machine configs generated for a Talos minor are accepted by that minor's own packages, and by those of
  * every later one: an upgraded machine boots with its existing config. Patches are the golden files, which a
- * unit test compares with the product's; arguments are those of packages/bootstrap/src/machine-config.ts.
+ * unit test compares with the product's; arguments are those of packages/bootstrap/src/config/machine-config.ts.
  * No lab is needed, so this runs first.
  */
 import { readFileSync } from 'node:fs'
