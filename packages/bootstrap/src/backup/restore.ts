@@ -12,7 +12,7 @@ import {
 } from '@talosmith/core'
 import { checkTalosconfig } from '../generated/access.ts'
 import { bootstrapEtcd } from '../configure/apply-start.ts'
-import { applyChange } from '../configure/apply.ts'
+import { applyBootstrapChange } from '../configure/apply.ts'
 import { configure } from '../configure/configure.ts'
 import { leaderOf, observeEtcdFacts, observeEtcdState } from '@talosmith/clients/etcd'
 import { type Kubernetes, type NodeObject } from '@talosmith/clients/kubernetes'
@@ -80,7 +80,7 @@ export async function restoreEtcd(
   }
   const tools = given ?? (await openRestore(script))
   const access = given === undefined ? await planAccess(tools) : []
-  if (!dryRun) await applyAll(access, (change) => applyChange(change, tools), { log })
+  if (!dryRun) await applyAll(access, (change) => applyBootstrapChange(change, tools), { log })
   await refuseData(tools)
   if (dryRun) return showPlan([...access, ...planRestore(cluster, backup)])
   await configure(script, tools.talosctl)

@@ -4,7 +4,7 @@ import { lookAt, minute, type ApplyContext } from './apply-context.ts'
 import { planConfigUpdate } from '../config/config-update.ts'
 import { judgeEtcd, observeEtcdFacts } from '@talosmith/clients/etcd'
 import { configFile } from '../config/machine-config.ts'
-import { isReady, probe, grpcCode, talosReason } from '@talosmith/clients/talos'
+import { isMachineReady, probe, grpcCode, talosReason } from '@talosmith/clients/talos'
 import { observeNodeStates } from './observe.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
 
@@ -57,7 +57,7 @@ export async function updateNode(context: ApplyContext, node: Node): Promise<voi
   const { cluster, talosctl, log, secrets, updates } = context
   const text = updates?.get(node.name)
   if (text === undefined) throw new Error(`no config for ${node.name}`)
-  const wasReady = await isReady(node, talosctl)
+  const wasReady = await isMachineReady(node, talosctl)
   const guardsEtcd = wasReady && node.role === 'controlplane' && cluster.controlPlanes.length > 1
   if (guardsEtcd) await waitForEtcd(context)
   await withWorkFolder(cluster, async (folder) => {
@@ -84,7 +84,8 @@ export async function updateNode(context: ApplyContext, node: Node): Promise<voi
         planConfigUpdate(text, observed.state.config, { movesInstaller: true }).text !== undefined
       )
         throw new Error('it still runs its previous config')
-      if (wasReady && !(await isReady(node, talosctl))) throw new Error('it is not ready yet')
+      if (wasReady && !(await isMachineReady(node, talosctl)))
+        throw new Error('it is not ready yet')
     },
     {
       log,

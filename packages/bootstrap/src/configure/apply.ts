@@ -24,7 +24,10 @@ const actions: Record<
 }
 
 /** Carries out one change and waits for its effect; may be repeated. */
-export async function applyChange(change: BootstrapChange, context: ApplyContext): Promise<void> {
+export async function applyBootstrapChange(
+  change: BootstrapChange,
+  context: ApplyContext,
+): Promise<void> {
   await actions[change.kind](context, change.target)
 }
 

@@ -10,7 +10,7 @@ import {
   type Node,
   type ScriptContext,
 } from '@talosmith/core'
-import { applyChange } from './apply.ts'
+import { applyBootstrapChange } from './apply.ts'
 import type { ApplyContext } from './apply-context.ts'
 import type { HeldVersion } from '../config/config-update.ts'
 import { observeGeneratedFiles, type ObservedGeneratedFiles } from './generated-files.ts'
@@ -54,7 +54,9 @@ export async function configure(
   const missing = planGeneratedFiles(cluster, generated)
   const [first, ...rest] = missing
   if (first?.kind === 'create-secrets') {
-    await applyAll([first], (change) => applyChange(change, { cluster, talosctl, log }), { log })
+    await applyAll([first], (change) => applyBootstrapChange(change, { cluster, talosctl, log }), {
+      log,
+    })
     generated = await observeGeneratedFiles(cluster, talosctl, log)
   }
   const context = {
@@ -66,7 +68,7 @@ export async function configure(
   }
   await applyAll(
     first?.kind === 'create-secrets' ? rest : missing,
-    (change) => applyChange(change, context),
+    (change) => applyBootstrapChange(change, context),
     { log },
   )
   const plans = await configureNodes(context, observed)
@@ -90,7 +92,7 @@ async function configureNodes(
       const answered = one.state.kind === 'silent' ? await waitForAnswer(context, one.node) : one
       const plan = await planFor(cluster, answered, generated, talosctl)
       if (plan.change?.kind === 'apply-config')
-        await applyAll([plan.change], (change) => applyChange(change, context), { log })
+        await applyAll([plan.change], (change) => applyBootstrapChange(change, context), { log })
       return plan
     }),
   )
@@ -105,7 +107,7 @@ async function configureNodes(
   )
   await applyAll(
     changesOf(plans).filter(({ kind }) => kind === 'update-config'),
-    (change) => applyChange(change, { ...context, updates }),
+    (change) => applyBootstrapChange(change, { ...context, updates }),
     { log },
   )
   return plans

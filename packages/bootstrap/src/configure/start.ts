@@ -11,7 +11,7 @@ import {
   type Log,
 } from '@talosmith/core'
 import { checkTalosconfig } from '../generated/access.ts'
-import { applyChange } from './apply.ts'
+import { applyBootstrapChange } from './apply.ts'
 import type { Context } from './configure.ts'
 import { observeEtcdState, type EtcdState } from '@talosmith/clients/etcd'
 import { NotOurApi, openKubernetes } from '@talosmith/clients/kubernetes'
@@ -38,7 +38,7 @@ export async function startCluster({ cluster, log, dryRun, showPlan }: Context):
       hint: commandFor(cluster, 'bootstrap:configure'),
     })
   const apply = (change: BootstrapChange): Promise<void> =>
-    applyChange(change, { cluster, talosctl, log, secrets })
+    applyBootstrapChange(change, { cluster, talosctl, log, secrets })
   const problem = await checkTalosconfig(cluster, secrets)
   const access = problem === undefined ? [] : [planTalosconfig(problem)]
   if (!dryRun) await applyAll(access, apply, { log })

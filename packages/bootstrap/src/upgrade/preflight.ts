@@ -1,7 +1,7 @@
 /** The preflight of an upgrade: everything that is checked before it changes anything. */
 import { listExtensions, refuseMissingExtensions } from '@talosmith/clients/factory'
 import { applyAll, inStep } from '@talosmith/core'
-import { applyChange } from '../configure/apply.ts'
+import { applyBootstrapChange } from '../configure/apply.ts'
 import { planGeneratedFiles, type BootstrapChange } from '../configure/plan.ts'
 import { takeBackup } from '../backup/take-backup.ts'
 import { refuseBlocked } from '../restart/drain.ts'
@@ -55,9 +55,13 @@ export async function writeGeneratedFiles(
   { cluster, talosctl, log, generated }: UpgradeContext,
   changes: UpgradePreflight['fileChanges'],
 ): Promise<void> {
-  await applyAll(changes, (change) => applyChange(change, { cluster, talosctl, log, generated }), {
-    log,
-  })
+  await applyAll(
+    changes,
+    (change) => applyBootstrapChange(change, { cluster, talosctl, log, generated }),
+    {
+      log,
+    },
+  )
 }
 
 /** Takes a snapshot of etcd before the upgrade changes anything. */

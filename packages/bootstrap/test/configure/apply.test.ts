@@ -2,7 +2,7 @@ import { Problem, silentLog } from '@talosmith/core'
 import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { applyChange } from '../../src/configure/apply.ts'
+import { applyBootstrapChange } from '../../src/configure/apply.ts'
 import type { BootstrapChange } from '../../src/configure/plan.ts'
 import { fakeTalosctl, type Reply } from '@talosmith/clients/testing'
 
@@ -21,7 +21,7 @@ const refused = (code: string, desc: string): Reply => ({
 async function apply(one: BootstrapChange, ...replies: Reply[]) {
   let turn = 0
   const talosctl = fakeTalosctl(() => replies[Math.min(turn++, replies.length - 1)] ?? '')
-  const problem = await applyChange(one, { cluster, talosctl, log: silentLog }).then(
+  const problem = await applyBootstrapChange(one, { cluster, talosctl, log: silentLog }).then(
     () => undefined,
     (error: unknown) => (error instanceof Problem ? error : Promise.reject(error)),
   )
@@ -49,7 +49,7 @@ test('waiting for etcd shows the last event of its service', async () => {
   const replies = ['', service('Preparing', 'Failed to pull image "etcd:v1": 404'), runs]
   const talosctl = fakeTalosctl(() => replies.shift() ?? runs)
   const log = { ...silentLog, info: (text: string) => void lines.push(text) }
-  await applyChange(change('bootstrap-etcd'), { cluster, talosctl, log })
+  await applyBootstrapChange(change('bootstrap-etcd'), { cluster, talosctl, log })
   assert.match(lines[0] ?? '', 'etcd on home-cp1 is Preparing: Failed to pull image "etcd:v1": 404')
   assert.not.match(lines[0] ?? '', 'ago')
 })

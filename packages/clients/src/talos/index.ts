@@ -30,7 +30,7 @@ export {
   type Question,
 } from './questions.ts'
 export {
-  isReady,
+  isMachineReady,
   isRight,
   readBootId,
   readMachineStatus,

@@ -89,7 +89,7 @@ export async function readMachineStatus(node: Node, talosctl: Talosctl): Promise
 }
 
 /** Whether a machine runs and is ready; one that does not answer is not. */
-export async function isReady(node: Node, talosctl: Talosctl): Promise<boolean> {
+export async function isMachineReady(node: Node, talosctl: Talosctl): Promise<boolean> {
   const answers = await askTalos([node], { machine: machineStatusQuestion }, talosctl)
   const machine = answers.get(node.name)?.machine
   return machine?.ok === true && machineProblem(machine.value) === undefined
