@@ -1,7 +1,7 @@
 /**
  * Measures an upgrade of Talos in the lab: the time per machine, split into install, drain, restart and prove;
  * the overhead, which is everything except waits for machines and their own work: to install, to apply a
- * config, to take a snapshot (goal: at most 10 %); and three workers one at a time against three at once. A
+ * config, to back up etcd (goal: at most 10 %); and three workers one at a time against three at once. A
  * condition is met between two polls: half a polling interval of every wait counts as overhead.
  *
  * Destroys and recreates the lab's cluster:  CONFIRM=lab npm run bench -- upgrade
@@ -70,7 +70,7 @@ for (const [name, text] of Object.entries(parts)) {
 const polling = pausedSeconds(events)
 const theirs = coveredSeconds([
   ...waits(events),
-  ...steps(events, /^(?:Install|Take a snapshot|Change the machine config)/),
+  ...steps(events, /^(?:Install|Back up etcd|Change the machine config)/),
 ])
 const share = (seconds: number): string => `${((100 * seconds) / wall).toFixed(0)} %`
 console.log(`upgrade    ${wall.toFixed(0)} s`)

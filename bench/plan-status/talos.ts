@@ -88,7 +88,7 @@ async function fillGenerated(cluster: Cluster): Promise<ReadonlyMap<string, stri
   const talosctl = await openTalosctl(cluster)
   await createSecrets(cluster, talosctl)
   const { desired, digest } = await observeGeneratedFiles(cluster, talosctl, silentLog)
-  if (desired === undefined) throw new Error('no configs were made')
+  if (desired === undefined) throw new Error('no machine configs were generated')
   await writeConfigs(cluster, desired, digest)
   await writeTalosconfig(cluster, talosctl)
   return desired

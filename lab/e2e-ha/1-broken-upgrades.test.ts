@@ -36,8 +36,8 @@ test('a version that does not boot ends the upgrade after one machine, and the c
 // Other extensions change the schematic: every machine restarts once more, over all runs.
 const script = scriptOf('packages/bootstrap/scripts/upgrade-talos.ts', '--cluster', 'lab')
 const killed: RegExp[] = [
-  /• Take a snapshot/,
-  /✓ Take a snapshot/,
+  /• Back up etcd/,
+  /✓ Back up etcd/,
   /• Install Talos/,
   /✓ Install Talos/,
   /• Drain/,

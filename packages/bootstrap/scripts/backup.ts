@@ -1,9 +1,9 @@
-/** bootstrap:backup: takes a snapshot of etcd and verifies it. */
+/** bootstrap:backup: backs up etcd and verifies the backup. */
 import { script } from '@talosmith/core'
 import { backUpEtcd } from '../src/index.ts'
 
 export default script(import.meta, {
-  summary: 'Take a snapshot of etcd and verify it.',
+  summary: 'Back up etcd and verify the backup.',
   changes: true,
   run: backUpEtcd,
 })

@@ -15,7 +15,7 @@ export function hostProblems({ settings }: Cluster, observed: ObservedHost): Pro
       new Problem('KVM_UNUSABLE', `KVM cannot be used on ${observed.host}`, {
         because: observed.kvmProblem,
         now: unchanged,
-        hint: 'enable virtualisation in its firmware (or nested virtualisation), or set DOMAIN_TYPE=qemu, which is slow',
+        hint: 'enable virtualization in its firmware (or nested virtualization), or set DOMAIN_TYPE=qemu, which is slow',
       }),
     )
   if (settings.UEFI && !observed.hasUefi) problems.push(firmwareMissing(observed.host))

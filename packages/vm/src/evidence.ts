@@ -1,4 +1,4 @@
-/** Observes the machines on a host for diagnosis: state, console, neighbour tables, open ports. */
+/** Observes the machines on a host for diagnosis: state, console, neighbor tables, open ports. */
 import {
   consoleLog,
   parseLabelledLines,
@@ -100,7 +100,7 @@ export async function observeEvidence(
   return {
     host: host.name,
     machines: new Map(machines),
-    gatewayAnswers: probes.neighbours.has(gateway) ? !probes.silent.has(gateway) : undefined,
+    gatewayAnswers: probes.neighbors.has(gateway) ? !probes.silent.has(gateway) : undefined,
     vipAnswering: vip === undefined ? [] : probes.macsOf(vip),
   }
 }
@@ -111,7 +111,7 @@ function machineIn(xml = ''): ParsedDomain['machine'] | undefined {
 
 /**
  * Probes every address. The replies to arping, where it is available and permitted, take precedence over the
- * neighbour table: that is filled by connecting, keeps a removed machine for a minute, and has only one of two
+ * neighbor table: that is filled by connecting, keeps a removed machine for a minute, and has only one of two
  * machines with the same address.
  */
 async function probeHost(
@@ -163,7 +163,7 @@ function parseProbes(text: string) {
   const cached: { address: string; mac: string }[] = []
   const probed = new Set<string>()
   const silent = new Set<string>()
-  const neighbours = new Set<string>()
+  const neighbors = new Set<string>()
   for (const { label: kind, value } of parseLabelledLines(text).lines) {
     const [first = '', second = ''] = value.split(' ')
     const bytes = (): Buffer => Buffer.from(second, 'base64')
@@ -173,7 +173,7 @@ function parseProbes(text: string) {
     if (kind === 'probed') probed.add(first)
     if (kind === 'replied') replies.push({ address: first, mac: second.toLowerCase() })
     if (kind !== 'neigh') continue
-    neighbours.add(first)
+    neighbors.add(first)
     if (/ FAILED| INCOMPLETE/.test(value)) silent.add(first)
     const mac = / lladdr (\S+)/.exec(value)?.[1]?.toLowerCase()
     // A stale entry may be of a machine that no longer exists.
@@ -186,7 +186,7 @@ function parseProbes(text: string) {
     open,
     consoles,
     labels,
-    neighbours,
+    neighbors,
     silent,
     macsOf: (wanted: string) =>
       unique(answers.filter(({ address }) => address === wanted).map(({ mac }) => mac)),

@@ -44,7 +44,7 @@ export interface KvmFacts {
 }
 
 /**
- * Why KVM cannot be used; undefined when it can. In guests without nested virtualisation, libvirt and
+ * Why KVM cannot be used; undefined when it can. In guests without nested virtualization, libvirt and
  * /dev/kvm suggest that KVM works although every machine would fail to start: the CPU flags decide.
  */
 export function kvmProblem({ hasDevice, hasFlag, libvirtOffers }: KvmFacts): string | undefined {

@@ -75,7 +75,7 @@ test('a machine that is off or does not exist has no running definition', async 
 const neigh = (address: string, mac: string, state: string): string =>
   `neigh ${address} dev br0 lladdr ${mac} ${state}`
 const other = '52:54:00:99:99:99'
-const neighbours: [string, string[], Partial<MachineEvidence>][] = [
+const neighbors: [string, string[], Partial<MachineEvidence>][] = [
   [
     'the machine itself',
     [neigh(node.address, node.mac, 'REACHABLE')],
@@ -96,7 +96,7 @@ const neighbours: [string, string[], Partial<MachineEvidence>][] = [
     { answering: [] },
   ],
   [
-    'two machines, one of them in the neighbour table',
+    'two machines, one of them in the neighbor table',
     [
       `probed ${node.address}`,
       `replied ${node.address} ${node.mac}`,
@@ -106,7 +106,7 @@ const neighbours: [string, string[], Partial<MachineEvidence>][] = [
     { answering: [node.mac, other] },
   ],
   [
-    'a removed machine that is still in the neighbour table',
+    'a removed machine that is still in the neighbor table',
     [`probed ${node.address}`, neigh(node.address, other, 'REACHABLE')],
     { answering: [], elsewhere: [] },
   ],
@@ -121,7 +121,7 @@ const neighbours: [string, string[], Partial<MachineEvidence>][] = [
     { answering: [], elsewhere: ['10.0.0.123'] },
   ],
 ]
-for (const [title, lines, expected] of neighbours)
+for (const [title, lines, expected] of neighbors)
   test(`ARP for an address: ${title}`, async () => {
     const observed = await observe({ domstate: 'running (booted)', dumpxml: xml }, lines)
     for (const [key, value] of Object.entries(expected))
@@ -154,11 +154,11 @@ echo "$all" | tr ';' '\\n' | while read -r verb words; do
 done`
 const host = { virsh, timeout: 'exit 124', ip: ipNeighbours }
 
-test('no reply to arping takes precedence over the neighbour table', async () => {
+test('no reply to arping takes precedence over the neighbor table', async () => {
   assert.equal(await observeWith({ ...host, arping: noReply }), [])
 })
 
-test('without permission for arping, the neighbour table is used', async () => {
+test('without permission for arping, the neighbor table is used', async () => {
   assert.equal(await observeWith({ ...host, arping: 'echo not permitted >&2; exit 2' }), [other])
 })
 

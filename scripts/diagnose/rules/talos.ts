@@ -55,7 +55,7 @@ export function judgeTalos(cluster: Cluster, view: View): Diagnosis | undefined 
   if (disk !== undefined && disk.sizeGb > 0 && disk.usedGb / disk.sizeGb > fullRatio)
     return at(
       'DISK_FULL',
-      `the disk of ${node.name} is full`,
+      `the disk of ${node.name} is nearly full`,
       [`/var: ${disk.usedGb} of ${disk.sizeGb} GB used`],
       [
         `# raise ${settingOf(node, 'DISK_GIB')} in the env file, then`,

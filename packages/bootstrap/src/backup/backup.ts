@@ -6,7 +6,7 @@ import semver from 'semver'
 import type { PublicSecrets } from '../generated/secrets.ts'
 import { checkBackupFile } from './backup-file.ts'
 
-/** A snapshot of etcd with what a restore has to know. */
+/** A backup of etcd: a snapshot with what a restore has to know. */
 export interface Backup {
   /** Name in generated/<cluster>/backups, without a folder. */
   readonly file: string
@@ -103,23 +103,27 @@ export async function chooseBackup(
   const refuse = (because: string, hint?: string): Problem =>
     new Problem(
       'BACKUP_UNUSABLE',
-      `${fileName ?? backup?.file ?? 'no backup'} cannot be restored`,
+      fileName === undefined && backup === undefined
+        ? `cluster ${cluster.name} has no backup to restore`
+        : `${fileName ?? backup?.file} cannot be restored`,
       {
         because,
         now: 'nothing was changed',
         hint:
           hint ??
           (all.length === 0
-            ? `put a snapshot with its .json into ${files.path(backupFolder)}`
+            ? `put a backup with its .json into ${files.path(backupFolder)}`
             : `choose another with --snapshot: ${all.map(({ file }) => file).join(', ')}`),
       },
     )
   if (backup === undefined)
-    throw refuse(`there is no such verified snapshot in ${files.path(backupFolder)}`)
+    throw refuse(
+      `there is no verified backup ${fileName === undefined ? '' : 'of that name '}in ${files.path(backupFolder)}`,
+    )
   if (backup.cluster !== cluster.name) throw refuse(`it belongs to cluster ${backup.cluster}`)
   if (secrets === undefined && !fits[all.indexOf(backup)])
     throw refuse(
-      'there is no secrets.yaml, and a snapshot can be used only with the secrets of its cluster',
+      'there is no secrets.yaml, and a backup can be used only with the secrets of its cluster',
       'restore the secrets.yaml that the cluster was created with, then run the same command again',
     )
   if (secrets !== undefined && backup.secrets !== undefined && backup.secrets !== secrets.digest)
@@ -153,19 +157,19 @@ export async function readKeptSecrets(
   return generatedFiles(cluster).read(`${backupFolder}/${keptSecretsOf(file)}`)
 }
 
-/** Name of the file that describes a snapshot. */
+/** Name of the file that describes a backup. */
 export function descriptionOf(file: string): string {
   return file.replace(/\.db$/, '.json')
 }
 
-/** Name of the file with the machine secrets that belong to a snapshot. */
+/** Name of the file with the machine secrets that belong to a backup. */
 export function keptSecretsOf(file: string): string {
   return file.replace(/\.db$/, '.secrets.yaml')
 }
 
 /**
  * Deletes all but the newest ten backups of a cluster, never `taken`, the one just taken, nor the final one of
- * a destroyed cluster. Equally old snapshots that a killed run left without a description are deleted, too.
+ * a destroyed cluster. Equally old ones that a killed run left without a description are deleted, too.
  */
 export async function deleteOldest(cluster: Cluster, taken: Pick<Backup, 'file'>): Promise<void> {
   const files = generatedFiles(cluster)

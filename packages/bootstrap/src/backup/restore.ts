@@ -1,4 +1,4 @@
-/** bootstrap:restore: restores etcd from a snapshot, stage by stage. */
+/** bootstrap:restore: restores etcd from a backup, stage by stage. */
 import {
   applyAll,
   commandFor,
@@ -50,7 +50,7 @@ type RestoreTools = Pick<UpgradeContext, 'cluster' | 'log' | 'talosctl' | 'secre
 /** The stages of cluster:up that are part of a restore. */
 const stages = { configure, startCluster }
 
-/** The verified snapshot that a restore would use. Throws BACKUP_UNUSABLE. */
+/** The verified backup that a restore would use. Throws BACKUP_UNUSABLE. */
 export async function findBackup({
   options,
   cluster,
@@ -59,8 +59,8 @@ export async function findBackup({
 }
 
 /**
- * Restores etcd from a snapshot on control planes without data, restarts each once, and verifies before and
- * after that it is the cluster of the snapshot. It needs only the machine secrets and the snapshot.
+ * Restores etcd from a backup on control planes without data, restarts each once, and verifies before and
+ * after that it is the cluster of the backup. It needs only the machine secrets and the backup.
  */
 export async function restoreEtcd(
   script: RestoreScript,
@@ -185,7 +185,7 @@ async function refuseData(
   })
 }
 
-/** Options of the gate after a restore, when cordons are as old as the snapshot. */
+/** Options of the gate after a restore, when cordons are as old as the backup. */
 function gateOf({ cluster }: UpgradeContext) {
   return { withinMs: rebootTimeoutMs(cluster), cordons: false }
 }
@@ -204,7 +204,7 @@ async function verify(context: UpgradeContext, backup: Backup): Promise<void> {
   })
 }
 
-/** Why the running cluster does not have the data of a snapshot; undefined when it has. */
+/** Why the running cluster does not have the data of a backup; undefined when it has. */
 async function findDataProblem(
   kubernetes: Pick<Kubernetes, 'read'>,
   { identity, revision }: Pick<Backup, 'identity' | 'revision'>,
@@ -212,23 +212,23 @@ async function findDataProblem(
   try {
     const runs = await readIdentity(kubernetes)
     if (identity !== undefined && runs !== identity)
-      return `kube-system has the UID ${runs}, but ${identity} in the snapshot`
+      return `kube-system has the UID ${runs}, but ${identity} in the backup`
     const now = await readRevision(kubernetes)
-    return now >= revision ? undefined : `etcd is at revision ${now}, the snapshot at ${revision}`
+    return now >= revision ? undefined : `etcd is at revision ${now}, the backup at ${revision}`
   } catch (error) {
     return `could not read the data from Kubernetes: ${reasonOf(error)}`
   }
 }
 
-/** Uncordons nodes that an upgrade had cordoned when the snapshot was taken; other cordons stay. */
+/** Uncordons nodes that an upgrade had cordoned when the backup was taken; other cordons stay. */
 async function uncordonAnnotated(context: UpgradeContext): Promise<void> {
   const { kubernetes, log } = context
   const nodes = await kubernetes.list<NodeObject>('/api/v1/nodes')
   for (const { metadata, spec } of nodes)
     if (await uncordon(context, metadata))
-      log.info(`   ${metadata.name} was in the middle of an upgrade in the snapshot: uncordoned`)
+      log.info(`   ${metadata.name} was in the middle of an upgrade in the backup: uncordoned`)
     else if (spec?.unschedulable === true)
-      log.warn(`${metadata.name} is cordoned, as it was in the snapshot`)
+      log.warn(`${metadata.name} is cordoned, as it was in the backup`)
 }
 
 /** Restarts every control plane: a badly restored member fails at its first restart. */

@@ -1,4 +1,4 @@
-/** Takes a snapshot of etcd, verifies it, and stores it with what a restore has to know. */
+/** Takes a snapshot of etcd, verifies it, and stores it as a backup with what a restore has to know. */
 import { chmod, mkdir, rename } from 'node:fs/promises'
 import type { Kubernetes } from '@talosmith/clients/kubernetes'
 import { type Talosctl, talosReason } from '@talosmith/clients/talos'

@@ -13,7 +13,7 @@ const actions: Record<
 > = {
   'create-secrets': ({ cluster, talosctl }) => createSecrets(cluster, talosctl),
   async 'write-configs'({ cluster, generated }) {
-    if (generated?.desired === undefined) throw new Error('no configs were made')
+    if (generated?.desired === undefined) throw new Error('no machine configs were generated')
     await writeConfigs(cluster, generated.desired, generated.digest)
   },
   'write-talosconfig': ({ cluster, talosctl }) => writeTalosconfig(cluster, talosctl),
@@ -33,6 +33,6 @@ export async function applyBootstrapChange(
 
 function nodeOf({ nodes, name }: Cluster, target: string): Node {
   const node = nodes.find((one) => one.name === target)
-  if (node === undefined) throw new Error(`${target} is no machine of cluster ${name}`)
+  if (node === undefined) throw new Error(`${target} is not a machine of cluster ${name}`)
   return node
 }

@@ -129,7 +129,7 @@ export function firstConfigChange({ name }: Node, state: ObservedNode['state']):
   return {
     kind: 'apply-config',
     target: name,
-    summary: `Give ${name} its machine config`,
+    summary: `Apply the machine config of ${name}`,
     ...(state.kind === 'silent' ? { from: `not known: ${state.reason}`, to: 'configured' } : {}),
     risk: 'none',
   }

@@ -54,7 +54,7 @@ export async function startCluster({ cluster, log, dryRun, showPlan }: Context):
   await applyAll(changes, apply, { log })
   if (!api.ok || changes.length > 0) await waitForApi(cluster, talosctl, log)
   if (access.length + changes.length === 0)
-    log.already('etcd runs, the access files are good, the API answers')
+    log.already('etcd runs, the access files are valid, the API answers')
   return 0
 }
 

@@ -50,7 +50,7 @@ export function describeLosses(
       {
         kind: 'go-on',
         target: name,
-        summary: `Go on with the new secrets of ${name} (the old ones are in ${archive}): configure, start and prove the new machines`,
+        summary: `Continue with the new secrets of ${name} (the old ones are in ${archive}): configure, start and verify the new machines`,
         risk: 'none',
       },
     ]

@@ -139,7 +139,7 @@ export function judgeHealth(cluster: Cluster, observed: HealthFacts): Condition[
 function reachFinding(nodes: readonly Node[], { probes }: HealthFacts): Finding {
   return first(nodes, ({ name }) => {
     const result = probes.get(name)
-    if (result === undefined) return `${name} was not asked`
+    if (result === undefined) return `${name} was not queried`
     if (result.kind === 'ours') return undefined
     if (result.kind === 'maintenance')
       return { reason: `${name} has no machine config`, final: true }
@@ -155,7 +155,7 @@ function etcdFinding(cluster: Cluster, etcd: EtcdFacts): Finding {
 }
 
 function machineFinding({ name }: Node, aspect: Aspect, observed: HealthFacts): Finding {
-  const machine = observed.machines.get(name) ?? { ok: false, reason: 'it was not asked' }
+  const machine = observed.machines.get(name) ?? { ok: false, reason: 'it was not queried' }
   if (!machine.ok) return `${name} does not report its status: ${machine.reason}`
   const problem = aspectProblem(machine.value, aspect)
   if (problem === undefined) return undefined

@@ -80,7 +80,7 @@ export async function waitUntilHealthy(
 }
 
 function notStarted(cluster: Cluster, because: string): Problem {
-  return new Problem('NOT_STARTED', `cluster ${cluster.name} was not started yet`, {
+  return new Problem('NOT_STARTED', `cluster ${cluster.name} has not been started yet`, {
     because,
     hint: commandFor(cluster, 'bootstrap:start'),
   })

@@ -91,7 +91,7 @@ export async function refuseBlocked(
         .map(({ pod, budget, why }) => `${pod}: PodDisruptionBudget ${budget}: ${why}`)
         .join('\n'),
       now: 'nothing was changed',
-      hint: 'add a replica, or delete the PodDisruptionBudget for the time of the upgrade, then run the same command again',
+      hint: 'add a replica, or delete the PodDisruptionBudget during the upgrade, then run the same command again',
     },
   )
 }

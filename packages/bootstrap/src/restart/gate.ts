@@ -18,7 +18,7 @@ export type GateReason = Pick<EtcdProblem, 'who' | 'why' | 'final'>
 
 /** Checks that the gate may skip. */
 export interface GateOptions {
-  /** Whether cordoned nodes count. After a restore they do not: the cordons are as old as the snapshot. */
+  /** Whether cordoned nodes count. After a restore they do not: the cordons are as old as the backup. */
   readonly cordons?: boolean
 }
 

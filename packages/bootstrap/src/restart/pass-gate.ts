@@ -96,6 +96,6 @@ export async function passGateCommand(
   throw new Problem('GATE_COMMAND_FAILED', `UPGRADE_GATE_COMMAND exited with ${exitCode}`, {
     because: (stderr.trim() || stdout.trim()).split('\n').slice(-5).join('\n'),
     now: `${next} was not restarted`,
-    hint: 'when UPGRADE_GATE_COMMAND would succeed, run the same command again: it continues with that machine',
+    hint: 'once UPGRADE_GATE_COMMAND succeeds, run the same command again: it continues with that machine',
   })
 }

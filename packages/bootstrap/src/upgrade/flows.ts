@@ -123,12 +123,12 @@ export async function showUpgrade(script: UpgradeScript): Promise<ExitCode> {
   return script.showPlan([...fileChanges, ...upgrade])
 }
 
-/** Takes a snapshot of etcd and answers with its path. */
+/** Backs up etcd and prints the path of the backup. */
 export async function backUpEtcd(
   script: UpgradeScript & Pick<ScriptContext<Record<never, never>>, 'answer' | 'json'>,
 ): Promise<ExitCode> {
   const { cluster, log, dryRun, showPlan, json, answer } = script
-  const summary = `Take a snapshot of etcd of cluster ${cluster.name}`
+  const summary = `Back up etcd of cluster ${cluster.name}`
   if (dryRun) return showPlan([{ kind: 'backup-etcd', target: 'etcd', summary, risk: 'none' }])
   const context = await openUpgrade(script)
   const backup = await inStep(log, summary, () => takeBackup(context))

@@ -120,7 +120,7 @@ function foreseeOrder(
 const backupChange: UpgradeChange = {
   kind: 'backup-etcd',
   target: 'etcd',
-  summary: 'Take a snapshot of etcd',
+  summary: 'Back up etcd',
   risk: 'none',
 }
 

@@ -64,9 +64,9 @@ export async function writeGeneratedFiles(
   )
 }
 
-/** Takes a snapshot of etcd before the upgrade changes anything. */
+/** Backs up etcd before the upgrade changes anything. */
 export async function backUp(context: UpgradeContext): Promise<void> {
-  await inStep(context.log, 'Take a snapshot of etcd', async () => {
+  await inStep(context.log, 'Back up etcd', async () => {
     const { file, revision } = await takeBackup(context)
     context.log.info(`   ${file}, revision ${revision}`)
   })

@@ -139,7 +139,7 @@ function refuseUnknown({ running, talos }: PathQuestion): void {
       now: 'nothing was changed',
       hint: semver.lt(runs, `${first}.0`)
         ? `upgrade it to the newest ${first} by hand: talosctl upgrade --image <factory>/nocloud-installer/<schematic>:<version>`
-        : `upgrades of Talos ${minorOf(runs)} need a newer version of this project`,
+        : `upgrades of Talos ${minorOf(runs)} need a newer version of Talosmith`,
     })
   }
 }
@@ -149,7 +149,7 @@ function refuseDowngrade(setting: string, what: string, runs: string, desired: s
   throw new Problem('DOWNGRADE_REFUSED', `${setting}=${desired} would downgrade ${what} ${runs}`, {
     because: `${what} ${minorOf(desired)} may not be able to read data of ${minorOf(runs)}; only another patch of the same minor is safe`,
     now: 'nothing was changed',
-    hint: `set ${setting}=${runs}, or an older ${minorOf(runs)}.x; for an older minor, restore a snapshot (cluster:restore)`,
+    hint: `set ${setting}=${runs}, or an older ${minorOf(runs)}.x; for an older minor, restore a backup (cluster:restore)`,
   })
 }
 

@@ -214,7 +214,7 @@ const refusals: [string, (cluster: Cluster, path: string) => Promise<unknown>, R
   [
     'does not exist',
     (cluster) => chooseBackup(cluster, secrets, 'other.db'),
-    /no such verified snapshot/,
+    /no verified backup of that name/,
   ],
   [
     'is of other secrets',

@@ -100,7 +100,8 @@ test('a missing snapshot ends the restore before any change', async () => {
   await rm(join(simulation.cluster.generated, 'backups'), { recursive: true })
   const none = await problemOf(restore(simulation))
   assert.is(none.code, 'BACKUP_UNUSABLE')
-  assert.match(none.hint ?? '', 'put a snapshot with its .json into')
+  assert.is(none.message, `cluster ${simulation.cluster.name} has no backup to restore`)
+  assert.match(none.hint ?? '', 'put a backup with its .json into')
   assert.equal(simulation.changes, [])
 })
 
@@ -137,7 +138,7 @@ test('an etcd that is older than the snapshot is refused', async () => {
   simulation.revision = 76
   const problem = await problemOf(restore(simulation))
   assert.is(problem.code, 'RESTORE_UNPROVEN')
-  assert.is(problem.because, 'etcd is at revision 76, the snapshot at 77')
+  assert.is(problem.because, 'etcd is at revision 76, the backup at 77')
 })
 
 test('the snapshot is found with the secrets alone', async () => {

@@ -99,7 +99,7 @@ test('a config that a fresh machine rejects ends the run at once, with its words
 
 test('a change for a machine that is not of the cluster is a bug', async () => {
   const none = await apply(change('bootstrap-etcd', 'other')).catch((error: Error) => error)
-  assert.match(none instanceof Error ? none.message : '', 'other is no machine of cluster home')
+  assert.match(none instanceof Error ? none.message : '', 'other is not a machine of cluster home')
 })
 
 test.run()

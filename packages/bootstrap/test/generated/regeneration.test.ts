@@ -100,7 +100,7 @@ test('a run that goes on once the machines are new still shows what it will do',
   assert.equal(more, [])
   assert.match(
     next?.summary ?? '',
-    `Go on with the new secrets of home (the old ones are in ${archive})`,
+    `Continue with the new secrets of home (the old ones are in ${archive})`,
   )
 })
 

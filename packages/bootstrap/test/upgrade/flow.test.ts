@@ -165,7 +165,7 @@ test('the plan names every restart of every version, in order, and changes nothi
       `${summary}${to === undefined ? '' : ` ${to.slice(0, 8)}`}`.trim(),
     ),
     [
-      'Take a snapshot of etcd',
+      'Back up etcd',
       'Upgrade Talos on home-cp1 v1.12.11',
       'Upgrade Talos on home-w1 v1.12.11',
       'Upgrade Talos on home-cp1 v1.13.9',
@@ -602,7 +602,7 @@ test('an API that is in use and removed is in the plan, and Kubernetes is not up
   const planned = await run(simulation, { flow: upgradeKubernetes, dryRun: true })
   assert.equal(
     planned.shown.map(({ summary }) => summary),
-    ['Take a snapshot of etcd', 'Upgrade Kubernetes once things.v1beta1.g.io is no longer in use'],
+    ['Back up etcd', 'Upgrade Kubernetes once things.v1beta1.g.io is no longer in use'],
   )
   const { problem } = await run(simulation, { flow: upgradeKubernetes })
   assert.is(problem?.code, 'APIS_REMOVED')

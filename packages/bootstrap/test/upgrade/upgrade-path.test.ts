@@ -105,7 +105,7 @@ const rows: Row[] = [
   // Versions before and after all that are known.
   ['1.8.4', '1.31.0', '1.9.6 1.31.0', 'UPGRADE_FROM_UNKNOWN newest 1.9 by hand'],
   ['1.7.0', '1.30.0', '1.13.9 1.36.3', 'UPGRADE_FROM_UNKNOWN by hand'],
-  ['1.15.0', '1.37.0', '1.14.2 1.37.0', 'UPGRADE_FROM_UNKNOWN newer version of this project'],
+  ['1.15.0', '1.37.0', '1.14.2 1.37.0', 'UPGRADE_FROM_UNKNOWN newer version of Talosmith'],
 ]
 
 const list = (text: string): string[] => text.split(' ').map((version) => `v${version}`)

@@ -117,7 +117,7 @@ function judgeStatus(
       return { kind, who: name, why, final: false }
     }
     if (own === undefined) {
-      const reason = silence.get(name) ?? 'it was not asked'
+      const reason = silence.get(name) ?? 'it was not queried'
       return [about('silent', `its etcd does not answer: ${reason}`)]
     }
     const behind = newest - own.raftIndex

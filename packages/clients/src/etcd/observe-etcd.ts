@@ -47,7 +47,7 @@ export async function observeEtcdFacts(
   const silence = new Map(
     controlPlanes.flatMap(({ name }): [string, string][] => {
       const result = probes.get(name)
-      const reason = result === undefined ? 'it was not asked' : unreachableBecause(result)
+      const reason = result === undefined ? 'it was not queried' : unreachableBecause(result)
       return reason === undefined ? [] : [[name, reason]]
     }),
   )

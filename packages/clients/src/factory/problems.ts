@@ -9,7 +9,7 @@ export function factoryError(url: string, status: number, text: string): Problem
     hint:
       status >= 500 || status === 429
         ? 'run the same command again later'
-        : 'see whether TALOS_FACTORY_URL is an Image Factory, and whether it knows the version and the extensions',
+        : 'check whether TALOS_FACTORY_URL is an Image Factory, and whether it knows the version and the extensions',
   })
 }
 
@@ -22,7 +22,7 @@ export function factoryUnreachable(url: string, because: string, from = 'this ma
     {
       because,
       now: 'nothing was changed',
-      hint: `curl -sS ${origin}/versions shows whether ${from} reaches it; TALOS_FACTORY_URL names it${from === 'this machine' ? '' : '. If only the host lacks internet access, set IMAGE_RELAY=true'}`,
+      hint: `curl -sS ${origin}/versions shows whether ${from} reaches it; the setting is TALOS_FACTORY_URL${from === 'this machine' ? '' : '. If only the host lacks internet access, set IMAGE_RELAY=true'}`,
     },
   )
 }

@@ -27,9 +27,13 @@ export async function postSchematic(
   })
   const { id } = parseJson(response) as { id?: unknown }
   if (id === schematic.id) return
-  throw new Problem('SCHEMATIC_ID_DIFFERS', 'the factory gives this schematic another ID', {
-    because: `ours ${schematic.id}, the factory's ${String(id)}`,
-    now: 'the schematic is posted; nothing else was changed',
-    hint: 'an Enterprise factory adds an owner, which changes the ID: use one that does not; otherwise look for odd characters in TALOS_KERNEL_ARGS',
-  })
+  throw new Problem(
+    'SCHEMATIC_ID_DIFFERS',
+    'the Image Factory returned another ID for this schematic',
+    {
+      because: `Talosmith computed ${schematic.id}, the factory returned ${String(id)}`,
+      now: 'the schematic was posted; nothing else was changed',
+      hint: 'an Enterprise factory adds an owner, which changes the ID: use one that does not; otherwise look in TALOS_KERNEL_ARGS for characters that YAML quotes',
+    },
+  )
 }

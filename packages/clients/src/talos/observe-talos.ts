@@ -119,13 +119,13 @@ async function askOne<T>(
   const nodes = addressesOf(role === undefined ? all : all.filter((node) => node.role === role))
   const silent = (reason: string) => ({ ok: false, reason }) as const
   if (endpoints.length === 0) return () => silent('no control plane answers')
-  if (nodes.length === 0) return () => silent('it was not asked')
+  if (nodes.length === 0) return () => silent('it was not queried')
   const options = { endpoints: addressesOf(endpoints), timeoutMs, nothrow: true }
   const output = await talosctl.ask(nodes, args, options)
   const values = parse(output.stdout, nodes.length === 1 ? nodes[0] : undefined)
   return (address) => {
     if (values.has(address)) return { ok: true, value: values.get(address) as T }
-    if (!nodes.includes(address)) return silent('it was not asked')
+    if (!nodes.includes(address)) return silent('it was not queried')
     const { empty } = question
     return output.exitCode === 0 && empty !== undefined
       ? { ok: true, value: empty }
@@ -142,7 +142,7 @@ export function answersOf<Q extends Questions, K extends keyof Q>(
   return new Map(
     nodes.map(({ name }) => {
       const result = probes.get(name)
-      const reason = (result && unreachableBecause(result)) ?? 'it was not asked'
+      const reason = (result && unreachableBecause(result)) ?? 'it was not queried'
       const silent: Answer<never> = { ok: false, reason }
       return [name, answers.get(name)?.[question] ?? silent]
     }),

@@ -97,7 +97,7 @@ export async function isMachineReady(node: Node, talosctl: Talosctl): Promise<bo
 
 function valueOf<T>(answer: Answer<T> | undefined): T {
   if (answer?.ok === true) return answer.value
-  throw new Error(answer?.reason ?? 'it was not asked')
+  throw new Error(answer?.reason ?? 'it was not queried')
 }
 
 /** Which boot of a machine this is: another one after every restart. Throws while it does not answer. */

@@ -104,7 +104,7 @@ test('a question for control planes is not put to workers', async () => {
   assert.equal(calls, ['get addresses --output json @ 10.0.0.70 through 10.0.0.70'])
   const of = (name: string) => (answers.get(name) as { addresses: unknown } | undefined)?.addresses
   assert.equal(of('home-cp1'), { ok: true, value: ['10.0.0.70'] })
-  assert.equal(of('home-w1'), { ok: false, reason: 'it was not asked' })
+  assert.equal(of('home-w1'), { ok: false, reason: 'it was not queried' })
 })
 
 test('a machine without extensions has none only where the call succeeds', async () => {

@@ -236,11 +236,12 @@ export const settingGroups = {
       about: "What happens to a claim's data when the claim is deleted.",
     },
   },
-  Behaviour: {
+  Behavior: {
     HEALTH_TIMEOUT: {
       type: kind.duration,
       default: '15m',
-      about: 'How long to wait for the cluster to become healthy.',
+      about:
+        'How long to wait for the cluster to become healthy, and for a machine to reboot in an upgrade.',
     },
     FAILURE_BUNDLE: {
       type: kind.flag,
