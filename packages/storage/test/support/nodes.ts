@@ -114,7 +114,12 @@ export async function pretendNodes(server: ApiServer, names: string[]): Promise<
         })
         continue
       }
-      const { body } = await api('GET', '/apis/storage.k8s.io/v1/storageclasses/nfs-appdata')
+      const { status, body } = await api(
+        'GET',
+        '/apis/storage.k8s.io/v1/storageclasses/nfs-appdata',
+      )
+      // A claim stays pending without its class; volumes are still deleted.
+      if (status !== 200) continue
       const { server: nfs, share } = body['parameters'] as Record<string, string>
       const handle = `${nfs}#${share?.replace(/^\//, '')}#${namespace}-${name}-pvc-${uid}##`
       await api('POST', '/api/v1/persistentvolumes', {
