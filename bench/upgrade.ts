@@ -61,7 +61,7 @@ rmSync(generated, { recursive: true, force: true })
 run('npx', ['nx', 'run', 'cluster:up'], older)
 
 const { wall, events } = upgrade(newer)
-const parts = { install: /^Install/, drain: /^Drain/, restart: /^Restart/, prove: /^Prove/ }
+const parts = { install: /^Install/, drain: /^Drain/, restart: /^Restart/, verify: /^Verify/ }
 for (const [name, text] of Object.entries(parts)) {
   const each = steps(events, text).map(([from, to]) => to - from)
   const mean = each.reduce((sum, one) => sum + one, 0) / Math.max(1, each.length)
@@ -78,7 +78,7 @@ console.log(`  ours     ${share(wall - theirs + polling)} (goal: 10 %)`)
 console.log(`  of it    ${share(polling)} polling, ${share(wall - theirs)} queries and planning`)
 
 const workers = (records: readonly Event[]): number =>
-  coveredSeconds(steps(records, /^(?:Install|Drain|Restart|Prove).* lab-w\d/))
+  coveredSeconds(steps(records, /^(?:Install|Drain|Restart|Verify).* lab-w\d/))
 // Another kernel argument is another schematic: every machine restarts once more.
 const together = upgrade({
   ...newer,

@@ -1,6 +1,6 @@
 /** The last stage of cluster:destroy: deletes the files that were set aside, once nothing is left on the hosts. */
 import { applyAll, commandFor, generatedFiles, Problem, script } from '@talosmith/core'
-import { observeHomeFiles } from '@talosmith/bootstrap'
+import { observeRemovableFiles } from '@talosmith/bootstrap'
 import { checkHosts, observeHosts } from '@talosmith/vm'
 import { observeNotes, planLast, planUnfinished } from './destroy/remains.ts'
 
@@ -19,7 +19,11 @@ export default script(import.meta, {
         now: 'nothing was changed',
         hint: `CONFIRM=${name} ${commandFor(cluster, 'cluster:destroy')}`,
       })
-    const changes = planLast(cluster, await observeHomeFiles(cluster), await observeNotes(cluster))
+    const changes = planLast(
+      cluster,
+      await observeRemovableFiles(cluster),
+      await observeNotes(cluster),
+    )
     if (dryRun) return showPlan(changes)
     confirm(changes)
     await applyAll(changes, ({ target }) => generatedFiles(cluster).remove(target), { log })

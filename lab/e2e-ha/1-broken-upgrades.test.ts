@@ -45,9 +45,9 @@ const killed: RegExp[] = [
   /• Restart/,
   /waiting for labha-\w+ to come back/,
   /✓ Restart/,
-  /• Prove/,
-  /✓ Prove/,
-  /✓ Bring labha-/,
+  /• Verify/,
+  /✓ Verify/,
+  /✓ Update the machine config of labha-/,
 ]
 test('the image with other extensions is built', async () => {
   assert.is((await nx('image:warm-installer', threeUpgraded)).code, 0)

@@ -137,7 +137,7 @@ test('cluster:destroy completes it, and leaves only what does not belong to the 
 test('cluster:restore recreates the destroyed cluster from its final backup', async () => {
   const { code, output } = await nx('cluster:restore', confirmed)
   assert.is(code, 0)
-  assert.match(output, 'Put back secrets.yaml')
+  assert.match(output, 'Restore secrets.yaml')
   assert.match(
     await access(cluster, 'kubectl', 'get', 'configmaps', '-o', 'name'),
     'configmap/kept',

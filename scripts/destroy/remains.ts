@@ -2,11 +2,11 @@
 import { generatedFiles, type Change, type Cluster, type Host } from '@talosmith/core'
 import {
   hasRemoved,
-  observeHomeFiles,
+  observeRemovableFiles,
   planRemoveAccess,
   planRemoveConfig,
   removedFolder,
-  type HomeFile,
+  type RemovableFile,
 } from '@talosmith/bootstrap'
 import { observeRemoval, type StorageRemoval } from '@talosmith/storage'
 import {
@@ -21,8 +21,8 @@ import {
 /** Everything that is left of a cluster, on all its hosts and in `generated/`. */
 export interface Remains {
   readonly storage: StorageRemoval
-  readonly files: readonly HomeFile[]
-  readonly notes: readonly HomeFile[]
+  readonly files: readonly RemovableFile[]
+  readonly notes: readonly RemovableFile[]
   readonly hosts: readonly ObservedHost[]
 }
 
@@ -32,7 +32,7 @@ export async function observeRemains(
   hosts: () => Promise<readonly Host[]>,
 ): Promise<Remains> {
   const [files, notes, storage, observedHosts] = await Promise.all([
-    observeHomeFiles(cluster),
+    observeRemovableFiles(cluster),
     observeNotes(cluster),
     observeRemoval({ cluster }),
     hosts().then((opened) => observeHosts(cluster, opened)),
@@ -41,7 +41,7 @@ export async function observeRemains(
 }
 
 /** The record of the hosts that machines were created on: useless without machines. */
-export async function observeNotes(cluster: Cluster): Promise<HomeFile[]> {
+export async function observeNotes(cluster: Cluster): Promise<RemovableFile[]> {
   const all = await generatedFiles(cluster).list()
   return all.filter(({ name }) => name === hostsFile)
 }
@@ -65,8 +65,8 @@ export function planWhole(cluster: Cluster, { storage, files, notes, hosts }: Re
 /** What the last stage does; it runs only when nothing of the cluster is left on the hosts. */
 export function planLast(
   cluster: Cluster,
-  files: readonly HomeFile[],
-  notes: readonly HomeFile[],
+  files: readonly RemovableFile[],
+  notes: readonly RemovableFile[],
 ): Change[] {
   const removed = hasRemoved(files) ? [removal(cluster)] : []
   return [...removed, ...notes.map((note) => forget(cluster, note))]
@@ -77,7 +77,7 @@ export function planUnfinished(cluster: Cluster, hosts: readonly ObservedHost[])
   return [...planDestroy(cluster, hosts), ...planRemoveSeeds(cluster, hosts)]
 }
 
-function forget({ name: cluster }: Cluster, { name, bytes }: HomeFile): Change {
+function forget({ name: cluster }: Cluster, { name, bytes }: RemovableFile): Change {
   return {
     kind: 'forget',
     target: name,

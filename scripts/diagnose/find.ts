@@ -82,15 +82,15 @@ function unmetBeside(
   const unmet = cluster.nodes
     .filter(({ name }) => !explained.has(name))
     .flatMap((node) =>
-      judgeHealth({ ...cluster, nodes: [node] }, facts).flatMap(({ fact, fault }) => {
-        if (fault === undefined) return []
-        const [subject = ''] = /^[^ :,]+/.exec(fault) ?? []
+      judgeHealth({ ...cluster, nodes: [node] }, facts).flatMap(({ fact, reason }) => {
+        if (reason === undefined) return []
+        const [subject = ''] = /^[^ :,]+/.exec(reason) ?? []
         const named = cluster.nodes.find(
           ({ name, address }) => name === subject || address === subject,
         )
-        if (named === undefined) return `${fact}: ${fault}`
+        if (named === undefined) return `${fact}: ${reason}`
         if (explained.has(named.name)) return []
-        return named.name === subject ? fault : `${named.name}: ${fault}`
+        return named.name === subject ? reason : `${named.name}: ${reason}`
       }),
     )
   return [...new Set(unmet)]

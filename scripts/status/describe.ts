@@ -59,14 +59,14 @@ function holderOf({ talos }: Gathered): { holder: string | null; reason: string 
   return { holder: held.value ?? null, reason: held.value === undefined ? noHolder : null }
 }
 
-function describeAccess({ name, path, expires, fault }: AccessFile, now: Date): AccessStatus {
+function describeAccess({ name, path, expires, problem }: AccessFile, now: Date): AccessStatus {
   const left = expires === undefined ? undefined : new Date(expires).getTime() - now.getTime()
   return {
     name,
     path,
     expires: expires ?? null,
     daysLeft: left === undefined ? null : Math.floor(left / dayMs),
-    fault: fault ?? null,
+    fault: problem ?? null,
   }
 }
 

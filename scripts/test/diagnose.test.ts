@@ -493,7 +493,7 @@ const problems: [string, Parts, string[]][] = [
     {
       more: {
         access: up([
-          { name: 'kubeconfig', path: 'k', expires: '2020-01-01T00:00:00Z', fault: undefined },
+          { name: 'kubeconfig', path: 'k', expires: '2020-01-01T00:00:00Z', problem: undefined },
         ]),
       },
     },
@@ -756,7 +756,7 @@ const slow: [string, Parts][] = [
       probes: Object.fromEntries(cluster.nodes.map(({ name }) => [name, 'silent'])),
       more: {
         access: up([
-          { name: 'kubeconfig', path: 'k', expires: undefined, fault: 'missing' as const },
+          { name: 'kubeconfig', path: 'k', expires: undefined, problem: 'missing' as const },
         ]),
       },
     },

@@ -105,12 +105,12 @@ const whole: Gathered = {
   access: {
     ok: true,
     value: [
-      { name: 'talosconfig', path: '/g/talosconfig', expires: undefined, fault: 'missing' },
+      { name: 'talosconfig', path: '/g/talosconfig', expires: undefined, problem: 'missing' },
       {
         name: 'kubeconfig',
         path: '/g/kubeconfig',
         expires: '2026-12-04T13:00:00.000Z',
-        fault: 'expiring',
+        problem: 'expiring',
       },
     ],
   },

@@ -60,7 +60,8 @@ export const unwantedWords: readonly UnwantedWord[] = [
       /home[- ](?:cp|w)\d+/g,
     ],
     // The user's home folder: for OpenSSH's files, and as HOME for programs that tests start.
-    rightIn: /^packages\/core\/(?:src|test)\/(?:host|ssh|testing\/sshd)\b|^tools\/test\//,
+    rightIn:
+      /^packages\/core\/(?:src|test)\/(?:host|ssh|testing\/sshd)\b|^tools\/test\/|^packages\/clients\/test\/talos\/talosctl\.test\.ts$/,
   },
   {
     word: 'gates',
@@ -173,8 +174,9 @@ export const unwantedWords: readonly UnwantedWord[] = [
       /snapshot-(?:list|class(?:es)?|controller|db)/g,
     ],
     only: /^(?:packages|scripts)\//,
-    // The option --snapshot of cluster:restore.
-    rightIn: /^scripts\/restore\.ts$/,
+    // Snapshots of etcd, and the option --snapshot of cluster:restore.
+    rightIn:
+      /^(?:(?:packages\/bootstrap\/)?scripts\/restore\.ts$|packages\/bootstrap\/(?:src|test)\/backup\/)/,
   },
   {
     word: 'missing',

@@ -1,9 +1,9 @@
-/** bootstrap:configure: makes secrets and machine configs, and gives every machine its own. */
+/** bootstrap:configure: generates secrets and machine configs, and applies them to the machines. */
 import { script } from '@talosmith/core'
 import { configure } from '../src/index.ts'
 
 export default script(import.meta, {
-  summary: 'Make secrets and machine configs, and give every machine its own.',
+  summary: 'Generate secrets and machine configs, and apply them to the machines.',
   changes: true,
   run: configure,
 })

@@ -1,9 +1,9 @@
-/** bootstrap:health: waits until every condition of a healthy cluster holds. */
+/** bootstrap:health: waits until the cluster is healthy. */
 import { script } from '@talosmith/core'
 import { waitForHealth } from '../src/index.ts'
 
 export default script(import.meta, {
-  summary: 'Wait until the cluster is healthy; every condition has its reason.',
+  summary: 'Wait until the cluster is healthy; report the reason of every unmet condition.',
   waits: true,
   run: waitForHealth,
 })

@@ -1,9 +1,9 @@
-/** bootstrap:remove-access: sets kubeconfig and talosconfig aside; needs CONFIRM=<cluster>. */
+/** bootstrap:remove-access: moves kubeconfig and talosconfig to removed/; needs CONFIRM=<cluster>. */
 import { script } from '@talosmith/core'
 import { planRemoveAccess, removeFiles } from '../src/index.ts'
 
 export default script(import.meta, {
-  summary: 'Set kubeconfig and talosconfig aside in removed/; needs CONFIRM=<cluster>.',
+  summary: 'Move kubeconfig and talosconfig to removed/; needs CONFIRM=<cluster>.',
   changes: true,
   losesData: true,
   run: (context) =>

@@ -1,9 +1,9 @@
-/** bootstrap:remove-config: sets the Talos secrets and machine configs aside; needs CONFIRM=<cluster>. */
+/** bootstrap:remove-config: moves the Talos secrets and machine configs to removed/; needs CONFIRM=<cluster>. */
 import { script } from '@talosmith/core'
 import { planRemoveConfig, removeFiles } from '../src/index.ts'
 
 export default script(import.meta, {
-  summary: 'Set the Talos secrets and machine configs aside in removed/; needs CONFIRM=<cluster>.',
+  summary: 'Move the Talos secrets and machine configs to removed/; needs CONFIRM=<cluster>.',
   changes: true,
   losesData: true,
   run: (context) =>

@@ -1,12 +1,12 @@
-/** bootstrap:restore: brings etcd back from a snapshot on control planes that have no data; cluster:restore makes them so. */
+/** bootstrap:restore: restores etcd from a snapshot on control planes without data; cluster:restore recreates their disks first. */
 import { script } from '@talosmith/core'
 import { restoreEtcd } from '../src/index.ts'
 
 export default script(import.meta, {
-  summary: 'Bring etcd back from a snapshot, on control planes that have no data.',
+  summary: 'Restore etcd from a snapshot, on control planes that have no data.',
   changes: true,
   options: {
-    snapshot: { type: 'string', about: 'name of the snapshot; the newest when left out' },
+    snapshot: { type: 'string', about: 'name of the snapshot; default: the newest' },
   },
   run: (context) => restoreEtcd(context),
 })

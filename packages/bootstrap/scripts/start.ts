@@ -3,7 +3,7 @@ import { script } from '@talosmith/core'
 import { startCluster } from '../src/index.ts'
 
 export default script(import.meta, {
-  summary: 'Bootstrap etcd, once in the life of a cluster, and fetch the kubeconfig.',
+  summary: 'Bootstrap etcd, once per cluster, and fetch the kubeconfig.',
   changes: true,
   run: startCluster,
 })

@@ -1,9 +1,9 @@
-/** bootstrap:upgrade-kubernetes: brings Kubernetes to KUBERNETES_VERSION, minor by minor. */
+/** bootstrap:upgrade-kubernetes: upgrades Kubernetes to KUBERNETES_VERSION, minor by minor. */
 import { script } from '@talosmith/core'
 import { upgradeKubernetes } from '../src/index.ts'
 
 export default script(import.meta, {
-  summary: 'Bring Kubernetes to the asked version, minor by minor.',
+  summary: 'Upgrade Kubernetes to KUBERNETES_VERSION, minor by minor.',
   changes: true,
   run: upgradeKubernetes,
 })

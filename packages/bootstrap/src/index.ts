@@ -31,13 +31,13 @@ export { startCluster } from './configure/start.ts'
 export { waitForHealth } from './health/wait-for-health.ts'
 export {
   hasRemoved,
-  observeHomeFiles,
+  observeRemovableFiles,
   planRemoveAccess,
   planRemoveConfig,
   refuseReadOnly,
   removedFolder,
   removeFiles,
-  type HomeFile,
+  type RemovableFile,
 } from './generated/removal.ts'
 export { findFinalBackup, planFinalBackup, takeFinalBackup } from './backup/final-backup.ts'
 export {

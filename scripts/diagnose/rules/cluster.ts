@@ -57,7 +57,7 @@ const judgeQuorum: Judge = (cluster, { access, findings }, views) => {
   // Without a kubeconfig the cluster was never bootstrapped: there is no quorum to lose.
   const hasStarted =
     access.ok &&
-    !access.value.some(({ name, fault }) => name === 'kubeconfig' && fault === 'missing')
+    !access.value.some(({ name, problem }) => name === 'kubeconfig' && problem === 'missing')
   const status = findings.ok ? findings.value.etcd.status : []
   const hasLeader = status.some(({ leader }) => /[^0]/.test(leader))
   if (!hasStarted || hasLeader) return []

@@ -1,12 +1,12 @@
-/** The backups in generated/<cluster>/backups: what is known of each, which one to restore, which ones to drop. */
+/** The backups in generated/<cluster>/backups: their descriptions, which one to restore, which ones to delete. */
 import { readdir } from 'node:fs/promises'
 import type { Kubernetes } from '@talosmith/clients/kubernetes'
 import { generatedFiles, minorOf, Problem, reasonOf, type Cluster } from '@talosmith/core'
 import semver from 'semver'
 import type { PublicSecrets } from '../generated/secrets.ts'
-import { checkSnapshot } from './snapshot-file.ts'
+import { checkBackupFile } from './backup-file.ts'
 
-/** A snapshot of etcd and what has to be known to use it. */
+/** A snapshot of etcd with what a restore has to know. */
 export interface Backup {
   /** Name in generated/<cluster>/backups, without a folder. */
   readonly file: string
@@ -14,9 +14,9 @@ export interface Backup {
   /** ISO 8601. */
   readonly takenAt: string
   readonly machine: string
-  /** The API server's version: an older one may not read what it wrote. Undefined: it did not answer. */
+  /** The API server's version: an older one may not be able to read its data. Undefined: it did not answer. */
   readonly kubernetes?: string
-  /** Digest of the secrets that the cluster was made with: with others its data is of no use. */
+  /** Digest of the machine secrets of the cluster: with other secrets the backup cannot be used. */
   readonly secrets?: string
   readonly sha256: string
   readonly bytes: number
@@ -24,22 +24,22 @@ export interface Backup {
   readonly keys: number
   /** UID of the namespace kube-system: no two clusters have the same. Undefined: the API server did not answer. */
   readonly identity?: string
-  /** The last one of a cluster: never dropped, with the machine secrets beside it where they were known. */
+  /** The last backup of a destroyed cluster: never deleted, stored with the machine secrets where they were known. */
   readonly isFinal?: true
 }
 
 /** A backup that can be restored. */
 export interface ChosenBackup extends Backup {
   readonly path: string
-  /** There is no secrets.yaml: the one that was kept with the backup is put back first. */
+  /** There is no secrets.yaml: the one stored with the backup is restored first. */
   readonly bringsSecrets: boolean
 }
 
-/** Where backups lie in generated/<cluster>. */
+/** The folder of the backups in generated/<cluster>. */
 export const backupFolder = 'backups'
-const kept = 10
+const keptCount = 10
 
-/** What tells this cluster from every other: it is made with the first data that etcd ever holds. */
+/** What identifies this cluster: the UID of kube-system, which is created with the first data of etcd. */
 export async function readIdentity({ read }: Pick<Kubernetes, 'read'>): Promise<string> {
   const { metadata } = JSON.parse(await read('/api/v1/namespaces/kube-system')) as {
     metadata: { uid: string }
@@ -47,7 +47,7 @@ export async function readIdentity({ read }: Pick<Kubernetes, 'read'>): Promise<
   return metadata.uid
 }
 
-/** etcd's revision: it grows with every write, and a snapshot brings its own along. */
+/** etcd's revision, which grows with every write; a snapshot restores its own. */
 export async function readRevision({ read }: Pick<Kubernetes, 'read'>): Promise<number> {
   const { metadata } = JSON.parse(await read('/api/v1/namespaces?limit=1')) as {
     metadata: { resourceVersion: string }
@@ -65,7 +65,7 @@ export async function listBackups(cluster: Cluster): Promise<Backup[]> {
       .map(async (name) => {
         try {
           const backup = JSON.parse((await files.read(`${backupFolder}/${name}`)) ?? '') as Backup
-          // Of another name it would describe, and let be removed, a file that is no backup.
+          // A description of another file could cause that file to be deleted.
           return descriptionOf(backup.file) === name && /^etcd-[^/]+\.db$/.test(backup.file)
             ? [backup]
             : []
@@ -78,8 +78,8 @@ export async function listBackups(cluster: Cluster): Promise<Backup[]> {
 }
 
 /**
- * A backup by its file's name, checked once more; without a name the newest of these secrets, or, where
- * there are no secrets (any more), the newest that has them beside it. Throws BACKUP_UNUSABLE.
+ * A backup by its file name, verified again; without a name the newest that was taken with these secrets, or,
+ * where there are no secrets, the newest that is stored with its own. Throws BACKUP_UNUSABLE.
  */
 export async function chooseBackup(
   cluster: Cluster,
@@ -95,34 +95,38 @@ export async function chooseBackup(
         : own === secrets.digest,
     ),
   )
-  const wanted = name?.replace(/^.*\//, '')
+  const fileName = name?.replace(/^.*\//, '')
   const backup =
-    wanted === undefined
+    fileName === undefined
       ? (all.find((_, index) => fits[index]) ?? all[0])
-      : all.find(({ file }) => file === wanted)
+      : all.find(({ file }) => file === fileName)
   const refuse = (because: string, hint?: string): Problem =>
-    new Problem('BACKUP_UNUSABLE', `${wanted ?? backup?.file ?? 'no backup'} cannot be restored`, {
-      because,
-      now: 'nothing was changed',
-      hint:
-        hint ??
-        (all.length === 0
-          ? `put a snapshot with its .json into ${files.path(backupFolder)}`
-          : `choose another with --snapshot: ${all.map(({ file }) => file).join(', ')}`),
-    })
+    new Problem(
+      'BACKUP_UNUSABLE',
+      `${fileName ?? backup?.file ?? 'no backup'} cannot be restored`,
+      {
+        because,
+        now: 'nothing was changed',
+        hint:
+          hint ??
+          (all.length === 0
+            ? `put a snapshot with its .json into ${files.path(backupFolder)}`
+            : `choose another with --snapshot: ${all.map(({ file }) => file).join(', ')}`),
+      },
+    )
   if (backup === undefined)
     throw refuse(`there is no such verified snapshot in ${files.path(backupFolder)}`)
-  if (backup.cluster !== cluster.name) throw refuse(`it is of cluster ${backup.cluster}`)
+  if (backup.cluster !== cluster.name) throw refuse(`it belongs to cluster ${backup.cluster}`)
   if (secrets === undefined && !fits[all.indexOf(backup)])
     throw refuse(
-      'there is no secrets.yaml, and a snapshot is of use with the secrets of its cluster only',
-      'put back the secrets.yaml that the cluster was made with, then run the same command again',
+      'there is no secrets.yaml, and a snapshot can be used only with the secrets of its cluster',
+      'restore the secrets.yaml that the cluster was created with, then run the same command again',
     )
   if (secrets !== undefined && backup.secrets !== undefined && backup.secrets !== secrets.digest)
     throw refuse(
       'it was taken when the cluster had other secrets than those in secrets.yaml',
       backup.isFinal
-        ? `destroy the cluster that has the present secrets first (cluster:destroy, with FINAL_SNAPSHOT=true to keep it); cluster:restore then takes the secrets that were kept with this backup`
+        ? `destroy the cluster that uses the current secrets first (cluster:destroy, with FINAL_SNAPSHOT=true to keep its data); cluster:restore then uses the secrets that are stored with this backup`
         : undefined,
     )
   const { KUBERNETES_VERSION: kubernetes } = cluster.settings
@@ -131,17 +135,17 @@ export async function chooseBackup(
     semver.lt(`${minorOf(kubernetes)}.0`, `${minorOf(backup.kubernetes)}.0`)
   )
     throw refuse(
-      `Kubernetes ${backup.kubernetes} wrote it, and KUBERNETES_VERSION=${kubernetes} is older`,
+      `it was written by Kubernetes ${backup.kubernetes}, and KUBERNETES_VERSION=${kubernetes} is older`,
     )
   const path = files.path(backupFolder, backup.file)
-  const { sha256 } = await checkSnapshot(path).catch((error: unknown) => {
+  const { sha256 } = await checkBackupFile(path).catch((error: unknown) => {
     throw refuse(reasonOf(error) ?? 'it cannot be read')
   })
-  if (sha256 !== backup.sha256) throw refuse('its bytes are not those that were written')
+  if (sha256 !== backup.sha256) throw refuse('its checksum differs from the one in its description')
   return { ...backup, path, bringsSecrets: secrets === undefined }
 }
 
-/** The machine secrets that were kept beside a backup; undefined: none were. */
+/** The machine secrets that are stored with a backup, if any. */
 export async function readKeptSecrets(
   cluster: Cluster,
   { file }: Pick<Backup, 'file'>,
@@ -154,20 +158,20 @@ export function descriptionOf(file: string): string {
   return file.replace(/\.db$/, '.json')
 }
 
-/** Name of the file that holds the machine secrets of a snapshot's cluster. */
+/** Name of the file with the machine secrets that belong to a snapshot. */
 export function keptSecretsOf(file: string): string {
   return file.replace(/\.db$/, '.secrets.yaml')
 }
 
 /**
- * Drops all but the newest ten of a cluster, never `taken`, the one just taken, nor the final one of a
- * cluster that is gone. What a killed run left without a description goes with those that are as old.
+ * Deletes all but the newest ten backups of a cluster, never `taken`, the one just taken, nor the final one of
+ * a destroyed cluster. Equally old snapshots that a killed run left without a description are deleted, too.
  */
-export async function dropOldest(cluster: Cluster, taken: Pick<Backup, 'file'>): Promise<void> {
+export async function deleteOldest(cluster: Cluster, taken: Pick<Backup, 'file'>): Promise<void> {
   const files = generatedFiles(cluster)
   const described = await listBackups(cluster)
   const all = described.filter(({ file, isFinal }) => isFinal !== true && file !== taken.file)
-  const oldest = all[kept - 2]
+  const oldest = all[keptCount - 2]
   if (oldest === undefined) return
   const left = (await readdir(files.path(backupFolder))).filter(
     (name) =>
@@ -175,7 +179,7 @@ export async function dropOldest(cluster: Cluster, taken: Pick<Backup, 'file'>):
       name < oldest.file &&
       !described.some(({ file }) => file === name),
   )
-  for (const file of [...all.slice(kept - 1).map(({ file }) => file), ...left]) {
+  for (const file of [...all.slice(keptCount - 1).map(({ file }) => file), ...left]) {
     await files.remove(`${backupFolder}/${descriptionOf(file)}`)
     await files.remove(`${backupFolder}/${file}`)
   }

@@ -8,8 +8,8 @@ import { backupFolder, listBackups, type Backup } from './backup.ts'
 import { takeBackup } from './take-backup.ts'
 
 /**
- * The final backup of this cluster; undefined: none was taken. One of an earlier cluster of the same name,
- * which had other secrets, does not count.
+ * The final backup of this cluster; undefined: none was taken. Ignores those of an earlier
+ * cluster of the same name, which had other secrets.
  */
 export async function findFinalBackup(cluster: Cluster): Promise<Backup | undefined> {
   const text = await findSecrets(cluster)
@@ -18,7 +18,7 @@ export async function findFinalBackup(cluster: Cluster): Promise<Backup | undefi
   return (await listBackups(cluster)).find((one) => one.isFinal && one.secrets === digest)
 }
 
-/** Taking it, as a change that a list can show. */
+/** The final backup as a change of a plan. */
 export function planFinalBackup({ name }: Cluster): Change {
   return {
     kind: 'backup-etcd',
@@ -29,43 +29,43 @@ export function planFinalBackup({ name }: Cluster): Change {
 }
 
 /**
- * Takes a verified backup of etcd with the machine secrets beside it, without which it is of no use; its
- * path. Kubernetes may be down. Throws BACKUP_FAILED, with the reason of each control plane.
+ * Takes a verified backup of etcd, stores the machine secrets with it, which a restore needs, and returns its
+ * path. Kubernetes may be down. Throws BACKUP_FAILED with the reason of each control plane.
  */
 export async function takeFinalBackup(
   cluster: Cluster,
   open: typeof openTalosctl = openTalosctl,
 ): Promise<string> {
   const files = generatedFiles(cluster)
-  const config = await firstThere(cluster, 'talosconfig')
+  const config = await findFile(cluster, 'talosconfig')
   if (config === undefined)
-    throw withoutIt(cluster, 'there is no talosconfig to reach the control planes with')
+    throw backupFailed(cluster, 'there is no talosconfig to access the control planes')
   const [talosctl, keptSecrets] = [await open(cluster, config), await findSecrets(cluster)]
   const kubernetes = await openKubernetes(cluster).catch(() => undefined)
   try {
     const { file } = await takeBackup({ cluster, talosctl, kubernetes, final: { keptSecrets } })
     return files.path(backupFolder, file)
   } catch (error) {
-    throw error instanceof Problem ? withoutIt(cluster, error.because ?? error.message) : error
+    throw error instanceof Problem ? backupFailed(cluster, error.because ?? error.message) : error
   }
 }
 
-/** The machine secrets, also while a destroy that was stopped has set them aside. */
+/** The machine secrets, also when an interrupted destroy has moved them to removed/. */
 async function findSecrets(cluster: Cluster): Promise<string | undefined> {
-  const name = await firstThere(cluster, secretsFile)
+  const name = await findFile(cluster, secretsFile)
   return name === undefined ? undefined : generatedFiles(cluster).read(name)
 }
 
-async function firstThere(cluster: Cluster, name: string): Promise<string | undefined> {
+async function findFile(cluster: Cluster, name: string): Promise<string | undefined> {
   const files = generatedFiles(cluster)
   for (const place of [name, `${removedFolder}/${name}`]) if (await files.has(place)) return place
   return undefined
 }
 
-function withoutIt({ name }: Cluster, because: string): Problem {
-  return new Problem('BACKUP_FAILED', `no final backup of cluster ${name} could be taken`, {
+function backupFailed({ name }: Cluster, because: string): Problem {
+  return new Problem('BACKUP_FAILED', `could not take a final backup of cluster ${name}`, {
     because,
     now: 'nothing was changed',
-    hint: 'bring a control plane back, or leave FINAL_SNAPSHOT out to go on without a backup',
+    hint: 'start a control plane, or leave FINAL_SNAPSHOT out to continue without a backup',
   })
 }

@@ -1,3 +1,4 @@
+/** bootstrap:restore: restores etcd from a snapshot, stage by stage. */
 import {
   applyAll,
   commandFor,
@@ -38,18 +39,18 @@ import {
   type ChosenBackup,
 } from './backup.ts'
 
-/** What a restore takes from a script. */
+/** The part of a script context that a restore uses. */
 export type RestoreScript = UpgradeScript & {
   readonly options: { readonly snapshot?: string | undefined }
 }
 
-/** What a restore begins with; access to Kubernetes comes with etcd. */
+/** What a restore starts with; Kubernetes is available once etcd runs. */
 type RestoreTools = Pick<UpgradeContext, 'cluster' | 'log' | 'talosctl' | 'secrets'>
 
-/** The stages of cluster:up that a restore goes through, too. */
+/** The stages of cluster:up that are part of a restore. */
 const stages = { configure, startCluster }
 
-/** The snapshot that a restore would take, checked; throws before anything is changed. */
+/** The verified snapshot that a restore would use. Throws BACKUP_UNUSABLE. */
 export async function findBackup({
   options,
   cluster,
@@ -58,8 +59,8 @@ export async function findBackup({
 }
 
 /**
- * Brings etcd back from a snapshot on control planes without data, restarts each once, and proves
- * before and after that it is the cluster of the snapshot. Secrets and the snapshot are all it needs.
+ * Restores etcd from a snapshot on control planes without data, restarts each once, and verifies before and
+ * after that it is the cluster of the snapshot. It needs only the machine secrets and the snapshot.
  */
 export async function restoreEtcd(
   script: RestoreScript,
@@ -73,9 +74,9 @@ export async function restoreEtcd(
     script.options.snapshot,
   )
   if (backup.bringsSecrets) {
-    // No machine has been seen with these secrets: there is no data that they could show.
+    // No machine can be queried yet with these secrets, so a plan cannot check for data.
     if (dryRun) return showPlan(planRestore(cluster, backup))
-    await applyAll(planSecrets(backup), () => putSecretsBack(cluster, backup), { log })
+    await applyAll(planSecrets(backup), () => restoreSecrets(cluster, backup), { log })
   }
   const tools = given ?? (await openRestore(script))
   const access = given === undefined ? await planAccess(tools) : []
@@ -85,36 +86,40 @@ export async function restoreEtcd(
   await configure(script, tools.talosctl)
   const [first] = cluster.controlPlanes
   if (first === undefined) return 0
-  await waitFor('the control planes to say that they have no data', () => refuseData(tools, true), {
-    log,
-    withinMs: rebootTimeoutMs(cluster),
-    code: 'ETCD_DOWN',
-    hint: commandFor(cluster, 'vm:status'),
-  })
-  await inStep(log, `Bring etcd back from ${backup.file} on ${first.name}`, () =>
+  await waitFor(
+    'the control planes to report that they have no data',
+    () => refuseData(tools, true),
+    {
+      log,
+      withinMs: rebootTimeoutMs(cluster),
+      code: 'ETCD_DOWN',
+      hint: commandFor(cluster, 'vm:status'),
+    },
+  )
+  await inStep(log, `Restore etcd from ${backup.file} on ${first.name}`, () =>
     bootstrapEtcd(tools, first, backup.path),
   )
   await startCluster(script)
   const context = given ?? (await openUpgrade(script, tools.talosctl))
-  await prove(context, backup)
-  await freeMachines(context)
+  await verify(context, backup)
+  await uncordonAnnotated(context)
   await restartEach(context)
-  await prove(context, backup)
-  log.info(`   everything until ${backup.takenAt} is back; what was written later is not`)
+  await verify(context, backup)
+  log.info(`   the data of ${backup.takenAt} is restored; later writes are lost`)
   return 0
 }
 
-/** The machine secrets of a destroyed cluster come back with its final backup. */
+/** Restores the machine secrets of a destroyed cluster from its final backup. */
 function planSecrets({
   bringsSecrets,
   file,
 }: Pick<ChosenBackup, 'bringsSecrets' | 'file'>): Change[] {
   if (!bringsSecrets) return []
-  const summary = `Put back ${secretsFile}, which was kept with ${file}`
+  const summary = `Restore ${secretsFile}, which is stored with ${file}`
   return [{ kind: 'put-back-secrets', target: secretsFile, summary, risk: 'none' }]
 }
 
-async function putSecretsBack(cluster: Cluster, backup: ChosenBackup): Promise<void> {
+async function restoreSecrets(cluster: Cluster, backup: ChosenBackup): Promise<void> {
   const text = await readKeptSecrets(cluster, backup)
   if (text !== undefined) await writeSecrets(cluster, text)
 }
@@ -133,13 +138,13 @@ async function openRestore({
   }
 }
 
-/** Without a talosconfig nobody could be asked whether there is data. */
+/** Plans the talosconfig that is needed to check for data. */
 async function planAccess({ cluster, secrets }: RestoreTools): Promise<BootstrapChange[]> {
-  const fault = await checkTalosconfig(cluster, secrets)
-  return fault === undefined ? [] : [planTalosconfig(fault)]
+  const problem = await checkTalosconfig(cluster, secrets)
+  return problem === undefined ? [] : [planTalosconfig(problem)]
 }
 
-/** What a restore does once the control planes are empty. */
+/** The changes of a restore on control planes without data. */
 export function planRestore(
   { controlPlanes }: Pick<UpgradeContext['cluster'], 'controlPlanes'>,
   { file, takenAt, bringsSecrets }: Pick<ChosenBackup, 'file' | 'takenAt' | 'bringsSecrets'>,
@@ -149,20 +154,20 @@ export function planRestore(
     {
       kind: 'restore-etcd',
       target: 'etcd',
-      summary: `Bring etcd back from ${file}`,
+      summary: `Restore etcd from ${file}`,
       to: takenAt,
       risk: 'data-loss',
     },
     ...controlPlanes.map(({ name }) => ({
       kind: 'restart',
       target: name,
-      summary: `Restart ${name}, to see that what was brought back stays`,
+      summary: `Restart ${name} to verify that the restored data persists`,
       risk: 'restart' as const,
     })),
   ]
 }
 
-/** Throws RESTORE_REFUSED when etcd has data, which a restore would have to throw away. */
+/** Throws RESTORE_REFUSED when etcd has data, which a restore would overwrite. */
 async function refuseData(
   { cluster, talosctl, secrets }: RestoreTools,
   isConfigured = false,
@@ -173,50 +178,50 @@ async function refuseData(
     return 'none' as const
   })
   if (state === 'none') return
-  throw new Problem('RESTORE_REFUSED', `the control planes of ${cluster.name} have data`, {
-    because: state === 'running' ? 'etcd runs' : 'etcd does not run, but its data is there',
+  throw new Problem('RESTORE_REFUSED', `the control planes of ${cluster.name} have etcd data`, {
+    because: state === 'running' ? 'etcd is running' : 'etcd is not running, but its data exists',
     now: 'nothing was changed',
-    hint: `to throw their disks away and restore onto new ones: CONFIRM=${cluster.name} ${commandFor(cluster, 'cluster:restore')}`,
+    hint: `to delete their disks and restore onto new ones: CONFIRM=${cluster.name} ${commandFor(cluster, 'cluster:restore')}`,
   })
 }
 
-/** What a snapshot says of cordons is of the day when it was taken. */
+/** Options of the gate after a restore, when cordons are as old as the snapshot. */
 function gateOf({ cluster }: UpgradeContext) {
   return { withinMs: rebootTimeoutMs(cluster), cordons: false }
 }
 
-async function prove(context: UpgradeContext, backup: Backup): Promise<void> {
+async function verify(context: UpgradeContext, backup: Backup): Promise<void> {
   const { cluster, kubernetes, log } = context
-  await inStep(log, `Prove that the data of ${backup.file} is there`, async () => {
-    await passGate(context, [], 'etcd was brought back', gateOf(context))
-    const because = await dataFault(kubernetes, backup)
+  await inStep(log, `Verify that etcd has the data of ${backup.file}`, async () => {
+    await passGate(context, [], 'etcd was restored', gateOf(context))
+    const because = await findDataProblem(kubernetes, backup)
     if (because === undefined) return
-    throw new Problem('RESTORE_UNPROVEN', `what runs is not the cluster of ${backup.file}`, {
+    throw new Problem('RESTORE_UNPROVEN', `the running cluster is not the one of ${backup.file}`, {
       because,
-      now: 'etcd runs with other data',
-      hint: `CONFIRM=${cluster.name} ${commandFor(cluster, 'cluster:restore')} begins anew`,
+      now: 'etcd is running with other data',
+      hint: `CONFIRM=${cluster.name} ${commandFor(cluster, 'cluster:restore')} restores it again`,
     })
   })
 }
 
-/** Why what runs is not what a snapshot holds, and maybe more; undefined: it is. */
-async function dataFault(
+/** Why the running cluster does not have the data of a snapshot; undefined when it has. */
+async function findDataProblem(
   kubernetes: Pick<Kubernetes, 'read'>,
   { identity, revision }: Pick<Backup, 'identity' | 'revision'>,
 ): Promise<string | undefined> {
   try {
     const runs = await readIdentity(kubernetes)
     if (identity !== undefined && runs !== identity)
-      return `kube-system has the UID ${runs}, in the snapshot it has ${identity}`
+      return `kube-system has the UID ${runs}, but ${identity} in the snapshot`
     const now = await readRevision(kubernetes)
     return now >= revision ? undefined : `etcd is at revision ${now}, the snapshot at ${revision}`
   } catch (error) {
-    return `Kubernetes does not show its data: ${reasonOf(error)}`
+    return `could not read the data from Kubernetes: ${reasonOf(error)}`
   }
 }
 
-/** Takes our marks away that the snapshot has brought back; what others have cordoned stays so. */
-async function freeMachines(context: UpgradeContext): Promise<void> {
+/** Uncordons nodes that an upgrade had cordoned when the snapshot was taken; other cordons stay. */
+async function uncordonAnnotated(context: UpgradeContext): Promise<void> {
   const { kubernetes, log } = context
   const nodes = await kubernetes.list<NodeObject>('/api/v1/nodes')
   for (const { metadata, spec } of nodes)
@@ -226,7 +231,7 @@ async function freeMachines(context: UpgradeContext): Promise<void> {
       log.warn(`${metadata.name} is cordoned, as it was in the snapshot`)
 }
 
-/** A member that was brought back wrongly shows it at its first restart. */
+/** Restarts every control plane: a badly restored member fails at its first restart. */
 async function restartEach(context: UpgradeContext): Promise<void> {
   const { cluster, talosctl, log } = context
   const left = new Set(cluster.controlPlanes.map(({ name }) => name))
@@ -234,7 +239,7 @@ async function restartEach(context: UpgradeContext): Promise<void> {
     const leader = leaderOf(await observeEtcdFacts(cluster, talosctl, context.secrets))
     const turn = nextTurn(cluster, left, { leader, unfinished: new Set() })
     for (const node of turn) {
-      await passGate(context, [node], 'etcd was brought back', gateOf(context))
+      await passGate(context, [node], 'etcd was restored', gateOf(context))
       await inStep(log, `Restart ${node.name}`, async () => {
         const { talosVersion: version, schematic } = await readNode(node, talosctl)
         const before = await readBootId(node, talosctl)

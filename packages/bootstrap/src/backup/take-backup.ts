@@ -1,4 +1,4 @@
-/** Takes a snapshot of etcd, verifies it, and keeps it with what a restore has to know. */
+/** Takes a snapshot of etcd, verifies it, and stores it with what a restore has to know. */
 import { chmod, mkdir, rename } from 'node:fs/promises'
 import type { Kubernetes } from '@talosmith/clients/kubernetes'
 import { type Talosctl, talosReason } from '@talosmith/clients/talos'
@@ -8,31 +8,31 @@ import { withWorkFolder } from '../generated/work-folder.ts'
 import {
   backupFolder,
   descriptionOf,
-  dropOldest,
+  deleteOldest,
   keptSecretsOf,
   readIdentity,
   type Backup,
 } from './backup.ts'
-import { checkSnapshot } from './snapshot-file.ts'
+import { checkBackupFile } from './backup-file.ts'
 
-/** With what a backup is taken. */
+/** The clients and secrets that a backup uses. */
 export interface BackupTools {
   readonly cluster: Cluster
   readonly talosctl: Talosctl
   /** Undefined: there is no kubeconfig. */
   readonly kubernetes: Pick<Kubernetes, 'read'> | undefined
   readonly secrets?: Pick<PublicSecrets, 'digest'>
-  /** The last backup of a cluster, which is never dropped, with its machine secrets where they are known. */
+  /** Makes this the final backup of a cluster, which is never deleted, with its machine secrets where they are known. */
   readonly final?: { readonly keptSecrets: string | undefined }
 }
 
-/** A machine that is off would hold the snapshot up for minutes: its etcd is asked for its status first. */
-const answerMs = 15_000
+/** The timeout of `etcd status`, which is called first: a snapshot from a stopped machine would hang for minutes. */
+const statusMs = 15_000
 const snapshotMs = 600_000
 
 /**
- * Takes a snapshot from the first control plane that gives one, verifies it, and keeps the newest ten. An
- * API server that is down does not stop it: a backup is wanted most when something is broken.
+ * Takes a snapshot from the first control plane that can provide one, verifies it, and keeps the newest ten.
+ * Works while the API server is down: backups matter most when something is broken.
  */
 export async function takeBackup(tools: BackupTools, now = new Date()): Promise<Backup> {
   const { cluster, kubernetes, final } = tools
@@ -48,10 +48,10 @@ export async function takeBackup(tools: BackupTools, now = new Date()): Promise<
     const { machine, output } = await streamSnapshot(tools, path)
     const takenAt = now.toISOString()
     const file = `etcd-${takenAt.replaceAll(':', '-')}.db`
-    const bytes = await checkSnapshot(path).catch((error: unknown) => {
-      throw failed(`what ${machine} sent is no snapshot: ${reasonOf(error)}`)
+    const bytes = await checkBackupFile(path).catch((error: unknown) => {
+      throw failed(`the snapshot from ${machine} is invalid: ${reasonOf(error)}`)
     })
-    // Looked at first: a folder that is a link would lead it elsewhere.
+    // Checked first: a symbolic link as the folder would lead outside.
     await files.has(`${backupFolder}/${file}`)
     await mkdir(files.path(backupFolder), { recursive: true, mode: 0o700 })
     await chmod(path, 0o600)
@@ -69,16 +69,16 @@ export async function takeBackup(tools: BackupTools, now = new Date()): Promise<
       revision: Number(/revision (\d+)/.exec(output)?.[1] ?? 0),
       keys: Number(/total keys (\d+)/.exec(output)?.[1] ?? 0),
     }
-    // Last: a snapshot without its description was never verified.
+    // Written last: a snapshot with a description is verified.
     const description = `${JSON.stringify(backup, null, 2)}\n`
     await files.write(`${backupFolder}/${descriptionOf(file)}`, description)
-    await dropOldest(cluster, backup)
+    await deleteOldest(cluster, backup)
     return backup
   })
 }
 
 function failed(because: string): Problem {
-  return new Problem('BACKUP_FAILED', 'no snapshot of etcd could be taken', {
+  return new Problem('BACKUP_FAILED', 'could not take a snapshot of etcd', {
     because,
     now: 'nothing was changed',
     hint: 'etcd has to be healthy on at least one control plane: npx nx run bootstrap:health',
@@ -92,7 +92,7 @@ async function streamSnapshot(
   const reasons: string[] = []
   for (const { name, address } of cluster.controlPlanes)
     try {
-      await talosctl.ask([address], ['etcd', 'status'], { timeoutMs: answerMs })
+      await talosctl.ask([address], ['etcd', 'status'], { timeoutMs: statusMs })
       const { stdout } = await talosctl.ask([address], ['etcd', 'snapshot', path], {
         timeoutMs: snapshotMs,
       })

@@ -1,22 +1,23 @@
+/** Compares a machine's config with the desired one, and keeps the versions that it runs. */
 import { isDeepStrictEqual } from 'node:util'
 import { parseAllDocuments, type Document } from 'yaml'
 
-/** A version that a running machine keeps although the settings ask for another. */
+/** A version that a running machine keeps although the settings name another. */
 export interface HeldVersion {
   /** 'Kubernetes', 'the installer image'. */
   readonly what: string
   readonly running: string
-  readonly asked: string
+  readonly desired: string
 }
 
-/** What to send to a machine that has a config already. */
+/** The config to send to a machine that is already configured. */
 export interface ConfigUpdate {
-  /** The config to send; undefined: it has it. */
+  /** Undefined: the machine's config is up to date. */
   readonly text: string | undefined
   readonly held: readonly HeldVersion[]
 }
 
-/** Where a field is: the kind of its document, none for the oldest, and the way to it. */
+/** The location of a field: the kind of its document (undefined: the base document) and its path. */
 interface Place {
   readonly kind?: string
   readonly path: readonly string[]
@@ -25,9 +26,9 @@ interface Place {
 const installer = 'the installer image'
 
 /**
- * Fields that say what a machine runs, each where it may be: up to Talos 1.13, and in a document of
- * its own after (config/generate/kubernetes.go). Sent to all machines at once, a new image would restart
- * every API server of the cluster at the same moment; moving versions is an upgrade, one machine at a time.
+ * Fields that set the versions a machine runs, at each path they may have: in the base document up to
+ * Talos 1.13, in separate documents later (config/generate/kubernetes.go). Sending a new image to all machines
+ * at once would restart every API server at the same moment; changing versions is an upgrade, one machine at a time.
  */
 const versionFields: readonly { readonly what: string; readonly places: readonly Place[] }[] = [
   {
@@ -51,7 +52,7 @@ const versionFields: readonly { readonly what: string; readonly places: readonly
 
 /**
  * Compares a machine's config with the desired one; order of keys, comments and documents do not matter.
- * A machine that was just upgraded takes its installer image, too: it only names what runs already.
+ * After an upgrade the installer image is updated as well: it names what the machine already runs.
  */
 export function planConfigUpdate(
   desired: string,
@@ -63,7 +64,7 @@ export function planConfigUpdate(
   const running = parseAllDocuments(current)
   const held = holdVersions(wanted, running, movesInstaller)
   if (isDeepStrictEqual(contentOf(wanted), contentOf(running))) return { text: undefined, held }
-  // Untouched, it is sent byte for byte, so that the next comparison is of bytes.
+  // Without held versions the config is sent byte for byte, so that the next comparison is of bytes.
   if (held.length === 0) return { text: desired, held }
   return { text: wanted.map(textOf).join('---\n'), held }
 }
@@ -92,7 +93,7 @@ function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** Puts the versions that run into the desired config, whichever form either has; returns those that differ. */
+/** Copies the running versions into the desired config, whichever form each config has; returns those that differ. */
 function holdVersions(
   wanted: readonly Document[],
   running: readonly Document[],
@@ -100,16 +101,16 @@ function holdVersions(
 ): HeldVersion[] {
   const held: HeldVersion[] = []
   for (const { what, places } of versionFields) {
-    const [asked, runs] = [findImage(wanted, places), findImage(running, places)]
-    if (asked === undefined || runs === undefined || asked.image === runs.image) continue
+    const [desired, runs] = [findImage(wanted, places), findImage(running, places)]
+    if (desired === undefined || runs === undefined || desired.image === runs.image) continue
     const isInstaller = what === installer
     if (isInstaller && movesInstaller) continue
-    // Another registry or image name is the user's own choice, and no other version.
-    if (!isInstaller && repositoryOf(asked.image) !== repositoryOf(runs.image)) continue
-    asked.document.setIn(asked.path, runs.image)
+    // Another registry or image name is the user's choice, not a version change.
+    if (!isInstaller && repositoryOf(desired.image) !== repositoryOf(runs.image)) continue
+    desired.document.setIn(desired.path, runs.image)
     const show = isInstaller ? shortly : tagOf
     if (!held.some((one) => one.what === what))
-      held.push({ what, running: show(runs.image), asked: show(asked.image) })
+      held.push({ what, running: show(runs.image), desired: show(desired.image) })
   }
   return held
 }

@@ -1,19 +1,20 @@
+/** The patch that Talosmith generates for each machine config, by Talos version. */
 import semver from 'semver'
 import { stringify } from 'yaml'
 import type { Cluster, Node } from '@talosmith/core'
 
 /**
- * What a Talos version asks of our part of a machine config. Talos refuses a document kind that it
- * does not know, and an old field beside the document that took its place; so the form follows the
- * version of the machine. What `gen config --talos-version` writes in the right form by itself (disk,
+ * Which form a Talos version requires for the patch that we generate. Talos rejects unknown document
+ * kinds, and a deprecated field next to the document that replaces it, so the form depends on the machine's
+ * version. What `gen config --talos-version` writes in the right form by itself (disk,
  * installer image, KubePrism, host DNS) is not repeated here.
  */
 export interface Contract {
   /** The VIP is a document of its own, Layer2VIPConfig; before, part of machine.network (deprecated in 1.12). */
   readonly hasVipDocument: boolean
   /**
-   * A node's taints are in a document of their own, KubeNodeConfig; before, a control plane that takes
-   * workloads said so in cluster.allowSchedulingOnControlPlanes, which 1.14 refuses beside it.
+   * A node's taints are in a document of their own, KubeNodeConfig; before, a control plane that runs
+   * workloads set cluster.allowSchedulingOnControlPlanes, which 1.14 rejects next to that document.
    */
   readonly hasNodeDocument: boolean
 }
@@ -31,8 +32,8 @@ export function contractOf(talosVersion: string): Contract {
 const link = 'eth0'
 
 /**
- * Our part of a node's machine config: the VIP, the watchdog, and control planes that take workloads
- * when there is nothing else to take them.
+ * The generated patch of a node's machine config: the VIP, the watchdog, and scheduling on control planes
+ * when there are no workers.
  *
  * The host name is not here: NoCloud's meta-data gives it, and every version prefers that to the
  * generated HostnameConfig `auto: stable` (controllers/network/hostname_config.go), while a name in
@@ -64,7 +65,7 @@ export function renderPatch(cluster: Cluster, { role }: Pick<Node, 'role'>): str
     ...(vip !== undefined && hasVipDocument
       ? [{ apiVersion: 'v1alpha1', kind: 'Layer2VIPConfig', name: vip, link }]
       : []),
-    // The machines have an i6300esb: one that hangs is reset.
+    // The machines have an i6300esb: a machine that hangs is reset.
     {
       apiVersion: 'v1alpha1',
       kind: 'WatchdogTimerConfig',

@@ -1,3 +1,4 @@
+/** Generates and validates every node's machine config with talosctl. */
 import { generatedFiles, Problem, type Cluster, type Node } from '@talosmith/core'
 import { renderPatch } from './contract.ts'
 import type { Patch, Patches } from './patches.ts'
@@ -8,12 +9,12 @@ import { withWorkFolder, type WorkFolder } from '../generated/work-folder.ts'
 /** Machine configs by node name. They hold secrets: never print one. */
 export type Configs = ReadonlyMap<string, string>
 
-/** Where a node's config lies in generated/<cluster>. */
+/** Path of a node's config in generated/<cluster>. */
 export function configFile({ name }: Pick<Node, 'name'>): string {
   return `configs/${name}.yaml`
 }
 
-/** Every address and name under which the APIs are asked for. */
+/** Every address and name under which clients reach the APIs. */
 export function namesOf({ controlPlanes, endpoint, vip }: Cluster): string[] {
   const addresses = controlPlanes.map(({ address }) => address)
   return [
@@ -21,7 +22,7 @@ export function namesOf({ controlPlanes, endpoint, vip }: Cluster): string[] {
   ]
 }
 
-/** Digest of all that the configs are made of; equal digests, equal configs. */
+/** Digest of all inputs of the configs: equal digests mean equal configs. */
 export function digestInputs(
   cluster: Cluster,
   patches: Patches,
@@ -42,8 +43,8 @@ export function digestInputs(
 }
 
 /**
- * Makes and validates every node's config, in a private folder; nothing is put in place. With `throwaway`
- * secrets, talosctl makes some for this time, and the configs are good for being validated only.
+ * Generates and validates every node's config in a private folder, without writing it to its final path. With
+ * `throwaway` secrets, talosctl generates temporary ones, and the configs serve for validation only.
  */
 export async function renderConfigs(
   cluster: Cluster,
@@ -58,15 +59,15 @@ export async function renderConfigs(
     const warnings = new Set<string>()
     // Machines with the same patches have the same config: fifty workers cost as much as one.
     for (const group of groupNodes(cluster, patches)) {
-      const { text, said } = await renderConfig(cluster, group, talosctl, folder)
+      const { text, warnings: own } = await renderConfig(cluster, group, talosctl, folder)
       for (const { name } of group.nodes) configs.set(name, text)
-      for (const line of said) warnings.add(line)
+      for (const line of own) warnings.add(line)
     }
     return { configs, warnings: [...warnings] }
   })
 }
 
-/** Makes a talosconfig for the administrator, as talosctl writes it. */
+/** Generates an admin talosconfig, as talosctl writes it. */
 export async function renderTalosconfig(cluster: Cluster, talosctl: Talosctl): Promise<string> {
   return withWorkFolder(cluster, async (folder) => {
     await talosctl.offline(...genConfig(cluster, 'talosconfig', folder.path('talosconfig')))
@@ -74,7 +75,7 @@ export async function renderTalosconfig(cluster: Cluster, talosctl: Talosctl): P
   })
 }
 
-/** One type goes to a file, several to a folder. */
+/** talosctl writes one output type to a file, several to a folder. */
 function genConfig(
   cluster: Cluster,
   types: string,
@@ -123,10 +124,10 @@ async function renderConfig(
   { role, nodes, patches }: Group,
   talosctl: Talosctl,
   folder: WorkFolder,
-): Promise<{ readonly text: string; readonly said: readonly string[] }> {
+): Promise<{ readonly text: string; readonly warnings: readonly string[] }> {
   const name = nodes[0]?.name ?? role
   await folder.write(`${name}.patch.yaml`, renderPatch(cluster, { role }))
-  // A patch is used as it was read, not as its file may be by now.
+  // Uses the text that was read: the file may have changed since.
   const own = [folder.path(`${name}.patch.yaml`)]
   for (const [index, { text }] of patches.entries()) {
     await folder.write(`${name}.${index}.yaml`, text)
@@ -138,8 +139,8 @@ async function renderConfig(
     const base = folder.path(`${role}.yaml`)
     await talosctl.offline('machineconfig', 'patch', base, ...flags, `--output=${result}`)
     const { stderr } = await talosctl.offline('validate', '--mode=cloud', `--config=${result}`)
-    const said = stderr.split('\n').flatMap((line) => /^WARNING:?\s*(.+)/.exec(line)?.[1] ?? [])
-    return { text: await folder.read(`${name}.yaml`), said }
+    const warnings = stderr.split('\n').flatMap((line) => /^WARNING:?\s*(.+)/.exec(line)?.[1] ?? [])
+    return { text: await folder.read(`${name}.yaml`), warnings }
   } catch (cause) {
     throw new Problem(
       'CONFIG_INVALID',

@@ -1,8 +1,9 @@
+/** The user's patches and the machines that they apply to. */
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Cluster, Node } from '@talosmith/core'
 
-/** A user's patch: where it lies and what it says. */
+/** A user's patch: its path and its text. */
 export interface Patch {
   readonly path: string
   readonly text: string
@@ -12,7 +13,7 @@ export interface Patch {
 export interface Patches {
   /** By machine, in the order in which they are applied. */
   readonly byNode: ReadonlyMap<string, readonly Patch[]>
-  /** Files in the folder that are for no machine: misspelt, perhaps. */
+  /** Files in the folder that match no machine, perhaps misspelled. */
   readonly unused: readonly string[]
 }
 
@@ -30,7 +31,7 @@ export function choosePatches(
   )
 }
 
-/** Reads the user's patches; no folder is no patch. */
+/** Reads the user's patches; a folder that does not exist means no patches. */
 export async function readPatches({ patchesDir, nodes }: Cluster): Promise<Patches> {
   const names = await readdir(patchesDir).catch(() => [])
   const chosen = new Map(nodes.map((node) => [node.name, choosePatches(names, node)]))
@@ -39,7 +40,7 @@ export async function readPatches({ patchesDir, nodes }: Cluster): Promise<Patch
   for (const name of used) {
     const path = join(patchesDir, name)
     const text = await readFile(path, 'utf8')
-    // talosctl takes a patch that says nothing for a JSON patch, and refuses it.
+    // talosctl mistakes an empty patch for a JSON patch, and rejects it.
     if (/^(?!\s*(?:#|---|$))/m.test(text)) texts.set(name, { path, text })
   }
   return {

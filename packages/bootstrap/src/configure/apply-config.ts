@@ -1,4 +1,4 @@
-/** Gives machines their config, the first one or a changed one. */
+/** Applies machine configs: the first one, or a changed one. */
 import { generatedFiles, Unrecoverable, waitFor, type Node } from '@talosmith/core'
 import { lookAt, minute, type ApplyContext } from './apply-context.ts'
 import { planConfigUpdate } from '../config/config-update.ts'
@@ -10,17 +10,17 @@ import { withWorkFolder } from '../generated/work-folder.ts'
 
 const answerMs = 10 * minute
 
-/** Gives a machine in maintenance mode its config, and waits until it shows our certificate. */
+/** Applies the config of a machine in maintenance mode, and waits until it presents a certificate of our CA. */
 export async function configureNode(context: ApplyContext, node: Node): Promise<void> {
   const { cluster, talosctl, log, secrets } = context
   const path = generatedFiles(cluster).path(configFile(node))
   await waitFor(
-    `${node.name} to take its machine config`,
+    `${node.name} to accept its machine config`,
     async () => {
       try {
         await talosctl.askInsecurely(node.address, ['apply-config', `--file=${path}`], minute)
       } catch (error) {
-        // A run that was killed before it saw the answer did it.
+        // An earlier run applied it, and was killed before it received the answer.
         if ((await probe(node.address, secrets?.talosCa)).kind === 'ours') return
         throw refusal(error)
       }
@@ -28,12 +28,14 @@ export async function configureNode(context: ApplyContext, node: Node): Promise<
     { log, withinMs: 3 * minute, code: 'CONFIG_REJECTED', hint: correctIt },
   )
   await waitFor(
-    `${node.name} to run with its machine config`,
+    `${node.name} to run its new machine config`,
     async () => {
-      const seen = await probe(node.address, secrets?.talosCa)
-      if (seen.kind === 'ours') return
+      const observed = await probe(node.address, secrets?.talosCa)
+      if (observed.kind === 'ours') return
       throw new Error(
-        seen.kind === 'maintenance' ? `${node.name} is in maintenance mode still` : seen.reason,
+        observed.kind === 'maintenance'
+          ? `${node.name} is still in maintenance mode`
+          : observed.reason,
       )
     },
     { log, withinMs: answerMs, code: 'NODE_NOT_CONFIGURED', hint: lookAt(node) },
@@ -48,8 +50,8 @@ function refusal(error: unknown): Error {
 }
 
 /**
- * Sends a running machine its changed config, and waits until it runs with it: a config that needs a
- * reboot is in force only after it. Never takes a control plane from an etcd that can't spare it.
+ * Applies a changed config to a running machine, and waits until it is in effect, after a reboot if it
+ * needs one. Never reboots a control plane while etcd is unhealthy.
  */
 export async function updateNode(context: ApplyContext, node: Node): Promise<void> {
   const { cluster, talosctl, log, secrets, updates } = context
@@ -62,7 +64,7 @@ export async function updateNode(context: ApplyContext, node: Node): Promise<voi
     await folder.write('config.yaml', text)
     const args = ['apply-config', '--mode=auto', `--file=${folder.path('config.yaml')}`]
     await waitFor(
-      `${node.name} to take its machine config`,
+      `${node.name} to accept its machine config`,
       () =>
         talosctl.ask([node.address], args, { timeoutMs: minute }).catch((error: unknown) => {
           throw refusal(error)
@@ -71,13 +73,17 @@ export async function updateNode(context: ApplyContext, node: Node): Promise<voi
     )
   })
   await waitFor(
-    `${node.name} to run with its machine config`,
+    `${node.name} to run its new machine config`,
     async () => {
-      const [seen] = await observeNodeStates(cluster, talosctl, secrets, [node])
-      if (seen?.state.kind !== 'running')
-        throw new Error(seen?.state.kind === 'silent' ? seen.state.reason : 'it is not configured')
-      if (planConfigUpdate(text, seen.state.config, { movesInstaller: true }).text !== undefined)
-        throw new Error('it runs with the config it had before')
+      const [observed] = await observeNodeStates(cluster, talosctl, secrets, [node])
+      if (observed?.state.kind !== 'running')
+        throw new Error(
+          observed?.state.kind === 'silent' ? observed.state.reason : 'it is not configured',
+        )
+      if (
+        planConfigUpdate(text, observed.state.config, { movesInstaller: true }).text !== undefined
+      )
+        throw new Error('it still runs its previous config')
       if (wasReady && !(await isReady(node, talosctl))) throw new Error('it is not ready yet')
     },
     {
@@ -99,6 +105,6 @@ async function waitForEtcd({ cluster, talosctl, log, secrets }: ApplyContext): P
       const [first] = judgeEtcd(cluster, etcd)
       if (first !== undefined) throw new Error(`${first.who}: ${first.why}`)
     },
-    { log, withinMs: 5 * minute, code: 'ETCD_UNSAFE', hint: 'mend that control plane first' },
+    { log, withinMs: 5 * minute, code: 'ETCD_UNSAFE', hint: 'fix that control plane first' },
   )
 }

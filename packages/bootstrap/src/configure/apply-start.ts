@@ -1,3 +1,4 @@
+/** Bootstraps etcd and fetches the kubeconfig. */
 import {
   commandFor,
   generatedFiles,
@@ -8,18 +9,18 @@ import {
 } from '@talosmith/core'
 import { parseKubeconfig } from '@talosmith/clients/kubernetes'
 import { lookAt, minute, type ApplyContext } from './apply-context.ts'
-import { etcdServiceFault } from '@talosmith/clients/etcd'
+import { etcdServiceProblem } from '@talosmith/clients/etcd'
 import { grpcCode, talosReason } from '@talosmith/clients/talos'
 import { withWorkFolder } from '../generated/work-folder.ts'
 
-/** Bootstraps etcd on one machine, from a snapshot if one is given, and waits until it runs there; done already is done. */
+/** Bootstraps etcd on one machine, from a backup if one is given, and waits until it runs there. Repeating it is harmless. */
 export async function bootstrapEtcd(
   { talosctl, log }: ApplyContext,
   node: Node,
-  snapshot?: string,
+  backup?: string,
 ): Promise<void> {
-  const from = snapshot === undefined ? [] : [`--recover-from=${snapshot}`]
-  const timeoutMs = snapshot === undefined ? minute / 2 : 10 * minute
+  const from = backup === undefined ? [] : [`--recover-from=${backup}`]
+  const timeoutMs = backup === undefined ? minute / 2 : 10 * minute
   await waitFor(
     `${node.name} to bootstrap etcd`,
     async () => {
@@ -27,7 +28,7 @@ export async function bootstrapEtcd(
         await talosctl.ask([node.address], ['bootstrap', ...from], { timeoutMs })
       } catch (error) {
         const code = grpcCode(error)
-        // A run before us did it.
+        // An earlier run bootstrapped it.
         if (code === 'AlreadyExists') return
         const reason = talosReason(error)
         if (code === 'Unimplemented' || code === 'PermissionDenied') throw new Unrecoverable(reason)
@@ -39,25 +40,25 @@ export async function bootstrapEtcd(
   await waitFor(
     `etcd to run on ${node.name}`,
     async () => {
-      const fault = await etcdServiceFault(node, talosctl)
-      if (fault !== undefined) throw new Error(fault)
+      const reason = await etcdServiceProblem(node, talosctl)
+      if (reason !== undefined) throw new Error(reason)
     },
     {
       log,
       withinMs: 10 * minute,
       code: 'BOOTSTRAP_FAILED',
-      hint: 'mend what the reason names (registry, name server, clock), then run the same command again',
+      hint: 'fix what the reason names (registry, name server, clock), then run the same command again',
     },
   )
 }
 
-/** Fetches the admin kubeconfig from the first control plane that hands one out, and puts it in place. */
+/** Fetches the admin kubeconfig from the first control plane that issues one, and writes it to generated/. */
 export async function writeKubeconfig({ cluster, talosctl, log }: ApplyContext): Promise<void> {
   const text = await withWorkFolder(cluster, (folder) => {
     const path = folder.path('kubeconfig')
     let turn = 0
     return waitFor(
-      'a control plane to hand out a kubeconfig',
+      'a control plane to issue a kubeconfig',
       async () => {
         const node = cluster.controlPlanes[turn++ % cluster.controlPlanes.length]
         try {

@@ -12,9 +12,9 @@ const actions: Record<
   (context: ApplyContext, target: string) => Promise<void>
 > = {
   'create-secrets': ({ cluster, talosctl }) => createSecrets(cluster, talosctl),
-  async 'write-configs'({ cluster, home }) {
-    if (home?.desired === undefined) throw new Error('no configs were made')
-    await writeConfigs(cluster, home.desired, home.digest)
+  async 'write-configs'({ cluster, generated }) {
+    if (generated?.desired === undefined) throw new Error('no configs were made')
+    await writeConfigs(cluster, generated.desired, generated.digest)
   },
   'write-talosconfig': ({ cluster, talosctl }) => writeTalosconfig(cluster, talosctl),
   'apply-config': (context, target) => configureNode(context, nodeOf(context.cluster, target)),

@@ -1,4 +1,4 @@
-/** bootstrap:configure: secrets and configs, then every machine its own config. */
+/** bootstrap:configure: generates secrets and configs, then applies each machine's config. */
 import {
   applyAll,
   commandFor,
@@ -26,7 +26,7 @@ import {
 import { probe, openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 import { withWorkFolder } from '../generated/work-folder.ts'
 
-/** What the flows of this part take from a script. */
+/** What bootstrap:configure and bootstrap:start need of a script. */
 export type Context = Pick<
   ScriptContext<Record<never, never>>,
   'cluster' | 'log' | 'dryRun' | 'showPlan'
@@ -35,58 +35,60 @@ export type Context = Pick<
 /** Fresh machines answer within seconds on KVM; under emulation several at once take minutes. */
 const bootMs = 900_000
 
-/** Secrets and configs at home, then every machine its own config. */
+/** Generates secrets and configs, then applies each machine's config. */
 export async function configure(
   { cluster, log, dryRun, showPlan }: Context,
   tool?: Talosctl,
 ): Promise<ExitCode> {
   const talosctl = tool ?? (await openTalosctl(cluster))
-  let home = await observeGeneratedFiles(cluster, talosctl, log)
-  const seen = await observeNodeStates(cluster, talosctl, home.secrets)
-  refuseForeign(seen, home.secrets !== undefined)
+  let generated = await observeGeneratedFiles(cluster, talosctl, log)
+  const observed = await observeNodeStates(cluster, talosctl, generated.secrets)
+  refuseForeign(observed, generated.secrets !== undefined)
   if (dryRun) {
-    const plans = await Promise.all(seen.map((one) => planFor(cluster, one, home, talosctl)))
-    tellHeld(cluster, plans, log)
-    return showPlan([...planGeneratedFiles(cluster, home), ...changesOf(plans)])
+    const plans = await Promise.all(
+      observed.map((one) => planFor(cluster, one, generated, talosctl)),
+    )
+    warnOfHeldVersions(cluster, plans, log)
+    return showPlan([...planGeneratedFiles(cluster, generated), ...changesOf(plans)])
   }
-  const atHome = planGeneratedFiles(cluster, home)
-  const [first, ...rest] = atHome
+  const missing = planGeneratedFiles(cluster, generated)
+  const [first, ...rest] = missing
   if (first?.kind === 'create-secrets') {
     await applyAll([first], (change) => applyChange(change, { cluster, talosctl, log }), { log })
-    home = await observeGeneratedFiles(cluster, talosctl, log)
+    generated = await observeGeneratedFiles(cluster, talosctl, log)
   }
   const context = {
     cluster,
     talosctl,
     log,
-    home,
-    ...(home.secrets ? { secrets: home.secrets } : {}),
+    generated,
+    ...(generated.secrets ? { secrets: generated.secrets } : {}),
   }
   await applyAll(
-    first?.kind === 'create-secrets' ? rest : atHome,
+    first?.kind === 'create-secrets' ? rest : missing,
     (change) => applyChange(change, context),
     { log },
   )
-  const plans = await configureNodes(context, seen)
-  tellHeld(cluster, plans, log)
-  if (atHome.length + changesOf(plans).length === 0)
+  const plans = await configureNodes(context, observed)
+  warnOfHeldVersions(cluster, plans, log)
+  if (missing.length + changesOf(plans).length === 0)
     log.already(`${cluster.nodes.length} machines have their config`)
   return 0
 }
 
 /**
- * Brings every machine to its config. Machines that wait for their first one get it side by side, each
- * as soon as it answers; those that run already, one after the other.
+ * Applies every machine's config: to machines in maintenance mode in parallel, each as soon as it
+ * answers; to running machines one after the other.
  */
 async function configureNodes(
-  context: ApplyContext & { readonly home: ObservedGeneratedFiles },
-  seen: readonly ObservedNode[],
+  context: ApplyContext & { readonly generated: ObservedGeneratedFiles },
+  observed: readonly ObservedNode[],
 ): Promise<NodePlan[]> {
-  const { cluster, talosctl, log, home } = context
+  const { cluster, talosctl, log, generated } = context
   const settled = await Promise.allSettled(
-    seen.map(async (one) => {
+    observed.map(async (one) => {
       const answered = one.state.kind === 'silent' ? await waitForAnswer(context, one.node) : one
-      const plan = await planFor(cluster, answered, home, talosctl)
+      const plan = await planFor(cluster, answered, generated, talosctl)
       if (plan.change?.kind === 'apply-config')
         await applyAll([plan.change], (change) => applyChange(change, context), { log })
       return plan
@@ -116,9 +118,11 @@ async function waitForAnswer(
   return waitFor(
     `${node.name} to answer`,
     async () => {
-      const seen = await probe(node.address, secrets?.talosCa)
-      if (seen.kind === 'silent')
-        throw seen.isStranger === true ? new Unrecoverable(seen.reason) : new Error(seen.reason)
+      const result = await probe(node.address, secrets?.talosCa)
+      if (result.kind === 'silent')
+        throw result.isStranger === true
+          ? new Unrecoverable(result.reason)
+          : new Error(result.reason)
       const [observed] = await observeNodeStates(cluster, talosctl, secrets, [node])
       if (observed === undefined || observed.state.kind === 'silent')
         throw new Error(observed?.state.kind === 'silent' ? observed.state.reason : 'not observed')
@@ -130,37 +134,37 @@ async function waitForAnswer(
       withinMs: bootMs,
       everyMs: 1000,
       code: 'NODE_SILENT',
-      hint: `look whether it runs (${commandFor(cluster, 'vm:status')}) and what its console says (virsh console ${node.name})`,
+      hint: `look whether it runs (${commandFor(cluster, 'vm:status')}) and what its console shows (virsh console ${node.name})`,
     },
   )
 }
 
-/** What a machine lacks; one that would get another config is asked what that would do to it. */
+/** The plan for one machine; a changed config is first sent to it as a dry run. */
 export async function planFor(
   cluster: Cluster,
-  seen: ObservedNode,
+  observed: ObservedNode,
   { desired }: Pick<ObservedGeneratedFiles, 'desired'>,
   talosctl: Talosctl,
 ): Promise<NodePlan> {
-  const plan = planNode(cluster, seen, desired?.get(seen.node.name))
+  const plan = planNode(cluster, observed, desired?.get(observed.node.name))
   const { change, text } = plan
   if (change?.kind !== 'update-config' || text === undefined) return plan
   const preview = await withWorkFolder(cluster, async (folder) => {
     await folder.write('config.yaml', text)
-    return previewConfig(seen.node, folder.path('config.yaml'), talosctl)
+    return previewConfig(observed.node, folder.path('config.yaml'), talosctl)
   })
-  return planPreviewed(plan, seen.node, preview)
+  return planPreviewed(plan, observed.node, preview)
 }
 
 function changesOf(plans: readonly NodePlan[]): BootstrapChange[] {
   return plans.flatMap(({ change }) => change ?? [])
 }
 
-/** Says, once for all machines, which versions stay as they are although the settings ask for others. */
-function tellHeld({ nodes }: Cluster, plans: readonly NodePlan[], log: Log): void {
+/** Warns, once for all machines, about running versions that differ from the settings. */
+function warnOfHeldVersions({ nodes }: Cluster, plans: readonly NodePlan[], log: Log): void {
   const machines = new Map<string, number>()
-  const describe = ({ what, running, asked }: HeldVersion): string =>
-    `${what} ${running} (asked: ${asked})`
+  const describe = ({ what, running, desired }: HeldVersion): string =>
+    `${what} ${running} (configured: ${desired})`
   for (const { held } of plans)
     for (const text of new Set(held.map(describe)))
       machines.set(text, (machines.get(text) ?? 0) + 1)

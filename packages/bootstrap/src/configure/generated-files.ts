@@ -1,6 +1,6 @@
-/** What generated/<cluster> has, and what it should have. */
+/** The files in generated/<cluster>: what they are and what they should be. */
 import { generatedFiles, silentLog, type Cluster, type Log } from '@talosmith/core'
-import { checkTalosconfig, completeTalosconfig, type AccessFault } from '../generated/access.ts'
+import { checkTalosconfig, completeTalosconfig, type AccessProblem } from '../generated/access.ts'
 import {
   configFile,
   digestInputs,
@@ -12,27 +12,27 @@ import { readPatches } from '../config/patches.ts'
 import { readSecrets, sha256, type PublicSecrets } from '../generated/secrets.ts'
 import type { Talosctl } from '@talosmith/clients/talos'
 
-/** What the operator's machine has of a cluster, and the configs as they should be. */
+/** The cluster's generated files, and the desired configs. */
 export interface ObservedGeneratedFiles {
   /** Undefined: none yet. */
   readonly secrets: PublicSecrets | undefined
-  /** Every node's config as the settings ask; undefined without secrets. */
+  /** Every node's config according to the settings; undefined without secrets. */
   readonly desired: Configs | undefined
-  /** Digest of what `desired` was made of. */
+  /** Digest of the inputs of `desired`. */
   readonly digest: string
   /** Nodes whose config in generated/ is missing or differs. */
   readonly stale: readonly string[]
-  readonly talosconfig: AccessFault | undefined
+  readonly talosconfig: AccessProblem | undefined
 }
 
-/** Remembers what the configs in generated/ were made of, so that they are not made again. */
+/** Records the inputs of the configs in generated/, so that they are not generated again. */
 interface MadeOf {
   readonly inputs: string
   readonly files: Readonly<Record<string, string>>
 }
 const recordFile = 'configs/made-of.json'
 
-/** Looks at generated/<cluster>; makes the configs anew only when something they are made of has changed. */
+/** Looks at generated/<cluster>; regenerates the configs only when one of their inputs has changed. */
 export async function observeGeneratedFiles(
   cluster: Cluster,
   talosctl: Talosctl,
@@ -41,7 +41,7 @@ export async function observeGeneratedFiles(
   const patches = await readPatches(cluster)
   for (const name of patches.unused)
     log.warn(
-      `${cluster.patchesDir}/${name} is for no machine: names begin with all, controlplane, worker or a machine's name`,
+      `${cluster.patchesDir}/${name} matches no machine: names begin with all, controlplane, worker or a machine's name`,
     )
   const secrets = await readSecrets(cluster)
   if (secrets === undefined)
@@ -67,23 +67,23 @@ export async function observeGeneratedFiles(
 }
 
 /**
- * Looks whether what is at home stops bootstrap:configure: secrets of another cluster, a patch that Talos does
- * not take. Throws as that would; the warnings. Before there are secrets, the patches are tried with throwaway ones.
+ * Checks whether the generated files would stop bootstrap:configure: secrets of another cluster, a patch that
+ * Talos rejects. Throws the same errors; returns the warnings. Without secrets, tests the patches with throwaway ones.
  */
 export async function checkGeneratedFiles(
   cluster: Cluster,
   talosctl: Talosctl,
 ): Promise<readonly string[]> {
-  const said: string[] = []
-  const log: Log = { ...silentLog, warn: (text) => void said.push(text) }
+  const logged: string[] = []
+  const log: Log = { ...silentLog, warn: (text) => void logged.push(text) }
   const { secrets } = await observeGeneratedFiles(cluster, talosctl, log)
-  if (secrets !== undefined) return said
+  if (secrets !== undefined) return logged
   const patches = await readPatches(cluster)
   const { warnings } = await renderConfigs(cluster, patches, talosctl, 'throwaway')
-  return [...said, ...warnings.map((text) => `machine config: ${text}`)]
+  return [...logged, ...warnings.map((text) => `machine config: ${text}`)]
 }
 
-/** Puts configs in place, takes those of machines away that are no more, and remembers what they were made of. */
+/** Writes the configs, removes those of machines that no longer exist, and records their inputs. */
 export async function writeConfigs(
   cluster: Cluster,
   configs: Configs,
@@ -97,12 +97,12 @@ export async function writeConfigs(
   for (const name of Object.keys(before?.files ?? {}))
     if (!configs.has(name)) await files.remove(configFile({ name }))
   const hashes = Object.fromEntries([...configs].map(([name, text]) => [name, sha256(text)]))
-  // Last: a run that is killed before it makes them all again.
+  // Written last: if a run is killed before this, the next one generates all configs again.
   const record: MadeOf = { inputs: digest, files: hashes }
   await files.write(recordFile, `${JSON.stringify(record, null, 2)}\n`)
 }
 
-/** Makes a talosconfig with a new certificate and puts it in place. */
+/** Writes a talosconfig with a new certificate. */
 export async function writeTalosconfig(cluster: Cluster, talosctl: Talosctl): Promise<void> {
   const text = await renderTalosconfig(cluster, talosctl)
   await generatedFiles(cluster).write('talosconfig', completeTalosconfig(cluster, text))

@@ -1,6 +1,6 @@
-/** What there is of a cluster, for a plan. */
+/** Observes a cluster for a plan. */
 import { Problem, reasonOf, type Answer, type Cluster, type Log } from '@talosmith/core'
-import { checkKubeconfig, type AccessFault } from '../generated/access.ts'
+import { checkKubeconfig, type AccessProblem } from '../generated/access.ts'
 import { planFor } from './configure.ts'
 import { observeEtcdState, type EtcdState } from '@talosmith/clients/etcd'
 import { observeGeneratedFiles, type ObservedGeneratedFiles } from './generated-files.ts'
@@ -11,26 +11,26 @@ import { refuseForeign, type NodePlan } from './plan.ts'
 import { readSecrets } from '../generated/secrets.ts'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 
-/** What there is of a cluster, at home and on its machines. */
+/** The state of a cluster: its generated files and its machines. */
 export interface ObservedCluster {
-  readonly home: ObservedGeneratedFiles
+  readonly generated: ObservedGeneratedFiles
   readonly nodes: readonly ObservedNode[]
-  /** What each machine that runs lacks, by name. */
+  /** The plan of each running machine, by name. */
   readonly plans: ReadonlyMap<string, Answer<NodePlan>>
   readonly etcd: Answer<EtcdState>
 }
 
-/** Whether the cluster lets us in. */
+/** Whether the cluster accepts the kubeconfig. */
 export interface ObservedAccess {
-  readonly kubeconfig: AccessFault | undefined
-  /** Whether the Kubernetes API is ready, and answers to the kubeconfig. */
+  readonly kubeconfig: AccessProblem | undefined
+  /** Whether the Kubernetes API is ready and accepts the kubeconfig. */
   readonly api: Answer<unknown>
 }
 
 const apiMs = 3000
 
 /**
- * Looks at generated/, the machines and etcd side by side: a handshake a machine, three processes in
+ * Looks at generated/, the machines and etcd in parallel: one handshake per machine, three processes in
  * all, and one for each machine whose config differs. Throws NODE_FOREIGN and what configure throws.
  */
 export async function observeCluster(
@@ -42,7 +42,7 @@ export async function observeCluster(
     tool ?? openTalosctl(cluster),
     readSecrets(cluster),
   ])
-  const [home, nodes, etcd] = await Promise.all([
+  const [generated, nodes, etcd] = await Promise.all([
     observeGeneratedFiles(cluster, talosctl, log),
     observeNodeStates(cluster, talosctl, secrets),
     secrets === undefined
@@ -54,27 +54,30 @@ export async function observeCluster(
   const plans = await Promise.all(
     running.map(async (one): Promise<[string, Answer<NodePlan>]> => {
       try {
-        return [one.node.name, { ok: true, value: await planFor(cluster, one, home, talosctl) }]
+        return [
+          one.node.name,
+          { ok: true, value: await planFor(cluster, one, generated, talosctl) },
+        ]
       } catch (error) {
         if (error instanceof Problem) throw error
         return [one.node.name, unasked(reasonOf(error) ?? 'no reason given')]
       }
     }),
   )
-  return { home, nodes, etcd, plans: new Map(plans) }
+  return { generated, nodes, etcd, plans: new Map(plans) }
 }
 
-/** Looks at the kubeconfig and asks the API, once, whether it is there and accepts it. */
+/** Checks the kubeconfig, then tries it on the API once. */
 export async function observeAccess(cluster: Cluster): Promise<ObservedAccess> {
   const secrets = await readSecrets(cluster)
-  const fault = secrets === undefined ? 'missing' : await checkKubeconfig(cluster, secrets)
-  if (fault !== undefined && fault !== 'expiring')
-    return { kubeconfig: fault, api: unasked(`the kubeconfig is ${fault}`) }
+  const problem = secrets === undefined ? 'missing' : await checkKubeconfig(cluster, secrets)
+  if (problem !== undefined && problem !== 'expiring')
+    return { kubeconfig: problem, api: unasked(`the kubeconfig is ${problem}`) }
   const api = await answer(async () =>
     (await openKubernetes(cluster)).read('/readyz', { timeoutMs: apiMs }),
   )
   const isRefused = !api.ok && api.status === 401
-  return { kubeconfig: isRefused ? 'refused' : fault, api }
+  return { kubeconfig: isRefused ? 'refused' : problem, api }
 }
 
 function unasked(reason: string): Answer<never> {

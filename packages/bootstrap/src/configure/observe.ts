@@ -1,4 +1,4 @@
-/** Where machines are on their way to being configured, and what a config would do to them. */
+/** Whether machines are configured, and what a new config would do to them. */
 import {
   machineConfigQuestion,
   observeTalos,
@@ -12,7 +12,7 @@ import {
 import type { Cluster, Node } from '@talosmith/core'
 import type { PublicSecrets } from '../generated/secrets.ts'
 
-/** What a machine that has our config says of itself. */
+/** A configured machine of this cluster. */
 export interface Running {
   readonly kind: 'running'
   /** The machine config in force. Holds secrets: never print it. */
@@ -20,7 +20,7 @@ export interface Running {
   readonly talosVersion: string
 }
 
-/** Where a machine is on its way to being configured. */
+/** Whether a machine is configured. */
 export type NodeState = Exclude<ProbeResult, { kind: 'ours' }> | Running
 
 /** A machine and its state. */
@@ -32,8 +32,8 @@ export interface ObservedNode {
 const questions = { config: machineConfigQuestion, version: versionQuestion }
 
 /**
- * The state of machines, all of the cluster's when not told otherwise. One handshake each, and two
- * processes for all that have our config.
+ * The state of machines, by default all of the cluster. One handshake per machine, and two processes
+ * for all that are configured.
  */
 export async function observeNodeStates(
   cluster: Cluster,
@@ -60,17 +60,17 @@ function stateOf(
   if (config.ok && version.ok)
     return { kind: 'running', config: config.value, talosVersion: version.value }
   const why = !config.ok ? config.reason : version.ok ? '' : version.reason
-  return { kind: 'silent', reason: `${name} has our config but does not answer: ${why}` }
+  return { kind: 'silent', reason: `${name} is configured, but does not answer: ${why}` }
 }
 
-/** What sending a config to a running machine would do, asked of the machine itself. */
+/** What applying a config to a running machine would do, according to the machine. */
 export type Preview =
   | { readonly kind: 'nothing' }
   | { readonly kind: 'live' }
   | { readonly kind: 'reboot' }
   | { readonly kind: 'rejected'; readonly reason: string }
 
-/** Asks a machine what a config would do to it; nothing is changed. Throws when it does not answer. */
+/** Applies a config as a dry run. Throws when the machine does not answer. */
 export async function previewConfig(
   { address }: Node,
   path: string,
@@ -81,11 +81,11 @@ export async function previewConfig(
     nothrow: true,
     timeoutMs: patientTimeouts.askMs,
   })
-  // The answer holds a diff of the configs, secrets and all: only these words of it are looked at.
-  const said = stdout + stderr
+  // The output holds a diff of the configs with their secrets: only these phrases are read from it.
+  const output = stdout + stderr
   if (exitCode === 0) {
-    if (/^No changes\.?$/m.test(said)) return { kind: 'nothing' }
-    return { kind: /^Applied configuration with a reboot/m.test(said) ? 'reboot' : 'live' }
+    if (/^No changes\.?$/m.test(output)) return { kind: 'nothing' }
+    return { kind: /^Applied configuration with a reboot/m.test(output) ? 'reboot' : 'live' }
   }
   const reason = /code = InvalidArgument desc = ([\s\S]+)/.exec(stderr)?.[1]?.trim()
   if (reason !== undefined) return { kind: 'rejected', reason }

@@ -5,30 +5,31 @@ import type { EtcdState } from '@talosmith/clients/etcd'
 import type { ObservedAccess, ObservedCluster } from './observe-cluster.ts'
 import { firstConfigChange, planGeneratedFiles, planStart, type NodePlan } from './plan.ts'
 
-/** What is to be done, and what could not be found out. */
+/** The changes, and what could not be determined. */
 export interface ClusterPlan {
   readonly changes: readonly Change[]
-  /** Machines run other versions than the settings ask for, which only an upgrade moves. */
+  /** Machines run other versions than the settings name; only an upgrade changes them. */
   readonly needsUpgrade: boolean
-  /** Each a sentence: what was not seen, and why. */
+  /** What is not known, and why. */
   readonly unknown: readonly string[]
 }
 
 /**
- * What bootstrap:configure and bootstrap:start would do. Machines in `fresh` are yet to be
- * made: they are planned from the settings, as is everything before there are secrets. Of a machine that
- * exists and is silent nothing is claimed.
+ * What bootstrap:configure and bootstrap:start would do. Machines in `fresh` do not exist
+ * yet: they are planned from the settings, as is everything before there are secrets. Nothing is assumed about
+ * a machine that exists and does not answer.
  */
 export function planCluster(
   cluster: Cluster,
-  seen: ObservedCluster & Pick<ObservedAccess, 'kubeconfig'>,
+  observed: ObservedCluster & Pick<ObservedAccess, 'kubeconfig'>,
   fresh: ReadonlySet<string>,
 ): ClusterPlan {
   const unknown: string[] = []
-  const isFresh = ({ name }: Node): boolean => fresh.has(name) || seen.home.secrets === undefined
-  const ofMachines = seen.nodes.flatMap(({ node, state }): Change[] => {
+  const isFresh = ({ name }: Node): boolean =>
+    fresh.has(name) || observed.generated.secrets === undefined
+  const ofMachines = observed.nodes.flatMap(({ node, state }): Change[] => {
     if (state.kind === 'running') {
-      const plan = seen.plans.get(node.name)
+      const plan = observed.plans.get(node.name)
       if (plan?.ok === false) unknown.push(`the machine config of ${node.name}: ${plan.reason}`)
       return plan?.ok === true ? planRunning(plan.value, state.config) : []
     }
@@ -37,18 +38,20 @@ export function planCluster(
     unknown.push(`the machine config of ${node.name}: ${state.reason}`)
     return []
   })
-  const etcd = etcdOf(cluster, seen, isFresh)
-  if (etcd === undefined && !seen.etcd.ok)
-    unknown.push(`whether etcd was bootstrapped: ${seen.etcd.reason}`)
-  if (etcd === 'stopped') unknown.push('etcd: its data is there, but it does not run')
+  const etcd = etcdOf(cluster, observed, isFresh)
+  if (etcd === undefined && !observed.etcd.ok)
+    unknown.push(`whether etcd was bootstrapped: ${observed.etcd.reason}`)
+  if (etcd === 'stopped') unknown.push('etcd: it has data, but does not run')
   return {
     changes: [
-      ...planGeneratedFiles(cluster, seen.home),
+      ...planGeneratedFiles(cluster, observed.generated),
       ...ofMachines,
-      // Unknown is planned as running: then nothing is to be bootstrapped.
-      ...planStart(cluster, { etcd: etcd ?? 'running', kubeconfig: seen.kubeconfig }),
+      // If not known, etcd is assumed to run, so that it is not bootstrapped.
+      ...planStart(cluster, { etcd: etcd ?? 'running', kubeconfig: observed.kubeconfig }),
     ],
-    needsUpgrade: [...seen.plans.values()].some((plan) => plan.ok && plan.value.held.length > 0),
+    needsUpgrade: [...observed.plans.values()].some(
+      (plan) => plan.ok && plan.value.held.length > 0,
+    ),
     unknown,
   }
 }
@@ -73,5 +76,5 @@ function planRunning({ change, text }: NodePlan, config: string): Change[] {
   const paths = differingPaths(text, config)
   const more = paths.length > listedPaths ? ` and ${paths.length - listedPaths} more` : ''
   const where = paths.slice(0, listedPaths).join(', ') + more
-  return [{ ...change, from: `other values of ${where}`, to: 'as the settings ask' }]
+  return [{ ...change, from: `other values of ${where}`, to: 'as configured' }]
 }

@@ -1,12 +1,12 @@
-/** What has to happen until machines are a cluster. Pure. */
+/** Plans the changes that turn machines into a cluster. Pure. */
 import semver from 'semver'
 import { minorOf, Problem, type Change, type Cluster, type Node } from '@talosmith/core'
-import type { AccessFault } from '../generated/access.ts'
+import type { AccessProblem } from '../generated/access.ts'
 import { planConfigUpdate, type HeldVersion } from '../config/config-update.ts'
 import type { ObservedGeneratedFiles } from './generated-files.ts'
 import type { ObservedNode, Preview } from './observe.ts'
 
-/** What has to happen to bring machines to a running cluster. */
+/** A change of bootstrap:configure or bootstrap:start. */
 export interface BootstrapChange extends Change {
   readonly kind:
     | 'create-secrets'
@@ -18,7 +18,7 @@ export interface BootstrapChange extends Change {
     | 'write-kubeconfig'
 }
 
-/** What the operator's machine lacks: secrets, configs, a talosconfig. */
+/** Plans the generated files: secrets, configs, talosconfig. */
 export function planGeneratedFiles(
   cluster: Cluster,
   {
@@ -46,35 +46,39 @@ export function planGeneratedFiles(
   return changes
 }
 
-/** The talosconfig, made anew because of what is wrong with the one there is. */
-export function planTalosconfig(fault: AccessFault): BootstrapChange {
+/** Plans a new talosconfig, because of a problem with the current one. */
+export function planTalosconfig(problem: AccessProblem): BootstrapChange {
   return {
     kind: 'write-talosconfig',
     target: 'talosconfig',
     summary: 'Write the talosconfig',
-    from: fault,
+    from: problem,
     to: 'valid for a year',
     risk: 'none',
   }
 }
 
-/** Stops for machines that belong to another cluster (NODE_FOREIGN), all of them named. */
+/** Throws NODE_FOREIGN, with the names of all machines that belong to another cluster. */
 export function refuseForeign(nodes: readonly ObservedNode[], hasSecrets: boolean): void {
   const foreign = nodes.filter(({ state }) => state.kind === 'foreign')
   if (foreign.length === 0) return
   const names = foreign.map(({ node }) => `${node.name} (${node.address})`)
-  throw new Problem('NODE_FOREIGN', `${listed(names)} got a config with other secrets than ours`, {
-    because: hasSecrets
-      ? 'the certificate of the Talos API there is not signed by the CA in secrets.yaml'
-      : 'there are no secrets in generated/, but the Talos API there asks for a certificate',
-    now: 'nothing was changed',
-    hint: hasSecrets
-      ? 'either another machine has this address, or secrets.yaml was made anew: put the first one back'
-      : 'put back the secrets.yaml that the cluster was made with',
-  })
+  throw new Problem(
+    'NODE_FOREIGN',
+    `${listed(names)} ${foreign.length === 1 ? 'is' : 'are'} configured with the secrets of another cluster`,
+    {
+      because: hasSecrets
+        ? 'the certificate of the Talos API there is not signed by the CA in secrets.yaml'
+        : 'there are no secrets in generated/, but the Talos API there asks for a certificate',
+      now: 'nothing was changed',
+      hint: hasSecrets
+        ? 'either another machine has this address, or secrets.yaml was generated again: restore the original'
+        : 'restore the secrets.yaml that the cluster was created with',
+    },
+  )
 }
 
-/** What to do with one machine. */
+/** The plan for one machine. */
 export interface NodePlan {
   readonly change: BootstrapChange | undefined
   /** The config to send. */
@@ -83,8 +87,8 @@ export interface NodePlan {
 }
 
 /**
- * What a machine lacks: its config, or the parts of it that differ. A running machine keeps its
- * versions, and one of another Talos minor its whole config: the new form may be one it does not know.
+ * Plans a machine's first config, or an update where it differs. A running machine keeps its versions; one
+ * of another Talos minor keeps its whole config, because it may not know the new form.
  */
 export function planNode(
   { settings }: Pick<Cluster, 'settings'>,
@@ -93,11 +97,13 @@ export function planNode(
 ): NodePlan {
   if (state.kind !== 'running')
     return { change: firstConfigChange(node, state), text: desired, held: [] }
-  const asked = settings.TALOS_VERSION
+  const { TALOS_VERSION: talos } = settings
   const held =
-    state.talosVersion === asked ? [] : [{ what: 'Talos', running: state.talosVersion, asked }]
+    state.talosVersion === talos
+      ? []
+      : [{ what: 'Talos', running: state.talosVersion, desired: talos }]
   const isOfAnotherMinor =
-    semver.valid(state.talosVersion) !== null && minorOf(state.talosVersion) !== minorOf(asked)
+    semver.valid(state.talosVersion) !== null && minorOf(state.talosVersion) !== minorOf(talos)
   if (desired === undefined || isOfAnotherMinor) return { change: undefined, text: undefined, held }
   const update = planConfigUpdate(desired, state.config)
   const what = [...held, ...update.held]
@@ -105,11 +111,11 @@ export function planNode(
   return { change: updateChange(node), text: update.text, held: what }
 }
 
-/** The plan once the machine has said what its new config would do to it. Throws CONFIG_REJECTED. */
+/** The plan after a dry run on the machine. Throws CONFIG_REJECTED. */
 export function planPreviewed(plan: NodePlan, node: Node, preview: Preview): NodePlan {
   if (plan.change === undefined) return plan
   if (preview.kind === 'rejected')
-    throw new Problem('CONFIG_REJECTED', `${node.name} would not take its new machine config`, {
+    throw new Problem('CONFIG_REJECTED', `${node.name} rejects its new machine config`, {
       because: preview.reason,
       now: 'no machine was changed',
       hint: 'correct the settings or patches, then run the same command again',
@@ -118,7 +124,7 @@ export function planPreviewed(plan: NodePlan, node: Node, preview: Preview): Nod
   return { ...plan, change: updateChange(node, preview.kind === 'reboot') }
 }
 
-/** The change that gives a machine its first config. */
+/** The change that applies a machine's first config. */
 export function firstConfigChange({ name }: Node, state: ObservedNode['state']): BootstrapChange {
   return {
     kind: 'apply-config',
@@ -138,14 +144,14 @@ function updateChange({ name }: Node, reboots = false): BootstrapChange {
   }
 }
 
-/** What a configured cluster was found to have. */
+/** The observed state of a configured cluster. */
 export interface ObservedStart {
-  /** Whether etcd runs; 'stopped': it does not, but its data is there; 'none': it never ran. */
+  /** 'stopped': etcd does not run, but has data; 'none': it never ran. */
   readonly etcd: 'running' | 'stopped' | 'none'
-  readonly kubeconfig: AccessFault | undefined
+  readonly kubeconfig: AccessProblem | undefined
 }
 
-/** What a configured cluster lacks: etcd, once in its life, and a kubeconfig. */
+/** Plans the start of a configured cluster: etcd, bootstrapped once, and a kubeconfig. */
 export function planStart(
   { controlPlanes }: Pick<Cluster, 'controlPlanes'>,
   { etcd, kubeconfig }: ObservedStart,

@@ -1,4 +1,4 @@
-/** bootstrap:start: etcd once, the access files, the Kubernetes API. */
+/** bootstrap:start: bootstraps etcd once, writes the access files, waits for the Kubernetes API. */
 import {
   applyAll,
   commandFor,
@@ -16,7 +16,7 @@ import type { Context } from './configure.ts'
 import { observeEtcdState, type EtcdState } from '@talosmith/clients/etcd'
 import { NotOurApi, openKubernetes } from '@talosmith/clients/kubernetes'
 import {
-  machineFault,
+  machineProblem,
   readMachineStatus,
   openTalosctl,
   type Talosctl,
@@ -28,7 +28,7 @@ import { readSecrets, type PublicSecrets } from '../generated/secrets.ts'
 const knowMs = 600_000
 const apiMs = 900_000
 
-/** etcd once, the access files, and a Kubernetes API that answers to them. */
+/** Bootstraps etcd once, writes the access files, and waits until the Kubernetes API accepts them. */
 export async function startCluster({ cluster, log, dryRun, showPlan }: Context): Promise<ExitCode> {
   const talosctl = await openTalosctl(cluster)
   const secrets = await readSecrets(cluster)
@@ -39,14 +39,14 @@ export async function startCluster({ cluster, log, dryRun, showPlan }: Context):
     })
   const apply = (change: BootstrapChange): Promise<void> =>
     applyChange(change, { cluster, talosctl, log, secrets })
-  const fault = await checkTalosconfig(cluster, secrets)
-  const access = fault === undefined ? [] : [planTalosconfig(fault)]
+  const problem = await checkTalosconfig(cluster, secrets)
+  const access = problem === undefined ? [] : [planTalosconfig(problem)]
   if (!dryRun) await applyAll(access, apply, { log })
-  // Without a talosconfig nobody can be asked.
-  if (dryRun && fault !== undefined) return showPlan(access)
+  // Without a talosconfig no machine answers.
+  if (dryRun && problem !== undefined) return showPlan(access)
   const { kubeconfig, api } = await observeAccess(cluster)
-  // An API that is ready has its etcd.
-  const etcd = api.ok ? 'running' : await knowEtcd(cluster, talosctl, secrets, log, dryRun)
+  // The API is ready only when etcd is.
+  const etcd = api.ok ? 'running' : await waitForEtcdState(cluster, talosctl, secrets, log, dryRun)
   const changes = planStart(cluster, { etcd, kubeconfig })
   if (dryRun) return showPlan(changes)
   if (etcd === 'none' && kubeconfig !== 'missing')
@@ -59,7 +59,7 @@ export async function startCluster({ cluster, log, dryRun, showPlan }: Context):
 }
 
 /** Waits until it is known whether etcd ever ran, and until an etcd that did runs again. */
-async function knowEtcd(
+async function waitForEtcdState(
   cluster: Cluster,
   talosctl: Talosctl,
   secrets: PublicSecrets,
@@ -67,7 +67,7 @@ async function knowEtcd(
   dryRun: boolean,
 ): Promise<EtcdState> {
   return waitFor(
-    'the control planes to say whether etcd was bootstrapped',
+    'the control planes to report whether etcd was bootstrapped',
     async () => {
       const state = await observeEtcdState(cluster, talosctl, secrets)
       if (state === 'stopped' && !dryRun)
@@ -83,7 +83,7 @@ async function knowEtcd(
   )
 }
 
-/** Waits for the API; while it does not answer, what Talos misses on the first control plane is the reason. */
+/** Waits for the API; until it answers, the status of the first control plane is given as the reason. */
 async function waitForApi(cluster: Cluster, talosctl: Talosctl, log: Log): Promise<void> {
   const kubernetes = await openKubernetes(cluster)
   await waitFor(
@@ -93,7 +93,7 @@ async function waitForApi(cluster: Cluster, talosctl: Talosctl, log: Log): Promi
         await kubernetes.read('/version')
       } catch (error) {
         if (error instanceof NotOurApi) throw new Unrecoverable(error.message)
-        throw new Error([reasonOf(error), await readinessFault(cluster, talosctl)].join('; '))
+        throw new Error([reasonOf(error), await describeReadiness(cluster, talosctl)].join('; '))
       }
     },
     {
@@ -106,12 +106,12 @@ async function waitForApi(cluster: Cluster, talosctl: Talosctl, log: Log): Promi
   )
 }
 
-async function readinessFault({ controlPlanes }: Cluster, talosctl: Talosctl): Promise<string> {
+async function describeReadiness({ controlPlanes }: Cluster, talosctl: Talosctl): Promise<string> {
   const [node] = controlPlanes
   if (node === undefined) return ''
   const { name } = node
   return readMachineStatus(node, talosctl).then(
-    (machine) => `${name} is ${machineFault(machine) ?? 'ready'}`,
-    (error: unknown) => `${name} does not say how it is: ${reasonOf(error)}`,
+    (machine) => `${name} is ${machineProblem(machine) ?? 'ready'}`,
+    (error: unknown) => `${name} does not report its status: ${reasonOf(error)}`,
   )
 }

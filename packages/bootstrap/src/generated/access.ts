@@ -1,3 +1,4 @@
+/** Checks the talosconfig and the kubeconfig. */
 import { X509Certificate } from 'node:crypto'
 import { parseKubeconfig } from '@talosmith/clients/kubernetes'
 import { generatedFiles, type Cluster } from '@talosmith/core'
@@ -5,7 +6,7 @@ import { parse, stringify } from 'yaml'
 import type { PublicSecrets } from './secrets.ts'
 
 /** What is wrong with an access file; undefined: nothing. */
-export type AccessFault =
+export type AccessProblem =
   'missing' | 'unreadable' | 'expiring' | 'of another CA' | 'of another endpoint' | 'refused'
 
 const renewBeforeMs = 30 * 24 * 3600 * 1000
@@ -17,12 +18,12 @@ interface TalosContext {
   readonly crt: string
 }
 
-/** Looks at the kubeconfig: there, of our CA and endpoint, valid for another 30 days? */
+/** Checks the kubeconfig: it exists, has our CA and endpoint, and is valid for another 30 days. */
 export async function checkKubeconfig(
   cluster: Cluster,
   { kubernetesCa }: PublicSecrets,
   now = Date.now(),
-): Promise<AccessFault | undefined> {
+): Promise<AccessProblem | undefined> {
   return check(await generatedFiles(cluster).read('kubeconfig'), (text) => {
     const { server, ca, certificate } = parseKubeconfig(text)
     if (ca.trim() !== kubernetesCa.trim()) return 'of another CA'
@@ -31,12 +32,12 @@ export async function checkKubeconfig(
   })
 }
 
-/** Looks at the talosconfig the same way. */
+/** Checks the talosconfig the same way. */
 export async function checkTalosconfig(
   cluster: Cluster,
   { talosCa }: PublicSecrets,
   now = Date.now(),
-): Promise<AccessFault | undefined> {
+): Promise<AccessProblem | undefined> {
   return check(await generatedFiles(cluster).read('talosconfig'), (text) => {
     const { context } = readTalosconfig(text)
     if (decode(context.ca).trim() !== talosCa.trim()) return 'of another CA'
@@ -70,8 +71,8 @@ export function readTalosconfig(text: string): { whole: object; context: TalosCo
 
 function check(
   text: string | undefined,
-  look: (text: string) => AccessFault | undefined,
-): AccessFault | undefined {
+  look: (text: string) => AccessProblem | undefined,
+): AccessProblem | undefined {
   if (text === undefined) return 'missing'
   try {
     return look(text)

@@ -1,3 +1,4 @@
+/** Proves that the access files from before a regeneration no longer work. */
 import {
   CommandFailed,
   findTool,
@@ -10,16 +11,15 @@ import {
 import { openTalosctl } from '@talosmith/clients/talos'
 
 /**
- * How Talos, Kubernetes and their clients say that they do not know each other (any more); the alerts are
- * those of Go's crypto/tls. A handshake that only ends early is no refusal: whoever restarts does that too.
+ * Errors by which Talos, Kubernetes and their clients reject certificates; the alerts are those of Go's
+ * crypto/tls. A handshake that only ends early does not count: a server that restarts does that, too.
  */
 const refusal =
   /x509: |tls: (?:(?:bad|expired|revoked|unknown|unsupported) certificate|certificate required|access denied)|Unauthorized/i
 
 /**
- * Asks with the access files of an archive, by the real clients, and expects to be refused. Throws
- * OLD_ACCESS_WORKS when one is let in, OLD_ACCESS_UNKNOWN when nobody answers. Files that the archive does
- * not have are passed over.
+ * Tries the archived access files with the real clients, and expects to be refused. Throws OLD_ACCESS_WORKS
+ * when a file still works, OLD_ACCESS_UNKNOWN when no answer comes. Skips files that the archive does not have.
  */
 export async function proveOldAccessRefused(
   cluster: Cluster,
@@ -57,7 +57,7 @@ export async function proveOldAccessRefused(
   }
 }
 
-/** Throws unless `ask` is refused by somebody who does not know the certificates. */
+/** Throws unless `ask` fails because its certificate is rejected. */
 export async function expectRefusal(
   name: string,
   client: string,
@@ -68,14 +68,14 @@ export async function expectRefusal(
   } catch (error) {
     if (!(error instanceof CommandFailed)) throw error
     if (refusal.test(error.stderr)) return
-    throw new Problem('OLD_ACCESS_UNKNOWN', `whether the old ${name} is refused is not known`, {
+    throw new Problem('OLD_ACCESS_UNKNOWN', `could not determine whether the old ${name} is refused`, {
       cause: error,
       now: 'the cluster runs with its new secrets',
       hint: 'run the same command again',
     })
   }
-  throw new Problem('OLD_ACCESS_WORKS', `${client} is let in with the old ${name}`, {
-    now: 'the machines were made anew, and yet somebody at their addresses takes the old certificates',
-    hint: 'look whether other machines have these addresses: npx nx run cluster:status',
+  throw new Problem('OLD_ACCESS_WORKS', `${client} still has access with the old ${name}`, {
+    now: 'the machines were recreated, but a server at their addresses accepts the old certificates',
+    hint: 'check whether other machines have these addresses: npx nx run cluster:status',
   })
 }

@@ -1,7 +1,8 @@
+/** Regenerates a cluster's secrets in steps that an interrupted run can continue. */
 import { applyAll, generatedFiles, type Change, type Cluster, type Log } from '@talosmith/core'
 import {
   applyRemoval,
-  observeHomeFiles,
+  observeRemovableFiles,
   planRemoveAccess,
   planRemoveConfig,
   regenerationFile,
@@ -9,7 +10,7 @@ import {
   type RemovalChange,
 } from './removal.ts'
 
-/** What a run that was stopped half-way left: where the old secrets went, and whether the machines are new. */
+/** The record of a regeneration that has not ended: where the old secrets are, and whether the machines are new. */
 export interface Regeneration {
   /** The folder of the old secrets and access files, below the cluster's own. */
   readonly archive: string
@@ -27,19 +28,19 @@ export function newRegeneration(now: Date = new Date()): Regeneration {
   return { archive: `archive/${now.toISOString().replaceAll(':', '-')}`, machinesAreNew: false }
 }
 
-/** What of the cluster's secrets, machine configs and access files goes into the archive. */
+/** Which secrets, machine configs and access files are moved to the archive. */
 export async function planArchive(
   cluster: Cluster,
   { archive, machinesAreNew }: Regeneration,
 ): Promise<RemovalChange[]> {
   if (machinesAreNew) return []
-  const seen = await observeHomeFiles(cluster)
-  return [...planRemoveAccess(cluster, seen), ...planRemoveConfig(cluster, seen)]
+  const files = await observeRemovableFiles(cluster)
+  return [...planRemoveAccess(cluster, files), ...planRemoveConfig(cluster, files)]
     .filter(({ target }) => target !== regenerationFile)
     .map((change) => ({ ...change, summary: `Archive ${change.target} in ${archive}` }))
 }
 
-/** What nothing brings back, beside files and machines; or, once that is over, what there is left to do. */
+/** What is lost permanently besides files and machines; once the machines are new, what is left to do. */
 export function describeLosses(
   { name }: Cluster,
   { archive, machinesAreNew }: Regeneration,
@@ -55,9 +56,9 @@ export function describeLosses(
     ]
   const losses = {
     'cluster identity': `Give up the identity of cluster ${name}: every certificate authority`,
-    'access files': 'Make every kubeconfig and talosconfig void that anybody has',
+    'access files': 'Invalidate every existing kubeconfig and talosconfig',
     'service account tokens':
-      "Make the service account tokens of workloads void, and lose etcd's data",
+      "Invalidate the service account tokens of workloads, and lose etcd's data",
   }
   return Object.entries(losses).map(([target, summary]) => ({
     kind: 'lose',
@@ -67,35 +68,35 @@ export function describeLosses(
   }))
 }
 
-/** Remembers the regeneration, then moves the old files away. */
+/** Records the regeneration, then moves the old files to the archive. */
 export async function archiveSecrets(
   cluster: Cluster,
   regeneration: Regeneration,
   changes: readonly RemovalChange[],
   log: Log,
 ): Promise<void> {
-  await note(cluster, regeneration)
+  await writeRecord(cluster, regeneration)
   const move = (change: RemovalChange): Promise<void> =>
     applyRemoval(cluster, change, regeneration.archive)
   await applyAll(changes, move, { log })
   await removeEmptyFolders(cluster)
 }
 
-/** From here on a run that is stopped goes on with the machines that it finds. */
+/** Records that the machines are new: from here on an interrupted run continues with them. */
 export async function noteNewMachines(
   cluster: Cluster,
   regeneration: Regeneration,
 ): Promise<Regeneration> {
   const next = { ...regeneration, machinesAreNew: true }
-  await note(cluster, next)
+  await writeRecord(cluster, next)
   return next
 }
 
-/** The regeneration is over; the archive stays. */
+/** Removes the record of the regeneration; the archive stays. */
 export async function endRegeneration(cluster: Cluster): Promise<void> {
   await generatedFiles(cluster).remove(regenerationFile)
 }
 
-async function note(cluster: Cluster, regeneration: Regeneration): Promise<void> {
+async function writeRecord(cluster: Cluster, regeneration: Regeneration): Promise<void> {
   await generatedFiles(cluster).write(regenerationFile, `${JSON.stringify(regeneration)}\n`)
 }

@@ -1,3 +1,4 @@
+/** Moves the generated files of a destroyed cluster aside. */
 import { dirname, join } from 'node:path'
 import {
   applyAll,
@@ -9,7 +10,7 @@ import {
 } from '@talosmith/core'
 import { secretsFile } from './secrets.ts'
 
-/** A file of the cluster on the operator's machine that a destroy takes away. */
+/** A generated file that a destroy moves to removed/. */
 export interface RemovalChange extends Change {
   readonly kind: 'set-aside'
   /** The file's name in the cluster's folder. */
@@ -17,15 +18,15 @@ export interface RemovalChange extends Change {
 }
 
 /** A file in `generated/<cluster>`. */
-export interface HomeFile {
+export interface RemovableFile {
   readonly name: string
   readonly bytes: number
 }
 
-/** The note of a regeneration under way; without the cluster it says nothing, and misleads the next one. */
+/** The record of a regeneration under way; without the cluster it is meaningless, and misleads the next one. */
 export const regenerationFile = 'regenerating.json'
 
-/** Where the files wait until the machines are gone: with them a destroy that failed half-way can be undone. */
+/** Keeps the files until the machines are gone, so that a destroy that failed midway can be undone. */
 export const removedFolder = 'removed'
 
 // A write that was killed leaves its temporary file, which may hold as much as the file itself.
@@ -34,8 +35,8 @@ const config = new RegExp(
   String.raw`^(?:(?:${secretsFile.replace('.', '\\.')}|secrets\.owner\.json)(?:\.[\w.-]+\.tmp)?|(?:configs|work)/.*)$`,
 )
 
-/** The files in `generated/<cluster>`; throws GENERATED_IS_A_LINK when one to be moved, or a folder, is a link. */
-export async function observeHomeFiles(cluster: Cluster): Promise<HomeFile[]> {
+/** The files in `generated/<cluster>` that a destroy removes; throws GENERATED_IS_A_LINK when one to be moved, or a folder, is a link. */
+export async function observeRemovableFiles(cluster: Cluster): Promise<RemovableFile[]> {
   const files = generatedFiles(cluster)
   const found = (await files.list()).filter(
     ({ name }) =>
@@ -50,38 +51,38 @@ export async function observeHomeFiles(cluster: Cluster): Promise<HomeFile[]> {
 }
 
 /** Stage 2 of a destroy: kubeconfig and talosconfig are set aside. */
-export function planRemoveAccess(cluster: Cluster, seen: readonly HomeFile[]): RemovalChange[] {
-  return seen.filter(({ name }) => access.test(name)).map((file) => setAside(cluster, file))
+export function planRemoveAccess(cluster: Cluster, observed: readonly RemovableFile[]): RemovalChange[] {
+  return observed.filter(({ name }) => access.test(name)).map((file) => setAside(cluster, file))
 }
 
-/** Stage 3: secrets and machine configs are set aside, and the note of a regeneration that did not end. */
-export function planRemoveConfig(cluster: Cluster, seen: readonly HomeFile[]): RemovalChange[] {
-  return seen
+/** Stage 3: secrets and machine configs are set aside, and the record of a regeneration that did not end. */
+export function planRemoveConfig(cluster: Cluster, observed: readonly RemovableFile[]): RemovalChange[] {
+  return observed
     .filter(({ name }) => config.test(name) || name === regenerationFile)
     .map((file) => setAside(cluster, file))
 }
 
 /**
- * Throws GENERATED_NOT_WRITABLE when a folder does not let its files go: at the beginning, for half-way through
- * storage is gone already.
+ * Throws GENERATED_NOT_WRITABLE when files of a folder cannot be removed. Checked first: midway, storage is
+ * already gone.
  */
-export async function refuseReadOnly(cluster: Cluster, seen: readonly HomeFile[]): Promise<void> {
-  if (seen.length === 0) return
+export async function refuseReadOnly(cluster: Cluster, observed: readonly RemovableFile[]): Promise<void> {
+  if (observed.length === 0) return
   const files = generatedFiles(cluster)
-  for (const folder of new Set(['.', ...seen.map(({ name }) => dirname(name))])) {
-    // Named so that, if this is killed, the next destroy takes it along.
+  for (const folder of new Set(['.', ...observed.map(({ name }) => dirname(name))])) {
+    // Named so that, the next destroy removes it if this run is killed.
     const trial = join(folder, `${secretsFile}.trial.tmp`)
     await files.write(trial, '')
     await files.remove(trial)
   }
 }
 
-/** Whether something waits in `removed/`. */
-export function hasRemoved(seen: readonly HomeFile[]): boolean {
-  return seen.some(({ name }) => name.startsWith(`${removedFolder}/`))
+/** Whether there are files in `removed/`. */
+export function hasRemoved(observed: readonly RemovableFile[]): boolean {
+  return observed.some(({ name }) => name.startsWith(`${removedFolder}/`))
 }
 
-function setAside({ name: cluster }: Cluster, { name, bytes }: HomeFile): RemovalChange {
+function setAside({ name: cluster }: Cluster, { name, bytes }: RemovableFile): RemovalChange {
   return {
     kind: 'set-aside',
     target: name,
@@ -91,7 +92,7 @@ function setAside({ name: cluster }: Cluster, { name, bytes }: HomeFile): Remova
   }
 }
 
-/** Moves one file to `folder`, never over another that waits there: it may be the only way in. */
+/** Moves one file to `folder`, never over another file there: that may hold the only access to the cluster. */
 export async function applyRemoval(
   cluster: Cluster,
   { target }: RemovalChange,
@@ -115,10 +116,10 @@ type Context = Pick<
 /** Sets the files of one stage aside. */
 export async function removeFiles(
   { cluster, log, dryRun, showPlan, confirm }: Context,
-  plan: (cluster: Cluster, seen: readonly HomeFile[]) => RemovalChange[],
+  plan: (cluster: Cluster, observed: readonly RemovableFile[]) => RemovalChange[],
   nothing: string,
 ): Promise<ExitCode> {
-  const changes = plan(cluster, await observeHomeFiles(cluster))
+  const changes = plan(cluster, await observeRemovableFiles(cluster))
   if (dryRun) return showPlan(changes)
   confirm(changes)
   await applyAll(changes, (change) => applyRemoval(cluster, change), { log })
@@ -127,7 +128,7 @@ export async function removeFiles(
   return 0
 }
 
-/** Leaves no empty folder where files were moved away. */
+/** Removes folders that are empty after their files were moved. */
 export async function removeEmptyFolders(cluster: Cluster): Promise<void> {
   const files = generatedFiles(cluster)
   for (const folder of ['configs', 'work'])

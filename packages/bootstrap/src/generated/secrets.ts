@@ -1,12 +1,13 @@
+/** The cluster's Talos secrets, and which cluster they belong to. */
 import { createHash } from 'node:crypto'
 import { generatedFiles, Problem, type Cluster } from '@talosmith/core'
 import { parse } from 'yaml'
 import type { Talosctl } from '@talosmith/clients/talos'
 import { withWorkFolder } from './work-folder.ts'
 
-/** The file that a cluster lives by: whoever has it can do anything with the cluster. */
+/** The cluster's secrets: they give full control over the cluster. */
 export const secretsFile = 'secrets.yaml'
-/** Says whose secrets they are, so that another cluster's are never used by mistake. */
+/** Names the cluster that the secrets belong to, so that another cluster's are never used by mistake. */
 const ownerFile = 'secrets.owner.json'
 
 interface Owner {
@@ -14,7 +15,7 @@ interface Owner {
   readonly sha256: string
 }
 
-/** What other code may know of the secrets: certificates, no keys. */
+/** The public part of the secrets: certificates, no keys. */
 export interface PublicSecrets {
   /** PEM of the CA that signs Talos API certificates. */
   readonly talosCa: string
@@ -38,10 +39,10 @@ export async function readSecrets(cluster: Cluster): Promise<PublicSecrets | und
     return { talosCa: decode(certs.os.crt), kubernetesCa: decode(certs.k8s.crt), digest }
   } catch {
     throw new Problem('SECRETS_UNREADABLE', `${files.path(secretsFile)} holds no Talos secrets`, {
-      // Not the parser's own words: they quote the line.
+      // Not the parser's message: it quotes the line.
       because: 'it is cut short, encrypted, or another kind of file',
       now: 'nothing was changed',
-      hint: 'put the file back that was made with this cluster; without it, nobody can reach its machines',
+      hint: 'restore the file that was created with this cluster; without it, its machines cannot be managed',
     })
   }
 }
@@ -55,15 +56,15 @@ function refuseOther(cluster: Cluster, owner: Owner | undefined, digest: string)
     {
       because:
         owner === undefined || owner.cluster === cluster.name
-          ? 'it is not the file that was made for this cluster, or was changed since'
-          : `it was made for cluster ${owner.cluster}`,
+          ? 'it is not the file that was created for this cluster, or was changed since'
+          : `it was created for cluster ${owner.cluster}`,
       now: 'nothing was changed',
-      hint: `put the right ${secretsFile} back; if this one is right, remove ${files.path(ownerFile)}`,
+      hint: `restore the right ${secretsFile}; if this one is right, remove ${files.path(ownerFile)}`,
     },
   )
 }
 
-/** Makes the secrets, once in a cluster's life. */
+/** Generates the secrets, once in a cluster's life. */
 export async function createSecrets(cluster: Cluster, talosctl: Talosctl): Promise<void> {
   const text = await withWorkFolder(cluster, async (folder) => {
     const version = ['--talos-version', cluster.settings.TALOS_VERSION]
@@ -73,11 +74,11 @@ export async function createSecrets(cluster: Cluster, talosctl: Talosctl): Promi
   await writeSecrets(cluster, text)
 }
 
-/** Puts secrets in place, with whose they are. */
+/** Writes the secrets and the record of their owner. */
 export async function writeSecrets(cluster: Cluster, text: string): Promise<void> {
   const files = generatedFiles(cluster)
   const owner: Owner = { cluster: cluster.name, sha256: sha256(text) }
-  // The owner first: a run killed in between leaves no secrets that say nothing of whose they are.
+  // The owner first: a run killed in between leaves no secrets without an owner.
   await files.write(ownerFile, `${JSON.stringify(owner)}\n`)
   await files.write(secretsFile, text)
 }

@@ -1,7 +1,8 @@
+/** Temporary private folders in generated/<cluster>. */
 import { readdir } from 'node:fs/promises'
 import { generatedFiles, type Cluster, type Generated } from '@talosmith/core'
 
-/** A private folder for talosctl's output before it is put in place. */
+/** A private folder for talosctl's output before it is moved to its final path. */
 export interface WorkFolder {
   path(name: string): string
   /** What talosctl wrote; throws when it did not. */
@@ -12,7 +13,7 @@ export interface WorkFolder {
 const parent = 'work'
 let count = 0
 
-/** Gives a private folder for the time of `work`, and takes those away that killed runs have left. */
+/** Runs `work` with a temporary private folder; removes folders that killed runs have left. */
 export async function withWorkFolder<T>(
   cluster: Cluster,
   work: (folder: WorkFolder) => Promise<T>,

@@ -3,14 +3,14 @@ import { readinessOf, type NodeObject } from '@talosmith/clients/kubernetes'
 import type { Answer, Cluster, Node } from '@talosmith/core'
 import { judgeEtcd, type EtcdFacts } from '@talosmith/clients/etcd'
 import {
-  aspectFault,
+  aspectProblem,
   type Aspect,
   type MachineStatuses,
   type Probes,
 } from '@talosmith/clients/talos'
-import { rolloutFault, type Workload } from './rollout.ts'
+import { rolloutProblem, type Workload } from './rollout.ts'
 
-/** Everything health looks at, asked for side by side. */
+/** Everything that health is judged by. */
 export interface HealthFacts {
   readonly probes: Probes
   /** Talos versions by machine name. */
@@ -31,21 +31,21 @@ export interface HealthFacts {
   readonly expectedWorkloads: readonly string[]
 }
 
-/** A fact that a healthy cluster has. */
+/** A condition of a healthy cluster. */
 export interface Condition {
-  /** Noun phrase: it reads in "waiting for ...". */
+  /** Reads in "waiting for ...". */
   readonly fact: string
   /** The same as a sentence, for when it holds. */
   readonly holds: string
-  /** Why it is not so; undefined: it is. */
-  readonly fault: string | undefined
-  /** Waiting can't mend it. */
+  /** Why the condition is not met; undefined: it is met. */
+  readonly reason: string | undefined
+  /** Waiting does not help. */
   readonly final: boolean
 }
 
-type Fault = string | { readonly reason: string; readonly final: true } | undefined
+type Finding = string | { readonly reason: string; readonly final: true } | undefined
 
-/** What is wanted of every machine's status before etcd, and what the cluster makes of it in the end. */
+/** The aspects of a machine's status that are judged before etcd: aspect, fact and its sentence. */
 const aspects: readonly (readonly [Aspect, string, string])[] = [
   ['clock', 'every clock to be in sync', 'every clock is in sync'],
   ['network', 'every network to be up', 'every network is up: address, routes, name'],
@@ -59,25 +59,25 @@ const aspects: readonly (readonly [Aspect, string, string])[] = [
 export function judgeHealth(cluster: Cluster, observed: HealthFacts): Condition[] {
   const { settings, nodes, controlPlanes, endpoint } = cluster
   const { TALOS_VERSION: talos, KUBERNETES_VERSION: kubernetes } = settings
-  const condition = (fact: string, holds: string, fault: Fault): Condition => ({
+  const condition = (fact: string, holds: string, problem: Finding): Condition => ({
     fact,
     holds,
-    fault: typeof fault === 'object' ? fault.reason : fault,
-    final: typeof fault === 'object',
+    reason: typeof problem === 'object' ? problem.reason : problem,
+    final: typeof problem === 'object',
   })
   const counted = nodes.length === 1 ? 'the machine' : `all ${nodes.length} machines`
   return [
     condition(
       `Talos to answer on ${counted}`,
       `Talos answers on ${counted}`,
-      reachFault(nodes, observed),
+      reachFinding(nodes, observed),
     ),
     condition(
       `${counted} to run Talos ${talos}`,
       `Talos ${talos} on ${counted}`,
       first(nodes, ({ name }) => {
         const runs = observed.versions.get(name)
-        if (runs === undefined) return `${name} does not say its version`
+        if (runs === undefined) return `${name} does not report its version`
         return runs === talos ? undefined : { reason: `${name} runs Talos ${runs}`, final: true }
       }),
     ),
@@ -85,58 +85,58 @@ export function judgeHealth(cluster: Cluster, observed: HealthFacts): Condition[
       condition(
         fact,
         holds,
-        first(nodes, (node) => machineFaultOf(node, aspect, observed)),
+        first(nodes, (node) => machineFinding(node, aspect, observed)),
       ),
     ),
     condition(
       'etcd to have all control planes as members',
       `etcd: ${controlPlanes.length} voting member${controlPlanes.length === 1 ? '' : 's'}, one leader, no alarm`,
-      etcdFault(cluster, observed.etcd),
+      etcdFinding(cluster, observed.etcd),
     ),
     condition(
       'every API server to be ready',
       'every API server is ready',
       first(controlPlanes, ({ name }) => {
-        const fault = faultOf(observed.apiServers.get(name))
-        if (fault === undefined) return undefined
-        return typeof fault === 'object'
-          ? { ...fault, reason: `${name}: ${fault.reason}` }
-          : `${name}: ${fault}`
+        const problem = findingOf(observed.apiServers.get(name))
+        if (problem === undefined) return undefined
+        return typeof problem === 'object'
+          ? { ...problem, reason: `${name}: ${problem.reason}` }
+          : `${name}: ${problem}`
       }),
     ),
-    condition(`${endpoint} to answer`, `${endpoint} answers`, faultOf(observed.endpoint)),
+    condition(`${endpoint} to answer`, `${endpoint} answers`, findingOf(observed.endpoint)),
     ...(cluster.vip === undefined
       ? []
       : [
           condition(
             `the VIP ${cluster.vip} to answer`,
             `the VIP ${cluster.vip} answers`,
-            faultOf(observed.vip),
+            findingOf(observed.vip),
           ),
         ]),
     condition(
       'every Kubernetes node to be Ready',
       `every node is Ready, at its address, with Kubernetes ${kubernetes}`,
       observed.nodes.ok
-        ? (nodesFault(cluster, observed.nodes.value) ?? leftBehindFault(observed))
-        : faultOf(observed.nodes),
+        ? (nodesFinding(cluster, observed.nodes.value) ?? leftBehindFinding(observed))
+        : findingOf(observed.nodes),
     ),
     condition(
       `${counted} to be ready`,
       `${counted} ready`,
-      first(nodes, (node) => machineFaultOf(node, 'ready', observed)),
+      first(nodes, (node) => machineFinding(node, 'ready', observed)),
     ),
     condition(
       'kube-system to be rolled out',
       `rolled out: ${observed.expectedWorkloads.join(', ') || 'nothing to wait for'}`,
       observed.workloads.ok
-        ? rolloutFault(observed.expectedWorkloads, observed.workloads.value)
-        : faultOf(observed.workloads),
+        ? rolloutProblem(observed.expectedWorkloads, observed.workloads.value)
+        : findingOf(observed.workloads),
     ),
   ]
 }
 
-function reachFault(nodes: readonly Node[], { probes }: HealthFacts): Fault {
+function reachFinding(nodes: readonly Node[], { probes }: HealthFacts): Finding {
   return first(nodes, ({ name }) => {
     const result = probes.get(name)
     if (result === undefined) return `${name} was not asked`
@@ -149,33 +149,33 @@ function reachFault(nodes: readonly Node[], { probes }: HealthFacts): Fault {
 }
 
 /** The first problem is shown: the others follow from it more often than not. */
-function etcdFault(cluster: Cluster, etcd: EtcdFacts): Fault {
+function etcdFinding(cluster: Cluster, etcd: EtcdFacts): Finding {
   const [first] = judgeEtcd(cluster, etcd)
   return first && `${first.who}: ${first.why}`
 }
 
-function machineFaultOf({ name }: Node, aspect: Aspect, observed: HealthFacts): Fault {
+function machineFinding({ name }: Node, aspect: Aspect, observed: HealthFacts): Finding {
   const machine = observed.machines.get(name) ?? { ok: false, reason: 'it was not asked' }
-  if (!machine.ok) return `${name} does not say how it is: ${machine.reason}`
-  const fault = aspectFault(machine.value, aspect)
-  if (fault === undefined) return undefined
-  const waitsForAgent = aspect === 'boot' || (aspect === 'services' && /guest-agent/.test(fault))
+  if (!machine.ok) return `${name} does not report its status: ${machine.reason}`
+  const problem = aspectProblem(machine.value, aspect)
+  if (problem === undefined) return undefined
+  const waitsForAgent = aspect === 'boot' || (aspect === 'services' && /guest-agent/.test(problem))
   if (waitsForAgent && observed.withoutChannel.has(name))
     return {
       reason: `${name} waits for the guest agent's channel, which it does not have (npx nx run vm:create, then off and on)`,
       final: true,
     }
-  return `${name}: ${fault}`
+  return `${name}: ${problem}`
 }
 
-function nodesFault({ nodes, settings }: Cluster, registered: readonly NodeObject[]): Fault {
+function nodesFinding({ nodes, settings }: Cluster, registered: readonly NodeObject[]): Finding {
   return first(nodes, ({ name, address }) => {
     const node = registered.find(({ metadata }) => metadata.name === name)
     if (node === undefined) return `${name} has not registered`
     const { addresses = [], nodeInfo } = node.status ?? {}
     const ready = readinessOf(node)
     if (ready?.status !== 'True')
-      return `${name} is not Ready: ${ready?.message ?? 'it has not said'}`
+      return `${name} is not Ready: ${ready?.message ?? 'no reason reported'}`
     const internal = addresses.filter(({ type }) => type === 'InternalIP')
     if (!internal.some((one) => one.address === address))
       return `${name} registered with ${internal[0]?.address ?? 'no address'} instead of ${address}`
@@ -186,18 +186,18 @@ function nodesFault({ nodes, settings }: Cluster, registered: readonly NodeObjec
   })
 }
 
-function leftBehindFault({ leftBehind: [node] }: HealthFacts): Fault {
+function leftBehindFinding({ leftBehind: [node] }: HealthFacts): Finding {
   if (node === undefined) return undefined
   const { name } = node.metadata
   return {
-    reason: `${name} is not Ready, and the settings have no such machine (gone for good? kubectl delete node ${name})`,
+    reason: `${name} is not Ready, and the settings have no such machine (removed permanently? kubectl delete node ${name})`,
     final: true,
   }
 }
 
 /**
- * Nodes that are not Ready and that no machine of the settings stands for, such as a worker's that
- * WORKER_COUNT no longer asks for: DaemonSets wait for them as long as Kubernetes lists them.
+ * Nodes that are not Ready and belong to no machine of the settings, such as a worker beyond
+ * WORKER_COUNT: DaemonSets wait for them as long as Kubernetes lists them.
  */
 export function nodesLeftBehind(
   cluster: Pick<Cluster, 'nodes'>,
@@ -212,25 +212,25 @@ export function nodesLeftBehind(
   return listed.filter((node) => readinessOf(node)?.status !== 'True' && !stands(node))
 }
 
-function faultOf(answer: Answer<unknown> | undefined): Fault {
+function findingOf(answer: Answer<unknown> | undefined): Finding {
   if (answer === undefined) return 'not asked'
   if (answer.ok) return undefined
   return answer.final === true ? { reason: answer.reason, final: true } : answer.reason
 }
 
-function first(nodes: readonly Node[], faultOfNode: (node: Node) => Fault): Fault {
+function first(nodes: readonly Node[], judge: (node: Node) => Finding): Finding {
   for (const node of nodes) {
-    const fault = faultOfNode(node)
-    if (fault !== undefined) return fault
+    const problem = judge(node)
+    if (problem !== undefined) return problem
   }
   return undefined
 }
 
-/** So long something that waiting can't mend is looked at again: a machine that boots shows things late. */
+/** How long a final problem must last before it counts: a machine that boots reports some facts late. */
 const certainMs = 20_000
 
-/** Whether there is no use in waiting on: nothing else is missing, or what can't be mended has lasted. */
-export function isHopeless(
+/** Whether waiting is pointless: only final problems are left, or a final problem has lasted. */
+export function isUnrecoverable(
   unmet: readonly Pick<Condition, 'final'>[],
   finalForMs: number,
 ): boolean {

@@ -1,4 +1,4 @@
-/** Looks at everything that health judges by. */
+/** Collects everything that health is judged by. */
 import { observeEtcdFacts } from '@talosmith/clients/etcd'
 import {
   ApiUnreachable,
@@ -79,13 +79,13 @@ async function observeApi(
   const apps = '/apis/apps/v1/namespaces/kube-system'
   const ready = (server?: string) =>
     answer(() => kubernetes.read('/readyz', server === undefined ? {} : { server }))
-  const asked = ready()
+  const endpointAnswer = ready()
   const [endpoint, vip, ...apiServers] = await Promise.all([
-    asked,
-    askVip(cluster, asked, ready),
+    endpointAnswer,
+    askVip(cluster, endpointAnswer, ready),
     ...controlPlanes.map(({ address }) => {
       const server = `https://${address}:6443`
-      return server === cluster.endpoint ? asked : ready(server)
+      return server === cluster.endpoint ? endpointAnswer : ready(server)
     }),
   ])
   // An API that just starts has enough to do.
@@ -99,21 +99,21 @@ async function observeApi(
       ])
     : [endpoint, endpoint]
   const byName = controlPlanes.map(({ name }, index) => {
-    const notAsked = { ok: false, reason: 'not asked' } as const
-    return [name, apiServers[index] ?? notAsked] as const
+    const unasked = { ok: false, reason: 'not asked' } as const
+    return [name, apiServers[index] ?? unasked] as const
   })
   const leftBehind = nodes.ok ? nodesLeftBehind(cluster, nodes.value) : []
   return { endpoint, vip, nodes, leftBehind, workloads, apiServers: new Map(byName) }
 }
 
-/** What the VIP answers; undefined: there is none. Where it is the endpoint, `asked` is its answer already. */
+/** The VIP's answer; undefined: there is no VIP. If the VIP is the endpoint, `endpointAnswer` is reused. */
 export async function askVip(
   { endpoint, vip }: Pick<Cluster, 'endpoint' | 'vip'>,
-  asked: Promise<Answer<unknown>>,
+  endpointAnswer: Promise<Answer<unknown>>,
   ask: (server: string) => Promise<Answer<unknown>>,
 ): Promise<Answer<unknown> | undefined> {
   if (vip === undefined) return undefined
-  return new URL(endpoint).hostname === vip ? asked : ask(`https://${vip}:6443`)
+  return new URL(endpoint).hostname === vip ? endpointAnswer : ask(`https://${vip}:6443`)
 }
 
 /** An answer, or the reason why there is none. */

@@ -1,6 +1,7 @@
+/** Which workloads of kube-system are expected, and whether they are rolled out. */
 import { parseAllDocuments } from 'yaml'
 
-/** A Deployment or DaemonSet of kube-system, as far as its rollout is looked at. */
+/** A Deployment or DaemonSet of kube-system, with the fields that its rollout is judged by. */
 export interface Workload {
   readonly metadata: { readonly name: string; readonly generation?: number }
   readonly spec?: { readonly replicas?: number }
@@ -40,8 +41,8 @@ export function expectedWorkloads(controlPlaneConfig: string): string[] {
   ]
 }
 
-/** Why expected workloads are not rolled out; undefined: they are. */
-export function rolloutFault(
+/** Why an expected workload is not rolled out; undefined: all are. */
+export function rolloutProblem(
   expected: readonly string[],
   workloads: readonly Workload[],
 ): string | undefined {

@@ -10,13 +10,13 @@ import {
   type ScriptContext,
 } from '@talosmith/core'
 import { checkKubeconfig, checkTalosconfig } from '../generated/access.ts'
-import { isHopeless, judgeHealth, type Condition, type HealthFacts } from './health.ts'
+import { isUnrecoverable, judgeHealth, type Condition, type HealthFacts } from './health.ts'
 import { openKubernetes } from '@talosmith/clients/kubernetes'
 import { observeHealth } from './observe-health.ts'
 import { readSecrets } from '../generated/secrets.ts'
 import { openTalosctl } from '@talosmith/clients/talos'
 
-/** Waits until every condition of a healthy cluster holds, each said once, with its reason until then. */
+/** Waits until every condition of a healthy cluster holds, and logs each once when it is met, its reason until then. */
 export async function waitForHealth({
   cluster,
   log,
@@ -30,12 +30,12 @@ export async function waitForHealth({
   const secrets = await readSecrets(cluster)
   if (secrets === undefined) throw notStarted(cluster, 'there are no secrets in generated/')
   const [talos, kube] = [checkTalosconfig(cluster, secrets), checkKubeconfig(cluster, secrets)]
-  for (const [name, fault] of [
+  for (const [name, reason] of [
     ['talosconfig', await talos],
     ['kubeconfig', await kube],
   ] as const)
-    if (fault !== undefined && fault !== 'expiring')
-      throw notStarted(cluster, `the ${name} is ${fault}`)
+    if (reason !== undefined && reason !== 'expiring')
+      throw notStarted(cluster, `the ${name} is ${reason}`)
   const [talosctl, kubernetes] = await Promise.all([openTalosctl(cluster), openKubernetes(cluster)])
   const observe = () => observeHealth(cluster, talosctl, kubernetes, secrets)
   const met = await waitUntilHealthy(cluster, observe, log)
@@ -43,7 +43,7 @@ export async function waitForHealth({
   log.info(`   export KUBECONFIG=${files.path('kubeconfig')}`)
 }
 
-/** Looks until every condition holds; throws UNHEALTHY when the time is up, or when waiting on is of no use. */
+/** Looks until every condition holds; throws UNHEALTHY on timeout, or when waiting is pointless. */
 export async function waitUntilHealthy(
   cluster: Cluster,
   observe: () => Promise<HealthFacts>,
@@ -56,16 +56,16 @@ export async function waitUntilHealthy(
     `cluster ${cluster.name} to be healthy`,
     async () => {
       const conditions = judgeHealth(cluster, await observe())
-      for (const { fact, holds, fault } of conditions) {
-        if (fault !== undefined || held.has(fact)) continue
+      for (const { fact, holds, reason } of conditions) {
+        if (reason !== undefined || held.has(fact)) continue
         held.add(fact)
         log.already(holds)
       }
-      const unmet = conditions.filter(({ fault }) => fault !== undefined)
+      const unmet = conditions.filter(({ reason }) => reason !== undefined)
       if (unmet.length === 0) return conditions
       const time = now()
       finalSince = unmet.some(({ final }) => final) ? (finalSince ?? time) : undefined
-      if (isHopeless(unmet, time - (finalSince ?? time)))
+      if (isUnrecoverable(unmet, time - (finalSince ?? time)))
         throw new Unrecoverable(describe(unmet.filter(({ final }) => final)))
       throw new Error(describe(unmet))
     },
@@ -80,7 +80,7 @@ export async function waitUntilHealthy(
 }
 
 function notStarted(cluster: Cluster, because: string): Problem {
-  return new Problem('NOT_STARTED', `nobody can look at cluster ${cluster.name} yet`, {
+  return new Problem('NOT_STARTED', `cluster ${cluster.name} was not started yet`, {
     because,
     hint: commandFor(cluster, 'bootstrap:start'),
   })
@@ -89,5 +89,5 @@ function notStarted(cluster: Cluster, because: string): Problem {
 /** The first unmet condition, by name; the others follow from it more often than not. */
 function describe(unmet: readonly Condition[]): string {
   const [first] = unmet.filter(({ final }) => !final).concat(unmet)
-  return first === undefined ? '' : `${first.fact}: ${first.fault}`
+  return first === undefined ? '' : `${first.fact}: ${first.reason}`
 }

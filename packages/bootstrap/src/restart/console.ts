@@ -1,10 +1,10 @@
-/** The end of what a machine wrote on its console. */
+/** The console tail: the last lines of a machine's console log, from its KVM host. */
 import { consoleLog, plainLines, reasonOf, type Node } from '@talosmith/core'
 import type { UpgradeContext } from './context.ts'
 
 const lines = 15
 
-/** The last lines that a machine wrote on its console, from its KVM host; or why they can't be had. */
+/** The last lines of a machine's console log, or why they cannot be read. */
 export async function consoleTail(
   { hosts }: Pick<UpgradeContext, 'hosts'>,
   node: Node,

@@ -1,4 +1,4 @@
-/** What an upgrade and a restore work with. */
+/** The context of an upgrade and of a restore: clients for Talos and Kubernetes, secrets, generated files. */
 import {
   commandFor,
   Problem,
@@ -12,35 +12,35 @@ import { openKubernetes, type Kubernetes, throughNodes } from '@talosmith/client
 import type { PublicSecrets } from '../generated/secrets.ts'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 
-/** What the flows of an upgrade take from a script. */
+/** The part of a script context that the upgrade flows use. */
 export type UpgradeScript = Pick<
   ScriptContext<Record<never, never>>,
   'cluster' | 'log' | 'dryRun' | 'showPlan' | 'hosts'
 >
 
-/** What an upgrade works with. */
+/** The clients and generated files that an upgrade uses. */
 export interface UpgradeContext {
   readonly cluster: Cluster
   readonly log: Log
   readonly talosctl: Talosctl
   readonly kubernetes: Kubernetes
   readonly secrets: PublicSecrets
-  readonly home: ObservedGeneratedFiles
-  /** The KVM hosts, for what a machine's console said. */
+  readonly generated: ObservedGeneratedFiles
+  /** The KVM hosts, to read a machine's console log. */
   readonly hosts: () => Promise<readonly Host[]>
 }
 
-/** Opens Talos and Kubernetes of a cluster that was started (NOT_STARTED otherwise). */
+/** Opens the clients of a bootstrapped cluster. Throws NOT_STARTED for any other. */
 export async function openUpgrade(
   { cluster, log, hosts }: Pick<UpgradeScript, 'cluster' | 'log' | 'hosts'>,
   tool?: Talosctl,
 ): Promise<UpgradeContext> {
   const talosctl = tool ?? (await openTalosctl(cluster))
-  const home = await observeGeneratedFiles(cluster, talosctl, log)
-  const { secrets } = home
-  if (secrets === undefined) throw notStarted(cluster, 'there are no secrets in generated/')
-  if (home.talosconfig !== undefined && home.talosconfig !== 'expiring')
-    throw notStarted(cluster, `the talosconfig is ${home.talosconfig}`)
+  const generated = await observeGeneratedFiles(cluster, talosctl, log)
+  const { secrets } = generated
+  if (secrets === undefined) throw notStarted(cluster, 'there are no machine secrets in generated/')
+  if (generated.talosconfig !== undefined && generated.talosconfig !== 'expiring')
+    throw notStarted(cluster, `the talosconfig is ${generated.talosconfig}`)
   const kubernetes = await openKubernetes(cluster).catch(() => {
     throw notStarted(cluster, 'there is no kubeconfig in generated/')
   })
@@ -50,20 +50,24 @@ export async function openUpgrade(
     talosctl,
     kubernetes: throughNodes(cluster, kubernetes),
     secrets,
-    home,
+    generated,
     hosts,
   }
 }
 
 function notStarted(cluster: Cluster, because: string): Problem {
-  return new Problem('NOT_STARTED', `cluster ${cluster.name} was not started from here`, {
-    because,
-    now: 'nothing was changed',
-    hint: commandFor(cluster, 'bootstrap:start'),
-  })
+  return new Problem(
+    'NOT_STARTED',
+    `cluster ${cluster.name} was not bootstrapped from this computer`,
+    {
+      because,
+      now: 'nothing was changed',
+      hint: commandFor(cluster, 'bootstrap:start'),
+    },
+  )
 }
 
-/** How long a machine may take to come back. */
+/** How long a machine may take to reboot. */
 export function rebootTimeoutMs({ settings }: Cluster): number {
   return settings.HEALTH_TIMEOUT * 1000
 }

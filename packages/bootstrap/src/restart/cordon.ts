@@ -1,4 +1,4 @@
-/** Cordons and uncordons machines, with our annotation. */
+/** Cordons and uncordons nodes; an annotation tells which ones an upgrade has cordoned. */
 import { waitFor, type Node } from '@talosmith/core'
 import type { NodeObject } from '@talosmith/clients/kubernetes'
 import { renderUpgradeAnnotation, upgradeAnnotation } from './upgrade-annotation.ts'
@@ -11,8 +11,8 @@ type Tools = Pick<UpgradeContext, 'kubernetes' | 'log'>
 const apiMs = 300_000
 
 /**
- * Keeps new pods off a machine and writes on it that we did, in one change: a killed run leaves both or
- * none. Throws GATE_CLOSED when somebody else has cordoned it meanwhile; `now` says what state it is in.
+ * Cordons a node and annotates it, in one request: a killed run leaves both or neither. Throws GATE_CLOSED
+ * when another user or tool has cordoned it in the meantime; `now` is the state reported then.
  */
 export async function cordon(
   tools: Tools,
@@ -20,9 +20,9 @@ export async function cordon(
   target: Target,
   now: string,
 ): Promise<void> {
-  await change(tools, name, `${name} to be cordoned`, (seen) => {
-    if (seen.spec?.unschedulable === true && !isAnnotated(seen))
-      throw gateClosed(name, `${name}: was cordoned by somebody else`, now)
+  await change(tools, name, `${name} to be cordoned`, (node) => {
+    if (node.spec?.unschedulable === true && !isAnnotated(node))
+      throw gateClosed(name, `${name}: was cordoned by another user or tool`, now)
     return {
       metadata: { annotations: { [upgradeAnnotation]: renderUpgradeAnnotation(target) } },
       spec: { unschedulable: true },
@@ -30,22 +30,22 @@ export async function cordon(
   })
 }
 
-/** Adds to the mark from which boot a machine is restarted: one that comes back with its old version went back. */
+/** Adds the boot ID before the restart to the annotation: a later boot with the old version means a rollback. */
 export async function annotateRestart(
   tools: Tools,
   { name }: Node,
   target: Target,
   boot: string,
 ): Promise<void> {
-  await change(tools, name, `the restart of ${name} to be noted`, () => ({
+  await change(tools, name, `the upgrade annotation of ${name} to be updated`, () => ({
     metadata: { annotations: { [upgradeAnnotation]: renderUpgradeAnnotation(target, boot) } },
   }))
 }
 
-/** Takes both away again; a machine that bears no mark is left as it is. Whether it bore one. */
+/** Uncordons an annotated node and removes the annotation; returns false for a node without it. */
 export async function uncordon(tools: Tools, { name }: Pick<Node, 'name'>): Promise<boolean> {
-  return change(tools, name, `${name} to be uncordoned`, (seen) =>
-    isAnnotated(seen)
+  return change(tools, name, `${name} to be uncordoned`, (node) =>
+    isAnnotated(node)
       ? { metadata: { annotations: { [upgradeAnnotation]: null } }, spec: { unschedulable: null } }
       : undefined,
   )
@@ -55,22 +55,22 @@ function isAnnotated({ metadata }: NodeObject): boolean {
   return metadata.annotations?.[upgradeAnnotation] !== undefined
 }
 
-/** Changes a node as it was seen: what somebody else has changed meanwhile is looked at first. */
+/** Patches a node with its resourceVersion: after a concurrent change it is read again. */
 async function change(
   { kubernetes, log }: Tools,
   name: string,
   fact: string,
-  bodyFor: (seen: NodeObject) => { readonly metadata: object; readonly spec?: object } | undefined,
+  bodyFor: (node: NodeObject) => { readonly metadata: object; readonly spec?: object } | undefined,
 ): Promise<boolean> {
   const path = `/api/v1/nodes/${name}`
   return waitFor(
     fact,
     async () => {
-      const seen = await kubernetes.get<NodeObject>(path)
-      if (seen === undefined) throw new Error(`Kubernetes has no node ${name}`)
-      const body = bodyFor(seen)
+      const node = await kubernetes.get<NodeObject>(path)
+      if (node === undefined) throw new Error(`Kubernetes has no node ${name}`)
+      const body = bodyFor(node)
       if (body === undefined) return false
-      const { resourceVersion } = seen.metadata
+      const { resourceVersion } = node.metadata
       const metadata = { ...body.metadata, resourceVersion }
       await kubernetes.patch(path, { ...body, metadata })
       return true
@@ -79,7 +79,7 @@ async function change(
       log,
       withinMs: apiMs,
       code: 'KUBERNETES_UNREACHABLE',
-      hint: 'run the same command again when the API answers',
+      hint: 'run the same command again when the Kubernetes API answers',
     },
   )
 }

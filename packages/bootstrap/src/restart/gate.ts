@@ -1,30 +1,30 @@
-/** The gate: whether machines may be taken away for a while. Pure. */
+/** The safety gate: whether machines can be restarted without harm to the cluster. Pure. */
 import type { Cluster, Node } from '@talosmith/core'
 import { judgeEtcd, type EtcdFacts, type EtcdProblem } from '@talosmith/clients/etcd'
-import { nodeFault, type NodeObject } from '@talosmith/clients/kubernetes'
-import { machineFault, type MachineStatuses } from '@talosmith/clients/talos'
+import { nodeProblem, type NodeObject } from '@talosmith/clients/kubernetes'
+import { machineProblem, type MachineStatuses } from '@talosmith/clients/talos'
 import { upgradeAnnotation } from './upgrade-annotation.ts'
 
-/** Everything that is looked at before a machine may be taken away for a while. */
+/** Everything that is checked before a machine may restart. */
 export interface GateFacts {
   readonly etcd: EtcdFacts
   readonly machines: MachineStatuses
-  /** Kubernetes' nodes; or why it does not list them. */
+  /** Kubernetes' nodes; or why they cannot be listed. */
   readonly nodes: readonly NodeObject[] | { readonly reason: string }
 }
 
-/** Why a machine may not be taken away: a machine or what else is concerned, and what is wrong there. */
+/** Why a machine may not restart: the machine or component concerned, and its problem. */
 export type GateReason = Pick<EtcdProblem, 'who' | 'why' | 'final'>
 
-/** What the gate may pass over. */
+/** Checks that the gate may skip. */
 export interface GateOptions {
-  /** Whether cordoned nodes count: what a snapshot brings back says nothing about today. */
+  /** Whether cordoned nodes count. After a restore they do not: the cordons are as old as the snapshot. */
   readonly cordons?: boolean
 }
 
 /**
- * Judges whether `candidates` may be restarted now; no reason: they may. Talos from 1.13 on looks at
- * nothing itself before it restarts a control plane.
+ * Checks whether `candidates` may be restarted now; an empty list means they may. Talos 1.13 and newer make
+ * no such checks before they restart a control plane.
  */
 export function judgeGate(
   cluster: Cluster,
@@ -49,11 +49,10 @@ function judgeQuorum(
 ): GateReason[] {
   const leaving = candidates.filter(({ role }) => role === 'controlplane')
   if (leaving.length === 0) return []
-  if (leaving.length > 1)
-    return [not('etcd', 'control planes are restarted one at a time only', true)]
-  // Not known: that alone keeps the gate closed.
+  if (leaving.length > 1) return [not('etcd', 'control planes are restarted one at a time', true)]
+  // Unknown members are reported by judgeEtcd.
   if (members.length === 0) return []
-  // The only member takes etcd with it and brings it back; there is no quorum to lose.
+  // With a single member etcd is down during the restart anyway; there is no quorum to lose.
   if (members.length === 1) return []
   const needed = Math.floor(members.length / 2) + 1
   const staying = controlPlanes.filter(
@@ -67,8 +66,8 @@ function judgeQuorum(
   return [
     not(
       'etcd',
-      `without ${names} it would have ${staying.length} of ${members.length} members, and needs ${needed}`,
-      // Two members are one too few for ever.
+      `without ${names} it would have ${staying.length} of ${members.length} members; quorum needs ${needed}`,
+      // With two members, waiting does not help.
       members.length === 2,
     ),
   ]
@@ -80,12 +79,12 @@ function judgeMachines(
   candidates: readonly Pick<Node, 'name'>[],
 ): GateReason[] {
   return nodes.flatMap(({ name }) => {
-    // A candidate may well be restarted because something is wrong with it.
+    // A candidate may be unhealthy: that may be why it is restarted.
     if (candidates.some((one) => one.name === name)) return []
-    const machine = machines.get(name) ?? { ok: false, reason: 'it was not asked' }
-    if (!machine.ok) return [not(name, `does not say how it is: ${machine.reason}`)]
-    const fault = machineFault(machine.value)
-    return fault === undefined ? [] : [not(name, `is ${fault}`)]
+    const machine = machines.get(name) ?? { ok: false, reason: 'it was not queried' }
+    if (!machine.ok) return [not(name, `does not report its status: ${machine.reason}`)]
+    const problem = machineProblem(machine.value)
+    return problem === undefined ? [] : [not(name, `is ${problem}`)]
   })
 }
 
@@ -95,18 +94,20 @@ function judgeNodes(
   candidates: readonly Pick<Node, 'name'>[],
   cordons: boolean,
 ): GateReason[] {
-  if ('reason' in nodes) return [not('Kubernetes', `does not list its nodes: ${nodes.reason}`)]
+  if ('reason' in nodes) return [not('Kubernetes', `nodes cannot be listed: ${nodes.reason}`)]
   return cluster.nodes.flatMap(({ name }) => {
     const node = nodes.find(({ metadata }) => metadata.name === name)
-    if (node === undefined) return [not(name, 'is not a node of Kubernetes')]
+    if (node === undefined) return [not(name, 'is not registered as a Kubernetes node')]
     const isCandidate = candidates.some((one) => one.name === name)
-    const fault = nodeFault(node)
-    const marked = cordons && node.metadata.annotations?.[upgradeAnnotation] !== undefined
+    const problem = nodeProblem(node)
+    const isAnnotated = cordons && node.metadata.annotations?.[upgradeAnnotation] !== undefined
     const isCordoned = cordons && node.spec?.unschedulable === true
     return [
-      ...(fault === undefined || isCandidate ? [] : [not(name, fault)]),
-      ...(isCordoned && !marked ? [not(name, 'was cordoned by somebody else', true)] : []),
-      ...(marked && !isCandidate ? [not(name, 'is in the middle of an upgrade')] : []),
+      ...(problem === undefined || isCandidate ? [] : [not(name, problem)]),
+      ...(isCordoned && !isAnnotated
+        ? [not(name, 'was cordoned by another user or tool', true)]
+        : []),
+      ...(isAnnotated && !isCandidate ? [not(name, 'is in the middle of an upgrade')] : []),
     ]
   })
 }

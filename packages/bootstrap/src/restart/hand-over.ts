@@ -1,14 +1,15 @@
+/** Prepares a machine for its restart: drains it and moves etcd leadership away from it. */
 import { inStep, Problem, type Node } from '@talosmith/core'
 import { talosReason, type Target } from '@talosmith/clients/talos'
 import { cordon } from './cordon.ts'
 import { evictPods } from './drain.ts'
 import { leaderOf } from '@talosmith/clients/etcd'
 import { passGate } from './pass-gate.ts'
-import { restated } from './restated.ts'
+import { restateProblem } from './restated.ts'
 import type { UpgradeContext } from './context.ts'
 
-/** Drains a machine, and passes the gate once more; then it may go. */
-export async function takeAway(
+/** Drains a machine, passes the gate once more and moves etcd leadership away; then it can be restarted. */
+export async function prepareRestart(
   context: UpgradeContext,
   node: Node,
   target: Target,
@@ -16,7 +17,7 @@ export async function takeAway(
 ): Promise<void> {
   await inStep(context.log, `Drain ${node.name}`, () => drain(context, node, target, now))
   const { etcd } = await passGate(context, turn, now)
-  if (leaderOf(etcd) === node.name && etcd.members.length > 1) await handOver(context, node)
+  if (leaderOf(etcd) === node.name && etcd.members.length > 1) await moveLeadership(context, node)
 }
 
 async function drain(
@@ -26,20 +27,20 @@ async function drain(
   now: string,
 ): Promise<void> {
   await cordon(context, node, target, now)
-  // Alone, its pods have nowhere to go: they restart with it.
+  // No other node could run its pods: they restart with the machine.
   if (context.cluster.nodes.length === 1) return
   await evictPods(context, node).catch((error: unknown) => {
-    throw error instanceof Problem ? restated(error, { now }) : error
+    throw error instanceof Problem ? restateProblem(error, { now }) : error
   })
 }
 
-/** Lets another member lead before the leader goes, so that no write waits for an election. */
-async function handOver(context: UpgradeContext, node: Node): Promise<void> {
+/** Moves leadership to another member before the leader restarts, so that no write waits for an election. */
+async function moveLeadership(context: UpgradeContext, node: Node): Promise<void> {
   const { talosctl, log } = context
-  await inStep(log, `Let another control plane lead etcd instead of ${node.name}`, async () => {
-    // The election that follows without it is a matter of seconds.
+  await inStep(log, `Move etcd leadership away from ${node.name}`, async () => {
+    // Not fatal: without it, the election takes a few seconds.
     await talosctl.ask([node.address], ['etcd', 'forfeit-leadership']).catch((error: unknown) => {
-      log.warn(`${node.name} keeps leading etcd: ${talosReason(error)}`)
+      log.warn(`could not move etcd leadership away from ${node.name}: ${talosReason(error)}`)
     })
   })
 }

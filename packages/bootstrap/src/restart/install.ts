@@ -1,3 +1,4 @@
+/** Installs a Talos version on a machine that keeps running. */
 import {
   CommandFailed,
   Unrecoverable,
@@ -14,37 +15,37 @@ import type { UpgradeContext } from './context.ts'
 /** How long an installation may take. */
 export const installMs = 20 * minute
 
-/** Whether a machine takes its new version while it runs on, so that only the restart itself takes it away. */
+/** Whether the new version can be installed while the machine keeps running, before its restart. */
 export function installsLive(machine: string, talosctl: string): boolean {
   return semver.gte(machine, '1.13.0') && semver.gte(talosctl, '1.13.7')
 }
 
-/** Installs an image into the machine's other boot slot; it goes on with what it runs. */
+/** Installs an image into the machine's other boot slot; the machine keeps running its current version. */
 export async function install(
   { talosctl, log }: UpgradeContext,
   node: Node,
   image: string,
-  tell: (line: string) => void,
+  onProgress: (line: string) => void,
 ): Promise<void> {
   const args = ['upgrade', `--image=${image}`, '--no-reboot', '--progress=plain']
   const check = async (): Promise<void> => {
-    const said: string[] = []
+    const output: string[] = []
     const onLine = (line: string): void => {
-      said.push(...plainLines(line))
-      tell(line)
+      output.push(...plainLines(line))
+      onProgress(line)
     }
     try {
       await talosctl.ask([node.address], args, { timeoutMs: installMs, onLine })
     } catch (error) {
-      // Refused for now: the installation that a killed run has begun.
-      const isPassing =
-        isLate(error) || ['FailedPrecondition', 'Unavailable'].includes(grpcCode(error) ?? '')
-      if (isPassing) throw new Error(talosReason(error))
-      throw new Unrecoverable(said.slice(-5).join('\n') || talosReason(error))
+      // Refused while the installation of a killed run is still in progress.
+      const isTransient =
+        isTimeout(error) || ['FailedPrecondition', 'Unavailable'].includes(grpcCode(error) ?? '')
+      if (isTransient) throw new Error(talosReason(error))
+      throw new Unrecoverable(output.slice(-5).join('\n') || talosReason(error))
     }
   }
   try {
-    await waitFor(`${node.name} to take its new version`, check, {
+    await waitFor(`${node.name} to install its new version`, check, {
       log,
       withinMs: installMs,
       everyMs: 5000,
@@ -56,16 +57,16 @@ export async function install(
   }
 }
 
-/** Whether a call was ended by our time limit. */
-export function isLate(error: unknown): boolean {
+/** Whether a call was ended by its timeout. */
+export function isTimeout(error: unknown): boolean {
   return error instanceof CommandFailed && error.exitCode === 124
 }
 
-/** A machine that runs on as before. */
+/** The problem of a machine whose installation failed; it keeps running its old version. */
 export function installFailed({ name }: Pick<Node, 'name'>, because: string | undefined): Problem {
   return new Problem('INSTALL_FAILED', `${name} did not install its new version`, {
     because,
-    now: 'it runs as before and was not restarted',
-    hint: 'see that the machine reaches the factory (TALOS_FACTORY_URL), then run the same command again',
+    now: 'it still runs its old version and was not restarted',
+    hint: 'check that the machine can reach the image factory (TALOS_FACTORY_URL), then run the same command again',
   })
 }

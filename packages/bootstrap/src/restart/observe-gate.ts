@@ -1,4 +1,4 @@
-/** Looks at everything that the gate judges by. */
+/** Observes everything that the safety gate checks. */
 import { observeEtcdFacts } from '@talosmith/clients/etcd'
 import { type Kubernetes, type NodeObject } from '@talosmith/clients/kubernetes'
 import {
@@ -12,7 +12,7 @@ import { reasonOf, type Cluster } from '@talosmith/core'
 import type { PublicSecrets } from '../generated/secrets.ts'
 import type { GateFacts } from './gate.ts'
 
-/** With what the gate looks. */
+/** The clients that the gate uses. */
 export interface GateTools {
   readonly cluster: Cluster
   readonly talosctl: Talosctl
@@ -20,7 +20,7 @@ export interface GateTools {
   readonly secrets: Pick<PublicSecrets, 'talosCa'>
 }
 
-/** Looks at etcd, Kubernetes and the machines side by side. */
+/** Observes etcd, Kubernetes and the machines concurrently. */
 export async function observeGate({
   cluster,
   talosctl,

@@ -1,16 +1,17 @@
+/** The order in which machines restart. Pure. */
 import type { Cluster, Node } from '@talosmith/core'
 
-/** What the order depends on, looked at again before each turn: leadership moves. */
+/** What the order depends on, observed again before each turn because etcd leadership moves. */
 export interface OrderFacts {
-  /** Name of the control plane that leads etcd, if it is known. */
+  /** Name of the control plane that leads etcd, if known. */
   readonly leader: string | undefined
-  /** Machines that a run before left half-way. */
+  /** Machines that an earlier run left unfinished. */
   readonly unfinished: ReadonlySet<string>
 }
 
 /**
- * Who is next of those that are left: what a run before left half-way, then control planes one at a
- * time with etcd's leader last, then workers, `workersAtOnce` together. Empty: nobody is left.
+ * The next machines to restart: those that an earlier run left unfinished, then control planes one at a time
+ * with the etcd leader last, then workers, `UPGRADE_WORKERS_AT_ONCE` together. Empty when none is left.
  */
 export function nextTurn(
   { nodes, settings }: Pick<Cluster, 'nodes' | 'settings'>,
@@ -27,7 +28,7 @@ export function nextTurn(
   return waiting.slice(0, settings.UPGRADE_WORKERS_AT_ONCE)
 }
 
-/** The whole order as it would be if leadership stayed where it is. */
+/** The whole order, assuming that etcd leadership does not move. */
 export function foreseeTurns(
   cluster: Pick<Cluster, 'nodes' | 'settings'>,
   names: Iterable<string>,

@@ -1,40 +1,40 @@
-/** Waits until the gate lets machines go. */
+/** Waits until machines can be restarted safely. */
 import { generatedFiles, Unrecoverable, local, Problem, waitFor, type Node } from '@talosmith/core'
 import { judgeEtcd, observeEtcdFacts } from '@talosmith/clients/etcd'
 import { judgeGate, type GateFacts, type GateOptions, type GateReason } from './gate.ts'
 import { observeGate } from './observe-gate.ts'
 import { rebootTimeoutMs, type UpgradeContext } from './context.ts'
 
-/** A cluster that settles after a restart does so within a minute or two; what does not is not well. */
+/** A healthy cluster settles within a minute or two after a restart. */
 const settleMs = 120_000
 
 interface PassOptions extends GateOptions {
   readonly withinMs?: number
-  /** What was seen just now: the first look. */
-  readonly seen?: GateFacts | undefined
+  /** Facts observed just now, used for the first check. */
+  readonly observed?: GateFacts | undefined
 }
 
-/** Waits, not for long, until `turn` may be restarted; throws GATE_CLOSED with every reason. */
+/** Waits a short time until `turn` may be restarted. Throws GATE_CLOSED with every reason. */
 export async function passGate(
   context: UpgradeContext,
   turn: readonly Node[],
   now: string,
   {
     withinMs = Math.min(settleMs, rebootTimeoutMs(context.cluster)),
-    seen,
+    observed,
     ...options
   }: PassOptions = {},
 ): Promise<GateFacts> {
-  const names = turn.map(({ name }) => name).join(', ') || 'the machines'
-  let known = seen
+  const names = turn.map(({ name }) => name).join(', ') || `the machines of ${context.cluster.name}`
+  let facts = observed
   try {
     return await waitFor(
-      `${names} to be spared`,
+      `${names} to be safe to restart`,
       async () => {
-        const facts = known ?? (await observeGate(context))
-        known = undefined
-        const reasons = judgeGate(context.cluster, facts, turn, options)
-        if (reasons.length === 0) return facts
+        const current = facts ?? (await observeGate(context))
+        facts = undefined
+        const reasons = judgeGate(context.cluster, current, turn, options)
+        if (reasons.length === 0) return current
         const text = reasons.map(describe).join('\n')
         throw reasons.some(({ final }) => final) ? new Unrecoverable(text) : new Error(text)
       },
@@ -50,17 +50,17 @@ function describe({ who, why }: GateReason): string {
   return `${who}: ${why}`
 }
 
-/** Why machines may not be restarted now, and what state they are in. */
+/** The problem that machines cannot be restarted now; `now` is the state they are in. */
 export function gateClosed(names: string, because: string | undefined, now: string): Problem {
-  return new Problem('GATE_CLOSED', `${names} may not be restarted now`, {
+  return new Problem('GATE_CLOSED', `${names} cannot be restarted safely now`, {
     because,
     now,
-    hint: 'mend what is named (cordoned: kubectl uncordon <machine>), then run the same command again',
+    hint: 'fix the listed problems (cordoned: kubectl uncordon <machine>), then run the same command again',
   })
 }
 
-/** Throws GATE_CLOSED when every control plane answers and it is etcd that is not well. */
-export async function refuseFaultyEtcd(context: UpgradeContext): Promise<void> {
+/** Throws GATE_CLOSED when every control plane answers, but etcd is unhealthy. */
+export async function refuseUnhealthyEtcd(context: UpgradeContext): Promise<void> {
   const { cluster, talosctl, secrets } = context
   const etcd = await observeEtcdFacts(cluster, talosctl, secrets)
   const reasons = etcd.unreachable.size > 0 ? [] : judgeEtcd(cluster, etcd)
@@ -72,7 +72,7 @@ export async function refuseFaultyEtcd(context: UpgradeContext): Promise<void> {
   )
 }
 
-/** Runs the user's own command before machines are restarted; throws GATE_COMMAND_FAILED with what it said. */
+/** Runs UPGRADE_GATE_COMMAND before machines restart. Throws GATE_COMMAND_FAILED with its output. */
 export async function passGateCommand(
   { cluster, log }: UpgradeContext,
   next: string,
@@ -93,9 +93,9 @@ export async function passGateCommand(
   })`sh -c ${command}`
   if (exitCode === 0) return step.done()
   step.fail()
-  throw new Problem('GATE_COMMAND_FAILED', `UPGRADE_GATE_COMMAND ended with ${exitCode}`, {
+  throw new Problem('GATE_COMMAND_FAILED', `UPGRADE_GATE_COMMAND exited with ${exitCode}`, {
     because: (stderr.trim() || stdout.trim()).split('\n').slice(-5).join('\n'),
-    now: `${next} was not touched`,
-    hint: 'when the command agrees, run the same command again: it goes on with that machine',
+    now: `${next} was not restarted`,
+    hint: 'when UPGRADE_GATE_COMMAND would succeed, run the same command again: it continues with that machine',
   })
 }

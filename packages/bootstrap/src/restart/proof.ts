@@ -1,71 +1,71 @@
-/** The proof that a machine is well after its restart. Pure. */
+/** Verifies that a machine is healthy after its restart. Pure. */
 import type { Cluster, Node } from '@talosmith/core'
 import {
-  machineFault,
+  machineProblem,
   isRight,
   type NodeFacts,
   type RunningTalos,
   type Target,
 } from '@talosmith/clients/talos'
 import { judgeEtcd, type EtcdFacts } from '@talosmith/clients/etcd'
-import { nodeFault, type NodeObject } from '@talosmith/clients/kubernetes'
+import { nodeProblem, type NodeObject } from '@talosmith/clients/kubernetes'
 
-/** What a machine says of itself after its restart, and what others say of it. */
+/** A machine after its restart, as reported by itself, Kubernetes and etcd. */
 export interface RestartedMachine {
   readonly facts: NodeFacts
-  /** Undefined: Kubernetes does not know the machine. */
+  /** Undefined: the machine is not registered in Kubernetes. */
   readonly node: NodeObject | undefined
-  /** Undefined: not asked, because a worker has none. */
+  /** Undefined: not queried, because workers run no etcd. */
   readonly etcd: EtcdFacts | undefined
 }
 
-/** What should be so. */
+/** The desired state of a machine after its restart. */
 export interface Expected {
   readonly target: Target
-  /** The kubelet's version, which Talos' own upgrade does not change. */
+  /** The kubelet's version, which an upgrade of Talos does not change. */
   readonly kubernetes: string
 }
 
-/** Why a machine is not proven to be well after its upgrade; undefined: it is. `final`: waiting can't mend it. */
-export function proofFault(
+/** Why a machine is not healthy after its upgrade; undefined when it is. `final`: waiting does not help. */
+export function findRestartProblem(
   cluster: Cluster,
   { name, address, role }: Node,
   { target, kubernetes }: Expected,
   { facts, node, etcd }: RestartedMachine,
 ): { readonly reason: string; readonly final: boolean } | undefined {
-  const lasting = (reason: string) => ({ reason, final: true })
-  const passing = (reason: string) => ({ reason, final: false })
-  if (!isRight(facts, target)) return passing(`${name} runs ${describeRunning(facts)}`)
+  const permanent = (reason: string) => ({ reason, final: true })
+  const transient = (reason: string) => ({ reason, final: false })
+  if (!isRight(facts, target)) return transient(`${name} runs ${describeRunning(facts)}`)
   const isOurs = target.schematic === cluster.schematic.id
   const missing = (isOurs ? cluster.settings.TALOS_EXTENSIONS : [])
     .map(baseName)
     .filter((extension) => !facts.extensions.includes(extension))
-  if (missing.length > 0) return lasting(`${name} lacks the extension ${missing.join(', ')}`)
+  if (missing.length > 0) return permanent(`${name} lacks the extension ${missing.join(', ')}`)
   if (facts.platform !== 'nocloud')
     return facts.platform === undefined
-      ? passing(`${name} does not say its platform yet`)
-      : lasting(`${name} came back as ${facts.platform} instead of nocloud`)
-  if (facts.machine === undefined) return passing(`${name} does not say how it is`)
-  const fault = machineFault(facts.machine)
-  if (fault !== undefined) return passing(`${name} is ${fault}`)
+      ? transient(`${name} does not report its platform yet`)
+      : permanent(`${name} came back as ${facts.platform} instead of nocloud`)
+  if (facts.machine === undefined) return transient(`${name} does not report its status`)
+  const problem = machineProblem(facts.machine)
+  if (problem !== undefined) return transient(`${name} is ${problem}`)
   if (role === 'controlplane' && etcd === undefined)
-    return passing(`${name} does not say how its etcd is`)
+    return transient(`${name} does not report the status of its etcd`)
   const [first] = etcd === undefined ? [] : judgeEtcd(cluster, etcd)
-  if (first !== undefined) return passing(`${first.who}: ${first.why}`)
-  if (node === undefined) return passing(`${name} is not a node of Kubernetes`)
-  const notReady = nodeFault(node)
-  if (notReady !== undefined) return passing(`${name} ${notReady}`)
+  if (first !== undefined) return transient(`${first.who}: ${first.why}`)
+  if (node === undefined) return transient(`${name} is not registered as a Kubernetes node`)
+  const notReady = nodeProblem(node)
+  if (notReady !== undefined) return transient(`${name} ${notReady}`)
   const { addresses = [], nodeInfo } = node.status ?? {}
   if (!addresses.some((one) => one.type === 'InternalIP' && one.address === address))
-    return passing(`${name} is in Kubernetes without its address ${address}`)
+    return transient(`${name} is registered in Kubernetes without its address ${address}`)
   return nodeInfo?.kubeletVersion === kubernetes
     ? undefined
-    : passing(
-        `${name} has kubelet ${nodeInfo?.kubeletVersion ?? 'of no known version'}, not ${kubernetes}`,
+    : transient(
+        `${name} has kubelet ${nodeInfo?.kubeletVersion ?? 'of unknown version'}, not ${kubernetes}`,
       )
 }
 
-/** A Talos version with its schematic, shortly. */
+/** A Talos version with its abbreviated schematic ID. */
 export function describeRunning({
   talosVersion,
   schematic,

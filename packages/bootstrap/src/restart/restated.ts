@@ -1,7 +1,8 @@
+/** Adds to a problem that was thrown further down. */
 import { Problem } from '@talosmith/core'
 
-/** The same problem, with more known about it. */
-export function restated(
+/** A copy of a problem with another reason or state. */
+export function restateProblem(
   problem: Problem,
   more: { readonly because?: string | undefined; readonly now?: string | undefined },
 ): Problem {

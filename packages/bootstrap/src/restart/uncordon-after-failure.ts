@@ -1,7 +1,7 @@
-/** Uncordons machines whose restart did not come to pass. */
+/** Uncordons machines that were not restarted because an upgrade failed. */
 import { Problem, reasonOf, type Node } from '@talosmith/core'
 import { uncordon } from './cordon.ts'
-import { restated } from './restated.ts'
+import { restateProblem } from './restated.ts'
 import type { UpgradeContext } from './context.ts'
 
 const usable = [
@@ -9,7 +9,7 @@ const usable = [
   ...['INSTALL_FAILED', 'CONFIG_REJECTED', 'UPGRADE_ROLLED_BACK'],
 ]
 
-/** When work fails while machines run their old version, pods may come to them again, and the failure says so. */
+/** Uncordons machines when `work` fails while they run their old version; the problem then reports it. */
 export async function uncordonAfterFailure<T>(
   context: UpgradeContext,
   nodes: readonly Node[],
@@ -22,13 +22,13 @@ export async function uncordonAfterFailure<T>(
     const outcomes = await Promise.all(
       nodes.map(async (node) => {
         try {
-          return (await uncordon(context, node)) ? `${node.name} is in use again` : undefined
+          return (await uncordon(context, node)) ? `${node.name} was uncordoned` : undefined
         } catch (cause) {
-          return `${node.name} stays cordoned by us (${reasonOf(cause)})`
+          return `${node.name} is still cordoned, because uncordoning failed (${reasonOf(cause)})`
         }
       }),
     )
     const now = [error.now, ...outcomes].filter((text) => text !== undefined).join('; ')
-    throw restated(error, { now })
+    throw restateProblem(error, { now })
   }
 }

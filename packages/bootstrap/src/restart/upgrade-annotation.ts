@@ -1,22 +1,22 @@
-/** What an upgrade notes on the Kubernetes node of a machine. */
+/** The annotation with which an upgrade records its progress on a Kubernetes node. */
 import type { NodeObject } from '@talosmith/clients/kubernetes'
 import type { Target } from '@talosmith/clients/talos'
 
-/** On a node that an upgrade has cordoned: only such a node is uncordoned again. */
+/** Set on a node that an upgrade has cordoned; only such nodes are uncordoned again. */
 export const upgradeAnnotation = 'talosmith.dev/upgrading-to'
 
-/** What an upgrade has written on a machine's node: what it is to run, and the boot it was restarted from. */
+/** What an upgrade recorded on a node: the target, and the boot ID before the restart. */
 export interface Begun extends Target {
-  /** Undefined: it was cordoned, but not restarted yet. */
+  /** Undefined: cordoned, but not restarted yet. */
   readonly boot: string | undefined
 }
 
-/** The mark as it stands in the annotation. */
+/** The text of the annotation. */
 export function renderUpgradeAnnotation({ version, schematic }: Target, boot?: string): string {
   return [version, schematic ?? 'none', ...(boot === undefined ? [] : [boot])].join(' ')
 }
 
-/** Reads the mark of a node; undefined: no upgrade has begun with it. */
+/** Reads the annotation of a node; undefined: no upgrade of it has begun. */
 export function readUpgradeAnnotation({
   metadata,
 }: Pick<NodeObject, 'metadata'>): Begun | undefined {

@@ -1,4 +1,4 @@
-/** bootstrap:upgrade-talos and bootstrap:upgrade-kubernetes, stage by stage. */
+/** bootstrap:upgrade-talos, bootstrap:upgrade-kubernetes and bootstrap:backup, stage by stage. */
 import { warmInstaller } from '@talosmith/clients/factory'
 import {
   commandFor,
@@ -10,58 +10,58 @@ import {
 } from '@talosmith/core'
 import { takeBackup } from '../backup/take-backup.ts'
 import { takeKubernetesStep } from './kubernetes-step.ts'
-import { backUp, lookAhead, writeGeneratedFiles } from './look-ahead.ts'
+import { backUp, preflightUpgrade, writeGeneratedFiles } from './preflight.ts'
 import { observeUpgrade, type ObservedMachine } from './observe-upgrade.ts'
 import { configOf, describePath, planUpgrade, targetOf } from './plan-upgrade.ts'
-import { refuseWentBack } from '../restart/restart.ts'
+import { refuseRolledBack } from '../restart/restart.ts'
 import { uncordonAfterFailure } from '../restart/uncordon-after-failure.ts'
 import { finishLeftovers, takeTalosStep } from './talos-step.ts'
 import { openUpgrade, type UpgradeContext, type UpgradeScript } from '../restart/context.ts'
 import type { PathStep } from './upgrade-path.ts'
-import { bringConfig } from './upgraded-config.ts'
+import { updateConfig } from './upgraded-config.ts'
 
-/** Every machine to the asked Talos, one safe restart after the other; Kubernetes on the way only where it must. */
+/** Upgrades every machine to TALOS_VERSION, one safe restart after the other, and Kubernetes only where a Talos version requires it. */
 export async function upgradeTalos(
   script: UpgradeScript,
   given?: UpgradeContext,
 ): Promise<ExitCode> {
   const { cluster, log, dryRun, showPlan } = script
   const context = given ?? (await openUpgrade(script))
-  const { seen, steps: path, home } = await lookAhead(context, !dryRun)
+  const { observed, steps: path, fileChanges } = await preflightUpgrade(context, !dryRun)
   const steps = path.slice(0, path.findLastIndex(({ kind }) => kind === 'talos') + 1)
-  const { desired } = context.home
-  const changes = [...home, ...planUpgrade(cluster, seen, steps, desired)]
+  const { desired } = context.generated
+  const changes = [...fileChanges, ...planUpgrade(cluster, observed, steps, desired)]
   if (dryRun) return showPlan(changes)
   if (changes.length === 0) {
-    log.already(`${seen.machines.length} machines run Talos ${cluster.settings.TALOS_VERSION}`)
+    log.already(`${observed.machines.length} machines run Talos ${cluster.settings.TALOS_VERSION}`)
     return 0
   }
-  if (path.length > 0) log.info(`   the way: ${describePath(path)}`)
-  await refuseAllWentBack(context, seen.machines, steps)
-  // Before anything is changed: no machine waits for the factory, none stays half-way because of it.
+  if (path.length > 0) log.info(`   upgrade path: ${describePath(path)}`)
+  await refuseAllRolledBack(context, observed.machines, steps)
+  // Before any change: no machine has to wait for the factory, and none stays unfinished because of it.
   for (const { kind, to } of steps) if (kind === 'talos') await warmInstaller(cluster, to, { log })
-  await writeGeneratedFiles(context, home)
-  if (steps.length === 0) await finishLeftovers(context, seen.machines)
+  await writeGeneratedFiles(context, fileChanges)
+  if (steps.length === 0) await finishLeftovers(context, observed.machines)
   else await backUp(context)
   for (const [index, step] of steps.entries()) {
-    // Looked at anew: the step before has changed what runs.
-    const { machines } = index === 0 ? seen : await observeUpgrade(context)
+    // Observed again: the previous step changed what runs.
+    const { machines } = index === 0 ? observed : await observeUpgrade(context)
     if (step.kind === 'talos') await takeTalosStep(context, step, machines)
     else {
-      // A machine in the middle of an upgrade would close the gate for ever.
+      // A machine in the middle of an upgrade would keep the gate closed.
       await finishLeftovers(context, machines)
       await takeKubernetesStep(context, step)
     }
   }
-  // Looked at anew: who restarts turned out on the way, and those have their config.
-  const { machines } = steps.length === 0 ? seen : await observeUpgrade(context)
+  // Observed again: machines that restarted have their config already.
+  const { machines } = steps.length === 0 ? observed : await observeUpgrade(context)
   for (const machine of machines)
-    if (configOf(machine, desired) !== undefined) await bringConfig(context, machine.node)
+    if (configOf(machine, desired) !== undefined) await updateConfig(context, machine.node)
   return 0
 }
 
-/** Throws UPGRADE_ROLLED_BACK for a machine that went back from a version still on the way, while nobody looked. */
-async function refuseAllWentBack(
+/** Throws UPGRADE_ROLLED_BACK for a machine that rolled back, after an earlier run, from a version of the path. */
+async function refuseAllRolledBack(
   context: UpgradeContext,
   machines: readonly ObservedMachine[],
   steps: readonly PathStep[],
@@ -69,7 +69,7 @@ async function refuseAllWentBack(
   for (const machine of machines)
     for (const { to } of steps.filter(({ kind }) => kind === 'talos'))
       await uncordonAfterFailure(context, [machine.node], () =>
-        refuseWentBack(
+        refuseRolledBack(
           context,
           { ...machine, running: machine.facts },
           targetOf(context.cluster, to),
@@ -77,17 +77,17 @@ async function refuseAllWentBack(
       )
 }
 
-/** Kubernetes to the asked version, minor by minor, once every machine runs the asked Talos. */
+/** Upgrades Kubernetes to KUBERNETES_VERSION, minor by minor, once every machine runs TALOS_VERSION. */
 export async function upgradeKubernetes(
   script: UpgradeScript,
   given?: UpgradeContext,
 ): Promise<ExitCode> {
   const { cluster, log, dryRun, showPlan } = script
   const context = given ?? (await openUpgrade(script))
-  const { seen, steps, home } = await lookAhead(context, !dryRun)
+  const { observed, steps, fileChanges } = await preflightUpgrade(context, !dryRun)
   const last = steps.findLastIndex(({ kind }) => kind === 'talos')
   const later = steps.slice(last + 1)
-  if (dryRun) return showPlan(planUpgrade(cluster, { ...seen, machines: [] }, later, undefined))
+  if (dryRun) return showPlan(planUpgrade(cluster, { ...observed, machines: [] }, later, undefined))
   if (last >= 0)
     throw new Problem('TALOS_COMES_FIRST', `machines do not run Talos ${steps[last]?.to} yet`, {
       now: 'nothing was changed',
@@ -97,30 +97,33 @@ export async function upgradeKubernetes(
     log.already(`every component runs Kubernetes ${cluster.settings.KUBERNETES_VERSION}`)
     return 0
   }
-  log.info(`   the way: ${describePath(later)}`)
-  await writeGeneratedFiles(context, home)
-  await finishLeftovers(context, seen.machines)
+  log.info(`   upgrade path: ${describePath(later)}`)
+  await writeGeneratedFiles(context, fileChanges)
+  await finishLeftovers(context, observed.machines)
   await backUp(context)
   for (const step of later) await takeKubernetesStep(context, step)
   return 0
 }
 
-/** The whole way, Talos and Kubernetes, on top of what the operator's files lack. Throws what would refuse it. */
+/** Plans the whole upgrade: changes of the generated files, of Talos and of Kubernetes. Throws when it would be refused. */
 export async function planWholeUpgrade(
   script: Pick<UpgradeScript, 'cluster' | 'log' | 'hosts'>,
-): Promise<{ readonly home: readonly Change[]; readonly upgrade: readonly Change[] }> {
+): Promise<{ readonly fileChanges: readonly Change[]; readonly upgrade: readonly Change[] }> {
   const context = await openUpgrade(script)
-  const { seen, steps, home } = await lookAhead(context, false)
-  return { home, upgrade: planUpgrade(script.cluster, seen, steps, context.home.desired) }
+  const { observed, steps, fileChanges } = await preflightUpgrade(context, false)
+  return {
+    fileChanges,
+    upgrade: planUpgrade(script.cluster, observed, steps, context.generated.desired),
+  }
 }
 
-/** Shows it: nothing is changed. */
+/** Shows the plan of the whole upgrade. */
 export async function showUpgrade(script: UpgradeScript): Promise<ExitCode> {
-  const { home, upgrade } = await planWholeUpgrade(script)
-  return script.showPlan([...home, ...upgrade])
+  const { fileChanges, upgrade } = await planWholeUpgrade(script)
+  return script.showPlan([...fileChanges, ...upgrade])
 }
 
-/** Takes a snapshot of etcd on its own; the answer is where it lies. */
+/** Takes a snapshot of etcd and answers with its path. */
 export async function backUpEtcd(
   script: UpgradeScript & Pick<ScriptContext<Record<never, never>>, 'answer' | 'json'>,
 ): Promise<ExitCode> {

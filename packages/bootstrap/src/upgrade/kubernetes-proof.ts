@@ -1,7 +1,8 @@
+/** Verifies which Kubernetes version every component runs. Pure. */
 import type { Cluster } from '@talosmith/core'
-import { nodeFault, type NodeObject, type PodObject } from '@talosmith/clients/kubernetes'
+import { nodeProblem, type NodeObject, type PodObject } from '@talosmith/clients/kubernetes'
 
-/** What is looked at to know which Kubernetes runs. */
+/** The objects that show which Kubernetes version runs. */
 export interface KubernetesFacts {
   readonly nodes: readonly NodeObject[]
   /** The pods of kube-system. */
@@ -28,15 +29,15 @@ export function versionsOf(
   )
 }
 
-/** Why Kubernetes is not in a version everywhere, and well; undefined: it is. */
-export function kubernetesFault(
+/** Why Kubernetes does not run a version on every machine and is healthy; undefined when it does. */
+export function findKubernetesProblem(
   cluster: Pick<Cluster, 'controlPlanes' | 'nodes'>,
   version: string,
   facts: KubernetesFacts,
 ): string | undefined {
   for (const [machine, versions] of versionsOf(cluster, facts))
     for (const [component, runs] of versions)
-      if (runs !== version) return `${component} on ${machine} is ${runs ?? 'not there'}`
+      if (runs !== version) return `${component} on ${machine} is ${runs ?? 'not running'}`
   for (const { name } of cluster.controlPlanes)
     for (const component of components) {
       const pod = facts.pods.find(({ metadata }) => metadata.name === `${component}-${name}`)
@@ -46,12 +47,12 @@ export function kubernetesFault(
     if (pod.metadata.labels?.['k8s-app'] !== 'kube-proxy') continue
     const runs = tagOf(pod.spec?.containers?.[0]?.image)
     if (runs !== version)
-      return `kube-proxy on ${pod.spec?.nodeName} is ${runs ?? 'of no known version'}`
+      return `kube-proxy on ${pod.spec?.nodeName} is ${runs ?? 'of unknown version'}`
     if (!isReady(pod)) return `kube-proxy on ${pod.spec?.nodeName} is not ready`
   }
   for (const node of facts.nodes) {
-    const fault = nodeFault(node)
-    if (fault !== undefined) return `${node.metadata.name} ${fault}`
+    const problem = nodeProblem(node)
+    if (problem !== undefined) return `${node.metadata.name} ${problem}`
   }
   return undefined
 }

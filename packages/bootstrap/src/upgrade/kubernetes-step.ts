@@ -1,8 +1,8 @@
-/** Takes Kubernetes through one version. */
+/** Upgrades Kubernetes by one version. */
 import { CommandFailed, minorOf, Problem, waitFor, plainLines, inStep } from '@talosmith/core'
 import { minute } from '../configure/apply-context.ts'
 import { observeKubernetes } from './observe-upgrade.ts'
-import { kubernetesFault } from './kubernetes-proof.ts'
+import { findKubernetesProblem } from './kubernetes-proof.ts'
 import { passGate } from '../restart/pass-gate.ts'
 import { refuseRemovedApis } from './removed-apis.ts'
 import { rebootTimeoutMs, type UpgradeContext } from '../restart/context.ts'
@@ -11,8 +11,8 @@ import type { PathStep } from './upgrade-path.ts'
 const upgradeMs = 90 * minute
 
 /**
- * Brings Kubernetes to the next version through one control plane's own address, and proves every
- * component. talosctl goes machine by machine itself, and goes on where a run before ended.
+ * Upgrades Kubernetes to the next version through the address of one control plane, and verifies every
+ * component. talosctl goes machine by machine itself, and continues where an earlier run ended.
  */
 export async function takeKubernetesStep(
   context: UpgradeContext,
@@ -22,10 +22,10 @@ export async function takeKubernetesStep(
   const [node] = cluster.controlPlanes
   if (node === undefined) return
   await passGate(context, [], 'nothing was changed')
-  // A patch removes nothing.
+  // A patch release removes no API.
   if (minorOf(from) !== minorOf(to)) await refuseRemovedApis(context, to)
   await inStep(log, `Upgrade Kubernetes from ${from} to ${to}`, async (step) => {
-    const said: string[] = []
+    const output: string[] = []
     const args = [
       ...['upgrade-k8s', `--to=${to.replace(/^v/, '')}`],
       `--endpoint=https://${node.address}:6443`,
@@ -35,32 +35,36 @@ export async function takeKubernetesStep(
       await talosctl.ask([node.address], args, {
         timeoutMs: upgradeMs,
         onLine(line) {
-          said.push(...plainLines(line))
+          output.push(...plainLines(line))
           step.progress(line.trim())
         },
       })
     } catch (error) {
       if (!(error instanceof CommandFailed)) throw error
-      throw new Problem('KUBERNETES_UPGRADE_FAILED', `Kubernetes did not come to ${to}`, {
-        because: said.slice(-12).join('\n') || error.message,
-        now: `components may run ${from} or ${to}, which go together; nothing else was changed`,
-        hint: 'mend what is named (an API that was removed: change the objects that use it), then run the same command again: it goes on',
+      throw new Problem('KUBERNETES_UPGRADE_FAILED', `Kubernetes was not upgraded to ${to}`, {
+        because: output.slice(-12).join('\n') || error.message,
+        now: `components run ${from} or ${to}, which are compatible; nothing else was changed`,
+        hint: 'fix the reported problem (a removed API: change the objects that use it), then run the same command again: it continues',
       })
     }
   })
-  await inStep(log, `Prove Kubernetes ${to}`, () =>
+  await inStep(log, `Verify Kubernetes ${to}`, () =>
     waitFor(
       `every component to run Kubernetes ${to}`,
       async () => {
-        const fault = kubernetesFault(cluster, to, await observeKubernetes(context.kubernetes))
-        if (fault !== undefined) throw new Error(fault)
+        const problem = findKubernetesProblem(
+          cluster,
+          to,
+          await observeKubernetes(context.kubernetes),
+        )
+        if (problem !== undefined) throw new Error(problem)
       },
       {
         log,
         withinMs: rebootTimeoutMs(cluster),
         everyMs: 4000,
         code: 'KUBERNETES_UNPROVEN',
-        hint: `mend what is named, then run the same command again; Kubernetes ${minorOf(from)} and ${minorOf(to)} go together meanwhile`,
+        hint: `fix the reported problem, then run the same command again; until then, components of Kubernetes ${minorOf(from)} and ${minorOf(to)} are compatible`,
       },
     ),
   )

@@ -1,4 +1,4 @@
-/** A cluster before an upgrade. */
+/** Observes a cluster before an upgrade. */
 import { listVersions } from '@talosmith/clients/factory'
 import {
   commandFor,
@@ -16,7 +16,7 @@ import { leaderOf, observeEtcdFacts } from '@talosmith/clients/etcd'
 import { versionsOf, type KubernetesFacts } from './kubernetes-proof.ts'
 import { readUpgradeAnnotation, type Begun } from '../restart/upgrade-annotation.ts'
 import { readNodes, type NodeFacts } from '@talosmith/clients/talos'
-import { refuseFaultyEtcd } from '../restart/pass-gate.ts'
+import { refuseUnhealthyEtcd } from '../restart/pass-gate.ts'
 import { observeRemovedApis, type RemovedApi } from './removed-apis.ts'
 import { rebootTimeoutMs, type UpgradeContext } from '../restart/context.ts'
 import semver from 'semver'
@@ -30,7 +30,7 @@ export interface ObservedMachine {
   readonly kubelet: string
   /** The oldest Kubernetes component on it. */
   readonly kubernetes: string
-  /** What a run before has begun with it, and not finished. */
+  /** The upgrade that an earlier run began and did not finish. */
   readonly begun: Begun | undefined
 }
 
@@ -39,11 +39,11 @@ export interface ObservedUpgrade {
   readonly machines: readonly ObservedMachine[]
   readonly leader: string | undefined
   readonly offered: readonly string[]
-  /** APIs that are asked for and that the asked Kubernetes lacks. */
+  /** APIs that are in use and that the desired Kubernetes version no longer serves. */
   readonly removedApis: readonly RemovedApi[]
 }
 
-/** Reads what says which Kubernetes runs. */
+/** Reads the objects that show which Kubernetes version runs. */
 export async function observeKubernetes(kubernetes: Kubernetes): Promise<KubernetesFacts> {
   const [nodes, pods] = await Promise.all([
     kubernetes.list<NodeObject>('/api/v1/nodes'),
@@ -52,40 +52,40 @@ export async function observeKubernetes(kubernetes: Kubernetes): Promise<Kuberne
   return { nodes, pods }
 }
 
-/** Looks at every machine; one that a killed run restarted is waited for. */
+/** Observes every machine; waits for one that a killed run restarted. */
 export async function observeUpgrade(
   context: UpgradeContext,
-  { patient = true } = {},
+  { waits = true } = {},
 ): Promise<ObservedUpgrade> {
   const { cluster, log } = context
   const machines = await waitFor(
-    `every machine of ${cluster.name} to say what it runs`,
+    `every machine of ${cluster.name} to report what it runs`,
     () => observeMachines(context),
     {
       log,
-      withinMs: patient ? rebootTimeoutMs(cluster) : 0,
+      withinMs: waits ? rebootTimeoutMs(cluster) : 0,
       code: 'NODE_SILENT',
-      hint: `look whether it runs (${commandFor(cluster, 'vm:status')}), and at its console (virsh console <machine>)`,
+      hint: `check that it runs (${commandFor(cluster, 'vm:status')}) and check its console (virsh console <machine>)`,
     },
   ).catch(async (error: unknown) => {
-    // Without its etcd an API server knows of nothing: then the machine is not what is to be looked at.
-    if (error instanceof Problem && error.code === 'NODE_SILENT') await refuseFaultyEtcd(context)
+    // Without etcd an API server cannot answer: then etcd is the problem, not the machine.
+    if (error instanceof Problem && error.code === 'NODE_SILENT') await refuseUnhealthyEtcd(context)
     throw error
   })
   const { TALOS_VERSION: version } = cluster.settings
   const isThere = machines.every(
     ({ facts }) => facts.talosVersion === version && facts.schematic === cluster.schematic.id,
   )
-  const { KUBERNETES_VERSION: asked } = cluster.settings
-  const keepsMinor = machines.every(({ kubernetes: runs }) => minorOf(runs) === minorOf(asked))
+  const { KUBERNETES_VERSION: desired } = cluster.settings
+  const keepsMinor = machines.every(({ kubernetes: runs }) => minorOf(runs) === minorOf(desired))
   const [etcd, offered, removedApis] = await Promise.all([
     observeEtcdFacts(cluster, context.talosctl, context.secrets),
     isThere ? [] : listVersions(cluster, { log }),
     keepsMinor
       ? []
-      : // Judged in earnest right before the step that would break who asks for them.
-        observeRemovedApis(cluster, context.kubernetes, asked).catch((error: unknown) => {
-          log.warn(`which removed APIs are asked for is not known: ${reasonOf(error)}`)
+      : // Only a preview: checked again right before the step that removes them.
+        observeRemovedApis(cluster, context.kubernetes, desired).catch((error: unknown) => {
+          log.warn(`could not find out which removed APIs are in use: ${reasonOf(error)}`)
           return []
         }),
   ])
@@ -103,20 +103,20 @@ async function observeMachines({
   refuseUnconfigured(cluster, states)
   const silent = states.flatMap(({ state }) => (state.kind === 'silent' ? [state.reason] : []))
   if (silent.length > 0) throw new Error(silent.join('; '))
-  const [facts, seen] = await Promise.all([
+  const [facts, objects] = await Promise.all([
     readNodes(cluster.nodes, cluster.controlPlanes, talosctl),
     observeKubernetes(kubernetes),
   ])
-  const versions = versionsOf(cluster, seen)
+  const versions = versionsOf(cluster, objects)
   return states.map(({ node, state }) => {
     const own = facts.get(node.name)
     if (own?.ok !== true || state.kind !== 'running')
-      throw new Error(`${node.name}: ${own?.ok === false ? own.reason : 'it was not asked'}`)
-    const object = seen.nodes.find(({ metadata }) => metadata.name === node.name)
+      throw new Error(`${node.name}: ${own?.ok === false ? own.reason : 'it was not queried'}`)
+    const object = objects.nodes.find(({ metadata }) => metadata.name === node.name)
     const parts = [...(versions.get(node.name) ?? [])]
     const [missing] = parts.filter(([, version]) => version === undefined)
     if (missing !== undefined)
-      throw new Error(`${missing[0]} on ${node.name} does not say its version`)
+      throw new Error(`${missing[0]} on ${node.name} does not report its version`)
     const [oldest = ''] = parts.map(([, version]) => version ?? '').sort(semver.compare)
     return {
       node,

@@ -1,3 +1,4 @@
+/** Plans an upgrade: its path, and what every machine has to do. Pure. */
 import { refuseMissingVersion } from '@talosmith/clients/factory'
 import type { Change, Cluster } from '@talosmith/core'
 import semver from 'semver'
@@ -10,7 +11,7 @@ import { describeRunning } from '../restart/proof.ts'
 import { removedBy, type RemovedApi } from './removed-apis.ts'
 import { findPath, type PathStep } from './upgrade-path.ts'
 
-/** One thing that an upgrade does. */
+/** A change that an upgrade makes. */
 export interface UpgradeChange extends Change {
   readonly kind:
     | 'write-configs'
@@ -27,7 +28,7 @@ export function installerOf({ image }: Pick<Cluster, 'image'>, version: string):
   return image.installer.replace(/:[^:/]+$/, `:${version}`)
 }
 
-/** The path of a cluster, one more step for another schematic alone included. Throws what findPath throws. */
+/** The path of a cluster, with a step for a change of the schematic alone. Throws what findPath throws. */
 export function planSteps(cluster: Cluster, { machines, offered }: ObservedUpgrade): PathStep[] {
   const {
     TALOS_VERSION: talos,
@@ -52,7 +53,7 @@ export function planSteps(cluster: Cluster, { machines, offered }: ObservedUpgra
   return [{ kind: 'talos', from: talos, to: talos }, ...steps]
 }
 
-/** Who has to restart for a step: whoever is not there yet; at the last one, whoever differs at all. */
+/** The machines that must restart for a step: those with an older version; for the last step, all that differ from the target. */
 export function machinesOf(
   cluster: Cluster,
   { kind, to }: PathStep,
@@ -65,7 +66,7 @@ export function machinesOf(
   )
 }
 
-/** What a machine runs after a step. */
+/** What a machine has to run after a step. */
 export function targetOf({ schematic }: Cluster, version: string): Target {
   return { version, schematic: schematic.id }
 }
@@ -77,25 +78,25 @@ export function describePath(steps: readonly PathStep[]): string {
     .join(', ')
 }
 
-/** What every machine has to do for some steps, every restart named. */
+/** The changes of some steps, with one change for every restart. */
 export function planUpgrade(
   cluster: Cluster,
-  seen: ObservedUpgrade,
+  observed: ObservedUpgrade,
   steps: readonly PathStep[],
   desired: Configs | undefined,
 ): UpgradeChange[] {
-  const now = new Map(seen.machines.map((machine) => [machine.node.name, machine]))
+  const now = new Map(observed.machines.map((machine) => [machine.node.name, machine]))
   const changes: UpgradeChange[] = []
   for (const step of steps)
-    if (step.kind === 'kubernetes') changes.push(kubernetesChange(step, seen.removedApis))
+    if (step.kind === 'kubernetes') changes.push(kubernetesChange(step, observed.removedApis))
     else
-      for (const machine of foreseeOrder(cluster, seen, step, [...now.values()])) {
+      for (const machine of foreseeOrder(cluster, observed, step, [...now.values()])) {
         const after = { talosVersion: step.to, schematic: cluster.schematic.id }
         changes.push(talosChange(machine, after))
         now.set(machine.node.name, { ...machine, facts: { ...machine.facts, ...after } })
       }
   const restarting = new Set(changes.map(({ target }) => target))
-  const others = seen.machines.filter(({ node }) => !restarting.has(node.name))
+  const others = observed.machines.filter(({ node }) => !restarting.has(node.name))
   return [
     ...(changes.length > 0 ? [backupChange] : []),
     ...others.filter(({ begun }) => begun !== undefined).map(finishChange),
@@ -123,12 +124,12 @@ const backupChange: UpgradeChange = {
   risk: 'none',
 }
 
-function kubernetesChange({ from, to }: PathStep, asked: readonly RemovedApi[]): UpgradeChange {
-  const removed = removedBy(to, asked).map(({ name }) => name)
+function kubernetesChange({ from, to }: PathStep, used: readonly RemovedApi[]): UpgradeChange {
+  const removed = removedBy(to, used).map(({ name }) => name)
   const summary =
     removed.length === 0
       ? 'Upgrade Kubernetes'
-      : `Upgrade Kubernetes, once nobody asks for ${removed.join(', ')} any more`
+      : `Upgrade Kubernetes once ${removed.join(', ')} is no longer in use`
   return { kind: 'upgrade-kubernetes', target: 'kubernetes', summary, from, to, risk: 'restart' }
 }
 
@@ -147,7 +148,7 @@ function talosChange(
 }
 
 function finishChange({ node: { name } }: ObservedMachine): UpgradeChange {
-  const summary = `Prove and uncordon ${name}, which a run before left half-way`
+  const summary = `Verify and uncordon ${name}, which an earlier run left unfinished`
   return { kind: 'finish-upgrade', target: name, summary, risk: 'none' }
 }
 
@@ -159,7 +160,7 @@ export function configChange({
   return { kind: 'update-config', target: name, summary, risk: 'none' }
 }
 
-/** The config that a machine lacks once it runs the asked Talos; its Kubernetes images stay as they are. */
+/** The config that a machine needs once it runs TALOS_VERSION, with its current Kubernetes images; undefined: none. */
 export function configOf(
   { node, config }: Pick<ObservedMachine, 'node' | 'config'>,
   desired: Configs | undefined,
@@ -170,7 +171,7 @@ export function configOf(
     : planConfigUpdate(text, config, { movesInstaller: true }).text
 }
 
-/** Names of the machines that a run before left half-way. */
+/** Names of the machines that an earlier run left unfinished. */
 export function unfinishedOf(machines: readonly ObservedMachine[]): ReadonlySet<string> {
   return new Set(machines.flatMap(({ node, begun }) => (begun === undefined ? [] : [node.name])))
 }

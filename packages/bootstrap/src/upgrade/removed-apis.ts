@@ -1,20 +1,21 @@
+/** Finds APIs that are in use and that a later Kubernetes version no longer serves. */
 import { Problem, reasonOf, waitFor, type Cluster, type Log } from '@talosmith/core'
 import semver from 'semver'
 import { minute } from '../configure/apply-context.ts'
 import type { Kubernetes } from '@talosmith/clients/kubernetes'
 
-/** An API that somebody asked for, and that a later Kubernetes does not have any more. */
+/** An API that a client has used, and that a later Kubernetes version no longer serves. */
 export interface RemovedApi {
   /** As in 'flowschemas.v1beta3.flowcontrol.apiserver.k8s.io'. */
   readonly name: string
-  /** The minor that lacks it, as in '1.32'. */
+  /** The minor version that removes it, as in '1.32'. */
   readonly removedIn: string
 }
 
 const metric = 'apiserver_requested_deprecated_apis'
 
 /**
- * Reads from an API server's metrics which deprecated APIs were asked for since it started;
+ * Reads from an API server's metrics which deprecated APIs were requested since it started;
  * https://kubernetes.io/docs/reference/using-api/deprecation-policy/
  */
 export function parseDeprecatedApis(metrics: string): RemovedApi[] {
@@ -32,19 +33,19 @@ export function parseDeprecatedApis(metrics: string): RemovedApi[] {
   })
 }
 
-/** Those of the APIs that a Kubernetes lacks, each once. */
+/** Those of the APIs that a Kubernetes version no longer serves, without duplicates. */
 export function removedBy(version: string, apis: readonly RemovedApi[]): RemovedApi[] {
   const gone = apis.filter(({ removedIn }) => semver.gte(version, `${removedIn}.0`))
   return [...new Map(gone.map((api) => [api.name, api])).values()]
 }
 
-/** Asks every control plane, since each API server knows of its own requests only. */
+/** Queries every control plane: each API server counts only its own requests. */
 export async function observeRemovedApis(
   { controlPlanes }: Pick<Cluster, 'controlPlanes'>,
   kubernetes: Kubernetes,
   version: string,
 ): Promise<RemovedApi[]> {
-  const said = await Promise.all(
+  const metrics = await Promise.all(
     controlPlanes.map(async ({ name, address }) => {
       try {
         return await kubernetes.read('/metrics', { server: `https://${address}:6443` })
@@ -53,16 +54,16 @@ export async function observeRemovedApis(
       }
     }),
   )
-  return removedBy(version, said.flatMap(parseDeprecatedApis))
+  return removedBy(version, metrics.flatMap(parseDeprecatedApis))
 }
 
-/** Throws APIS_REMOVED while somebody asks for what a Kubernetes lacks. */
+/** Throws APIS_REMOVED while clients use APIs that a Kubernetes version no longer serves. */
 export async function refuseRemovedApis(
   { cluster, kubernetes, log }: { cluster: Cluster; kubernetes: Kubernetes; log: Log },
   version: string,
 ): Promise<void> {
   const apis = await waitFor(
-    'the API servers to say which APIs are asked for',
+    'the API servers to report which APIs are in use',
     () => observeRemovedApis(cluster, kubernetes, version),
     {
       log,
@@ -72,9 +73,9 @@ export async function refuseRemovedApis(
     },
   )
   if (apis.length === 0) return
-  throw new Problem('APIS_REMOVED', `Kubernetes ${version} lacks APIs that are asked for`, {
+  throw new Problem('APIS_REMOVED', `Kubernetes ${version} no longer serves APIs that are in use`, {
     because: apis.map(({ name, removedIn }) => `${name} was removed in ${removedIn}`).join('\n'),
     now: 'Kubernetes was not changed',
-    hint: 'bring those who ask for them to newer versions; an API server remembers until it starts anew (talosctl reboot, one control plane at a time); then run the same command again',
+    hint: 'update the clients that use them; an API server counts their requests until it restarts (talosctl reboot, one control plane at a time); then run the same command again',
   })
 }

@@ -1,4 +1,4 @@
-/** Takes every machine through one version of Talos. */
+/** Upgrades the machines by one version of Talos. */
 import { leaderOf, observeEtcdFacts } from '@talosmith/clients/etcd'
 import { inStep, Problem, reasonOf, type Node } from '@talosmith/core'
 import type { ObservedMachine } from './observe-upgrade.ts'
@@ -9,10 +9,10 @@ import { finishMachine, upgradeMachine } from './upgrade-machine.ts'
 import { uncordonAfterFailure } from '../restart/uncordon-after-failure.ts'
 import type { UpgradeContext } from '../restart/context.ts'
 import type { PathStep } from './upgrade-path.ts'
-import { bringConfig } from './upgraded-config.ts'
+import { updateConfig } from './upgraded-config.ts'
 
 /**
- * Takes every machine that is behind through one version; the first that fails ends it, the rest untouched.
+ * Upgrades every older machine to one version, and stops at the first failure, before the remaining machines.
  * `all` is every machine as it is now.
  */
 export async function takeTalosStep(
@@ -30,7 +30,7 @@ export async function takeTalosStep(
   const unfinished = unfinishedOf(machines)
   const done: string[] = []
   while (left.size > 0) {
-    // Who leads matters only while there is a choice.
+    // The leader matters only while there is a choice.
     const isChoice = cluster.controlPlanes.filter(({ name }) => left.has(name)).length > 1
     const leader = isChoice
       ? leaderOf(await observeEtcdFacts(cluster, context.talosctl, context.secrets))
@@ -42,18 +42,18 @@ export async function takeTalosStep(
       left.delete(name)
       if (!failures.has(name)) done.push(name)
     }
-    if (failures.size > 0) throw tellRest(context, { done, failures, untouched: [...left] })
+    if (failures.size > 0) throw reportStopped(context, { done, failures, untouched: [...left] })
   }
 }
 
-/** Takes machines side by side; why they failed, by name. */
+/** Upgrades machines concurrently, and returns the errors by machine name. */
 async function takeTurn(
   context: UpgradeContext,
   machines: readonly ObservedMachine[],
   step: PathStep,
 ): Promise<ReadonlyMap<string, unknown>> {
   const turn = machines.map(({ node }) => node)
-  // When it refuses, what a run before has cordoned is used again meanwhile.
+  // When the command fails, machines that an earlier run cordoned are uncordoned.
   const begun = machines.flatMap((machine) => (machine.begun === undefined ? [] : [machine.node]))
   await uncordonAfterFailure(context, begun, () =>
     passGateCommand(context, turn.map(({ name }) => name).join(', ')),
@@ -69,7 +69,7 @@ async function takeTurn(
   )
 }
 
-/** Proves and uncordons machines that have nothing to install, but that a run before left half-way. */
+/** Verifies and uncordons machines that need no installation, but that an earlier run left unfinished. */
 export async function finishLeftovers(
   context: UpgradeContext,
   machines: readonly ObservedMachine[],
@@ -92,13 +92,13 @@ async function takeMachine(
   const target = { ...targetOf(cluster, version), image: installerOf(cluster, version) }
   await upgradeMachine(context, machine, target, turn)
   if (version === cluster.settings.TALOS_VERSION)
-    await inStep(log, `Bring ${node.name} its config for Talos ${version}`, () =>
-      bringConfig(context, node),
+    await inStep(log, `Update the machine config of ${node.name} for Talos ${version}`, () =>
+      updateConfig(context, node),
     )
 }
 
-/** Says where every machine is, and gives the first failure back: one alone can be thrown. */
-function tellRest(
+/** Reports the state of every machine and returns the first error, since only one can be thrown. */
+function reportStopped(
   { log }: UpgradeContext,
   rest: {
     readonly done: readonly string[]

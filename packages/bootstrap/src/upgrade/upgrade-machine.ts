@@ -1,7 +1,7 @@
-/** Takes one machine to another version of Talos, safely. */
+/** Upgrades one machine to another version of Talos, safely. */
 import { commandFor, Unrecoverable, inStep, waitFor, type Node } from '@talosmith/core'
 import {
-  machineFault,
+  machineProblem,
   type Talosctl,
   isRight,
   readBootId,
@@ -18,27 +18,27 @@ import { observeEtcdFacts } from '@talosmith/clients/etcd'
 import { observeGate } from '../restart/observe-gate.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
 import { passGate, passGateCommand } from '../restart/pass-gate.ts'
-import { proofFault, type Expected } from '../restart/proof.ts'
-import { refuseWentBack, restart, rolledBack, waitForReboot } from '../restart/restart.ts'
+import { findRestartProblem, type Expected } from '../restart/proof.ts'
+import { refuseRolledBack, restart, rolledBack, waitForReboot } from '../restart/restart.ts'
 import { uncordonAfterFailure } from '../restart/uncordon-after-failure.ts'
-import { takeAway } from '../restart/hand-over.ts'
+import { prepareRestart } from '../restart/hand-over.ts'
 import { rebootTimeoutMs, type UpgradeContext } from '../restart/context.ts'
 
-/** What one machine is to become. */
+/** What a machine has to run, and the image that installs it. */
 export interface MachineTarget extends Target {
   readonly image: string
 }
 
-/** A machine, and what a run before has begun with it. */
-export type MachineToTake = Pick<ObservedMachine, 'node' | 'kubelet' | 'begun'>
+/** A machine, and the upgrade that an earlier run began on it. */
+export type MachineToUpgrade = Pick<ObservedMachine, 'node' | 'kubelet' | 'begun'>
 
 /**
- * Brings one machine to its target and proves it; what is done already is not done again. `turn` is
- * everybody who is away at the same time.
+ * Upgrades one machine to its target and verifies it; completed parts are not repeated. `turn` is every
+ * machine that restarts at the same time.
  */
 export async function upgradeMachine(
   context: UpgradeContext,
-  { node, kubelet, begun }: MachineToTake,
+  { node, kubelet, begun }: MachineToUpgrade,
   target: MachineTarget,
   turn: readonly Node[],
 ): Promise<void> {
@@ -47,23 +47,23 @@ export async function upgradeMachine(
   const [running, gate] =
     begun === undefined
       ? await Promise.all([waitForRunning(context, node, readRunning), observeGate(context)])
-      : [await waitForRunning(context, node, readStanding), undefined]
+      : [await waitForRunning(context, node, readUnlessShuttingDown), undefined]
   let back: NodeFacts | undefined
   if (!isRight(running, target)) {
     const live = installsLive(running.talosVersion, talosctl.version)
     const untouched = `${name} was not restarted`
     const installed = live
-      ? `${untouched}; its next restart, whatever its reason, boots Talos ${target.version}`
+      ? `${untouched}; its next restart, for any reason, boots Talos ${target.version}`
       : untouched
-    // When the machine goes on with its old version, pods may come to it again.
+    // While the machine keeps its old version, pods may be scheduled on it again.
     await uncordonAfterFailure(context, [node], async () => {
-      await refuseWentBack(context, { node, running, begun }, target)
-      await passGate(context, turn, untouched, { seen: gate })
+      await refuseRolledBack(context, { node, running, begun }, target)
+      await passGate(context, turn, untouched, { observed: gate })
       if (live)
         await inStep(log, `Install Talos ${target.version} on ${name}`, (step) =>
           install(context, node, target.image, (line) => step.progress(line)),
         )
-      await takeAway(context, node, target, { turn, now: installed })
+      await prepareRestart(context, node, target, { turn, now: installed })
       const before = await readBootId(node, talosctl)
       await inStep(log, `Restart ${name}`, async () => {
         await annotateRestart(context, node, target, before)
@@ -76,10 +76,10 @@ export async function upgradeMachine(
 }
 
 /**
- * Lets a machine reboot for another reason than a new version, as safely as for one: through the user's
- * command and the gate, drained, and proven afterwards.
+ * Reboots a machine for another reason than a new version, just as safely: after UPGRADE_GATE_COMMAND and the
+ * gate, drained, and verified afterwards.
  */
-export async function aroundReboot(
+export async function rebootSafely(
   context: UpgradeContext,
   node: Node,
   reboot: () => Promise<void>,
@@ -95,35 +95,35 @@ export async function aroundReboot(
   await passGateCommand(context, name)
   await passGate(context, [node], now)
   await uncordonAfterFailure(context, [node], async () => {
-    await takeAway(context, node, target, { turn: [node], now })
+    await prepareRestart(context, node, target, { turn: [node], now })
     await reboot()
   })
   await finishMachine(context, node, target, own?.status?.nodeInfo?.kubeletVersion ?? '')
 }
 
-/** Proves a machine that runs what it should, and lets pods come to it again; `seen` is what it said just now. */
+/** Verifies a machine that runs its target, and uncordons it; `observed` is what it reported just now. */
 export async function finishMachine(
   context: UpgradeContext,
   node: Node,
   target: Target,
   kubernetes: string,
-  seen?: NodeFacts,
+  observed?: NodeFacts,
 ): Promise<void> {
   await uncordonAfterFailure(context, [node], () =>
-    inStep(context.log, `Prove ${node.name}`, () =>
-      prove(context, node, { target, kubernetes }, seen),
+    inStep(context.log, `Verify ${node.name}`, () =>
+      verify(context, node, { target, kubernetes }, observed),
     ),
   )
 }
 
-/** Where a machine is on its way down: what it says now is not what it will say. */
-const leavingStages = ['rebooting', 'shutting down', 'upgrading', 'resetting']
+/** Stages of a machine that is shutting down: what it reports is about to change. */
+const shutdownStages = ['rebooting', 'shutting down', 'upgrading', 'resetting']
 
-/** What a machine runs that a killed run may have restarted: on its way down it does not count. */
-async function readStanding(node: Node, talosctl: Talosctl): Promise<RunningTalos> {
+/** What a machine runs that a killed run may have restarted. Throws while it is shutting down. */
+async function readUnlessShuttingDown(node: Node, talosctl: Talosctl): Promise<RunningTalos> {
   const facts = await readNode(node, talosctl)
   const stage = facts.machine?.stage ?? ''
-  if (leavingStages.includes(stage)) throw new Error(`it is ${stage}`)
+  if (shutdownStages.includes(stage)) throw new Error(`it is ${stage}`)
   return facts
 }
 
@@ -132,25 +132,25 @@ async function waitForRunning(
   node: Node,
   read: typeof readRunning,
 ): Promise<RunningTalos> {
-  return waitFor(`${node.name} to say what it runs`, () => read(node, talosctl), {
+  return waitFor(`${node.name} to report what it runs`, () => read(node, talosctl), {
     log,
     withinMs: rebootTimeoutMs(cluster),
     code: 'NODE_SILENT',
-    hint: `look whether it runs (${commandFor(cluster, 'vm:status')}) and at its console (virsh console ${node.name})`,
+    hint: `check that it runs (${commandFor(cluster, 'vm:status')}) and check its console (virsh console ${node.name})`,
   })
 }
 
-/** Waits until everything about a machine is as it should be after its restart; then pods may come to it again. */
-async function prove(
+/** Waits until a machine is healthy after its restart, then uncordons it. */
+async function verify(
   context: UpgradeContext,
   node: Node,
   expected: Expected,
-  seen: NodeFacts | undefined,
+  observed: NodeFacts | undefined,
 ): Promise<void> {
   const { cluster, talosctl, kubernetes, log } = context
-  let known = seen
+  let known = observed
   await waitFor(
-    `${node.name} to be proven`,
+    `${node.name} to be healthy`,
     async () => {
       const [facts, nodes, etcd] = await Promise.all([
         known ?? readNode(node, talosctl),
@@ -160,21 +160,21 @@ async function prove(
           : undefined,
       ])
       known = undefined
-      // It had its target before: what has ended its boot without it went back.
-      const isUp = facts.machine !== undefined && machineFault(facts.machine) === undefined
+      // It ran its target before: a completed boot without it means a rollback.
+      const isUp = facts.machine !== undefined && machineProblem(facts.machine) === undefined
       if (isUp && !isRight(facts, expected.target))
         throw await rolledBack(context, node, expected.target, facts)
       const own = nodes.find(({ metadata }) => metadata.name === node.name)
-      const fault = proofFault(cluster, node, expected, { facts, node: own, etcd })
-      if (fault?.final === true) throw new Unrecoverable(fault.reason)
-      if (fault !== undefined) throw new Error(fault.reason)
+      const problem = findRestartProblem(cluster, node, expected, { facts, node: own, etcd })
+      if (problem?.final === true) throw new Unrecoverable(problem.reason)
+      if (problem !== undefined) throw new Error(problem.reason)
     },
     {
       log,
       withinMs: rebootTimeoutMs(cluster),
       everyMs: 4000,
       code: 'UPGRADE_UNPROVEN',
-      hint: `mend what is named (console: virsh console ${node.name}), then run the same command again: it looks at ${node.name} first`,
+      hint: `fix the reported problem (console: virsh console ${node.name}), then run the same command again: it checks ${node.name} first`,
     },
   )
   await uncordon(context, node)

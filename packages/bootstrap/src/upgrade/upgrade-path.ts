@@ -1,3 +1,4 @@
+/** Finds the versions that an upgrade has to go through. Pure. */
 import { refuseMissingVersion } from '@talosmith/clients/factory'
 import {
   defaultKubernetesVersion,
@@ -16,7 +17,7 @@ export interface RunningVersions {
   readonly kubernetes: string
 }
 
-/** What is asked, of what. */
+/** The running and the desired versions of a cluster. */
 export interface PathQuestion {
   readonly running: readonly RunningVersions[]
   readonly talos: string
@@ -27,7 +28,7 @@ export interface PathQuestion {
   readonly factory: string
 }
 
-/** One version that every machine takes before any takes the next. */
+/** One version that every machine is upgraded to before the next step begins. */
 export interface PathStep {
   readonly kind: 'talos' | 'kubernetes'
   readonly from: string
@@ -35,8 +36,8 @@ export interface PathStep {
 }
 
 /**
- * The oldest minor over which each minor installs itself (MinimumHostUpgradeVersion in Talos'
- * pkg/machinery/compatibility): its installer refuses older ones on the machine.
+ * The oldest minor from which each minor can be installed (MinimumHostUpgradeVersion in Talos'
+ * pkg/machinery/compatibility): its installer refuses to run on older ones.
  */
 const installsOver: Readonly<Record<string, string>> = {
   '1.9': '1.8',
@@ -48,9 +49,9 @@ const installsOver: Readonly<Record<string, string>> = {
 }
 
 /**
- * The versions to go through, oldest first: Talos minor by minor over the newest patch of each, as its
- * documentation asks, with Kubernetes brought along where the next Talos would not run it; then
- * Kubernetes minor by minor. Throws a Problem with the nearest allowed answer; nothing was changed then.
+ * The versions to go through, oldest first: Talos minor by minor with the newest patch of each, as its
+ * documentation recommends, and Kubernetes in between where the next Talos would not support it; then
+ * Kubernetes minor by minor. Throws a Problem with the nearest allowed version.
  */
 export function findPath(question: PathQuestion): PathStep[] {
   const { running, talos, kubernetes } = question
@@ -81,7 +82,7 @@ export function findPath(question: PathQuestion): PathStep[] {
     steps.push({ kind: 'kubernetes', from: runs, to: next })
     runs = next
   }
-  // A newer patch than asked on some machines only.
+  // Some machines run a newer patch than the desired one.
   if (steps.every(({ kind }) => kind === 'talos') && newestKubernetes !== kubernetes)
     steps.push({ kind: 'kubernetes', from: newestKubernetes, to: kubernetes })
   return steps
@@ -116,9 +117,9 @@ function refuseSkip(from: string, to: string): void {
     'UPGRADE_SKIPS_MINORS',
     `Talos ${to} cannot be installed over ${from}, and the factory offers nothing in between`,
     {
-      because: `Talos ${minorOf(to)} installs itself over ${oldest ?? 'an older one'} and newer`,
+      because: `Talos ${minorOf(to)} can be installed over Talos ${oldest ?? 'an older one'} and newer`,
       now: 'nothing was changed',
-      hint: `set TALOS_VERSION to a ${reachable ?? minorOf(from)} version that a factory offers, upgrade, then go on`,
+      hint: `set TALOS_VERSION to a ${reachable ?? minorOf(from)} version that the factory offers, upgrade, then continue from there`,
     },
   )
 }
@@ -134,21 +135,21 @@ function refuseUnknown({ running, talos }: PathQuestion): void {
   for (const { name, talos: runs } of running) {
     if (supportedTalosMinors.includes(minorOf(runs))) continue
     throw new Problem('UPGRADE_FROM_UNKNOWN', `${name} runs Talos ${runs}`, {
-      because: `upgrades are known from Talos ${first} to ${last}, so ${talos} is out of reach from there`,
+      because: `upgrades are supported from Talos ${first} to ${last}, so ${talos} cannot be reached from there`,
       now: 'nothing was changed',
       hint: semver.lt(runs, `${first}.0`)
-        ? `bring it to the newest ${first} by hand: talosctl upgrade --image <factory>/nocloud-installer/<schematic>:<version>`
+        ? `upgrade it to the newest ${first} by hand: talosctl upgrade --image <factory>/nocloud-installer/<schematic>:<version>`
         : `upgrades of Talos ${minorOf(runs)} need a newer version of this project`,
     })
   }
 }
 
-function refuseDowngrade(setting: string, what: string, runs: string, asked: string): void {
-  if (semver.gte(asked, runs) || minorOf(asked) === minorOf(runs)) return
-  throw new Problem('DOWNGRADE_REFUSED', `${setting}=${asked} would go back from ${what} ${runs}`, {
-    because: `data of ${what} ${minorOf(runs)} may be such that ${minorOf(asked)} cannot read it; only another patch of the same minor is safe`,
+function refuseDowngrade(setting: string, what: string, runs: string, desired: string): void {
+  if (semver.gte(desired, runs) || minorOf(desired) === minorOf(runs)) return
+  throw new Problem('DOWNGRADE_REFUSED', `${setting}=${desired} would downgrade ${what} ${runs}`, {
+    because: `${what} ${minorOf(desired)} may not be able to read data of ${minorOf(runs)}; only another patch of the same minor is safe`,
     now: 'nothing was changed',
-    hint: `set ${setting}=${runs}, or an older ${minorOf(runs)}.x; a cluster can be taken back further with cluster:restore only`,
+    hint: `set ${setting}=${runs}, or an older ${minorOf(runs)}.x; for an older minor, restore a snapshot (cluster:restore)`,
   })
 }
 
@@ -156,25 +157,29 @@ function refusePair(talos: string, kubernetes: string): void {
   const why = unsupportedPair(talos, kubernetes)
   if (why === undefined) return
   const belongs = defaultKubernetesVersion(talos)
-  throw new Problem('VERSIONS_DO_NOT_FIT', `Talos ${talos} does not run Kubernetes ${kubernetes}`, {
-    because: why,
-    now: 'nothing was changed',
-    hint: belongs === undefined ? 'choose another pair' : `set KUBERNETES_VERSION=${belongs}`,
-  })
+  throw new Problem(
+    'VERSIONS_DO_NOT_FIT',
+    `Talos ${talos} does not support Kubernetes ${kubernetes}`,
+    {
+      because: why,
+      now: 'nothing was changed',
+      hint: belongs === undefined ? 'choose another pair' : `set KUBERNETES_VERSION=${belongs}`,
+    },
+  )
 }
 
-/** Whether a Talos runs newer Kubernetes versions only. */
+/** Whether a Talos version supports only newer versions of Kubernetes. */
 function isTooOld(talos: string, kubernetes: string): boolean {
   if (unsupportedPair(talos, kubernetes) === undefined) return false
   const own = defaultKubernetesVersion(talos)
   return own !== undefined && semver.lt(kubernetes, own)
 }
 
-/** The next minor, on its way to a version: that version itself in the last minor. */
-function nextKubernetes(runs: string, asked: string): string {
-  if (minorOf(runs) === minorOf(asked)) return asked
+/** The next minor on the path to a version, or that version itself within its minor. */
+function nextKubernetes(runs: string, desired: string): string {
+  if (minorOf(runs) === minorOf(desired)) return desired
   const minor = `1.${semver.minor(runs) + 1}`
-  if (minor === minorOf(asked)) return asked
+  if (minor === minorOf(desired)) return desired
   const known = supportedTalosMinors
     .map((talos) => defaultKubernetesVersion(`${talos}.0`))
     .find((version) => version !== undefined && minorOf(version) === minor)
@@ -186,7 +191,7 @@ function minorsBetween(from: string, to: string): string[] {
   return Array.from({ length: Math.max(count, 0) }, (_, i) => `1.${semver.minor(from) + 1 + i}`)
 }
 
-/** Versions without pre-releases, oldest first. */
+/** The releases among versions, without pre-releases, oldest first. */
 function releasesOf(offered: readonly string[]): string[] {
   return offered
     .filter((one) => semver.valid(one) !== null && semver.prerelease(one) === null)

@@ -1,22 +1,22 @@
-/** Brings a machine the config that belongs to its new Talos. */
+/** Updates the machine config after an upgrade of Talos. */
 import { applyAll, type Node } from '@talosmith/core'
 import { updateNode } from '../configure/apply-config.ts'
 import { observeNodeStates, previewConfig } from '../configure/observe.ts'
 import { planPreviewed } from '../configure/plan.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
 import { configChange, configOf } from './plan-upgrade.ts'
-import { aroundReboot } from './upgrade-machine.ts'
+import { rebootSafely } from './upgrade-machine.ts'
 import type { UpgradeContext } from '../restart/context.ts'
 
 /**
- * Brings a machine that runs the asked Talos to the config that belongs to it. After the restart, not
- * before: a new Talos reads the forms of the old one, an old one refuses document kinds it does not know.
+ * Updates the config of a machine that runs TALOS_VERSION. After the restart, not before: a new Talos reads
+ * configs of the old version, but an old one rejects unknown document kinds.
  */
-export async function bringConfig(context: UpgradeContext, node: Node): Promise<void> {
-  const { cluster, talosctl, log, home, secrets } = context
-  const [seen] = await observeNodeStates(cluster, talosctl, secrets, [node])
-  if (seen?.state.kind !== 'running') return
-  const text = configOf({ node, config: seen.state.config }, home.desired)
+export async function updateConfig(context: UpgradeContext, node: Node): Promise<void> {
+  const { cluster, talosctl, log, generated, secrets } = context
+  const [observed] = await observeNodeStates(cluster, talosctl, secrets, [node])
+  if (observed?.state.kind !== 'running') return
+  const text = configOf({ node, config: observed.state.config }, generated.desired)
   if (text === undefined) return
   const preview = await withWorkFolder(cluster, async (folder) => {
     await folder.write('config.yaml', text)
@@ -30,5 +30,5 @@ export async function bringConfig(context: UpgradeContext, node: Node): Promise<
     applyAll([change], () => updateNode({ cluster, talosctl, log, secrets, updates }, node), {
       log,
     })
-  await (change.risk === 'restart' ? aroundReboot(context, node, update) : update())
+  await (change.risk === 'restart' ? rebootSafely(context, node, update) : update())
 }

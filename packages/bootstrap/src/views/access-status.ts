@@ -1,3 +1,4 @@
+/** The access files, talosconfig and kubeconfig, as cluster:status shows them. */
 import { X509Certificate } from 'node:crypto'
 import { generatedFiles, type Cluster } from '@talosmith/core'
 import { parseKubeconfig } from '@talosmith/clients/kubernetes'
@@ -5,27 +6,27 @@ import {
   checkKubeconfig,
   checkTalosconfig,
   readTalosconfig,
-  type AccessFault,
+  type AccessProblem,
 } from '../generated/access.ts'
 import { readSecrets, type PublicSecrets } from '../generated/secrets.ts'
 
-/** An access file and how long its certificate is good for. */
+/** An access file and until when its certificate is valid. */
 export interface AccessFile {
   readonly name: 'talosconfig' | 'kubeconfig'
   readonly path: string
   /** ISO 8601; undefined: there is no certificate to read. */
   readonly expires: string | undefined
-  readonly fault: AccessFault | undefined
+  readonly problem: AccessProblem | undefined
 }
 
-/** Looks at both access files; asks nobody. */
+/** Reads both access files, without any network access. */
 export async function observeAccessFiles(cluster: Cluster): Promise<AccessFile[]> {
   const files = generatedFiles(cluster)
   const secrets = await readSecrets(cluster)
-  const look = async (
+  const observe = async (
     name: AccessFile['name'],
     certificateOf: (text: string) => string,
-    check: (cluster: Cluster, secrets: PublicSecrets) => Promise<AccessFault | undefined>,
+    check: (cluster: Cluster, secrets: PublicSecrets) => Promise<AccessProblem | undefined>,
   ): Promise<AccessFile> => {
     const text = await files.read(name)
     const expires = text === undefined ? undefined : expiryOf(() => certificateOf(text))
@@ -34,20 +35,20 @@ export async function observeAccessFiles(cluster: Cluster): Promise<AccessFile[]
       name,
       path: files.path(name),
       expires,
-      fault: missing ?? (secrets === undefined ? undefined : await check(cluster, secrets)),
+      problem: missing ?? (secrets === undefined ? undefined : await check(cluster, secrets)),
     }
   }
   return Promise.all([
-    look(
+    observe(
       'talosconfig',
       (text) => Buffer.from(readTalosconfig(text).context.crt, 'base64').toString(),
       checkTalosconfig,
     ),
-    look('kubeconfig', (text) => parseKubeconfig(text).certificate, checkKubeconfig),
+    observe('kubeconfig', (text) => parseKubeconfig(text).certificate, checkKubeconfig),
   ])
 }
 
-/** A file that can't be read has its fault; its date is then not known. */
+/** When a certificate expires; undefined: it cannot be read. */
 function expiryOf(certificate: () => string): string | undefined {
   try {
     return new Date(new X509Certificate(certificate()).validTo).toISOString()

@@ -1,11 +1,11 @@
-/** Everything about Kubernetes that a diagnosis goes by. */
+/** Everything about Kubernetes that a diagnosis uses. */
 import { generatedFiles, type Answer, type Cluster } from '@talosmith/core'
 import { type NodeObject, openKubernetes, throughNodes } from '@talosmith/clients/kubernetes'
 import { configFile } from '../config/machine-config.ts'
 import { answer, askVip } from '../health/observe-health.ts'
 import { expectedWorkloads, type Workload } from '../health/rollout.ts'
 
-/** A pod as far as it tells what is wrong with it. */
+/** The parts of a pod that show its problems. */
 export interface PodEvidence {
   readonly metadata: { readonly name: string; readonly namespace: string }
   readonly spec: { readonly nodeName?: string }
@@ -20,7 +20,7 @@ export interface PodEvidence {
   }
 }
 
-/** What Kubernetes says, at whichever control plane answers. */
+/** What Kubernetes reports, through any control plane that answers. */
 export interface KubernetesFindings {
   /** Whether each API server is ready, by machine name. */
   readonly apiServers: ReadonlyMap<string, Answer<unknown>>
@@ -36,7 +36,7 @@ export interface KubernetesFindings {
 
 const readyMs = 5000
 
-/** Asks every API server and the endpoint whether they are ready, and the first that is for all the rest. */
+/** Checks every API server and the endpoint for readiness, and reads the rest from the first that is ready. */
 export async function observeKubernetesEvidence(cluster: Cluster): Promise<KubernetesFindings> {
   const [controlPlane] = cluster.controlPlanes
   const config = controlPlane && (await generatedFiles(cluster).read(configFile(controlPlane)))
@@ -50,10 +50,10 @@ export async function observeKubernetesEvidence(cluster: Cluster): Promise<Kuber
     }
   const isReady = (server?: string) =>
     answer(() => opened.value.read('/readyz', { ...(server && { server }), timeoutMs: readyMs }))
-  const asked = isReady()
+  const endpointReady = isReady()
   const [endpoint, vip, ...ready] = await Promise.all([
-    asked,
-    askVip(cluster, asked, isReady),
+    endpointReady,
+    askVip(cluster, endpointReady, isReady),
     ...cluster.controlPlanes.map(({ address }) => isReady(`https://${address}:6443`)),
   ])
   const alive = cluster.controlPlanes.filter((_, index) => ready[index]?.ok)
@@ -80,7 +80,7 @@ export async function observeKubernetesEvidence(cluster: Cluster): Promise<Kuber
   return { apiServers, nodes, pods, endpoint, vip, workloads, ...expected }
 }
 
-/** The body of a GET, from whichever control plane answers. Throws with the reason when none does. */
+/** The body of a GET, from any control plane that answers. Throws with the reason when none does. */
 export async function readKubernetes(cluster: Cluster, path: string): Promise<string> {
   return throughNodes(cluster, await openKubernetes(cluster)).read(path)
 }

@@ -3,15 +3,15 @@ import type { Answer, Cluster } from '@talosmith/core'
 import { type NodeObject, openKubernetes } from '@talosmith/clients/kubernetes'
 import { answer } from '../health/observe-health.ts'
 
-/** What Kubernetes says, and whether it said so at the endpoint. */
+/** The nodes of Kubernetes, and whether they were read at the endpoint. */
 export interface KubernetesStatus {
   readonly endpoint: Answer<unknown>
   readonly nodes: Answer<readonly NodeObject[]>
 }
 
-const askMs = 3000
+const requestMs = 3000
 
-/** Lists the Kubernetes nodes in one request: at the endpoint, or, when it is silent, at a control plane. */
+/** Lists the Kubernetes nodes in one request: at the endpoint, or at a control plane when the endpoint does not answer. */
 export async function observeKubernetesNodes({
   controlPlanes,
   ...cluster
@@ -19,7 +19,7 @@ export async function observeKubernetesNodes({
   const opened = await answer(() => openKubernetes({ controlPlanes, ...cluster }))
   if (!opened.ok) return { endpoint: opened, nodes: opened }
   const list = async (server?: string): Promise<readonly NodeObject[]> => {
-    const options = { timeoutMs: askMs, ...(server === undefined ? {} : { server }) }
+    const options = { timeoutMs: requestMs, ...(server === undefined ? {} : { server }) }
     return opened.value.list<NodeObject>('/api/v1/nodes', options)
   }
   const endpoint = await answer(() => list())

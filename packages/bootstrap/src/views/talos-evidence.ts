@@ -1,4 +1,4 @@
-/** Everything about Talos that a diagnosis goes by. */
+/** Everything about Talos that a diagnosis uses. */
 import { observeEtcdFacts, type EtcdFacts } from '@talosmith/clients/etcd'
 import {
   addressesQuestion,
@@ -24,7 +24,7 @@ import {
 import type { Answer, Cluster, Node } from '@talosmith/core'
 import { readSecrets } from '../generated/secrets.ts'
 
-/** A service of Talos with the last thing that happened to it. */
+/** A service of Talos with its last event. */
 export interface ServiceEvidence {
   readonly id: string
   /** Running, Waiting, Preparing, Finished, Failed ... */
@@ -32,11 +32,11 @@ export interface ServiceEvidence {
   /** OK, Fail or ?. */
   readonly health: string
   readonly event: string
-  /** The end of its log, where it is not well; the kubelet's also while its machine is not ready. */
+  /** The end of its log when it is unhealthy; the kubelet's also while its machine is not ready. */
   readonly log: readonly string[]
 }
 
-/** What one machine's Talos says in answer to everything that a diagnosis asks. */
+/** What Talos on one machine reports to a diagnosis. */
 export interface TalosEvidence {
   readonly status: MachineStatus | undefined
   /** Why there is no status. */
@@ -48,18 +48,18 @@ export interface TalosEvidence {
   /** Gateways of its default routes. */
   readonly gateways: readonly string[]
   readonly resolvers: readonly string[]
-  /** How far its clock is ahead of ours, in seconds; undefined: it did not say. */
+  /** How far its clock is ahead of this computer, in seconds; undefined: not reported. */
   readonly clockAheadS: number | undefined
-  /** Whether it has the time from a time server; undefined: it did not say. */
+  /** Whether its clock is synchronized with a time server; undefined: not reported. */
   readonly timeSynced: boolean | undefined
   readonly disk: DiskUse | undefined
-  /** The paths of its disks, by-id and the like too; none: it did not say. */
+  /** The paths of its disks, including by-id links; empty: not reported. */
   readonly diskPaths: readonly string[]
-  /** What Talos itself complains of (Diagnostics.runtime.talos.dev). */
+  /** The warnings of Talos itself (Diagnostics.runtime.talos.dev). */
   readonly diagnostics: readonly string[]
 }
 
-/** What Talos says, machine by machine, and etcd as its members see it. */
+/** What Talos reports on each machine, and the state of etcd. */
 export interface TalosFindings {
   readonly probes: Probes
   /** By machine name; one that did not answer is missing. */
@@ -98,8 +98,8 @@ const questions = {
 }
 
 /**
- * Asks Talos on every machine that answers a handshake: ten processes for all of them together, two more a
- * machine for its clock, and one for the log of each service that is not well.
+ * Queries Talos on every machine that answers a handshake: ten processes for all of them together, two more
+ * per machine for its clock, and one for the log of each unhealthy service.
  */
 export async function observeTalosEvidence(
   cluster: Cluster,
@@ -114,7 +114,7 @@ export async function observeTalosEvidence(
   const probes = await probeMachines(cluster.nodes, talosCa, timeoutMs)
   const there = reachableOf(cluster.nodes, probes)
   const controlPlanes = there.filter(({ role }) => role === 'controlplane')
-  // As the questions are asked: without a control plane, each worker through itself.
+  // As for the other queries: without a control plane, each worker is its own endpoint.
   const endpointsOf = (node: Node) =>
     (controlPlanes.length > 0 ? controlPlanes : [node]).map(({ address }) => address)
   const [etcd, { answers }, clocks] = await Promise.all([
@@ -154,7 +154,7 @@ function evidenceOf(
   }
 }
 
-/** When the machine booted and how long ago, by its own clock, is its time of day. */
+/** Computes how far a clock is ahead: boot time plus uptime is the time of the machine. */
 async function readClock(
   { address }: Node,
   endpoints: readonly string[],
@@ -170,24 +170,25 @@ async function readClock(
   return Math.round(Number(booted) + Number(since) - Date.now() / 1000)
 }
 
-/** Stages in which services are ended on purpose, or are not there yet. */
-const passing = /^(?:rebooting|shutting down|upgrading|resetting|installing)$/
-/** Some extensions have their work done and end. */
+/** Stages in which services are stopped on purpose, or not started yet. */
+const transientStages = /^(?:rebooting|shutting down|upgrading|resetting|installing)$/
+/** Some extension services finish once their work is done. */
 const mayFinish = /^ext-/
 
 /**
- * Whether a service was ended, or failed, on a machine that is to go on running; not known of one that does
- * not say its stage.
+ * Whether a service has finished or failed on a machine that keeps running. False when the stage of the
+ * machine is not known.
  */
 export function hasEnded(
   service: Pick<ServiceEvidence, 'id' | 'state'> | undefined,
   status: Pick<MachineStatus, 'stage'> | undefined,
 ): boolean {
-  if (service === undefined || status === undefined || passing.test(status.stage)) return false
+  if (service === undefined || status === undefined || transientStages.test(status.stage))
+    return false
   return service.state === 'Failed' || (service.state === 'Finished' && !mayFinish.test(service.id))
 }
 
-/** A service that runs and is not said to be ill is well; one with no health check says `?`. */
+/** Whether a service runs and is not reported as unhealthy; without a health check its health is `?`. */
 export function isWell({ state, health }: Pick<ServiceEvidence, 'state' | 'health'>): boolean {
   return state === 'Running' && health !== 'Fail'
 }
@@ -207,14 +208,14 @@ async function withLogs(
         health: row['HEALTH'] ?? '',
         event: row['LAST EVENT'] ?? '',
       }
-      // A kubelet that may not register is well by its own account.
+      // A kubelet that cannot register its node still reports that it is healthy.
       if (isWell(service) && !(withKubelet && service.id === 'kubelet'))
         return { ...service, log: [] }
       const args = ['logs', service.id, '--tail', String(logLines)]
-      const said = await talosctl
+      const output = await talosctl
         .ask([address], args, { endpoints, timeoutMs: logsMs, nothrow: true })
         .then(({ stdout }) => stdout, talosReason)
-      const lines = said.split('\n').map((line) => line.replace(`${address}: `, ''))
+      const lines = output.split('\n').map((line) => line.replace(`${address}: `, ''))
       return { ...service, log: lines.filter((line) => line !== '') }
     }),
   )

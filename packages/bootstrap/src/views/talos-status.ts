@@ -17,9 +17,9 @@ import {
 import type { Answer, Cluster, Node } from '@talosmith/core'
 import { readSecrets } from '../generated/secrets.ts'
 
-/** What one machine's Talos reports of itself; what it does not report is undefined. */
+/** What Talos on one machine reports; what it does not report is undefined. */
 export interface TalosFacts {
-  /** Talos' own word for where the machine is, or `maintenance`. */
+  /** The machine stage of Talos, or `maintenance`. */
   readonly stage: string | undefined
   readonly ready: boolean | undefined
   readonly version: string | undefined
@@ -30,11 +30,11 @@ export interface TalosFacts {
   readonly reason: string | undefined
 }
 
-/** What the cluster's Talos reports. */
+/** What Talos reports on the machines of a cluster. */
 export interface TalosStatus {
   /** By machine name. */
   readonly machines: ReadonlyMap<string, TalosFacts>
-  /** What each etcd that runs reports of itself. */
+  /** The status of each running etcd member. */
   readonly etcd: Answer<readonly EtcdStatus[]>
   /** The control plane that has the VIP, by name; undefined: none. */
   readonly vipHolder: Answer<string | undefined>
@@ -50,8 +50,8 @@ const ofMachines = {
 const all = { ...ofMachines, addresses: { ...addressesQuestion, role: 'controlplane' } as const }
 
 /**
- * Asks Talos on all machines how it is: a handshake each, and five processes for all that have our config,
- * one more with a VIP. Machines that are off cost no more than the handshake's time limit.
+ * Queries the status of Talos on all machines: a handshake each, and five processes for all configured
+ * machines, one more with a VIP. Stopped machines cost no more than the timeout of the handshake.
  */
 export async function observeTalosStatus(cluster: Cluster, tool?: Talosctl): Promise<TalosStatus> {
   const { nodes, controlPlanes, vip } = cluster
@@ -66,16 +66,19 @@ export async function observeTalosStatus(cluster: Cluster, tool?: Talosctl): Pro
     timeouts: statusTimeouts,
     asksWorkersAlone: false,
   })
-  const isAsked = controlPlanes.some(({ name }) => answers.has(name))
+  const hasControlPlane = controlPlanes.some(({ name }) => answers.has(name))
   const machines = nodes.map(({ name }): readonly [string, TalosFacts] => {
     const own = answers.get(name)
-    return [name, own === undefined || !isAsked ? unasked(probes.get(name)) : factsOf(own)]
+    return [
+      name,
+      own === undefined || !hasControlPlane ? factsOfUnqueried(probes.get(name)) : factsOf(own),
+    ]
   })
   const silent = { ok: false, reason: 'no control plane answers' } as const
   return {
     machines: new Map(machines),
-    etcd: isAsked ? etcdOf([...answers.values()]) : silent,
-    vipHolder: isAsked ? holderOf(cluster, answers) : silent,
+    etcd: hasControlPlane ? etcdOf([...answers.values()]) : silent,
+    vipHolder: hasControlPlane ? holderOf(cluster, answers) : silent,
   }
 }
 
@@ -86,7 +89,7 @@ function factsOf({ status, version, extensions, disk }: AnswersTo<typeof ofMachi
     version: version.ok ? version.value : undefined,
     schematic: extensions.ok ? extensions.value.schematic : undefined,
     disk: disk.ok ? disk.value : undefined,
-    reason: status.ok ? undefined : `Talos does not say how it is: ${status.reason}`,
+    reason: status.ok ? undefined : `Talos does not report its status: ${status.reason}`,
   }
 }
 
@@ -98,12 +101,15 @@ const nothing = {
   disk: undefined,
 }
 
-function unasked(result: ProbeResult | undefined): TalosFacts {
+function factsOfUnqueried(result: ProbeResult | undefined): TalosFacts {
   if (result?.kind === 'maintenance')
     return { ...nothing, stage: 'maintenance', reason: 'it waits for its machine config' }
   if (result?.kind === 'ours')
-    return { ...nothing, reason: 'it runs, but is asked through control planes, and none answers' }
-  return { ...nothing, reason: result?.reason ?? 'it was not asked' }
+    return {
+      ...nothing,
+      reason: 'it runs, but is queried through control planes, and none answers',
+    }
+  return { ...nothing, reason: result?.reason ?? 'it was not queried' }
 }
 
 function etcdOf(answers: readonly AnswersTo<typeof ofMachines>[]): TalosStatus['etcd'] {
@@ -127,7 +133,7 @@ function holderOf(
   const silent = controlPlanes.filter((node) => addressesOf(node)?.ok !== true)
   if (holder === undefined && silent.length > 0) {
     const names = silent.map(({ name }) => name).join(', ')
-    return { ok: false, reason: `${names} does not say its addresses` }
+    return { ok: false, reason: `${names} does not report its addresses` }
   }
   return { ok: true, value: holder?.name }
 }

@@ -7,25 +7,25 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { chooseBackup, listBackups } from '../../src/backup/backup.ts'
 import { takeBackup, type BackupTools } from '../../src/backup/take-backup.ts'
-import { checkSnapshot } from '../../src/backup/snapshot-file.ts'
+import { checkBackupFile } from '../../src/backup/backup-file.ts'
 import { fakeTalosctl, type Reply } from '@talosmith/clients/testing'
-import { snapshotBytes } from '../support/simulated.ts'
+import { backupBytes } from '../support/simulated.ts'
 
 const fresh = (overrides: Record<string, string> = {}): Cluster =>
   testCluster({ CONTROL_PLANE_COUNT: '3', ...overrides }, temporaryFolder('backup'))
 const secrets = { digest: 'ours' }
-const said =
+const output =
   'etcd snapshot saved\nsnapshot info: hash 4fd1a3c0, revision 77, total keys 5, total size 9'
 const kubernetes = {
   read: async (path: string) =>
     path === '/version' ? '{"gitVersion":"v1.36.3"}' : '{"metadata":{"uid":"uid-1"}}',
 }
 
-/** Takes a backup from a talosctl that writes these bytes; machines in `refusing` say no. */
+/** Takes a backup from a talosctl that writes these bytes; machines in `refusing` fail. */
 async function take(
   cluster: Cluster,
   {
-    bytes = snapshotBytes(),
+    bytes = backupBytes(),
     refusing = [],
     at = '2026-11-24T01:00:00.000Z',
     more,
@@ -41,7 +41,7 @@ async function take(
       return { stderr: 'rpc error: code = Unavailable desc = etcd is down' }
     if (words === 'etcd status') return ''
     writeFileSync(words.split(' ')[2] ?? '', bytes, { mode: 0o644 })
-    return said
+    return output
   })
   const backup = takeBackup({ cluster, talosctl, kubernetes, secrets, ...more }, new Date(at))
   return { backup, talosctl }
@@ -62,19 +62,19 @@ test('a snapshot is private, whole, and described with what it takes to restore 
   for (const name of [backup.file, backup.file.replace('.db', '.json')])
     assert.is(statSync(pathOf(cluster, name)).mode & 0o777, 0o600)
   assert.is(statSync(pathOf(cluster, '.')).mode & 0o777, 0o700)
-  assert.equal(readFileSync(pathOf(cluster, backup.file)), snapshotBytes())
+  assert.equal(readFileSync(pathOf(cluster, backup.file)), backupBytes())
   const { path, bringsSecrets, ...chosen } = await chooseBackup(cluster, secrets)
   assert.equal(chosen, backup)
   assert.is(bringsSecrets, false)
   assert.is(path, pathOf(cluster, backup.file))
 })
 
-test('another control plane gives the snapshot when the first does not', async () => {
+test('the snapshot is taken from another control plane when the first fails', async () => {
   const { backup } = await take(fresh(), { refusing: ['10.0.0.70'] })
   assert.is((await backup).machine, 'home-cp2')
 })
 
-test('when none gives one, every reason is said', async () => {
+test('when every control plane fails, every reason is reported', async () => {
   const cluster = fresh()
   const { backup } = await take(cluster, {
     refusing: cluster.controlPlanes.map(({ address }) => address),
@@ -85,8 +85,8 @@ test('when none gives one, every reason is said', async () => {
   assert.match(problem.because ?? '', 'home-cp3: etcd is down')
 })
 
-const cut = snapshotBytes().subarray(0, 1024)
-const changed = snapshotBytes()
+const cut = backupBytes().subarray(0, 1024)
+const changed = backupBytes()
 changed[100] = 8
 for (const [title, bytes] of [
   ['cut short', cut],
@@ -113,7 +113,7 @@ test('the newest ten are kept', async () => {
   assert.is((await readdir(pathOf(cluster, '.'))).length, 20)
 })
 
-test('what a killed run left without a description goes when it is older than all that is kept', async () => {
+test('a snapshot without a description is deleted once it is older than every kept backup', async () => {
   const cluster = fresh()
   const left = (hour: string) => `etcd-2026-11-24T${hour}-00-00.000Z.db`
   await (
@@ -129,7 +129,7 @@ test('what a killed run left without a description goes when it is older than al
   assert.ok(names.includes(left('23')))
 })
 
-test('a clock that was fast once does not drop the backup just taken', async () => {
+test('a clock that was fast once does not delete the backup just taken', async () => {
   const cluster = fresh()
   for (let hour = 10; hour < 22; hour++)
     await (
@@ -149,7 +149,7 @@ test('a description that names another file describes no backup', async () => {
   assert.equal(await listBackups(cluster), [])
 })
 
-test('etcd is backed up while the API server is down, which is said by what is not known', async () => {
+test('etcd is backed up while the API server is down; what it would report is left out', async () => {
   const cluster = fresh()
   const read = async (): Promise<string> => {
     throw new Error('connection refused')
@@ -159,7 +159,7 @@ test('etcd is backed up while the API server is down, which is said by what is n
   assert.is((await chooseBackup(cluster, secrets)).file, backup.file)
 })
 
-test('the newest backup of the present secrets is chosen, not that of an earlier cluster', async () => {
+test('the newest backup of the current secrets is chosen, not that of an earlier cluster', async () => {
   const cluster = fresh()
   const own = await (await take(cluster, { at: '2026-11-20T00:00:00.000Z' })).backup
   await (
@@ -168,7 +168,7 @@ test('the newest backup of the present secrets is chosen, not that of an earlier
   assert.is((await chooseBackup(cluster, secrets)).file, own.file)
 })
 
-test('a final backup has the secrets beside it, brings them back, and is never dropped', async () => {
+test('a final backup is stored with the secrets, restores them, and is never deleted', async () => {
   const cluster = fresh()
   const more = { final: { keptSecrets: 'the secrets' } }
   const final = await (await take(cluster, { at: '2026-11-20T00:00:00.000Z', more })).backup
@@ -232,15 +232,15 @@ const refusals: [string, (cluster: Cluster, path: string) => Promise<unknown>, R
       writeFileSync(path, changed)
       return chooseBackup(cluster, secrets)
     },
-    /not those that etcd wrote/,
+    /checksum does not match/,
   ],
   [
     'was replaced by another',
     async (cluster, path) => {
-      writeFileSync(path, snapshotBytes(4))
+      writeFileSync(path, backupBytes(4))
       return chooseBackup(cluster, secrets)
     },
-    /not those that were written/,
+    /checksum differs/,
   ],
   [
     'is of another cluster',
@@ -249,7 +249,7 @@ const refusals: [string, (cluster: Cluster, path: string) => Promise<unknown>, R
       writeFileSync(json, readFileSync(json, 'utf8').replace('"home"', '"work"'))
       return chooseBackup(cluster, secrets)
     },
-    /of cluster work/,
+    /belongs to cluster work/,
   ],
   [
     'was written by a newer Kubernetes',
@@ -258,7 +258,7 @@ const refusals: [string, (cluster: Cluster, path: string) => Promise<unknown>, R
         { ...cluster, settings: { ...cluster.settings, KUBERNETES_VERSION: 'v1.35.0' } },
         secrets,
       ),
-    /Kubernetes v1\.36\.3 wrote it/,
+    /written by Kubernetes v1\.36\.3/,
   ],
 ]
 for (const [title, choose, reason] of refusals)
@@ -271,10 +271,10 @@ for (const [title, choose, reason] of refusals)
     assert.is(problem.now, 'nothing was changed')
   })
 
-test('a snapshot larger than one read is checked whole', async () => {
+test('a snapshot larger than one read is verified completely', async () => {
   const path = join(temporaryFolder('large'), 'etcd.db')
-  writeFileSync(path, snapshotBytes(2000))
-  assert.is((await checkSnapshot(path)).bytes, 2000 * 512 + 32)
+  writeFileSync(path, backupBytes(2000))
+  assert.is((await checkBackupFile(path)).bytes, 2000 * 512 + 32)
 })
 
 test.run()

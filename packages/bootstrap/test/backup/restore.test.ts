@@ -63,8 +63,8 @@ async function restore(
 }
 
 for (const [etcd, because] of [
-  ['running', 'etcd runs'],
-  ['stopped', 'etcd does not run, but its data is there'],
+  ['running', 'etcd is running'],
+  ['stopped', 'etcd is not running, but its data exists'],
 ] as const)
   test(`while etcd is ${etcd}, nothing is restored over its data, not even as a plan`, async () => {
     for (const dryRun of [false, true]) {
@@ -92,7 +92,7 @@ test('on empty control planes the plan is the newest snapshot, then a restart of
   assert.equal(simulation.changes, [])
 })
 
-test('a snapshot that is not there ends the restore before anything is changed', async () => {
+test('a missing snapshot ends the restore before any change', async () => {
   const simulation = await backedUp('none')
   const named = await problemOf(restore(simulation, { snapshot: 'etcd-never.db' }))
   assert.is(named.code, 'BACKUP_UNUSABLE')
@@ -104,7 +104,7 @@ test('a snapshot that is not there ends the restore before anything is changed',
   assert.equal(simulation.changes, [])
 })
 
-test('etcd comes back from the snapshot, and every control plane restarts once, the leader last', async () => {
+test('etcd is restored from the snapshot, and every control plane restarts once, the leader last', async () => {
   const simulation = await backedUp('none')
   await restore(simulation)
   assert.match(simulation.changes[0] ?? '', /^bootstrap home-cp1$/)
@@ -115,14 +115,14 @@ test('etcd comes back from the snapshot, and every control plane restarts once, 
   ])
 })
 
-test('cordons that the snapshot holds do not end a restore: ours go, those of others stay', async () => {
+test('cordons in the snapshot do not stop a restore: those of upgrades are removed, others stay', async () => {
   const simulation = await backedUp('none')
-  Object.assign(simulation.named('home-cp2'), { cordoned: true, marked: 'v1.13.9 s boot-1' })
+  Object.assign(simulation.named('home-cp2'), { cordoned: true, annotation: 'v1.13.9 s boot-1' })
   Object.assign(simulation.named('home-w1'), { cordoned: true })
   await restore(simulation)
   assert.ok(simulation.changes.includes('uncordon home-cp2'))
   assert.equal(
-    simulation.machines.map(({ cordoned, marked }) => [cordoned, marked]),
+    simulation.machines.map(({ cordoned, annotation }) => [cordoned, annotation]),
     [
       [false, undefined],
       [false, undefined],
@@ -132,7 +132,7 @@ test('cordons that the snapshot holds do not end a restore: ours go, those of ot
   )
 })
 
-test('an etcd that is older than the snapshot is not what was to be restored', async () => {
+test('an etcd that is older than the snapshot is refused', async () => {
   const simulation = await backedUp('none')
   simulation.revision = 76
   const problem = await problemOf(restore(simulation))
@@ -156,7 +156,7 @@ test('the snapshot is found with the secrets alone', async () => {
   assert.is((await findBackup({ cluster, options: {} })).file, backup.file)
 })
 
-test('of a destroyed cluster the plan begins with its secrets', () => {
+test('the plan for a destroyed cluster begins with its secrets', () => {
   const backup = { file: 'a.db', takenAt: '2026-11-24T01:00:00.000Z', bringsSecrets: true }
   assert.equal(
     planRestore(testCluster(), backup).map(({ kind }) => kind),
@@ -164,7 +164,7 @@ test('of a destroyed cluster the plan begins with its secrets', () => {
   )
 })
 
-test('the plan says until when the data goes', () => {
+test('the plan shows the time of the data', () => {
   const backup = { file: 'a.db', takenAt: '2026-11-24T01:00:00.000Z', bringsSecrets: false }
   const [first] = planRestore(testCluster(), backup)
   assert.is(first?.to, '2026-11-24T01:00:00.000Z')

@@ -56,14 +56,14 @@ test('a document more is an update', () => {
 test('another Kubernetes version alone is held, and nothing is sent', () => {
   const { text, held } = planConfigUpdate(config({ kubernetes: 'v1.36.4' }), config())
   assert.is(text, undefined)
-  assert.equal(held, [{ what: 'Kubernetes', running: 'v1.36.3', asked: 'v1.36.4' }])
+  assert.equal(held, [{ what: 'Kubernetes', running: 'v1.36.3', desired: 'v1.36.4' }])
 })
 
 test('another installer alone is held', () => {
   const { text, held } = planConfigUpdate(config({ installer: 'v1.13.10' }), config())
   assert.is(text, undefined)
   assert.equal(held, [
-    { what: 'the installer image', running: 'ab12:v1.13.9', asked: 'ab12:v1.13.10' },
+    { what: 'the installer image', running: 'ab12:v1.13.9', desired: 'ab12:v1.13.10' },
   ])
 })
 
@@ -89,7 +89,7 @@ test('a config without the version fields is compared as it is', () => {
   assert.is(planConfigUpdate('machine: {a: 1}\n', 'machine: {}\n').text, 'machine: {a: 1}\n')
 })
 
-/** A control plane's config as Talos 1.14 makes it, as far as it says what runs. */
+/** A control plane's config as Talos 1.14 makes it, with the fields that set versions. */
 const documents = (
   over: { kubernetes?: string; installer?: string; extra?: string } = {},
 ): string => {
@@ -119,14 +119,14 @@ provisioning:
     ),
   ].join('---\n')
 }
-const kubernetesHeld = { what: 'Kubernetes', running: 'v1.36.3', asked: 'v1.37.0' }
+const kubernetesHeld = { what: 'Kubernetes', running: 'v1.36.3', desired: 'v1.37.0' }
 
 test('another Kubernetes version and installer in documents of their own are held', () => {
   const desired = documents({ kubernetes: 'v1.37.0', installer: 'v1.14.2' })
   const { text, held } = planConfigUpdate(desired, documents())
   assert.is(text, undefined)
   assert.equal(held, [
-    { what: 'the installer image', running: 'ab12:v1.14.1', asked: 'ab12:v1.14.2' },
+    { what: 'the installer image', running: 'ab12:v1.14.1', desired: 'ab12:v1.14.2' },
     kubernetesHeld,
   ])
 })
@@ -148,10 +148,10 @@ test('1.13 to 1.14 keeps its Kubernetes, and takes the installer it was upgraded
 test('a machine of 1.14 with the form of 1.13 keeps its installer as well', () => {
   const { text = '', held } = planConfigUpdate(documents(), config())
   assert.equal(held, [
-    { what: 'the installer image', running: 'ab12:v1.13.9', asked: 'ab12:v1.14.1' },
+    { what: 'the installer image', running: 'ab12:v1.13.9', desired: 'ab12:v1.14.1' },
   ])
   assert.equal(differingPaths(text, documents()), ['UnattendedInstallConfig.installer.image'])
-  // Whichever way round: settings that went back ask for the old form.
+  // Whichever way round: older settings need the old form.
   const back = planConfigUpdate(config({ kubernetes: 'v1.35.0' }), documents()).text ?? ''
   assert.equal(
     differingPaths(back, config({ installer: 'v1.14.1' })).filter((path) => /image/.test(path)),

@@ -69,12 +69,12 @@ async function update(
         cluster.controlPlanes.map((one) => [address, `id-${one.name}`, one.name, 'false']),
       )
     if (words === 'etcd status') {
-      const fault = etcd[Math.min(looks++, etcd.length - 1)] ?? ''
+      const reason = etcd[Math.min(looks++, etcd.length - 1)] ?? ''
       return table(
         'NODE   MEMBER   LEADER   LEARNER   ERRORS',
         cluster.controlPlanes.map((one, index) => [
           ...[one.address, `id-${one.name}`, `id-${cluster.controlPlanes[0]?.name}`, 'false'],
-          index === 1 ? fault : '',
+          index === 1 ? reason : '',
         ]),
       )
     }

@@ -44,7 +44,7 @@ test('etcd is bootstrapped with one call, to that machine alone, and waited for'
   assert.equal(calls, ['bootstrap @ 10.0.0.70', 'service etcd @ 10.0.0.70'])
 })
 
-test('an etcd that does not come up is waited for with its own last words', async () => {
+test('waiting for etcd shows the last event of its service', async () => {
   const lines: string[] = []
   const replies = ['', service('Preparing', 'Failed to pull image "etcd:v1": 404'), runs]
   const talosctl = fakeTalosctl(() => replies.shift() ?? runs)
@@ -97,7 +97,7 @@ test('a config that a fresh machine rejects ends the run at once, with its words
   )
 })
 
-test('a change for a machine that is not of the cluster is a fault of ours', async () => {
+test('a change for a machine that is not of the cluster is a bug', async () => {
   const none = await apply(change('bootstrap-etcd', 'other')).catch((error: Error) => error)
   assert.match(none instanceof Error ? none.message : '', 'other is no machine of cluster home')
 })

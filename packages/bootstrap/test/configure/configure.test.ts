@@ -41,7 +41,7 @@ function talosCa(): Ca {
   const secrets = readFileSync(join(cluster.generated, 'secrets.yaml'), 'utf8')
   const { os } = (parse(secrets) as { certs: { os: { crt: string; key: string } } }).certs
   const decode = (text: string): string => Buffer.from(text, 'base64').toString()
-  // Talos writes `BEGIN ED25519 PRIVATE KEY` around what everybody else calls PRIVATE KEY.
+  // Talos writes `BEGIN ED25519 PRIVATE KEY` where other programs write PRIVATE KEY.
   return createCa('/O=talos', {
     cert: decode(os.crt),
     key: decode(os.key).replaceAll('ED25519 PRIVATE', 'PRIVATE'),
@@ -58,7 +58,7 @@ async function show(address: string, kind: 'waiting' | 'ours'): Promise<void> {
   shown.set(address, machine)
 }
 
-/** Machines that take configs as Talos does; what is made at home is made by the real talosctl. */
+/** Machines that take configs as Talos does; the generated files are made by the real talosctl. */
 function machines(dryRun: Reply = ''): Talosctl & { readonly calls: string[] } {
   const fake = fakeTalosctl((words, nodes): Reply => {
     const [node = ''] = nodes
@@ -129,7 +129,7 @@ it('a second run only reads', async () => {
   assert.equal(await run(talosctl, true), { code: 0, plan: [] })
 })
 
-it('a machine that was made anew gets its config, the other is left alone', async () => {
+it('a recreated machine gets its config, the other is left alone', async () => {
   configs.delete(worker)
   await show(worker, 'waiting')
   const talosctl = machines()
@@ -139,7 +139,7 @@ it('a machine that was made anew gets its config, the other is left alone', asyn
   assert.match(sent[0] ?? '', `--insecure @ ${worker}`)
 })
 
-it('a changed patch is sent only to its machine, and a dry run says whether that reboots it', async () => {
+it('a changed patch is sent only to its machine, and a dry run shows whether that reboots it', async () => {
   mkdirSync(cluster.patchesDir, { recursive: true })
   writeFileSync(join(cluster.patchesDir, 'worker.yaml'), 'machine:\n  nodeLabels: {a: b}\n')
   const reboots = 'Dry run summary:\nApplied configuration with a reboot (skipped in dry-run).\n'

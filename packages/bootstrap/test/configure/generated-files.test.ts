@@ -37,7 +37,7 @@ async function observe(of: Cluster, calls: string[] = []) {
   return observeGeneratedFiles(of, watched(openOnce, calls), silentLog)
 }
 
-/** Looks at home and puts the configs in place, as bootstrap:configure does. */
+/** Observes the generated files and writes the configs, as bootstrap:configure does. */
 async function settle(of: Cluster): Promise<void> {
   const { desired, digest } = await observe(of)
   if (desired === undefined) throw new Error('no configs')
@@ -56,12 +56,12 @@ const problem = async (work: Promise<unknown>): Promise<Problem> => {
   throw new Error(`no Problem but ${String(error)}`)
 }
 
-it('a new cluster has nothing at home', async () => {
-  const home = await observe(cluster)
-  assert.is(home.secrets, undefined)
-  assert.is(home.desired, undefined)
-  assert.is(home.talosconfig, 'missing')
-  assert.is(home.stale.length, 3)
+it('a new cluster has no generated files', async () => {
+  const generated = await observe(cluster)
+  assert.is(generated.secrets, undefined)
+  assert.is(generated.desired, undefined)
+  assert.is(generated.talosconfig, 'missing')
+  assert.is(generated.stale.length, 3)
 })
 
 it('secrets are made once, private, and known by their owner', async () => {
@@ -91,8 +91,8 @@ it('configs are made, valid, private and equal for machines of one role', async 
 
 it('a second look runs no process: nothing has changed', async () => {
   const calls: string[] = []
-  const home = await observe(cluster, calls)
-  assert.equal(home.stale, [])
+  const generated = await observe(cluster, calls)
+  assert.equal(generated.stale, [])
   assert.equal(calls, [])
 })
 
@@ -100,9 +100,9 @@ it('the same inputs give the same bytes', async () => {
   const before = read('configs/home-cp1.yaml')
   writeFileSync(join(cluster.generated, 'configs', 'made-of.json'), '{}')
   const calls: string[] = []
-  const home = await observe(cluster, calls)
-  assert.is(home.desired?.get('home-cp1'), before)
-  assert.equal(home.stale, [])
+  const generated = await observe(cluster, calls)
+  assert.is(generated.desired?.get('home-cp1'), before)
+  assert.equal(generated.stale, [])
   // One config for the control plane, one for both workers.
   assert.equal(calls, [
     'gen config',
@@ -114,7 +114,7 @@ it('the same inputs give the same bytes', async () => {
   await settle(cluster)
 })
 
-it('a config changed by hand is made anew', async () => {
+it('a config changed by hand is regenerated', async () => {
   const path = join(cluster.generated, 'configs', 'home-w1.yaml')
   writeFileSync(path, read('configs/home-w1.yaml').replace('/dev/vda', '/dev/sda'))
   assert.equal((await observe(cluster)).stale, ['home-w1'])
@@ -137,7 +137,7 @@ it('the talosconfig knows all control planes and is good for a year', async () =
   assert.is(await checkTalosconfig(three, secrets), 'unreadable')
 })
 
-it("the user's patches are merged in order, and changing one makes only its machines' configs anew", async () => {
+it("the user's patches are merged in order, and changing one regenerates only its machines' configs", async () => {
   mkdirSync(cluster.patchesDir, { recursive: true })
   const patch = (name: string, labels: string): void =>
     writeFileSync(join(cluster.patchesDir, name), `machine:\n  nodeLabels: {${labels}}\n`)
@@ -188,14 +188,14 @@ it('a bad patch is found before there are secrets, and nothing is made for it th
   writeFileSync(join(fresh.patchesDir, 'all-bad.yaml'), 'machine:\n  foo: bar\n')
   assert.is((await problem(checkGeneratedFiles(fresh, openOnce))).code, 'CONFIG_INVALID')
   writeFileSync(join(fresh.patchesDir, 'all-bad.yaml'), 'machine:\n  nodeLabels: {a: b}\n')
-  writeFileSync(join(fresh.patchesDir, 'nobody.yaml'), 'machine: {}\n')
+  writeFileSync(join(fresh.patchesDir, 'unknown.yaml'), 'machine: {}\n')
   const [warning, ...others] = await checkGeneratedFiles(fresh, openOnce)
-  assert.match(warning ?? '', 'nobody.yaml is for no machine')
+  assert.match(warning ?? '', 'unknown.yaml matches no machine')
   assert.equal(others, [])
   assert.equal(readdirSync(fresh.generated), ['work'])
 })
 
-it('looking whether home is fit runs no process while nothing has changed', async () => {
+it('checking the generated files runs no process while nothing has changed', async () => {
   if (openOnce === undefined) return
   const calls: string[] = []
   await settle(cluster)
@@ -209,11 +209,11 @@ it('looking whether home is fit runs no process while nothing has changed', asyn
   writeFileSync(join(cluster.patchesDir, 'worker-bad.yaml'), '# nothing\n')
 })
 
-it('a patch that says nothing changes nothing', async () => {
+it('an empty patch changes nothing', async () => {
   assert.equal((await observe(cluster)).stale, [])
 })
 
-it('configs of machines that are no more are taken away', async () => {
+it('configs of machines that no longer exist are removed', async () => {
   await settle(cluster)
   await settle(with_({ WORKER_COUNT: '1' }))
   assert.not.ok(existsSync(join(cluster.generated, 'configs', 'home-w2.yaml')))

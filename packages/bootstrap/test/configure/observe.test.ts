@@ -63,14 +63,14 @@ const answering = (configs: Readonly<Record<string, string>>) =>
 
 test('machines are told apart: running, waiting, silent', async () => {
   const talosctl = answering({ [cp1]: 'a: 1\n' })
-  const seen = await withMachines({ 'home-cp1': 'ours', 'home-cp2': 'waiting' }, () =>
+  const observed = await withMachines({ 'home-cp1': 'ours', 'home-cp2': 'waiting' }, () =>
     observeNodeStates(cluster, talosctl, secrets),
   )
   assert.equal(
-    seen.map(({ state }) => state.kind),
+    observed.map(({ state }) => state.kind),
     ['running', 'maintenance', 'silent', 'silent'],
   )
-  assert.equal(seen[0]?.state, { kind: 'running', config: 'a: 1\n', talosVersion: 'v1.13.9' })
+  assert.equal(observed[0]?.state, { kind: 'running', config: 'a: 1\n', talosVersion: 'v1.13.9' })
 })
 
 test('all that run are asked in two processes, through the control planes', async () => {
@@ -81,15 +81,15 @@ test('all that run are asked in two processes, through the control planes', asyn
     'home-cp3': 'ours',
     'home-w1': 'ours',
   } as const
-  const seen = await withMachines(machines, () => observeNodeStates(cluster, talosctl, secrets))
-  assert.ok(seen.every(({ state }) => state.kind === 'running'))
+  const observed = await withMachines(machines, () => observeNodeStates(cluster, talosctl, secrets))
+  assert.ok(observed.every(({ state }) => state.kind === 'running'))
   assert.is(talosctl.calls.length, 2)
 })
 
-test('nobody is asked who is not there', async () => {
+test('a machine that does not answer is not queried', async () => {
   const talosctl = answering({})
-  const seen = await observeNodeStates(cluster, talosctl, secrets)
-  assert.ok(seen.every(({ state }) => state.kind === 'silent'))
+  const observed = await observeNodeStates(cluster, talosctl, secrets)
+  assert.ok(observed.every(({ state }) => state.kind === 'silent'))
   assert.equal(talosctl.calls, [])
 })
 
@@ -110,7 +110,7 @@ test('without secrets, a machine with a config is foreign', async () => {
 })
 
 const previews: [string, Reply, object | string][] = [
-  ['no difference', { stderr: '', stdout: '' }, 'it said nothing'],
+  ['no difference', { stderr: '', stdout: '' }, 'no output'],
   [
     'nothing to change',
     'Dry run summary:\nApplied configuration without a reboot (skipped in dry-run).\nNo changes.\n',
@@ -141,7 +141,7 @@ const previews: [string, Reply, object | string][] = [
   ],
 ]
 for (const [title, reply, expected] of previews)
-  test(`a dry run that says ${title} is understood`, async () => {
+  test(`a dry run that reports ${title} is understood`, async () => {
     const [node] = cluster.nodes
     if (node === undefined) throw new Error('no machine')
     const preview = previewConfig(

@@ -13,16 +13,16 @@ const config = 'machine: {}\n'
 const running: NodeState = { kind: 'running', config, talosVersion: 'v1.13.9' }
 const silent: NodeState = { kind: 'silent', reason: 'it does not answer' }
 
-type Seen = ObservedCluster & Pick<ObservedAccess, 'kubeconfig'>
+type Observed = ObservedCluster & Pick<ObservedAccess, 'kubeconfig'>
 
 /** A finished cluster, with the states of some machines and other things different. */
-function seenWith(
+function observedWith(
   states: Readonly<Record<string, NodeState>> = {},
-  more: Partial<Seen> = {},
-): Seen {
+  more: Partial<Observed> = {},
+): Observed {
   const nodes = cluster.nodes.map((node) => ({ node, state: states[node.name] ?? running }))
   return {
-    home: { secrets, desired: new Map(), digest: '', stale: [], talosconfig: undefined },
+    generated: { secrets, desired: new Map(), digest: '', stale: [], talosconfig: undefined },
     nodes,
     plans: new Map(
       nodes.map((one) => [one.node.name, { ok: true, value: planNode(cluster, one, config) }]),
@@ -32,12 +32,14 @@ function seenWith(
     ...more,
   }
 }
-const kinds = (seen: Seen, fresh: readonly string[] = []): string[] =>
-  planCluster(cluster, seen, new Set(fresh)).changes.map(({ kind, target }) => `${kind} ${target}`)
-const unknown = (seen: Seen, fresh: readonly string[] = []): readonly string[] =>
-  planCluster(cluster, seen, new Set(fresh)).unknown
-const nothingYet = seenWith(Object.fromEntries(names.map((name) => [name, silent])), {
-  home: {
+const kinds = (observed: Observed, fresh: readonly string[] = []): string[] =>
+  planCluster(cluster, observed, new Set(fresh)).changes.map(
+    ({ kind, target }) => `${kind} ${target}`,
+  )
+const unknown = (observed: Observed, fresh: readonly string[] = []): readonly string[] =>
+  planCluster(cluster, observed, new Set(fresh)).unknown
+const nothingYet = observedWith(Object.fromEntries(names.map((name) => [name, silent])), {
+  generated: {
     secrets: undefined,
     desired: undefined,
     digest: '',
@@ -50,7 +52,7 @@ const nothingYet = seenWith(Object.fromEntries(names.map((name) => [name, silent
 
 test('plans nothing for a finished cluster, and knows all of it', () => {
   const expected = { changes: [], needsUpgrade: false, unknown: [] }
-  assert.equal(planCluster(cluster, seenWith(), new Set()), expected)
+  assert.equal(planCluster(cluster, observedWith(), new Set()), expected)
 })
 
 test('plans everything from the settings while there are no machines', () => {
@@ -67,7 +69,7 @@ test('plans everything from the settings while there are no machines', () => {
   assert.equal(unknown(nothingYet, names), [])
 })
 
-test('plans the same when the hosts could not be seen and there are no secrets', () => {
+test('plans the same when the hosts could not be observed and there are no secrets', () => {
   assert.equal(kinds(nothingYet), kinds(nothingYet, names))
 })
 
@@ -75,7 +77,7 @@ test('a config patched by hand is shown by its paths, without values', () => {
   const patched: NodeState = { ...running, config: 'machine: { token: leaked }\n' }
   const [change, ...others] = planCluster(
     cluster,
-    seenWith({ 'home-w1': patched }),
+    observedWith({ 'home-w1': patched }),
     new Set(),
   ).changes
   assert.equal(others, [])
@@ -87,49 +89,52 @@ test('a config patched by hand is shown by its paths, without values', () => {
 
 test('many differences are counted after the third', () => {
   const patched: NodeState = { ...running, config: 'a: 1\nb: 1\nc: 1\nd: 1\nmachine: {}\n' }
-  const { changes } = planCluster(cluster, seenWith({ 'home-w1': patched }), new Set())
+  const { changes } = planCluster(cluster, observedWith({ 'home-w1': patched }), new Set())
   assert.is(changes[0]?.from, 'other values of a, b, c and 1 more')
 })
 
 test('of a machine that exists and is silent nothing is claimed', () => {
-  const seen = seenWith({ 'home-w1': silent })
-  assert.equal(kinds(seen), [])
-  assert.equal(unknown(seen), ['the machine config of home-w1: it does not answer'])
+  const observed = observedWith({ 'home-w1': silent })
+  assert.equal(kinds(observed), [])
+  assert.equal(unknown(observed), ['the machine config of home-w1: it does not answer'])
 })
 
-test('a machine that is yet to be made anew gets its config', () => {
-  const seen = seenWith({ 'home-w1': silent })
-  assert.equal(kinds(seen, ['home-w1']), ['apply-config home-w1'])
-  assert.equal(unknown(seen, ['home-w1']), [])
+test('a machine that is still to be recreated gets its config', () => {
+  const observed = observedWith({ 'home-w1': silent })
+  assert.equal(kinds(observed, ['home-w1']), ['apply-config home-w1'])
+  assert.equal(unknown(observed, ['home-w1']), [])
 })
 
 test('a machine that would not say what its config would do is not known', () => {
-  const seen = seenWith()
-  const plans = new Map(seen.plans).set('home-w2', { ok: false, reason: 'no answer within 20 s' })
-  assert.equal(unknown({ ...seen, plans }), [
+  const observed = observedWith()
+  const plans = new Map(observed.plans).set('home-w2', {
+    ok: false,
+    reason: 'no answer within 20 s',
+  })
+  assert.equal(unknown({ ...observed, plans }), [
     'the machine config of home-w2: no answer within 20 s',
   ])
 })
 
 const lost = { ok: false, reason: 'home-cp1 does not answer' } as const
-const etcdRows: [string, Seen, readonly string[], string[], readonly string[]][] = [
+const etcdRows: [string, Observed, readonly string[], string[], readonly string[]][] = [
   [
     'etcd is bootstrapped where the only control plane waits for its config',
-    seenWith({ 'home-cp1': { kind: 'maintenance' } }, { etcd: lost }),
+    observedWith({ 'home-cp1': { kind: 'maintenance' } }, { etcd: lost }),
     [],
     ['apply-config home-cp1', 'bootstrap-etcd home-cp1'],
     [],
   ],
   [
-    'etcd is bootstrapped where the only control plane is made anew',
-    seenWith({ 'home-cp1': silent }, { etcd: lost }),
+    'etcd is bootstrapped where the only control plane is recreated',
+    observedWith({ 'home-cp1': silent }, { etcd: lost }),
     ['home-cp1'],
     ['apply-config home-cp1', 'bootstrap-etcd home-cp1'],
     [],
   ],
   [
     'etcd is never bootstrapped while a control plane that may have its data is silent',
-    seenWith({ 'home-cp1': silent }, { etcd: lost }),
+    observedWith({ 'home-cp1': silent }, { etcd: lost }),
     [],
     [],
     [
@@ -138,25 +143,25 @@ const etcdRows: [string, Seen, readonly string[], string[], readonly string[]][]
     ],
   ],
   [
-    'etcd that is stopped is said, and not bootstrapped',
-    seenWith({}, { etcd: { ok: true, value: 'stopped' } }),
+    'etcd that is stopped is reported, and not bootstrapped',
+    observedWith({}, { etcd: { ok: true, value: 'stopped' } }),
     [],
     [],
-    ['etcd: its data is there, but it does not run'],
+    ['etcd: it has data, but does not run'],
   ],
 ]
-for (const [title, seen, fresh, expected, notKnown] of etcdRows)
+for (const [title, observed, fresh, expected, notKnown] of etcdRows)
   test(title, () => {
-    assert.equal(kinds(seen, fresh), expected)
-    assert.equal(unknown(seen, fresh), notKnown)
+    assert.equal(kinds(observed, fresh), expected)
+    assert.equal(unknown(observed, fresh), notKnown)
   })
 
 test('versions that are held need an upgrade, and are no change of their own', () => {
-  const kubernetes = { what: 'Kubernetes', running: 'v1.35.0', asked: 'v1.36.3' }
+  const kubernetes = { what: 'Kubernetes', running: 'v1.35.0', desired: 'v1.36.3' }
   const planned = (held: NodePlan['held']) =>
     planCluster(
       cluster,
-      seenWith(
+      observedWith(
         {},
         {
           plans: new Map([

@@ -2,7 +2,7 @@ import { Problem } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { AccessFault } from '../../src/generated/access.ts'
+import type { AccessProblem } from '../../src/generated/access.ts'
 import type { NodeState, ObservedNode } from '../../src/configure/observe.ts'
 import {
   planGeneratedFiles,
@@ -17,9 +17,9 @@ const cluster = testCluster({ TALOS_VERSION: 'v1.13.9', KUBERNETES_VERSION: 'v1.
 const [node] = cluster.nodes
 if (node === undefined) throw new Error('the test cluster has no machines')
 const secrets = { talosCa: '', kubernetesCa: '', digest: '' }
-const seen = (state: NodeState): ObservedNode => ({ node, state })
+const observed = (state: NodeState): ObservedNode => ({ node, state })
 const running = (config: string, talosVersion = 'v1.13.9'): ObservedNode =>
-  seen({ kind: 'running', config, talosVersion })
+  observed({ kind: 'running', config, talosVersion })
 const codeOf = (work: () => unknown): string => {
   try {
     work()
@@ -29,7 +29,7 @@ const codeOf = (work: () => unknown): string => {
   return 'none'
 }
 
-const atHome: [string, Parameters<typeof planGeneratedFiles>[1], string[]][] = [
+const fileRows: [string, Parameters<typeof planGeneratedFiles>[1], string[]][] = [
   [
     'everything for a new cluster',
     { secrets: undefined, stale: ['home-cp1'], talosconfig: 'missing' },
@@ -47,16 +47,16 @@ const atHome: [string, Parameters<typeof planGeneratedFiles>[1], string[]][] = [
     ['write-talosconfig'],
   ],
 ]
-for (const [title, home, kinds] of atHome)
-  test(`at home, it plans ${title}`, () => {
+for (const [title, generated, kinds] of fileRows)
+  test(`of the generated files, it plans ${title}`, () => {
     assert.equal(
-      planGeneratedFiles(cluster, home).map(({ kind }) => kind),
+      planGeneratedFiles(cluster, generated).map(({ kind }) => kind),
       kinds,
     )
   })
 
 test('a machine in maintenance mode gets its config', () => {
-  const { change, text } = planNode(cluster, seen({ kind: 'maintenance' }), 'a: 1\n')
+  const { change, text } = planNode(cluster, observed({ kind: 'maintenance' }), 'a: 1\n')
   assert.is(change?.kind, 'apply-config')
   assert.is(change?.target, 'home-cp1')
   assert.is(change?.risk, 'none')
@@ -64,7 +64,7 @@ test('a machine in maintenance mode gets its config', () => {
 })
 
 test('a machine that does not answer yet is planned with its reason', () => {
-  const { change } = planNode(cluster, seen({ kind: 'silent', reason: 'it boots' }), undefined)
+  const { change } = planNode(cluster, observed({ kind: 'silent', reason: 'it boots' }), undefined)
   assert.is(change?.from, 'not known: it boots')
 })
 
@@ -82,20 +82,20 @@ test('a machine whose config differs is updated', () => {
 test('a machine of another patch version is updated, and its version named', () => {
   const plan = planNode(cluster, running('a: 1\n', 'v1.13.8'), 'a: 2\n')
   assert.is(plan.change?.kind, 'update-config')
-  assert.equal(plan.held, [{ what: 'Talos', running: 'v1.13.8', asked: 'v1.13.9' }])
+  assert.equal(plan.held, [{ what: 'Talos', running: 'v1.13.8', desired: 'v1.13.9' }])
 })
 
 test('a machine of another minor keeps its whole config: it may not know the new form', () => {
   for (const version of ['v1.12.11', 'v1.14.0']) {
     const plan = planNode(cluster, running('a: 1\n', version), 'a: 2\n')
     assert.is(plan.change, undefined)
-    assert.equal(plan.held, [{ what: 'Talos', running: version, asked: 'v1.13.9' }])
+    assert.equal(plan.held, [{ what: 'Talos', running: version, desired: 'v1.13.9' }])
   }
 })
 
 const update = planNode(cluster, running('a: 1\n'), 'a: 2\n')
 
-test('a machine that says it must reboot is planned as a restart', () => {
+test('a machine that reports that it must reboot is planned as a restart', () => {
   const { change } = planPreviewed(update, node, { kind: 'reboot' })
   assert.is(change?.risk, 'restart')
   assert.match(change?.summary ?? '', 'and reboot it')
@@ -122,13 +122,13 @@ test('machines of another cluster stop the run, all of them named', () => {
     'NODE_FOREIGN',
   )
   assert.is(
-    codeOf(() => refuseForeign([seen({ kind: 'maintenance' })], false)),
+    codeOf(() => refuseForeign([observed({ kind: 'maintenance' })], false)),
     'none',
   )
   assert.throws(() => refuseForeign(nodes, false), /home-cp1 \(10\.0\.0\.70\), home-w1/)
 })
 
-const starts: [EtcdState, AccessFault | undefined, string[]][] = [
+const starts: [EtcdState, AccessProblem | undefined, string[]][] = [
   ['none', 'missing', ['bootstrap-etcd', 'write-kubeconfig']],
   ['none', undefined, ['bootstrap-etcd']],
   ['running', 'missing', ['write-kubeconfig']],

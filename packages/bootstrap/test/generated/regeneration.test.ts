@@ -13,7 +13,7 @@ import {
   noteNewMachines,
   planArchive,
 } from '../../src/generated/regeneration.ts'
-import { observeHomeFiles, planRemoveConfig } from '../../src/generated/removal.ts'
+import { observeRemovableFiles, planRemoveConfig } from '../../src/generated/removal.ts'
 
 const test = suite<{ cluster: Cluster }>('regenerating secrets')
 const old = [
@@ -79,7 +79,7 @@ test('once the machines are new, the new secrets are left where they are', async
   assert.equal(await planArchive(cluster, next), [])
 })
 
-test('what is lost for good is listed: identity, access files, service account tokens', ({
+test('what is lost permanently is listed: identity, access files, service account tokens', ({
   cluster,
 }) => {
   const losses = describeLosses(cluster, newRegeneration(now))
@@ -95,7 +95,7 @@ test('what is lost for good is listed: identity, access files, service account t
     assert.match(text, thing)
 })
 
-test('a run that goes on once the machines are new still says what it will do', ({ cluster }) => {
+test('a run that goes on once the machines are new still shows what it will do', ({ cluster }) => {
   const [next, ...more] = describeLosses(cluster, { archive, machinesAreNew: true })
   assert.equal(more, [])
   assert.match(
@@ -109,13 +109,13 @@ test('a destroy takes the note of a run that did not end away, and no archive ta
 }) => {
   const regeneration = newRegeneration(now)
   await archiveSecrets(cluster, regeneration, [], silentLog)
-  const seen = await observeHomeFiles(cluster)
-  assert.ok(planRemoveConfig(cluster, seen).some(({ target }) => target === 'regenerating.json'))
+  const files = await observeRemovableFiles(cluster)
+  assert.ok(planRemoveConfig(cluster, files).some(({ target }) => target === 'regenerating.json'))
   const changes = await planArchive(cluster, regeneration)
   assert.not.ok(changes.some(({ target }) => target === 'regenerating.json'))
 })
 
-test('the end leaves the archive and no mark', async ({ cluster }) => {
+test('the end leaves the archive and no record', async ({ cluster }) => {
   const regeneration = newRegeneration(now)
   await archiveSecrets(cluster, regeneration, await planArchive(cluster, regeneration), silentLog)
   await endRegeneration(cluster)

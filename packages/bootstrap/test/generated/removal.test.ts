@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert'
 import {
   applyRemoval,
   hasRemoved,
-  observeHomeFiles,
+  observeRemovableFiles,
   planRemoveAccess,
   planRemoveConfig,
   refuseReadOnly,
@@ -41,47 +41,47 @@ const names = async (cluster: Cluster): Promise<string[]> =>
 function remove(
   cluster: Cluster,
   plan: typeof planRemoveAccess,
-  { said, dryRun = false }: { said?: string; dryRun?: boolean } = {},
+  { confirmed, dryRun = false }: { confirmed?: string; dryRun?: boolean } = {},
 ): Promise<number> {
   const context = { cluster, log: silentLog, dryRun, showPlan: () => 2 as const }
   const confirm = (changes: Parameters<typeof checkConfirm>[2]): void =>
-    checkConfirm(cluster, said, changes)
+    checkConfirm(cluster, confirmed, changes)
   return removeFiles({ ...context, confirm }, plan, 'nothing to do')
 }
 
 test('a file that waits in removed/ is in no plan, whatever it is called', async ({ cluster }) => {
-  const seen = await observeHomeFiles(cluster)
-  assert.equal(targets(planRemoveAccess(cluster, seen)), access)
-  assert.equal(targets(planRemoveConfig(cluster, seen)), config)
+  const observed = await observeRemovableFiles(cluster)
+  assert.equal(targets(planRemoveAccess(cluster, observed)), access)
+  assert.equal(targets(planRemoveConfig(cluster, observed)), config)
 })
 
 test('only files that wait in removed/ leave nothing to plan, and are known', async ({
   cluster,
 }) => {
-  const seen = (await observeHomeFiles(cluster)).filter(({ name }) => name.startsWith('removed/'))
-  assert.equal(seen.map(({ name }) => name).sort(), [...waiting].sort())
-  assert.equal([...planRemoveAccess(cluster, seen), ...planRemoveConfig(cluster, seen)], [])
-  assert.ok(hasRemoved(seen))
+  const observed = (await observeRemovableFiles(cluster)).filter(({ name }) => name.startsWith('removed/'))
+  assert.equal(observed.map(({ name }) => name).sort(), [...waiting].sort())
+  assert.equal([...planRemoveAccess(cluster, observed), ...planRemoveConfig(cluster, observed)], [])
+  assert.ok(hasRemoved(observed))
   assert.not(hasRemoved([{ name: 'kubeconfig', bytes: 1 }]))
 })
 
-test('files of other kinds are neither seen nor planned', async ({ cluster }) => {
-  const seen = (await observeHomeFiles(cluster)).map(({ name }) => name)
-  for (const name of others) assert.not(seen.includes(name), name)
+test('files of other kinds are neither observed nor planned', async ({ cluster }) => {
+  const observed = (await observeRemovableFiles(cluster)).map(({ name }) => name)
+  for (const name of others) assert.not(observed.includes(name), name)
 })
 
 test('the temporary file of a write that was killed is planned like its file', async ({
   cluster,
 }) => {
   for (const name of ['kubeconfig', 'secrets.yaml']) put(cluster, `${name}.1-2-3.tmp`, 'half')
-  const seen = await observeHomeFiles(cluster)
-  assert.ok(targets(planRemoveAccess(cluster, seen)).includes('kubeconfig.1-2-3.tmp'))
-  assert.ok(targets(planRemoveConfig(cluster, seen)).includes('secrets.yaml.1-2-3.tmp'))
+  const observed = await observeRemovableFiles(cluster)
+  assert.ok(targets(planRemoveAccess(cluster, observed)).includes('kubeconfig.1-2-3.tmp'))
+  assert.ok(targets(planRemoveConfig(cluster, observed)).includes('secrets.yaml.1-2-3.tmp'))
 })
 
-test('every plan says that data may be lost', async ({ cluster }) => {
-  const seen = await observeHomeFiles(cluster)
-  const all = [...planRemoveAccess(cluster, seen), ...planRemoveConfig(cluster, seen)]
+test('every plan shows that data may be lost', async ({ cluster }) => {
+  const observed = await observeRemovableFiles(cluster)
+  const all = [...planRemoveAccess(cluster, observed), ...planRemoveConfig(cluster, observed)]
   for (const { risk, target } of all) assert.is(risk, 'data-loss', target)
 })
 
@@ -91,9 +91,9 @@ for (const [stage, plan, moved] of [
 ] as const) {
   test(`${stage}: is not set aside before CONFIRM names the cluster`, async ({ cluster }) => {
     const before = await names(cluster)
-    for (const said of [undefined, 'other', 'true'])
+    for (const confirmed of [undefined, 'other', 'true'])
       assert.is(
-        (await problemOf(remove(cluster, plan, said === undefined ? {} : { said }))).code,
+        (await problemOf(remove(cluster, plan, confirmed === undefined ? {} : { confirmed }))).code,
         'CONFIRM_MISSING',
       )
     assert.equal(await names(cluster), before)
@@ -106,7 +106,7 @@ for (const [stage, plan, moved] of [
   })
 
   test(`${stage}: goes beside what waits in removed/, never over it`, async ({ cluster }) => {
-    await remove(cluster, plan, { said: 'home' })
+    await remove(cluster, plan, { confirmed: 'home' })
     const files = generatedFiles(cluster)
     for (const name of moved) {
       assert.is(await files.read(name), undefined)
@@ -136,12 +136,12 @@ for (const link of ['removed', 'configs', 'kubeconfig'])
   test(`a link in the place of ${link} is refused before anything moves`, async ({ cluster }) => {
     await generatedFiles(cluster).remove(link)
     symlinkSync(temporaryFolder('elsewhere'), join(cluster.generated, link))
-    assert.is((await problemOf(observeHomeFiles(cluster))).code, 'GENERATED_IS_A_LINK')
+    assert.is((await problemOf(observeRemovableFiles(cluster))).code, 'GENERATED_IS_A_LINK')
   })
 
 test('a look whether the folders let their files go leaves nothing behind', async ({ cluster }) => {
   const before = await names(cluster)
-  await refuseReadOnly(cluster, await observeHomeFiles(cluster))
+  await refuseReadOnly(cluster, await observeRemovableFiles(cluster))
   assert.equal(await names(cluster), before)
 })
 

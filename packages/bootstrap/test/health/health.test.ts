@@ -2,7 +2,7 @@ import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import type { NodeObject } from '@talosmith/clients/kubernetes'
 import {
-  isHopeless,
+  isUnrecoverable,
   judgeHealth,
   nodesLeftBehind,
   type HealthFacts,
@@ -59,7 +59,7 @@ const healthy: HealthFacts = {
   expectedWorkloads: ['coredns'],
 }
 const unmet = (over: Partial<HealthFacts>) =>
-  judgeHealth(cluster, { ...healthy, ...over }).filter(({ fault }) => fault !== undefined)
+  judgeHealth(cluster, { ...healthy, ...over }).filter(({ reason }) => reason !== undefined)
 
 test('a healthy cluster meets every condition', () => {
   assert.equal(unmet({}), [])
@@ -155,9 +155,9 @@ const rows: [string, Partial<HealthFacts>, RegExp, boolean][] = [
     false,
   ],
   [
-    'a machine that does not say how it is',
+    'a machine that does not report its status',
     { machines: statuses({ 'home-cp1': ready }) },
-    /^home-w1 does not say how it is: no answer within 20 s$/,
+    /^home-w1 does not report its status: no answer within 20 s$/,
     false,
   ],
   [
@@ -260,10 +260,10 @@ const rows: [string, Partial<HealthFacts>, RegExp, boolean][] = [
     false,
   ],
 ]
-for (const [title, over, fault, final] of rows)
-  test(`${title} is named${final ? ', and waiting for it is in vain' : ''}`, () => {
+for (const [title, over, reason, final] of rows)
+  test(`${title} is named${final ? ', and waiting for it is pointless' : ''}`, () => {
     const [condition] = unmet(over)
-    assert.match(condition?.fault ?? 'all met', fault)
+    assert.match(condition?.reason ?? 'all met', reason)
     assert.is(condition?.final, final)
   })
 
@@ -284,17 +284,17 @@ const ofStatus = (
         },
       },
     }),
-  }).map(({ fact, fault }) => `${fact}: ${fault}`)
+  }).map(({ fact, reason }) => `${fact}: ${reason}`)
 
-test('each thing that Talos says is unmet is a condition of its own', () => {
-  const said: [string, string][] = [
+test('each condition that Talos reports as unmet is a condition of its own', () => {
+  const reported: [string, string][] = [
     ['time', 'time is not synced'],
     ['network', 'waiting on: address, hostname'],
     ['services', 'etcd not healthy, kubelet not running, trustd not running, kubelet not running'],
     ['staticPods', 'kube-system/kube-apiserver-home-w1 pending'],
     ['nodeReady', 'node "home-w1" is not ready'],
   ]
-  assert.equal(ofStatus('running', said), [
+  assert.equal(ofStatus('running', reported), [
     'every clock to be in sync: home-w1: time is not synced',
     'every network to be up: home-w1: waiting on: address, hostname',
     "Talos' services to be healthy: home-w1: etcd not healthy, trustd not running",
@@ -319,28 +319,28 @@ test('of a machine that installs nothing is known to be well: Talos does not loo
 })
 
 test('a VIP is a condition of its own, wherever the endpoint is', () => {
-  const asked = testCluster({
+  const configured = testCluster({
     CONTROL_PLANE_COUNT: '3',
     CLUSTER_VIP: '10.0.0.60',
     CLUSTER_ENDPOINT: 'kube.example',
   })
   const of = (vip: HealthFacts['vip']) =>
-    judgeHealth(asked, { ...healthy, vip }).find(
+    judgeHealth(configured, { ...healthy, vip }).find(
       ({ fact }) => fact === 'the VIP 10.0.0.60 to answer',
     )
-  assert.is(of(answered)?.fault, undefined)
-  assert.is(of(noSuch)?.fault, 'connection refused')
-  assert.is(of(undefined)?.fault, 'not asked')
+  assert.is(of(answered)?.reason, undefined)
+  assert.is(of(noSuch)?.reason, 'connection refused')
+  assert.is(of(undefined)?.reason, 'not asked')
 })
 
-test('a boot that waits for a channel that is not there can only be mended, not waited for', () => {
+test('a boot that waits for a channel that is not there is not worth waiting for', () => {
   const booting: MachineStatus = {
     stage: 'booting',
     status: { ready: false, unmetConditions: null },
   }
   const machines = statuses({ 'home-cp1': ready, 'home-w1': booting })
   const [found] = unmet({ machines, withoutChannel: new Set(['home-w1']) })
-  assert.match(found?.fault ?? '', "home-w1 waits for the guest agent's channel")
+  assert.match(found?.reason ?? '', "home-w1 waits for the guest agent's channel")
   assert.ok(found?.final)
   assert.not(unmet({ machines })[0]?.final)
 })
@@ -353,7 +353,7 @@ for (const [title, unmetNow, forMs, expected] of [
 ] as const)
   test(`${title} is ${expected ? '' : 'not '}the end of waiting`, () => {
     assert.is(
-      isHopeless(
+      isUnrecoverable(
         unmetNow.map((final) => ({ final })),
         forMs,
       ),
@@ -364,9 +364,9 @@ for (const [title, unmetNow, forMs, expected] of [
 const off = { conditions: [{ type: 'Ready', status: 'Unknown' }] }
 const leftBehindRows: [string, readonly NodeObject[], string[]][] = [
   ['a node of a machine that is off', [kubernetesNode('home-w1', '10.0.0.80', off)], []],
-  ['one of nobody that is Ready', [...nodes, kubernetesNode('pi', '10.0.0.9')], []],
+  ['one of no machine that is Ready', [...nodes, kubernetesNode('pi', '10.0.0.9')], []],
   [
-    'one of nobody that is not',
+    'one of no machine that is not',
     [...nodes, kubernetesNode('home-w2', '10.0.0.81', off)],
     ['home-w2'],
   ],

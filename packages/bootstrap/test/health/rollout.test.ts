@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { expectedWorkloads, rolloutFault } from '../../src/health/rollout.ts'
+import { expectedWorkloads, rolloutProblem } from '../../src/health/rollout.ts'
 
 const configs: [string, string, string[]][] = [
   [
@@ -48,16 +48,16 @@ const set = (desired: number, available: number, generation = 1) => ({
 const rows: [string, ReturnType<typeof set>, string | undefined][] = [
   ['on every machine', set(3, 3), undefined],
   ['on some machines', set(3, 2), 'kube-proxy has 2 of 3 ready'],
-  ['not seen by its controller yet', set(3, 3, 0), 'kube-proxy is being changed'],
+  ['not observed by its controller yet', set(3, 3, 0), 'kube-proxy is being changed'],
   ['on no machine yet', set(0, 0), 'kube-proxy is on no machine yet'],
 ]
-for (const [title, workload, fault] of rows)
-  test(`a daemon set that is ${title}: ${fault ?? 'rolled out'}`, () => {
-    assert.is(rolloutFault(['kube-proxy'], [workload]), fault)
+for (const [title, workload, reason] of rows)
+  test(`a daemon set that is ${title}: ${reason ?? 'rolled out'}`, () => {
+    assert.is(rolloutProblem(['kube-proxy'], [workload]), reason)
   })
 
 test('workloads that Talos did not install are not looked at', () => {
-  assert.is(rolloutFault([], [set(3, 0)]), undefined)
+  assert.is(rolloutProblem([], [set(3, 0)]), undefined)
 })
 
 test.run()

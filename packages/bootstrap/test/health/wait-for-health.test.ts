@@ -70,7 +70,7 @@ async function wait(
   return { ...settled, lines, looks: at + 1 }
 }
 
-test('each condition is said once, when it first holds; each reason when it changes', async () => {
+test('each condition is logged once, when it first holds; each reason when it changes', async () => {
   const { lines, problem } = await wait([noEtcd, noEtcd, { endpoint: silent('refused') }, {}])
   assert.is(problem, undefined)
   const waiting = lines.filter((line) => line.includes('waiting for'))
@@ -78,13 +78,13 @@ test('each condition is said once, when it first holds; each reason when it chan
     '   waiting for cluster home to be healthy: etcd to have all control planes as members: etcd: does not list its members: no quorum',
     '   waiting for cluster home to be healthy: https://10.0.0.70:6443 to answer: refused',
   ])
-  const said = lines.filter((line) => !/wait(?:ing|ed) for/.test(line))
-  assert.equal(said, [...new Set(said)])
-  assert.is(said.length, 14)
-  assert.ok(said.indexOf('etcd: 1 voting member, one leader, no alarm') > 0)
+  const logged = lines.filter((line) => !/wait(?:ing|ed) for/.test(line))
+  assert.equal(logged, [...new Set(logged)])
+  assert.is(logged.length, 14)
+  assert.ok(logged.indexOf('etcd: 1 voting member, one leader, no alarm') > 0)
 })
 
-test('nothing but what waiting cannot mend ends the wait at once', async () => {
+test('only final problems: the wait ends at once', async () => {
   const { problem, looks } = await wait([foreign])
   assert.is(looks, 1)
   assert.is(problem?.code, 'UNHEALTHY')
@@ -92,13 +92,13 @@ test('nothing but what waiting cannot mend ends the wait at once', async () => {
   assert.match(problem?.because ?? '', 'home-cp1: it has another CA')
 })
 
-test('what waiting cannot mend ends the wait beside the rest once it has lasted 20 s', async () => {
+test('a final problem besides others ends the wait once it has lasted 20 s', async () => {
   const { problem, looks } = await wait([{ ...foreign, ...noEtcd }])
   assert.is(looks, 6)
   assert.match(problem?.because ?? '', 'it has another CA')
 })
 
-test('what looked final for a moment is counted anew', async () => {
+test('a problem that was final only for a moment is timed again', async () => {
   const both = { ...foreign, ...noEtcd }
   const { looks } = await wait([both, both, both, both, noEtcd, both])
   assert.is(looks, 5 + 6)

@@ -39,8 +39,8 @@ const moved: [string, PodObject, boolean][] = [
   ['a Job that has ended', pod('a', { owner: 'Job', phase: 'Succeeded' }), false],
   ['a Job that has failed', pod('a', { owner: 'Job', phase: 'Failed' }), false],
   ['a DaemonSet', pod('a', { owner: 'DaemonSet' }), false],
-  ['the machine itself, as Talos starts it', pod('a', { owner: 'Node' }), false],
-  ['nothing that would make it anew', pod('a'), false],
+  ['the node itself (a static pod)', pod('a', { owner: 'Node' }), false],
+  ['no controller', pod('a'), false],
 ]
 for (const [of, one, moves] of moved)
   test(`a pod of ${of} ${moves ? 'leaves' : 'stays on'} the machine`, () => {
@@ -92,11 +92,11 @@ const budget = (
   ...change,
 })
 const budgets: [string, BudgetObject, boolean][] = [
-  ['wants the only pod', budget(0, 1, 1), true],
-  ['wants three of three', budget(0, 3, 3), true],
-  ['wants more than there are', budget(0, 4, 3), true],
-  ['wants two of three, and one is not well now', budget(0, 2, 3), false],
-  ['lets one go', budget(1, 2, 3), false],
+  ['requires the only pod', budget(0, 1, 1), true],
+  ['requires three of three', budget(0, 3, 3), true],
+  ['requires more than there are', budget(0, 4, 3), true],
+  ['requires two of three, with one unhealthy now', budget(0, 2, 3), false],
+  ['allows one disruption', budget(1, 2, 3), false],
   ['counts no pod', budget(0, 0, 0), false],
   [
     'is of another namespace',
@@ -110,7 +110,7 @@ const budgets: [string, BudgetObject, boolean][] = [
   ],
 ]
 for (const [title, one, blocks] of budgets)
-  test(`a budget that ${title} ${blocks ? 'blocks for ever' : 'does not block for ever'}`, () => {
+  test(`a budget that ${title} ${blocks ? 'blocks permanently' : 'does not block permanently'}`, () => {
     const found = findBlocked([pod('a', { owner: 'ReplicaSet' })], [one])
     assert.equal(
       found.map(({ pod, budget }) => `${pod} ${budget}`),
@@ -118,7 +118,7 @@ for (const [title, one, blocks] of budgets)
     )
   })
 
-test('a pod under two budgets is blocked, whatever they allow; one that is not there yet is not', () => {
+test('a pod that two budgets select is blocked, whatever they allow; a pending one is not', () => {
   const both = [
     budget(1, 1, 2),
     budget(1, 1, 2, { metadata: { name: 'other', namespace: 'apps' } }),
@@ -138,10 +138,10 @@ test('a pod that stays with its machine is not blocked by a budget', () => {
 
 type Refusals = Readonly<Record<string, number>>
 
-/** An API whose pods go when they are evicted, except those that it refuses so many times. */
+/** An API whose pods terminate when evicted, after the given number of refusals. */
 function api(pods: PodObject[], refusals: Refusals = {}) {
   const left: Record<string, number> = { ...refusals }
-  const asked: string[] = []
+  const evicted: string[] = []
   const context = {
     cluster: testCluster(),
     log: silentLog,
@@ -149,7 +149,7 @@ function api(pods: PodObject[], refusals: Refusals = {}) {
       if (method === 'GET')
         return JSON.stringify({ items: path.includes('budgets') ? [budget(0, 1, 1)] : pods })
       const name = path.split('/').at(-2) ?? ''
-      asked.push(name)
+      evicted.push(name)
       const more = left[name] ?? 0
       left[name] = more - 1
       if (more > 0) throw new ApiRefusal(429, 'Cannot evict pod as it would violate the budget')
@@ -162,18 +162,18 @@ function api(pods: PodObject[], refusals: Refusals = {}) {
   } as unknown as UpgradeContext
   const [node] = context.cluster.workers
   assert.ok(node)
-  return { context, asked, node }
+  return { context, evicted, node }
 }
 
-test('pods are asked to go once each, and those that stay are left alone', async () => {
+test('pods to move are evicted once each, and the others are left alone', async () => {
   const pods = [pod('a', { owner: 'ReplicaSet' }), pod('b', { owner: 'DaemonSet' }), pod('c')]
-  const { context, asked, node } = api(pods)
+  const { context, evicted, node } = api(pods)
   await evictPods(context, node)
-  assert.equal(asked, ['a'])
+  assert.equal(evicted, ['a'])
   assert.is(pods.length, 2)
 })
 
-test('pods are evicted, which heeds their budgets, and never deleted', async () => {
+test('pods are evicted, which respects their budgets, and never deleted', async () => {
   const { context, node } = api([pod('a', { owner: 'ReplicaSet' })])
   const sent: unknown[] = []
   const { kubernetes } = context
@@ -195,31 +195,31 @@ test('pods are evicted, which heeds their budgets, and never deleted', async () 
   ])
 })
 
-test('a pod whose budget is met later goes then', async () => {
-  const { context, asked, node } = api([pod('a', { owner: 'ReplicaSet' })], { a: 2 })
+test('a pod whose budget is met later is evicted then', async () => {
+  const { context, evicted, node } = api([pod('a', { owner: 'ReplicaSet' })], { a: 2 })
   await evictPods(context, node)
-  assert.equal(asked, ['a', 'a', 'a'])
+  assert.equal(evicted, ['a', 'a', 'a'])
 })
 
-test('a pod that never goes is named, with what keeps it', async () => {
+test('a pod that is never evicted is named with its reason', async () => {
   const { context, node } = api([pod('a', { owner: 'ReplicaSet' })], { a: 1000 })
   const problem = await problemOf(evictPods(context, node, { withinMs: 3100 }))
   assert.is(problem.code, 'DRAIN_INCOMPLETE')
   assert.is(problem.because, 'apps/a: Cannot evict pod as it would violate the budget')
 })
 
-test('a pod that shuts down already is not asked again', async () => {
-  const { context, asked, node } = api([pod('a', { owner: 'ReplicaSet', leaving: true })])
+test('a terminating pod is not evicted again', async () => {
+  const { context, evicted, node } = api([pod('a', { owner: 'ReplicaSet', leaving: true })])
   const problem = await problemOf(evictPods(context, node, { withinMs: 3100 }))
-  assert.is(problem.because, 'apps/a is shutting down')
-  assert.equal(asked, [])
+  assert.is(problem.because, 'apps/a is terminating')
+  assert.equal(evicted, [])
 })
 
 test('a blocked pod is refused where its machine restarts, and nowhere else', async () => {
   const { context, node } = api([pod('a', { owner: 'ReplicaSet' })])
   const problem: Problem = await problemOf(refuseBlocked(context, [node]))
   assert.is(problem.code, 'DRAIN_IMPOSSIBLE')
-  assert.match(problem.because ?? '', 'apps/a: PodDisruptionBudget keep: it wants 1 of 1 pods')
+  assert.match(problem.because ?? '', 'apps/a: PodDisruptionBudget keep: it requires 1 of 1 pods')
   await refuseBlocked(context, context.cluster.controlPlanes)
 })
 

@@ -22,7 +22,7 @@ const etcd = (change: EtcdChange, from = well): GateFacts => ({
 const status =
   (index: number, change: Partial<EtcdFacts['status'][number]>): EtcdChange =>
   ({ status }) => ({
-    status: status.map((said, i) => (i === index ? { ...said, ...change } : said)),
+    status: status.map((member, i) => (i === index ? { ...member, ...change } : member)),
   })
 const member =
   (index: number, change: Partial<EtcdFacts['members'][number]>): EtcdChange =>
@@ -44,21 +44,21 @@ const machine = (name: string, stage: string | undefined): GateFacts => {
 }
 const node = (name: string, change: (node: NodeObject) => NodeObject | undefined): GateFacts => ({
   ...well,
-  nodes: (Array.isArray(well.nodes) ? (well.nodes as NodeObject[]) : []).flatMap((seen) =>
-    seen.metadata.name === name ? (change(seen) ?? []) : [seen],
+  nodes: (Array.isArray(well.nodes) ? (well.nodes as NodeObject[]) : []).flatMap((object) =>
+    object.metadata.name === name ? (change(object) ?? []) : [object],
   ),
 })
-const cordoned = (seen: NodeObject): NodeObject => ({ ...seen, spec: { unschedulable: true } })
-const marked = (seen: NodeObject): NodeObject => ({
-  ...cordoned(seen),
-  metadata: { ...seen.metadata, annotations: { [upgradeAnnotation]: 'v1.13.9' } },
+const cordoned = (object: NodeObject): NodeObject => ({ ...object, spec: { unschedulable: true } })
+const annotated = (object: NodeObject): NodeObject => ({
+  ...cordoned(object),
+  metadata: { ...object.metadata, annotations: { [upgradeAnnotation]: 'v1.13.9' } },
 })
-const notReady = (seen: NodeObject): NodeObject => ({
-  ...seen,
+const notReady = (object: NodeObject): NodeObject => ({
+  ...object,
   status: { conditions: [{ type: 'Ready', status: 'False', message: 'PLEG is not healthy' }] },
 })
 
-/** What is wrong, who is to be restarted, and the reasons as `who: why`, `!` for those that waiting can't mend. */
+/** The problem, the machine to restart, and the reasons as `who: why`, with `!` for final ones. */
 type Row = [
   title: string,
   facts: GateFacts,
@@ -79,7 +79,7 @@ const rows: Row[] = [
     'home-cp1',
     [
       'home-cp2: its etcd does not answer: connection refused',
-      'etcd: without home-cp1 it would have 1 of 3 members, and needs 2',
+      'etcd: without home-cp1 it would have 1 of 3 members; quorum needs 2',
     ],
   ],
   [
@@ -101,7 +101,7 @@ const rows: Row[] = [
     [
       'home-cp2: its etcd does not answer: connection refused',
       'home-cp3: its etcd does not answer: connection refused',
-      'etcd: without home-cp1 it would have 2 of 5 members, and needs 3',
+      'etcd: without home-cp1 it would have 2 of 5 members; quorum needs 3',
     ],
     sized(5),
   ],
@@ -112,12 +112,12 @@ const rows: Row[] = [
     ['home-cp3: is not a member of etcd'],
   ],
   [
-    'two members, for good',
+    'two members, whatever happens',
     etcd(({ members }) => ({ members: members.slice(0, 2) })),
     'home-cp1',
     [
       'home-cp3: is not a member of etcd',
-      '!etcd: without home-cp1 it would have 1 of 2 members, and needs 2',
+      '!etcd: without home-cp1 it would have 1 of 2 members; quorum needs 2',
     ],
   ],
   [
@@ -146,7 +146,7 @@ const rows: Row[] = [
     'home-cp1',
     [
       'home-cp3: is still learning and has no vote in etcd',
-      'etcd: without home-cp1 it would have 1 of 3 members, and needs 2',
+      'etcd: without home-cp1 it would have 1 of 3 members; quorum needs 2',
     ],
   ],
   [
@@ -194,7 +194,7 @@ const rows: Row[] = [
   ],
   [
     'no leader',
-    etcd(({ status }) => ({ status: status.map((said) => ({ ...said, leader: '0' })) })),
+    etcd(({ status }) => ({ status: status.map((member) => ({ ...member, leader: '0' })) })),
     'home-w1',
     ['etcd: it has no leader among its members'],
   ],
@@ -215,7 +215,7 @@ const rows: Row[] = [
     'a machine that is silent',
     machine('home-w1', undefined),
     'home-cp1',
-    ['home-w1: does not say how it is: no route to host'],
+    ['home-w1: does not report its status: no route to host'],
   ],
   [
     'a node that is not Ready',
@@ -228,24 +228,24 @@ const rows: Row[] = [
     'a node that is missing',
     node('home-w1', () => undefined),
     'home-cp1',
-    ['home-w1: is not a node of Kubernetes'],
+    ['home-w1: is not registered as a Kubernetes node'],
   ],
   [
-    "a node that somebody else cordoned, another's turn",
+    'a node that another user cordoned, the turn of another machine',
     node('home-w1', cordoned),
     'home-cp1',
-    ['!home-w1: was cordoned by somebody else'],
+    ['!home-w1: was cordoned by another user or tool'],
   ],
   [
-    'a node that somebody else cordoned, its own turn',
+    'a node that another user cordoned, its own turn',
     node('home-w1', cordoned),
     'home-w1',
-    ['!home-w1: was cordoned by somebody else'],
+    ['!home-w1: was cordoned by another user or tool'],
   ],
-  ['a node that a run before cordoned', node('home-w1', marked), 'home-w1', []],
+  ['a node that an earlier run cordoned', node('home-w1', annotated), 'home-w1', []],
   [
     'another node that a run before cordoned',
-    node('home-w1', marked),
+    node('home-w1', annotated),
     'home-cp1',
     ['home-w1: is in the middle of an upgrade'],
   ],
@@ -253,7 +253,7 @@ const rows: Row[] = [
     'an API that does not answer',
     { ...well, nodes: { reason: 'connection refused' } },
     'home-w1',
-    ['Kubernetes: does not list its nodes: connection refused'],
+    ['Kubernetes: nodes cannot be listed: connection refused'],
   ],
 ]
 
@@ -272,26 +272,26 @@ for (const [title, facts, candidate, expected, cluster = three] of rows)
 test('two control planes at once are never allowed', () => {
   const reasons = judgeGate(three, well, three.controlPlanes.slice(0, 2))
   assert.equal(reasons, [
-    { who: 'etcd', why: 'control planes are restarted one at a time only', final: true },
+    { who: 'etcd', why: 'control planes are restarted one at a time', final: true },
   ])
 })
 
-test('cordons count for nothing where the gate is told so', () => {
-  const facts = node('home-w1', marked)
+test('cordons are ignored where the gate is told to', () => {
+  const facts = node('home-w1', annotated)
   assert.is(judgeGate(three, facts, []).length, 1)
   assert.equal(judgeGate(three, facts, [], { cordons: false }), [])
   assert.equal(judgeGate(three, node('home-cp2', cordoned), [], { cordons: false }), [])
 })
 
-test('workers at once do not stand in the way of each other', () => {
+test('workers that restart together do not block each other', () => {
   const cluster = testCluster({ WORKER_COUNT: '3' })
   const facts = wellFacts(cluster)
   const [first, second] = cluster.workers
   assert.ok(first && second)
   const busy = {
     ...facts,
-    nodes: (facts.nodes as NodeObject[]).map((seen) =>
-      seen.metadata.name === second.name ? marked(seen) : seen,
+    nodes: (facts.nodes as NodeObject[]).map((object) =>
+      object.metadata.name === second.name ? annotated(object) : object,
     ),
   }
   assert.equal(judgeGate(cluster, busy, [first, second]), [])

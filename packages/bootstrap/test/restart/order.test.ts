@@ -32,7 +32,7 @@ const named = (text: string): string[] =>
   text.split(' ').flatMap((name) => (name === '' ? [] : [`home-${name}`]))
 
 for (const [controlPlanes, workers, atOnce, leader, unfinished, expected] of rows)
-  test(`${controlPlanes} control planes led by ${leader ?? 'nobody'}, ${workers} workers, ${atOnce} at once${unfinished && `, ${unfinished} left half-way`}: ${expected}`, () => {
+  test(`${controlPlanes} control planes led by ${leader ?? 'no member'}, ${workers} workers, ${atOnce} at once${unfinished && `, ${unfinished} left unfinished`}: ${expected}`, () => {
     const cluster = testCluster({
       CONTROL_PLANE_COUNT: String(controlPlanes),
       WORKER_COUNT: String(workers),
@@ -47,7 +47,7 @@ for (const [controlPlanes, workers, atOnce, leader, unfinished, expected] of row
     assert.is(text, expected)
   })
 
-test('who has had a turn has no other one', () => {
+test('a machine has only one turn', () => {
   const cluster = testCluster({ CONTROL_PLANE_COUNT: '3' })
   const facts = { leader: 'home-cp1', unfinished: new Set<string>() }
   const turn = (...left: string[]) =>

@@ -3,9 +3,9 @@ import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parseEtcdAlarms, parseEtcdStatus } from '@talosmith/clients/etcd'
-import { kubernetesFault, versionsOf } from '../../src/upgrade/kubernetes-proof.ts'
+import { findKubernetesProblem, versionsOf } from '../../src/upgrade/kubernetes-proof.ts'
 import type { PodObject } from '@talosmith/clients/kubernetes'
-import { proofFault, type RestartedMachine } from '../../src/restart/proof.ts'
+import { findRestartProblem, type RestartedMachine } from '../../src/restart/proof.ts'
 import { installsLive } from '../../src/restart/install.ts'
 import { ready, readyNode, wellFacts } from '../support/facts.ts'
 
@@ -38,9 +38,9 @@ const of = (change: Partial<typeof facts>): RestartedMachine => ({
   facts: { ...facts, ...change },
 })
 
-/** A machine as it came back, and what is not proven; `!`: waiting can't mend it. */
+/** A machine after its restart, and its problem; `!`: final. */
 const rows: [string, RestartedMachine, string | undefined][] = [
-  ['all is well', well, undefined],
+  ['everything is healthy', well, undefined],
   ['it runs the old version', of({ talosVersion: 'v1.13.8' }), 'home-cp1 runs v1.13.8 (schematic '],
   ['it runs another schematic', of({ schematic: 'f'.repeat(64) }), '(schematic ffffffffffff)'],
   [
@@ -54,9 +54,9 @@ const rows: [string, RestartedMachine, string | undefined][] = [
     '!home-cp1 came back as metal instead of nocloud',
   ],
   [
-    'it does not say its platform',
+    'it does not report its platform',
     { ...well, facts: { ...facts, platform: undefined } },
-    'does not say its platform yet',
+    'does not report its platform yet',
   ],
   ['it boots', of({ machine: { ...ready, stage: 'booting' } }), 'home-cp1 is booting'],
   [
@@ -70,13 +70,21 @@ const rows: [string, RestartedMachine, string | undefined][] = [
     'home-cp1 is not ready: services: etcd',
   ],
   [
-    'it does not say how it is',
+    'it does not report its status',
     { ...well, facts: { ...facts, machine: undefined } },
-    'does not say how it is',
+    'does not report its status',
   ],
   ['its etcd does not answer', { ...well, etcd: lost }, 'home-cp1: its etcd does not answer'],
-  ['its etcd was not asked', { ...well, etcd: undefined }, 'does not say how its etcd is'],
-  ['Kubernetes does not know it', { ...well, node: undefined }, 'is not a node of Kubernetes'],
+  [
+    'its etcd was not queried',
+    { ...well, etcd: undefined },
+    'does not report the status of its etcd',
+  ],
+  [
+    'Kubernetes does not know it',
+    { ...well, node: undefined },
+    'is not registered as a Kubernetes node',
+  ],
   [
     'it is not Ready',
     { ...well, node: { metadata: { name: 'home-cp1' } } },
@@ -93,26 +101,34 @@ const rows: [string, RestartedMachine, string | undefined][] = [
     'has kubelet v1.35.0, not v1.36.3',
   ],
 ]
-for (const [title, comeback, expected] of rows)
-  test(`${title}: ${expected === undefined ? 'proven' : 'not proven'}`, () => {
-    const fault = proofFault(cluster, controlPlane, { target, kubernetes: 'v1.36.3' }, comeback)
-    if (expected === undefined) assert.is(fault, undefined)
+for (const [title, machine, expected] of rows)
+  test(`${title}: ${expected === undefined ? 'healthy' : 'not healthy'}`, () => {
+    const problem = findRestartProblem(
+      cluster,
+      controlPlane,
+      { target, kubernetes: 'v1.36.3' },
+      machine,
+    )
+    if (expected === undefined) assert.is(problem, undefined)
     else {
-      assert.match(fault?.reason ?? '', expected.replace(/^!/, ''))
-      assert.is(fault?.final, expected.startsWith('!'))
+      assert.match(problem?.reason ?? '', expected.replace(/^!/, ''))
+      assert.is(problem?.final, expected.startsWith('!'))
     }
   })
 
-test('a worker has no etcd to be judged by', () => {
-  const comeback = { ...well, etcd: undefined, node: readyNode(worker.name, worker.address) }
-  assert.is(proofFault(cluster, worker, { target, kubernetes: 'v1.36.3' }, comeback), undefined)
+test('etcd is not checked on a worker', () => {
+  const machine = { ...well, etcd: undefined, node: readyNode(worker.name, worker.address) }
+  assert.is(
+    findRestartProblem(cluster, worker, { target, kubernetes: 'v1.36.3' }, machine),
+    undefined,
+  )
 })
 
-test('a machine on its way keeps the extensions of its own schematic', () => {
+test('a machine with its old schematic keeps the extensions of that schematic', () => {
   const own = { version: 'v1.13.9', schematic: 'a'.repeat(64) }
-  const comeback = { ...well, facts: { ...facts, schematic: own.schematic, extensions: [] } }
+  const machine = { ...well, facts: { ...facts, schematic: own.schematic, extensions: [] } }
   assert.is(
-    proofFault(cluster, controlPlane, { target: own, kubernetes: 'v1.36.3' }, comeback),
+    findRestartProblem(cluster, controlPlane, { target: own, kubernetes: 'v1.36.3' }, machine),
     undefined,
   )
 })
@@ -130,24 +146,24 @@ const pods = (version = 'v1.36.3'): PodObject[] =>
 const nodes = (version = 'v1.36.3') =>
   cluster.nodes.map(({ name, address }) => readyNode(name, address, version))
 
-test('Kubernetes is proven component by component', () => {
-  const fault = (facts: Parameters<typeof kubernetesFault>[2]) =>
-    kubernetesFault(cluster, 'v1.36.3', facts)
-  assert.is(fault({ nodes: nodes(), pods: pods() }), undefined)
-  assert.is(fault({ nodes: nodes('v1.35.0'), pods: pods() }), 'kubelet on home-cp1 is v1.35.0')
+test('every component of Kubernetes is verified', () => {
+  const problem = (facts: Parameters<typeof findKubernetesProblem>[2]) =>
+    findKubernetesProblem(cluster, 'v1.36.3', facts)
+  assert.is(problem({ nodes: nodes(), pods: pods() }), undefined)
+  assert.is(problem({ nodes: nodes('v1.35.0'), pods: pods() }), 'kubelet on home-cp1 is v1.35.0')
   assert.is(
-    fault({
+    problem({
       nodes: nodes(),
       pods: [...pods().slice(0, 8), component('kube-scheduler-home-cp3', 'v1.35.0')],
     }),
     'kube-scheduler on home-cp3 is v1.35.0',
   )
   assert.is(
-    fault({ nodes: nodes(), pods: pods().slice(1) }),
-    'kube-apiserver on home-cp1 is not there',
+    problem({ nodes: nodes(), pods: pods().slice(1) }),
+    'kube-apiserver on home-cp1 is not running',
   )
   assert.is(
-    fault({
+    problem({
       nodes: nodes(),
       pods: [component('kube-apiserver-home-cp1', 'v1.36.3', 'False'), ...pods().slice(1)],
     }),
@@ -155,7 +171,7 @@ test('Kubernetes is proven component by component', () => {
   )
 })
 
-test('kube-proxy is looked at where it runs', () => {
+test('kube-proxy is checked where it runs', () => {
   const proxy = (version: string, ok = 'True'): PodObject => {
     const { metadata, spec, status } = component('kube-proxy-home-w1', version, ok)
     const labels = { 'k8s-app': 'kube-proxy' }
@@ -165,14 +181,14 @@ test('kube-proxy is looked at where it runs', () => {
       spec: { ...spec, nodeName: 'home-w1' },
     }
   }
-  const fault = (one: PodObject) =>
-    kubernetesFault(cluster, 'v1.36.3', { nodes: nodes(), pods: [...pods(), one] })
-  assert.is(fault(proxy('v1.36.3')), undefined)
-  assert.is(fault(proxy('v1.35.0')), 'kube-proxy on home-w1 is v1.35.0')
-  assert.is(fault(proxy('v1.36.3', 'False')), 'kube-proxy on home-w1 is not ready')
+  const problem = (one: PodObject) =>
+    findKubernetesProblem(cluster, 'v1.36.3', { nodes: nodes(), pods: [...pods(), one] })
+  assert.is(problem(proxy('v1.36.3')), undefined)
+  assert.is(problem(proxy('v1.35.0')), 'kube-proxy on home-w1 is v1.35.0')
+  assert.is(problem(proxy('v1.36.3', 'False')), 'kube-proxy on home-w1 is not ready')
 })
 
-test('an image with a digest behind its tag says its version', () => {
+test('the version of an image with a tag and a digest is its tag', () => {
   const [first, ...rest] = pods()
   assert.ok(first)
   const image = `mirror.lan:5000/kube-apiserver:v1.36.3@sha256:${'0'.repeat(64)}`
@@ -201,14 +217,14 @@ test('the tables of etcd are read by column', () => {
   assert.equal(parseEtcdAlarms(''), [])
 })
 
-test('only a Talos and a talosctl that both can install live do', () => {
+test('a live installation needs support by both Talos and talosctl', () => {
   assert.ok(installsLive('v1.13.9', 'v1.13.9'))
   assert.ok(installsLive('v1.13.0', 'v1.14.0'))
   assert.not(installsLive('v1.12.11', 'v1.13.9'))
   assert.not(installsLive('v1.13.9', 'v1.13.6'))
 })
 
-test('a console is shown without what steers a terminal', () => {
+test('a console is shown without terminal control sequences', () => {
   assert.equal(plainLines('\x1b[0;32m[ ok ]\x1b[0m a\r\n\r\n\x1b[2Jb\r'), ['[ ok ] a', 'b'])
 })
 

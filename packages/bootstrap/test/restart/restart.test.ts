@@ -22,7 +22,7 @@ assert.ok(first)
 const node = first
 const { address } = node
 
-test('one that goes down in the middle of an answer is waited for no longer than a few seconds', async () => {
+test('a machine that goes down during a call is waited for no longer than a few seconds', async () => {
   const machine = await showMachine(node.address, { has: ca.issue('/CN=machine'), ca: ca.cert })
   const fake = fakeTalosctl((words) =>
     fake.calls.some((call) => call.startsWith('reboot')) && words.startsWith('read')
@@ -50,8 +50,8 @@ test('one that goes down in the middle of an answer is waited for no longer than
 /** A machine that has restarted into its target; `more` answers first. */
 function restarted(more: (words: string) => Reply | undefined): ReturnType<typeof fakeTalosctl> {
   return fakeTalosctl((words) => {
-    const said = more(words)
-    if (said !== undefined) return said
+    const reply = more(words)
+    if (reply !== undefined) return reply
     if (words.startsWith('read')) return 'next boot'
     if (words === 'version') return versions({ [address]: 'v1.13.9' })
     if (words.startsWith('get extensions'))
@@ -71,7 +71,7 @@ async function comesBack(talosctl: ReturnType<typeof fakeTalosctl>): Promise<Nod
   )
 }
 
-test('a machine that boots is asked one question a look, and what it runs once it has booted', async () => {
+test('a booting machine is queried once per check, and for what it runs once it has booted', async () => {
   let looks = 0
   const talosctl = restarted((words) =>
     words.startsWith('get machinestatus') && ++looks < 4
@@ -79,12 +79,12 @@ test('a machine that boots is asked one question a look, and what it runs once i
       : undefined,
   )
   assert.is((await comesBack(talosctl)).schematic, 'abc')
-  const asked = talosctl.calls.map((call) => call.split(' ').slice(0, 2).join(' '))
-  assert.equal(asked.slice(0, 5), [
+  const calls = talosctl.calls.map((call) => call.split(' ').slice(0, 2).join(' '))
+  assert.equal(calls.slice(0, 5), [
     'read /proc/sys/kernel/random/boot_id',
     ...Array.from({ length: 4 }, () => 'get machinestatus'),
   ])
-  assert.equal(asked.slice(5).sort(), [
+  assert.equal(calls.slice(5).sort(), [
     'get extensions',
     'get machinestatus',
     'get platformmetadata',
@@ -92,7 +92,7 @@ test('a machine that boots is asked one question a look, and what it runs once i
   ])
 })
 
-test('a machine that does not say its extensions has not gone back', async () => {
+test('a machine that does not report its extensions has not rolled back', async () => {
   let silent = 2
   const talosctl = restarted((words) =>
     words.startsWith('get extensions') && silent-- > 0

@@ -16,7 +16,7 @@ import type { UpgradeContext } from '../../src/restart/context.ts'
 import { upgradeAnnotation } from '../../src/restart/upgrade-annotation.ts'
 import { fakeTalosctl, resource, versions, type Reply } from '@talosmith/clients/testing'
 
-/** A machine as the simulation keeps it. */
+/** The state of a simulated machine. */
 export interface Machine {
   readonly node: Node
   version: string
@@ -24,15 +24,15 @@ export interface Machine {
   kubernetes: string
   installed: string | undefined
   boot: number
-  /** How many further questions it leaves unanswered. */
+  /** How many further calls it does not answer. */
   away: number
   cordoned: boolean
-  marked: string | undefined
+  annotation: string | undefined
   /** Counts the changes of its node in Kubernetes. */
   resourceVersion: number
   config: string
-  etcdFault: string | undefined
-  /** What it goes back to, after so many further looks at its status. */
+  etcdError: string | undefined
+  /** The version that it rolls back to, after so many further checks of its status. */
   trial: { readonly version: string; left: number } | undefined
 }
 
@@ -40,52 +40,52 @@ export interface Machine {
 export interface Kill {
   /** At so many changes from now, or at the change that matches. */
   readonly at: number | RegExp
-  /** Before it takes effect, after, or so many questions later. */
+  /** Before it takes effect, after, or so many calls later. */
   readonly when: 'before' | 'after' | number
   readonly died: () => void
 }
 
-/** A machine config as far as an upgrade looks at it. */
+/** The parts of a machine config that an upgrade uses. */
 export function configText(cluster: Cluster, installer: string): string {
   return stringify({ machine: { install: { image: installer }, features: { x: cluster.name } } })
 }
 
-/** A cluster that does what Talos and Kubernetes do, and remembers every change that was asked for. */
+/** A simulation of Talos and Kubernetes that records every requested change. */
 export class Simulation {
   readonly machines: Machine[]
   readonly changes: string[] = []
-  /** What was wrong in the order of things, as it happened. */
-  readonly faults: string[] = []
+  /** Violations of the safe order of restarts. */
+  readonly violations: string[] = []
   readonly pods: PodObject[] = []
   readonly budgets: BudgetObject[] = []
   leader: string
-  /** What machines say to a new version instead of taking it; all, or those that are named. */
+  /** The error with which machines refuse to install a version; all, or the named ones. */
   refusal: string | undefined
   readonly refusing = new Set<string>()
-  /** Versions that do not come up. */
+  /** Versions that do not boot. */
   readonly broken = new Set<string>()
-  /** How often one is looked at before it goes back. */
+  /** How often a machine is checked before it rolls back. */
   trialLooks = 3
   readonly cluster: Cluster
   /** Ends the run as SIGKILL would. */
   kill: Kill | undefined
-  /** Told of every change, before it takes effect. */
+  /** Called with every change, before it takes effect. */
   onChange: ((change: string) => void) | undefined
-  /** Whether etcd runs on the control planes, or at least left its data there. */
+  /** Whether etcd runs on the control planes or has data there. */
   etcd: 'running' | 'stopped' | 'none' = 'running'
   /** etcd's revision. */
   revision = 80
-  /** What API servers say at /metrics. */
+  /** The reply of API servers at /metrics. */
   metrics = ''
-  /** What `talosctl upgrade-k8s` says instead of doing it. */
+  /** The error of `talosctl upgrade-k8s`; undefined: it succeeds. */
   kubernetesRefusal: string | undefined
   /** Whether a changed machine config needs a reboot. */
   configReboots = false
-  /** Whether components keep their version all the same. */
+  /** Whether components keep their version nevertheless. */
   kubernetesStays = false
-  /** Through whom Kubernetes was upgraded. */
+  /** The endpoint through which Kubernetes was upgraded. */
   endpoint: string | undefined
-  /** Whether machines have the guest agent's channel. */
+  /** Whether machines have a guest agent channel. */
   hasChannel: boolean | undefined = true
   private generation = 0
   private changesUntilKill = 0
@@ -103,17 +103,17 @@ export class Simulation {
       boot: 1,
       away: 0,
       cordoned: false,
-      marked: undefined,
+      annotation: undefined,
       resourceVersion: 1,
       config: configText(cluster, `old/${schematic}:${version}`),
-      etcdFault: undefined,
+      etcdError: undefined,
       trial: undefined,
     }))
   }
 
   at(address: string): Machine {
     const machine = this.machines.find(({ node }) => node.address === address)
-    if (machine === undefined) throw new Error(`nobody has ${address}`)
+    if (machine === undefined) throw new Error(`no machine has ${address}`)
     return machine
   }
 
@@ -121,7 +121,7 @@ export class Simulation {
     return this.at(this.cluster.nodes.find((node) => node.name === name)?.address ?? '')
   }
 
-  /** What a run works with; a later one makes an earlier one deaf, as if its process had gone. */
+  /** The context of a run; a later one disconnects an earlier one, as if its process had ended. */
   context(secrets: { talosCa: string }): UpgradeContext {
     const own = ++this.generation
     const alive = async (): Promise<void> => {
@@ -140,7 +140,7 @@ export class Simulation {
       talosctl: this.talosctl(alive),
       kubernetes: throughNodes(this.cluster, this.kubernetes(alive)),
       secrets: { ...secrets, kubernetesCa: '', digest: 'd' },
-      home: {
+      generated: {
         secrets: { ...secrets, kubernetesCa: '', digest: 'd' },
         desired,
         digest: '',
@@ -184,8 +184,8 @@ export class Simulation {
     const { node } = machine
     for (const other of this.machines)
       if (other !== machine && other.node.role === 'controlplane' && other.away > 0)
-        this.faults.push(`${node.name} restarts while ${other.node.name} is away`)
-    if (!machine.cordoned) this.faults.push(`${node.name} restarts without being drained`)
+        this.violations.push(`${node.name} restarts while ${other.node.name} is away`)
+    if (!machine.cordoned) this.violations.push(`${node.name} restarts without being drained`)
     const wanted = machine.installed ?? machine.version
     machine.boot++
     machine.away = 6
@@ -241,7 +241,7 @@ export class Simulation {
     if (words.startsWith('reboot')) return () => this.restart(machine)
     if (words.includes('forfeit-leadership')) return () => this.moveLeader(machine.node.name)
     if (words.startsWith('etcd snapshot'))
-      return () => writeFileSync(words.split(' ')[2] ?? '', snapshotBytes())
+      return () => writeFileSync(words.split(' ')[2] ?? '', backupBytes())
     const file = /apply-config --mode=auto --file=(\S+)/.exec(words)?.[1]
     if (file === undefined) return undefined
     const text = readFileSync(file, 'utf8')
@@ -252,18 +252,18 @@ export class Simulation {
   }
 
   private reply(words: string, nodes: readonly string[]): Reply {
-    const asked = nodes.map((address) => this.at(address))
-    const there = asked.filter((machine) => machine.away === 0)
-    for (const machine of asked) if (machine.away > 0) machine.away--
+    const queried = nodes.map((address) => this.at(address))
+    const there = queried.filter((machine) => machine.away === 0)
+    for (const machine of queried) if (machine.away > 0) machine.away--
     const silence =
-      asked.length === there.length ? '' : 'rpc error: code = Unavailable desc = refused'
+      queried.length === there.length ? '' : 'rpc error: code = Unavailable desc = refused'
     const all = (text: (machine: Machine) => string): Reply => {
       const stdout = there.map(text).join('')
       return silence === '' ? stdout : { stdout, stderr: silence }
     }
     const [first] = there
     if (first?.trial !== undefined) {
-      if (first.trial.left <= 0) goBack(first)
+      if (first.trial.left <= 0) rollBack(first)
       else if (words.startsWith('get machinestatus')) first.trial.left--
     }
     if (words === 'version')
@@ -313,17 +313,17 @@ export class Simulation {
         ]),
       )
     if (words === 'etcd status') {
-      const fault = there.find(({ etcdFault }) => etcdFault !== undefined)?.etcdFault
+      const error = there.find(({ etcdError }) => etcdError !== undefined)?.etcdError
       const stdout = table(
         ['NODE', 'MEMBER', 'LEADER', 'RAFT INDEX', 'RAFT TERM', 'LEARNER', 'ERRORS'],
         there
-          .filter(({ etcdFault }) => etcdFault === undefined)
+          .filter(({ etcdError }) => etcdError === undefined)
           .map(({ node }) => [
             ...[node.address, `id-${node.name}`, `id-${this.leader}`, '100', '2', 'false', ''],
           ]),
       )
-      if (fault === undefined) return silence === '' ? stdout : { stdout, stderr: silence }
-      return { stdout, stderr: `rpc error: code = Unknown desc = ${fault}` }
+      if (error === undefined) return silence === '' ? stdout : { stdout, stderr: silence }
+      return { stdout, stderr: `rpc error: code = Unknown desc = ${error}` }
     }
     const refuses = this.refusing.size === 0 || this.refusing.has(first.node.name)
     if (words.startsWith('upgrade ') && this.refusal !== undefined && refuses)
@@ -360,9 +360,9 @@ export class Simulation {
     alive: () => Promise<void>,
   ): Promise<string> {
     const machine = this.named(path.split('/').at(-1) ?? '')
-    // The API takes a change without one all the same, over what somebody else has done meanwhile.
+    // The API accepts a change without one, and overwrites concurrent changes.
     if (metadata.resourceVersion === undefined)
-      this.faults.push(`${machine.node.name} was changed without the version that was seen`)
+      this.violations.push(`${machine.node.name} was changed without its resourceVersion`)
     else if (metadata.resourceVersion !== String(machine.resourceVersion))
       throw new ApiRefusal(409, 'the object has been modified')
     const isCordon = spec?.unschedulable === true
@@ -372,7 +372,7 @@ export class Simulation {
       () => {
         machine.resourceVersion++
         if (spec !== undefined) machine.cordoned = isCordon
-        machine.marked = metadata.annotations[upgradeAnnotation] ?? undefined
+        machine.annotation = metadata.annotations[upgradeAnnotation] ?? undefined
       },
       alive,
     )
@@ -403,8 +403,8 @@ export class Simulation {
   }
 }
 
-/** What Talos does with a version that does not come up. */
-export function goBack(machine: Machine): void {
+/** What Talos does with a version that does not boot. */
+export function rollBack(machine: Machine): void {
   machine.version = machine.trial?.version ?? machine.version
   machine.trial = undefined
   machine.boot++
@@ -419,11 +419,11 @@ interface NodePatch {
 }
 
 function nodeObject(machine: Machine): object {
-  const { node, away, cordoned, marked, kubernetes } = machine
+  const { node, away, cordoned, annotation, kubernetes } = machine
   return {
     metadata: {
       name: node.name,
-      annotations: marked === undefined ? {} : { [upgradeAnnotation]: marked },
+      annotations: annotation === undefined ? {} : { [upgradeAnnotation]: annotation },
       resourceVersion: String(machine.resourceVersion),
     },
     spec: cordoned ? { unschedulable: true } : {},
@@ -435,9 +435,9 @@ function nodeObject(machine: Machine): object {
   }
 }
 
-/** A kubelet whose own API server has no etcd tells nobody of its static pods. */
-function staticPods({ node, kubernetes, etcdFault }: Machine): object[] {
-  if (etcdFault !== undefined) return []
+/** A kubelet whose own API server has no etcd cannot report its static pods. */
+function staticPods({ node, kubernetes, etcdError }: Machine): object[] {
+  if (etcdError !== undefined) return []
   return ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler'].map((name) => ({
     metadata: { name: `${name}-${node.name}`, namespace: 'kube-system' },
     spec: { nodeName: node.name, containers: [{ image: `registry.k8s.io/${name}:${kubernetes}` }] },
@@ -455,7 +455,7 @@ function table(titles: readonly string[], rows: readonly (readonly string[])[]):
 }
 
 /** Bytes as etcd writes them: pages, and their sha256. */
-export function snapshotBytes(pages = 2): Buffer {
+export function backupBytes(pages = 2): Buffer {
   const data = Buffer.alloc(512 * pages, 7)
   return Buffer.concat([data, createHash('sha256').update(data).digest()])
 }

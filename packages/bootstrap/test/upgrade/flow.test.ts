@@ -11,7 +11,7 @@ import { cordon } from '../../src/restart/cordon.ts'
 import { upgradeKubernetes, upgradeTalos } from '../../src/upgrade/flows.ts'
 import type { PodObject } from '@talosmith/clients/kubernetes'
 import { showMachine, createCa } from '@talosmith/clients/testing'
-import { configText, goBack, installerIn, Simulation, type Kill } from '../support/simulated.ts'
+import { configText, rollBack, installerIn, Simulation, type Kill } from '../support/simulated.ts'
 import * as assert from 'uvu/assert'
 
 const test = suite('upgrade')
@@ -20,15 +20,15 @@ const ca = createCa()
 const shown: { stop(): Promise<void> }[] = []
 let factory: Server
 let address = ''
-const asked: string[] = []
-/** Told when an installer is asked for: after the first look at machines, before the second. */
+const requested: string[] = []
+/** Called when an installer is requested: after the first observation of machines, before the second. */
 let warmed: (() => void) | undefined
 
 test.before(async () => {
   for (const last of [70, 71, 72, 80, 81, 82])
     shown.push(await showMachine(`127.13.9.${last}`, { has: ca.issue('/CN=machine'), ca: ca.cert }))
   factory = createServer((request, response) => {
-    asked.push(request.url ?? '')
+    requested.push(request.url ?? '')
     if (request.url === '/versions')
       response.end(JSON.stringify(['v1.12.11', 'v1.13.8', 'v1.13.9']))
     else if (request.url?.startsWith('/v2/') === true) {
@@ -66,8 +66,8 @@ function described(overrides: Record<string, string> = {}): Cluster {
 interface Ended {
   readonly problem: Problem | undefined
   readonly shown: readonly Change[]
-  /** What was said. */
-  readonly said: string
+  /** The log of the run. */
+  readonly output: string
 }
 
 async function run(
@@ -81,15 +81,15 @@ async function run(
     return 2 as const
   }
   const context = simulation.context({ talosCa: ca.cert })
-  const said: string[] = []
-  const tell = (text: string): number => said.push(text)
+  const output: string[] = []
+  const tell = (text: string): number => output.push(text)
   const log = { ...silentLog, info: tell, warn: tell }
   const script = { cluster, log, dryRun, showPlan, hosts: context.hosts }
   const problem = await flow(script, { ...context, log }).then(
     () => undefined,
     (error: unknown) => (error instanceof Problem ? error : Promise.reject(error)),
   )
-  return { problem, shown, said: said.join('\n') }
+  return { problem, shown, output: output.join('\n') }
 }
 
 const restarts = ({ changes }: Simulation): string[] =>
@@ -100,10 +100,10 @@ function assertDone(simulation: Simulation, version = 'v1.13.9'): void {
     assert.is(machine.version, version)
     assert.is(machine.schematic, simulation.cluster.schematic.id)
     assert.not(machine.cordoned, `${machine.node.name} is cordoned`)
-    assert.is(machine.marked, undefined)
+    assert.is(machine.annotation, undefined)
     assert.is(installerIn(machine), simulation.cluster.image.installer)
   }
-  assert.equal(simulation.faults, [])
+  assert.equal(simulation.violations, [])
 }
 
 const pod = (name: string, nodeName: string, owner?: string): PodObject => ({
@@ -144,7 +144,9 @@ test('three control planes and a worker are upgraded one by one, the leader last
   ])
   assert.ok(simulation.changes.indexOf('etcd forfeit-leadership home-cp1') > 0)
   assert.ok(
-    asked.includes(`/v2/nocloud-installer/${simulation.cluster.schematic.id}/manifests/v1.13.9`),
+    requested.includes(
+      `/v2/nocloud-installer/${simulation.cluster.schematic.id}/manifests/v1.13.9`,
+    ),
   )
   // A second run has nothing to do.
   const before = simulation.changes.length
@@ -201,24 +203,24 @@ test('other extensions alone restart every machine, too', async () => {
   assertDone(simulation)
 })
 
-test('a version that does not come up ends the upgrade after that machine, with its console', async () => {
+test('a version that does not boot ends the upgrade after that machine, with its console', async () => {
   const simulation = new Simulation(described(), 'v1.13.8')
   simulation.broken.add('v1.13.9')
   const { problem } = await run(simulation)
   assert.is(problem?.code, 'UPGRADE_ROLLED_BACK')
-  assert.match(problem?.message ?? '', 'home-cp2 went back from Talos v1.13.9')
+  assert.match(problem?.message ?? '', 'home-cp2 rolled back from Talos v1.13.9')
   assert.match(problem?.because ?? '', /booting\nkernel panic - not syncing$/)
   assert.equal(restarts(simulation), ['home-cp2'])
   assert.ok(
     simulation.machines.every(({ cordoned, version }) => !cordoned && version === 'v1.13.8'),
   )
-  // With a version that comes up, the same command goes on.
+  // With a version that boots, the same command continues.
   simulation.broken.clear()
   assert.is((await run(simulation)).problem, undefined)
   assertDone(simulation)
 })
 
-test('a version that does not come up is recognised by the run after the one that restarted the machine, too', async () => {
+test('a version that does not boot is recognized by the run after the one that restarted the machine, too', async () => {
   const simulation = new Simulation(described(), 'v1.13.8')
   simulation.broken.add('v1.13.9')
   const died = new Promise<'killed'>((resolve) => {
@@ -232,7 +234,7 @@ test('a version that does not come up is recognised by the run after the one tha
   assert.ok(simulation.machines.every(({ cordoned }) => !cordoned))
 })
 
-test('a machine that cannot fetch its new version says why, and is neither drained nor restarted', async () => {
+test('a machine that cannot fetch its new version reports the reason, and is neither drained nor restarted', async () => {
   const simulation = new Simulation(described(), 'v1.13.8')
   simulation.refusal = 'rpc error: code = NotFound desc = nocloud-installer: not found'
   const { problem } = await run(simulation)
@@ -244,32 +246,32 @@ test('a machine that cannot fetch its new version says why, and is neither drain
   )
 })
 
-test('an installation that fails without a code, with the drain before it, leaves the machine in use', async () => {
+test('an installation that fails without a code, with the drain before it, leaves the machine uncordoned', async () => {
   const cluster = described({ KUBERNETES_VERSION: 'v1.35.0', CONTROL_PLANE_COUNT: '1' })
   const simulation = new Simulation(cluster, 'v1.12.11')
   simulation.refusal = 'error pulling image'
   const { problem } = await run(simulation)
   assert.is(problem?.code, 'INSTALL_FAILED')
   assert.is(problem?.because, 'error pulling image')
-  assert.match(problem?.now ?? '', 'home-cp1 is in use again')
+  assert.match(problem?.now ?? '', 'home-cp1 was uncordoned')
   assert.not(simulation.named('home-cp1').cordoned)
   assert.equal(restarts(simulation), [])
 })
 
-test('a machine that a killed run has cordoned is used again when the gate is closed', async () => {
+test('a machine that a killed run has cordoned is uncordoned when the gate is closed', async () => {
   const simulation = new Simulation(described(), 'v1.13.8')
-  Object.assign(simulation.named('home-cp2'), { cordoned: true, marked: 'v1.13.9' })
+  Object.assign(simulation.named('home-cp2'), { cordoned: true, annotation: 'v1.13.9' })
   simulation.named('home-w1').cordoned = true
   const { problem } = await run(simulation)
   assert.is(problem?.code, 'GATE_CLOSED')
-  assert.match(problem?.now ?? '', 'home-cp2 is in use again')
+  assert.match(problem?.now ?? '', 'home-cp2 was uncordoned')
   assert.not(simulation.named('home-cp2').cordoned)
   assert.ok(simulation.named('home-w1').cordoned)
 })
 
 test('a stopped member of etcd closes the gate, by name, before anything is changed on a machine', async () => {
   const simulation = new Simulation(described({ HEALTH_TIMEOUT: '5s' }), 'v1.13.8')
-  simulation.named('home-cp3').etcdFault = 'service etcd is not running'
+  simulation.named('home-cp3').etcdError = 'service etcd is not running'
   const { problem } = await run(simulation)
   assert.is(problem?.code, 'GATE_CLOSED')
   assert.match(
@@ -282,12 +284,12 @@ test('a stopped member of etcd closes the gate, by name, before anything is chan
   )
 })
 
-test('a machine that somebody else cordoned closes the gate at once, and stays cordoned', async () => {
+test('a machine that another user cordoned closes the gate at once, and stays cordoned', async () => {
   const simulation = new Simulation(described(), 'v1.13.8')
   simulation.named('home-w1').cordoned = true
   const { problem } = await run(simulation)
   assert.is(problem?.code, 'GATE_CLOSED')
-  assert.match(problem?.because ?? '', 'home-w1: was cordoned by somebody else')
+  assert.match(problem?.because ?? '', 'home-w1: was cordoned by another user or tool')
   assert.ok(simulation.named('home-w1').cordoned)
   assert.equal(restarts(simulation), [])
 })
@@ -306,7 +308,7 @@ test('a budget that can never be met is named before anything is changed', async
   assert.equal(simulation.changes, [])
 })
 
-test('workers go together as many as the settings allow', async () => {
+test('as many workers restart together as the settings allow', async () => {
   const cluster = described({
     CONTROL_PLANE_COUNT: '1',
     WORKER_COUNT: '3',
@@ -322,13 +324,13 @@ test('workers go together as many as the settings allow', async () => {
   )
 })
 
-/** A command that agrees so many times. */
+/** A command that succeeds so many times. */
 const agreeing = (times: number): string => {
   const path = join(temporaryFolder('gate'), 'asked')
   return `echo >> ${path}; test $(wc -l < ${path}) -le ${times} || { echo 'storage rebuilds' >&2; exit 3; }`
 }
 
-test("the user's own command is asked before every machine; refused, run again, refused again", async () => {
+test('UPGRADE_GATE_COMMAND runs before every machine; refused, run again, refused again', async () => {
   const simulation = new Simulation(described({ UPGRADE_GATE_COMMAND: agreeing(1) }), 'v1.13.8')
   for (let runs = 0; runs < 3; runs++) {
     const { problem } = await run(simulation)
@@ -338,7 +340,7 @@ test("the user's own command is asked before every machine; refused, run again, 
   }
 })
 
-test("the user's own command is asked between two versions of the path, too", async () => {
+test('UPGRADE_GATE_COMMAND runs between two versions of the path, too', async () => {
   const simulation = new Simulation(
     described({
       UPGRADE_GATE_COMMAND: agreeing(1),
@@ -354,17 +356,17 @@ test("the user's own command is asked between two versions of the path, too", as
   }
 })
 
-test('what a killed run has cordoned is used again when the command refuses', async () => {
+test('a machine that a killed run has cordoned is uncordoned when UPGRADE_GATE_COMMAND fails', async () => {
   const simulation = new Simulation(described({ UPGRADE_GATE_COMMAND: 'exit 1' }), 'v1.13.8')
   const machine = simulation.named('home-cp2')
-  Object.assign(machine, { cordoned: true, marked: 'v1.13.9' })
+  Object.assign(machine, { cordoned: true, annotation: 'v1.13.9' })
   const { problem } = await run(simulation)
   assert.is(problem?.code, 'GATE_COMMAND_FAILED')
-  assert.match(problem?.now ?? '', 'home-cp2 is in use again')
+  assert.match(problem?.now ?? '', 'home-cp2 was uncordoned')
   assert.not(machine.cordoned)
 })
 
-test('a machine that went back while nobody looked is recognised, and its version is not installed again', async () => {
+test('a machine that rolled back between two runs is recognized, and its version is not installed again', async () => {
   const simulation = new Simulation(described({ HEALTH_TIMEOUT: '5s' }), 'v1.13.8')
   simulation.broken.add('v1.13.9')
   simulation.trialLooks = 1_000_000
@@ -372,25 +374,25 @@ test('a machine that went back while nobody looked is recognised, and its versio
   assert.is(first.problem?.code, 'UPGRADE_UNFINISHED')
   assert.match(first.problem?.because ?? '', 'kernel panic')
   const machine = simulation.named('home-cp2')
-  goBack(machine)
+  rollBack(machine)
   machine.away = 0
   const { problem } = await run(simulation)
   assert.is(problem?.code, 'UPGRADE_ROLLED_BACK')
-  assert.match(problem?.now ?? '', 'home-cp2 is in use again')
+  assert.match(problem?.now ?? '', 'home-cp2 was uncordoned')
   assert.equal(restarts(simulation), ['home-cp2'])
   assert.not(machine.cordoned)
 })
 
-test('after a version that went back, another one is taken', async () => {
+test('after a version that rolled back, another one is installed', async () => {
   const simulation = new Simulation(described({ CONTROL_PLANE_COUNT: '1' }), 'v1.13.8')
   const { id } = simulation.cluster.schematic
-  const marked = `v1.13.7 ${id} boot-before`
-  Object.assign(simulation.named('home-cp1'), { cordoned: true, marked })
+  const annotation = `v1.13.7 ${id} boot-before`
+  Object.assign(simulation.named('home-cp1'), { cordoned: true, annotation })
   assert.is((await run(simulation)).problem, undefined)
   assertDone(simulation)
 })
 
-test('a machine that somebody cordons during its installation stays theirs', async () => {
+test('a machine that another user cordons during its installation stays cordoned', async () => {
   const simulation = new Simulation(described(), 'v1.13.8')
   const machine = simulation.named('home-cp2')
   simulation.onChange = (change) => {
@@ -400,13 +402,13 @@ test('a machine that somebody cordons during its installation stays theirs', asy
   }
   const { problem } = await run(simulation)
   assert.is(problem?.code, 'GATE_CLOSED')
-  assert.match(problem?.because ?? '', 'home-cp2: was cordoned by somebody else')
-  assert.match(problem?.now ?? '', 'its next restart, whatever its reason, boots Talos v1.13.9')
+  assert.match(problem?.because ?? '', 'home-cp2: was cordoned by another user or tool')
+  assert.match(problem?.now ?? '', 'its next restart, for any reason, boots Talos v1.13.9')
   assert.ok(machine.cordoned)
   assert.equal(restarts(simulation), [])
 })
 
-test('a node that changes while it is cordoned is looked at again', async () => {
+test('a node that changes while it is cordoned is read again', async () => {
   const simulation = new Simulation(described({ CONTROL_PLANE_COUNT: '1' }), 'v1.13.8')
   const tools = { ...simulation.context({ talosCa: ca.cert }) }
   let gets = 0
@@ -414,19 +416,19 @@ test('a node that changes while it is cordoned is looked at again', async () => 
   const kubernetes = {
     ...tools.kubernetes,
     async get<T>(path: string) {
-      const seen = await tools.kubernetes.get<T>(path)
+      const node = await tools.kubernetes.get<T>(path)
       if (gets++ === 0) machine.resourceVersion++
-      return seen
+      return node
     },
   }
   await cordon({ ...tools, kubernetes }, machine.node, { version: 'v1', schematic: 's' }, '')
-  assert.equal([gets, machine.cordoned, machine.marked], [2, true, 'v1 s'])
+  assert.equal([gets, machine.cordoned, machine.annotation], [2, true, 'v1 s'])
 })
 
-test('a machine that turns out right on the second look gets its config all the same', async () => {
+test('a machine that runs its target at the second check still gets its config', async () => {
   const simulation = new Simulation(described({ CONTROL_PLANE_COUNT: '1' }), 'v1.13.8')
   const worker = simulation.named('home-w1')
-  Object.assign(worker, { cordoned: true, marked: 'v1.13.9' })
+  Object.assign(worker, { cordoned: true, annotation: 'v1.13.9' })
   warmed = () => {
     worker.version = 'v1.13.9'
   }
@@ -437,10 +439,10 @@ test('a machine that turns out right on the second look gets its config all the 
   assertDone(simulation)
 })
 
-test('a machine config that needs a reboot takes the same way: command, gate, drain, proof', async () => {
-  const asked = join(temporaryFolder('gate'), 'asked')
+test('a machine config that needs a reboot goes through the same stages: command, gate, drain, verification', async () => {
+  const requested = join(temporaryFolder('gate'), 'requested')
   const simulation = new Simulation(
-    described({ UPGRADE_GATE_COMMAND: `echo >> ${asked}`, KUBERNETES_VERSION: 'v1.36.3' }),
+    described({ UPGRADE_GATE_COMMAND: `echo >> ${requested}`, KUBERNETES_VERSION: 'v1.36.3' }),
     'v1.13.9',
   )
   simulation.configReboots = true
@@ -456,7 +458,7 @@ test('a machine config that needs a reboot takes the same way: command, gate, dr
       'uncordon home-cp1',
     ],
   )
-  assert.is(readFileSync(asked, 'utf8').length, 4)
+  assert.is(readFileSync(requested, 'utf8').length, 4)
 })
 
 test('a machine config that needs a reboot waits for the gate', async () => {
@@ -465,38 +467,38 @@ test('a machine config that needs a reboot waits for the gate', async () => {
   Object.assign(simulation.named('home-w1'), { cordoned: true })
   const { problem } = await run(simulation)
   assert.is(problem?.code, 'GATE_CLOSED')
-  assert.match(problem?.because ?? '', 'home-w1: was cordoned by somebody else')
+  assert.match(problem?.because ?? '', 'home-w1: was cordoned by another user or tool')
   assert.equal(simulation.changes, [])
 })
 
-test('of several workers at once, everyone is said to be upgraded, failed, or not touched', async () => {
+test('of several workers at once, every one is reported as upgraded, failed, or not touched', async () => {
   const simulation = new Simulation(
     described({ CONTROL_PLANE_COUNT: '1', WORKER_COUNT: '3', UPGRADE_WORKERS_AT_ONCE: '2' }),
     'v1.13.8',
   )
   simulation.refusal = 'rpc error: code = NotFound desc = not found'
   simulation.refusing.add('home-w1')
-  const { problem, said } = await run(simulation)
+  const { problem, output } = await run(simulation)
   assert.is(problem?.code, 'INSTALL_FAILED')
-  assert.match(said, 'upgraded: home-cp1, home-w2; failed: home-w1; not touched: home-w3')
+  assert.match(output, 'upgraded: home-cp1, home-w2; failed: home-w1; not touched: home-w3')
   simulation.refusing.add('home-w3')
   const both = await run(simulation)
-  assert.match(both.said, 'failed: home-w1, home-w3; not touched: none')
-  assert.match(both.said, 'home-w3: INSTALL_FAILED')
+  assert.match(both.output, 'failed: home-w1, home-w3; not touched: none')
+  assert.match(both.output, 'home-w3: INSTALL_FAILED')
 })
 
-test('the whole way is said before anything is changed', async () => {
+test('the whole upgrade path is reported before any change', async () => {
   const simulation = new Simulation(
     described({ KUBERNETES_VERSION: 'v1.35.0', CONTROL_PLANE_COUNT: '1', WORKER_COUNT: '0' }),
     'v1.12.9',
   )
-  const { said } = await run(simulation)
-  assert.match(said, 'the way: Talos v1.12.11, Talos v1.13.9')
+  const { output } = await run(simulation)
+  assert.match(output, 'upgrade path: Talos v1.12.11, Talos v1.13.9')
 })
 
 for (const [title, hasChannel, code] of [
   ['has no channel', false, 'GUEST_AGENT_CHANNEL_MISSING'],
-  ['does not say whether it has a channel', undefined, 'NODE_SILENT'],
+  ['does not report whether it has a channel', undefined, 'NODE_SILENT'],
 ] as const)
   test(`a machine that ${title} for the guest agent is not given the agent`, async () => {
     const cluster = described({ TALOS_EXTENSIONS: 'siderolabs/qemu-guest-agent' })
@@ -507,7 +509,7 @@ for (const [title, hasChannel, code] of [
     assert.equal(simulation.changes, [])
   })
 
-test('an extension that a version on the way lacks is refused before anything is changed', async () => {
+test('an extension that a version of the path lacks is refused before anything is changed', async () => {
   const cluster = described({ TALOS_EXTENSIONS: 'a/new', KUBERNETES_VERSION: 'v1.35.0' })
   const simulation = new Simulation(cluster, 'v1.12.9')
   const { problem } = await run(simulation)
@@ -525,11 +527,11 @@ test('a version that the factory lacks is refused for a change of extensions alo
   assert.equal(simulation.changes, [])
 })
 
-test('the installer of every version on the way is built once, before anything is changed', async () => {
+test('the installer of every version of the path is built once, before anything is changed', async () => {
   const cluster = described({ KUBERNETES_VERSION: 'v1.35.0', CONTROL_PLANE_COUNT: '1' })
   const simulation = new Simulation(cluster, 'v1.12.9')
   const changes: number[] = []
-  const first = asked.length
+  const first = requested.length
   warmed = () => void changes.push(simulation.changes.length)
   const { problem } = await run(simulation)
   warmed = undefined
@@ -538,12 +540,12 @@ test('the installer of every version on the way is built once, before anything i
   assert.equal(changes, [0, 0])
   const { id } = cluster.schematic
   assert.equal(
-    asked.slice(first).filter((url) => url.startsWith('/v2/')),
+    requested.slice(first).filter((url) => url.startsWith('/v2/')),
     ['v1.12.11', 'v1.13.9'].map((version) => `/v2/nocloud-installer/${id}/manifests/${version}`),
   )
 })
 
-test('Kubernetes waits for Talos, then goes through a node, and every component is looked at', async () => {
+test('Kubernetes waits for Talos, then goes through a node, and every component is checked', async () => {
   const simulation = new Simulation(described({ CONTROL_PLANE_COUNT: '1' }), 'v1.13.8')
   for (const machine of simulation.machines) machine.kubernetes = 'v1.35.0'
   const early = await run(simulation, { flow: upgradeKubernetes })
@@ -558,7 +560,7 @@ test('Kubernetes waits for Talos, then goes through a node, and every component 
   assert.is(simulation.changes.length, before)
 })
 
-/** A cluster whose Kubernetes alone is behind. */
+/** A cluster of which only Kubernetes is older. */
 function behind(overrides: Record<string, string> = {}): Simulation {
   const simulation = new Simulation(
     described({ CONTROL_PLANE_COUNT: '1', ...overrides }),
@@ -578,7 +580,7 @@ test("Kubernetes is upgraded through a control plane's own address", async () =>
   assert.is(simulation.endpoint, 'https://127.13.9.70:6443')
 })
 
-test('what talosctl said when Kubernetes was not upgraded is told', async () => {
+test('the output of talosctl is reported when Kubernetes was not upgraded', async () => {
   const simulation = behind()
   simulation.kubernetesRefusal = 'removed resources: flowschemas'
   const { problem } = await run(simulation, { flow: upgradeKubernetes })
@@ -593,17 +595,14 @@ test('a component that keeps its version is named', async () => {
   assert.match(problem?.because ?? '', 'kubelet on home-cp1 is v1.35.0')
 })
 
-test('an API that is asked for and removed stands in the plan, and Kubernetes is not upgraded', async () => {
+test('an API that is in use and removed is in the plan, and Kubernetes is not upgraded', async () => {
   const simulation = behind()
   simulation.metrics =
     'apiserver_requested_deprecated_apis{group="g.io",removed_release="1.36",resource="things",subresource="",version="v1beta1"} 1\n'
   const planned = await run(simulation, { flow: upgradeKubernetes, dryRun: true })
   assert.equal(
     planned.shown.map(({ summary }) => summary),
-    [
-      'Take a snapshot of etcd',
-      'Upgrade Kubernetes, once nobody asks for things.v1beta1.g.io any more',
-    ],
+    ['Take a snapshot of etcd', 'Upgrade Kubernetes once things.v1beta1.g.io is no longer in use'],
   )
   const { problem } = await run(simulation, { flow: upgradeKubernetes })
   assert.is(problem?.code, 'APIS_REMOVED')
@@ -611,11 +610,11 @@ test('an API that is asked for and removed stands in the plan, and Kubernetes is
   assert.is(simulation.endpoint, undefined)
 })
 
-test('a machine that a killed run has marked does not stop a path that begins with Kubernetes', async () => {
+test('a machine that a killed run has annotation does not stop a path that begins with Kubernetes', async () => {
   const cluster = described({ CONTROL_PLANE_COUNT: '1', KUBERNETES_VERSION: 'v1.31.0' })
   const simulation = new Simulation(cluster, 'v1.12.11')
   for (const machine of simulation.machines) machine.kubernetes = 'v1.30.0'
-  Object.assign(simulation.named('home-w1'), { cordoned: true, marked: 'v1.13.9' })
+  Object.assign(simulation.named('home-w1'), { cordoned: true, annotation: 'v1.13.9' })
   const { problem } = await run(simulation)
   assert.is(problem, undefined)
   assertDone(simulation)
@@ -651,7 +650,7 @@ for (const when of ['before', 'after'] as const)
   })
 
 for (const questions of [0, 1, 2, 3, 5, 8, 12])
-  test(`a run that is killed ${questions} questions after a restart was asked for is finished by the next`, async () => {
+  test(`a run that is killed ${questions} calls after a restart was requested is finished by the next`, async () => {
     const simulation = new Simulation(described(), 'v1.13.8')
     assert.ok(await killed(simulation, { at: /^reboot home-cp3/, when: questions }))
     assert.is((await run(simulation)).problem, undefined)

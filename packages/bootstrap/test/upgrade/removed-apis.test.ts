@@ -2,7 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parseDeprecatedApis, removedBy } from '../../src/upgrade/removed-apis.ts'
 
-// As an API server says it.
+// As an API server reports it.
 const metrics = `# HELP apiserver_requested_deprecated_apis [STABLE] Gauge of deprecated APIs
 # TYPE apiserver_requested_deprecated_apis gauge
 apiserver_requested_deprecated_apis{group="flowcontrol.apiserver.k8s.io",removed_release="1.32",resource="flowschemas",subresource="status",version="v1beta3"} 1
@@ -12,7 +12,7 @@ apiserver_requested_deprecated_apis{group="x.io",removed_release="1.30",resource
 apiserver_request_total{group="x.io",removed_release="1.30",resource="others",version="v1"} 4
 `
 
-test('APIs that are asked for and have an end are read; those without one, and those nobody asks for, are not', () => {
+test('APIs that are in use and will be removed are read; others are not', () => {
   assert.equal(parseDeprecatedApis(metrics), [
     { name: 'flowschemas/status.v1beta3.flowcontrol.apiserver.k8s.io', removedIn: '1.32' },
     { name: 'ipaddresses.v1beta1.networking.k8s.io', removedIn: '1.37' },
@@ -26,7 +26,7 @@ for (const [version, names] of [
   ['v1.36.3', ['a']],
   ['v1.37.0', ['a', 'b']],
 ] as const)
-  test(`Kubernetes ${version} lacks what was removed until then, each said once`, () => {
+  test(`Kubernetes ${version} lacks the APIs removed until then, each listed once`, () => {
     const api = (name: string, removedIn: string) => ({ name, removedIn })
     const all = [api('a', '1.32'), api('b', '1.37'), api('a', '1.32')]
     assert.equal(

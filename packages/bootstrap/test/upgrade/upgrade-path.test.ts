@@ -12,7 +12,7 @@ const without = (...minors: string[]): string[] =>
   everything.filter((version) => !minors.some((minor) => version.startsWith(`v${minor}.`)))
 
 /** Versions are written without `v`; a path as `T1.13.9 K1.36.3`; a refusal as CODE and part of the hint. */
-type Row = [talos: string, kubernetes: string, asked: string, path: string, offered?: string[]]
+type Row = [talos: string, kubernetes: string, desired: string, path: string, offered?: string[]]
 
 const rows: Row[] = [
   // Nothing to do.
@@ -110,9 +110,9 @@ const rows: Row[] = [
 
 const list = (text: string): string[] => text.split(' ').map((version) => `v${version}`)
 
-for (const [talos, kubernetes, asked, expected, offered] of rows)
-  test(`Talos ${talos} with Kubernetes ${kubernetes}, asked ${asked}${offered === undefined ? '' : `, ${offered.length} offered`}: ${expected || 'nothing'}`, () => {
-    const [askedTalos = '', askedKubernetes = ''] = list(asked)
+for (const [talos, kubernetes, desired, expected, offered] of rows)
+  test(`Talos ${talos} with Kubernetes ${kubernetes}, desired ${desired}${offered === undefined ? '' : `, ${offered.length} offered`}: ${expected || 'nothing'}`, () => {
+    const [desiredTalos = '', desiredKubernetes = ''] = list(desired)
     const kubernetesVersions = list(kubernetes)
     const running = list(talos).map((version, index) => ({
       name: `home-cp${index + 1}`,
@@ -122,8 +122,8 @@ for (const [talos, kubernetes, asked, expected, offered] of rows)
     const ask = () =>
       findPath({
         running,
-        talos: askedTalos,
-        kubernetes: askedKubernetes,
+        talos: desiredTalos,
+        kubernetes: desiredKubernetes,
         offered: offered ?? everything,
         factory: 'https://factory.talos.dev',
       })

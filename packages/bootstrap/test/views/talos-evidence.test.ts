@@ -36,7 +36,7 @@ test.after(async () => {
 
 const now = Math.round(Date.now() / 1000)
 // As talosctl v1.13.9 prints them.
-const said: Readonly<Record<string, Reply>> = {
+const replies: Readonly<Record<string, Reply>> = {
   'get machinestatus --output json': resource(cp, { stage: 'running', status: { ready: true } }),
   services: `NODE          SERVICE   STATE      HEALTH   LAST CHANGE   LAST EVENT
 ${cp}   etcd      Running    OK       3m1s ago      Health check successful
@@ -64,10 +64,10 @@ ${w1}   /dev/vda4    18.20      17.90      0.30            98.00%         /var
 const talosctl = fakeTalosctl((words, [node = '']): Reply => {
   if (words === 'read /proc/stat') return `cpu 1\nbtime ${now - (node === w1 ? 40 : 100)}\n`
   if (words === 'read /proc/uptime') return '100.20 50.10\n'
-  return said[words] ?? { stderr: `rpc error: code = Unavailable desc = ${words}` }
+  return replies[words] ?? { stderr: `rpc error: code = Unavailable desc = ${words}` }
 })
 
-test('every machine that answers has what it said; one that is silent is missing', async () => {
+test('every machine that answers has evidence; one that does not answer has none', async () => {
   const { probes, machines } = await observeTalosEvidence(cluster, talosctl)
   assert.equal([...machines.keys()], ['home-cp1', 'home-w1'])
   assert.equal(
@@ -93,7 +93,7 @@ test('a clock is boot time plus uptime, against ours', async () => {
   assert.ok(Math.abs((machines.get('home-w1')?.clockAheadS ?? 0) - 60) <= 2)
 })
 
-test('the log of a service that is not well comes along, without the machine’s address', async () => {
+test('the log of an unhealthy service is included, without the machine’s address', async () => {
   const { machines } = await observeTalosEvidence(cluster, talosctl)
   const [kubelet] = machines.get('home-w1')?.services ?? []
   assert.equal(kubelet, {
@@ -103,19 +103,19 @@ test('the log of a service that is not well comes along, without the machine’s
   assert.equal(machines.get('home-cp1')?.services[0]?.log, [])
 })
 
-test('the log of a kubelet that is well comes along while its machine is not ready', async () => {
+test('the log of a healthy kubelet is included while its machine is not ready', async () => {
   for (const [ready, log] of [
     [true, []],
     [false, ['first', 'last']],
   ] as const) {
-    const asked = fakeTalosctl((words): Reply =>
+    const talosctl = fakeTalosctl((words): Reply =>
       words === 'get machinestatus --output json'
         ? resource(w1, { stage: 'running', status: { ready } })
         : words === 'services'
-          ? (said[words] as string).replace('Finished   ?  ', 'Running    OK ')
-          : (said[words] ?? ''),
+          ? (replies[words] as string).replace('Finished   ?  ', 'Running    OK ')
+          : (replies[words] ?? ''),
     )
-    const { machines } = await observeTalosEvidence(cluster, asked)
+    const { machines } = await observeTalosEvidence(cluster, talosctl)
     const [kubelet] = machines.get('home-w1')?.services ?? []
     assert.equal([kubelet?.state, kubelet?.health, kubelet?.log], ['Running', 'OK', log])
   }

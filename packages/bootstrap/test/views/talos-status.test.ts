@@ -37,12 +37,12 @@ const put = (name: string, value: unknown): void =>
 put('secrets.yaml', { certs: { os: { crt: encode(os.cert) }, k8s: { crt: encode(k8s.cert) } } })
 
 // As talosctl v1.13.9 prints them.
-const answers = (asked: readonly string[]): Readonly<Record<string, Reply>> => ({
-  version: versions(Object.fromEntries(asked.map((node) => [node, 'v1.13.9']))),
-  'get machinestatus --output json': asked
+const answers = (nodes: readonly string[]): Readonly<Record<string, Reply>> => ({
+  version: versions(Object.fromEntries(nodes.map((node) => [node, 'v1.13.9']))),
+  'get machinestatus --output json': nodes
     .map((node) => resource(node, { stage: 'running', status: { ready: node !== w1 } }))
     .join(''),
-  'get extensions --output json': asked
+  'get extensions --output json': nodes
     .flatMap((node) =>
       [
         { name: 'qemu-guest-agent', version: '10.0.2' },
@@ -51,7 +51,7 @@ const answers = (asked: readonly string[]): Readonly<Record<string, Reply>> => (
     )
     .join(''),
   mounts: `NODE           FILESYSTEM   SIZE(GB)   USED(GB)   AVAILABLE(GB)   PERCENT USED   MOUNTED ON
-${asked.map((node) => `${node}   devtmpfs     0.99       0.00       0.99            0.00%          /dev\n${node}   /dev/vda4    18.20      2.10       16.10           11.54%         /var`).join('\n')}
+${nodes.map((node) => `${node}   devtmpfs     0.99       0.00       0.99            0.00%          /dev\n${node}   /dev/vda4    18.20      2.10       16.10           11.54%         /var`).join('\n')}
 `,
   'etcd status': `NODE           MEMBER             LEADER             LEARNER   ERRORS
 127.13.14.70   41e1c53bd3a9d63d   1b36ed6e55ab2ba5   false     
@@ -63,7 +63,7 @@ ${asked.map((node) => `${node}   devtmpfs     0.99       0.00       0.99        
   ].join(''),
 })
 const talosctl = () =>
-  fakeTalosctl((words, asked): Reply => answers(asked)[words] ?? { stderr: `unexpected ${words}` })
+  fakeTalosctl((words, nodes): Reply => answers(nodes)[words] ?? { stderr: `unexpected ${words}` })
 
 /** Runs `work` while the machines of `addresses` answer with a certificate of `ca`. */
 async function withMachines<T>(addresses: readonly string[], work: () => Promise<T>): Promise<T> {
@@ -78,10 +78,10 @@ async function withMachines<T>(addresses: readonly string[], work: () => Promise
   }
 }
 
-test('every machine that answers says how it is; the others have a reason', async () => {
-  const asked = talosctl()
+test('every machine that answers reports its status; the others have a reason', async () => {
+  const tool = talosctl()
   const { machines, etcd, vipHolder } = await withMachines([cp1, cp2, w1], () =>
-    observeTalosStatus(cluster, asked),
+    observeTalosStatus(cluster, tool),
   )
   assert.equal(machines.get('home-cp1'), {
     stage: 'running',
@@ -98,22 +98,22 @@ test('every machine that answers says how it is; the others have a reason', asyn
     [cp2, true],
   ])
   assert.equal(vipHolder, { ok: true, value: 'home-cp2' })
-  assert.is(asked.calls.length, 6)
+  assert.is(tool.calls.length, 6)
 })
 
-test('a shared address is nobody’s only once every control plane has said its addresses', async () => {
-  const holder = async (...said: readonly string[]) => {
-    const asked = fakeTalosctl((words, nodes): Reply =>
+test('the VIP has no holder only once every control plane has reported its addresses', async () => {
+  const holder = async (...addresses: readonly string[]) => {
+    const tool = fakeTalosctl((words, nodes): Reply =>
       words.startsWith('get addresses')
-        ? said.map((node) => resource(node, { address: `${node}/24` })).join('')
+        ? addresses.map((node) => resource(node, { address: `${node}/24` })).join('')
         : (answers(nodes)[words] ?? ''),
     )
-    return (await withMachines([cp1, cp2, cp3], () => observeTalosStatus(cluster, asked))).vipHolder
+    return (await withMachines([cp1, cp2, cp3], () => observeTalosStatus(cluster, tool))).vipHolder
   }
   assert.equal(await holder(cp1, cp2, cp3), { ok: true, value: undefined })
   assert.equal(await holder(cp1, cp3), {
     ok: false,
-    reason: 'home-cp2 does not say its addresses',
+    reason: 'home-cp2 does not report its addresses',
   })
 })
 
@@ -125,15 +125,15 @@ test('four machines take as many processes as one', async () => {
   assert.is(few.calls.length, many.calls.length)
 })
 
-test('a worker is not asked when no control plane could pass the question on', async () => {
-  const asked = talosctl()
-  const { machines, etcd } = await withMachines([w1], () => observeTalosStatus(cluster, asked))
-  assert.equal(asked.calls, [])
-  assert.match(machines.get('home-w1')?.reason ?? '', 'asked through control planes')
+test('a worker is not queried when no control plane could forward the request', async () => {
+  const tool = talosctl()
+  const { machines, etcd } = await withMachines([w1], () => observeTalosStatus(cluster, tool))
+  assert.equal(tool.calls, [])
+  assert.match(machines.get('home-w1')?.reason ?? '', 'queried through control planes')
   assert.equal(etcd, { ok: false, reason: 'no control plane answers' })
 })
 
-test('a machine in maintenance mode is seen as such', async () => {
+test('a machine in maintenance mode is recognized', async () => {
   const machine = await showMachine(w1, { waits: createCa().issue('/O=maintenance') })
   try {
     const { machines } = await observeTalosStatus(cluster, talosctl())
@@ -143,11 +143,11 @@ test('a machine in maintenance mode is seen as such', async () => {
   }
 })
 
-test('etcd that runs nowhere is a reason, not an empty list', async () => {
-  const asked = fakeTalosctl((words, nodes): Reply =>
+test('etcd that does not run has a reason, not an empty list', async () => {
+  const tool = fakeTalosctl((words, nodes): Reply =>
     words === 'etcd status' ? { stderr: 'etcd is not running' } : (answers(nodes)[words] ?? ''),
   )
-  const { etcd } = await withMachines([cp1], () => observeTalosStatus(cluster, asked))
+  const { etcd } = await withMachines([cp1], () => observeTalosStatus(cluster, tool))
   assert.is(etcd.ok, false)
 })
 
@@ -155,10 +155,10 @@ const api = k8s.issue('/CN=kube-apiserver')
 const admin = k8s.issue('/CN=admin', 200)
 
 test('Kubernetes nodes are read in one request at the endpoint', async () => {
-  const asked: string[] = []
+  const calls: string[] = []
   const list = { items: [{ metadata: { name: 'home-cp1' } }] }
   const server = createServer({ ...api, ca: k8s.cert, requestCert: true }, ({ url = '' }, out) => {
-    asked.push(url)
+    calls.push(url)
     out.end(JSON.stringify(list))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -167,14 +167,14 @@ test('Kubernetes nodes are read in one request at the endpoint', async () => {
     const { endpoint, nodes } = await observeKubernetesNodes(cluster)
     assert.is(endpoint.ok, true)
     assert.equal(nodes.ok && nodes.value, list.items)
-    assert.equal(asked, ['/api/v1/nodes'])
+    assert.equal(calls, ['/api/v1/nodes'])
   } finally {
     server.closeAllConnections()
     server.close()
   }
 })
 
-test('an endpoint that is silent is the reason when no control plane answers either', async () => {
+test('an endpoint that does not answer is the reason when no control plane answers either', async () => {
   putKubeconfig('https://127.0.0.1:1')
   const { endpoint, nodes } = await observeKubernetesNodes(cluster)
   assert.equal(endpoint, {
@@ -185,17 +185,17 @@ test('an endpoint that is silent is the reason when no control plane answers eit
   assert.equal(nodes, endpoint)
 })
 
-test('access files are named with their expiry and what is wrong with them', async () => {
+test('access files are listed with their expiry and their problem', async () => {
   putKubeconfig('https://127.0.0.1:1')
   const [talosconfig, kubeconfig] = await observeAccessFiles(cluster)
-  assert.is(talosconfig?.fault, 'missing')
+  assert.is(talosconfig?.problem, 'missing')
   assert.is(talosconfig?.expires, undefined)
-  assert.is(kubeconfig?.fault, 'of another endpoint')
+  assert.is(kubeconfig?.problem, 'of another endpoint')
   const days = (new Date(kubeconfig?.expires ?? 0).getTime() - Date.now()) / (24 * 3600 * 1000)
   assert.ok(days > 199 && days <= 200)
 })
 
-test('without a kubeconfig the reason is just that', async () => {
+test('a missing kubeconfig is the reason', async () => {
   rmSync(join(cluster.generated, 'kubeconfig'))
   const { nodes } = await observeKubernetesNodes(cluster)
   assert.equal(nodes, { ok: false, reason: 'there is no kubeconfig' })

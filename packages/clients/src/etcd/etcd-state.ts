@@ -1,4 +1,4 @@
-/** Whether etcd runs and whether it ever did, by what Talos knows of its service and its data. */
+/** Whether etcd runs, and whether it ever did, according to its service and its data. */
 import type { Cluster, Node } from '@talosmith/core'
 import {
   askTalos,
@@ -60,12 +60,12 @@ async function hasData({ name, address }: Node, talosctl: Talosctl): Promise<boo
   } catch (error) {
     const reason = talosReason(error)
     if (/no such file or directory/.test(reason)) return false
-    throw new Error(`${name} does not say whether it has etcd data: ${reason}`)
+    throw new Error(`${name} does not report whether it has etcd data: ${reason}`)
   }
 }
 
-/** Why etcd does not run on a machine, in the words of its last event; undefined: it runs. */
-export async function etcdServiceFault(
+/** Why etcd does not run on a machine, from its last event; undefined: it runs. */
+export async function etcdServiceProblem(
   { name, address }: Node,
   talosctl: Talosctl,
 ): Promise<string | undefined> {
@@ -77,6 +77,6 @@ export async function etcdServiceFault(
     if (service?.state === 'Running') return undefined
     return `etcd on ${name} is ${service?.state ?? 'not there'}: ${service?.event ?? 'no event'}`
   } catch (error) {
-    return `${name} does not say how etcd is: ${talosReason(error)}`
+    return `${name} does not report the state of etcd: ${talosReason(error)}`
   }
 }

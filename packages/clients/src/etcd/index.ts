@@ -1,4 +1,4 @@
-/** What etcd is, and whether it is well. */
+/** Observes and judges etcd. */
 export {
   etcdStatusQuestion,
   leaderOf,
@@ -8,6 +8,6 @@ export {
   type EtcdFacts,
   type EtcdStatus,
 } from './etcd-facts.ts'
-export { etcdServiceFault, observeEtcdState, type EtcdState } from './etcd-state.ts'
+export { etcdServiceProblem, observeEtcdState, type EtcdState } from './etcd-state.ts'
 export { judgeEtcd, type EtcdProblem } from './judge-etcd.ts'
 export { observeEtcdFacts } from './observe-etcd.ts'

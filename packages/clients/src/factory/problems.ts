@@ -22,7 +22,7 @@ export function factoryUnreachable(url: string, because: string, from = 'this ma
     {
       because,
       now: 'nothing was changed',
-      hint: `curl -sS ${origin}/versions shows whether ${from} reaches it; TALOS_FACTORY_URL names it${from === 'this machine' ? '' : '. When only the host has no way out, set IMAGE_RELAY=true'}`,
+      hint: `curl -sS ${origin}/versions shows whether ${from} reaches it; TALOS_FACTORY_URL names it${from === 'this machine' ? '' : '. If only the host lacks internet access, set IMAGE_RELAY=true'}`,
     },
   )
 }

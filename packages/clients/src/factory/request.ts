@@ -12,7 +12,7 @@ export interface RequestOptions {
   readonly retryDelayMs?: number
 }
 
-/** Timeout and retry delay of commands that only look, where somebody waits for the answer. */
+/** Timeout and retry delay of read-only commands, whose user waits for the answer. */
 export const quickRequest = { timeoutMs: 5000, retryDelayMs: 100 } as const
 
 /** A response that was read to its end. */

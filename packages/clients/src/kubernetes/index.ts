@@ -13,7 +13,7 @@ export { parseKubeconfig, type KubeAccess } from './kubeconfig.ts'
 export type { ApiRequest, Ask, AskOptions } from './transport.ts'
 export {
   listPath,
-  nodeFault,
+  nodeProblem,
   objectPath,
   pathOf,
   readinessOf,

@@ -110,17 +110,17 @@ export function objectPath(kind: Kind, name: string, namespace?: string): string
   return `${listPath(kind, namespace)}/${name}`
 }
 
-/** The path of an object by what it says of itself. Throws for a kind that is not known. */
+/** The path of an object by its own kind, namespace and name. Throws for an unknown kind. */
 export function pathOf({ kind = '', metadata: { name, namespace } }: KubeObject): string {
   if (!Object.hasOwn(resources, kind)) throw new Error(`no path is known for objects of ${kind}`)
   return objectPath(kind as Kind, name, namespace)
 }
 
 /** Why a node is not Ready; undefined: it is. */
-export function nodeFault(node: NodeObject): string | undefined {
+export function nodeProblem(node: NodeObject): string | undefined {
   const ready = readinessOf(node)
   if (ready?.status === 'True') return undefined
-  return `is not Ready in Kubernetes: ${ready?.message ?? 'it has not said why'}`
+  return `is not Ready in Kubernetes: ${ready?.message ?? 'it gives no reason'}`
 }
 
 /** Whether labels are those that a selector asks for; an empty selector takes all, none takes nothing. */
@@ -150,7 +150,7 @@ export function selects(
   )
 }
 
-/** What a node's kubelet, or Kubernetes in its place, says of its being Ready. */
+/** The Ready condition of a node, as its kubelet (or the node controller in its place) reports it. */
 export function readinessOf({ status }: NodeObject) {
   return status?.conditions?.find(({ type }) => type === 'Ready')
 }

@@ -35,7 +35,7 @@ export function openTransport(access: KubeAccess): Ask {
   ): Promise<string> =>
     new Promise((resolve, reject) => {
       const text = body && JSON.stringify(body)
-      const asked = request(new URL(path, server), {
+      const sent = request(new URL(path, server), {
         method,
         ca: access.ca,
         cert: access.certificate,
@@ -51,19 +51,19 @@ export function openTransport(access: KubeAccess): Ask {
         },
         signal: AbortSignal.timeout(timeoutMs),
       })
-      asked.once('error', (error: NodeJS.ErrnoException) => {
+      sent.once('error', (error: NodeJS.ErrnoException) => {
         // The server may close a connection that was kept in the moment in which it is used again.
-        if (error.code === 'ECONNRESET' && asked.reusedSocket && method !== 'POST')
+        if (error.code === 'ECONNRESET' && sent.reusedSocket && method !== 'POST')
           send({ method, path, contentType, ...(body && { body }) }, { server, timeoutMs }).then(
             resolve,
             reject,
           )
-        else reject(connectionFault(error, timeoutMs))
+        else reject(connectionError(error, timeoutMs))
       })
-      asked.once('response', (response) => {
+      sent.once('response', (response) => {
         const chunks: Buffer[] = []
         response.on('data', (chunk: Buffer) => chunks.push(chunk))
-        response.once('error', (error) => reject(connectionFault(error, timeoutMs)))
+        response.once('error', (error) => reject(connectionError(error, timeoutMs)))
         response.once('end', () => {
           const answer = Buffer.concat(chunks).toString()
           const status = response.statusCode ?? 0
@@ -71,12 +71,12 @@ export function openTransport(access: KubeAccess): Ask {
           else reject(refusal(status, answer))
         })
       })
-      asked.end(text)
+      sent.end(text)
     })
   return send
 }
 
-function connectionFault(error: NodeJS.ErrnoException, timeoutMs: number): Error {
+function connectionError(error: NodeJS.ErrnoException, timeoutMs: number): Error {
   const code = error.code ?? error.name
   if (error.name === 'AbortError' || error.name === 'TimeoutError')
     return new ApiUnreachable('timeout', `no answer within ${timeoutMs / 1000} s`)

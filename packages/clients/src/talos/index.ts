@@ -1,8 +1,8 @@
 /** Talos: talosctl, what machines answer to it, and how long they may take. */
 export { guestAgentPort, hasGuestAgentChannel } from './guest-agent.ts'
 export {
-  aspectFault,
-  machineFault,
+  aspectProblem,
+  machineProblem,
   type Aspect,
   type MachineStatus,
   type MachineStatuses,

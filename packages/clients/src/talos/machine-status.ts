@@ -14,7 +14,7 @@ export interface MachineStatus {
 export type MachineStatuses = ReadonlyMap<string, Answer<MachineStatus>>
 
 /** Why a machine is not running and ready; undefined: it is. */
-export function machineFault(machine: MachineStatus): string | undefined {
+export function machineProblem(machine: MachineStatus): string | undefined {
   const { stage, status } = machine
   if (stage === 'running' && status.ready) return undefined
   const unmet = (status.unmetConditions ?? []).map(({ name, reason }) => `${name}: ${reason}`)
@@ -36,7 +36,7 @@ const namesOf: Partial<Readonly<Record<Aspect, string>>> = {
 const known = new Set(Object.values(namesOf))
 
 /** Why one thing about a machine is not as it should be, without its name; undefined: it is. */
-export function aspectFault(machine: MachineStatus, aspect: Aspect): string | undefined {
+export function aspectProblem(machine: MachineStatus, aspect: Aspect): string | undefined {
   const { stage, status } = machine
   if (aspect === 'boot') return stage === 'running' ? undefined : `it is ${stage}`
   // In other stages, such as installing, Talos looks at none of them.

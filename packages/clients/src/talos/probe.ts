@@ -1,11 +1,11 @@
-/** What a machine's Talos API shows before any login, by one TLS handshake. */
+/** What a machine's Talos API shows without authentication, by one TLS handshake. */
 import { X509Certificate } from 'node:crypto'
 import { connect, type TLSSocket } from 'node:tls'
 import { connectMs, patientTimeouts } from './time-limits.ts'
 
-/** What a machine's Talos API shows before anybody logs in. */
+/** What a machine's Talos API shows without authentication. */
 export type ProbeResult =
-  /** Anybody may talk to it: it waits for its config. */
+  /** It waits for its config, and accepts any client. */
   | { readonly kind: 'maintenance' }
   /** Its certificate is signed by our CA. */
   | { readonly kind: 'ours' }
@@ -15,14 +15,14 @@ export type ProbeResult =
   | {
       readonly kind: 'silent'
       readonly reason: string
-      /** What answers can be no Talos, now or later: somebody else has the address. */
+      /** What answers is not Talos: another machine has the address. */
       readonly isStranger?: true
     }
 
 /** Talos' API port (constants.ApidPort). */
 export const apiPort = 50_000
 
-/** Why a machine's Talos does not let us in; undefined: it does. */
+/** Why a machine's Talos API is not accessible; undefined: it is. */
 export function unreachableBecause(result: ProbeResult): string | undefined {
   if (result.kind === 'ours') return undefined
   return result.kind === 'maintenance' ? 'it has no machine config' : result.reason
@@ -31,7 +31,7 @@ export function unreachableBecause(result: ProbeResult): string | undefined {
 /**
  * Looks at a machine's Talos API with one TLS handshake, which costs a thousandth of a talosctl: a
  * machine that boots can be asked often. A server in maintenance mode speaks HTTP/2 first; one with
- * a config asks for a client certificate, and says so with an alert after the handshake (TLS 1.3).
+ * a config asks for a client certificate, and sends an alert after the handshake (TLS 1.3).
  */
 export function probe(
   address: string,
@@ -98,7 +98,7 @@ function judgeError(address: string, error: NodeJS.ErrnoException): ProbeResult 
 }
 
 /**
- * By the signature itself: Talos' CA and certificates may bear the same name, and a check of the
+ * By the signature itself: the CA and the certificates of Talos may have the same name, and a check of the
  * whole chain would then take the certificate for a self-signed one.
  */
 function isSignedBy(socket: TLSSocket, ca: string): boolean {

@@ -1,6 +1,6 @@
 /** What a machine runs and what it should run. */
 import type { Answer, Node } from '@talosmith/core'
-import { machineFault, type MachineStatus } from './machine-status.ts'
+import { machineProblem, type MachineStatus } from './machine-status.ts'
 import { askTalos, type AnswersTo } from './observe-talos.ts'
 import {
   extensionsQuestion,
@@ -84,15 +84,15 @@ export async function readRunning(node: Node, talosctl: Talosctl): Promise<Runni
 
 /** Asks one machine for its status, through itself. Throws with the reason when it does not answer. */
 export async function readMachineStatus(node: Node, talosctl: Talosctl): Promise<MachineStatus> {
-  const asked = { machine: machineStatusQuestion }
-  return valueOf((await askTalos([node], asked, talosctl)).get(node.name)?.machine)
+  const statusQuestions = { machine: machineStatusQuestion }
+  return valueOf((await askTalos([node], statusQuestions, talosctl)).get(node.name)?.machine)
 }
 
 /** Whether a machine runs and is ready; one that does not answer is not. */
 export async function isReady(node: Node, talosctl: Talosctl): Promise<boolean> {
   const answers = await askTalos([node], { machine: machineStatusQuestion }, talosctl)
   const machine = answers.get(node.name)?.machine
-  return machine?.ok === true && machineFault(machine.value) === undefined
+  return machine?.ok === true && machineProblem(machine.value) === undefined
 }
 
 function valueOf<T>(answer: Answer<T> | undefined): T {
@@ -109,6 +109,6 @@ export async function readBootId(
   const file = '/proc/sys/kernel/random/boot_id'
   const { stdout } = await talosctl.ask([address], ['read', file], { timeoutMs })
   const id = stdout.trim()
-  if (id === '') throw new Error('it does not say which boot this is')
+  if (id === '') throw new Error('it does not report its boot ID')
   return id
 }

@@ -46,7 +46,7 @@ export function parseTable(text: string): Readonly<Record<string, string>>[] {
 
 /**
  * Reads the text of `talosctl version`, the only form it always has: the version of each machine.
- * A worker asked by itself does not say who it is: `only` names it.
+ * A worker asked by itself does not report its address: `only` is that address.
  */
 export function parseVersions(text: string, only?: string): ReadonlyMap<string, string> {
   const server = text.split(/^Server:.*$/m)[1] ?? ''
@@ -71,16 +71,16 @@ export function parseService(text: string): ServiceState | undefined {
   return { state, event: event ?? '' }
 }
 
-/** What of a refusal is worth reading: a gRPC error's description, else the last thing that was said. */
+/** The readable part of an error: the description of a gRPC error, else what talosctl printed. */
 export function talosReason(error: unknown): string {
   if (!(error instanceof CommandFailed))
     return error instanceof Error ? error.message : String(error)
-  const said = error.stderr
+  const lines = error.stderr
     .split('\n')
     .filter((line) => line.trim() !== '' && !/^WARNING\b/.test(line))
     .map((line) => line.trimEnd())
-  if (said.length === 0) return error.message
-  const text = said.join('\n')
+  if (lines.length === 0) return error.message
+  const text = lines.join('\n')
   const described = text.split(/\bdesc = /).at(-1) ?? text
   const plain = described
     .trim()
@@ -90,7 +90,7 @@ export function talosReason(error: unknown): string {
   return plain.length > limit ? `${plain.slice(0, limit)} ...` : plain
 }
 
-/** Why a call that may fail in part did not say something: its last words, or that it took too long. */
+/** Why a call that may fail in part has no answer: its last line of stderr, or that it timed out. */
 export function silenceOf(
   { stderr, exitCode }: { readonly stderr: string; readonly exitCode: number },
   limitMs: number,
@@ -101,7 +101,7 @@ export function silenceOf(
     .at(-1)
   if (last !== undefined) return last.replace(/^.*\bdesc = /, '').trim()
   // 124: ended by our time limit.
-  return exitCode === 124 ? `no answer within ${limitMs / 1000} s` : 'it said nothing'
+  return exitCode === 124 ? `no answer within ${limitMs / 1000} s` : 'no output'
 }
 
 /** The gRPC status code in a refusal, such as `InvalidArgument`; undefined without one. */

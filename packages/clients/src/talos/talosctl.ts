@@ -13,9 +13,9 @@ interface AskOptions {
   /** The machines to go through; the machine asked itself, when there is only one. */
   readonly endpoints?: readonly string[]
   readonly timeoutMs?: number
-  /** Gives back what some machines said even when others did not. */
+  /** Returns the output of some machines even when others fail. */
   readonly nothrow?: boolean
-  /** Told every line as it comes. */
+  /** Called with every line of output. */
   readonly onLine?: (line: string) => void
 }
 

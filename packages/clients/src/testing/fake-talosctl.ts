@@ -1,10 +1,11 @@
+/** A fake talosctl for tests. */
 import { CommandFailed, findTool, type Cluster, type Output } from '@talosmith/core'
 import type { Talosctl } from '@talosmith/clients/talos'
 
 /** What a fake talosctl answers: stdout, or stderr of a call that fails with exit code 1. */
 export type Reply = string | { readonly stderr: string; readonly stdout?: string }
 
-/** A talosctl that asks nobody: `reply` is given the words and the machines; every call is remembered. */
+/** A talosctl that reaches no machine: `reply` is given the arguments and the machines; every call is recorded. */
 export function fakeTalosctl(
   reply: (words: string, nodes: readonly string[]) => Reply,
 ): Talosctl & { readonly calls: string[] } {
@@ -15,9 +16,9 @@ export function fakeTalosctl(
     nothrow = false,
   ): Promise<Output> => {
     calls.push([...words, ...(nodes.length > 0 ? ['@', nodes.join(',')] : [])].join(' '))
-    const said = reply(words.join(' '), nodes)
-    if (typeof said === 'string') return { stdout: said, stderr: '', exitCode: 0 }
-    const output = { stdout: said.stdout ?? '', stderr: said.stderr, exitCode: 1 }
+    const answer = reply(words.join(' '), nodes)
+    if (typeof answer === 'string') return { stdout: answer, stderr: '', exitCode: 0 }
+    const output = { stdout: answer.stdout ?? '', stderr: answer.stderr, exitCode: 1 }
     if (nothrow) return output
     throw new CommandFailed('this machine', 'talosctl', output)
   }
@@ -43,7 +44,7 @@ export function versions(all: Readonly<Record<string, string>>): string {
   return `Client:\n\tTag:         v1.13.9\nServer:\n${blocks.join('')}`
 }
 
-/** Whether a real talosctl that fits the cluster is at hand; says so when it is not. */
+/** Whether a real talosctl that fits the cluster is available; prints a note when it is not. */
 export async function hasTalosctl(cluster: Cluster): Promise<boolean> {
   try {
     await findTool('talosctl', cluster)

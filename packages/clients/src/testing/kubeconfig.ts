@@ -1,4 +1,4 @@
-/** The kubeconfig of a cluster, for tests. */
+/** Renders kubeconfigs for tests. */
 import { stringify } from 'yaml'
 import type { Pair } from './pki.ts'
 

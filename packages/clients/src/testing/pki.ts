@@ -1,3 +1,4 @@
+/** Throwaway certificate authorities for tests. */
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,3 +1,4 @@
+/** A fake Talos API for tests of the handshake. */
 import { createServer, type Server } from 'node:tls'
 import { apiPort } from '@talosmith/clients/talos'
 import type { Pair } from './pki.ts'
@@ -14,7 +15,7 @@ export async function showMachine(
     'waits' in shown
       ? createServer({ ...shown.waits, ALPNProtocols: ['h2'] }, (socket) => {
           socket.on('error', () => undefined)
-          // As a gRPC server does: its settings come before anybody has asked.
+          // As a gRPC server does: it sends its settings before any request.
           socket.write(Buffer.from('00000604000000000000050000', 'hex'))
         })
       : createServer({

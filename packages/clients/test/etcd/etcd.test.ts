@@ -111,7 +111,7 @@ const probed = (...names: readonly string[]): Probes =>
       names.includes(name) ? { kind: 'ours' } : { kind: 'silent', reason: `${name} is off` },
     ]),
   )
-/** Looks at an etcd where `reply` says something else than a healthy one does. */
+/** Looks at an etcd where `reply` differs from that of a healthy one. */
 async function look(
   probes: Probes,
   reply: (words: string, nodes: readonly string[]) => Reply | undefined = () => undefined,

@@ -33,7 +33,7 @@ factory.after.each(({ server }) => {
   server.close()
 })
 
-/** A factory that behaves; `known` says whether it knows the schematic. */
+/** A factory that behaves; `known`: whether it knows the schematic. */
 const behaving =
   (known: boolean): RequestListener =>
   ({ url = '' }, response) => {
@@ -42,7 +42,7 @@ const behaving =
     else response.writeHead(known ? 200 : 404).end()
   }
 
-factory('says what it offers', async (context) => {
+factory('lists what it offers', async (context) => {
   context.answer = behaving(true)
   const offer = await observeFactory(context.cluster, soon)
   assert.is(offer.hasSchematic, true)
@@ -83,9 +83,9 @@ factory('unknown extensions are refused all at once, with what was meant', async
 })
 
 factory('a passing failure is tried again', async (context) => {
-  let asked = 0
+  let requests = 0
   context.answer = (request, response) =>
-    ++asked <= 3 ? response.writeHead(503).end('not ready') : behaving(true)(request, response)
+    ++requests <= 3 ? response.writeHead(503).end('not ready') : behaving(true)(request, response)
   assert.is((await observeFactory(context.cluster, soon)).hasSchematic, true)
 })
 
@@ -97,10 +97,10 @@ factory('a lasting failure is told in the words of the factory', async (context)
 })
 
 factory('a refusal is not tried again', async (context) => {
-  let asked = 0
-  context.answer = (_, response) => response.writeHead(400).end(`no ${++asked}`)
+  let requests = 0
+  context.answer = (_, response) => response.writeHead(400).end(`no ${++requests}`)
   assert.is((await problemOf(postSchematic(context.cluster, soon))).code, 'FACTORY_ERROR')
-  assert.is(asked, 1)
+  assert.is(requests, 1)
 })
 
 factory('an ID other than ours is refused with both', async (context) => {
@@ -110,7 +110,7 @@ factory('an ID other than ours is refused with both', async (context) => {
   assert.match(problem.because ?? '', context.cluster.schematic.id)
 })
 
-factory('nobody there is told with the address', async (context) => {
+factory('a factory that does not answer is reported with its address', async (context) => {
   context.server.close()
   await new Promise((resolve) => setTimeout(resolve, 50))
   const problem = await problemOf(postSchematic(context.cluster, soon))
@@ -119,25 +119,25 @@ factory('nobody there is told with the address', async (context) => {
 })
 
 factory('an answer that stalls is named, after several tries', async (context) => {
-  let asked = 0
-  context.answer = () => void asked++
+  let requests = 0
+  context.answer = () => void requests++
   const problem = await problemOf(postSchematic(context.cluster, soon))
   assert.is(problem.code, 'FACTORY_UNREACHABLE')
   assert.match(problem.because ?? '', 'no answer within 0.3 s')
-  assert.is(asked, 4)
+  assert.is(requests, 4)
 })
 
-factory('an answer that is cut short is asked for again', async (context) => {
-  let asked = 0
+factory('an answer that is cut short is requested again', async (context) => {
+  let requests = 0
   context.answer = (request, response) => {
-    if (++asked > 3) return behaving(true)(request, response)
+    if (++requests > 3) return behaving(true)(request, response)
     response.writeHead(200, { 'content-length': 100 })
     response.write('["v1', () => response.destroy())
   }
   checkOffer(context.cluster, await observeFactory(context.cluster, soon))
 })
 
-factory('what is no Image Factory is told by what it says', async (context) => {
+factory('a server that is no Image Factory is recognized by its answer', async (context) => {
   context.answer = (_, response) => response.end('<html>Please log in</html>')
   const problem = await problemOf(observeFactory(context.cluster, soon))
   assert.is(problem.code, 'FACTORY_ERROR')
@@ -157,15 +157,15 @@ factory('a posted schematic is sent byte for byte', async (context) => {
 })
 
 const offered = ['v1.12.11', 'v1.13.8', 'v1.13.9', 'v1.14.0-rc.1']
-for (const [asked, near] of Object.entries({
+for (const [wanted, near] of Object.entries({
   'v1.13.99': 'v1.13.9',
   'v1.12.0': 'v1.12.11',
   'v1.14.0': 'v1.14.0-rc.1',
   'v1.15.0': 'v1.13.9',
   'v1.9.0': 'v1.12.11',
 }))
-  factory(`nearest to ${asked} is ${near}`, () => {
-    assert.is(nearestVersion(asked, offered), near)
+  factory(`nearest to ${wanted} is ${near}`, () => {
+    assert.is(nearestVersion(wanted, offered), near)
   })
 
 factory('of no versions none is near', () => {
@@ -198,7 +198,7 @@ factory(
   },
 )
 
-factory('is asked for the installer of the schematic, until it has built it', async (context) => {
+factory('is queried for the installer of the schematic, until it has built it', async (context) => {
   const urls: string[] = []
   context.answer = ({ url = '' }, response) => {
     urls.push(url)

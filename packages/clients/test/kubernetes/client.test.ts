@@ -71,7 +71,7 @@ test('an API with a certificate of another CA is not ours', async () => {
   assert.instance(error, NotOurApi)
 })
 
-test('nobody there is a connection refused', async () => {
+test('a closed port is a connection refused', async () => {
   const kubernetes = await openKubernetes(clusterWith(kubeconfig('https://127.0.0.1:1')))
   const error = await kubernetes.read('/version').catch((reason: Error) => reason)
   assert.is(error instanceof Error ? error.message : '', 'connection refused')

@@ -35,22 +35,22 @@ const answering = (words: string, nodes: readonly string[]): Reply =>
 /** Looks at a cluster; the calls with their endpoints. */
 async function look(probes: Probes, more: object = {}, reply = answering) {
   const fake = fakeTalosctl(reply)
-  const asked: string[] = []
+  const calls: string[] = []
   const talosctl: typeof fake = {
     ...fake,
     ask: (nodes, args, options) => {
       const endpoints = options?.endpoints?.join() ?? ''
-      asked.push(`${args.join(' ')} @ ${nodes.join()} through ${endpoints}`)
+      calls.push(`${args.join(' ')} @ ${nodes.join()} through ${endpoints}`)
       return fake.ask(nodes, args, options)
     },
   }
   const options = { talosctl, talosCa: undefined, probes, questions, ...more }
-  return { ...(await observeTalos(cluster, options)), asked }
+  return { ...(await observeTalos(cluster, options)), calls }
 }
 
 test('each question takes one process for all that let us in, through the control planes', async () => {
-  const { answers, asked } = await look(probed('home-cp2', 'home-w1', 'home-w2'))
-  assert.equal(asked, [
+  const { answers, calls } = await look(probed('home-cp2', 'home-w1', 'home-w2'))
+  assert.equal(calls, [
     'version @ 10.0.0.71,10.0.0.80,10.0.0.81 through 10.0.0.71',
     'get machinestatus --output json @ 10.0.0.71,10.0.0.80,10.0.0.81 through 10.0.0.71',
   ])
@@ -59,13 +59,13 @@ test('each question takes one process for all that let us in, through the contro
   assert.equal(answers.get('home-w1')?.machine, { ok: true, value: ready })
 })
 
-test('without a control plane each worker is asked by itself, unless the caller does without', async () => {
+test('without a control plane each worker is queried by itself, unless the caller does without', async () => {
   const workers = probed('home-w1', 'home-w2')
-  const { asked } = await look(workers)
-  assert.is(asked.length, 4)
-  assert.ok(asked.includes('version @ 10.0.0.80 through 10.0.0.80'))
+  const { calls } = await look(workers)
+  assert.is(calls.length, 4)
+  assert.ok(calls.includes('version @ 10.0.0.80 through 10.0.0.80'))
   const none = await look(workers, { asksWorkersAlone: false })
-  assert.equal(none.asked, [])
+  assert.equal(none.calls, [])
   assert.equal(none.answers.get('home-w1')?.version, {
     ok: false,
     reason: 'no control plane answers',
@@ -96,12 +96,12 @@ test('a machine that is left out has the reason of the call; one that is off, th
 
 test('a question for control planes is not put to workers', async () => {
   const addresses = { ...addressesQuestion, role: 'controlplane' } as const
-  const { asked, answers } = await look(
+  const { calls, answers } = await look(
     probed('home-cp1', 'home-w1'),
     { questions: { addresses } },
     (_, nodes) => nodes.map((node) => resource(node, { address: `${node}/24` })).join(''),
   )
-  assert.equal(asked, ['get addresses --output json @ 10.0.0.70 through 10.0.0.70'])
+  assert.equal(calls, ['get addresses --output json @ 10.0.0.70 through 10.0.0.70'])
   const of = (name: string) => (answers.get(name) as { addresses: unknown } | undefined)?.addresses
   assert.equal(of('home-cp1'), { ok: true, value: ['10.0.0.70'] })
   assert.equal(of('home-w1'), { ok: false, reason: 'it was not asked' })

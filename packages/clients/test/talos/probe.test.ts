@@ -30,7 +30,7 @@ const maintenance = (pair: TlsOptions) =>
 const configured = (pair: TlsOptions, ca: string) =>
   createServer({ ...pair, ca, ALPNProtocols: ['h2'], requestCert: true, rejectUnauthorized: true })
 
-test('a machine that anybody may talk to waits for its config', async () => {
+test('a machine that accepts any client waits for its config', async () => {
   assert.equal(await ask(maintenance(stranger), ours.cert), { kind: 'maintenance' })
   assert.equal(await ask(maintenance(stranger), undefined), { kind: 'maintenance' })
 })
@@ -50,17 +50,17 @@ test('a machine that asks for a certificate of another CA is foreign', async () 
 })
 
 test('a closed port is silent: the machine is up, Talos is not', async () => {
-  const seen = await probe('127.0.0.1', ours.cert, { port: 1 })
-  assert.equal(seen, {
+  const result = await probe('127.0.0.1', ours.cert, { port: 1 })
+  assert.equal(result, {
     kind: 'silent',
     reason: '127.0.0.1 is up, but Talos does not listen there yet',
   })
 })
 
-test('a server that says nothing is silent after the time limit', async () => {
+test('a server that sends nothing is silent after the time limit', async () => {
   const mute = createTcpServer((socket) => socket.on('error', () => undefined))
-  const seen = await ask(mute, ours.cert, 200)
-  assert.is(seen.kind, 'silent')
+  const result = await ask(mute, ours.cert, 200)
+  assert.is(result.kind, 'silent')
 })
 
 test('a machine too busy for a handshake is waited for longer than one that is not there', async () => {
@@ -80,15 +80,15 @@ test('a machine too busy for a handshake is waited for longer than one that is n
 })
 
 test('a connection that is closed at once is silent', async () => {
-  const seen = await ask(
+  const result = await ask(
     createTcpServer((socket) => socket.destroy()),
     ours.cert,
   )
-  assert.is(seen.kind, 'silent')
+  assert.is(result.kind, 'silent')
 })
 
-const says = (seen: Awaited<ReturnType<typeof ask>>): unknown =>
-  seen.kind === 'silent' ? [seen.isStranger ?? false, seen.reason] : seen.kind
+const summary = (result: Awaited<ReturnType<typeof ask>>): unknown =>
+  result.kind === 'silent' ? [result.isStranger ?? false, result.reason] : result.kind
 
 test('what speaks no TLS is no Talos, now or later', async () => {
   for (const words of ['HTTP/1.1 400 Bad Request\r\n\r\n', 'SSH-2.0-OpenSSH_9.6\r\n']) {
@@ -96,7 +96,7 @@ test('what speaks no TLS is no Talos, now or later', async () => {
       socket.on('error', () => undefined)
       socket.end(words)
     })
-    assert.equal(says(await ask(server, ours.cert)), [
+    assert.equal(summary(await ask(server, ours.cert)), [
       true,
       'another machine than ours answers at 127.0.0.1: port 50000 there speaks no TLS, and is no Talos',
     ])
@@ -109,17 +109,17 @@ test('TLS without HTTP/2 is no Talos, whether it refuses that or does not know i
       socket.on('error', () => undefined),
     )
     server.on('tlsClientError', () => undefined)
-    assert.match(String(says(await ask(server, ours.cert))), 'true,another machine than ours')
+    assert.match(String(summary(await ask(server, ours.cert))), 'true,another machine than ours')
   }
 })
 
 test('what only has not started yet may well become Talos', async () => {
   const closing = createTcpServer((socket) => socket.destroy())
-  for (const seen of [
+  for (const result of [
     await probe('127.0.0.1', ours.cert, { port: 1 }),
     await ask(closing, ours.cert),
   ])
-    assert.match(String(says(seen)), /^false,/)
+    assert.match(String(summary(result)), /^false,/)
 })
 
 test.run()

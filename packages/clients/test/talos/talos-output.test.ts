@@ -31,7 +31,7 @@ test('resources one after the other are told apart, whatever braces their texts 
 
 test('output without resources holds none', () => {
   assert.equal(parseResources(''), [])
-  assert.equal(parseResources('NODE "x" said } nothing'), [])
+  assert.equal(parseResources('NODE "x" prints } nothing'), [])
 })
 
 test('a table is cut where its titles begin, so that empty cells stay empty', () => {
@@ -106,7 +106,7 @@ for (const [stderr, reason, code] of refusals)
     assert.is(grpcCode(error), code)
   })
 
-test('a call that said nothing is known by its own words', () => {
+test('a call without an answer is explained by its stderr', () => {
   const output = { stdout: '', stderr: '', exitCode: 124 }
   const error = new CommandFailed('this machine', 'talosctl etcd members', output, 10_000)
   assert.is(talosReason(error), 'talosctl etcd members did not end within 10 s')

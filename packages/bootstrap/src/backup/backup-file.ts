@@ -1,9 +1,10 @@
+/** Verifies the file of an etcd snapshot by the checksum that etcd appends to it. */
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 
-/** What the bytes of a snapshot are. */
-export interface SnapshotBytes {
+/** Size and checksum of a snapshot file. */
+export interface FileDigest {
   readonly bytes: number
   readonly sha256: string
 }
@@ -12,13 +13,13 @@ const page = 512
 const trailerBytes = 32
 
 /**
- * Reads a snapshot of etcd whole and checks the sha256 that etcd put behind its pages
- * (etcd client/v3/snapshot). Throws with what is wrong.
+ * Reads a snapshot of etcd and verifies the sha256 that etcd appends to its pages (etcd client/v3/snapshot).
+ * Throws when the file is truncated or damaged.
  */
-export async function checkSnapshot(path: string): Promise<SnapshotBytes> {
+export async function checkBackupFile(path: string): Promise<FileDigest> {
   const { size } = await stat(path)
   if (size <= trailerBytes || size % page !== trailerBytes)
-    throw new Error(`${size} bytes are no whole snapshot`)
+    throw new Error(`the snapshot is incomplete (${size} bytes)`)
   const whole = createHash('sha256')
   const pages = createHash('sha256')
   let trailer = Buffer.alloc(0)
@@ -30,6 +31,7 @@ export async function checkSnapshot(path: string): Promise<SnapshotBytes> {
     left -= own.length
     trailer = Buffer.concat([trailer, chunk.subarray(own.length)])
   }
-  if (!pages.digest().equals(trailer)) throw new Error('its bytes are not those that etcd wrote')
+  if (!pages.digest().equals(trailer))
+    throw new Error('the snapshot is damaged: its checksum does not match')
   return { bytes: size, sha256: whole.digest('hex') }
 }

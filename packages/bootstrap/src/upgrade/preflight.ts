@@ -1,4 +1,4 @@
-/** Everything that is looked at before an upgrade changes anything. */
+/** The preflight of an upgrade: everything that is checked before it changes anything. */
 import { listExtensions, refuseMissingExtensions } from '@talosmith/clients/factory'
 import { applyAll, inStep } from '@talosmith/core'
 import { applyChange } from '../configure/apply.ts'
@@ -11,31 +11,36 @@ import { machinesOf, planSteps } from './plan-upgrade.ts'
 import type { UpgradeContext } from '../restart/context.ts'
 import type { PathStep } from './upgrade-path.ts'
 
-/** What is, and which versions lead to what is asked. */
-export interface Outlook {
-  readonly seen: ObservedUpgrade
+/** The observed cluster, and the path to the desired versions. */
+export interface UpgradePreflight {
+  readonly observed: ObservedUpgrade
   readonly steps: readonly PathStep[]
-  /** What the operator's machine lacks. */
-  readonly home: readonly BootstrapChange[]
+  /** Changes of the generated files on this computer. */
+  readonly fileChanges: readonly BootstrapChange[]
 }
 
-/** Looks at everything and works the path out; throws whatever stands in the way before anything is changed. */
-export async function lookAhead(context: UpgradeContext, patient: boolean): Promise<Outlook> {
+/** Observes the cluster and finds the path. Throws, before any change, when the upgrade cannot be done. */
+export async function preflightUpgrade(
+  context: UpgradeContext,
+  waits: boolean,
+): Promise<UpgradePreflight> {
   const { cluster } = context
-  const seen = await observeUpgrade(context, { patient })
-  const steps = planSteps(cluster, seen)
+  const observed = await observeUpgrade(context, { waits })
+  const steps = planSteps(cluster, observed)
   const talos = steps.filter(({ kind }) => kind === 'talos')
   await refuseWithoutExtensions(context, talos)
-  const restarting = [...new Set(talos.flatMap((step) => machinesOf(cluster, step, seen.machines)))]
+  const restarting = [
+    ...new Set(talos.flatMap((step) => machinesOf(cluster, step, observed.machines))),
+  ]
   await refuseMissingChannel(context, restarting)
   await refuseBlocked(
     context,
     restarting.map(({ node }) => node),
   )
-  return { seen, steps, home: planGeneratedFiles(cluster, context.home) }
+  return { observed, steps, fileChanges: planGeneratedFiles(cluster, context.generated) }
 }
 
-/** Throws EXTENSION_NOT_OFFERED when a version on the way lacks a desired extension. */
+/** Throws EXTENSION_NOT_OFFERED when a configured extension is not offered for a version of the path. */
 async function refuseWithoutExtensions(
   { cluster, log }: UpgradeContext,
   steps: readonly PathStep[],
@@ -45,17 +50,17 @@ async function refuseWithoutExtensions(
     refuseMissingExtensions(cluster.settings, to, await listExtensions(cluster, to, { log }))
 }
 
-/** Configs and talosconfig as the settings ask for them now. */
+/** Writes the machine configs and the talosconfig that match the settings. */
 export async function writeGeneratedFiles(
-  { cluster, talosctl, log, home }: UpgradeContext,
-  changes: Outlook['home'],
+  { cluster, talosctl, log, generated }: UpgradeContext,
+  changes: UpgradePreflight['fileChanges'],
 ): Promise<void> {
-  await applyAll(changes, (change) => applyChange(change, { cluster, talosctl, log, home }), {
+  await applyAll(changes, (change) => applyChange(change, { cluster, talosctl, log, generated }), {
     log,
   })
 }
 
-/** A snapshot before anything that could cost what it holds. */
+/** Takes a snapshot of etcd before the upgrade changes anything. */
 export async function backUp(context: UpgradeContext): Promise<void> {
   await inStep(context.log, 'Take a snapshot of etcd', async () => {
     const { file, revision } = await takeBackup(context)
