@@ -14,7 +14,7 @@ import {
   takeFinalBackup,
   waitForHealth,
 } from '@talosmith/bootstrap'
-import { script, type Change, type ExitCode } from '@talosmith/core'
+import { findTool, script, type Change, type ExitCode } from '@talosmith/core'
 import { installStorage } from '@talosmith/storage'
 import { recreateMachines } from '@talosmith/vm'
 
@@ -55,6 +55,8 @@ export default script(import.meta, {
     if (dryRun) return showPlan(changes)
     confirm(changes)
     if (withBackup) log.info(`   the backup is ${await takeFinalBackup(cluster)}`)
+    // The proof at the end is kubectl's: without it nothing begins.
+    await findTool('kubectl', cluster)
     await archiveSecrets(cluster, regeneration, archive, log)
     if (!regeneration.machinesAreNew) {
       await recreateMachines(context, names)

@@ -142,7 +142,8 @@ export async function access(cluster: Cluster, name: ToolName, ...args: string[]
   return (await local.$({ timeoutMs: 120_000 })`${path} ${file} ${args}`).stdout
 }
 
-export interface NodeObject {
+/** A node, as far as chapters look at it. */
+export interface ListedNode {
   readonly metadata: { readonly name: string; readonly labels: Record<string, string> }
   readonly status: {
     readonly addresses: readonly { readonly type: string; readonly address: string }[]
@@ -151,9 +152,9 @@ export interface NodeObject {
   }
 }
 
-export async function kubernetesNodes(cluster: Cluster): Promise<readonly NodeObject[]> {
+export async function kubernetesNodes(cluster: Cluster): Promise<readonly ListedNode[]> {
   const { items } = JSON.parse(await access(cluster, 'kubectl', 'get', 'nodes', '-o', 'json')) as {
-    items: NodeObject[]
+    items: ListedNode[]
   }
   return items.sort((a, b) => a.metadata.name.localeCompare(b.metadata.name))
 }

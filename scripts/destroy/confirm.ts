@@ -9,7 +9,7 @@ import type { Remains } from './remains.ts'
 export function report(cluster: Cluster, { storage, hosts }: Remains, log: Log): void {
   for (const item of describeUntouched(cluster, hosts)) log.info(`   left alone: ${item}`)
   for (const warning of findOtherHosts(cluster, hosts)) log.warn(warning)
-  if (storage.fault !== undefined) log.warn(leftToTheMachines(storage.fault))
+  if (storage.unobserved !== undefined) log.warn(leftToTheMachines(storage.unobserved))
 }
 
 /** The backup before a destroy, as a change: none if no machine is left, or if the interrupted destroy took it. */

@@ -80,7 +80,7 @@ async function checkOperator(cluster: Cluster): Promise<Check[]> {
           ...(name === 'talosctl' ? await checkConfigs(cluster, value) : []),
         ]
       const failure = problem ?? new Problem('TOOL_MISSING', `${name} does not answer`)
-      // Talosmith itself does not call kubectl: only the user may want it.
+      // Only cluster:regenerate-secrets calls kubectl, and checks for it itself.
       const isNeeded = name !== 'kubectl'
       return [
         { ...failed(thisMachine, name, failure), ...(isNeeded ? {} : { verdict: 'warning' }) },

@@ -207,7 +207,7 @@ destroy(
   async ({ made }) => {
     made.api.isDown = true
     const { lines } = await runChain(made.cluster, confirmed(made))
-    assert.match(lines.join('\n'), 'goes with its machines; the data on the NFS server stays')
+    assert.match(lines.join('\n'), 'is deleted with its machines; the data on the NFS server stays')
   },
 )
 

@@ -62,7 +62,11 @@ test('without CONFIRM, lists what is lost, files and machines, and changes nothi
   const { code, because = '' } = await problemOf(run(made, {}))
   assert.is(code, 'CONFIRM_MISSING')
   for (const lost of [
-    ...['certificate authority', 'every kubeconfig and talosconfig', 'service account tokens'],
+    ...[
+      'certificate authority',
+      'every existing kubeconfig and talosconfig',
+      'service account tokens',
+    ],
     ...['Archive secrets.yaml', 'Remove virtual machine talosmith-test-a-w1'],
   ])
     assert.match(because, lost)

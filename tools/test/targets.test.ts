@@ -97,7 +97,7 @@ for (const [former, now] of [
 
 /** They read files of this workspace and nothing else. */
 const touchesNoHost =
-  /:(?:check|typecheck|test|test-guest|render|format|layers|imports|lint|spell)$/
+  /:(?:check|typecheck|test|test-guest|render|format|layers|imports|lint|spell|words)$/
 
 test('a target that touches a host runs compiled', () => {
   for (const [task, { options }] of targets)

@@ -1,4 +1,4 @@
-/** storage:install: the NFS driver and nfs-appdata as the settings ask, proven by a real claim. */
+/** storage:install: installs the NFS driver and nfs-appdata as configured, and verifies them with a real claim. */
 import { script } from '@talosmith/core'
 import { installStorage } from '../src/index.ts'
 

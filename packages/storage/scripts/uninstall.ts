@@ -1,4 +1,4 @@
-/** storage:uninstall: takes nfs-appdata and the driver away; the data on the server stays. */
+/** storage:uninstall: removes nfs-appdata and the driver; the data on the server stays. */
 import { script } from '@talosmith/core'
 import { uninstallStorage } from '../src/index.ts'
 

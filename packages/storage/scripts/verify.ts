@@ -1,4 +1,4 @@
-/** storage:verify: proves storage by a real claim, written on one node and read on the others. */
+/** storage:verify: verifies storage with a real claim, written on one node and read on the others. */
 import { script } from '@talosmith/core'
 import { describeProof, openStorage, proveStorage } from '../src/index.ts'
 

@@ -1,6 +1,6 @@
 /** Carries out the changes of a plan. */
 import { CommandFailed, Problem, waitFor, type Cluster, type Log } from '@talosmith/core'
-import { chartArguments, checkChart, lastWords } from './chart.ts'
+import { chartArguments, checkChart, lastErrorLine } from './chart.ts'
 import { awaitDriver } from './driver.ts'
 import { objectPath, type Kubernetes } from '@talosmith/clients/kubernetes'
 import type { Helm } from './helm.ts'
@@ -51,7 +51,7 @@ export async function applyChange(change: StorageChange, context: ApplyContext):
   await appliers[change.kind](context)
 }
 
-/** How long a record may say "at work" before it must be of a helm that is gone. */
+/** How long a revision may stay pending before its helm process must have ended. */
 const unfinishedMs = 30_000
 
 async function clearRelease({ kubernetes, log }: ApplyContext): Promise<void> {
@@ -67,7 +67,7 @@ async function clearRelease({ kubernetes, log }: ApplyContext): Promise<void> {
     },
     { log, withinMs: 2 * unfinishedMs },
   )
-  // What the revision had made stays; the next helm finds it by its annotations and takes it over.
+  // Objects of the revision stay; the next helm adopts them by their annotations.
   if (cut !== undefined)
     await kubernetes.delete(objectPath('Secret', cut.record, names.releaseNamespace))
 }
@@ -91,7 +91,7 @@ async function installRelease({ cluster, kubernetes, helm, log }: ApplyContext):
   } catch (error) {
     if (!(error instanceof CommandFailed)) throw error
     throw new Problem('HELM_FAILED', `helm could not install ${names.releaseName}`, {
-      because: lastWords(error),
+      because: lastErrorLine(error),
       cause: error,
       now: 'the StorageClass was not touched',
       hint: 'remove what is in the way, then run the same command again: it carries on',
@@ -109,14 +109,14 @@ async function removeStorageClass({ kubernetes }: ApplyContext): Promise<void> {
 }
 
 async function removeRelease({ kubernetes, helm, log }: ApplyContext): Promise<void> {
-  // Their folders on the server go through the driver.
+  // The driver is needed to delete their sub-directories on the server.
   await awaitGone(kubernetes, await removeTests(kubernetes), log)
   try {
     await helm(['uninstall', names.releaseName, inNamespace, '--ignore-not-found'])
   } catch (error) {
     if (!(error instanceof CommandFailed)) throw error
     throw new Problem('HELM_FAILED', `helm could not remove ${names.releaseName}`, {
-      because: lastWords(error),
+      because: lastErrorLine(error),
       cause: error,
       now: 'the data on the server is untouched',
       hint: 'run the same command again: it carries on',

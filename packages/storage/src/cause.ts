@@ -1,22 +1,23 @@
+/** Known causes of storage failures, recognized by the error texts of programs. */
 import { codes, Problem } from '@talosmith/core'
 import type { NfsExport } from './storage-class.ts'
 
-/** Words of a program, and where they come from. */
+/** An error text of a program, and its source. */
 export interface Clue {
   /** 'home-w1', 'the provisioner'. */
   readonly from: string
   readonly text: string
 }
 
-/** What stops storage from working, named. */
+/** Why storage does not work. */
 export interface Cause {
   readonly code: string
   readonly message: string
   readonly hint: string
-  /** The words that gave it away. */
+  /** The text that shows it. */
   readonly because: string
-  /** How long it must stand before it ends a wait: 0 where no further try can do better. */
-  readonly patienceMs: number
+  /** How long it must persist before it ends a wait; 0: retrying cannot help. */
+  readonly minDurationMs: number
 }
 
 interface Known {
@@ -24,33 +25,33 @@ interface Known {
   readonly words: RegExp
   readonly message: (from: string, nfs: NfsExport) => string
   readonly hint: (nfs: NfsExport) => string
-  readonly patienceMs?: number
+  readonly minDurationMs?: number
 }
 
-/** Kubelet and the provisioner try again after half a second, one, two ...: a few tries fit in. */
-const someTriesMs = 5000
-/** What passes by itself while a cluster settles, however long that takes: it counts when time is up. */
-const untilTimeIsUp = Infinity
+/** Kubelet and the provisioner retry after half a second, one, two ...: enough for a few retries. */
+const someRetriesMs = 5000
+/** For what may resolve itself while a cluster starts: it counts only when the wait times out. */
+const untilTimeout = Infinity
 
-/** Causes by the words that mount.nfs, busybox, kubelet and the provisioner use; the first that fits wins. */
+/** Causes by the messages of mount.nfs, busybox, kubelet and the provisioner; the first match wins. */
 const known: readonly Known[] = [
   {
     code: 'DRIVER_NOT_ON_NODE',
-    patienceMs: untilTimeIsUp,
+    minDurationMs: untilTimeout,
     words: /not found in the list of registered CSI drivers|driver name .* not found/i,
     message: (from) => `the NFS driver does not run on ${from}`,
     hint: () => 'kubectl -n kube-system get pods -l app=csi-nfs-node -o wide',
   },
   {
     code: 'TEST_IMAGE_MISSING',
-    patienceMs: untilTimeIsUp,
+    minDurationMs: untilTimeout,
     words: /ErrImagePull|ImagePullBackOff|failed to pull|pull image/i,
     message: (from) => `${from} cannot pull the image of the test pods`,
-    hint: () => "check the nodes' way out to registry.k8s.io, or the mirror in the machine config",
+    hint: () => 'check that the nodes reach registry.k8s.io, or the mirror in the machine config',
   },
   {
     code: 'NFS_NAME_UNKNOWN',
-    patienceMs: someTriesMs,
+    minDurationMs: someRetriesMs,
     words:
       /bad address|name or service not known|failed to resolve|name resolution|could not resolve|no such host/i,
     message: (from, { server }) => `${from} does not know the name ${server}`,
@@ -59,14 +60,14 @@ const known: readonly Known[] = [
   },
   {
     code: 'NFS_NO_ROUTE',
-    patienceMs: someTriesMs,
+    minDurationMs: someRetriesMs,
     words: /no route to host|network is unreachable|host is unreachable/i,
     message: (from, { server }) => `${from} has no route to the NFS server ${server}`,
     hint: () => 'check NFS_SERVER, NETWORK_GATEWAY, and that the server is switched on',
   },
   {
     code: 'NFS_REFUSED',
-    patienceMs: someTriesMs,
+    minDurationMs: someRetriesMs,
     words: /connection refused/i,
     message: (from, { server }) => `${server} refuses ${from} on port 2049: no NFS server listens`,
     hint: ({ server }) => `start the NFS server on ${server}, or correct NFS_SERVER`,
@@ -110,37 +111,37 @@ const known: readonly Known[] = [
   },
   {
     code: codes.nfsNoAnswer,
-    patienceMs: untilTimeIsUp,
+    minDurationMs: untilTimeout,
     words: /timed out|deadline ?exceeded|timeout/i,
     message: (from, { server }) => `${server} does not answer ${from} on port 2049`,
     hint: () => "check NFS_SERVER, and firewalls between the nodes' network and the server",
   },
 ]
 
-/** Names the cause that the clues show; undefined: none that is known. */
+/** The first known cause that the clues match. */
 export function nameCause(clues: readonly Clue[], nfs: NfsExport): Cause | undefined {
-  for (const { code, words, message, hint, patienceMs = 0 } of known)
+  for (const { code, words, message, hint, minDurationMs = 0 } of known)
     for (const { from, text } of clues)
       if (words.test(text)) {
         const because = shorten(text)
-        return { code, message: message(from, nfs), hint: hint(nfs), because, patienceMs }
+        return { code, message: message(from, nfs), hint: hint(nfs), because, minDurationMs }
       }
   return undefined
 }
 
 /**
- * Tells of one wait whether a cause stands for as long as it must, from when it was first seen. Events stay
- * when what they tell of has passed, so that seeing a cause once proves little.
+ * Reports within one wait whether a cause has persisted for its minimum duration since it was first observed.
+ * Events outlive the condition that they report, so one observation proves little.
  */
 export function watchCauses(
   now: () => number = () => performance.now(),
 ): (subject: string, cause: Cause) => boolean {
   const since = new Map<string, number>()
-  return (subject, { code, patienceMs }) => {
+  return (subject, { code, minDurationMs }) => {
     const key = `${subject} ${code}`
     const first = since.get(key) ?? now()
     since.set(key, first)
-    return now() - first >= patienceMs
+    return now() - first >= minDurationMs
   }
 }
 
@@ -150,7 +151,7 @@ export function causeProblem(cause: Cause, now: string): Problem {
   return new Problem(code, message, { because, hint, now })
 }
 
-/** The lines of a long event that say something: not the mount command, which holds no news. */
+/** The informative lines of a long event, without the mount command. */
 function shorten(text: string): string {
   const lines = text
     .split('\n')

@@ -1,10 +1,10 @@
-/** The chart of the NFS driver: how helm is told of it, and whether it is the right one. */
+/** The chart of the NFS driver: helm's arguments for it, and a check of its name and version. */
 import { CommandFailed, Problem, type Cluster } from '@talosmith/core'
 import { parse } from 'yaml'
 import type { Helm } from './helm.ts'
 import { releaseName } from './names.ts'
 
-/** How helm is told which chart: a name in a repository, or the place of the chart itself. */
+/** Helm's arguments that select the chart: a name in a repository, or the chart's own location. */
 export function chartArguments({ settings }: Cluster): string[] {
   const { NFS_CSI_CHART: source, NFS_CSI_VERSION: version } = settings
   if (source.startsWith('oci://')) return [source, `--version=${version}`]
@@ -12,7 +12,7 @@ export function chartArguments({ settings }: Cluster): string[] {
   return [releaseName, `--repo=${source}`, `--version=${version}`]
 }
 
-/** Looks the chart up without changing anything: is it there, is it the driver's, has it the version? */
+/** Checks that the chart exists, is the driver's, and has the configured version; changes nothing. */
 export async function checkChart(cluster: Cluster, helm: Helm): Promise<void> {
   const { NFS_CSI_CHART: source, NFS_CSI_VERSION: wanted } = cluster.settings
   let text: string
@@ -26,14 +26,14 @@ export async function checkChart(cluster: Cluster, helm: Helm): Promise<void> {
   throw new Problem('CHART_DIFFERS', `${source} is not chart ${releaseName} ${wanted}`, {
     because: `it is ${name ?? 'a chart without a name'} ${version ?? 'without a version'}`,
     now: 'nothing was changed',
-    hint: 'correct NFS_CSI_CHART, or set NFS_CSI_VERSION to the version that is there',
+    hint: 'correct NFS_CSI_CHART, or set NFS_CSI_VERSION to the version of that chart',
   })
 }
 
-/** What helm's words about a chart mean. */
+/** Helm's error about a chart as a Problem. */
 export function chartProblem({ settings }: Cluster, error: CommandFailed): Problem {
   const { NFS_CSI_CHART: source, NFS_CSI_VERSION: version } = settings
-  const because = lastWords(error)
+  const because = lastErrorLine(error)
   const details = { because, cause: error, now: 'nothing was changed' }
   if (/no chart version found|version .* not found|improper constraint/i.test(because))
     return new Problem('CHART_VERSION_UNKNOWN', `${source} has no ${releaseName} ${version}`, {
@@ -48,8 +48,8 @@ export function chartProblem({ settings }: Cluster, error: CommandFailed): Probl
   })
 }
 
-/** The last line of what helm said, without its labels. */
-export function lastWords({ stderr, message }: CommandFailed): string {
+/** The last line of helm's error output, without the prefix `Error: `. */
+export function lastErrorLine({ stderr, message }: CommandFailed): string {
   const lines = stderr.split('\n').filter((line) => line.trim() !== '')
   return (lines.at(-1) ?? message).replace(/^Error: /, '')
 }

@@ -1,4 +1,4 @@
-/** Storage as the first part of a cluster that is destroyed. */
+/** The removal of storage as the first stage of cluster:destroy. */
 import { applyAll, codes, Problem, type ScriptContext } from '@talosmith/core'
 import { applyChange } from './apply.ts'
 import { openStorage, type FlowContext } from './flow.ts'
@@ -6,15 +6,15 @@ import { openHelm } from './helm.ts'
 import { hasAccess, observeStorage } from './observe.ts'
 import { planUninstall, type StorageChange } from './plan.ts'
 
-/** What of storage goes before its cluster does. */
+/** What is removed of storage before its cluster is destroyed. */
 export interface StorageRemoval {
   readonly changes: readonly StorageChange[]
-  /** Why the cluster can't be asked; what is in it then goes with its machines. */
-  readonly fault?: string
+  /** Why the cluster could not be observed; its storage is then deleted with its machines. */
+  readonly unobserved?: string
 }
 
-/** What may keep storage from being removed one by one, and need not keep the cluster from going. */
-const passedOver: readonly string[] = [
+/** Errors that prevent the removal of storage objects, and do not prevent the destruction of the cluster. */
+const tolerated: readonly string[] = [
   codes.kubernetesUnreachable,
   codes.kubernetesRefused,
   codes.notStarted,
@@ -24,7 +24,7 @@ const passedOver: readonly string[] = [
   'TOOL_UNFIT',
 ]
 
-/** Looks at what there is to remove of storage; a cluster that can't be asked is no hindrance. */
+/** Observes which storage objects are to be removed; an unreachable cluster is no error. */
 export async function observeRemoval(
   context: Pick<FlowContext, 'cluster' | 'kubernetes'>,
 ): Promise<StorageRemoval> {
@@ -35,19 +35,19 @@ export async function observeRemoval(
     await kubernetes.read('/version', { timeoutMs: 4000 })
     return { changes: planUninstall(await observeStorage(kubernetes)) }
   } catch (error) {
-    return { changes: [], fault: faultOf(error) }
+    return { changes: [], unobserved: toleratedReason(error) }
   }
 }
 
 /**
- * Takes storage away as the first part of a cluster that goes whole: claims are no hindrance, and what
- * can't be removed is left to go with the machines. The data on the NFS server stays.
+ * Removes storage as the first stage of cluster:destroy: open claims do not prevent it, and what cannot be
+ * removed is deleted with the machines. The data on the NFS server stays.
  */
 export async function destroyStorage(
   context: FlowContext & Pick<ScriptContext<Record<never, never>>, 'confirm'>,
 ): Promise<0 | 1 | 2 | 64 | 78> {
   const { cluster, log, dryRun, confirm, showPlan } = context
-  const { changes, fault } = await observeRemoval(context)
+  const { changes, unobserved } = await observeRemoval(context)
   if (dryRun) return showPlan(changes)
   confirm(changes)
   if (changes.length > 0) {
@@ -55,18 +55,18 @@ export async function destroyStorage(
     const helm = context.helm ?? openHelm(cluster)
     await applyAll(changes, (one) => applyChange(one, { cluster, kubernetes, helm, log }), {
       log,
-    }).catch((error: unknown) => log.warn(leftToTheMachines(faultOf(error))))
-  } else if (fault === undefined) log.already('nothing to destroy: no storage is there')
-  else log.warn(leftToTheMachines(fault))
+    }).catch((error: unknown) => log.warn(leftToTheMachines(toleratedReason(error))))
+  } else if (unobserved === undefined) log.already('nothing to destroy: no storage is installed')
+  else log.warn(leftToTheMachines(unobserved))
   return 0
 }
 
-/** Says what becomes of storage that can't be removed one by one. */
-export function leftToTheMachines(fault: string): string {
-  return `${fault}: what is in the cluster goes with its machines; the data on the NFS server stays`
+/** The warning about storage that could not be removed from the cluster. */
+export function leftToTheMachines(reason: string): string {
+  return `${reason}: storage in the cluster is deleted with its machines; the data on the NFS server stays`
 }
 
-function faultOf(error: unknown): string {
-  if (!(error instanceof Problem) || !passedOver.includes(error.code)) throw error
+function toleratedReason(error: unknown): string {
+  if (!(error instanceof Problem) || !tolerated.includes(error.code)) throw error
   return error.message
 }

@@ -7,30 +7,30 @@ import { observeWorkloads, type ObservedStorage, type Workload } from './observe
 
 type Workloads = Pick<ObservedStorage, 'controller' | 'nodeDriver'>
 
-/** Waits until the driver runs everywhere; names which half does not, and why, when it never does. */
+/** Waits until the driver runs on every node; on a timeout, throws a Problem that names the part that does not run, and why. */
 export async function awaitDriver(
   kubernetes: Kubernetes,
   log: Log,
   withinMs: number,
 ): Promise<void> {
-  let seen: Workloads = {}
+  let observed: Workloads = {}
   try {
     await waitFor(
       'the NFS driver to run',
       async () => {
-        seen = await notYetIfUnreachable(() => observeWorkloads(kubernetes))
-        const missing = missingParts(seen)
+        observed = await notYetIfUnreachable(() => observeWorkloads(kubernetes))
+        const missing = missingParts(observed)
         if (missing.length > 0) throw new Error(missing.join('; '))
       },
       { log, withinMs, everyMs: 500 },
     )
   } catch (error) {
     if (!(error instanceof Problem) || error.code !== 'WAIT_TIMED_OUT') throw error
-    throw driverProblem(seen, await observeReasons(kubernetes))
+    throw driverProblem(observed, await observeReasons(kubernetes))
   }
 }
 
-/** What of the driver does not run, in words; empty: all of it runs. */
+/** Descriptions of the parts of the driver that do not run. */
 export function missingParts({ controller, nodeDriver }: Workloads): string[] {
   return [...missingOf(controllerName, controller), ...missingOf(nodeDriverName, nodeDriver)]
 }
@@ -38,12 +38,12 @@ export function missingParts({ controller, nodeDriver }: Workloads): string[] {
 function missingOf(name: string, workload: Workload | undefined): string[] {
   if (workload === undefined) return [`${name} is not installed`]
   const { wanted, ready } = workload
-  // A DaemonSet that its controller has not seen yet wants no pod.
+  // A DaemonSet that its controller has not observed yet wants no pod.
   if (wanted > 0 && ready >= wanted) return []
   return [`${name}: ${ready} of ${wanted} ready`]
 }
 
-/** Why pods of the driver are not ready, in their own words. */
+/** Why pods of the driver are not ready, from their status. */
 async function observeReasons(kubernetes: Kubernetes): Promise<string[]> {
   const labels = `app in (${controllerName},${nodeDriverName})`
   const pods = await kubernetes
@@ -64,11 +64,11 @@ async function observeReasons(kubernetes: Kubernetes): Promise<string[]> {
   )
 }
 
-/** The half of the driver that does not run: the one without which nothing works comes first. */
-function driverProblem(seen: Workloads, reasons: readonly string[]): Problem {
-  const { controller } = seen
+/** The part of the driver that does not run; the controller first, since nothing works without it. */
+function driverProblem(observed: Workloads, reasons: readonly string[]): Problem {
+  const { controller } = observed
   const details = {
-    because: [...missingParts(seen), ...reasons.slice(0, 5)].join('\n'),
+    because: [...missingParts(observed), ...reasons.slice(0, 5)].join('\n'),
     hint: `kubectl -n ${releaseNamespace} describe pods -l 'app in (${controllerName},${nodeDriverName})'`,
   }
   if (controller === undefined || controller.ready === 0)
@@ -77,7 +77,7 @@ function driverProblem(seen: Workloads, reasons: readonly string[]): Problem {
       `the provisioner (${controllerName}) does not run, so no claim can be bound`,
       details,
     )
-  if (missingOf(nodeDriverName, seen.nodeDriver).length > 0)
+  if (missingOf(nodeDriverName, observed.nodeDriver).length > 0)
     return new Problem(
       'DRIVER_NOT_ON_NODE',
       `the NFS driver (${nodeDriverName}) does not run on every node`,

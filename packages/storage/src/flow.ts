@@ -1,4 +1,4 @@
-/** The flows of storage: install, uninstall, and what both look at. */
+/** The flows storage:install and storage:uninstall. */
 import {
   applyAll,
   codes,
@@ -34,7 +34,7 @@ export interface FlowContext {
   readonly helm?: Helm
 }
 
-/** Storage as the settings ask: installed and proven, or, NFS_SERVER cleared, removed. */
+/** Installs and verifies storage as configured; removes it when NFS_SERVER was cleared. */
 export async function installStorage(context: FlowContext): Promise<ExitCode | void> {
   const { cluster, log, dryRun, showPlan } = context
   const nfs = nfsExport(cluster)
@@ -42,15 +42,15 @@ export async function installStorage(context: FlowContext): Promise<ExitCode | v
   if (dryRun && !(await hasAccess(cluster))) return showPlan(planInstall(cluster, {}))
   const kubernetes = await openStorage(context)
   const helm = context.helm ?? openHelm(cluster)
-  const seen = await observeStorage(kubernetes)
-  const changes = planInstall(cluster, seen)
+  const observed = await observeStorage(kubernetes)
+  const changes = planInstall(cluster, observed)
   if (dryRun) return showPlan(changes)
   if (changes.length > 0)
     return applyAll(changes, (one) => applyChange(one, { cluster, kubernetes, helm, log }), { log })
   log.already(
-    `${releaseName} ${cluster.settings.NFS_CSI_VERSION} and ${storageClassName} on ${nfs.server}:${nfs.share} are as asked`,
+    `${releaseName} ${cluster.settings.NFS_CSI_VERSION} and ${storageClassName} on ${nfs.server}:${nfs.share} match the settings`,
   )
-  for (const missing of missingParts(seen)) log.warn(missing)
+  for (const missing of missingParts(observed)) log.warn(missing)
 }
 
 /** The mirror: StorageClass and release go, refused while claims are open; data stays on the server. */
@@ -64,11 +64,11 @@ export async function uninstallStorage(context: FlowContext): Promise<ExitCode |
   const helm = context.helm ?? openHelm(cluster)
   let changes: StorageChange[]
   try {
-    const [seen, claims] = await Promise.all([
+    const [observed, claims] = await Promise.all([
       observeStorage(kubernetes),
       observeClaims(kubernetes),
     ])
-    changes = planUninstall(seen)
+    changes = planUninstall(observed)
     if (dryRun) return showPlan(changes)
     if (changes.length > 0) checkClaims(cluster, claims, confirmed)
     // A check that was killed before there was a driver leaves something, too.

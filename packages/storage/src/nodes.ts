@@ -1,8 +1,8 @@
-/** The nodes of a cluster as storage sees them. */
+/** The nodes of a cluster on which storage can be tested. */
 import type { Cluster } from '@talosmith/core'
 import { listPath, type Kubernetes, type NodeObject } from '@talosmith/clients/kubernetes'
 
-/** A node as storage sees it. */
+/** The state of a node that matters to storage tests. */
 export interface ObservedNode {
   readonly name: string
   readonly isReady: boolean
@@ -11,8 +11,8 @@ export interface ObservedNode {
 }
 
 /**
- * The nodes of the machines in the settings. Others may be listed: one that was switched off for good counts
- * as Ready for a while after a restart of the API, and a test there would never begin.
+ * The nodes of the machines in the settings. Others may be listed: a removed machine is Ready for a while after
+ * a restart of the API server, and a test there would never start.
  */
 export async function observeNodes(
   cluster: Pick<Cluster, 'nodes'>,

@@ -1,3 +1,4 @@
+/** The plan of storage: what is to be installed, changed or removed. */
 import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import { Problem, type Change, type Cluster } from '@talosmith/core'
@@ -19,7 +20,7 @@ import {
 } from './storage-class.ts'
 import { chartValues } from './values.ts'
 
-/** One step towards storage that works, or towards none. */
+/** One change of an install or a removal of storage. */
 export interface StorageChange extends Change {
   readonly kind:
     | 'check-chart'
@@ -34,13 +35,13 @@ export interface StorageChange extends Change {
     | 'remove-release'
 }
 
-/** What to do so that the driver and nfs-appdata are as the settings ask, and proven to work. */
-export function planInstall(cluster: Cluster, seen: ObservedStorage): StorageChange[] {
-  refuseForeign(seen)
+/** The changes after which the driver and nfs-appdata match the settings and are verified. */
+export function planInstall(cluster: Cluster, observed: ObservedStorage): StorageChange[] {
+  refuseForeign(observed)
   const { server, share } = neededExport(cluster)
-  const release = planRelease(cluster, seen)
-  const storageClass = planStorageClass(cluster, seen)
-  const isProven = seen.storageClass?.proven === fingerprint(cluster)
+  const release = planRelease(cluster, observed)
+  const storageClass = planStorageClass(cluster, observed)
+  const isProven = observed.storageClass?.proven === fingerprint(cluster)
   if (release.length + storageClass.length === 0 && isProven) return []
   const prove = change('prove-storage', server, `Prove storage with a claim on ${server}:${share}`)
   if (release.length + storageClass.length === 0) return [prove]
@@ -55,10 +56,10 @@ export function planInstall(cluster: Cluster, seen: ObservedStorage): StorageCha
   return [...chart, check, ...release, ...storageClass, prove]
 }
 
-/** The mirror: nfs-appdata and the driver go; volumes and the data on the server stay. */
-export function planUninstall(seen: ObservedStorage): StorageChange[] {
+/** The reverse: removes nfs-appdata and the driver; volumes and the data on the server stay. */
+export function planUninstall(observed: ObservedStorage): StorageChange[] {
   const changes: StorageChange[] = []
-  if (seen.storageClass?.ours === true)
+  if (observed.storageClass?.ours === true)
     changes.push(
       change(
         'remove-storage-class',
@@ -66,21 +67,21 @@ export function planUninstall(seen: ObservedStorage): StorageChange[] {
         `Remove StorageClass ${storageClassName}`,
       ),
     )
-  if (seen.release?.ours === true)
+  if (observed.release?.ours === true)
     changes.push({
       ...change(
         'remove-release',
         `${releaseNamespace}/${releaseName}`,
         `Remove the NFS driver; the data on the server stays`,
       ),
-      from: seen.release.chartVersion,
+      from: observed.release.chartVersion,
     })
   return changes
 }
 
-/** Storage as the settings ask: the install, or the removal when NFS_SERVER was cleared. */
-export function planStorage(cluster: Cluster, seen: ObservedStorage): StorageChange[] {
-  return nfsExport(cluster) === undefined ? planUninstall(seen) : planInstall(cluster, seen)
+/** The install, or the removal when NFS_SERVER was cleared. */
+export function planStorage(cluster: Cluster, observed: ObservedStorage): StorageChange[] {
+  return nfsExport(cluster) === undefined ? planUninstall(observed) : planInstall(cluster, observed)
 }
 
 /** Refuses a removal while claims are open, unless it is `confirmed`. */
@@ -98,7 +99,7 @@ export function checkClaims(cluster: Cluster, claims: readonly Claim[], confirme
   )
 }
 
-/** Names the state that a proof holds for: chart, values and StorageClass. */
+/** Identifies the state that was verified: chart, values, StorageClass and nodes. */
 export function fingerprint(cluster: Cluster): string {
   const state = [
     cluster.settings.NFS_CSI_VERSION,
@@ -109,8 +110,8 @@ export function fingerprint(cluster: Cluster): string {
   return createHash('sha256').update(JSON.stringify(state)).digest('hex').slice(0, 16)
 }
 
-function planRelease(cluster: Cluster, seen: ObservedStorage): StorageChange[] {
-  const { release } = seen
+function planRelease(cluster: Cluster, observed: ObservedStorage): StorageChange[] {
+  const { release } = observed
   const { NFS_CSI_VERSION: wanted } = cluster.settings
   const target = `${releaseNamespace}/${releaseName}`
   const install: StorageChange = {
@@ -148,8 +149,8 @@ function planRelease(cluster: Cluster, seen: ObservedStorage): StorageChange[] {
       },
     ]
   const missing = [
-    ...(seen.controller === undefined ? [controllerName] : []),
-    ...(seen.nodeDriver === undefined ? [nodeDriverName] : []),
+    ...(observed.controller === undefined ? [controllerName] : []),
+    ...(observed.nodeDriver === undefined ? [nodeDriverName] : []),
   ]
   if (missing.length > 0)
     return [
@@ -162,7 +163,7 @@ function planRelease(cluster: Cluster, seen: ObservedStorage): StorageChange[] {
   return []
 }
 
-/** A helm that was killed leaves a record which every later helm takes for one still at work. */
+/** Whether helm was killed in this revision: every later helm takes it for an operation in progress. */
 export function isUnfinished({ status }: Pick<Release, 'status'>): boolean {
   return status.startsWith('pending-') || status === 'uninstalling'
 }

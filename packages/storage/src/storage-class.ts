@@ -40,7 +40,7 @@ export function neededExport(cluster: Cluster): NfsExport {
   return found
 }
 
-/** nfs-appdata as the settings ask for it. */
+/** The desired nfs-appdata. */
 export function storageClassSpec(cluster: Cluster): StorageClassSpec {
   const { server, share } = neededExport(cluster)
   return {

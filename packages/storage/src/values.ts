@@ -1,3 +1,4 @@
+/** The values of the NFS driver's chart. */
 import type { Cluster } from '@talosmith/core'
 import { controllerName } from './names.ts'
 import type { ValueName } from './value-names.ts'

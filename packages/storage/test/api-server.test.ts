@@ -88,15 +88,15 @@ if (kubelab === undefined) {
     return testCluster({ ...settings, ...chart, ...overrides }, root)
   }
 
-  /** Runs a flow as a script would; the lines of its log, and what the API and helm were asked. */
+  /** Runs a flow as a script would; the lines of its log, and the requests to the API and to helm. */
   async function run(
     flow: typeof installStorage,
     one: Cluster,
     dryRun = false,
     confirmed = false,
-  ): Promise<{ lines: string[]; asked: string[]; plan: readonly Change[] }> {
+  ): Promise<{ lines: string[]; requests: string[]; plan: readonly Change[] }> {
     const lines: string[] = []
-    const asked: string[] = []
+    const requests: string[] = []
     let plan: readonly Change[] = []
     const note = (text: string): void => void lines.push(text)
     const log: Log = {
@@ -108,16 +108,16 @@ if (kubelab === undefined) {
     }
     const real = await openApi(one)
     const kubernetes = kubernetesOver((request, options) => {
-      asked.push(`${request.method} ${request.path}`)
+      requests.push(`${request.method} ${request.path}`)
       return real.ask(request, options)
     })
     const helm: ReturnType<typeof openHelm> = (args, input) => {
-      asked.push(`helm ${args.join(' ')}`)
+      requests.push(`helm ${args.join(' ')}`)
       return openHelm(one)(args, input)
     }
     const showPlan = (changes: readonly Change[]) => ((plan = changes), 2 as const)
     await flow({ cluster: one, log, dryRun, confirmed, showPlan, kubernetes, helm })
-    return { lines, asked, plan }
+    return { lines, requests, plan }
   }
 
   async function refused(action: () => Promise<unknown>): Promise<Problem> {
@@ -136,13 +136,13 @@ if (kubelab === undefined) {
     const child = spawn(process.execPath, ['--import', 'tsx', program, root, repository], {
       stdio: ['ignore', 'ignore', 'pipe'],
     })
-    let said = ''
+    let output = ''
     child.stderr.on('data', (part: Buffer) => {
-      said += part.toString()
-      if (said.includes(step)) setTimeout(() => child.kill('SIGKILL'), 250)
+      output += part.toString()
+      if (output.includes(step)) setTimeout(() => child.kill('SIGKILL'), 250)
     })
     const [, signal] = await once(child, 'exit')
-    assert.is(signal, 'SIGKILL', said)
+    assert.is(signal, 'SIGKILL', output)
   }
 
   const exists = async (path: string): Promise<boolean> =>
@@ -165,9 +165,9 @@ if (kubelab === undefined) {
   })
 
   real('an unreachable server is refused before the driver is installed', async () => {
-    pretended.faults.pods.set('home-w2', 'nc: 10.0.0.5 (10.0.0.5:2049): Connection refused')
+    pretended.failures.pods.set('home-w2', 'nc: 10.0.0.5 (10.0.0.5:2049): Connection refused')
     const problem = await refused(() => run(installStorage, cluster()))
-    pretended.faults.pods.clear()
+    pretended.failures.pods.clear()
     assert.is(problem.code, 'NFS_REFUSED')
     assert.match(problem.message, 'home-w2')
     assert.not(await exists(controllerPath))
@@ -177,9 +177,9 @@ if (kubelab === undefined) {
     'installs the release and the class, and proves them on the machines of the settings',
     async () => {
       for (const pod of ['home-w9', 'reader-home-w9'])
-        pretended.faults.pods.set(pod, 'switched off for good')
+        pretended.failures.pods.set(pod, 'permanently switched off')
       const { lines } = await run(installStorage, cluster())
-      pretended.faults.pods.clear()
+      pretended.failures.pods.clear()
       assert.match(
         lines.join('\n'),
         /Storage works: a claim on 10\.0\.0\.5:\/srv\/appdata was bound in/,
@@ -197,14 +197,14 @@ if (kubelab === undefined) {
   real('a second install changes nothing, and starts no helm', async () => {
     const before = await server.api('GET', classPath)
     const started = performance.now()
-    const { asked, lines } = await run(installStorage, cluster())
+    const { requests, lines } = await run(installStorage, cluster())
     console.log(`(no-op install: ${Math.round(performance.now() - started)} ms)`)
     assert.ok(
-      asked.every((command) => command.startsWith('GET ')),
-      asked.join('\n'),
+      requests.every((command) => command.startsWith('GET ')),
+      requests.join('\n'),
     )
-    assert.is(asked.length, 4)
-    assert.match(lines.join('\n'), 'are as asked')
+    assert.is(requests.length, 4)
+    assert.match(lines.join('\n'), 'match the settings')
     assert.equal((await server.api('GET', classPath)).body, before.body)
   })
 
@@ -219,23 +219,29 @@ if (kubelab === undefined) {
     )
   })
 
-  real('a changed mount option replaces the class and says what becomes of volumes', async () => {
-    const changed = cluster({ NFS_MOUNT_OPTIONS: 'nfsvers=4.2,hard' })
-    const { plan } = await run(installStorage, changed, true)
-    const replace = plan.find(({ kind }) => kind === 'replace-storage-class')
-    assert.match(replace?.summary ?? '', 'existing volumes keep their old options')
-    const { asked } = await run(installStorage, changed)
-    assert.not(asked.some((command) => command.startsWith('helm')))
-    assert.equal((await server.api('GET', classPath)).body['mountOptions'], ['nfsvers=4.2', 'hard'])
-    assert.is((await run(installStorage, changed)).asked.length, 4)
-  })
+  real(
+    'a changed mount option replaces the class and reports what happens to volumes',
+    async () => {
+      const changed = cluster({ NFS_MOUNT_OPTIONS: 'nfsvers=4.2,hard' })
+      const { plan } = await run(installStorage, changed, true)
+      const replace = plan.find(({ kind }) => kind === 'replace-storage-class')
+      assert.match(replace?.summary ?? '', 'existing volumes keep their old options')
+      const { requests } = await run(installStorage, changed)
+      assert.not(requests.some((command) => command.startsWith('helm')))
+      assert.equal((await server.api('GET', classPath)).body['mountOptions'], [
+        'nfsvers=4.2',
+        'hard',
+      ])
+      assert.is((await run(installStorage, changed)).requests.length, 4)
+    },
+  )
 
   real('another version is a change of the release, both spellings are one', async () => {
     const older = cluster({ NFS_CSI_VERSION: '4.13.3' })
     const { lines } = await run(installStorage, older)
     assert.ok(lines.includes('Change the NFS driver to 4.13.3'), lines.join('\n'))
     const spelt = cluster({ NFS_CSI_VERSION: 'v4.13.3' })
-    assert.is((await run(installStorage, spelt)).asked.length, 4)
+    assert.is((await run(installStorage, spelt)).requests.length, 4)
     const prefixed = cluster({ NFS_CSI_VERSION: '4.10.0' })
     await checkChart(prefixed, openHelm(prefixed))
   })
@@ -243,13 +249,13 @@ if (kubelab === undefined) {
   real('a driver that does not get ready is named, and awaited by the next run', async () => {
     const older = cluster({ NFS_CSI_VERSION: '4.13.3', HEALTH_TIMEOUT: '3s' })
     await server.api('DELETE', controllerPath)
-    pretended.faults.driverDown = true
+    pretended.failures.driverDown = true
     const problem = await refused(() => run(installStorage, older))
-    delete pretended.faults.driverDown
+    delete pretended.failures.driverDown
     assert.is(problem.code, 'PROVISIONER_NOT_RUNNING')
     assert.match(problem.because ?? '', 'csi-nfs-controller: 0 of 2 ready')
     await run(installStorage, cluster({ NFS_CSI_VERSION: '4.13.3' }))
-    assert.is((await run(installStorage, older)).asked.length, 4)
+    assert.is((await run(installStorage, older)).requests.length, 4)
   })
 
   for (const path of [controllerPath, nodeDriverPath])
@@ -260,13 +266,13 @@ if (kubelab === undefined) {
       assert.ok(plan.some(({ kind }) => kind === 'install-release'))
       await run(installStorage, older)
       assert.ok(await exists(path))
-      assert.is((await run(installStorage, older)).asked.length, 4)
+      assert.is((await run(installStorage, older)).requests.length, 4)
     })
 
   real('a helm killed half-way is cleared away and finished', async () => {
     const one = cluster()
     const kubernetes = await openApi(one)
-    // What a killed helm leaves: the newest record says pending-upgrade, long ago.
+    // What a killed helm leaves: the newest record is pending-upgrade, long ago.
     const path = '/api/v1/namespaces/kube-system/secrets'
     const { body } = await server.api(
       'GET',
@@ -301,19 +307,19 @@ if (kubelab === undefined) {
     assert.ok(kinds.includes('clear-release'), kinds.join())
     await run(installStorage, one)
     assert.is((await observeStorage(kubernetes)).release?.status, 'deployed')
-    assert.is((await run(installStorage, one)).asked.length, 4)
+    assert.is((await run(installStorage, one)).requests.length, 4)
   })
 
   real('a run that ended after any step is finished by the next', async () => {
     const one = cluster()
     await server.api('DELETE', classPath)
-    const { asked } = await run(installStorage, one)
-    assert.not(asked.some((command) => command.startsWith('helm')))
+    const { requests } = await run(installStorage, one)
+    assert.not(requests.some((command) => command.startsWith('helm')))
     const annotations = { 'talosmith.dev/proven': null }
     await server.api('PATCH', classPath, { metadata: { annotations } })
     const { lines } = await run(installStorage, one)
     assert.match(lines[0] ?? '', 'Prove storage')
-    assert.is((await run(installStorage, one)).asked.length, 4)
+    assert.is((await run(installStorage, one)).requests.length, 4)
   })
 
   for (const step of ['Check that every node', 'Install the NFS driver', 'Prove storage'])
@@ -321,7 +327,7 @@ if (kubelab === undefined) {
       await run(uninstallStorage, cluster())
       await killedIn(step)
       await run(installStorage, cluster())
-      assert.is((await run(installStorage, cluster())).asked.length, 4)
+      assert.is((await run(installStorage, cluster())).requests.length, 4)
       const spaces = (await server.api('GET', '/api/v1/namespaces')).body['items'] as Json[]
       const left = spaces
         .map((space) => space['metadata'] as Json)
@@ -330,12 +336,12 @@ if (kubelab === undefined) {
     })
 
   real('a proof names why no claim is bound', async () => {
-    pretended.faults.provisioning =
+    pretended.failures.provisioning =
       'failed to provision volume: rpc error: code = Internal desc = failed to make subdirectory: mkdir /tmp/pvc-1/x: permission denied'
     const problem = await refused(async () =>
       proveStorage(cluster(), await openApi(cluster()), silentLog),
     )
-    delete pretended.faults.provisioning
+    delete pretended.failures.provisioning
     assert.is(problem.code, 'NFS_NOT_WRITABLE')
     assert.match(problem.hint ?? '', 'no_root_squash')
   })
@@ -435,8 +441,8 @@ if (kubelab === undefined) {
         const namespaces = await left()
         return namespaces.includes(space) && namespaces.includes(theirs)
       }, 20_000)
-      await run(uninstallStorage, cluster(), false, true)
-      assert.not((await left()).includes(space))
+      const removal = await run(uninstallStorage, cluster(), false, true)
+      assert.not((await left()).includes(space), removal.lines.join('\n'))
       assert.ok((await left()).includes(theirs))
       await server.api('DELETE', `/api/v1/namespaces/${theirs}`)
       await until(async () => !(await exists(`/api/v1/namespaces/${space}`)), 20_000)
@@ -449,7 +455,7 @@ if (kubelab === undefined) {
       const cleared = cluster({ NFS_SERVER: '', NFS_SHARE: '' })
       const nothing = await run(installStorage, cleared)
       assert.equal(nothing.lines, ['no NFS_SERVER: no storage'])
-      assert.ok(nothing.asked.every((command) => command.startsWith('GET ')))
+      assert.ok(nothing.requests.every((command) => command.startsWith('GET ')))
     },
   )
 

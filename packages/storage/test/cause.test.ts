@@ -85,7 +85,7 @@ for (const [text, ends] of [
   ['mount.nfs: Connection refused', [false, false, true]],
   ['rpc error: code = DeadlineExceeded', [false, false, false]],
 ] as const)
-  test(`seen after 0, 3 and 6 s, "${text}" ends a wait: ${ends.join(', ')}`, () => {
+  test(`observed after 0, 3 and 6 s, "${text}" ends a wait: ${ends.join(', ')}`, () => {
     let seconds = 0
     const hasLasted = watchCauses(() => seconds * 1000)
     const cause = nameCause([{ from: 'home-w1', text }], nfs)
@@ -96,7 +96,7 @@ for (const [text, ends] of [
     }
   })
 
-test('a cause that is new on another node begins anew there', () => {
+test('a cause that is new on another node counts from its first observation there', () => {
   let seconds = 0
   const hasLasted = watchCauses(() => seconds * 1000)
   const cause = nameCause([{ from: 'x', text: 'Connection refused' }], nfs)

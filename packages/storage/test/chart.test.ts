@@ -27,14 +27,14 @@ for (const [source, expected] of [
     assert.equal(chartArguments(cluster({ NFS_CSI_CHART: source })), expected)
   })
 
-const helmSays =
+const helmPrinting =
   (text: string): Helm =>
   async () =>
     text
 
 for (const version of ['4.13.4', 'v4.13.4'])
   test(`a chart of version ${version} is the wanted 4.13.4`, async () => {
-    await checkChart(cluster(), helmSays(`name: csi-driver-nfs\nversion: ${version}\n`))
+    await checkChart(cluster(), helmPrinting(`name: csi-driver-nfs\nversion: ${version}\n`))
   })
 
 for (const chart of [
@@ -43,7 +43,7 @@ for (const chart of [
 ])
   test(`refuses ${chart.replace('\n', ' ')}`, async () => {
     try {
-      await checkChart(cluster(), helmSays(chart))
+      await checkChart(cluster(), helmPrinting(chart))
       assert.unreachable()
     } catch (error) {
       assert.is((error as Problem).code, 'CHART_DIFFERS')

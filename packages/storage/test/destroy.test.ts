@@ -9,14 +9,14 @@ import type { Kubernetes } from '@talosmith/clients/kubernetes'
 import { oursLabel } from '../src/names.ts'
 import { fakeApi } from './support/fake-api.ts'
 
-const destroy = suite<{ cluster: Cluster }>('storage of a cluster that goes whole')
+const destroy = suite<{ cluster: Cluster }>('storage of a cluster that is destroyed')
 destroy.before.each((context) => {
   context.cluster = testCluster({}, temporaryFolder('storage'))
   mkdirSync(context.cluster.generated, { recursive: true })
   writeFileSync(join(context.cluster.generated, 'kubeconfig'), '')
 })
 
-/** A cluster with our class, whose API fails where `fails` says so; remembers what it was asked. */
+/** A cluster with our class, whose API fails with the error that `fails` returns; records its requests. */
 function fake(fails: (words: string) => Error | undefined = () => undefined, isOurs = true) {
   return fakeApi((path, method) => {
     const error = fails(`${method} ${path}`)
@@ -28,32 +28,36 @@ function fake(fails: (words: string) => Error | undefined = () => undefined, isO
 }
 
 /** Runs the flow; what it warned of. */
-async function run(cluster: Cluster, kubernetes: Kubernetes, said?: string): Promise<string> {
+async function run(
+  cluster: Cluster,
+  kubernetes: Kubernetes,
+  confirmation?: string,
+): Promise<string> {
   const warned: string[] = []
   const code = await destroyStorage({
     cluster,
     kubernetes,
     log: { ...silentLog, warn: (text) => warned.push(text) },
     dryRun: false,
-    confirmed: said === cluster.name,
-    confirm: (changes) => checkConfirm(cluster, said, changes),
+    confirmed: confirmation === cluster.name,
+    confirm: (changes) => checkConfirm(cluster, confirmation, changes),
     showPlan: () => 2,
   })
   assert.is(code, 0)
   return warned.join('\n')
 }
 
-destroy('is not asked for before CONFIRM', async ({ cluster }) => {
-  const { kubernetes, asked } = fake()
+destroy('is not removed without CONFIRM', async ({ cluster }) => {
+  const { kubernetes, requests } = fake()
   assert.is((await problemOf(run(cluster, kubernetes))).code, 'CONFIRM_MISSING')
-  assert.not.ok(asked.some((words) => words.startsWith('DELETE')))
+  assert.not.ok(requests.some((words) => words.startsWith('DELETE')))
 })
 
-destroy('goes without a look at its claims', async ({ cluster }) => {
-  const { kubernetes, asked } = fake()
+destroy('is removed without checking its claims', async ({ cluster }) => {
+  const { kubernetes, requests } = fake()
   assert.is(await run(cluster, kubernetes, 'home'), '')
-  assert.ok(asked.includes('DELETE /apis/storage.k8s.io/v1/storageclasses/nfs-appdata'))
-  assert.not.ok(asked.some((words) => words.includes('persistentvolumeclaims')))
+  assert.ok(requests.includes('DELETE /apis/storage.k8s.io/v1/storageclasses/nfs-appdata'))
+  assert.not.ok(requests.some((words) => words.includes('persistentvolumeclaims')))
 })
 
 destroy('that is not ours stays', async ({ cluster }) => {
@@ -65,15 +69,18 @@ destroy('that is not ours stays', async ({ cluster }) => {
 })
 
 for (const code of ['KUBERNETES_UNREACHABLE', 'KUBERNETES_REFUSED', 'NOT_STARTED'])
-  destroy(`${code} leaves it to the machines, and says so`, async ({ cluster }) => {
-    const problem = new Problem(code, 'it does not work')
-    const { kubernetes, asked } = fake(() => problem)
-    assert.match(
-      await run(cluster, kubernetes, 'home'),
-      /^it does not work: .*data on the NFS server stays$/,
-    )
-    assert.is(asked.length, 1, 'a dead cluster is asked once only')
-  })
+  destroy(
+    `${code} leaves storage to be deleted with the machines, with a warning`,
+    async ({ cluster }) => {
+      const problem = new Problem(code, 'it does not work')
+      const { kubernetes, requests } = fake(() => problem)
+      assert.match(
+        await run(cluster, kubernetes, 'home'),
+        /^it does not work: .*data on the NFS server stays$/,
+      )
+      assert.is(requests.length, 1, 'an unreachable cluster gets one request only')
+    },
+  )
 
 destroy('a removal that fails half-way leaves the rest to the machines', async ({ cluster }) => {
   const problem = new Problem('KUBERNETES_REFUSED', 'the API refused')
@@ -88,11 +95,11 @@ destroy('what is no expected failure is not passed over', async ({ cluster }) =>
   assert.instance(problem, CommandFailed)
 })
 
-destroy('without a kubeconfig nobody is asked', async ({ cluster }) => {
+destroy('without a kubeconfig no request is sent', async ({ cluster }) => {
   rmSync(join(cluster.generated, 'kubeconfig'))
-  const { kubernetes, asked } = fake()
+  const { kubernetes, requests } = fake()
   assert.is(await run(cluster, kubernetes), '')
-  assert.equal(asked, [])
+  assert.equal(requests, [])
 })
 
 destroy.run()

@@ -57,7 +57,7 @@ test('a driver that runs everywhere is not waited for', async () => {
   await awaitDriver(withReady(2, 3), silentLog, 1)
 })
 
-test('what of the driver is missing is said in words', () => {
+test('the missing parts of the driver are described', () => {
   assert.equal(
     missingParts({ controller: { wanted: 1, ready: 1 }, nodeDriver: { wanted: 3, ready: 3 } }),
     [],

@@ -51,7 +51,7 @@ for (const [title, flow] of [
   ['storage:uninstall', uninstallStorage],
   ['storage:install without NFS_SERVER', installStorage],
 ] as const) {
-  test(`${title} takes nothing away while a claim is open`, async () => {
+  test(`${title} removes nothing while a claim is open`, async () => {
     const { work, deleted } = remove(flow)
     const problem = await problemOf(work)
     assert.is(problem.code, 'CLAIMS_OPEN')
@@ -68,13 +68,13 @@ for (const [title, flow] of [
     ],
   ]
   for (const [when, given] of passing)
-    test(`${title} takes it away when ${when}`, async () => {
+    test(`${title} removes it when ${when}`, async () => {
       const { work, deleted } = remove(flow, given)
       await work
       assert.equal(deleted, ['/apis/storage.k8s.io/v1/storageclasses/nfs-appdata'])
     })
 
-  test(`${title} shows its plan, and takes nothing away`, async () => {
+  test(`${title} shows its plan, and removes nothing`, async () => {
     const { work, deleted, planned } = remove(flow, { dryRun: true })
     assert.is(await work, 2)
     assert.equal(

@@ -21,10 +21,10 @@ const release: Release = {
 const storageClass = { ours: true, spec: storageClassSpec(cluster), proven: fingerprint(cluster) }
 const workloads = { controller: { wanted: 2, ready: 2 }, nodeDriver: { wanted: 3, ready: 3 } }
 const exact: ObservedStorage = { release, storageClass, ...workloads }
-const kinds = (seen: ObservedStorage): string[] =>
-  planInstall(cluster, seen).map(({ kind }) => kind)
+const kinds = (observed: ObservedStorage): string[] =>
+  planInstall(cluster, observed).map(({ kind }) => kind)
 
-test('touches nothing when everything is as asked and proven', () => {
+test('touches nothing when everything matches the settings and is verified', () => {
   assert.equal(planInstall(cluster, exact), [])
 })
 
@@ -96,7 +96,8 @@ const table: [string, ObservedStorage, string[]][] = [
     ['check-nodes', 'update-storage-class', 'prove-storage'],
   ],
 ]
-for (const [fact, seen, expected] of table) test(fact, () => assert.equal(kinds(seen), expected))
+for (const [fact, observed, expected] of table)
+  test(fact, () => assert.equal(kinds(observed), expected))
 
 const other = (over: Record<string, string>): string =>
   fingerprint(
@@ -136,7 +137,7 @@ test('pods of the driver that are not ready are no change: nothing is to be inst
   assert.equal(planInstall(cluster, { ...exact, nodeDriver: { wanted: 3, ready: 1 } }), [])
 })
 
-test('a replacement says what changes and what becomes of existing volumes', () => {
+test('a replacement reports what changes and that existing volumes keep their options', () => {
   const spec = { ...storageClass.spec, mountOptions: ['nfsvers=3', 'nolock'] }
   const [, replace] = planInstall(cluster, { ...exact, storageClass: { ...storageClass, spec } })
   assert.match(replace?.summary ?? '', 'existing volumes keep their old options')
@@ -144,16 +145,16 @@ test('a replacement says what changes and what becomes of existing volumes', () 
   assert.is(replace?.to, 'mountOptions=nfsvers=4.1')
 })
 
-for (const [what, seen, code] of [
+for (const [what, observed, code] of [
   ['release', { release: { ...release, ours: false } }, 'RELEASE_NOT_OURS'],
   ['class', { storageClass: { ...storageClass, ours: false } }, 'STORAGE_CLASS_NOT_OURS'],
 ] as const)
-  test(`a ${what} of somebody else is refused on install and left alone on uninstall`, () => {
+  test(`a ${what} that is not ours is refused on install and left alone on uninstall`, () => {
     assert.throws(
-      () => planInstall(cluster, seen),
+      () => planInstall(cluster, observed),
       (error: unknown) => error instanceof Problem && error.code === code,
     )
-    assert.equal(planUninstall(seen), [])
+    assert.equal(planUninstall(observed), [])
   })
 
 test('uninstall takes the class first, then the release, and mirrors install', () => {

@@ -51,7 +51,7 @@ for (const [field, other, isInPlace] of [
   ['mountOptions', { ...base, mountOptions: ['nfsvers=4.1', 'hard'] }, false],
   ['onDelete', { ...base, parameters: { ...base.parameters, onDelete: 'archive' } }, false],
 ] as const)
-  test(`a different ${field} is seen, and ${isInPlace ? 'changed in place' : 'needs a new class'}`, () => {
+  test(`a different ${field} is found, and ${isInPlace ? 'changed in place' : 'needs a new class'}`, () => {
     const differences = compareSpecs(other, base)
     assert.equal(
       differences.map((difference) => difference.field),

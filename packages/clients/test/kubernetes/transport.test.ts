@@ -46,11 +46,13 @@ test.before.each(async (context) => {
   context.handle = (_, __, response) => void response.end('{}')
   const api = createServer(
     { ...server, ca: ca.cert, requestCert: true, rejectUnauthorized: true },
-    async (request, response) => {
+    (request, response) => {
       const { method = '', url = '', socket, headers } = request
-      const one = { method, url, socket, headers, body: await text(request) }
-      context.received.push(one)
-      context.handle(one, request, response)
+      void text(request).then((body) => {
+        const one = { method, url, socket, headers, body }
+        context.received.push(one)
+        context.handle(one, request, response)
+      })
     },
   )
   await new Promise<void>((resolve) => api.listen(0, '127.0.0.1', resolve))

@@ -58,7 +58,7 @@ const runName = new RegExp(`^${testPrefix}[a-z]+-[0-9a-f]{6}$`)
 
 /**
  * Removes what tests have made, of this run or of one that was killed. Volumes that the driver made for
- * a test go with their sub-directory: they are marked Delete first, whatever the class says. Returns
+ * a test go with their sub-directory: their reclaim policy is set to Delete first, whatever the class has. Returns
  * those volumes; `awaitGone` waits for their end.
  */
 export async function removeTests(kubernetes: Kubernetes): Promise<readonly VolumeObject[]> {
@@ -89,7 +89,7 @@ export async function removeTests(kubernetes: Kubernetes): Promise<readonly Volu
   return made
 }
 
-/** One that has gone meanwhile needs no mark. */
+/** Ignores a volume that was deleted meanwhile. */
 async function markForDeletion(kubernetes: Kubernetes, { metadata }: VolumeObject): Promise<void> {
   const path = objectPath('PersistentVolume', metadata.name)
   await kubernetes

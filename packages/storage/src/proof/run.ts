@@ -61,7 +61,7 @@ export function exportVolume(
         capacity: { storage: '1Mi' },
         persistentVolumeReclaimPolicy: 'Retain',
         nfs: { server, path: share },
-        // Without retry=0 mount.nfs repeats a refused mount for two minutes before it says so.
+        // Without retry=0 mount.nfs repeats a refused mount for two minutes before it reports it.
         mountOptions: [...mountOptions, 'retry=0'],
         claimRef: { namespace, name: 'export' },
       },
@@ -103,7 +103,7 @@ export async function awaitPods(
       for (const pod of state.pods) {
         if (pod.status?.phase === 'Succeeded') continue
         const cause = podCause(pod, state.events, nfs)
-        // Nobody starts a pod of a test again.
+        // Test pods are never restarted.
         if (isLate || pod.status?.phase === 'Failed')
           causes.push(cause ?? unnamedCause(pod, state.events))
         else if (cause !== undefined && hasLasted(pod.metadata.name, cause)) causes.push(cause)
@@ -145,19 +145,20 @@ export function warningsOf(kind: string, name: string, events: readonly EventObj
 }
 
 function unnamedCause(pod: PodObject, events: readonly EventObject[]): Cause {
-  const said = pod.status?.containerStatuses?.[0]?.state?.terminated?.message?.trim()
+  const output = pod.status?.containerStatuses?.[0]?.state?.terminated?.message?.trim()
   return {
     code: 'STORAGE_TEST_FAILED',
     message: `the test on ${nodeOf(pod)} did not succeed`,
-    because: said || warningsOf('Pod', pod.metadata.name, events).at(-1) || stateOf(pod),
-    patienceMs: 0,
+    because: output || warningsOf('Pod', pod.metadata.name, events).at(-1) || stateOf(pod),
+    minDurationMs: 0,
     hint: `kubectl get events -A --field-selector involvedObject.name=${pod.metadata.name}`,
   }
 }
 
 function stateOf({ status }: PodObject): string {
   const state = status?.containerStatuses?.[0]?.state
-  const reason = state?.waiting?.reason ?? status?.reason ?? status?.phase ?? 'not seen by its node'
+  const reason =
+    state?.waiting?.reason ?? status?.reason ?? status?.phase ?? 'not yet observed by its kubelet'
   return words(reason, state?.waiting?.message ?? status?.message) ?? reason
 }
 

@@ -27,15 +27,15 @@ const warning = (message: string): Kinds => ({
 })
 /** Answers each look at pods, events and claims with the next list, and the last one from then on. */
 function looks(...lists: Kinds[][]): { kubernetes: Kubernetes; count: () => number } {
-  let asked = 0
+  let rounds = 0
   const { kubernetes } = fakeApi((path) => {
     if (path.includes('/persistentvolumes/')) return lists[0]?.[0]
-    if (path.endsWith('/pods')) asked++
-    const now = lists[Math.min(Math.max(asked, 1), lists.length) - 1] ?? []
+    if (path.endsWith('/pods')) rounds++
+    const now = lists[Math.min(Math.max(rounds, 1), lists.length) - 1] ?? []
     const kind = path.endsWith('/events') ? 'Event' : 'PersistentVolumeClaim'
     return path.endsWith('/pods') ? [] : now.filter((one) => one.kind === kind)
   })
-  return { kubernetes, count: () => asked }
+  return { kubernetes, count: () => rounds }
 }
 
 interface Kinds {
@@ -59,18 +59,18 @@ test('the same is the named cause when time is up', async () => {
   assert.match(problem.because ?? '', 'DeadlineExceeded')
 })
 
-test('what no further try can mend ends the wait at once', async () => {
+test('a cause that retrying cannot fix ends the wait at once', async () => {
   const { kubernetes, count } = looks([claim('Pending'), warning('mkdir: permission denied')])
   assert.is((await problemOf(awaitBound(kubernetes, 'ns', wait))).code, 'NFS_NOT_WRITABLE')
   assert.is(count(), 1)
 })
 
-for (const [said, because] of [
+for (const [warnings, because] of [
   [[], 'Pending'],
   [[warning('the moon is in the wrong phase')], /wrong phase/],
 ] as const)
   test(`a claim that stays Pending without a known reason is CLAIM_NOT_BOUND: ${because}`, async () => {
-    const { kubernetes } = looks([claim('Pending'), ...said])
+    const { kubernetes } = looks([claim('Pending'), ...warnings])
     const problem = await problemOf(awaitBound(kubernetes, 'ns', late))
     assert.is(problem.code, 'CLAIM_NOT_BOUND')
     assert.match(problem.because ?? '', because)

@@ -34,13 +34,13 @@ test('a volume of a labelled namespace is of a test', () => {
   assert.equal(made([space(run)], volume(run), volume('photos')), [`pvc-${run}-proof`])
 })
 
-test("somebody's namespace under the same prefix is nobody's test", () => {
+test('a foreign namespace with the same prefix is no test', () => {
   const theirs = 'talosmith-storage-photos'
   const found = findTests([space(theirs, false)], [volume(theirs), volume(theirs, 'library')])
   assert.equal(found, { namespaces: [], made: [], exports: [] })
 })
 
-test("somebody's volume of a namespace that is gone stays, whatever the namespace was called", () => {
+test('a foreign volume of a deleted namespace stays, whatever the namespace was called', () => {
   assert.equal(made([], volume('talosmith-storage-photos'), volume(run, 'library')), [])
 })
 
@@ -48,7 +48,7 @@ test('a volume that was made when its namespace had gone already is found by its
   assert.equal(made([], volume(run)), [`pvc-${run}-proof`])
 })
 
-test('a namespace on its way out is not removed twice, its volumes are', () => {
+test('a namespace that is being deleted is not deleted twice, its volumes are', () => {
   const found = findTests([space(run, true, true)], [volume(run)])
   assert.equal(found.namespaces, [])
   assert.is(found.made.length, 1)
@@ -75,7 +75,7 @@ test('a folder that the driver does not remove is a warning with its name, not a
 function leftOver(status: number) {
   const deleted: string[] = []
   const kubernetes = kubernetesOver(async ({ method, path }) => {
-    if (method === 'PATCH') throw new ApiRefusal(status, 'whatever it says')
+    if (method === 'PATCH') throw new ApiRefusal(status, 'refused')
     if (method === 'DELETE') deleted.push(path)
     const items = path.endsWith('/namespaces') ? [space(run)] : [volume(run)]
     return JSON.stringify(method === 'GET' ? { items } : {})

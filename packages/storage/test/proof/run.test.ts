@@ -61,7 +61,7 @@ const waiting = (pod: PodObject, events: EventObject[], withinMs: number) =>
     { fact: 'the pod to end', nfs, log: silentLog, withinMs },
   )
 
-test('a pod that failed is told at once, also for what may pass: nobody starts it again', async () => {
+test('a pod that failed is told at once, also for what may pass: it is never restarted', async () => {
   const { pod } = recorded('squashed-root.json')
   const terminated = { exitCode: 1, message: 'nc: timed out' }
   const failed = {
@@ -72,7 +72,7 @@ test('a pod that failed is told at once, also for what may pass: nobody starts i
   assert.is(cause?.code, 'NFS_NO_ANSWER')
 })
 
-test('a refused mount ends the wait when it has lasted, not when it is first seen', async () => {
+test('a refused mount ends the wait when it has lasted, not when it is first observed', async () => {
   const { pod, events } = recorded('mount-refused.json')
   let looks = 0
   const kubernetes = holding(() => {

@@ -1,4 +1,4 @@
-/** A Kubernetes API made of a function; remembers what it was asked. */
+/** A Kubernetes API made of a function; records its requests. */
 import { ApiRefusal, kubernetesOver, type Kubernetes } from '@talosmith/clients/kubernetes'
 
 const lists = /\/(?:events|namespaces|nodes|persistentvolumes|persistentvolumeclaims|pods|secrets)$/
@@ -9,15 +9,15 @@ const lists = /\/(?:events|namespaces|nodes|persistentvolumes|persistentvolumecl
  */
 export function fakeApi(
   find: (path: string, method: string) => object | readonly object[] | undefined,
-): { readonly kubernetes: Kubernetes; readonly asked: string[] } {
-  const asked: string[] = []
+): { readonly kubernetes: Kubernetes; readonly requests: string[] } {
+  const requests: string[] = []
   const kubernetes = kubernetesOver(async ({ method, path }) => {
     const [bare = ''] = path.split('?')
-    asked.push(`${method} ${bare}`)
+    requests.push(`${method} ${bare}`)
     const found = find(bare, method) ?? (lists.test(bare) ? [] : undefined)
     if (method !== 'GET') return '{}'
     if (found === undefined) throw new ApiRefusal(404, `${bare} not found`, 'NotFound')
     return JSON.stringify(Array.isArray(found) ? { items: found } : found)
   })
-  return { kubernetes, asked }
+  return { kubernetes, requests }
 }

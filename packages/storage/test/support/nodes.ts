@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ApiServer, Json, JsonValue } from './api-server.ts'
 
 /** What the pretended cluster does wrong; changed by a test while it runs. */
-export interface Faults {
+export interface Failures {
   /** Message with which a pod's script fails, by pod name. */
   readonly pods: Map<string, string>
   /** Warning that keeps claims pending. */
@@ -13,7 +13,7 @@ export interface Faults {
 }
 
 export interface PretendedNodes {
-  readonly faults: Faults
+  readonly failures: Failures
   stop(): Promise<void>
 }
 
@@ -25,7 +25,7 @@ export async function pretendNodes(server: ApiServer, names: string[]): Promise<
     await api('PATCH', `/api/v1/nodes/${name}/status`, { status: { conditions } })
     await api('PATCH', `/api/v1/nodes/${name}`, { spec: { taints: null } })
   }
-  const faults: Faults = { pods: new Map() }
+  const failures: Failures = { pods: new Map() }
   let isStopped = false
   const work = (async () => {
     while (!isStopped) {
@@ -34,7 +34,7 @@ export async function pretendNodes(server: ApiServer, names: string[]): Promise<
     }
   })()
   return {
-    faults,
+    failures,
     async stop() {
       isStopped = true
       await work
@@ -46,7 +46,7 @@ export async function pretendNodes(server: ApiServer, names: string[]): Promise<
   }
 
   async function workloads(): Promise<void> {
-    const ready = faults.driverDown === true ? 0 : undefined
+    const ready = failures.driverDown === true ? 0 : undefined
     const apps = '/apis/apps/v1/namespaces/kube-system'
     for (const object of await items(`${apps}/deployments`)) {
       const replicas = at(object, 'spec', 'replicas')
@@ -82,7 +82,7 @@ export async function pretendNodes(server: ApiServer, names: string[]): Promise<
       if (at(pod, 'metadata', 'deletionTimestamp') !== undefined)
         await api('DELETE', path, { gracePeriodSeconds: 0 })
       if (at(pod, 'status', 'phase') !== 'Pending') continue
-      const message = faults.pods.get(name)
+      const message = failures.pods.get(name)
       const terminated = { exitCode: message === undefined ? 0 : 1, message: message ?? '' }
       const containerStatuses = [
         {
@@ -104,17 +104,22 @@ export async function pretendNodes(server: ApiServer, names: string[]): Promise<
       if (at(claim, 'spec', 'storageClassName') !== 'nfs-appdata') continue
       if (at(claim, 'status', 'phase') !== 'Pending') continue
       const { name, namespace, uid } = claim['metadata'] as Record<string, string>
-      if (faults.provisioning !== undefined) {
+      if (failures.provisioning !== undefined) {
         await api('POST', `/api/v1/namespaces/${namespace}/events`, {
           metadata: { name: `${name}-provisioning`, namespace },
           involvedObject: { kind: 'PersistentVolumeClaim', name, namespace, uid },
           type: 'Warning',
           reason: 'ProvisioningFailed',
-          message: faults.provisioning,
+          message: failures.provisioning,
         })
         continue
       }
-      const { body } = await api('GET', '/apis/storage.k8s.io/v1/storageclasses/nfs-appdata')
+      const { status, body } = await api(
+        'GET',
+        '/apis/storage.k8s.io/v1/storageclasses/nfs-appdata',
+      )
+      // A claim stays pending without its class; volumes are still deleted.
+      if (status !== 200) continue
       const { server: nfs, share } = body['parameters'] as Record<string, string>
       const handle = `${nfs}#${share?.replace(/^\//, '')}#${namespace}-${name}-pvc-${uid}##`
       await api('POST', '/api/v1/persistentvolumes', {
