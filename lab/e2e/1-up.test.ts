@@ -29,7 +29,11 @@ test('the lab starts', async () => {
 const killed: [string, RegExp, string][] = [
   ['image:download', /• .*[Dd]ownload/, 'packages/image/scripts/download.ts'],
   ['vm:create', /✓ Define/, 'packages/vm/scripts/create.ts'],
-  ['bootstrap:configure', /✓ Give lab-/, 'packages/bootstrap/scripts/configure.ts'],
+  [
+    'bootstrap:configure',
+    /✓ Apply the machine config of lab-/,
+    'packages/bootstrap/scripts/configure.ts',
+  ],
   ['bootstrap:start', /• .*[Bb]ootstrap/, 'packages/bootstrap/scripts/start.ts'],
 ]
 for (const [stage, when, path] of killed)

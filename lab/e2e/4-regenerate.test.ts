@@ -49,7 +49,7 @@ test('cluster:regenerate-secrets without CONFIRM lists what is lost, and changes
 for (const [place, when] of [
   ['while the old files are archived', /✓ Archive/],
   ['while machines are removed', /✓ (Cut the power|Remove)/],
-  ['while machines get their config', /✓ Give lab-/],
+  ['while machines get their config', /✓ Apply the machine config of lab-/],
 ] as const)
   test(`it is killed ${place}`, async () => {
     assert.is((await killWhen(when, regenerate, confirmed)).signal, 'SIGKILL')
