@@ -34,6 +34,15 @@ export interface ObservedSeed extends SeedMarker {
   readonly bytes: number
 }
 
+/** An incomplete file of a killed run. */
+export interface ObservedLeftover {
+  readonly path: string
+  /** The machine that it was written for. */
+  readonly node: string
+  /** What it was to become. */
+  readonly file: 'disk' | 'seed'
+}
+
 /** Files and other facts of a host that only a shell can tell. */
 export interface ObservedFiles {
   /** By path. */
@@ -42,8 +51,7 @@ export interface ObservedFiles {
   readonly seeds: ReadonlyMap<string, ObservedSeed | undefined>
   /** Other files that libvirt keeps for the cluster's machines: UEFI variables, logs. */
   readonly beside: readonly { readonly path: string; readonly bytes: number }[]
-  /** Incomplete files of killed runs. */
-  readonly leftovers: readonly string[]
+  readonly leftovers: readonly ObservedLeftover[]
   readonly hasImage: boolean
   /** Whether image and pool support O_DIRECT. */
   readonly directIo: boolean
@@ -109,9 +117,8 @@ done
 for file in "$pool/$cluster"-{cp,w}[0-9]*${partialSuffix} "$seeds/$cluster"-{cp,w}[0-9]*${partialSuffix}; do echo "partial $file"; done
 true`
   const report = parseLabelledLines(stdout)
-  const belongs = (path: string): boolean => isNamedForNode(name, path)
   const known = new Set(ours.flatMap(({ disk, seed }) => [disk, seed]))
-  const mine = (path: string): boolean => known.has(path) || belongs(path)
+  const mine = (path: string): boolean => known.has(path) || readFileName(name, path) !== undefined
   return {
     disks: new Map(
       report
@@ -131,7 +138,9 @@ true`
       const [bytes = '', path = ''] = splitFields(line, 2)
       return { path, bytes: Number(bytes) }
     }),
-    leftovers: [...new Set(report.all('partial').filter(belongs))],
+    leftovers: [...new Set(report.all('partial'))].flatMap(
+      (path) => readFileName(name, path) ?? [],
+    ),
     hasImage: report.has('image'),
     directIo: report.has('direct'),
     hasKvmDevice: report.has('kvm'),
@@ -145,14 +154,15 @@ true`
 }
 
 /** `home-cp1.qcow2` belongs to cluster home; `home-cp1-w1.qcow2` does not, but to a cluster home-cp1. */
-function isNamedForNode(cluster: string, path: string): boolean {
+function readFileName(cluster: string, path: string): ObservedLeftover | undefined {
   const base = posix.basename(path)
-  return (
-    base.startsWith(`${cluster}-`) &&
-    /^(?:cp|w)\d+(?:\.qcow2|-seed\.iso)(?:\.talosmith-partial)?$/.test(
+  if (!base.startsWith(`${cluster}-`)) return undefined
+  const [, node, suffix] =
+    /^((?:cp|w)\d+)(\.qcow2|-seed\.iso)(?:\.talosmith-partial)?$/.exec(
       base.slice(cluster.length + 1),
-    )
-  )
+    ) ?? []
+  if (node === undefined) return undefined
+  return { path, node: `${cluster}-${node}`, file: suffix === '.qcow2' ? 'disk' : 'seed' }
 }
 
 function readDisk(line: string): ObservedDisk {

@@ -4,7 +4,7 @@ import type { Change, Cluster, Node } from '@talosmith/core'
 import { driftOf, keepChannel } from './drift.ts'
 import { typeFor } from './host-facts.ts'
 import { describeMachine } from './machine.ts'
-import type { ObservedDisk } from './observe-files.ts'
+import type { ObservedDisk, ObservedLeftover } from './observe-files.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
 import { diskOf, domainOf, hostOf, clusterDomains, pathsOf, workersFirst } from './place.ts'
 import { describeSeed, seedLabels } from './seed-iso.ts'
@@ -50,10 +50,10 @@ export function planCreate(cluster: Cluster, hosts: readonly ObservedHost[]): Vm
     return observed === undefined ? [] : planMachine(cluster, node, observed)
   })
   const created = new Set(planned.map(({ target, kind }) => `${target} ${kind}`))
-  const leftovers = planLeftovers(hosts).filter(
+  const leftovers = planLeftovers(
+    hosts,
     // Creating a file removes the incomplete one of the last attempt.
-    ({ target, path }) =>
-      !created.has(`${target} ${path?.includes('-seed.iso') ? 'create-seed' : 'create-disk'}`),
+    ({ node, file }) => !created.has(`${node} create-${file}`),
   )
   return [...planned, ...leftovers]
 }
@@ -183,7 +183,7 @@ export function planDestroy(cluster: Cluster, hosts: readonly ObservedHost[]): V
       ]
     }),
   )
-  return [...machines, ...planLeftovers(hosts).filter(isOfDisk)]
+  return [...machines, ...planLeftovers(hosts, ({ file }) => file === 'disk')]
 }
 
 /**
@@ -196,7 +196,7 @@ export function planRemoveSeeds(cluster: Cluster, hosts: readonly ObservedHost[]
       .filter((path) => !isOutsideFolder(observed, path))
       .flatMap((path) => planRemoveSeed(cluster, observed, path)),
   )
-  return [...seeds, ...planLeftovers(hosts).filter((change) => !isOfDisk(change))]
+  return [...seeds, ...planLeftovers(hosts, ({ file }) => file === 'seed')]
 }
 
 /**
@@ -263,24 +263,17 @@ function everyMachine(
   )
 }
 
-/** Removes incomplete files of killed runs, which belong to the machine in their name. */
-function planLeftovers(hosts: readonly ObservedHost[]): VmChange[] {
+/** Removes incomplete files of killed runs, those that `isIncluded`. */
+function planLeftovers(
+  hosts: readonly ObservedHost[],
+  isIncluded: (leftover: ObservedLeftover) => boolean,
+): VmChange[] {
   return hosts.flatMap((observed) =>
-    observed.leftovers.map((path) => {
-      const name = /([^/]*?)(?:-seed\.iso|\.qcow2)\.talosmith-partial$/.exec(path)?.[1] ?? path
-      return changeOn(observed, name)(
-        'remove-leftover',
-        `Remove an incomplete file of a stopped run: ${path}`,
-        {
-          path,
-        },
-      )
+    observed.leftovers.filter(isIncluded).map(({ path, node }) => {
+      const summary = `Remove an incomplete file of a stopped run: ${path}`
+      return changeOn(observed, node)('remove-leftover', summary, { path })
     }),
   )
-}
-
-function isOfDisk({ path }: VmChange): boolean {
-  return path?.includes('.qcow2') === true
 }
 
 function describeDomain({ name, machine }: ObservedDomain, { beside }: ObservedHost): string {

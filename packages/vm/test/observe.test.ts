@@ -149,10 +149,14 @@ test('files of a cluster whose name starts with ours are ignored', async () => {
     diskLine(`${pool}/home-w1.qcow2`, 20),
     `partial ${pool}/home-cp1-w1.qcow2.talosmith-partial`,
     `partial ${pool}/home-w1.qcow2.talosmith-partial`,
+    `partial ${pool}/home-w2-seed.iso.talosmith-partial`,
   ]
   const observed = await observeHost(fakeHost({ files }), cluster, 0)
   assert.equal([...observed.disks.keys()], [`${pool}/home-w1.qcow2`])
-  assert.equal(observed.leftovers, [`${pool}/home-w1.qcow2.talosmith-partial`])
+  assert.equal(observed.leftovers, [
+    { path: `${pool}/home-w1.qcow2.talosmith-partial`, node: 'home-w1', file: 'disk' },
+    { path: `${pool}/home-w2-seed.iso.talosmith-partial`, node: 'home-w2', file: 'seed' },
+  ])
 })
 
 test('reads the sizes of NVRAM and logs', async () => {

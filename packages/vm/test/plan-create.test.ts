@@ -259,7 +259,8 @@ test('emulated machines get the maximum CPU instead of the host CPU', () => {
 })
 
 test('removes the incomplete file of a killed run, unless it is recreated', () => {
-  const leftover = '/var/lib/libvirt/images/home-w1-seed.iso.talosmith-partial'
+  const path = '/var/lib/libvirt/images/home-w1-seed.iso.talosmith-partial'
+  const leftover = { path, node: 'home-w1', file: 'seed' } as const
   const observed = finishedHost(cluster, { leftovers: [leftover] })
   assert.equal(kinds(planCreate(cluster, [observed])), ['remove-leftover home-w1'])
   const without = {

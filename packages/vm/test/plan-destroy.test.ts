@@ -118,9 +118,9 @@ test('continues after a run that was killed after removing the disk', () => {
 
 test('incomplete disks are removed with the machines, incomplete seed ISOs with the seed ISOs', () => {
   const leftovers = [
-    `${pool}/home-w1.qcow2.talosmith-partial`,
-    `${pool}/home-w2-seed.iso.talosmith-partial`,
-  ]
+    { path: `${pool}/home-w1.qcow2.talosmith-partial`, node: 'home-w1', file: 'disk' },
+    { path: `${pool}/home-w2-seed.iso.talosmith-partial`, node: 'home-w2', file: 'seed' },
+  ] as const
   const observed = emptyHost(cluster, { leftovers })
   assert.equal(kinds(planDestroy(cluster, [observed])), ['remove-leftover home-w1'])
   assert.equal(kinds(planRemoveSeeds(cluster, [observed])), ['remove-leftover home-w2'])
