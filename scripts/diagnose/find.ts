@@ -82,15 +82,12 @@ function unmetBeside(
   const unmet = cluster.nodes
     .filter(({ name }) => !explained.has(name))
     .flatMap((node) =>
-      judgeHealth({ ...cluster, nodes: [node] }, facts).flatMap(({ fact, reason }) => {
+      judgeHealth({ ...cluster, nodes: [node] }, facts).flatMap(({ fact, reason, who }) => {
         if (reason === undefined) return []
-        const [subject = ''] = /^[^ :,]+/.exec(reason) ?? []
-        const named = cluster.nodes.find(
-          ({ name, address }) => name === subject || address === subject,
-        )
+        const named = cluster.nodes.find(({ name, address }) => name === who || address === who)
         if (named === undefined) return `${fact}: ${reason}`
         if (explained.has(named.name)) return []
-        return named.name === subject ? reason : `${named.name}: ${reason}`
+        return named.name === who ? reason : `${named.name}: ${reason}`
       }),
     )
   return [...new Set(unmet)]

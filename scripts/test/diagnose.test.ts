@@ -908,6 +908,19 @@ for (const [title, parts, expected] of [
     assert.is(findings.unmet[0], expected)
   })
 
+test('a connection that the machine closed is not a blocked port', () => {
+  const { findings, ...rest } = observedWith({ probes: { [w1]: 'silent' } })
+  assert.ok(findings.ok)
+  const closed = { kind: 'silent', reason: '10.0.0.80 is starting', hasClosed: true } as const
+  const probes = new Map([...findings.value.probes, [w1, closed] as const])
+  const { diagnoses, unmet } = findCauses(cluster, {
+    ...rest,
+    findings: up({ ...findings.value, probes }),
+  })
+  assert.equal(diagnoses, [])
+  assert.is(unmet[0], `${w1}: 10.0.0.80 is starting`)
+})
+
 test('a source that did not answer is reported as unmet', () => {
   const findings = findCauses(
     cluster,

@@ -1,11 +1,11 @@
 /** Problems of a virtual machine: it does not run, or lacks what Talos requires. */
+import { guestAgentService } from '@talosmith/clients/talos'
 import { codes, commandFor, type Cluster } from '@talosmith/core'
 import { seedLabels } from '@talosmith/vm'
 import { settingOf, type Diagnosis } from '../diagnosis.ts'
 import { offAndOn, powerCycle } from '../on-host.ts'
 import { isReady, stateOf, type View } from '../view.ts'
 
-const agentService = 'ext-qemu-guest-agent'
 /** Talos' minimum (docs: System Requirements); with less, services are killed. */
 const minimumMib = { controlplane: 2048, worker: 1024 }
 
@@ -73,14 +73,14 @@ function judgeParts(cluster: Cluster, view: View): Diagnosis | undefined {
     ...{ code, where: node.name, cause, evidence, remedy },
   })
   const restart = ['# then shut down and start the machine', ...offAndOn(host, node.name)]
-  const agent = talos?.services.find(({ id }) => id === agentService)
+  const agent = talos?.services.find(({ id }) => id === guestAgentService)
   const isWaiting = agent !== undefined && agent.state !== 'Running'
   if (!running.guestAgent && isWaiting)
     return at(
       codes.guestAgentChannelMissing,
       `${node.name} runs the QEMU guest agent extension but has no guest agent channel, so its boot never completes`,
       [
-        `talosctl service ${agentService}: ${agent.state}: ${agent.event}`,
+        `talosctl service ${guestAgentService}: ${agent.state}: ${agent.event}`,
         `virsh dumpxml ${node.name}: no channel org.qemu.guest_agent.0`,
       ],
       [

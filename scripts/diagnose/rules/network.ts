@@ -53,7 +53,7 @@ export function judgeNetwork(cluster: Cluster, view: View): Diagnosis | undefine
   const isUnreachable = probe?.kind === 'silent'
   if (isUnreachable && evidence?.state === 'running') {
     // A connection that the machine closed was not blocked.
-    if (evidence.opens && !view.isJustUp && !/closed the connection/.test(probe.reason))
+    if (evidence.opens && !view.isJustUp && probe.hasClosed !== true)
       return at(
         'PORT_BLOCKED',
         `Talos on ${node.name} is reachable from its KVM host but not from this machine`,

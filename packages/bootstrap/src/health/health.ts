@@ -4,6 +4,8 @@ import type { Answer, Cluster, Node } from '@talosmith/core'
 import { judgeEtcd, type EtcdFacts } from '@talosmith/clients/etcd'
 import {
   aspectProblem,
+  guestAgentService,
+  unmetServices,
   type Aspect,
   type MachineStatuses,
   type Probes,
@@ -39,11 +41,14 @@ export interface Condition {
   readonly holds: string
   /** Why the condition is not met; undefined: it is met. */
   readonly reason: string | undefined
+  /** Whom the reason names: a machine, or a member of etcd, by name or address; undefined: none. */
+  readonly who: string | undefined
   /** Waiting does not help. */
   readonly final: boolean
 }
 
-type Finding = string | { readonly reason: string; readonly final: true } | undefined
+type Finding =
+  string | { readonly reason: string; readonly who?: string; readonly final?: true } | undefined
 
 /** The aspects of a machine's status that are judged before etcd: aspect, fact and its sentence. */
 const aspects: readonly (readonly [Aspect, string, string])[] = [
@@ -59,12 +64,10 @@ const aspects: readonly (readonly [Aspect, string, string])[] = [
 export function judgeHealth(cluster: Cluster, observed: HealthFacts): Condition[] {
   const { settings, nodes, controlPlanes, endpoint } = cluster
   const { TALOS_VERSION: talos, KUBERNETES_VERSION: kubernetes } = settings
-  const condition = (fact: string, holds: string, problem: Finding): Condition => ({
-    fact,
-    holds,
-    reason: typeof problem === 'object' ? problem.reason : problem,
-    final: typeof problem === 'object',
-  })
+  const condition = (fact: string, holds: string, problem: Finding): Condition => {
+    const found = typeof problem === 'string' ? { reason: problem } : problem
+    return { fact, holds, reason: found?.reason, who: found?.who, final: found?.final === true }
+  }
   const counted = nodes.length === 1 ? 'the machine' : `all ${nodes.length} machines`
   return [
     condition(
@@ -137,21 +140,23 @@ export function judgeHealth(cluster: Cluster, observed: HealthFacts): Condition[
 }
 
 function reachFinding(nodes: readonly Node[], { probes }: HealthFacts): Finding {
-  return first(nodes, ({ name }) => {
+  return first(nodes, ({ name, address }) => {
     const result = probes.get(name)
     if (result === undefined) return `${name} was not queried`
     if (result.kind === 'ours') return undefined
     if (result.kind === 'maintenance')
       return { reason: `${name} has no machine config`, final: true }
     const isCertain = result.kind === 'foreign' || result.isStranger === true
-    return isCertain ? { reason: `${name}: ${result.reason}`, final: true } : result.reason
+    return isCertain
+      ? { reason: `${name}: ${result.reason}`, final: true }
+      : { reason: result.reason, who: address }
   })
 }
 
 /** The first problem is shown: the others follow from it more often than not. */
 function etcdFinding(cluster: Cluster, etcd: EtcdFacts): Finding {
   const [first] = judgeEtcd(cluster, etcd)
-  return first && `${first.who}: ${first.why}`
+  return first && { reason: `${first.who}: ${first.why}`, who: first.who }
 }
 
 function machineFinding({ name }: Node, aspect: Aspect, observed: HealthFacts): Finding {
@@ -159,7 +164,8 @@ function machineFinding({ name }: Node, aspect: Aspect, observed: HealthFacts): 
   if (!machine.ok) return `${name} does not report its status: ${machine.reason}`
   const problem = aspectProblem(machine.value, aspect)
   if (problem === undefined) return undefined
-  const waitsForAgent = aspect === 'boot' || (aspect === 'services' && /guest-agent/.test(problem))
+  const isAgentUnmet = unmetServices(machine.value).some(({ id }) => id === guestAgentService)
+  const waitsForAgent = aspect === 'boot' || (aspect === 'services' && isAgentUnmet)
   if (waitsForAgent && observed.withoutChannel.has(name))
     return {
       reason: `${name} waits for the guest agent's channel, which it does not have (npx nx run vm:create, then off and on)`,
@@ -218,10 +224,12 @@ function findingOf(answer: Answer<unknown> | undefined): Finding {
   return answer.final === true ? { reason: answer.reason, final: true } : answer.reason
 }
 
+/** The first problem of a machine. */
 function first(nodes: readonly Node[], judge: (node: Node) => Finding): Finding {
   for (const node of nodes) {
     const problem = judge(node)
-    if (problem !== undefined) return problem
+    if (typeof problem === 'string') return { reason: problem, who: node.name }
+    if (problem !== undefined) return { who: node.name, ...problem }
   }
   return undefined
 }

@@ -267,6 +267,21 @@ for (const [title, over, reason, final] of rows)
     assert.is(condition?.final, final)
   })
 
+test('an unmet condition carries whom its reason names', () => {
+  const silent = { kind: 'silent', reason: '10.0.0.80 does not answer' } as const
+  const named: [Partial<HealthFacts>, string | undefined][] = [
+    [{ probes: new Map([...healthy.probes, ['home-w1', silent]]) }, '10.0.0.80'],
+    [{ probes: new Map([...healthy.probes, ['home-w1', { kind: 'maintenance' }]]) }, 'home-w1'],
+    [{ machines: statuses({ 'home-cp1': ready, 'home-w1': booting }) }, 'home-w1'],
+    [{ etcd: { ...healthy.etcd, members: [] } }, 'etcd'],
+    [{ apiServers: new Map([['home-cp1', noSuch]]) }, 'home-cp1'],
+    [{ nodes: { ok: true, value: nodes.slice(0, 1) } }, 'home-w1'],
+    [{ endpoint: noSuch }, undefined],
+    [{ workloads: { ok: true, value: [] } }, undefined],
+  ]
+  for (const [over, who] of named) assert.is(unmet(over)[0]?.who, who)
+})
+
 /** The conditions that a machine's status leaves unmet, with their reasons. */
 const ofStatus = (
   stage: string,
@@ -331,6 +346,24 @@ test('a VIP is a condition of its own, wherever the endpoint is', () => {
   assert.is(of(answered)?.reason, undefined)
   assert.is(of(noSuch)?.reason, 'connection refused')
   assert.is(of(undefined)?.reason, 'not asked')
+})
+
+test("Talos' services are not worth waiting for if the guest agent has no channel", () => {
+  const withoutChannel = new Set(['home-w1'])
+  const [agent] = unmet({
+    machines: statuses({ 'home-cp1': ready, 'home-w1': booting }),
+    withoutChannel,
+  })
+  assert.is(agent?.fact, "Talos' services to be healthy")
+  assert.ok(agent?.final)
+  const unmetConditions = [{ name: 'services', reason: 'etcd not running, trustd not running' }]
+  const other: MachineStatus = { stage: 'booting', status: { ready: false, unmetConditions } }
+  const [found] = unmet({
+    machines: statuses({ 'home-cp1': ready, 'home-w1': other }),
+    withoutChannel,
+  })
+  assert.is(found?.reason, 'home-w1: etcd not running, trustd not running')
+  assert.not(found?.final)
 })
 
 test('a boot that waits for a channel that is not there is not worth waiting for', () => {

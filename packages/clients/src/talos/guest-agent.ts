@@ -5,6 +5,9 @@ import type { Talosctl } from './talosctl.ts'
 /** The name of the guest agent's channel. */
 export const guestAgentPort = 'org.qemu.guest_agent.0'
 
+/** The guest agent as Talos runs it: the service of the extension qemu-guest-agent. */
+export const guestAgentService = 'ext-qemu-guest-agent'
+
 /** Whether a machine has the guest agent's channel; undefined: it does not answer. */
 export async function hasGuestAgentChannel(
   { address }: Pick<Node, 'address'>,

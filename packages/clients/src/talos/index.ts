@@ -1,8 +1,9 @@
 /** Talos: talosctl, what machines answer to it, and how long they may take. */
-export { guestAgentPort, hasGuestAgentChannel } from './guest-agent.ts'
+export { guestAgentPort, guestAgentService, hasGuestAgentChannel } from './guest-agent.ts'
 export {
   aspectProblem,
   machineProblem,
+  unmetServices,
   type Aspect,
   type MachineStatus,
   type MachineStatuses,

@@ -35,6 +35,29 @@ const namesOf: Partial<Readonly<Record<Aspect, string>>> = {
 }
 const known = new Set(Object.values(namesOf))
 
+/** A service that is not well. */
+export interface UnmetService {
+  readonly id: string
+  /** In Talos' words, with the ID: 'etcd not healthy'. */
+  readonly reason: string
+}
+
+/**
+ * The services that are not well. Talos reports them as one string, "etcd not healthy, kubelet not running":
+ * the ID of each service, then its state (machine_status.go, servicesCheck, in Talos 1.13).
+ */
+export function unmetServices({ status }: MachineStatus): UnmetService[] {
+  return reasonsOf(status, 'services').map((reason) => ({
+    id: reason.split(' ', 1)[0] ?? '',
+    reason,
+  }))
+}
+
+/** Talos lists what is unmet of one condition in one string. */
+function reasonsOf({ unmetConditions }: MachineStatus['status'], name?: string): string[] {
+  return (unmetConditions ?? []).flatMap((one) => (one.name === name ? one.reason.split(', ') : []))
+}
+
 /** Why one thing about a machine is not as it should be, without its name; undefined: it is. */
 export function aspectProblem(machine: MachineStatus, aspect: Aspect): string | undefined {
   const { stage, status } = machine
@@ -42,18 +65,19 @@ export function aspectProblem(machine: MachineStatus, aspect: Aspect): string | 
   // In other stages, such as installing, Talos looks at none of them.
   if (stage !== 'running' && stage !== 'booting') return `it is ${stage}`
   const unmet = status.unmetConditions ?? []
-  const reasonsOf = (name: string | undefined): string[] =>
-    unmet.flatMap((one) => (one.name === name ? one.reason.split(', ') : []))
-  const isOfKubelet = (reason: string): boolean => reason.startsWith('kubelet ')
-  const reasons = reasonsOf(namesOf[aspect])
+  const servicesWhere = (isKubelet: boolean): string[] =>
+    unmetServices(machine).flatMap(({ id, reason }) =>
+      (id === 'kubelet') === isKubelet ? [reason] : [],
+    )
+  const reasons = reasonsOf(status, namesOf[aspect])
   switch (aspect) {
     case 'services':
-      return listed(reasons.filter((reason) => !isOfKubelet(reason)))
+      return listed(servicesWhere(false))
     case 'kubelet':
-      return listed(reasons.filter(isOfKubelet))
+      return listed(servicesWhere(true))
     case 'static pods':
       // Without a kubelet there are none that could be found unready.
-      return listed([...reasons, ...reasonsOf('services').filter(isOfKubelet)])
+      return listed([...reasons, ...servicesWhere(true)])
     case 'ready': {
       const others = unmet.filter(({ name }) => !known.has(name)).map(({ reason }) => reason)
       return listed(others) ?? (status.ready || unmet.length > 0 ? undefined : 'it is not ready')

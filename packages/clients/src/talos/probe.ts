@@ -17,6 +17,8 @@ export type ProbeResult =
       readonly reason: string
       /** What answers is not Talos: another machine has the address. */
       readonly isStranger?: true
+      /** It closed the connection that it had accepted: nothing blocks its port. */
+      readonly hasClosed?: true
     }
 
 /** Talos' API port (constants.ApidPort). */
@@ -64,13 +66,14 @@ export function probe(
       else if (socket.alpnProtocol !== 'h2') end(stranger(address, 'TLS without HTTP/2'))
     })
     socket.once('data', () => end({ kind: 'maintenance' }))
-    socket.once('close', () => end({ kind: 'silent', reason: closed(address) }))
+    socket.once('close', () => end(closed(address)))
     socket.once('error', (error: NodeJS.ErrnoException) => end(judgeError(address, error)))
   })
 }
 
-function closed(address: string): string {
-  return `${address} closed the connection; Talos is still starting`
+function closed(address: string): ProbeResult {
+  const reason = `${address} closed the connection; Talos is still starting`
+  return { kind: 'silent', reason, hasClosed: true }
 }
 
 function stranger(address: string, speaks: string): ProbeResult {
@@ -86,14 +89,13 @@ function judgeError(address: string, error: NodeJS.ErrnoException): ProbeResult 
     return stranger(address, 'no TLS')
   if (code === 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL')
     return stranger(address, 'TLS without HTTP/2')
+  if (code === 'ECONNRESET') return closed(address)
   const reason =
     code === 'ECONNREFUSED'
       ? `${address} is up, but Talos does not listen there yet`
       : code === 'EHOSTUNREACH' || code === 'ETIMEDOUT' || code === 'ENETUNREACH'
         ? `${address} does not answer (${code}); it may still be booting`
-        : code === 'ECONNRESET'
-          ? closed(address)
-          : `${address}: ${code}`
+        : `${address}: ${code}`
   return { kind: 'silent', reason }
 }
 

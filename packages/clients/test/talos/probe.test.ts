@@ -84,7 +84,11 @@ test('a connection that is closed at once is silent', async () => {
     createTcpServer((socket) => socket.destroy()),
     ours.cert,
   )
-  assert.is(result.kind, 'silent')
+  assert.equal(result, {
+    kind: 'silent',
+    reason: '127.0.0.1 closed the connection; Talos is still starting',
+    hasClosed: true,
+  })
 })
 
 const summary = (result: Awaited<ReturnType<typeof ask>>): unknown =>
