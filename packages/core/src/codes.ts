@@ -5,6 +5,8 @@
 export const codes = {
   /** Another machine uses an address of the cluster. */
   addressTaken: 'ADDRESS_TAKEN',
+  /** The API server has a certificate of another CA, or rejects the cluster's kubeconfig. */
+  apiNotOurs: 'API_NOT_OURS',
   /** A CPU below x86-64-v2. */
   cpuLevelTooLow: 'CPU_LEVEL_TOO_LOW',
   /** The Image Factory does not answer, to this machine or to a KVM host. */

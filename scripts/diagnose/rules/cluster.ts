@@ -2,7 +2,7 @@
 import { hasEnded, nodesLeftBehind } from '@talosmith/bootstrap'
 import { judgeEtcd, type EtcdProblem } from '@talosmith/clients/etcd'
 import { readinessOf } from '@talosmith/clients/kubernetes'
-import { commandFor, type Cluster } from '@talosmith/core'
+import { codes, commandFor, type Cluster } from '@talosmith/core'
 import { kubectl, talosctl, type Diagnosis } from '../diagnosis.ts'
 import type { Observations } from '../gather.ts'
 import { isReady, stateOf, type View } from '../view.ts'
@@ -151,7 +151,7 @@ const judgeApi: Judge = (cluster, { api, apiOpens }, views) =>
     if (answer === undefined || answer.ok || !isReady(view)) return []
     if (answer.final === true)
       return one(
-        'API_NOT_OURS',
+        codes.apiNotOurs,
         `the API server on ${view.node.name} does not accept the kubeconfig`,
         [answer.reason],
         [commandFor(cluster, 'bootstrap:start')],

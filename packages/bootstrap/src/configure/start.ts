@@ -2,7 +2,7 @@
 import {
   applyAll,
   commandFor,
-  Unrecoverable,
+  codes,
   Problem,
   reasonOf,
   waitFor,
@@ -86,13 +86,16 @@ async function waitForEtcdState(
 /** Waits for the API; until it answers, the status of the first control plane is given as the reason. */
 async function waitForApi(cluster: Cluster, talosctl: Talosctl, log: Log): Promise<void> {
   const kubernetes = await openKubernetes(cluster)
+  const fact = `the Kubernetes API at ${cluster.endpoint}`
+  const hint = `look at etcd and the API server: TALOSCONFIG=${cluster.generated}/talosconfig talosctl service`
   await waitFor(
-    `the Kubernetes API at ${cluster.endpoint}`,
+    fact,
     async () => {
       try {
         await kubernetes.read('/version')
       } catch (error) {
-        if (error instanceof NotOurApi) throw new Unrecoverable(error.message)
+        if (error instanceof NotOurApi)
+          throw new Problem(codes.apiNotOurs, `gave up waiting for ${fact}`, { cause: error, hint })
         throw new Error([reasonOf(error), await describeReadiness(cluster, talosctl)].join('; '))
       }
     },
@@ -100,8 +103,8 @@ async function waitForApi(cluster: Cluster, talosctl: Talosctl, log: Log): Promi
       log,
       withinMs: apiMs,
       everyMs: 4000,
-      code: 'KUBERNETES_UNREACHABLE',
-      hint: `look at etcd and the API server: TALOSCONFIG=${cluster.generated}/talosconfig talosctl service`,
+      code: codes.kubernetesUnreachable,
+      hint,
     },
   )
 }
