@@ -1,5 +1,5 @@
 /** lab:stop: removes the lab; built tools and images stay in the user's cache. */
-import { script } from '@talosmith/core'
+import { inStep, script } from '@talosmith/core'
 import { stopLab } from '../src/lab.ts'
 import { kvm1 } from '../src/layout.ts'
 
@@ -7,8 +7,6 @@ export default script(import.meta, {
   summary: 'Remove the lab: guests, services, namespaces, disks.',
   options: { 'keep-disks': { type: 'boolean', about: "leave the machines' disks in .lab" } },
   async run({ options, log }) {
-    const step = log.step('Remove the lab')
-    await stopLab(kvm1, options['keep-disks'] === true)
-    step.done()
+    await inStep(log, 'Remove the lab', () => stopLab(kvm1, options['keep-disks'] === true))
   },
 })

@@ -1,6 +1,6 @@
 /** Installs the Debian packages that the lab needs. */
 import { access, readFile, rm } from 'node:fs/promises'
-import { local, Problem, type Log } from '@talosmith/core'
+import { inStep, local, Problem, type Log } from '@talosmith/core'
 
 /** Debian's package for each program or file that the lab needs. */
 const needed: Readonly<Record<string, string>> = {
@@ -40,17 +40,17 @@ export async function installPackages(log: Log): Promise<void> {
     throw new Problem('LAB_PACKAGES', `the lab needs ${missing.length} Debian packages`, {
       hint: `sudo ${command}, and run the lab as root`,
     })
-  const step = log.step(`Install ${missing.length} Debian packages: ${missing.join(' ')}`)
   const env = { DEBIAN_FRONTEND: 'noninteractive' }
+  const text = `Install ${missing.length} Debian packages: ${missing.join(' ')}`
   try {
-    await local.$({ env })`apt-get update -qq`
-    await withoutServices(async () => {
-      const onLine = (line: string): void => step.progress(line)
-      await local.$({ env, onLine })`apt-get install -y --no-install-recommends ${missing}`
+    await inStep(log, text, async (step) => {
+      await local.$({ env })`apt-get update -qq`
+      await withoutServices(async () => {
+        const onLine = (line: string): void => step.progress(line)
+        await local.$({ env, onLine })`apt-get install -y --no-install-recommends ${missing}`
+      })
     })
-    step.done()
   } catch (cause) {
-    step.fail()
     throw new Problem('LAB_PACKAGES', 'apt-get could not install what the lab needs', {
       cause,
       hint: command,

@@ -12,7 +12,15 @@ import {
   symlinkSync,
 } from 'node:fs'
 import { dirname, join, sep } from 'node:path'
-import { local, Problem, projectRoot, toolFolder, type Log, type ToolName } from '@talosmith/core'
+import {
+  inStep,
+  local,
+  Problem,
+  projectRoot,
+  toolFolder,
+  type Log,
+  type ToolName,
+} from '@talosmith/core'
 import { cacheFolder } from './layout.ts'
 import { versions } from './versions.ts'
 
@@ -124,39 +132,37 @@ export async function buildTool(tool: BuiltTool, log: Log): Promise<string> {
   await checkGo()
   const { package: name, ldflags } = recipes[tool]
   const { folder, modules } = moduleOf(tool)
-  const step = log.step(
-    `Build ${tool} from Go modules (once on this machine; minutes when the Go cache is empty)`,
-  )
+  const text = `Build ${tool} from Go modules (once on this machine; minutes when the Go cache is empty)`
   const temporary = `${path}.${process.pid}.tmp`
   mkdirSync(dirname(path), { recursive: true })
   const modFile = `-modfile=${modules}.mod`
   const flags = [...buildTags, '-ldflags', ['-s -w', ...ldflags].join(' ')]
   const env = buildEnvironment
   try {
-    const list = local.$({
-      env,
-      onLine: (line) => {
-        if (isGoNote(line)) step.progress(line)
-      },
+    await inStep(log, text, async (step) => {
+      const list = local.$({
+        env,
+        onLine: (line) => {
+          if (isGoNote(line)) step.progress(line)
+        },
+      })
+      // The first call downloads the modules.
+      const { stdout } = await list`cd ${folder} && go list ${modFile} -deps ${name}`
+      const total = stdout.split('\n').length
+      let compiled = 0
+      const onLine = (line: string): void => {
+        if (isGoNote(line)) return step.progress(line)
+        compiled++
+        step.progress(`${tool}: package ${compiled} of at most ${total}`)
+      }
+      const lock = join(cacheFolder, 'build.lock')
+      await local.$({
+        env,
+        onLine,
+      })`cd ${folder} && flock ${lock} go build ${modFile} -v ${flags} -o ${temporary} ${name}`
+      renameSync(temporary, path)
     })
-    // The first call downloads the modules.
-    const { stdout } = await list`cd ${folder} && go list ${modFile} -deps ${name}`
-    const total = stdout.split('\n').length
-    let compiled = 0
-    const onLine = (line: string): void => {
-      if (isGoNote(line)) return step.progress(line)
-      compiled++
-      step.progress(`${tool}: package ${compiled} of at most ${total}`)
-    }
-    const lock = join(cacheFolder, 'build.lock')
-    await local.$({
-      env,
-      onLine,
-    })`cd ${folder} && flock ${lock} go build ${modFile} -v ${flags} -o ${temporary} ${name}`
-    renameSync(temporary, path)
-    step.done()
   } catch (cause) {
-    step.fail()
     throw new Problem('LAB_BUILD_FAILED', `could not build ${tool}`, {
       cause,
       hint: 'run the same command again; what was compiled is kept',

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { local, projectRoot, type Log } from '@talosmith/core'
+import { inStep, local, projectRoot, type Log } from '@talosmith/core'
 import { cacheFolder } from '../layout.ts'
 import type { Kernel } from './kernel.ts'
 
@@ -27,22 +27,22 @@ export async function buildInitramfs(
   const name = `initramfs-${kernel.release}-${basename(dirname(nodeProgram))}-${recipe.slice(0, 8)}.cpio.zst`
   const path = join(cacheFolder, 'guest', name)
   if (existsSync(path)) return path
-  const step = log.step("Build the guest's initramfs")
   const root = `${path}.${process.pid}.tmp`
-  try {
-    for (const folder of ['dev', 'proc', 'sys', 'run', 'tmp', 'system', 'var', 'etc', 'sbin'])
-      mkdirSync(join(root, folder), { recursive: true })
-    await local.$`install -m 755 ${nodeProgram} ${join(root, 'init')}`
-    await local.$`mknod -m 600 ${join(root, 'dev', 'console')} c 5 1`
-    await local.$`cp /etc/mke2fs.conf ${join(root, 'etc')}`
-    await copyModules(kernel, root)
-    for (const program of programs) await copyProgram(program, root)
-    await packFolder(root, `${root}.zst`)
-    renameSync(`${root}.zst`, path)
-  } finally {
-    rmSync(root, { recursive: true, force: true })
-  }
-  step.done()
+  await inStep(log, "Build the guest's initramfs", async () => {
+    try {
+      for (const folder of ['dev', 'proc', 'sys', 'run', 'tmp', 'system', 'var', 'etc', 'sbin'])
+        mkdirSync(join(root, folder), { recursive: true })
+      await local.$`install -m 755 ${nodeProgram} ${join(root, 'init')}`
+      await local.$`mknod -m 600 ${join(root, 'dev', 'console')} c 5 1`
+      await local.$`cp /etc/mke2fs.conf ${join(root, 'etc')}`
+      await copyModules(kernel, root)
+      for (const program of programs) await copyProgram(program, root)
+      await packFolder(root, `${root}.zst`)
+      renameSync(`${root}.zst`, path)
+    } finally {
+      rmSync(root, { recursive: true, force: true })
+    }
+  })
   return path
 }
 

@@ -1,7 +1,7 @@
 /** Downloads the guest's kernel. */
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { local, Problem, type Log } from '@talosmith/core'
+import { inStep, local, Problem, type Log } from '@talosmith/core'
 import { cacheFolder } from '../layout.ts'
 
 /** Debian's kernel, unpacked and not installed. */
@@ -21,18 +21,18 @@ export async function fetchKernel(log: Log): Promise<Kernel> {
   const folder = join(cacheFolder, 'kernel')
   const known = kernelIn(folder)
   if (known !== undefined) return known
-  const step = log.step("Download and unpack Debian's kernel (once on this machine)")
   const temporary = `${folder}.${process.pid}.tmp`
   try {
-    mkdirSync(temporary, { recursive: true })
-    const { stdout } = await local.$`apt-cache depends linux-image-amd64`
-    const name = /Depends: (linux-image-\S+)/.exec(stdout)?.[1]
-    if (name === undefined) throw new Error('linux-image-amd64 depends on no kernel')
-    await local.$`cd ${temporary} && apt-get download -q ${name} && dpkg-deb -x ${name}_*.deb . && rm -f *.deb`
-    rmSync(folder, { recursive: true, force: true })
-    renameSync(temporary, folder)
+    await inStep(log, "Download and unpack Debian's kernel (once on this machine)", async () => {
+      mkdirSync(temporary, { recursive: true })
+      const { stdout } = await local.$`apt-cache depends linux-image-amd64`
+      const name = /Depends: (linux-image-\S+)/.exec(stdout)?.[1]
+      if (name === undefined) throw new Error('linux-image-amd64 depends on no kernel')
+      await local.$`cd ${temporary} && apt-get download -q ${name} && dpkg-deb -x ${name}_*.deb . && rm -f *.deb`
+      rmSync(folder, { recursive: true, force: true })
+      renameSync(temporary, folder)
+    })
   } catch (cause) {
-    step.fail()
     throw new Problem('LAB_KERNEL_FAILED', "could not get Debian's kernel", {
       cause,
       hint: 'apt-get update, then run the same command again',
@@ -40,7 +40,6 @@ export async function fetchKernel(log: Log): Promise<Kernel> {
   } finally {
     rmSync(temporary, { recursive: true, force: true })
   }
-  step.done()
   const kernel = kernelIn(folder)
   if (kernel === undefined)
     throw new Problem('LAB_KERNEL_FAILED', `no kernel in ${folder}`, { hint: `rm -r ${folder}` })

@@ -48,5 +48,5 @@ export {
 } from './settings/versions.ts'
 export { renderTable } from './table.ts'
 export { findTool, toolFolder, type Tool, type ToolName } from './tools.ts'
-export { Unrecoverable, waitFor } from './wait.ts'
+export { minute, Unrecoverable, waitFor } from './wait.ts'
 export { elementsAt, parseXml, textAt, type XmlElement, type XmlNode } from './xml.ts'

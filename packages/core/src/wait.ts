@@ -4,6 +4,9 @@ import type { Log } from './log.ts'
 import { Problem, reasonOf } from './problem.ts'
 import { stopping, untilStopped } from './stop.ts'
 
+/** A minute, in milliseconds. */
+export const minute = 60_000
+
 /** How waits and retries pause between two attempts; tests replace it with a shorter one. */
 export const pauses = {
   sleep: (ms: number, signal?: AbortSignal): Promise<unknown> =>

@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -53,6 +54,12 @@ test('is held during the work, and removed afterwards', async ({ cluster, lock }
   })
   assert.is(result, 7)
   assert.equal(readdirSync(cluster.generated), [])
+})
+
+test('is readable by its owner only', async ({ cluster, lock }) => {
+  await withLock(cluster, 'x', async () => {
+    assert.is(statSync(lock).mode & 0o777, 0o600)
+  })
 })
 
 test('of a zombie process is taken over', async ({ cluster, lock }) => {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { createLog } from '../src/log.ts'
+import { createLog, inStep } from '../src/log.ts'
 import { temporaryFolder } from '../src/testing/temporary-folder.ts'
 
 /** A stream that records what is written to it. */
@@ -83,6 +83,28 @@ test('the run record has the same as JSON lines, and events that are not printed
   assert.is(statSync(path).mode & 0o777, 0o600)
   assert.not.match(raw(), 'DISK_FULL')
   assert.not.match(raw(), 'it boots')
+})
+
+test('a step whose work returns is done, and its result is returned', async () => {
+  const { stream, lines } = screen(false)
+  const result = await inStep(createLog({ stream }), 'define w1', async (step) => {
+    assert.equal(lines(), [' • define w1'])
+    step.progress('shown after ten seconds')
+    return 7
+  })
+  assert.is(result, 7)
+  assert.match(lines()[1] ?? '', /^ ✓ define w1 \(\d+\.\d s\)$/)
+  assert.is(lines().length, 2)
+})
+
+test('a step whose work throws has failed, and its error is passed on', async () => {
+  const { stream, lines } = screen(false)
+  const error = new Error('no space')
+  const work = (): Promise<never> => Promise.reject(error)
+  const thrown = await inStep(createLog({ stream }), 'define w1', work).catch((e: unknown) => e)
+  assert.is(thrown, error)
+  assert.match(lines()[1] ?? '', /^ ✗ define w1 \(\d+\.\d s\)$/)
+  assert.is(lines().length, 2)
 })
 
 test.run()

@@ -1,6 +1,5 @@
 /** Downloads the image on the operator's machine and sends it to a host (IMAGE_RELAY). */
-import { setTimeout as sleep } from 'node:timers/promises'
-import { Problem, type Host } from '@talosmith/core'
+import { Problem, retry, type Host } from '@talosmith/core'
 import {
   factoryError,
   factoryUnreachable,
@@ -35,31 +34,42 @@ export async function relay(
   reader: ReturnType<typeof progressReader>,
 ): Promise<string> {
   const { url } = cluster.image
-  const offeredChecksum = (): Promise<string> => fetchChecksum(url, { log, signal })
-  let attemptsWithoutProgress = 0
-  for (;;) {
-    const kept = await observePartial(folder, host)
-    if (kept.url === url && kept.total > 0 && kept.bytes === kept.total) return offeredChecksum()
-    const before = reader.bytes
-    const failure = await fetchRest(url, folder, kept, { host, signal, timeouts, reader })
-    if (failure === undefined) return offeredChecksum()
-    attemptsWithoutProgress = reader.bytes > before ? 1 : attemptsWithoutProgress + 1
-    if (
-      failure instanceof Problem &&
-      (attemptsWithoutProgress === attemptLimit || failure.code === 'FACTORY_ERROR')
-    )
-      throw failure
-    if (attemptsWithoutProgress === attemptLimit)
-      throw new Problem('IMAGE_RELAY_FAILED', `could not relay ${url} to ${host.name}`, {
-        because: String(failure),
-        now: `the partial download is kept in ${folder} on ${host.name}`,
-        hint: 'run the same command again: it resumes the download',
-      })
-    const why = failure instanceof Problem ? failure.because : failure
-    log.event('relay-broken', { host: host.name, why })
-    progress(`interrupted (${why}); resuming in ${timeouts.retryDelay * attemptsWithoutProgress} s`)
-    await sleep(timeouts.retryDelay * attemptsWithoutProgress * 1000, undefined, { signal })
-  }
+  let before = 0
+  let broken: Problem | undefined
+  await retry(
+    async () => {
+      broken = undefined
+      const kept = await observePartial(folder, host)
+      if (kept.url === url && kept.total > 0 && kept.bytes === kept.total) return
+      before = reader.bytes
+      const failure = await fetchRest(url, folder, kept, { host, signal, timeouts, reader })
+      if (failure === undefined) return
+      broken = failure instanceof Problem ? failure : interrupted(failure, folder, url, host)
+      throw broken
+    },
+    {
+      attempts: attemptLimit,
+      pauseMs: (failures) => timeouts.retryDelay * failures * 1000,
+      // What is not the factory's failure, such as a full disk of the host, is not retried.
+      isTransient: () => broken !== undefined && broken.code !== 'FACTORY_ERROR',
+      hasProgressed: () => reader.bytes > before,
+      onRetry(_, pauseMs) {
+        const why = broken?.because
+        log.event('relay-broken', { host: host.name, why })
+        progress(`interrupted (${why}); resuming in ${pauseMs / 1000} s`)
+      },
+      signal,
+    },
+  )
+  return fetchChecksum(url, { log, signal })
+}
+
+function interrupted(why: string, folder: string, url: string, host: Host): Problem {
+  return new Problem('IMAGE_RELAY_FAILED', `could not relay ${url} to ${host.name}`, {
+    because: why,
+    now: `the partial download is kept in ${folder} on ${host.name}`,
+    hint: 'run the same command again: it resumes the download',
+  })
 }
 
 async function observePartial(folder: string, host: Host): Promise<PartialDownload> {

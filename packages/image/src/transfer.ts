@@ -1,6 +1,13 @@
 /** Transfers the image to a host. */
-import { setTimeout as sleep } from 'node:timers/promises'
-import { codes, CommandFailed, Problem, type Cluster, type Host, type Log } from '@talosmith/core'
+import {
+  codes,
+  CommandFailed,
+  Problem,
+  retry,
+  type Cluster,
+  type Host,
+  type Log,
+} from '@talosmith/core'
 import { factoryError, factoryUnreachable } from '@talosmith/clients/factory'
 import { transferScript } from './host-scripts.ts'
 import {
@@ -39,25 +46,36 @@ export async function transferImage(path: string, context: TransferContext): Pro
   const known = await readLedger(cluster)
   const relayed = isRelayed(cluster.settings, host)
   const reader = progressReader(context.progress)
-  let attemptsWithoutProgress = 0
-  for (;;) {
-    const before = reader.bytes
-    const from = relayed
-      ? { url: '', offered: await relay(partialFolder(path), context, timeouts, reader) }
-      : { url: cluster.image.url, offered: '' }
-    const outcome = await attempt(path, from, known, context, reader)
-    if (outcome.kind === 'placed') return recordTransfer(outcome, context)
-    if (outcome.kind === 'exists') return verifyImage(path, host, cluster)
-    const problem = outcomeProblem(outcome, path, context, known)
-    if (problem !== undefined && !isTransient(outcome)) throw problem
-    attemptsWithoutProgress = reader.bytes > before ? 1 : attemptsWithoutProgress + 1
-    if (attemptsWithoutProgress === attemptLimit)
-      throw problem ?? interrupted(outcome.text, path, context)
-    context.log.event('transfer-broken', { host: host.name, kind: outcome.kind, why: outcome.text })
-    const delay = timeouts.retryDelay * attemptsWithoutProgress
-    context.progress(`interrupted (${outcome.text || outcome.kind}); resuming in ${delay} s`)
-    await sleep(delay * 1000, undefined, { signal })
-  }
+  let before = 0
+  let broken: Outcome | undefined
+  const outcome = await retry(
+    async () => {
+      before = reader.bytes
+      broken = undefined
+      const from = relayed
+        ? { url: '', offered: await relay(partialFolder(path), context, timeouts, reader) }
+        : { url: cluster.image.url, offered: '' }
+      const result = await attempt(path, from, known, context, reader)
+      if (result.kind === 'placed' || result.kind === 'exists') return result
+      const problem = outcomeProblem(result, path, context, known)
+      if (problem === undefined || isTransient(result)) broken = result
+      throw problem ?? interrupted(result.text, path, context)
+    },
+    {
+      attempts: attemptLimit,
+      pauseMs: (failures) => timeouts.retryDelay * failures * 1000,
+      isTransient: () => broken !== undefined,
+      hasProgressed: () => reader.bytes > before,
+      onRetry(_, pauseMs) {
+        const { kind, text: why } = broken ?? { kind: '', text: '' }
+        context.log.event('transfer-broken', { host: host.name, kind, why })
+        context.progress(`interrupted (${why || kind}); resuming in ${pauseMs / 1000} s`)
+      },
+      signal,
+    },
+  )
+  if (outcome.kind === 'exists') return verifyImage(path, host, cluster)
+  return recordTransfer(outcome, context)
 }
 
 async function attempt(

@@ -47,7 +47,10 @@ const appliers: Record<StorageChange['kind'], (context: ApplyContext) => Promise
 }
 
 /** Carries out one change and waits for its effect; may be repeated. */
-export async function applyChange(change: StorageChange, context: ApplyContext): Promise<void> {
+export async function applyStorageChange(
+  change: StorageChange,
+  context: ApplyContext,
+): Promise<void> {
   await appliers[change.kind](context)
 }
 

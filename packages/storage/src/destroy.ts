@@ -1,6 +1,6 @@
 /** The removal of storage as the first stage of cluster:destroy. */
 import { applyAll, codes, Problem, type ScriptContext } from '@talosmith/core'
-import { applyChange } from './apply.ts'
+import { applyStorageChange } from './apply.ts'
 import { openStorage, type FlowContext } from './flow.ts'
 import { openHelm } from './helm.ts'
 import { hasAccess, observeStorage } from './observe.ts'
@@ -53,7 +53,7 @@ export async function destroyStorage(
   if (changes.length > 0) {
     const kubernetes = await openStorage(context)
     const helm = context.helm ?? openHelm(cluster)
-    await applyAll(changes, (one) => applyChange(one, { cluster, kubernetes, helm, log }), {
+    await applyAll(changes, (one) => applyStorageChange(one, { cluster, kubernetes, helm, log }), {
       log,
     }).catch((error: unknown) => log.warn(leftToTheMachines(toleratedReason(error))))
   } else if (unobserved === undefined) log.already('nothing to destroy: no storage is installed')

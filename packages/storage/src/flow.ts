@@ -10,7 +10,7 @@ import {
   type ExitCode,
   type Log,
 } from '@talosmith/core'
-import { applyChange } from './apply.ts'
+import { applyStorageChange } from './apply.ts'
 import { missingParts } from './driver.ts'
 import type { Kubernetes } from '@talosmith/clients/kubernetes'
 import { openHelm, type Helm } from './helm.ts'
@@ -46,7 +46,9 @@ export async function installStorage(context: FlowContext): Promise<ExitCode | v
   const changes = planInstall(cluster, observed)
   if (dryRun) return showPlan(changes)
   if (changes.length > 0)
-    return applyAll(changes, (one) => applyChange(one, { cluster, kubernetes, helm, log }), { log })
+    return applyAll(changes, (one) => applyStorageChange(one, { cluster, kubernetes, helm, log }), {
+      log,
+    })
   log.already(
     `${releaseName} ${cluster.settings.NFS_CSI_VERSION} and ${storageClassName} on ${nfs.server}:${nfs.share} match the settings`,
   )
@@ -78,7 +80,9 @@ export async function uninstallStorage(context: FlowContext): Promise<ExitCode |
     if (!confirmed || dryRun) throw error
     return log.warn(`${error.message}: what is in the cluster is left as it is`)
   }
-  await applyAll(changes, (one) => applyChange(one, { cluster, kubernetes, helm, log }), { log })
+  await applyAll(changes, (one) => applyStorageChange(one, { cluster, kubernetes, helm, log }), {
+    log,
+  })
   if (changes.length === 0) log.already('no storage to remove')
 }
 

@@ -3,7 +3,7 @@ import { silentLog } from '@talosmith/core'
 import { problemOf, quicken, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { applyChange } from '../src/apply.ts'
+import { applyStorageChange } from '../src/apply.ts'
 import type { SecretObject } from '@talosmith/clients/kubernetes'
 import type { StorageChange } from '../src/plan.ts'
 import { fakeApi } from './support/fake-api.ts'
@@ -35,7 +35,7 @@ function helms(...records: readonly (SecretObject | undefined)[]) {
     return found === undefined ? [] : [found]
   })
   const work = async (): Promise<void> =>
-    applyChange(clear, { cluster, kubernetes, helm: async () => '', log: silentLog })
+    applyStorageChange(clear, { cluster, kubernetes, helm: async () => '', log: silentLog })
   return { work, deleted, looks: () => looks }
 }
 

@@ -40,7 +40,7 @@ func Run(ctx context.Context, path string, g Guest) error {
 
 	defer port.Close() // ends with the machine
 
-	stop := context.AfterFunc(ctx, func() { port.Close() }) //nolint:errcheck // ends the reader
+	stop := context.AfterFunc(ctx, func() { port.Close() }) // ends the reader
 	defer stop()
 
 	var rest []byte

@@ -125,7 +125,7 @@ func (s *Server) applyMode(
 		return requested, staged, nil
 	case machine.ApplyConfigurationRequest_AUTO:
 		if needs != nil {
-			return machine.ApplyConfigurationRequest_REBOOT, withReboot + ": " + needs.Error(), nil
+			return machine.ApplyConfigurationRequest_REBOOT, withReboot + ": " + needs.Error(), nil //nolint:nilerr // why it needs a reboot, which it gets
 		}
 
 		return machine.ApplyConfigurationRequest_NO_REBOOT, withoutReboot, nil

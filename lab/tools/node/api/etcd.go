@@ -111,7 +111,7 @@ func (u uploadReader) reader() io.Reader {
 		for {
 			data, err := u.receive()
 			if err != nil {
-				w.CloseWithError(err) //nolint:errcheck // never fails; io.EOF ends the reader
+				w.CloseWithError(err) // never fails; io.EOF ends the reader
 
 				return
 			}

@@ -219,7 +219,7 @@ func (s *Server) Dmesg(req *machine.DmesgRequest, stream machine.MachineService_
 		return fmt.Errorf("error opening /dev/kmsg reader: %w", err)
 	}
 
-	defer unix.Close(fd) //nolint:errcheck // read only
+	defer unix.Close(fd) // read only
 
 	if req.GetTail() {
 		if _, err := unix.Seek(fd, 0, io.SeekEnd); err != nil {

@@ -29,7 +29,7 @@ func (c *clusterService) HealthCheck(in *clusterapi.HealthCheckRequest, stream c
 	defer clients.Close() // done with it
 
 	kubernetes := &cluster.KubernetesClient{ClientProvider: clients, ForceEndpoint: in.GetClusterInfo().GetForceEndpoint()}
-	defer kubernetes.K8sClose() //nolint:errcheck // done with it
+	defer kubernetes.K8sClose() // done with it
 
 	ctx, cancel := context.WithTimeout(stream.Context(), in.GetWaitTimeout().AsDuration())
 	defer cancel()

@@ -65,5 +65,5 @@ func (d *storageService) Disks(ctx context.Context, _ *emptypb.Empty) (*storage.
 // timeService answers Unimplemented, with the method's name: the lab has no time server.
 type timeService struct {
 	timeapi.UnimplementedTimeServiceServer
-	s *Server //nolint:unused // like its siblings
+	s *Server // like its siblings
 }

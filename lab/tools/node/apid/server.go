@@ -99,7 +99,7 @@ func (s *Server) Use(identity Identity) error {
 
 	server := grpc.NewServer(
 		grpc.Creds(credentials.NewTLS(id.server)),
-		grpc.ForceServerCodec(raw{}), //nolint:staticcheck // a codec of bytes
+		grpc.ForceServerCodec(raw{}), // a codec of bytes
 		grpc.MaxRecvMsgSize(constants.GRPCMaxMessageSize),
 		grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error { return s.handle(id, stream) }),
 	)

@@ -134,7 +134,7 @@ func (s *Service) Run(ctx context.Context) error {
 
 	go func() {
 		<-ctx.Done()
-		conn.Close() //nolint:errcheck // ends the reader
+		conn.Close() // ends the reader
 	}()
 
 	go s.speak(ctx, conn)

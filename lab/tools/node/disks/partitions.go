@@ -93,7 +93,7 @@ func (d Disk) open(write bool) (*gpt.Table, func(), error) {
 		return nil, nil, err
 	}
 
-	done := func() { dev.Close() } //nolint:errcheck // synced by Write
+	done := func() { dev.Close() } // synced by Write
 
 	var g gpt.Device
 

@@ -139,7 +139,7 @@ func (s *Service) promote(ctx context.Context, id uint64) {
 			_, err = client.MemberPromote(attempt, id)
 
 			cancel()
-			client.Close() //nolint:errcheck // done with it
+			client.Close() // done with it
 
 			if err == nil || errors.Is(err, rpctypes.ErrMemberNotLearner) {
 				s.logf("successfully promoted etcd member")
@@ -315,7 +315,7 @@ func (s *Service) ValidateForUpgrade(ctx context.Context) error {
 		one, err := s.connect(m.ClientURLs)
 		if err == nil {
 			_, err = quorum(ctx, one)
-			one.Close() //nolint:errcheck // done with it
+			one.Close() // done with it
 		}
 
 		if err != nil {

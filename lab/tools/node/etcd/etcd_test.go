@@ -152,7 +152,7 @@ func TestBootstrapJoinForfeitLeaveRecover(t *testing.T) {
 		t.Fatalf("%d bytes, %v", len(saved), err)
 	}
 
-	client.Close() //nolint:errcheck // done with it
+	client.Close() // done with it
 
 	if err := two.Leave(ctx); err != nil {
 		t.Fatal(err)

@@ -262,10 +262,10 @@ func (s *Service) once(ctx context.Context) error {
 	_ = cmd.Process.Signal(syscall.SIGTERM) // killed below
 
 	select {
-	case <-exit:
+	case <-exit: //nolint:errcheck // ended as it was told to
 	case <-time.After(20 * time.Second):
 		_ = cmd.Process.Kill() // it ended
-		<-exit
+		<-exit //nolint:errcheck // ended by force
 	}
 
 	return ctx.Err()
@@ -326,7 +326,7 @@ func (s *Service) watchHealth(ctx context.Context) {
 
 	defer func() {
 		if client != nil {
-			client.Close() //nolint:errcheck // done with it
+			client.Close() // done with it
 		}
 	}()
 
@@ -411,5 +411,5 @@ func (s *Service) connect(endpoints []string) (*clientv3.Client, error) {
 
 func (s *Service) logf(format string, args ...any) {
 	log.Printf("etcd: "+format, args...)
-	fmt.Fprintf(s.o.Log, format+"\n", args...) //nolint:errcheck // in memory
+	fmt.Fprintf(s.o.Log, format+"\n", args...) // in memory
 }

@@ -157,7 +157,7 @@ func (s *Store) save(response *http.Response, blob string) error {
 		return err
 	}
 
-	defer os.Remove(f.Name()) //nolint:errcheck // renamed when all went well
+	defer os.Remove(f.Name()) // renamed when all went well
 
 	n, err := io.CopyBuffer(onlyWriter{f}, response.Body, make([]byte, 1<<20))
 	if err == nil && n != response.ContentLength {

@@ -88,11 +88,11 @@ func (c confinement) start(cmd *exec.Cmd) error {
 
 		for _, number := range c.dropped {
 			// A kernel that does not know a capability can't grant it either.
-			unix.Prctl(unix.PR_CAPBSET_DROP, number, 0, 0, 0) //nolint:errcheck
+			unix.Prctl(unix.PR_CAPBSET_DROP, number, 0, 0, 0) //nolint:errcheck // the kernel may lack it
 		}
 
 		if c.noNewPrivs {
-			unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) //nolint:errcheck
+			unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) //nolint:errcheck // the kernel may lack it
 		}
 
 		result <- cmd.Start()

@@ -72,7 +72,7 @@ func (o *Options) path(parts ...string) string {
 }
 
 func (o *Options) logf(service, format string, args ...any) {
-	fmt.Fprintf(o.Log(service), format+"\n", args...) //nolint:errcheck // a log that can't be written stays silent
+	fmt.Fprintf(o.Log(service), format+"\n", args...) // a log that can't be written stays silent
 }
 
 // localServer is where this node's programs find the API: its own server on a control plane, the endpoint elsewhere.

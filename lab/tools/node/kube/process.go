@@ -125,7 +125,7 @@ func (o *Options) runOnce(ctx context.Context, p process, ready func(context.Con
 
 // watchReadiness probes often until it is ready for the first time, then rarely: under emulation probes are expensive.
 func (o *Options) watchReadiness(ctx context.Context, name string, ready func(context.Context) error) {
-	every := 2 * time.Second
+	var every time.Duration
 
 	for last := false; ctx.Err() == nil; sleep(ctx, every) {
 		probe, cancel := context.WithTimeout(ctx, 10*time.Second)

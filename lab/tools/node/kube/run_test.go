@@ -68,7 +68,7 @@ func TestClusterComesUp(t *testing.T) {
 			}()
 		}
 
-		go kube.RunKubelet(ctx, options) //nolint:errcheck
+		go kube.RunKubelet(ctx, options) //nolint:errcheck // ends with the test
 	}
 
 	kubectl := func(args ...string) (string, error) {

@@ -156,7 +156,7 @@ func (box *sandbox) start() error {
 	err := box.confinement.start(box.cmd)
 
 	if log, ok := box.cmd.Stdout.(*os.File); ok {
-		log.Close() //nolint:errcheck // the process has its own
+		log.Close() // the process has its own
 	}
 
 	if err != nil {

@@ -34,7 +34,7 @@ func (k *kubelet) serve(ctx context.Context) {
 			return
 		}
 
-		fmt.Fprint(w, "ok") //nolint:errcheck // the client is gone
+		fmt.Fprint(w, "ok") // the client is gone
 	})
 	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", k.forAdministrators(k.serveLogs))
 
@@ -54,7 +54,7 @@ func (k *kubelet) serve(ctx context.Context) {
 		ErrorLog:  log.New(io.Discard, "", 0),
 	}
 
-	stop := context.AfterFunc(ctx, func() { server.Close() }) //nolint:errcheck // it ends with the process then
+	stop := context.AfterFunc(ctx, func() { server.Close() }) // it ends with the process then
 	defer stop()
 
 	k.persist(ctx, "port "+strconv.Itoa(constants.KubeletPort), func() error {
@@ -132,7 +132,7 @@ func (k *kubelet) serveLogs(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 
-		http.NewResponseController(w).Flush() //nolint:errcheck // it comes later then
+		http.NewResponseController(w).Flush() // it comes later then
 		sleep(r.Context(), 500*time.Millisecond)
 	}
 }

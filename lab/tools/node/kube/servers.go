@@ -76,7 +76,7 @@ func (l *serverList) prefer(ctx context.Context) {
 		return
 	}
 
-	conn.Close() //nolint:errcheck
+	conn.Close()
 
 	l.mu.Lock()
 	l.index = 0

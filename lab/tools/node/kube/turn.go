@@ -33,7 +33,7 @@ func (o *Options) takeTurn(ctx context.Context) (end func(), err error) {
 
 	session, err := concurrency.NewSession(client, concurrency.WithTTL(turnSeconds), concurrency.WithContext(ctx))
 	if err != nil {
-		client.Close() //nolint:errcheck // never used
+		client.Close() // never used
 
 		return nothing, err
 	}
@@ -44,7 +44,7 @@ func (o *Options) takeTurn(ctx context.Context) (end func(), err error) {
 
 		client.Revoke(forget, session.Lease()) //nolint:errcheck // the lease runs out
 		session.Orphan()
-		client.Close() //nolint:errcheck // done with it
+		client.Close() // done with it
 	}
 
 	wait, cancel := context.WithTimeout(ctx, turnWithin)

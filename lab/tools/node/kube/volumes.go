@@ -98,7 +98,10 @@ func (run *podRun) mountVolumes() bool {
 
 // makeVolume makes one volume and gives its path. It may be called again after a failure.
 func (run *podRun) makeVolume(v volume) (string, error) {
-	kind, err := "", error(nil)
+	var (
+		kind string
+		err  error
+	)
 
 	switch {
 	case v.HostPath != nil:

@@ -41,7 +41,7 @@ func begin(t *testing.T, address, hostname string) {
 	if l, err := net.Listen("tcp", address+":50000"); err != nil {
 		t.Skip(err)
 	} else {
-		l.Close() //nolint:errcheck // only tried
+		l.Close() // only tried
 	}
 
 	dir := t.TempDir()
@@ -110,7 +110,7 @@ func (c cluster1) client(t *testing.T, address string, roles ...role.Role) *clie
 		t.Fatal(err)
 	}
 
-	t.Cleanup(func() { one.Close() }) //nolint:errcheck // the test is over
+	t.Cleanup(func() { one.Close() }) // the test is over
 
 	return one
 }
@@ -123,7 +123,7 @@ func insecure(t *testing.T, address string) *client.Client {
 		t.Fatal(err)
 	}
 
-	t.Cleanup(func() { c.Close() }) //nolint:errcheck // the test is over
+	t.Cleanup(func() { c.Close() }) // the test is over
 
 	return c
 }

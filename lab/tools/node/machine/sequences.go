@@ -291,10 +291,10 @@ func (m *Machine) Pull(ctx context.Context, ref string) (string, error) {
 func (m *Machine) serviceChanged(id string, e *machine.ServiceStateEvent) {
 	m.Events.Publish(e, "")
 	m.publishService(id, e)
-	fmt.Fprintf(m.Store.Writer("machined"), "service[%s](%s): %s\n", id, stateName(e.GetAction()), e.GetMessage()) //nolint:errcheck // in memory
+	fmt.Fprintf(m.Store.Writer("machined"), "service[%s](%s): %s\n", id, stateName(e.GetAction()), e.GetMessage()) // in memory
 
 	if id == "apid" || id == trustd.ID { // parts of this program, with no log of their own
-		fmt.Fprintf(m.Store.Writer(id), "%s: %s\n", stateName(e.GetAction()), e.GetMessage()) //nolint:errcheck // in memory
+		fmt.Fprintf(m.Store.Writer(id), "%s: %s\n", stateName(e.GetAction()), e.GetMessage()) // in memory
 	}
 
 	m.kick()

@@ -34,7 +34,7 @@ func (m *Machine) virtualIPs(cfg config.Provider) []vip.Address {
 	}
 
 	if raw := cfg.RawV1Alpha1(); raw != nil && raw.MachineConfig != nil && raw.MachineConfig.MachineNetwork != nil { //nolint:staticcheck // older configs
-		for _, d := range cfg.Machine().Network().Devices() { //nolint:staticcheck // older configs
+		for _, d := range cfg.Machine().Network().Devices() { // older configs
 			if d.VIPConfig() == nil {
 				continue
 			}

@@ -2,6 +2,7 @@
 package network
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -99,7 +100,7 @@ func RemoveAddress(name string, prefix netip.Prefix) error {
 		return err
 	}
 
-	if err := netlink.AddrDel(link, addr(prefix)); err != nil && err != unix.EADDRNOTAVAIL {
+	if err := netlink.AddrDel(link, addr(prefix)); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
 		return fmt.Errorf("address %s off %s: %w", prefix, name, err)
 	}
 
@@ -183,7 +184,7 @@ func AnnounceARP(name string, ip netip.Addr) error {
 		return err
 	}
 
-	defer unix.Close(fd) //nolint:errcheck // raw socket
+	defer unix.Close(fd) // raw socket
 
 	to := &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ARP), Ifindex: link.Index, Halen: 6, Addr: [8]byte{255, 255, 255, 255, 255, 255}}
 

@@ -2,6 +2,7 @@ package nocloud_test
 
 import (
 	"bytes"
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -157,7 +158,7 @@ func TestMachineConfig(t *testing.T) {
 		"null":         {[]byte("null"), nocloud.ErrEmptyConfig},
 		"config":       {[]byte("version: v1alpha1\n"), nil},
 	} {
-		if _, err := nocloud.MachineConfig(c.in); err != c.want {
+		if _, err := nocloud.MachineConfig(c.in); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -63,7 +63,7 @@ func (e ESP) Install(slot, keep string, fill func(io.Writer) error) error {
 
 	r, w := io.Pipe()
 
-	go func() { w.CloseWithError(fill(w)) }() //nolint:errcheck // never fails
+	go func() { w.CloseWithError(fill(w)) }() // never fails
 
 	return write(e.path(slot), r)
 }
@@ -72,7 +72,7 @@ func (e ESP) Install(slot, keep string, fill func(io.Writer) error) error {
 func (e ESP) Activate(slot string) error {
 	f, err := os.Open(e.path(slot))
 	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("Talos-%s.efi is not installed", slot)
+		return fmt.Errorf("there is no Talos-%s.efi to boot", slot)
 	}
 
 	if err != nil {

@@ -48,7 +48,7 @@ func campaign(ctx context.Context, a Address, self string, connect func() (*clie
 	// A cancelled election deletes its key in etcd, without a timeout of its own: closing the client ends it.
 	limit := context.AfterFunc(ctx, func() {
 		time.Sleep(5 * time.Second)
-		client.Close() //nolint:errcheck // closing twice is fine
+		client.Close() // closing twice is fine
 	})
 	defer limit()
 

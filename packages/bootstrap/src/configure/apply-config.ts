@@ -1,6 +1,6 @@
 /** Applies machine configs: the first one, or a changed one. */
-import { generatedFiles, Unrecoverable, waitFor, type Node } from '@talosmith/core'
-import { lookAt, minute, type ApplyContext } from './apply-context.ts'
+import { generatedFiles, minute, Unrecoverable, waitFor, type Node } from '@talosmith/core'
+import { lookAt, type ApplyContext } from './apply-context.ts'
 import { planConfigUpdate } from '../config/config-update.ts'
 import { judgeEtcd, observeEtcdFacts } from '@talosmith/clients/etcd'
 import { configFile } from '../config/machine-config.ts'

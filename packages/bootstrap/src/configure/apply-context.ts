@@ -19,6 +19,3 @@ export interface ApplyContext {
 export function lookAt({ name }: Pick<Node, 'name'>): string {
   return `look at its console (virsh console ${name}), then run the same command again`
 }
-
-/** A minute, in milliseconds. */
-export const minute = 60_000

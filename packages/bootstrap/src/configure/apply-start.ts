@@ -2,13 +2,14 @@
 import {
   commandFor,
   generatedFiles,
+  minute,
   Unrecoverable,
   Problem,
   waitFor,
   type Node,
 } from '@talosmith/core'
 import { parseKubeconfig } from '@talosmith/clients/kubernetes'
-import { lookAt, minute, type ApplyContext } from './apply-context.ts'
+import { lookAt, type ApplyContext } from './apply-context.ts'
 import { etcdServiceProblem } from '@talosmith/clients/etcd'
 import { grpcCode, talosReason } from '@talosmith/clients/talos'
 import { withWorkFolder } from '../generated/work-folder.ts'

@@ -1,6 +1,7 @@
 /** Installs a Talos version on a machine that keeps running. */
 import {
   CommandFailed,
+  minute,
   Unrecoverable,
   plainLines,
   Problem,
@@ -8,7 +9,6 @@ import {
   type Node,
 } from '@talosmith/core'
 import semver from 'semver'
-import { minute } from '../configure/apply-context.ts'
 import { grpcCode, talosReason } from '@talosmith/clients/talos'
 import type { UpgradeContext } from './context.ts'
 

@@ -1,5 +1,13 @@
 /** Waits until machines can be restarted safely. */
-import { generatedFiles, Unrecoverable, local, Problem, waitFor, type Node } from '@talosmith/core'
+import {
+  generatedFiles,
+  inStep,
+  Unrecoverable,
+  local,
+  Problem,
+  waitFor,
+  type Node,
+} from '@talosmith/core'
 import { judgeEtcd, observeEtcdFacts } from '@talosmith/clients/etcd'
 import { judgeGate, type GateFacts, type GateOptions, type GateReason } from './gate.ts'
 import { observeGate } from './observe-gate.ts'
@@ -79,23 +87,23 @@ export async function passGateCommand(
 ): Promise<void> {
   const command = cluster.settings.UPGRADE_GATE_COMMAND
   if (command === undefined) return
-  const step = log.step(`Run UPGRADE_GATE_COMMAND before ${next}`)
   const files = generatedFiles(cluster)
-  const { stdout, stderr, exitCode } = await local.$({
-    nothrow: true,
-    timeoutMs: 3_600_000,
-    onLine: (line) => step.progress(line),
-    env: {
-      KUBECONFIG: files.path('kubeconfig'),
-      TALOSCONFIG: files.path('talosconfig'),
-      CLUSTER: cluster.name,
-    },
-  })`sh -c ${command}`
-  if (exitCode === 0) return step.done()
-  step.fail()
-  throw new Problem('GATE_COMMAND_FAILED', `UPGRADE_GATE_COMMAND exited with ${exitCode}`, {
-    because: (stderr.trim() || stdout.trim()).split('\n').slice(-5).join('\n'),
-    now: `${next} was not restarted`,
-    hint: 'once UPGRADE_GATE_COMMAND succeeds, run the same command again: it continues with that machine',
+  await inStep(log, `Run UPGRADE_GATE_COMMAND before ${next}`, async (step) => {
+    const { stdout, stderr, exitCode } = await local.$({
+      nothrow: true,
+      timeoutMs: 3_600_000,
+      onLine: (line) => step.progress(line),
+      env: {
+        KUBECONFIG: files.path('kubeconfig'),
+        TALOSCONFIG: files.path('talosconfig'),
+        CLUSTER: cluster.name,
+      },
+    })`sh -c ${command}`
+    if (exitCode === 0) return
+    throw new Problem('GATE_COMMAND_FAILED', `UPGRADE_GATE_COMMAND exited with ${exitCode}`, {
+      because: (stderr.trim() || stdout.trim()).split('\n').slice(-5).join('\n'),
+      now: `${next} was not restarted`,
+      hint: 'once UPGRADE_GATE_COMMAND succeeds, run the same command again: it continues with that machine',
+    })
   })
 }

@@ -1,6 +1,5 @@
 /** Restarts a machine and waits until it has booted again. */
-import { Problem, waitFor, type Node } from '@talosmith/core'
-import { minute } from '../configure/apply-context.ts'
+import { minute, Problem, waitFor, type Node } from '@talosmith/core'
 import {
   machineProblem,
   readMachineStatus,

@@ -1,6 +1,13 @@
 /** Upgrades Kubernetes by one version. */
-import { CommandFailed, minorOf, Problem, waitFor, plainLines, inStep } from '@talosmith/core'
-import { minute } from '../configure/apply-context.ts'
+import {
+  CommandFailed,
+  minorOf,
+  minute,
+  Problem,
+  waitFor,
+  plainLines,
+  inStep,
+} from '@talosmith/core'
 import { observeKubernetes } from './observe-upgrade.ts'
 import { findKubernetesProblem } from './kubernetes-proof.ts'
 import { passGate } from '../restart/pass-gate.ts'

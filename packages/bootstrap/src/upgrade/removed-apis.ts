@@ -1,7 +1,6 @@
 /** Finds APIs that are in use and that a later Kubernetes version no longer serves. */
-import { Problem, reasonOf, waitFor, type Cluster, type Log } from '@talosmith/core'
+import { minute, Problem, reasonOf, waitFor, type Cluster, type Log } from '@talosmith/core'
 import semver from 'semver'
-import { minute } from '../configure/apply-context.ts'
 import type { Kubernetes } from '@talosmith/clients/kubernetes'
 
 /** An API that a client has used, and that a later Kubernetes version no longer serves. */

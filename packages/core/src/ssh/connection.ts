@@ -1,11 +1,11 @@
 /** SSH connections, and running commands over them. */
 import { constants } from 'node:os'
 import { PassThrough, Readable, type Duplex } from 'node:stream'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { NodeSSH } from 'node-ssh'
 import type { ClientChannel } from 'ssh2'
 import { Problem } from '../problem.ts'
 import type { Transport } from '../process/run.ts'
+import { retry } from '../retry.ts'
 import {
   completeTarget,
   currentSshUser,
@@ -163,18 +163,21 @@ async function withSessionRetry<T>(
   execute: () => Promise<T>,
   isAbandoned: () => boolean,
 ): Promise<T> {
-  for (let attempt = 1; ; attempt += 1)
-    try {
-      return await execute()
-    } catch (error) {
-      if (!(error instanceof Error) || !/Channel open failure/.test(error.message)) throw error
-      if (attempt === sessionAttempts || isAbandoned())
-        throw new Problem('SSH_NO_SESSION', `${name} refuses to open another session`, {
-          cause: error,
-          hint: `check MaxSessions in its /etc/ssh/sshd_config; the default of 10 is enough`,
-        })
-      await sleep(Math.min(attempt * 20, 500))
-    }
+  const isRefused = (error: unknown): boolean =>
+    error instanceof Error && /Channel open failure/.test(error.message)
+  try {
+    return await retry(execute, {
+      attempts: sessionAttempts,
+      pauseMs: (failures) => Math.min(failures * 20, 500),
+      isTransient: (error) => isRefused(error) && !isAbandoned(),
+    })
+  } catch (error) {
+    if (!isRefused(error)) throw error
+    throw new Problem('SSH_NO_SESSION', `${name} refuses to open another session`, {
+      cause: error,
+      hint: `check MaxSessions in its /etc/ssh/sshd_config; the default of 10 is enough`,
+    })
+  }
 }
 
 /** The number of a signal, whose name has the prefix SIG in ssh2 but not in SSH. */
