@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { stopping } from '../stop.ts'
 import { quote } from './command.ts'
-import { CommandFailed, type Output, type RunOptions } from './shell.ts'
+import { CommandFailed, timeoutExitCode, type Output, type RunOptions } from './shell.ts'
 import { lineSplitter, outputAfter } from './process-output.ts'
 import { killText, shellText } from './shell-text.ts'
 
@@ -41,7 +41,6 @@ export type RunInput = Omit<RunOptions, 'input'> & {
 }
 export type Run = (command: string, options: RunInput) => Promise<Output>
 
-const timeoutExitCode = 124
 const graceMs = 3000
 
 /**
