@@ -2,6 +2,7 @@
 import type { Cluster } from '../cluster.ts'
 import { untilStopped } from '../stop.ts'
 import type { Host } from './host.ts'
+import type { HostLock } from './host-lock.ts'
 import { openHost } from './open.ts'
 
 /** Connections that are opened at the first call, and closed together. */
@@ -12,16 +13,16 @@ export interface Connections {
   close(): Promise<void>
 }
 
-/** The connections to the hosts of a cluster; `open` opens one of them. */
+/** The connections to the hosts of a cluster; with `lock`, each opens with the cluster locked there. */
 export function connectionsOf(
   { settings, root }: Pick<Cluster, 'settings' | 'root'>,
-  open: (uri: string) => Promise<Host> = (uri) => openHost(uri, root),
+  lock?: HostLock,
 ): Connections {
   const opened: Host[] = []
   let closing = false
   let each: readonly Promise<Host>[] | undefined
   const connect = async (uri: string): Promise<Host> => {
-    const opening = open(uri).then(async (host) => {
+    const opening = openHost(uri, root, undefined, lock).then(async (host) => {
       opened.push(host)
       // The run has ended, for example because another host could not be reached.
       if (closing) await closeQuietly(host)
