@@ -14,9 +14,13 @@ export async function readUserFile(path: string, shown: string): Promise<string>
   try {
     const found = await stat(path)
     if (found.isDirectory())
-      throw unreadable(shown, 'it is a folder', `rename it (mv ${shown} ${shown}.old), and write a file`)
+      throw unreadable(
+        shown,
+        'it is a folder',
+        `rename it (mv ${shown} ${shown}.old), and write a file`,
+      )
     if (!found.isFile())
-      throw unreadable(shown, 'it is a pipe, socket or device', `remove it, and write a file`)
+      throw unreadable(shown, 'it is a pipe, socket or device', `remove ${shown}, and write a file`)
     if (found.size > largestBytes)
       throw unreadable(shown, `it has ${found.size} bytes`, 'check whether it is the right file')
     return decode(await readFile(path), shown)
@@ -49,7 +53,8 @@ function decode(bytes: Buffer, shown: string): string {
   } catch {
     // Reported below.
   }
-  const isUtf16 = (bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)
+  const isUtf16 =
+    (bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)
   throw unreadable(
     shown,
     isUtf16 ? 'it is saved as UTF-16' : 'it is not UTF-8 text',
@@ -62,9 +67,17 @@ function decode(bytes: Buffer, shown: string): string {
 function explain(shown: string, error: unknown): Problem {
   const code = codeOf(error)
   if (code === 'ENOENT')
-    return unreadable(shown, 'it is a link that leads nowhere', `ls -l ${shown} shows where; correct the link`)
+    return unreadable(
+      shown,
+      'it is a link that leads nowhere',
+      `ls -l ${shown} shows where; correct the link`,
+    )
   if (code === 'ELOOP')
-    return unreadable(shown, 'it is a link to itself', `ls -l ${shown} shows where; correct the link`)
+    return unreadable(
+      shown,
+      'it is a link to itself',
+      `ls -l ${shown} shows where; correct the link`,
+    )
   if (code === 'ENOTDIR')
     return unreadable(shown, 'it is a file, not a folder', `rename it (mv ${shown} ${shown}.old)`)
   if (code === 'EACCES' || code === 'EPERM')

@@ -92,7 +92,11 @@ function checkVersions(
     })
 }
 
-function checkControlPlanes(settings: GivenSettings, errors: SettingError[], warnings: string[]): void {
+function checkControlPlanes(
+  settings: GivenSettings,
+  errors: SettingError[],
+  warnings: string[],
+): void {
   const { CONTROL_PLANE_COUNT: count, CLUSTER_VIP: vip } = settings
   if (count === undefined) return
   if (count % 2 === 0)
@@ -109,7 +113,10 @@ function checkControlPlanes(settings: GivenSettings, errors: SettingError[], war
 /** Words that YAML does not parse as strings, which would change the schematic ID. */
 const yamlWords = /^(?:true|false|yes|no|on|off|y|n|null|~)$/i
 
-function checkKernelArguments({ TALOS_KERNEL_ARGS: args }: GivenSettings, errors: SettingError[]): void {
+function checkKernelArguments(
+  { TALOS_KERNEL_ARGS: args }: GivenSettings,
+  errors: SettingError[],
+): void {
   for (const word of args ?? [])
     if (yamlWords.test(word))
       errors.push({

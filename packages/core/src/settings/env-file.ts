@@ -24,7 +24,8 @@ export function readEnvFile(text: string): EnvFile {
     if (/^[ \t]*(?:#|$)/.test(content)) continue
     const line = index + 1
     const entry = readLine(content)
-    if ('fault' in entry) errors.push({ name: entry.key ?? `line ${line}`, text: entry.fault, line })
+    if ('fault' in entry)
+      errors.push({ name: entry.key ?? `line ${line}`, text: entry.fault, line })
     if (entry.key === undefined) continue
     const first = lines.get(entry.key)
     if (first === undefined) lines.set(entry.key, line)

@@ -94,7 +94,8 @@ async function hasPatchedSubnets(root: string, file: string): Promise<boolean> {
   const folder = join(root, 'env', file, 'patches')
   try {
     for (const name of (await listUserFolder(folder, folder)) ?? [])
-      if (/\b(?:pod|service)Subnets\b/.test(await readUserFile(join(folder, name), name))) return true
+      if (/\b(?:pod|service)Subnets\b/.test(await readUserFile(join(folder, name), name)))
+        return true
   } catch (error) {
     if (!(error instanceof Problem)) throw error
   }

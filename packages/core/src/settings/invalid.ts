@@ -41,7 +41,10 @@ function whatToDo(fileName: string, errors: readonly SettingError[], origins: Or
   const names = [...new Set(errors.flatMap(({ name, others = [] }) => [name, ...others]))]
   const ofLines = errors.flatMap(({ line }) => line ?? [])
   const isInFile = (name: string): boolean => origins.lines.has(name) && !origins.shell.has(name)
-  const all = [...ofLines, ...names.filter(isInFile).flatMap((name) => origins.lines.get(name) ?? [])]
+  const all = [
+    ...ofLines,
+    ...names.filter(isInFile).flatMap((name) => origins.lines.get(name) ?? []),
+  ]
   const numbers = [...new Set(all)].sort((a, b) => a - b)
   const inShell = names.filter((name) => origins.shell.has(name))
   const absent = names.filter(

@@ -42,7 +42,8 @@ export const list = (
         const meant = suggest(word)
         return meant === undefined ? `correct ${quoted(word)}` : `for ${quoted(word)} ${meant}`
       })
-      if (wrong.length > 0) ctx.addIssue({ code: 'custom', message: `${allowed}: ${parts.join(', ')}` })
+      if (wrong.length > 0)
+        ctx.addIssue({ code: 'custom', message: `${allowed}: ${parts.join(', ')}` })
     })
 
 /**

@@ -21,6 +21,7 @@ export function testCluster(
     entries.map(([name, value]) => `${name}=${value}`).join('\n'),
   )
   const wrong = errors.filter(({ text }) => !text.includes('(loopback)'))
-  if (wrong.length > 0) throw new Error(wrong.map(({ name, text }) => `${name}: ${text}`).join('\n'))
+  if (wrong.length > 0)
+    throw new Error(wrong.map(({ name, text }) => `${name}: ${text}`).join('\n'))
   return describeCluster(settings, root)
 }
