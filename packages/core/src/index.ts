@@ -12,6 +12,7 @@ export {
   type HostFiles,
   type Image,
 } from './cluster.ts'
+export { withoutCredentials } from './credentials.ts'
 export { consoleLog, plainLines } from './console.ts'
 export { nearest } from './did-you-mean.ts'
 export { generatedFiles, type Generated } from './generated.ts'
@@ -49,4 +50,5 @@ export {
 export { renderTable } from './table.ts'
 export { findTool, toolFolder, type Tool, type ToolName } from './tools.ts'
 export { minute, Unrecoverable, waitFor } from './wait.ts'
+export { listUserFolder, readUserFile } from './user-files.ts'
 export { elementsAt, parseXml, textAt, type XmlElement, type XmlNode } from './xml.ts'

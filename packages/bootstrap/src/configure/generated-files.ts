@@ -28,6 +28,8 @@ export interface ObservedGeneratedFiles {
 /** Records the inputs of the configs in generated/, so that they are not generated again. */
 interface MadeOf {
   readonly inputs: string
+  /** Names of the user's patches, to notice when their folder is gone. */
+  readonly patches?: readonly string[]
   readonly files: Readonly<Record<string, string>>
 }
 const recordFile = 'configs/made-of.json'
@@ -38,10 +40,11 @@ export async function observeGeneratedFiles(
   talosctl: Talosctl,
   log: Log,
 ): Promise<ObservedGeneratedFiles> {
-  const patches = await readPatches(cluster)
+  const made = await readRecord(cluster)
+  const patches = await readPatches(cluster, made?.patches)
   for (const name of patches.unused)
     log.warn(
-      `${cluster.patchesDir}/${name} matches no machine: names begin with all, controlplane, worker or a machine's name`,
+      `${cluster.patchesDir}/${name} is not used: the settings have no machine with that name`,
     )
   const secrets = await readSecrets(cluster)
   if (secrets === undefined)
@@ -55,7 +58,6 @@ export async function observeGeneratedFiles(
   const digest = digestInputs(cluster, patches, secrets.digest, talosctl.version)
   const talosconfig = await checkTalosconfig(cluster, secrets)
   const current = await readConfigs(cluster)
-  const made = await readRecord(cluster)
   const isCurrent =
     made?.inputs === digest &&
     namesIn(cluster).every((name) => made.files[name] === hashOf(current.get(name)))
@@ -98,7 +100,8 @@ export async function writeConfigs(
     if (!configs.has(name)) await files.remove(configFile({ name }))
   const hashes = Object.fromEntries([...configs].map(([name, text]) => [name, sha256(text)]))
   // Written last: if a run is killed before this, the next one generates all configs again.
-  const record: MadeOf = { inputs: digest, files: hashes }
+  const { used } = await readPatches(cluster)
+  const record: MadeOf = { inputs: digest, patches: used, files: hashes }
   await files.write(recordFile, `${JSON.stringify(record, null, 2)}\n`)
 }
 
