@@ -1,6 +1,5 @@
 /** bootstrap:recover-secrets: recovers a lost secrets.yaml from what has the same secrets. */
 import { openTalosctl, probeMachines, talosReason, type Talosctl } from '@talosmith/clients/talos'
-import { parseKubeconfig } from '@talosmith/clients/kubernetes'
 import {
   applyAll,
   commandFor,
@@ -12,15 +11,9 @@ import {
   type ScriptContext,
 } from '@talosmith/core'
 import { parseAllDocuments } from 'yaml'
-import { readTalosconfig } from '../generated/access.ts'
+import { observeEvidence } from '../generated/evidence.ts'
 import { judgeCandidate, type Candidate, type Evidence } from '../generated/recovered-secrets.ts'
-import {
-  parseSecrets,
-  readOwnDigest,
-  readSecrets,
-  secretsFile,
-  writeSecrets,
-} from '../generated/secrets.ts'
+import { parseSecrets, readSecrets, secretsFile, writeSecrets } from '../generated/secrets.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
 import { observeNodeStates } from './observe.ts'
 
@@ -175,33 +168,6 @@ async function secretsIn(cluster: Cluster, talosctl: Talosctl, config: string): 
     await talosctl.offline(...args, '--output-file', folder.path(secretsFile))
     return folder.read(secretsFile)
   })
-}
-
-async function observeEvidence(cluster: Cluster): Promise<Omit<Evidence, 'machines'>> {
-  const files = generatedFiles(cluster)
-  const caIn = async (
-    name: string,
-    read: (text: string) => string,
-  ): Promise<string | undefined> => {
-    const text = await files.read(name)
-    try {
-      return text === undefined ? undefined : read(text)
-    } catch {
-      return undefined
-    }
-  }
-  const [talosCa, kubernetesCa, digest] = await Promise.all([
-    caIn('talosconfig', (text) =>
-      Buffer.from(readTalosconfig(text).context.ca, 'base64').toString(),
-    ),
-    caIn('kubeconfig', (text) => parseKubeconfig(text).ca),
-    readOwnDigest(cluster),
-  ])
-  return {
-    ...(talosCa !== undefined && { talosCa }),
-    ...(kubernetesCa !== undefined && { kubernetesCa }),
-    ...(digest !== undefined && { digest }),
-  }
 }
 
 /** Which machines have a certificate of these secrets' CA, and which of another. */

@@ -48,7 +48,8 @@ export async function forgetDestroyed(cluster: Cluster): Promise<void> {
 async function readDestroyed(cluster: Cluster): Promise<readonly string[]> {
   try {
     const text = (await generatedFiles(cluster).read(destroyedFile)) ?? ''
-    return (JSON.parse(text) as Partial<Destroyed> | null)?.files ?? []
+    const files: unknown = (JSON.parse(text) as Partial<Destroyed> | null)?.files
+    return Array.isArray(files) ? files.map(String) : []
   } catch (error) {
     if (error instanceof SyntaxError) return []
     throw error

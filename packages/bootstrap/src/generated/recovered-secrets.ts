@@ -32,11 +32,9 @@ export interface Verdict {
 /** Accepts complete secrets that nothing contradicts; a copy only when something confirms it. */
 export function judgeCandidate({ kind, text }: Candidate, evidence: Evidence): Verdict {
   const refuse = (because: string): Verdict => ({ isAccepted: false, because })
-  const lacking = findLacking(text)
-  if (lacking !== undefined) return refuse(lacking)
-  const { talosCa, kubernetesCa, digest } = parseSecrets(text)
-  if (differs(evidence.talosCa, talosCa)) return refuse('the talosconfig has another CA')
-  if (differs(evidence.kubernetesCa, kubernetesCa)) return refuse('the kubeconfig has another CA')
+  const contradiction = findContradiction(text, evidence)
+  if (contradiction !== undefined) return refuse(contradiction)
+  const { digest } = parseSecrets(text)
   const { ours, foreign } = evidence.machines
   const confirmedBy = [
     ...(evidence.talosCa === undefined ? [] : ['the CA of the talosconfig']),
@@ -52,6 +50,18 @@ export function judgeCandidate({ kind, text }: Candidate, evidence: Evidence): V
         'nothing confirms that it is of this cluster: no access file is left, no machine answers',
       )
     : { isAccepted: true, because: 'no access file is left to compare it with' }
+}
+
+/** Why secrets cannot be those of this cluster; undefined: nothing contradicts it. */
+export function findContradiction(
+  text: string,
+  evidence: Pick<Evidence, 'talosCa' | 'kubernetesCa'>,
+): string | undefined {
+  const lacking = findLacking(text)
+  if (lacking !== undefined) return lacking
+  const { talosCa, kubernetesCa } = parseSecrets(text)
+  if (differs(evidence.talosCa, talosCa)) return 'the talosconfig has another CA'
+  return differs(evidence.kubernetesCa, kubernetesCa) ? 'the kubeconfig has another CA' : undefined
 }
 
 /** The keys that a machine config of a worker lacks, for which `talosctl gen secrets` writes empty ones. */
