@@ -49,6 +49,10 @@ export default script(import.meta, {
       )
     const names = new Set(cluster.nodes.map(({ name }) => name))
     const archive = await planArchive(cluster, regeneration)
+    if (underWay === undefined && archive.length > 0 && !archive.some(isSecrets))
+      log.warn(
+        `secrets.yaml is missing; to keep the cluster and its data, recover it first: ${commandFor(cluster, 'bootstrap:recover-secrets')}`,
+      )
     const machines: Change[] = []
     const collect = (changes: readonly Change[]): ExitCode => (machines.push(...changes), 0)
     if (!regeneration.machinesAreNew)
@@ -89,3 +93,7 @@ export default script(import.meta, {
     )
   },
 })
+
+function isSecrets({ target }: Change): boolean {
+  return target === 'secrets.yaml'
+}

@@ -111,6 +111,14 @@ test('a resumed run with new machines has changes, and needs CONFIRM', async ({ 
   assert.is((await problemOf(run(made, {}))).code, 'CONFIRM_MISSING')
 })
 
+test('lost secrets can be recovered instead, which is said before anything is lost', async ({
+  made,
+}) => {
+  assert.not.match(await run(made, { dryRun: true }), 'recover-secrets')
+  rmSync(join(made.generated, 'secrets.yaml'))
+  assert.match(await run(made, { dryRun: true }), 'bootstrap:recover-secrets')
+})
+
 test('a stale record of a regeneration makes no renewal a no-op', async ({ made }) => {
   begun(made, true, 'secrets of another time')
   const output = await run(made, { dryRun: true })
