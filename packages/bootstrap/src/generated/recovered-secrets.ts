@@ -32,7 +32,7 @@ export interface Verdict {
 /** Accepts complete secrets that nothing contradicts; a copy only when something confirms it. */
 export function judgeCandidate({ kind, text }: Candidate, evidence: Evidence): Verdict {
   const refuse = (because: string): Verdict => ({ isAccepted: false, because })
-  const contradiction = findContradiction(text, evidence)
+  const contradiction = findLacking(text) ?? findContradiction(text, evidence)
   if (contradiction !== undefined) return refuse(contradiction)
   const { digest } = parseSecrets(text)
   const { ours, foreign } = evidence.machines
@@ -52,13 +52,11 @@ export function judgeCandidate({ kind, text }: Candidate, evidence: Evidence): V
     : { isAccepted: true, because: 'no access file is left to compare it with' }
 }
 
-/** Why secrets cannot be those of this cluster; undefined: nothing contradicts it. */
+/** Why secrets cannot be those of this cluster; undefined: nothing contradicts it. Throws for a text without secrets. */
 export function findContradiction(
   text: string,
   evidence: Pick<Evidence, 'talosCa' | 'kubernetesCa'>,
 ): string | undefined {
-  const lacking = findLacking(text)
-  if (lacking !== undefined) return lacking
   const { talosCa, kubernetesCa } = parseSecrets(text)
   if (differs(evidence.talosCa, talosCa)) return 'the talosconfig has another CA'
   return differs(evidence.kubernetesCa, kubernetesCa) ? 'the kubeconfig has another CA' : undefined

@@ -11,7 +11,7 @@ import { startCluster } from '../../src/configure/start.ts'
 import { waitForHealth } from '../../src/health/wait-for-health.ts'
 
 // Every machine is off; of the cluster only a backup is left.
-const cluster = testCluster({ NETWORK_CIDR: '127.13.10.0/24' }, temporaryFolder('lost'))
+const cluster = testCluster({ NETWORK_CIDR: '127.13.42.0/24' }, temporaryFolder('lost'))
 mkdirSync(join(cluster.generated, 'backups'), { recursive: true })
 writeFileSync(join(cluster.generated, 'backups', 'etcd-1.db'), '')
 

@@ -35,7 +35,7 @@ import { createSecrets } from '../../src/generated/create-secrets.ts'
 import { readSecrets } from '../../src/generated/secrets.ts'
 
 // No machine answers on these addresses unless a test shows one.
-const settings = { NETWORK_CIDR: '127.13.9.0/24', WORKER_COUNT: '1', TALOS_VERSION: 'v1.13.9' }
+const settings = { NETWORK_CIDR: '127.13.41.0/24', WORKER_COUNT: '1', TALOS_VERSION: 'v1.13.9' }
 const template = testCluster(settings, temporaryFolder('recover'))
 const isThere = await hasTalosctl(template)
 const real = isThere ? await openTalosctl(template) : undefined
@@ -163,7 +163,7 @@ it('with nothing left, each place is named with what it lacks', async () => {
       fakeTalosctl(() => ''),
     ),
   )
-  assert.match(because ?? '', 'the machine config of home-cp1: 127.13.9.70')
+  assert.match(because ?? '', 'the machine config of home-cp1: 127.13.41.70')
   renameSync(path('talosconfig'), path('talosconfig.old'))
   const nothing = await problemOf(recover())
   assert.match(nothing.because ?? '', 'no machine config, no copy and no talosconfig is left')
