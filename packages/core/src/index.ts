@@ -1,5 +1,5 @@
 /** What other packages may import from core. */
-export { addressAt, contains, isBetween, prefixLengthOfMask } from './addresses.ts'
+export { addressAt, contains, isBetween, overlap, prefixLengthOfMask } from './addresses.ts'
 export type { Answer } from './answer.ts'
 export { applyAll, renderPlan, type Change } from './change.ts'
 export { codes } from './codes.ts'

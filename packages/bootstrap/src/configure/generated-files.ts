@@ -9,6 +9,7 @@ import {
   type Configs,
 } from '../config/machine-config.ts'
 import { readPatches } from '../config/patches.ts'
+import { findOverlap, refuseOverlap } from '../config/subnets.ts'
 import { archiveConfigsOfOthers, replaceAccess } from '../generated/replaced-files.ts'
 import { readSecrets, sha256, type PublicSecrets } from '../generated/secrets.ts'
 import type { Talosctl } from '@talosmith/clients/talos'
@@ -65,6 +66,8 @@ export async function observeGeneratedFiles(
   if (isCurrent) return { secrets, desired: current, digest, stale: [], talosconfig }
   const { configs, warnings } = await renderConfigs(cluster, patches, talosctl)
   for (const warning of warnings) log.warn(`machine config: ${warning}`)
+  const overlapping = findOverlap(cluster, configs)
+  if (overlapping !== undefined) log.warn(overlapping)
   const stale = namesIn(cluster).filter((name) => configs.get(name) !== current.get(name))
   return { secrets, desired: configs, digest, stale, talosconfig }
 }
@@ -82,7 +85,8 @@ export async function checkGeneratedFiles(
   const { secrets } = await observeGeneratedFiles(cluster, talosctl, log)
   if (secrets !== undefined) return logged
   const patches = await readPatches(cluster)
-  const { warnings } = await renderConfigs(cluster, patches, talosctl, 'throwaway')
+  const { configs, warnings } = await renderConfigs(cluster, patches, talosctl, 'throwaway')
+  refuseOverlap(cluster, configs)
   return [...logged, ...warnings.map((text) => `machine config: ${text}`)]
 }
 

@@ -87,7 +87,11 @@ export const ipv4 = z
 /** An IPv4 network in CIDR notation, written as its first address. */
 export const ipv4Cidr = z.string().superRefine((value, ctx) => {
   const fail = (message: string): void => ctx.addIssue({ code: 'custom', message })
-  if (!/^[\d.]+\/\d+$/.test(value) || !ipaddr.IPv4.isValidCIDR(value) || /(?:^|\.)0\d/.test(value))
+  if (
+    !/^\d+(?:\.\d+){3}\/\d+$/.test(value) ||
+    !ipaddr.IPv4.isValidCIDR(value) ||
+    /(?:^|\.)0\d/.test(value)
+  )
     return fail('an IPv4 network such as 10.0.0.0/24')
   const network = ipaddr.IPv4.networkAddressFromCIDR(value).toString()
   const prefix = value.slice(value.indexOf('/'))
