@@ -58,6 +58,9 @@ interface ScriptDefinition<O extends Options> {
   readonly run: (context: ScriptContext<O>) => Promise<ExitCode | void>
 }
 
+/** Set by tools/nx/infer-targets.js for the stages of a chain that run after its first one. */
+const laterStage = 'TALOSMITH_LATER_STAGE'
+
 const standardOptions = {
   cluster: { type: 'string', about: 'reads env/<name>.env (or CLUSTER)', env: 'CLUSTER' },
   json: { type: 'boolean', about: 'print the result as JSON' },
@@ -125,9 +128,16 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
           exitCode: exitCodes.wrongOption,
         },
       )
-    const { cluster, warnings } = await loadCluster(projectRoot, given.cluster, process.env)
+    const { cluster, warnings, fromShell } = await loadCluster(
+      projectRoot,
+      given.cluster,
+      process.env,
+    )
     const confirm = 'confirm' in given ? given.confirm : undefined
     if (!dryRun && cluster.settings.FAILURE_BUNDLE) onFailure = () => reportFailure(cluster, log)
+    // Said once in a run: the first stage of a chain says it for the later ones.
+    if (fromShell.length > 0 && process.env[laterStage] !== 'true')
+      log.info(`${fromShell.join(', ')} from the environment, instead of env/${cluster.file}.env`)
     for (const warning of warnings) log.warn(warning)
     const isChange = definition.changes === true && !dryRun
     const { each: eachHost } = (connections = connectionsOf(
