@@ -33,10 +33,13 @@ export function agentMethod(
     getIdentities: (give) => give(undefined, [offered]),
     sign: isKnown
       ? agent.sign.bind(agent)
-      : (_key, data: Buffer, _options, done?: ssh2.SignCallback) => {
-          agentSign(socket, key.blob, data, key.type.startsWith('ssh-rsa-cert') ? 'sha512' : '')
-            .then((signature) => answer(protocol(), data, signature))
-            .catch((error: unknown) => done?.(error as Error))
+      : async (_key, data: Buffer, _options, done?: ssh2.SignCallback) => {
+          const hash = key.type.startsWith('ssh-rsa-cert') ? 'sha512' : undefined
+          try {
+            answer(protocol(), data, await agentSign(socket, key.blob, data, hash))
+          } catch (error) {
+            done?.(error as Error)
+          }
         },
   }
   return {
