@@ -1,6 +1,7 @@
 /** Runs the checks of cluster:doctor: observes this machine, the hosts, the Image Factory and the NFS server. */
 import { checkOffer, observeFactory, quickRequest } from '@talosmith/clients/factory'
 import {
+  codes,
   findTool,
   parseLabelledLines,
   Problem,
@@ -189,7 +190,10 @@ async function observeClosely(
     details,
     trial,
     evidence,
-    problems: findProblems({ ...cluster, nodes }, [own]),
+    problems: findProblems({ ...cluster, nodes }, [own]).filter(
+      // cluster:restore and cluster:regenerate-secrets give machines new disks; vm:create refuses.
+      ({ code }) => !quick || code !== codes.diskLost,
+    ),
     warnings: findWarnings({ ...cluster, nodes }, [own]),
     outside,
   }
