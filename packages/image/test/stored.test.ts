@@ -77,7 +77,7 @@ if (existsSync('/usr/bin/qemu-img')) {
     ],
     [
       'a disk outside the pool, through a snapshot of a snapshot',
-      (pool, image) => {
+      (_, image) => {
         const outside = temporaryFolder('outside')
         const disk = addDisk(outside, 'a.qcow2', image)
         const first = addDisk(outside, 'b.qcow2', disk)

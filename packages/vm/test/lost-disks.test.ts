@@ -41,10 +41,7 @@ test('a missing disk is lost, and nothing is planned for its machine', () => {
 })
 
 test('for a control plane, restoring from a backup is named', () => {
-  assert.match(
-    found(without(/home-cp1\.qcow2/))[0]?.hint ?? '',
-    'cluster:restore with CONFIRM=home',
-  )
+  assert.match(found(without(/home-cp1\.qcow2/))[0]?.hint ?? '', 'CONFIRM=home CLUSTER=')
 })
 
 test('a machine that still runs on the deleted file is not to be stopped', () => {
