@@ -125,7 +125,7 @@ function ofExisting(cluster: Cluster, node: Node, observed: ObservedHost): Probl
 function diskNotOurs(
   { name, own, live }: ObservedDomain,
   { host }: ObservedHost,
-  { source, isSnapshot }: OtherDisk,
+  { source, isOverlay }: OtherDisk,
   { has, wanted, prefix }: { has: number; wanted: number; prefix: string },
 ): Problem {
   const start = live.state === 'shut off' ? `start ${name}, then ` : ''
@@ -136,11 +136,11 @@ function diskNotOurs(
     'DISK_NOT_OURS',
     `${name} does not use the disk that was created for it, which would grow to ${wanted} GiB`,
     {
-      because: isSnapshot
+      because: isOverlay
         ? `it uses ${source}, an external snapshot of ${own?.disk} with ${has} GiB: growing the disk below it would not reach the machine`
         : `it uses ${source} with ${has} GiB, not ${own?.disk}`,
       now: unchanged,
-      hint: isSnapshot ? `${merge}; or ${keep}` : `grow it yourself, or ${keep}`,
+      hint: isOverlay ? `${merge}; or ${keep}` : `grow it yourself, or ${keep}`,
     },
   )
 }

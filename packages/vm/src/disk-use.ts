@@ -10,7 +10,7 @@ export interface OtherDisk {
   /** Its path, or its name in libvirt's XML. */
   readonly source: string
   /** It is an overlay of the created disk: an external snapshot. */
-  readonly isSnapshot: boolean
+  readonly isOverlay: boolean
 }
 
 /** The other disk that a machine of ours uses; undefined: it uses its own. */
@@ -20,10 +20,10 @@ export function otherDiskOf(
 ): OtherDisk | undefined {
   const other = attached.find(({ source }) => source !== own?.disk)
   if (other === undefined) return undefined
-  const isSnapshot = observed.overlays.some(
+  const isOverlay = observed.overlays.some(
     ({ path, disk }) => path === other.source && disk === own?.disk,
   )
-  return { source: other.source, isSnapshot }
+  return { source: other.source, isOverlay }
 }
 
 /** The disk that a node's machine uses, with its size; undefined: it is missing, or not a file. */

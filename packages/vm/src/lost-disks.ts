@@ -69,7 +69,7 @@ function folderLost(
     {
       because: `missing: ${lost.map(({ path }) => path).join(', ')}`,
       now: unchanged,
-      hint: `on ${host}: findmnt -T ${quote(folder)}; findmnt --fstab; mount it (mount -a) and run the same command again. If the disks are gone for good: ${giveUp(lost)}`,
+      hint: `on ${host}: findmnt -T ${quote(folder)}; findmnt --fstab; mount it (mount -a) and run the same command again. If the disks cannot be recovered: ${giveUp(lost)}`,
     },
   )
 }
@@ -90,7 +90,7 @@ function machineLost(cluster: Cluster, { host }: ObservedHost, lost: Lost): Prob
       ? `the machine still runs on the deleted file: what it holds is lost as soon as it stops`
       : `the file, or its backing file, was removed or moved, or its file system is not mounted`,
     now: unchanged,
-    hint: `${isRunning ? `copy it while it runs, ${save}` : back}. If it is gone for good: ${giveUp([lost])}; then ${next}`,
+    hint: `${isRunning ? `copy it while it runs, ${save}` : back}. If it cannot be recovered: ${giveUp([lost])}; then ${next}`,
   })
 }
 

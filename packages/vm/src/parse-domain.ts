@@ -109,7 +109,7 @@ function ownElement(
 ): ((...path: readonly string[]) => string) | undefined {
   if (typeof metadata !== 'object') return undefined
   for (const [name, found] of Object.entries<Xml>(metadata)) {
-    const [local = '', prefix] = name.split(':').reverse()
+    const [local = '', prefix] = name.split(':').toReversed()
     const declared = prefix === undefined ? '@xmlns' : `@xmlns:${prefix}`
     if (local !== element || textOf(found, declared) !== namespace) continue
     return (...path) =>

@@ -188,11 +188,11 @@ export function planDestroy(cluster: Cluster, hosts: readonly ObservedHost[]): V
 function planRemoveDisks(observed: ObservedHost, domain: ObservedDomain, change: Make): VmChange[] {
   const path = domain.own?.disk ?? ''
   if (otherUsers(domain, observed).length > 0) return []
-  const snapshots = observed.overlays.filter(({ disk, isInUse }) => isInUse && disk === path)
+  const overlays = observed.overlays.filter(({ disk, isInUse }) => isInUse && disk === path)
   const disk = observed.disks.get(path)
   const risk = 'data-loss'
   return [
-    ...snapshots.map((one) => {
+    ...overlays.map((one) => {
       const size = observed.disks.get(one.path)
       return change('remove-disk', `Remove a snapshot of the disk of ${domain.name}: ${one.path}`, {
         path: one.path,

@@ -94,7 +94,7 @@ function diskNotesOf(domain: ObservedDomain, observed: ObservedHost): string[] {
   const other = otherDiskOf(domain, observed)
   if (other === undefined) return []
   return [
-    other.isSnapshot
+    other.isOverlay
       ? `uses ${other.source}, an external snapshot of its disk`
       : `uses ${other.source} instead of the disk that was created for it`,
   ]

@@ -249,7 +249,7 @@ test('neither starts nor stops machines of other owners or missing ones', () => 
 })
 
 /** The finished host whose home-w1 uses `top`, a snapshot of a snapshot of its disk. */
-function withSnapshots(): { observed: ObservedHost; disk: string; paths: string[] } {
+function withOverlays(): { observed: ObservedHost; disk: string; paths: string[] } {
   const base = finishedHost(cluster)
   const disk = `${pool}/home-w1.qcow2`
   const paths = [`${pool}/home-w1.after`, `${pool}/home-w1.before`]
@@ -268,7 +268,7 @@ function withSnapshots(): { observed: ObservedHost; disk: string; paths: string[
 }
 
 test('the snapshots that a machine uses go with its disk, from the top down', () => {
-  const { observed, disk, paths } = withSnapshots()
+  const { observed, disk, paths } = withOverlays()
   const removals = planDestroy(cluster, [observed]).filter(
     ({ kind, target }) => kind === 'remove-disk' && target === 'home-w1',
   )
