@@ -43,6 +43,7 @@ const failures: Record<VmChange['kind'], Failure> = {
   'drop-channel': change,
   'create-disk': disk,
   'grow-disk': disk,
+  'record-disk': change,
   'create-seed': {
     code: 'VM_SEED_FAILED',
     what: (target) => `could not create the seed ISO of ${target}`,
@@ -67,6 +68,10 @@ const remedies: readonly (readonly [RegExp, string])[] = [
   [
     /Cannot allocate memory|cannot set up guest memory/,
     'the host does not have enough free memory: stop other machines, or lower CONTROL_PLANE_MEMORY_MIB or WORKER_MEMORY_MIB',
+  ],
+  [
+    /Cannot access (?:storage|backing) file/,
+    'its disk, or a file below it, is missing: mount the file system, or see what vm:create reports',
   ],
   [
     /No space left/,

@@ -25,7 +25,10 @@ export async function observeOwnedResources(
 ): Promise<OwnedResource[]> {
   const { domains, files } = await observeHost(host, cluster, index)
   const used = new Set(
-    domains.flatMap(({ machine, own }) => [machine.disk, machine.seed, own?.disk, own?.seed]),
+    domains.flatMap(({ machine, own, disks, attached }) => [
+      ...[machine.disk, machine.seed, own?.disk, own?.seed],
+      ...[...disks, ...attached].map(({ source }) => source),
+    ]),
   )
   const folders = [...new Set([files.disk({ name: '' }), files.seed({ name: '' })].map(folderOf))]
   const machines = domains.flatMap(({ name, owner }): OwnedResource[] =>

@@ -43,6 +43,16 @@ test('a disk is created under a temporary name, backed by the image', async () =
   assert.match(command, `mv -nT -- ${pool}/home-w1.qcow2.talosmith-partial ${pool}/home-w1.qcow2`)
 })
 
+test('a disk is recorded once it exists, and again before the machine starts', async () => {
+  const record = /metadata home-w1 --config .*<disk state='.*created/
+  const commands = await run(creating, 'create-disk', nothing)
+  assert.match(commands[0] ?? '', 'mv -nT')
+  assert.match(commands[1] ?? '', record)
+  const unrecorded = withDomain(all, 'home-w1', (domain) => ({ ...domain, diskNote: 'none' }))
+  assert.match((await run(creating, 'start-domain', unrecorded))[0] ?? '', record)
+  assert.match((await run(planCreate(cluster, [unrecorded]), 'record-disk', all))[0] ?? '', record)
+})
+
 test('a seed ISO is created under a temporary name, with the label cidata and the marker', async () => {
   const [command = ''] = await run(creating, 'create-seed', nothing)
   assert.match(command, "-V cidata -publisher 'TALOSMITH CLUSTER=HOME NODE=HOME-W1'")
@@ -113,7 +123,9 @@ test('removing a machine that another process has removed succeeds', async () =>
 })
 
 test('only the files named in the metadata are removed', async () => {
-  assert.equal(await run(destroying, 'remove-disk', all), [
+  const commands = await run(destroying, 'remove-disk', all)
+  assert.match(commands[0] ?? '', /metadata home-w1 --config .* '<disk state='.*none/)
+  assert.equal(commands.slice(1), [
     `rm -f -- ${pool}/home-w1.qcow2 ${pool}/home-w1.qcow2.talosmith-partial`,
   ])
   const seeds = planRemoveSeeds(cluster, [{ ...all, domains: [] }])
