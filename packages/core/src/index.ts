@@ -27,6 +27,7 @@ export { withLock } from './lock.ts'
 export { createLog, inStep, silentLog, type Log, type Step } from './log.ts'
 export type { Node, Role } from './nodes.ts'
 export { exitCodes, Problem, reasonOf, type ExitCode } from './problem.ts'
+export { quote } from './process/command.ts'
 export {
   CommandFailed,
   type Output,

@@ -10,6 +10,7 @@ import {
 } from '../config/machine-config.ts'
 import { readPatches } from '../config/patches.ts'
 import { findOverlap, refuseOverlap } from '../config/subnets.ts'
+import { archiveConfigsOfOthers, replaceAccess } from '../generated/replaced-files.ts'
 import { readSecrets, sha256, type PublicSecrets } from '../generated/secrets.ts'
 import type { Talosctl } from '@talosmith/clients/talos'
 
@@ -89,14 +90,23 @@ export async function checkGeneratedFiles(
   return [...logged, ...warnings.map((text) => `machine config: ${text}`)]
 }
 
-/** Writes the configs, removes those of machines that no longer exist, and records their inputs. */
+/**
+ * Writes the configs, removes those of machines that no longer exist, and records their inputs. Configs of other
+ * secrets are archived.
+ */
 export async function writeConfigs(
   cluster: Cluster,
   configs: Configs,
   digest: string,
+  log: Log = silentLog,
 ): Promise<void> {
   const files = generatedFiles(cluster)
   const before = await readRecord(cluster)
+  const there = (await files.list('configs')).flatMap(({ name }) =>
+    /\.ya?ml$/.test(name) ? [name] : [],
+  )
+  const [ours] = configs.values()
+  if (ours !== undefined) await archiveConfigsOfOthers(cluster, ours, there, log)
   for (const [name, text] of configs)
     if ((await files.read(configFile({ name }))) !== text)
       await files.write(configFile({ name }), text)
@@ -110,9 +120,14 @@ export async function writeConfigs(
 }
 
 /** Writes a talosconfig with a new certificate. */
-export async function writeTalosconfig(cluster: Cluster, talosctl: Talosctl): Promise<void> {
+export async function writeTalosconfig(
+  cluster: Cluster,
+  talosctl: Talosctl,
+  log: Log = silentLog,
+): Promise<void> {
   const text = await renderTalosconfig(cluster, talosctl)
-  await generatedFiles(cluster).write('talosconfig', completeTalosconfig(cluster, text))
+  const secrets = await readSecrets(cluster)
+  await replaceAccess(cluster, 'talosconfig', completeTalosconfig(cluster, text), { secrets, log })
 }
 
 function namesIn({ nodes }: Cluster): string[] {

@@ -7,7 +7,7 @@ import { parseAllDocuments } from 'yaml'
 import { renderPatch } from '../../src/config/contract.ts'
 import { planConfigUpdate } from '../../src/config/config-update.ts'
 import { renderConfigs } from '../../src/config/machine-config.ts'
-import { createSecrets } from '../../src/generated/secrets.ts'
+import { createSecrets } from '../../src/generated/create-secrets.ts'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 import { hasTalosctl } from '@talosmith/clients/testing'
 

@@ -21,7 +21,8 @@ import {
   writeTalosconfig,
 } from '../../src/configure/generated-files.ts'
 import { configFile } from '../../src/config/machine-config.ts'
-import { createSecrets, readSecrets } from '../../src/generated/secrets.ts'
+import { createSecrets } from '../../src/generated/create-secrets.ts'
+import { readSecrets } from '../../src/generated/secrets.ts'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 import { hasTalosctl } from '@talosmith/clients/testing'
 
