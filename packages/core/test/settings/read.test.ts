@@ -48,7 +48,7 @@ test('settings from the environment are listed, and values that may hold a secre
   assert.equal(readSettings(smallest).fromShell, [])
 })
 
-test('an invalid value from the environment is said to come from there', () => {
+test('an invalid value from the environment is reported as coming from there', () => {
   try {
     readSettings(smallest, { WORKER_COUNT: 'many', CLUSTER_VIP: '10.0.0.1' }, 'env/home.env')
     assert.unreachable()
