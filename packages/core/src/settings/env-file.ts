@@ -46,7 +46,6 @@ type Line =
 
 /** Characters that look like a space or like nothing: dotenv takes some of them for white space. */
 const invisible =
-  // oxlint-disable-next-line no-control-regex -- control characters are what it looks for
   /[\0-\x08\x0b-\x1f\x7f\x85\xa0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff]/u
 
 function readLine(content: string): Line {
