@@ -195,8 +195,8 @@ function lockBeforeSteps(hosts: readonly Promise<Host>[], log: Log): void {
   const locking = Promise.allSettled(hosts)
   let warned = false
   checkBeforeSteps(async () => {
-    const failures = (await untilStopped(locking)).flatMap((host): unknown[] =>
-      host.status === 'rejected' ? [host.reason] : [],
+    const failures = (await untilStopped(locking)).flatMap((host): Error[] =>
+      host.status === 'rejected' ? [host.reason as Error] : [],
     )
     const locked = failures.find((error) => error instanceof Problem && error.code === 'LOCKED')
     if (locked !== undefined) throw locked

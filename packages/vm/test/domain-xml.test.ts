@@ -237,4 +237,19 @@ test('the disks of a domain, of every type', () => {
   )
 })
 
+test('letters that libvirt writes as numbers are read, and written as they were', () => {
+  // Without an encoding, libxml2 writes everything but ASCII as numeric character references.
+  const named = '/pools/B\u00fcro \u{1F600} & Co'
+  const numbers = '/pools/B&#xFC;ro &#128512; &amp; Co'
+  const xml = dumped(render(cluster)).replaceAll(pool, numbers)
+  const domain = parseDomain(xml)
+  const { disk, seed } = machineOf(cluster)
+  assert.is(domain.machine.disk, disk.replace(pool, named))
+  assert.is(domain.own?.seed, seed.replace(pool, named))
+  const edited = editDomain(xml, { ...domain.machine, memoryMib: 4096 })
+  assert.is(parseDomain(edited).machine.disk, domain.machine.disk)
+  assert.match(edited, 'B\u00fcro')
+  assert.not.match(edited, '&amp;#')
+})
+
 test.run()
