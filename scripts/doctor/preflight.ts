@@ -24,7 +24,8 @@ import {
 } from '@talosmith/vm'
 import { attempt } from '../plan/attempt.ts'
 import { failed, type Check } from './check.ts'
-import { judgeHost, type CheckedHost } from './judge.ts'
+import type { CheckedHost } from './checked-host.ts'
+import { judgeHost } from './judge.ts'
 
 const thisMachine = 'this machine'
 /** The same as `engines` in package.json. */

@@ -1,5 +1,5 @@
 /** What other packages may import from core. */
-export { addressAt, contains, isBetween, prefixLengthOfMask } from './addresses.ts'
+export { addressAt, contains, isBetween, overlap, prefixLengthOfMask } from './addresses.ts'
 export type { Answer } from './answer.ts'
 export { applyAll, renderPlan, type Change } from './change.ts'
 export { codes } from './codes.ts'
@@ -12,6 +12,7 @@ export {
   type HostFiles,
   type Image,
 } from './cluster.ts'
+export { withoutCredentials } from './credentials.ts'
 export { consoleLog, plainLines } from './console.ts'
 export { nearest } from './did-you-mean.ts'
 export { generatedFiles, type Generated } from './generated.ts'
@@ -50,4 +51,5 @@ export {
 export { renderTable } from './table.ts'
 export { findTool, toolFolder, type Tool, type ToolName } from './tools.ts'
 export { minute, Unrecoverable, waitFor } from './wait.ts'
+export { listUserFolder, readUserFile } from './user-files.ts'
 export { elementsAt, parseXml, textAt, type XmlElement, type XmlNode } from './xml.ts'
