@@ -171,7 +171,7 @@ it('a config that a machine would reject changes no machine', async () => {
   const error: unknown = await run(machines({ stderr })).catch((reason: unknown) => reason)
   assert.is(error instanceof Problem ? error.code : '', 'CONFIG_REJECTED')
   assert.is(configs.get(worker), before)
-  rmSync(cluster.patchesDir, { recursive: true })
+  rmSync(join(cluster.patchesDir, 'worker.yaml'))
 })
 
 it('files of other secrets are archived before they are replaced', async () => {
