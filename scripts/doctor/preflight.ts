@@ -89,7 +89,7 @@ async function checkOperator(cluster: Cluster, quick: boolean): Promise<Check[]>
       ]
     }),
   )
-  // Not quick: cluster:restore and cluster:regenerate-secrets, which begin with that, are ways out of it.
+  // Not quick: cluster:restore and cluster:regenerate-secrets, which begin with that, resolve it.
   return [node, ...tools.flat(), ...(quick ? [] : await checkSecrets(cluster))]
 }
 

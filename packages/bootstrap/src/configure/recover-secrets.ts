@@ -123,10 +123,8 @@ function isControlPlane(config: string): boolean {
 /** Copies of the file that a destroy, a regeneration or a final backup kept, the newest of each first. */
 async function copySources(cluster: Cluster): Promise<Source[]> {
   const files = generatedFiles(cluster)
-  const names = (await files.list())
-    .map(({ name }) => name)
-    .sort()
-    .reverse()
+  const all = await files.list()
+  const names = all.map(({ name }) => name).sort((one, other) => other.localeCompare(one))
   const places = [
     /^removed\/secrets\.yaml(?:\.\d+)?$/,
     /^backups\/[^/]+\.secrets\.yaml$/,
@@ -159,7 +157,7 @@ async function machineSources(
   }))
 }
 
-/** The secrets in a control plane's machine config (cmd/talosctl/cmd/mgmt/gen/secrets.go, NewBundleFromConfig). */
+/** The secrets in a control plane's machine config (NewBundleFromConfig in Talos' config/generate/secrets/bundle.go). */
 async function secretsIn(cluster: Cluster, talosctl: Talosctl, config: string): Promise<string> {
   return withWorkFolder(cluster, async (folder) => {
     await folder.write('controlplane.yaml', config)
