@@ -211,9 +211,12 @@ async function unlessGone<T>(output: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** virsh defines a domain from a file only; process substitution leaves no file on the host. */
+/**
+ * virsh defines a domain from a file only; process substitution leaves no file on the host. The XML is the
+ * standard input, not an argument, which every user of the host can read: it may have a password for graphics.
+ */
 async function define(host: Host, xml: string): Promise<void> {
-  await host.$`virsh -q -c qemu:///system define <(printf %s ${xml})`
+  await host.$({ input: xml })`exec 3<&0; virsh -q -c qemu:///system define <(cat <&3)`
 }
 
 function wantedMachine(place: Place): Machine {

@@ -1,5 +1,5 @@
 /** Turns a failed command on a host into a Problem with a hint. */
-import { Problem, type CommandFailed } from '@talosmith/core'
+import { Problem, redactShapes, type CommandFailed } from '@talosmith/core'
 import type { VmChange } from './plan.ts'
 
 interface Failure {
@@ -101,6 +101,8 @@ export function explain({ kind, target }: VmChange, host: string, cause: Command
   const remedy = remedies.find(([pattern]) => pattern.test(`${cause.stderr}${cause.message}`))?.[1]
   return new Problem(code, `${what(target)} on ${host}`, {
     cause,
+    // libvirt quotes the line of a definition that it rejects.
+    because: redactShapes(cause.message),
     now: now(target),
     hint: remedy ?? again,
   })

@@ -1,5 +1,5 @@
 /** bootstrap:recover-secrets: recovers a lost secrets.yaml from what has the same secrets. */
-import { openTalosctl, probeMachines, talosReason, type Talosctl } from '@talosmith/clients/talos'
+import { openTalosctl, probeMachines, type Talosctl } from '@talosmith/clients/talos'
 import {
   applyAll,
   commandFor,
@@ -11,6 +11,7 @@ import {
   type ScriptContext,
 } from '@talosmith/core'
 import { parseAllDocuments } from 'yaml'
+import { configReason } from '../config/config-reason.ts'
 import { observeEvidence } from '../generated/evidence.ts'
 import { judgeCandidate, type Candidate, type Evidence } from '../generated/recovered-secrets.ts'
 import { parseSecrets, readSecrets, secretsFile, writeSecrets } from '../generated/secrets.ts'
@@ -70,7 +71,7 @@ async function findSecrets(
       text = await read()
     } catch (error) {
       // Only what talosctl reports about a file, without its content.
-      reasons.push(`${source}: ${talosReason(error)}`)
+      reasons.push(`${source}: ${configReason(error, [])}`)
       continue
     }
     const candidate = { source, kind, text }
