@@ -100,7 +100,7 @@ export function talosReason(
 /** The exit code of a command that our time limit ended. */
 const timedOut = 124
 
-/** What talosctl says when it is told to end (Talos: pkg/cli/context.go, WithContext). */
+/** What talosctl prints when it is told to end (Talos: pkg/cli/context.go, WithContext). */
 const isCanceled = (line: string): boolean => /\bcontext canceled$/.test(line)
 
 /** Why a call that may fail in part has no answer: its last line of stderr, or that it timed out. */

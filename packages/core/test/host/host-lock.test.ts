@@ -71,7 +71,7 @@ test('is held until it is released, and leaves nothing behind', async ({ folder,
   assert.equal(warnings, [])
 })
 
-test('refuses another run, and says who holds it', async ({ folder }) => {
+test('refuses another run, and names who holds it', async ({ folder }) => {
   const release = await take(folder)
   const problem = await problemOf(take(folder))
   assert.is(problem.code, 'LOCKED')
