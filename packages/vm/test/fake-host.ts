@@ -37,7 +37,8 @@ export function fakeHost({ domains = {}, files = [], virsh = {} }: Fake = {}) {
     if (words.startsWith('net-dumpxml')) return '<network/>'
     if (words.startsWith('echo')) return ''
     const name = words.split(' ').at(-1) ?? ''
-    return domains[name] ?? { error: `failed to get domain '${name}'` }
+    if (words.startsWith('domblklist')) return ''
+    return withUuid(domains[name]) ?? { error: `failed to get domain '${name}'` }
   }
   const facts = ['image', 'direct', 'kvm', 'flag', 'bridge br0', 'seedfolder', 'memory 64000000']
   return recordingHost(
@@ -46,7 +47,12 @@ export function fakeHost({ domains = {}, files = [], virsh = {} }: Fake = {}) {
   )
 }
 
-/** The XML of a machine as vm:create defines it. */
+/** libvirt gives every domain a UUID; here it is the name. */
+function withUuid(xml: string | undefined): string | undefined {
+  return xml?.replace(/<name>(.*?)<\/name>/, '<uuid>$1</uuid>$&')
+}
+
+/** The XML of a machine as vm:create leaves it. */
 export function domainXml(desired: Cluster, name: string): string {
   const node = desired.nodes.find((one) => one.name === name) ?? desired.nodes[0]
   if (node === undefined) throw new Error('no nodes')
@@ -54,5 +60,5 @@ export function domainXml(desired: Cluster, name: string): string {
   return renderDomain(
     describeMachine(desired, node, { disk: files.disk(node), seed: files.seed(node) }, 'kvm'),
     { image: files.image, diskGib: node.diskGib, uri: 'qemu:///system', directIo: true },
-  )
+  ).replace('state="none"', 'state="created"')
 }
