@@ -27,6 +27,7 @@ export { observeKubernetesNodes, type KubernetesStatus } from './views/kubernete
 export { observeTalosStatus, type TalosFacts, type TalosStatus } from './views/talos-status.ts'
 export type { NodePlan } from './configure/plan.ts'
 export { planCluster, type ClusterPlan } from './configure/plan-cluster.ts'
+export { refuseBootstrap } from './configure/refuse-bootstrap.ts'
 export { startCluster } from './configure/start.ts'
 export { waitForHealth } from './health/wait-for-health.ts'
 export {

@@ -1,32 +1,13 @@
-/** The backups in generated/<cluster>/backups: their descriptions, which one to restore, which ones to delete. */
+/** The backups in generated/<cluster>/backups: which one to restore, which ones to delete. */
 import { readdir } from 'node:fs/promises'
 import type { Kubernetes } from '@talosmith/clients/kubernetes'
 import { generatedFiles, minorOf, Problem, reasonOf, type Cluster } from '@talosmith/core'
 import semver from 'semver'
+import { backupFolder, descriptionOf, listBackups, type Backup } from '../generated/backups.ts'
 import type { PublicSecrets } from '../generated/secrets.ts'
 import { checkBackupFile } from './backup-file.ts'
 
-/** A backup of etcd: a snapshot with what a restore has to know. */
-export interface Backup {
-  /** Name in generated/<cluster>/backups, without a folder. */
-  readonly file: string
-  readonly cluster: string
-  /** ISO 8601. */
-  readonly takenAt: string
-  readonly machine: string
-  /** The API server's version: an older one may not be able to read its data. Undefined: it did not answer. */
-  readonly kubernetes?: string
-  /** Digest of the machine secrets of the cluster: with other secrets the backup cannot be used. */
-  readonly secrets?: string
-  readonly sha256: string
-  readonly bytes: number
-  readonly revision: number
-  readonly keys: number
-  /** UID of the namespace kube-system: no two clusters have the same. Undefined: the API server did not answer. */
-  readonly identity?: string
-  /** The last backup of a destroyed cluster: never deleted, stored with the machine secrets where they were known. */
-  readonly isFinal?: true
-}
+export { backupFolder, descriptionOf, listBackups, type Backup } from '../generated/backups.ts'
 
 /** A backup that can be restored. */
 export interface ChosenBackup extends Backup {
@@ -35,8 +16,6 @@ export interface ChosenBackup extends Backup {
   readonly bringsSecrets: boolean
 }
 
-/** The folder of the backups in generated/<cluster>. */
-export const backupFolder = 'backups'
 const keptCount = 10
 
 /** What identifies this cluster: the UID of kube-system, which is created with the first data of etcd. */
@@ -55,31 +34,10 @@ export async function readRevision({ read }: Pick<Kubernetes, 'read'>): Promise<
   return Number(metadata.resourceVersion)
 }
 
-/** The backups of a cluster that were verified when they were taken, newest first. */
-export async function listBackups(cluster: Cluster): Promise<Backup[]> {
-  const files = generatedFiles(cluster)
-  const names = await readdir(files.path(backupFolder)).catch(() => [])
-  const found = await Promise.all(
-    names
-      .filter((name) => name.endsWith('.json'))
-      .map(async (name) => {
-        try {
-          const backup = JSON.parse((await files.read(`${backupFolder}/${name}`)) ?? '') as Backup
-          // A description of another file could cause that file to be deleted.
-          return descriptionOf(backup.file) === name && /^etcd-[^/]+\.db$/.test(backup.file)
-            ? [backup]
-            : []
-        } catch {
-          return []
-        }
-      }),
-  )
-  return found.flat().sort((one, other) => other.takenAt.localeCompare(one.takenAt))
-}
-
 /**
  * A backup by its file name, verified again; without a name the newest that was taken with these secrets, or,
- * where there are no secrets, the newest that is stored with its own. Throws BACKUP_UNUSABLE.
+ * where there are no secrets, the newest that is stored with its own, and not what a restore replaced.
+ * Throws BACKUP_UNUSABLE.
  */
 export async function chooseBackup(
   cluster: Cluster,
@@ -98,7 +56,7 @@ export async function chooseBackup(
   const fileName = name?.replace(/^.*\//, '')
   const backup =
     fileName === undefined
-      ? (all.find((_, index) => fits[index]) ?? all[0])
+      ? (all.find(({ beforeRestore }, index) => fits[index] && beforeRestore !== true) ?? all[0])
       : all.find(({ file }) => file === fileName)
   const refuse = (because: string, hint?: string): Problem =>
     new Problem(
@@ -155,11 +113,6 @@ export async function readKeptSecrets(
   { file }: Pick<Backup, 'file'>,
 ): Promise<string | undefined> {
   return generatedFiles(cluster).read(`${backupFolder}/${keptSecretsOf(file)}`)
-}
-
-/** Name of the file that describes a backup. */
-export function descriptionOf(file: string): string {
-  return file.replace(/\.db$/, '.json')
 }
 
 /** Name of the file with the machine secrets that belong to a backup. */

@@ -23,13 +23,19 @@ import {
 } from '@talosmith/clients/talos'
 import { observeAccess } from './observe-cluster.ts'
 import { planStart, planTalosconfig, type BootstrapChange } from './plan.ts'
+import { refuseBootstrap } from './refuse-bootstrap.ts'
 import { readSecrets, type PublicSecrets } from '../generated/secrets.ts'
+import { endRestore } from '../generated/under-way.ts'
 
 const knowMs = 600_000
 const apiMs = 900_000
 
-/** Bootstraps etcd once, writes the access files, and waits until the Kubernetes API accepts them. */
-export async function startCluster({ cluster, log, dryRun, showPlan }: Context): Promise<ExitCode> {
+/**
+ * Bootstraps etcd once, writes the access files, and waits until the Kubernetes API accepts them. Where the
+ * cluster has run before, an empty etcd has to be confirmed (ETCD_LOST).
+ */
+export async function startCluster(context: Context): Promise<ExitCode> {
+  const { cluster, log, dryRun, showPlan } = context
   const talosctl = await openTalosctl(cluster)
   const secrets = await readSecrets(cluster)
   if (secrets === undefined)
@@ -47,12 +53,14 @@ export async function startCluster({ cluster, log, dryRun, showPlan }: Context):
   const { kubeconfig, api } = await observeAccess(cluster)
   // The API is ready only when etcd is.
   const etcd = api.ok ? 'running' : await waitForEtcdState(cluster, talosctl, secrets, log, dryRun)
-  const changes = planStart(cluster, { etcd, kubeconfig })
+  const isLoss =
+    etcd === 'none' && (await refuseBootstrap(cluster, kubeconfig, context, { talosctl, secrets }))
+  const changes = planStart(cluster, { etcd, kubeconfig, isLoss })
   if (dryRun) return showPlan(changes)
-  if (etcd === 'none' && kubeconfig !== 'missing')
-    log.warn('there is a kubeconfig, but no control plane has etcd data: the cluster begins empty')
   await applyAll(changes, apply, { log })
   if (!api.ok || changes.length > 0) await waitForApi(cluster, talosctl, log)
+  // A restore that was stopped has nothing more to do for a cluster that runs.
+  if (context.within === undefined) await endRestore(cluster)
   if (access.length + changes.length === 0)
     log.already('etcd runs, the access files are valid, the API answers')
   return 0

@@ -26,6 +26,10 @@ export interface RemovableFile {
 /** The record of a regeneration under way; without the cluster it is meaningless, and misleads the next one. */
 export const regenerationFile = 'regenerating.json'
 
+/** The record of a restore under way; the same holds for it. */
+export const restoreFile = 'restoring.json'
+const records = [regenerationFile, restoreFile]
+
 /** Keeps the files until the machines are gone, so that a destroy that failed midway can be undone. */
 export const removedFolder = 'removed'
 
@@ -42,7 +46,7 @@ export async function observeRemovableFiles(cluster: Cluster): Promise<Removable
     ({ name }) =>
       access.test(name) ||
       config.test(name) ||
-      name === regenerationFile ||
+      records.includes(name) ||
       name.startsWith(`${removedFolder}/`),
   )
   for (const name of [removedFolder, 'configs', 'work', ...found.map((file) => file.name)])
@@ -55,10 +59,10 @@ export function planRemoveAccess(cluster: Cluster, observed: readonly RemovableF
   return observed.filter(({ name }) => access.test(name)).map((file) => setAside(cluster, file))
 }
 
-/** Stage 3: secrets and machine configs are set aside, and the record of a regeneration that did not end. */
+/** Stage 3: secrets and machine configs are set aside, and the record of a regeneration or restore that did not end. */
 export function planRemoveConfig(cluster: Cluster, observed: readonly RemovableFile[]): RemovalChange[] {
   return observed
-    .filter(({ name }) => config.test(name) || name === regenerationFile)
+    .filter(({ name }) => config.test(name) || records.includes(name))
     .map((file) => setAside(cluster, file))
 }
 
