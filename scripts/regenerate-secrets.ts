@@ -62,8 +62,9 @@ export default script(import.meta, {
       await recreateMachines(context, names)
       regeneration = await noteNewMachines(cluster, regeneration)
     }
-    await configure(context)
-    await startCluster(context)
+    const within = 'cluster:regenerate-secrets'
+    await configure({ ...context, within })
+    await startCluster({ ...context, within })
     await waitForHealth(context)
     await installStorage(context)
     await proveOldAccessRefused(cluster, regeneration.archive, log)

@@ -49,7 +49,9 @@ export {
   upgradeTalos,
 } from './upgrade/flows.ts'
 export type { UpgradeScript } from './restart/context.ts'
-export { findBackup, planRestore, restoreEtcd } from './backup/restore.ts'
+export { saveRunningEtcd } from './backup/newer.ts'
+export { findBackup, planRestore, prepareRestore, restoreEtcd } from './backup/restore.ts'
+export { beginRestore } from './generated/under-way.ts'
 export { proveOldAccessRefused } from './generated/old-access.ts'
 export {
   archiveSecrets,

@@ -101,17 +101,27 @@ async function hasData(
 
 /** Why etcd does not run on a machine, from its last event; undefined: it runs. */
 export async function etcdServiceProblem(
-  { name, address }: Node,
+  node: Node,
   talosctl: Talosctl,
 ): Promise<string | undefined> {
   try {
-    const { stdout } = await talosctl.ask([address], ['service', 'etcd'], {
-      timeoutMs: etcdStateMs,
-    })
-    const service = parseService(stdout)
+    const service = await readEtcdService(node, talosctl)
     if (service?.state === 'Running') return undefined
-    return `etcd on ${name} is ${service?.state ?? 'not there'}: ${service?.event ?? 'no event'}`
+    return `etcd on ${node.name} is ${service?.state ?? 'not there'}: ${service?.event ?? 'no event'}`
   } catch (error) {
-    return `${name} does not report the state of etcd: ${talosReason(error)}`
+    return `${node.name} does not report the state of etcd: ${talosReason(error)}`
   }
+}
+
+/** Whether etcd may run on a machine: it does, or the machine does not report that. */
+export async function mayRunEtcd(node: Node, talosctl: Talosctl): Promise<boolean> {
+  return readEtcdService(node, talosctl).then(
+    (service) => service?.state === 'Running',
+    () => true,
+  )
+}
+
+async function readEtcdService({ address }: Node, talosctl: Talosctl) {
+  const options = { timeoutMs: etcdStateMs }
+  return parseService((await talosctl.ask([address], ['service', 'etcd'], options)).stdout)
 }

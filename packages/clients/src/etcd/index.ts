@@ -10,6 +10,7 @@ export {
 } from './etcd-facts.ts'
 export {
   etcdServiceProblem,
+  mayRunEtcd,
   observeEtcdState,
   observeOtherEtcds,
   type EtcdState,
