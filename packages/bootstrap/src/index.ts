@@ -16,7 +16,7 @@ export {
   type PodEvidence,
 } from './views/kubernetes-evidence.ts'
 export { judgeHealth, nodesLeftBehind, type HealthFacts } from './health/health.ts'
-export { checkGeneratedFiles } from './configure/generated-files.ts'
+export { checkGeneratedFiles, checkNewConfigs } from './configure/generated-files.ts'
 export {
   observeAccess,
   observeCluster,
@@ -49,7 +49,7 @@ export {
   upgradeTalos,
 } from './upgrade/flows.ts'
 export type { UpgradeScript } from './restart/context.ts'
-export { saveRunningEtcd } from './backup/newer.ts'
+export { planUnsaved, saveRunningEtcd } from './backup/newer.ts'
 export { findBackup, planRestore, prepareRestore, restoreEtcd } from './backup/restore.ts'
 export { beginRestore } from './generated/under-way.ts'
 export { proveOldAccessRefused } from './generated/old-access.ts'

@@ -8,7 +8,7 @@ import { renderTalosconfig } from '../config/machine-config.ts'
 import { checkTalosconfig, completeTalosconfig } from '../generated/access.ts'
 import { readSecrets, type PublicSecrets } from '../generated/secrets.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
-import { backupFolder, readIdentity, readRevision, type Backup } from './backup.ts'
+import { backupFolder, listBackups, readIdentity, readRevision, type Backup } from './backup.ts'
 import { takeBackup } from './take-backup.ts'
 
 /** A running etcd of the cluster. */
@@ -31,6 +31,23 @@ export function describeNewer(
     return `etcd answers, and may be newer than ${file} of ${takenAt} (its revision is not known)`
   const newer = etcd.revision - revision
   return newer > 0 ? `etcd answers, and is ${newer} revisions newer than ${file}` : undefined
+}
+
+/**
+ * What a regeneration of the secrets would lose of an etcd that runs and was not backed up since; none where none
+ * answers. `FINAL_SNAPSHOT` saves it.
+ */
+export async function planUnsaved(cluster: Cluster): Promise<Change[]> {
+  // Secrets that are lost or damaged are what a regeneration is for.
+  const etcd = await observeRunningEtcd(cluster).catch(() => undefined)
+  if (etcd === undefined) return []
+  const digest = (await readSecrets(cluster))?.digest
+  const newest = (await listBackups(cluster)).find((one) => one.secrets === digest)
+  const newer =
+    newest === undefined ? 'etcd answers, and no backup has its data' : describeNewer(newest, etcd)
+  if (newer === undefined) return []
+  const summary = `Lose data that no backup has: ${newer}; FINAL_SNAPSHOT=true backs it up first`
+  return [{ kind: 'lose', target: 'etcd', summary, risk: 'data-loss' }]
 }
 
 /** The backup of newer data as a change of a plan. */

@@ -78,9 +78,17 @@ export async function checkGeneratedFiles(
   const log: Log = { ...silentLog, warn: (text) => void logged.push(text) }
   const { secrets } = await observeGeneratedFiles(cluster, talosctl, log)
   if (secrets !== undefined) return logged
+  return [...logged, ...(await checkNewConfigs(cluster, talosctl))]
+}
+
+/** Checks, with throwaway secrets, whether Talos accepts the machine configs. Throws CONFIG_INVALID; returns the warnings. */
+export async function checkNewConfigs(
+  cluster: Cluster,
+  talosctl: Talosctl,
+): Promise<readonly string[]> {
   const patches = await readPatches(cluster)
   const { warnings } = await renderConfigs(cluster, patches, talosctl, 'throwaway')
-  return [...logged, ...warnings.map((text) => `machine config: ${text}`)]
+  return warnings.map((text) => `machine config: ${text}`)
 }
 
 /** Writes the configs, removes those of machines that no longer exist, and records their inputs. */
