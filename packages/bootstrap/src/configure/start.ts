@@ -34,9 +34,9 @@ const apiMs = 900_000
  * Bootstraps etcd once, writes the access files, and waits until the Kubernetes API accepts them. Where the
  * cluster has run before, an empty etcd has to be confirmed (ETCD_LOST).
  */
-export async function startCluster(context: Context): Promise<ExitCode> {
+export async function startCluster(context: Context, tool?: Talosctl): Promise<ExitCode> {
   const { cluster, log, dryRun, showPlan } = context
-  const talosctl = await openTalosctl(cluster)
+  const talosctl = tool ?? (await openTalosctl(cluster))
   const secrets = await readSecrets(cluster)
   if (secrets === undefined)
     throw new Problem('NOT_CONFIGURED', `cluster ${cluster.name} has no secrets yet`, {
