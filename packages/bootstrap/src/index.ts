@@ -51,7 +51,7 @@ export {
 export type { UpgradeScript } from './restart/context.ts'
 export { planUnsaved, saveRunningEtcd } from './backup/newer.ts'
 export { findBackup, planRestore, prepareRestore, restoreEtcd } from './backup/restore.ts'
-export { beginRestore } from './generated/under-way.ts'
+export { beginRestore, endRestoreAfterHealth } from './generated/under-way.ts'
 export { proveOldAccessRefused } from './generated/old-access.ts'
 export {
   archiveSecrets,

@@ -25,7 +25,6 @@ import { observeAccess } from './observe-cluster.ts'
 import { planStart, planTalosconfig, type BootstrapChange } from './plan.ts'
 import { refuseBootstrap } from './refuse-bootstrap.ts'
 import { readSecrets, type PublicSecrets } from '../generated/secrets.ts'
-import { endRestore } from '../generated/under-way.ts'
 
 const knowMs = 600_000
 const apiMs = 900_000
@@ -59,8 +58,6 @@ export async function startCluster(context: Context, tool?: Talosctl): Promise<E
   if (dryRun) return showPlan(changes)
   await applyAll(changes, apply, { log })
   if (!api.ok || changes.length > 0) await waitForApi(cluster, talosctl, log)
-  // A restore that was stopped has nothing more to do for a cluster that runs.
-  if (context.within === undefined) await endRestore(cluster)
   if (access.length + changes.length === 0)
     log.already('etcd runs, the access files are valid, the API answers')
   return 0
