@@ -2,6 +2,7 @@
 import {
   beginRestore,
   findBackup,
+  forgetDestroyed,
   planRestore,
   prepareRestore,
   restoreEtcd,
@@ -40,6 +41,8 @@ export default script(import.meta, {
       { log },
     )
     await beginRestore(cluster, backup)
+    // If this run is killed, cluster:up must not create a new cluster on the new machines.
+    if (backup.bringsSecrets && context.confirmed) await forgetDestroyed(cluster)
     await recreateMachines(context, names)
     return restoreEtcd({ ...context, options: { snapshot: backup.file } })
   },

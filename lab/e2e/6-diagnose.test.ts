@@ -2,111 +2,29 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { local, type Host } from '@talosmith/core'
+import { local } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parse } from 'yaml'
 import {
-  access,
-  labCluster,
-  nx,
-  removeCluster,
-  run,
-  scriptOf,
-  withHost,
-  type Overrides,
-} from './support.ts'
+  addressOf,
+  ask,
+  cluster,
+  cp,
+  diagnose,
+  diagnoseUntil,
+  disk,
+  fix,
+  fixed,
+  on,
+  right,
+  talos,
+  w,
+} from './diagnosis.ts'
+import { nx, removeCluster, run, scriptOf } from './support.ts'
 
-const right: Overrides = {
-  CLUSTER_NAME: 'labdx',
-  WORKER_COUNT: '1',
-  NFS_SERVER: '',
-  TALOS_EXTENSIONS: 'siderolabs/qemu-guest-agent',
-}
 const wrongGateway = { ...right, NETWORK_GATEWAY: '10.213.77.99' }
-const cluster = await labCluster(right)
-const [cp, w] = ['labdx-cp1', 'labdx-w1']
-const disk = `/var/lib/libvirt/images/${w}.qcow2`
 const seed = `/var/lib/libvirt/images/${w}-seed.iso`
-
-interface Diagnosis {
-  readonly code: string
-  readonly where: string | null
-  readonly evidence: readonly string[]
-  readonly remedy: readonly string[]
-}
-
-interface Report {
-  readonly diagnoses: readonly Diagnosis[]
-  readonly unmet: readonly string[]
-  /** Each with its machine. */
-  readonly codes: readonly string[]
-}
-
-/** What a remedy has fixed, and must not be reported again. */
-const fixed = new Set<string>()
-const nameOf = ({ code, where }: Diagnosis): string => `${code} ${where}`
-
-/** A script of the project that answers with JSON. */
-async function ask<T>(path: string, overrides: Overrides): Promise<T> {
-  const { output } = await run(
-    ['node', '--import', 'tsx', path, '--cluster', 'lab', '--json'],
-    overrides,
-  )
-  return JSON.parse(/^\{[\s\S]*^\}/m.exec(output)?.[0] ?? '') as T
-}
-
-async function diagnose(overrides = right): Promise<Report> {
-  const started = performance.now()
-  const report = await ask<Omit<Report, 'codes'>>('scripts/diagnose.ts', overrides)
-  const seconds = (performance.now() - started) / 1000
-  assert.ok(seconds < 30, `it took ${seconds} s`)
-  const codes = report.diagnoses.map(nameOf)
-  for (const code of fixed) assert.not(codes.includes(code), `${code} was reported again`)
-  return { ...report, codes }
-}
-
-/** Repeats the diagnosis until a code that takes time to show, such as one of a boot, is reported first. */
-async function diagnoseUntil(first: string, withinMs = 240_000): Promise<Report> {
-  const until = Date.now() + withinMs
-  let report = await diagnose()
-  while (report.codes[0] !== first && Date.now() < until) report = await diagnose()
-  assert.is(report.codes[0], first)
-  return report
-}
-
-/** Runs the commands of a diagnosis' remedy, up to its alternatives. */
-async function fix({ diagnoses }: Report, code: string): Promise<void> {
-  const remedy = diagnoses.find((one) => nameOf(one) === code)?.remedy ?? []
-  const other = remedy.findIndex((line) => line.startsWith('# or '))
-  const lines = remedy
-    .slice(0, other < 0 ? undefined : other)
-    .filter((line) => !line.startsWith('#'))
-  assert.ok(lines.length > 0, `${code} has no remedy to run`)
-  for (const line of lines) await runLine(line)
-  fixed.add(code)
-}
-
-async function runLine(line: string): Promise<void> {
-  const target = /npx nx run (\S+)$/.exec(line)?.[1]
-  if (target !== undefined) assert.is((await nx(target, right)).code, 0, line)
-  else if (line.startsWith('talosctl --talosconfig '))
-    await access(cluster, 'talosctl', ...line.split(' ').slice(3))
-  else await on(({ $ }) => $({ timeoutMs: 300_000 })`bash -c ${line}`)
-}
-
-async function on<T>(work: (host: Host) => Promise<T>): Promise<T> {
-  return withHost(cluster, work)
-}
-
-async function talos(name: string, ...args: string[]): Promise<void> {
-  const address = addressOf(name)
-  await access(cluster, 'talosctl', '-e', address, '-n', address, ...args)
-}
-
-function addressOf(name: string): string {
-  return cluster.nodes.find((node) => node.name === name)?.address ?? ''
-}
 
 /** Changes a domain's definition, as `virsh edit` does. */
 async function edit(name: string, change: (xml: string) => string): Promise<void> {
@@ -131,8 +49,13 @@ async function powerOn(): Promise<void> {
 
 async function assertHealthy(): Promise<void> {
   assert.is((await nx('bootstrap:health', right)).code, 0)
-  const { codes, unmet } = await diagnose()
-  assert.equal([...codes, ...unmet], [])
+  // An emulated machine can be too busy to list its alarms in time; a problem is never reported.
+  let report = await diagnose()
+  for (let tries = 0; tries < 5 && report.unmet.length > 0; tries++) {
+    assert.equal(report.codes, [])
+    report = await diagnose()
+  }
+  assert.equal([...report.codes, ...report.unmet], [])
   const { checks } = await ask<{ checks: { verdict: string }[] }>('scripts/doctor.ts', right)
   assert.ok(checks.length > 10, `${checks.length} checks`)
   assert.equal(
@@ -307,51 +230,5 @@ test('in the end there is no problem', async () => {
   await sleep(5000)
   await assertHealthy()
 })
-
-test('no problem is reported of a cluster with two fifths of its CPU time', async () => {
-  const stop = '/tmp/throttle-stop'
-  // It ends by itself, should this test be killed.
-  const throttle = `
-pids=$(cat /run/libvirt/qemu/${cp}.pid /run/libvirt/qemu/${w}.pid)
-trap 'kill -CONT $pids' EXIT
-end=$((SECONDS + 150))
-while [ $SECONDS -lt $end ] && [ ! -e ${stop} ]; do
-  kill -STOP $pids; sleep 0.06; kill -CONT $pids; sleep 0.04
-done`
-  await on(({ $ }) => $`rm -f ${stop}; setsid bash -c ${throttle} </dev/null >/dev/null 2>&1 &`)
-  try {
-    await sleep(10_000)
-    for (let round = 0; round < 2; round++) assert.equal((await diagnose()).codes, [])
-  } finally {
-    await on(({ $ }) => $`touch ${stop}; sleep 1; rm ${stop}`)
-  }
-})
-
-test('a machine whose boots all fail', async () => {
-  await on(async ({ $ }) => {
-    await $`virsh destroy ${w}`
-    // The file system of EPHEMERAL is still known as one, and cannot be mounted any more.
-    const table =
-      await $`rm -f /tmp/gpt; qemu-img dd -f qcow2 -O raw if=${disk} of=/tmp/gpt bs=512 count=34 && base64 -w0 /tmp/gpt`
-    const start = partitionStart(Buffer.from(table.stdout, 'base64'), 'EPHEMERAL')
-    const logBlockSize = start + 1024 + 0x18
-    await $`qemu-io -f qcow2 -c ${`write -P 0xff ${logBlockSize} 4`} ${disk}`
-    await $`virsh start ${w}`
-  })
-  await diagnoseUntil(`BOOT_LOOP ${w}`)
-})
-
-test('the cluster is removed', async () => {
-  await removeCluster(right)
-  await on(({ $ }) => $`umount /srv/small`)
-})
-
-/** Where a partition begins, in bytes, by a GPT with its 128 entries of 128 bytes each in the third sector. */
-function partitionStart(disk: Buffer, label: string): number {
-  for (let entry = 1024; entry < disk.length; entry += 128)
-    if (disk.toString('utf16le', entry + 56, entry + 128).replace(/\0.*$/s, '') === label)
-      return Number(disk.readBigUInt64LE(entry + 32)) * 512
-  throw new Error(`no partition ${label}`)
-}
 
 test.run()

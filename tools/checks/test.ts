@@ -3,7 +3,7 @@
  * without which tests are skipped; unit tests of every project (through Nx, cached); the lab's guest programs;
  * clusters in the lab. It ends at the first stage that fails (stages.ts), with one line, `N passed, N failed`.
  *
- *   npm test [-- --no-lab | --ha]     without the lab | also with failing and killed upgrades, and a restore
+ *   npm test [-- --no-lab | --ha]     without the lab | also with three control planes
  */
 import { spawn } from 'node:child_process'
 import { runStages, stagesOf, type Counts, type Stage } from './stages.ts'

@@ -52,10 +52,20 @@ export type { UpgradeScript } from './restart/context.ts'
 export { planUnsaved, saveRunningEtcd } from './backup/newer.ts'
 export { findBackup, planRestore, prepareRestore, restoreEtcd } from './backup/restore.ts'
 export { beginRestore, endRestoreAfterHealth } from './generated/under-way.ts'
+export {
+  forgetDestroyed,
+  noteDestroyed,
+  observeKeptFiles,
+  planNoteDestroyed,
+} from './generated/destroyed.ts'
+export { readSecretsUnlessLost } from './generated/lost-secrets.ts'
+export { recoverSecrets } from './configure/recover-secrets.ts'
 export { proveOldAccessRefused } from './generated/old-access.ts'
 export {
   archiveSecrets,
   describeLosses,
+  describeRegeneration,
+  endAfterHealth,
   endRegeneration,
   findRegeneration,
   newRegeneration,

@@ -37,3 +37,13 @@ export function isBetween(address: string, first: string, last: string): boolean
 export function broadcastOf(cidr: string): string {
   return IPv4.broadcastAddressFromCIDR(cidr).toString()
 }
+
+/** Whether two networks in CIDR notation have an address in common. */
+export function overlap(one: string, other: string): boolean {
+  return contains(one, addressAt(other, 0)) || contains(other, addressAt(one, 0))
+}
+
+/** Whether a text is an IPv4 address in dotted decimal notation. */
+export function isIpv4(text: string): boolean {
+  return IPv4.isValidFourPartDecimal(text)
+}

@@ -1,5 +1,5 @@
 /** What other packages may import from core. */
-export { addressAt, contains, isBetween, prefixLengthOfMask } from './addresses.ts'
+export { addressAt, contains, isBetween, overlap, prefixLengthOfMask } from './addresses.ts'
 export type { Answer } from './answer.ts'
 export { applyAll, renderPlan, type Change } from './change.ts'
 export { controlPlanesLeft, type LeftControlPlane } from './cluster-problems.ts'
@@ -13,6 +13,7 @@ export {
   type HostFiles,
   type Image,
 } from './cluster.ts'
+export { withoutCredentials } from './credentials.ts'
 export { consoleLog, plainLines } from './console.ts'
 export { nearest } from './did-you-mean.ts'
 export { generatedFiles, type Generated } from './generated.ts'
@@ -27,6 +28,7 @@ export { withLock } from './lock.ts'
 export { createLog, inStep, silentLog, type Log, type Step } from './log.ts'
 export { furtherControlPlanes, type Node, type Role } from './nodes.ts'
 export { exitCodes, Problem, reasonOf, type ExitCode } from './problem.ts'
+export { quote } from './process/command.ts'
 export {
   CommandFailed,
   type Output,
@@ -50,4 +52,5 @@ export {
 export { renderTable } from './table.ts'
 export { findTool, toolFolder, type Tool, type ToolName } from './tools.ts'
 export { minute, Unrecoverable, waitFor } from './wait.ts'
+export { listUserFolder, readUserFile } from './user-files.ts'
 export { elementsAt, parseXml, textAt, type XmlElement, type XmlNode } from './xml.ts'

@@ -1,6 +1,7 @@
 /** Progress on stderr, and the same events in the run record. */
 import { appendFileSync } from 'node:fs'
 import pc from 'picocolors'
+import { reasonOf } from './problem.ts'
 
 /** A step in progress; its lines print when it starts and how it ends. */
 export interface Step {
@@ -39,11 +40,18 @@ export function createLog({ record, stream = process.stderr }: LogOptions = {}):
     live = false
     stream.write(`${text}\n`)
   }
+  let isWritable = true
   const event = (name: string, data: Record<string, unknown>): void => {
-    const path = record?.()
+    const path = isWritable ? record?.() : undefined
     if (path === undefined) return
     const entry = JSON.stringify({ at: new Date().toISOString(), event: name, ...data })
-    appendFileSync(path, `${entry}\n`, { mode: 0o600 })
+    try {
+      appendFileSync(path, `${entry}\n`, { mode: 0o600 })
+    } catch (error) {
+      // A full disk must not end a run in the middle of a change.
+      isWritable = false
+      line(`${pc.yellow(' !')} the rest of this run is not recorded: ${reasonOf(error)}`)
+    }
   }
   return {
     event,

@@ -25,6 +25,7 @@ import {
 } from './plan.ts'
 import type { Bootstrapper } from './refuse-bootstrap.ts'
 import { probe, openTalosctl, type Talosctl } from '@talosmith/clients/talos'
+import { refuseLostSecrets } from '../generated/lost-secrets.ts'
 import { refuseUnfinished } from '../generated/under-way.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
 
@@ -42,8 +43,11 @@ export async function configure(
 ): Promise<ExitCode> {
   const talosctl = tool ?? (await openTalosctl(cluster))
   let generated = await observeGeneratedFiles(cluster, talosctl, log)
-  if (generated.secrets === undefined) await refuseUnfinished(cluster, within)
-  const observed = await observeNodeStates(cluster, talosctl, generated.secrets)
+  if (generated.secrets === undefined) {
+    await refuseUnfinished(cluster, within)
+    await refuseLostSecrets(cluster)
+  }
+  let observed = await observeNodeStates(cluster, talosctl, generated.secrets)
   refuseForeign(observed, generated.secrets !== undefined)
   if (dryRun) {
     const plans = await Promise.all(
@@ -55,6 +59,7 @@ export async function configure(
   const missing = planGeneratedFiles(cluster, generated)
   const [first, ...rest] = missing
   if (first?.kind === 'create-secrets') {
+    observed = await waitForFreshControlPlanes({ cluster, talosctl, log }, observed)
     await applyAll([first], (change) => applyBootstrapChange(change, { cluster, talosctl, log }), {
       log,
     })
@@ -114,6 +119,27 @@ async function configureNodes(
   return plans
 }
 
+/**
+ * Waits until every control plane has been seen in maintenance mode: one that does not answer may have a config, and
+ * would not accept new secrets. A machine with a config throws NODE_FOREIGN.
+ */
+async function waitForFreshControlPlanes(
+  context: ApplyContext,
+  observed: readonly ObservedNode[],
+): Promise<ObservedNode[]> {
+  const settled = await Promise.allSettled(
+    observed.map((one) =>
+      one.node.role === 'controlplane' && one.state.kind === 'silent'
+        ? waitForAnswer(context, one.node)
+        : one,
+    ),
+  )
+  return settled.map((result) => {
+    if (result.status === 'rejected') throw result.reason
+    return result.value
+  })
+}
+
 async function waitForAnswer(
   { cluster, talosctl, log, secrets }: ApplyContext,
   node: Node,
@@ -137,7 +163,14 @@ async function waitForAnswer(
       withinMs: bootMs,
       everyMs: 1000,
       code: 'NODE_SILENT',
-      hint: `look whether it runs (${commandFor(cluster, 'vm:status')}) and what its console shows (virsh console ${node.name})`,
+      hint: [
+        `look whether it runs (${commandFor(cluster, 'vm:status')}) and what its console shows (virsh console ${node.name})`,
+        ...(secrets === undefined
+          ? [
+              `if this cluster was configured from another folder, put its secrets.yaml into ${cluster.generated}`,
+            ]
+          : []),
+      ].join('\n'),
     },
   )
 }

@@ -24,7 +24,8 @@ import {
 import { observeAccess } from './observe-cluster.ts'
 import { planStart, planTalosconfig, type BootstrapChange } from './plan.ts'
 import { refuseBootstrap } from './refuse-bootstrap.ts'
-import { readSecrets, type PublicSecrets } from '../generated/secrets.ts'
+import { readSecretsUnlessLost } from '../generated/lost-secrets.ts'
+import type { PublicSecrets } from '../generated/secrets.ts'
 
 const knowMs = 600_000
 const apiMs = 900_000
@@ -36,7 +37,7 @@ const apiMs = 900_000
 export async function startCluster(context: Context, tool?: Talosctl): Promise<ExitCode> {
   const { cluster, log, dryRun, showPlan } = context
   const talosctl = tool ?? (await openTalosctl(cluster))
-  const secrets = await readSecrets(cluster)
+  const secrets = await readSecretsUnlessLost(cluster)
   if (secrets === undefined)
     throw new Problem('NOT_CONFIGURED', `cluster ${cluster.name} has no secrets yet`, {
       now: 'nothing was changed',

@@ -90,7 +90,14 @@ const backup = (own: string | undefined, more: object = {}): Record<string, stri
 const own = sha256(secrets)
 const kubeconfig = { kubeconfig: 'a cluster has run' }
 const restoring = { 'restoring.json': '{"backup":"etcd-a.db"}' }
-const regenerating = { 'regenerating.json': '{"archive":"archive/then","machinesAreNew":true}' }
+const record = (digest: string): Record<string, string> => ({
+  'regenerating.json': JSON.stringify({
+    archive: 'archive/then',
+    machinesAreNew: true,
+    secrets: digest,
+  }),
+})
+const regenerating = record(own)
 
 const rows: [string, Given, string | undefined][] = [
   ['a new cluster is bootstrapped', {}, undefined],
@@ -114,6 +121,7 @@ const rows: [string, Given, string | undefined][] = [
     { files: regenerating, confirmed: true },
     'REGENERATION_UNFINISHED',
   ],
+  ['a record of a regeneration with other secrets does not', { files: record('other') }, undefined],
   [
     'the regeneration itself goes on',
     { files: regenerating, within: 'cluster:regenerate-secrets' },

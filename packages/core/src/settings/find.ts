@@ -1,8 +1,9 @@
 /** Finds the env file of a cluster and reads it. */
-import { readdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { nearest } from '../did-you-mean.ts'
 import { describeCluster, type Cluster } from '../cluster.ts'
+import { listUserFolder, readUserFile } from '../user-files.ts'
 import { exitCodes, Problem, reasonOf } from '../problem.ts'
 import { readSettings } from './read.ts'
 
@@ -14,7 +15,8 @@ export async function chooseCluster(root: string, requested: string | undefined)
   const names = await envFiles(root)
   if (requested !== undefined && requested !== '') {
     if (names.includes(requested)) return requested
-    const meant = nearest(requested, names)
+    const named = requested.replace(/^(?:.*\/)?env\//, '').replace(/\.env$/, '')
+    const meant = names.includes(named) ? named : nearest(requested, names)
     throw new Problem('CLUSTER_UNKNOWN', `there is no env/${requested}.env`, {
       because: `env/ contains: ${names.map((name) => `${name}.env`).join(', ') || 'no env file'}`,
       hint:
@@ -35,7 +37,7 @@ export async function chooseCluster(root: string, requested: string | undefined)
 }
 
 async function envFiles(root: string): Promise<string[]> {
-  return (await readdir(join(root, 'env')).catch(() => []))
+  return ((await listUserFolder(join(root, 'env'), 'env')) ?? [])
     .filter((name) => name.endsWith('.env') && name !== '.env')
     .map((name) => name.slice(0, -'.env'.length))
     .sort()
@@ -68,14 +70,34 @@ async function fallbackCluster(root: string): Promise<string> {
   return talosmith.fallbackCluster
 }
 
-/** The cluster of one env file, and warnings about its settings. */
+/** The cluster of one env file, warnings about its settings, and settings that come from the environment. */
 export async function loadCluster(
   root: string,
   requested: string | undefined,
   shell: Readonly<Record<string, string | undefined>>,
-): Promise<{ readonly cluster: Cluster; readonly warnings: readonly string[] }> {
+): Promise<{
+  readonly cluster: Cluster
+  readonly warnings: readonly string[]
+  readonly fromShell: readonly string[]
+}> {
   const file = await chooseCluster(root, requested)
   const path = join('env', `${file}.env`)
-  const { settings, warnings } = readSettings(await readFile(join(root, path), 'utf8'), shell, path)
-  return { cluster: describeCluster(settings, root, file), warnings }
+  const text = await readUserFile(join(root, path), path)
+  const { settings, warnings, fromShell } = readSettings(text, shell, path, {
+    patchedSubnets: await hasPatchedSubnets(root, file),
+  })
+  return { cluster: describeCluster(settings, root, file), warnings, fromShell }
+}
+
+/** Whether a patch sets the networks of pods or services; one that can't be read is reported where patches are used. */
+async function hasPatchedSubnets(root: string, file: string): Promise<boolean> {
+  const folder = join(root, 'env', file, 'patches')
+  try {
+    for (const name of (await listUserFolder(folder, folder)) ?? [])
+      if (/\b(?:pod|service)Subnets\b/.test(await readUserFile(join(folder, name), name)))
+        return true
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error
+  }
+  return false
 }

@@ -9,7 +9,7 @@ import {
   removeCluster,
   threeControlPlanes,
   withHost,
-} from './support.ts'
+} from '../e2e/support.ts'
 
 const cluster = await labCluster(threeControlPlanes)
 

@@ -9,8 +9,9 @@ import {
   threeControlPlanes,
   type Finished,
   type Overrides,
-} from './support.ts'
-import { cluster, four, leader, restarts, talos, nodeVersions } from './three.ts'
+} from '../e2e/support.ts'
+import { nodeVersions, restarts } from '../e2e/upgrades.ts'
+import { cluster, four, leader, talos } from './three.ts'
 import { versions } from '../src/versions.ts'
 
 const before = threeControlPlanes
@@ -25,7 +26,7 @@ async function upgrade(overrides: Overrides): Promise<Finished> {
 test('three control planes and a worker run the old version', async () => {
   assert.is((await nx('lab:start')).code, 0)
   assert.is((await nx('cluster:up', before)).code, 0)
-  assert.equal(await nodeVersions(), four('v1.13.8 v1.36.2'))
+  assert.equal(await nodeVersions(cluster), four('v1.13.8 v1.36.2'))
 })
 
 test('a stopped etcd member is reported, and nothing is restarted', async () => {
@@ -36,7 +37,7 @@ test('a stopped etcd member is reported, and nothing is restarted', async () => 
   assert.not.equal(code, 0)
   assert.match(output, 'GATE_CLOSED')
   assert.match(output, /labha-cp3: its etcd does not answer/)
-  assert.equal(restarts(since), [])
+  assert.equal(restarts(cluster, since), [])
 })
 
 test('the upgrade restarts one control plane at a time, the leader last, and no write loses its quorum', async () => {
@@ -51,19 +52,19 @@ test('the upgrade restarts one control plane at a time, the leader last, and no 
   // Emulated machines are slow; a lost quorum would take minutes.
   const gap = `${Math.round(longestGapMs / 1000)} s without a write (${writes} done, ${failedWrites} failed)`
   assert.ok(longestGapMs < 60_000, gap)
-  const order = restarts(since)
+  const order = restarts(cluster, since)
   assert.is(order.length, 4)
   assert.equal(order.slice(2), [led, 'labha-w1'])
-  assert.equal(await nodeVersions(), four(`${versions.talos} ${versions.kubernetesBefore}`))
+  assert.equal(await nodeVersions(cluster), four(`${versions.talos} ${versions.kubernetesBefore}`))
 })
 
 test('then every component of Kubernetes is upgraded, without restarting a machine', async () => {
   const since = Date.now()
   assert.is((await upgrade(newest)).code, 0)
-  assert.equal(await nodeVersions(), four(`${versions.talos} ${versions.kubernetes}`))
+  assert.equal(await nodeVersions(cluster), four(`${versions.talos} ${versions.kubernetes}`))
   const pods = await access(cluster, 'kubectl', 'get', 'pods', '-A', '-o', 'jsonpath={..image}')
   assert.is(pods.split(' ').filter((image) => image.endsWith(':v1.36.2')).length, 0)
-  assert.equal(restarts(since), [])
+  assert.equal(restarts(cluster, since), [])
 })
 
 test('a second upgrade changes nothing at all', async () => {
@@ -71,7 +72,7 @@ test('a second upgrade changes nothing at all', async () => {
   const since = Date.now()
   assert.is((await upgrade(newest)).code, 0)
   assert.is(await stateDigest(upgraded), state)
-  assert.equal(restarts(since), [])
+  assert.equal(restarts(cluster, since), [])
 })
 
 test.run()

@@ -2,7 +2,8 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { access, killWhen, nx, run, scriptOf, threeUpgraded } from '../e2e/support.ts'
-import { cluster, four, restarts, talos, nodeVersions } from '../e2e/three.ts'
+import { nodeVersions, restarts } from '../e2e/upgrades.ts'
+import { cluster, four, talos } from './three.ts'
 import { versions } from '../src/versions.ts'
 import { faultsFile } from '../src/layout.ts'
 
@@ -28,9 +29,9 @@ test('a version that does not boot ends the upgrade after one machine, and the c
   assert.not.equal(code, 0)
   assert.match(output, 'UPGRADE_ROLLED_BACK')
   assert.match(output, /its console ended with/)
-  assert.is(restarts(since).length, 1)
+  assert.is(restarts(cluster, since).length, 1)
   assert.is((await nx('bootstrap:health', newest)).code, 0)
-  assert.equal(await nodeVersions(), four(`${versions.talos} ${versions.kubernetes}`))
+  assert.equal(await nodeVersions(cluster), four(`${versions.talos} ${versions.kubernetes}`))
 })
 
 // Other extensions change the schematic: every machine restarts once more, over all runs.
@@ -64,7 +65,7 @@ test('the next run completes what was interrupted', async () => {
   assert.not.match(nodes, 'talosmith.dev/upgrading-to')
   for (const { name } of cluster.nodes)
     assert.match(await talos(name, 'get', 'extensions'), 'nfs-utils')
-  assert.equal(await nodeVersions(), four(`${versions.talos} ${versions.kubernetes}`))
+  assert.equal(await nodeVersions(cluster), four(`${versions.talos} ${versions.kubernetes}`))
   const { code } = await run(scriptOf('scripts/plan.ts', '--cluster', 'lab'), threeUpgraded)
   assert.is(code, 0)
 })
