@@ -44,16 +44,15 @@ export function findRecreateProblems(
 ): Problem[] {
   const left = controlPlanesBeyond(cluster, hosts)
   const after = hosts.map((observed) => without(cluster, observed, names))
-  const known = findProblems(cluster, hosts, { recreated: names })
+  const known = findProblems(cluster, hosts)
   const isKnown = ({ code, message }: Problem): boolean =>
     known.some((one) => one.code === code && one.message === message)
   return [
     ...(left.length === 0 ? [] : [controlPlanesLeft(cluster.settings, left)]),
     ...known,
-    ...[
-      ...findProblems(cluster, after, { recreated: names }),
-      ...findMissingImages(cluster, after),
-    ].filter((one) => !isKnown(one)),
+    ...[...findProblems(cluster, after), ...findMissingImages(cluster, after)].filter(
+      (one) => !isKnown(one),
+    ),
   ]
 }
 
