@@ -98,12 +98,21 @@ export const silentLog: Log = {
   event: noop,
 }
 
+/** What a run waits for before its first step, which may change something. */
+let beforeSteps: () => Promise<void> = async () => undefined
+
+/** Makes every step of the run begin with `check`, which throws when nothing may be changed. */
+export function checkBeforeSteps(check: () => Promise<void>): void {
+  beforeSteps = check
+}
+
 /** Runs `work` as a step of the log, which is done when it returns and failed when it throws; rethrows. */
 export async function inStep<T>(
   log: Pick<Log, 'step'>,
   text: string,
   work: (step: Step) => Promise<T>,
 ): Promise<T> {
+  await beforeSteps()
   const step = log.step(text)
   try {
     const result = await work(step)

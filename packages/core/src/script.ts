@@ -9,14 +9,15 @@ import type { Cluster } from './cluster.ts'
 import { checkConfirm } from './confirm.ts'
 import { generatedFiles } from './generated.ts'
 import { connectionsOf, type Connections } from './host/connections.ts'
+import { newHostLock } from './host/host-lock.ts'
 import type { Host } from './host/host.ts'
 import { withLock } from './lock.ts'
-import { createLog, type Log } from './log.ts'
+import { checkBeforeSteps, createLog, type Log } from './log.ts'
 import { readOptions, type Options, type OptionValues } from './options.ts'
 import { exitCodes, Problem, reasonOf, renderProblem, type ExitCode } from './problem.ts'
 import { projectRoot } from './root.ts'
 import { loadCluster } from './settings/find.ts'
-import { stopOnSignals, stopping } from './stop.ts'
+import { stopOnSignals, stopping, untilStopped } from './stop.ts'
 
 /** What the `run` function of a script gets. */
 export interface ScriptContext<O extends Options> {
@@ -47,6 +48,8 @@ interface ScriptDefinition<O extends Options> {
   readonly changes?: boolean
   /** Whether it only waits for machines: it is then recorded too. */
   readonly waits?: boolean
+  /** Whether its changes are to files of this machine only: the cluster is then not locked on its hosts. */
+  readonly onlyHere?: boolean
   /** Exits as soon as `run` returns, without waiting for commands that it gave up on. */
   readonly endsAtOnce?: boolean
   /** Whether it can delete data permanently: it then has --confirm. */
@@ -100,7 +103,7 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
   const { log, hasActed } = trackingLog(createLog({ record: () => record }))
   let onFailure: (() => Promise<void>) | undefined
   stopOnSignals(
-    (signal) => log.warn(`stopped by ${signal}; run the same command again to continue`),
+    (why) => log.warn(`stopped ${why}; run the same command again to continue`),
     () => process.exit(exitCodes.failed),
   )
   let connections: Connections | undefined
@@ -136,7 +139,11 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
     if (fromShell.length > 0 && process.env[laterStage] !== 'true')
       log.info(`${fromShell.join(', ')} from the environment, instead of env/${cluster.file}.env`)
     for (const warning of warnings) log.warn(warning)
-    const { each: eachHost } = (connections = connectionsOf(cluster))
+    const isChange = definition.changes === true && !dryRun
+    const { each: eachHost } = (connections = connectionsOf(
+      cluster,
+      isChange ? newHostLock(cluster.name, programName(), log.warn) : undefined,
+    ))
     const context: ScriptContext<O> = {
       cluster,
       log,
@@ -155,9 +162,10 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
         return changes.length === 0 ? exitCodes.done : exitCodes.planHasChanges
       },
     }
-    if (definition.changes === true && !dryRun)
+    if (isChange)
       process.exitCode = await withLock(cluster, programName(), async () => {
         record = await openRecord(cluster, log)
+        if (definition.onlyHere !== true) lockBeforeSteps(eachHost(), log)
         return (await definition.run(context)) ?? exitCodes.done
       })
     else {
@@ -177,6 +185,24 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
     // Work that the run gave up on may keep the process alive: a host that has not answered yet, a command.
     process.exit()
   }
+}
+
+/**
+ * Connects to the hosts while the run observes, and lets no step begin before the cluster is locked on them. A run that
+ * does not need a host goes on without its lock if it can't be reached.
+ */
+function lockBeforeSteps(hosts: readonly Promise<Host>[], log: Log): void {
+  const locking = Promise.allSettled(hosts)
+  let warned = false
+  checkBeforeSteps(async () => {
+    const failures = (await untilStopped(locking)).flatMap((host): unknown[] =>
+      host.status === 'rejected' ? [host.reason] : [],
+    )
+    const locked = failures.find((error) => error instanceof Problem && error.code === 'LOCKED')
+    if (locked !== undefined) throw locked
+    if (!warned) for (const error of failures) log.warn(`no lock on a host: ${reasonOf(error)}`)
+    warned = true
+  })
 }
 
 /** Waits until everything written to a stream has left the process. */

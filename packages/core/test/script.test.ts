@@ -72,6 +72,7 @@ program('that succeeds ends with 0 and prints only its result on stdout', async 
   assert.is(code, 0, stderr)
   assert.equal(JSON.parse(stdout), { cluster: name, confirmed: false, locked: true })
   assert.match(stderr, 'making the disk of w1')
+  assert.match(stderr, `CLUSTER_NAME=${name}, FAILURE_BUNDLE=false from the environment`)
 })
 
 program('that changes something fails at once while another run holds the lock', async () => {
@@ -206,7 +207,9 @@ program('with --help prints its options and does nothing', async () => {
 })
 
 program('reads an option from the environment, which Nx passes on', async () => {
-  assert.is((await start([path], { HOW: 'problem' })).code, 1)
+  const { code, stderr } = await start([path], { HOW: 'problem', TALOSMITH_LATER_STAGE: 'true' })
+  assert.is(code, 1)
+  assert.not.match(stderr, 'from the environment', 'the first stage has said it')
 })
 
 program('ends with 64 for an unknown option', async () => {
