@@ -35,13 +35,13 @@ suiteOf.before.each(async (context) => {
   writeFileSync(join(generated, 'secrets.yaml'), secrets)
   const pages = Buffer.alloc(1024, 7)
   const sha256 = (bytes: Buffer | string) => createHash('sha256').update(bytes)
-  const snapshot = Buffer.concat([pages, sha256(pages).digest()])
+  const stored = Buffer.concat([pages, sha256(pages).digest()])
   const backup = {
     ...{ file, cluster: cluster.name, takenAt: '2026-11-24T01:00:00.000Z', revision: 77 },
-    ...{ secrets: sha256(secrets).digest('hex'), sha256: sha256(snapshot).digest('hex') },
+    ...{ secrets: sha256(secrets).digest('hex'), sha256: sha256(stored).digest('hex') },
   }
   mkdirSync(join(generated, 'backups'))
-  writeFileSync(join(generated, 'backups', file), snapshot)
+  writeFileSync(join(generated, 'backups', file), stored)
   writeFileSync(join(generated, 'backups', file.replace('.db', '.json')), JSON.stringify(backup))
 })
 suiteOf.after.each(({ made, path }) => {
@@ -57,7 +57,7 @@ async function run({ cluster }: Made, confirm?: string, dryRun = false): Promise
     log: silentLog,
     dryRun,
     json: false,
-    options: { snapshot: undefined },
+    options: {},
     confirmed: confirm === cluster.name,
     confirm: (changes: readonly Change[]) => checkConfirm(cluster, confirm, changes),
     hosts: async () => [local],
@@ -81,7 +81,7 @@ test('lists what it removes and restores, and changes nothing without CONFIRM', 
   assert.equal(made.everything(), before)
 })
 
-const faults: [string, string, (made: Made) => void][] = [
+const problems: [string, string, (made: Made) => void][] = [
   [
     'there is no image',
     'IMAGE_MISSING',
@@ -107,7 +107,7 @@ const faults: [string, string, (made: Made) => void][] = [
       writeFileSync(join(generated, 'regenerating.json'), '{"archive":"archive/a"}'),
   ],
 ]
-for (const [title, code, breakIt] of faults)
+for (const [title, code, breakIt] of problems)
   test(`removes nothing when ${title}`, async ({ made }) => {
     breakIt(made)
     const before = made.everything()

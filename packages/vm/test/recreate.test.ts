@@ -118,7 +118,7 @@ const checked: [string, ObservedHost, string[]][] = [
   ['a control plane beyond the count runs', lowered('running'), ['CONTROL_PLANES_LEFT']],
   ['one beyond the count is paused', lowered('paused'), ['CONTROL_PLANES_LEFT']],
   ['one beyond the count starts with its host', lowered('shut off', true), ['CONTROL_PLANES_LEFT']],
-  ['one beyond the count is off for good', lowered('shut off'), []],
+  ['one beyond the count stays off', lowered('shut off'), []],
 ]
 for (const [title, host, expected] of checked)
   test(`recreate, before anything is removed: ${title}`, () => {

@@ -18,7 +18,7 @@ import { leaderOf, observeEtcdFacts, observeEtcdState } from '@talosmith/clients
 import { type Kubernetes, type NodeObject } from '@talosmith/clients/kubernetes'
 import { checkGeneratedFiles } from '../configure/generated-files.ts'
 import { planTalosconfig, type BootstrapChange } from '../configure/plan.ts'
-import { refuseOtherEtcds } from '../configure/refuse-bootstrap.ts'
+import { refuseEtcdElsewhere } from '../configure/refuse-bootstrap.ts'
 import { readSecrets, secretsFile, writeSecrets, type PublicSecrets } from '../generated/secrets.ts'
 import { beginRestore, endRestore, findRestore, refuseUnfinished } from '../generated/under-way.ts'
 import { startCluster } from '../configure/start.ts'
@@ -72,7 +72,7 @@ export async function prepareRestore(cluster: Cluster, backup: ChosenBackup): Pr
   const talosctl = await openTalosctl(cluster)
   await checkGeneratedFiles(cluster, talosctl)
   const secrets = await readSecrets(cluster)
-  if (secrets !== undefined) await refuseOtherEtcds(cluster, talosctl, secrets)
+  if (secrets !== undefined) await refuseEtcdElsewhere(cluster, talosctl, secrets)
   // The run that was stopped has saved it.
   if ((await findRestore(cluster)) !== undefined) return []
   const etcd = await observeRunningEtcd(cluster)
@@ -102,7 +102,7 @@ export async function restoreEtcd(
   const access = given === undefined ? await planAccess(tools) : []
   if (!dryRun) await applyAll(access, (change) => applyBootstrapChange(change, tools), { log })
   await refuseData(tools)
-  await refuseOtherEtcds(cluster, tools.talosctl, tools.secrets)
+  await refuseEtcdElsewhere(cluster, tools.talosctl, tools.secrets)
   if (dryRun) return showPlan([...access, ...planRestore(cluster, backup)])
   await beginRestore(cluster, backup)
   await configure({ ...script, within }, tools.talosctl)

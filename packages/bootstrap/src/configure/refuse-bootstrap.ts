@@ -1,13 +1,13 @@
 /** Whether etcd may be bootstrapped: an empty etcd in the place of a former one is data loss. */
 import { commandFor, controlPlanesLeft, Problem, type Cluster } from '@talosmith/core'
-import { observeOtherEtcds } from '@talosmith/clients/etcd'
+import { observeEtcdElsewhere } from '@talosmith/clients/etcd'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 import type { AccessProblem } from '../generated/access.ts'
 import { listBackups, type Backup } from '../generated/backups.ts'
 import { readSecrets, type PublicSecrets } from '../generated/secrets.ts'
 import { refuseUnfinished, type Flow } from '../generated/under-way.ts'
 
-/** What says that the cluster has run, although no control plane of the settings has etcd data. */
+/** What shows that the cluster has run, although no control plane of the settings has etcd data. */
 export interface FormerEtcd {
   /** Anything but 'missing': there is a kubeconfig, which is written only once etcd runs. */
   readonly kubeconfig: AccessProblem | undefined
@@ -35,7 +35,7 @@ export async function refuseBootstrap(
   await refuseUnfinished(cluster, within)
   const secrets = given?.secrets ?? (await readSecrets(cluster))
   if (secrets !== undefined)
-    await refuseOtherEtcds(cluster, given?.talosctl ?? (await openTalosctl(cluster)), secrets)
+    await refuseEtcdElsewhere(cluster, given?.talosctl ?? (await openTalosctl(cluster)), secrets)
   const backups = await listBackups(cluster)
   const own = backups.filter((one) => one.secrets !== undefined && one.secrets === secrets?.digest)
   const problem = findLoss(cluster, { kubeconfig, backups: own })
@@ -44,7 +44,7 @@ export async function refuseBootstrap(
   return problem !== undefined
 }
 
-/** The problem of an empty etcd where a cluster has run; undefined: nothing says that one has. Pure. */
+/** The problem of an empty etcd where a cluster has run; undefined: nothing shows that one has. Pure. */
 export function findLoss(
   cluster: Cluster,
   { kubeconfig, backups }: FormerEtcd,
@@ -74,12 +74,12 @@ export function findLoss(
 }
 
 /** Throws CONTROL_PLANES_LEFT when a control plane that the settings no longer name still is the cluster. */
-export async function refuseOtherEtcds(
+export async function refuseEtcdElsewhere(
   cluster: Cluster,
   talosctl: Talosctl,
   secrets: Pick<PublicSecrets, 'talosCa'>,
 ): Promise<void> {
-  const others = await observeOtherEtcds(cluster, talosctl, secrets)
+  const others = await observeEtcdElsewhere(cluster, talosctl, secrets)
   if (others.length === 0) return
   throw controlPlanesLeft(
     cluster.settings,

@@ -15,7 +15,7 @@ test.before.each((context) => {
 })
 const backup = { file: 'etcd-a.db' }
 
-test('the command that goes on with it is named, and the way out', async ({ cluster }) => {
+test('the command that goes on with it is named, and the alternative', async ({ cluster }) => {
   await refuseUnfinished(cluster)
   await beginRestore(cluster, backup)
   const { code, hint = '' } = await problemOf(refuseUnfinished(cluster))

@@ -59,7 +59,7 @@ export interface OtherEtcd extends Pick<Node, 'name' | 'address'> {
  * The control planes beyond CONTROL_PLANE_COUNT, by their addresses, that have a certificate of our CA and run
  * etcd, have its data, or do not report whether they do: after the count was lowered they are still the cluster.
  */
-export async function observeOtherEtcds(
+export async function observeEtcdElsewhere(
   cluster: Cluster,
   talosctl: Talosctl,
   { talosCa }: { readonly talosCa: string },

@@ -12,7 +12,7 @@ export {
   etcdServiceProblem,
   mayRunEtcd,
   observeEtcdState,
-  observeOtherEtcds,
+  observeEtcdElsewhere,
   type EtcdState,
   type OtherEtcd,
 } from './etcd-state.ts'
