@@ -47,8 +47,10 @@ async function made({ files = {} }: Given): Promise<Cluster> {
   const cluster = testCluster(settings, temporaryFolder('start'))
   const [address = ''] = cluster.controlPlanes.map((node) => node.address)
   const talosconfig = stringify({
-    context: 'home',
-    contexts: { home: { endpoints: [address], ca: base64(ca.cert), crt: base64(pair.cert) } },
+    context: cluster.name,
+    contexts: {
+      [cluster.name]: { endpoints: [address], ca: base64(ca.cert), crt: base64(pair.cert) },
+    },
   })
   const all = { 'secrets.yaml': secrets, talosconfig, ...files }
   for (const [name, text] of Object.entries(all)) await generatedFiles(cluster).write(name, text)
