@@ -57,7 +57,7 @@ async function run({ cluster }: Made, confirm?: string, dryRun = false): Promise
     log: silentLog,
     dryRun,
     json: false,
-    options: {},
+    options: { snapshot: undefined },
     confirmed: confirm === cluster.name,
     confirm: (changes: readonly Change[]) => checkConfirm(cluster, confirm, changes),
     hosts: async () => [local],
