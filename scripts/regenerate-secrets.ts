@@ -1,6 +1,7 @@
 /** cluster:regenerate-secrets: recreates the cluster with new secrets on new disks; needs CONFIRM=<cluster>. */
 import {
   archiveSecrets,
+  checkNewConfigs,
   describeLosses,
   describeRegeneration,
   configure,
@@ -10,12 +11,21 @@ import {
   noteNewMachines,
   planArchive,
   planFinalBackup,
+  planUnsaved,
   proveOldAccessRefused,
   startCluster,
   takeFinalBackup,
   waitForHealth,
 } from '@talosmith/bootstrap'
-import { commandFor, findTool, script, type Change, type ExitCode } from '@talosmith/core'
+import { openTalosctl } from '@talosmith/clients/talos'
+import {
+  commandFor,
+  findTool,
+  script,
+  type Change,
+  type Cluster,
+  type ExitCode,
+} from '@talosmith/core'
 import { installStorage } from '@talosmith/storage'
 import { recreateMachines } from '@talosmith/vm'
 
@@ -57,24 +67,26 @@ export default script(import.meta, {
     const collect = (changes: readonly Change[]): ExitCode => (machines.push(...changes), 0)
     if (!regeneration.machinesAreNew)
       await recreateMachines({ ...context, dryRun: true, showPlan: collect }, names)
+    const unsaved = withBackup || underWay !== undefined ? [] : await planUnsaved(cluster)
     const changes = [
       ...describeLosses(cluster, regeneration),
+      ...unsaved,
       ...(withBackup ? [planFinalBackup(cluster)] : []),
       ...archive,
       ...machines,
     ]
     if (dryRun) return showPlan(changes)
     confirm(changes)
+    await checkTools(cluster)
     if (withBackup) log.info(`   the backup is ${await takeFinalBackup(cluster)}`)
-    // The proof at the end is kubectl's: without it nothing begins.
-    await findTool('kubectl', cluster)
     await archiveSecrets(cluster, regeneration, archive, log)
     if (!regeneration.machinesAreNew) {
       await recreateMachines(context, names)
       regeneration = await noteNewMachines(cluster, regeneration)
     }
-    await configure(context)
-    await startCluster(context)
+    const within = 'cluster:regenerate-secrets'
+    await configure({ ...context, within })
+    await startCluster({ ...context, within })
     await waitForHealth(context)
     await proveOldAccessRefused(cluster, regeneration.archive, log)
     // From here on the same command would regenerate the secrets again.
@@ -93,6 +105,14 @@ export default script(import.meta, {
     )
   },
 })
+
+/** What the stages after the archive need: without it nothing begins. */
+async function checkTools(cluster: Cluster): Promise<void> {
+  await checkNewConfigs(cluster, await openTalosctl(cluster))
+  // The proof at the end is kubectl's.
+  await findTool('kubectl', cluster)
+  if (cluster.settings.NFS_SERVER !== undefined) await findTool('helm', cluster)
+}
 
 function isSecrets({ target }: Change): boolean {
   return target === 'secrets.yaml'

@@ -1,6 +1,14 @@
 /** cluster:restore: recreates the control planes on empty disks and restores etcd from a backup; needs CONFIRM=<cluster>. */
-import { findBackup, forgetDestroyed, planRestore, restoreEtcd } from '@talosmith/bootstrap'
-import { script, type Change } from '@talosmith/core'
+import {
+  beginRestore,
+  findBackup,
+  forgetDestroyed,
+  planRestore,
+  prepareRestore,
+  restoreEtcd,
+  saveRunningEtcd,
+} from '@talosmith/bootstrap'
+import { applyAll, script, type Change } from '@talosmith/core'
 import { recreateMachines } from '@talosmith/vm'
 
 export default script(import.meta, {
@@ -12,18 +20,27 @@ export default script(import.meta, {
     snapshot: { type: 'string', about: 'name of the backup; the newest by default' },
   },
   async run(context) {
-    const { cluster, dryRun, showPlan } = context
+    const { cluster, dryRun, showPlan, confirm, log } = context
     const backup = await findBackup(context)
     const names = new Set(cluster.controlPlanes.map(({ name }) => name))
-    if (dryRun) {
-      const planned: Change[] = []
-      const collect = (changes: readonly Change[]) => {
-        planned.push(...changes)
-        return 0 as const
-      }
-      await recreateMachines({ ...context, showPlan: collect }, names)
-      return showPlan([...planned, ...planRestore(cluster, backup)])
+    const saving = await prepareRestore(cluster, backup)
+    const machines: Change[] = []
+    const collect = (changes: readonly Change[]) => {
+      machines.push(...changes)
+      return 0 as const
     }
+    // It also checks that they can be created again.
+    await recreateMachines({ ...context, dryRun: true, showPlan: collect }, names)
+    const changes = [...saving, ...machines, ...planRestore(cluster, backup)]
+    if (dryRun) return showPlan(changes)
+    // Nothing is lost where no control plane exists.
+    if (machines.length > 0) confirm(changes)
+    await applyAll(
+      saving,
+      async () => log.info(`   the backup is ${await saveRunningEtcd(cluster)}`),
+      { log },
+    )
+    await beginRestore(cluster, backup)
     // If this run is killed, cluster:up must not create a new cluster on the new machines.
     if (backup.bringsSecrets && context.confirmed) await forgetDestroyed(cluster)
     await recreateMachines(context, names)

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { findTool, local, withLock, type Cluster, type Log, type ToolName } from '@talosmith/core'
 import { packageChart } from '../chart/package.ts'
 import { factoryVersion } from './factory/version.ts'
-import { forgetImages } from './forget.ts'
+import { forgetClusters, forgetImages } from './forget.ts'
 import { clearFolder, removeIfEmpty } from './folders.ts'
 import { buildInitramfs } from './guest/initramfs.ts'
 import { fetchKernel } from './guest/kernel.ts'
@@ -100,6 +100,7 @@ export async function stopLab(host: LabHost, keepDisks: boolean): Promise<void> 
     rmSync(join(host.folder, 'pids'), { recursive: true, force: true })
     if (keepDisks) return
     forgetImages()
+    forgetClusters()
     // The lock is in there too; another process that waits for it continues once it is released.
     clearFolder(labFolder, 'lock')
   })

@@ -4,7 +4,9 @@ import {
   observeCluster,
   planCluster,
   planWholeUpgrade,
+  refuseBootstrap,
   type ClusterPlan,
+  type ObservedAccess,
 } from '@talosmith/bootstrap'
 import type { Cluster, Host, Log } from '@talosmith/core'
 import { attempt, partOf } from './attempt.ts'
@@ -42,6 +44,7 @@ export async function planAll({ cluster, eachHost, log, signal }: Context): Prom
       : await planBootstrap(
           { cluster, eachHost, log },
           planCluster(cluster, { ...observed.value, ...allowed.value }, fresh),
+          allowed.value,
         )
   const vm = { ...vmPlan, changes: [...vmPlan.changes, ...leftOver] }
   // Missing images are not a problem when the plan downloads them.
@@ -54,14 +57,17 @@ export async function planAll({ cluster, eachHost, log, signal }: Context): Prom
 async function planBootstrap(
   { cluster, eachHost, log }: Omit<Context, 'signal'>,
   { changes, needsUpgrade, unknown }: ClusterPlan,
+  { kubeconfig }: ObservedAccess,
 ): Promise<PartPlan> {
   const hosts = (): Promise<Host[]> => Promise.all(eachHost())
   const whole = await attempt(() =>
     needsUpgrade ? planWholeUpgrade({ cluster, log, hosts }) : undefined,
   )
+  const bootstraps = changes.some(({ kind }) => kind === 'bootstrap-etcd')
+  const start = await attempt(() => (bootstraps ? refuseBootstrap(cluster, kubeconfig) : undefined))
   // An upgrade also updates the configs of machines that do not restart: list each once.
   const upgrade = (whole.value?.upgrade ?? []).filter(
     ({ kind, target }) => !changes.some((one) => one.kind === kind && one.target === target),
   )
-  return partOf('bootstrap', [whole], { changes: [...changes, ...upgrade], unknown })
+  return partOf('bootstrap', [whole, start], { changes: [...changes, ...upgrade], unknown })
 }

@@ -176,7 +176,7 @@ export const unwantedWords: readonly UnwantedWord[] = [
     only: /^(?:packages|scripts)\//,
     // Snapshots of etcd, and the option --snapshot of cluster:restore.
     rightIn:
-      /^(?:(?:packages\/bootstrap\/)?scripts\/restore\.ts$|packages\/bootstrap\/(?:src|test)\/backup\/)/,
+      /^(?:(?:packages\/bootstrap\/)?scripts\/(?:test\/)?restore(?:\.test)?\.ts$|packages\/bootstrap\/(?:src|test)\/backup\/)/,
   },
   {
     word: 'missing',

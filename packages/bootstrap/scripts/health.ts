@@ -1,6 +1,6 @@
 /** bootstrap:health: waits until the cluster is healthy. */
 import { script } from '@talosmith/core'
-import { endAfterHealth, waitForHealth } from '../src/index.ts'
+import { endAfterHealth, endRestoreAfterHealth, waitForHealth } from '../src/index.ts'
 
 export default script(import.meta, {
   summary: 'Wait until the cluster is healthy; report the reason of every unmet condition.',
@@ -8,5 +8,6 @@ export default script(import.meta, {
   async run(context) {
     await waitForHealth(context)
     await endAfterHealth(context.cluster, context.log)
+    await endRestoreAfterHealth(context.cluster, context.log)
   },
 })

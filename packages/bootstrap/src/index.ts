@@ -16,7 +16,7 @@ export {
   type PodEvidence,
 } from './views/kubernetes-evidence.ts'
 export { judgeHealth, nodesLeftBehind, type HealthFacts } from './health/health.ts'
-export { checkGeneratedFiles } from './configure/generated-files.ts'
+export { checkGeneratedFiles, checkNewConfigs } from './configure/generated-files.ts'
 export {
   observeAccess,
   observeCluster,
@@ -27,6 +27,7 @@ export { observeKubernetesNodes, type KubernetesStatus } from './views/kubernete
 export { observeTalosStatus, type TalosFacts, type TalosStatus } from './views/talos-status.ts'
 export type { NodePlan } from './configure/plan.ts'
 export { planCluster, type ClusterPlan } from './configure/plan-cluster.ts'
+export { refuseBootstrap } from './configure/refuse-bootstrap.ts'
 export { startCluster } from './configure/start.ts'
 export { waitForHealth } from './health/wait-for-health.ts'
 export {
@@ -48,8 +49,10 @@ export {
   upgradeTalos,
 } from './upgrade/flows.ts'
 export type { UpgradeScript } from './restart/context.ts'
-export { findBackup, planRestore, restoreEtcd } from './backup/restore.ts'
+export { planUnsaved, saveRunningEtcd } from './backup/newer.ts'
+export { findBackup, planRestore, prepareRestore, restoreEtcd } from './backup/restore.ts'
 export { redactorOf } from './generated/known-secrets.ts'
+export { beginRestore, endRestoreAfterHealth } from './generated/under-way.ts'
 export { withWorkFolder } from './generated/work-folder.ts'
 export {
   forgetDestroyed,

@@ -7,6 +7,8 @@ export const codes = {
   addressTaken: 'ADDRESS_TAKEN',
   /** The API server has a certificate of another CA, or rejects the cluster's kubeconfig. */
   apiNotOurs: 'API_NOT_OURS',
+  /** A control plane that the settings no longer name still runs. */
+  controlPlanesLeft: 'CONTROL_PLANES_LEFT',
   /** A CPU below x86-64-v2. */
   cpuLevelTooLow: 'CPU_LEVEL_TOO_LOW',
   /** The disk of a machine existed, and is missing now. */

@@ -2,6 +2,7 @@
 export { addressAt, contains, isBetween, overlap, prefixLengthOfMask } from './addresses.ts'
 export type { Answer } from './answer.ts'
 export { applyAll, renderPlan, type Change } from './change.ts'
+export { controlPlanesLeft, type LeftControlPlane } from './cluster-problems.ts'
 export { codes } from './codes.ts'
 export { checkConfirm } from './confirm.ts'
 export {
@@ -25,7 +26,7 @@ export { firmwareMissing, hostToolsMissing, poolFull } from './host-problems.ts'
 export { parseLabelledLines, splitFields, type LabelledLines } from './labelled-lines.ts'
 export { withLock } from './lock.ts'
 export { createLog, inStep, silentLog, type Log, type Step } from './log.ts'
-export type { Node, Role } from './nodes.ts'
+export { furtherControlPlanes, type Node, type Role } from './nodes.ts'
 export { exitCodes, Problem, reasonOf, type ExitCode } from './problem.ts'
 export { quote } from './process/command.ts'
 export {

@@ -1,5 +1,6 @@
 /** The machines of a cluster, derived from its settings. */
-import { addressAt } from './addresses.ts'
+import { addressAt, contains } from './addresses.ts'
+import type { Cluster } from './cluster.ts'
 import type { Settings } from './settings/schema.ts'
 
 export type Role = 'controlplane' | 'worker'
@@ -17,6 +18,9 @@ export interface Node {
   /** Index of its KVM host in LIBVIRT_URI. */
   readonly host: number
 }
+
+/** The most control planes that a cluster can have. */
+export const maxControlPlanes = 7
 
 /** The settings that determine the machines. */
 export type NodeSettings = Pick<
@@ -63,4 +67,21 @@ export function describeNodes(settings: NodeSettings): readonly Node[] {
     ...many('controlplane', settings.CONTROL_PLANE_COUNT),
     ...many('worker', settings.WORKER_COUNT),
   ]
+}
+
+/**
+ * The control planes that a higher CONTROL_PLANE_COUNT would add, without those whose address the settings give
+ * to something else. After the count was lowered they may still exist.
+ */
+export function furtherControlPlanes({
+  settings,
+  nodes,
+  vip,
+  endpoint,
+}: Pick<Cluster, 'settings' | 'nodes' | 'vip' | 'endpoint'>): readonly Node[] {
+  const taken = new Set([...nodes.map(({ address }) => address), vip, new URL(endpoint).hostname])
+  return describeNodes({ ...settings, CONTROL_PLANE_COUNT: maxControlPlanes }).filter(
+    ({ role, address }) =>
+      role === 'controlplane' && !taken.has(address) && contains(settings.NETWORK_CIDR, address),
+  )
 }

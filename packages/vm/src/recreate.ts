@@ -1,9 +1,9 @@
 /** Recreates machines: destroys them with their disks, then creates them again. */
-import type { ExitCode } from '@talosmith/core'
-import { findProblems, refuse } from './check.ts'
+import { controlPlanesLeft, type Cluster, type ExitCode, type Problem } from '@talosmith/core'
+import { findMissingImages, findProblems, refuse } from './check.ts'
 import { runFlow, type FlowContext } from './flow.ts'
 import type { ObservedHost } from './observe.ts'
-import { domainOf } from './place.ts'
+import { clusterDomains, domainOf } from './place.ts'
 import { planCreate, planDestroy } from './plan.ts'
 
 /**
@@ -20,7 +20,7 @@ export async function recreateMachines(
       planDestroy(cluster, observed).filter(({ target }) => names.has(target)),
     nothing,
     needsConfirm: true,
-    check: (observed) => refuse(findProblems(context.cluster, observed, { recreated: names })),
+    check: (observed) => refuse(findRecreateProblems(context.cluster, observed, names)),
   })
   if (context.dryRun) return exitCode
   return runFlow(context, {
@@ -31,6 +31,69 @@ export async function recreateMachines(
       ),
     nothing,
   })
+}
+
+/**
+ * What would keep the machines of `names` from being created again, with the image and the space for their disks,
+ * and control planes that would go on as the former cluster. Pure.
+ */
+export function findRecreateProblems(
+  cluster: Cluster,
+  hosts: readonly ObservedHost[],
+  names: ReadonlySet<string>,
+): Problem[] {
+  const left = controlPlanesBeyond(cluster, hosts)
+  const after = hosts.map((observed) => without(cluster, observed, names))
+  const recreated = { recreated: names }
+  const known = findProblems(cluster, hosts, recreated)
+  const isKnown = ({ code, message }: Problem): boolean =>
+    known.some((one) => one.code === code && one.message === message)
+  return [
+    ...(left.length === 0 ? [] : [controlPlanesLeft(cluster.settings, left)]),
+    ...known,
+    ...[...findProblems(cluster, after, recreated), ...findMissingImages(cluster, after)].filter(
+      (one) => !isKnown(one),
+    ),
+  ]
+}
+
+/** Control planes of the cluster that the settings do not name, and that run or start with their host. */
+function controlPlanesBeyond(
+  cluster: Cluster,
+  hosts: readonly ObservedHost[],
+): { readonly name: string; readonly why: string }[] {
+  const isNamed = (name: string): boolean => cluster.nodes.some((node) => node.name === name)
+  return hosts.flatMap((observed) =>
+    clusterDomains(cluster, observed)
+      .filter(({ name, machine }) => machine.role === 'controlplane' && !isNamed(name))
+      .flatMap(({ name, live, autostart }) => {
+        if (live.state !== 'shut off')
+          return [{ name, why: `is ${live.state} on ${observed.host}` }]
+        return autostart ? [{ name, why: `starts with its host ${observed.host} (autostart)` }] : []
+      }),
+  )
+}
+
+/** A host as it is once machines and their disks are removed. */
+function without(
+  { name: cluster }: Cluster,
+  observed: ObservedHost,
+  names: ReadonlySet<string>,
+): ObservedHost {
+  const removed = observed.domains.filter(({ name, owner }) => owner === cluster && names.has(name))
+  const paths = new Set(removed.flatMap(({ own }) => (own ? [own.disk, own.seed] : [])))
+  const inPool = new Set(removed.map(({ name }) => observed.files.disk({ name })))
+  const freed = [...observed.disks.values()].filter(
+    ({ path }) => paths.has(path) && inPool.has(path),
+  )
+  return {
+    ...observed,
+    domains: observed.domains.filter((domain) => !removed.includes(domain)),
+    disks: new Map([...observed.disks].filter(([path]) => !paths.has(path))),
+    seeds: new Map([...observed.seeds].filter(([path]) => !paths.has(path))),
+    poolFreeBytes:
+      observed.poolFreeBytes + freed.reduce((sum, { actualBytes }) => sum + actualBytes, 0),
+  }
 }
 
 function isAbsent(name: string, hosts: readonly ObservedHost[]): boolean {

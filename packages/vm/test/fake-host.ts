@@ -14,12 +14,13 @@ export interface Fake {
   /** The XML of existing domains, by name. */
   readonly domains?: Readonly<Record<string, string>>
   readonly files?: readonly string[]
+  readonly hasImage?: boolean
   /** Overrides, by the beginning of the virsh command. */
   readonly virsh?: Readonly<Record<string, VirshOutput>>
 }
 
 /** A host without problems, on which `domains` run. */
-export function fakeHost({ domains = {}, files = [], virsh = {} }: Fake = {}) {
+export function fakeHost({ domains = {}, files = [], hasImage = true, virsh = {} }: Fake = {}) {
   const names = Object.keys(domains)
   const answer = (words: string): VirshOutput => {
     const own = Object.entries(virsh).find(([start]) => words.startsWith(start))
@@ -40,7 +41,8 @@ export function fakeHost({ domains = {}, files = [], virsh = {} }: Fake = {}) {
     if (words.startsWith('domblklist')) return ''
     return withUuid(domains[name]) ?? { error: `failed to get domain '${name}'` }
   }
-  const facts = ['image', 'direct', 'kvm', 'flag', 'bridge br0', 'seedfolder', 'memory 64000000']
+  const image = hasImage ? ['image'] : []
+  const facts = [...image, 'direct', 'kvm', 'flag', 'bridge br0', 'seedfolder', 'memory 64000000']
   return recordingHost(
     (command) =>
       answerBatch(command, answer) ?? [...facts, 'free 1000000000000', ...files].join('\n'),

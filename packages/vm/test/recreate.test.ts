@@ -4,26 +4,28 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { runFlow } from '../src/flow.ts'
 import { planDestroy } from '../src/plan.ts'
-import { recreateMachines } from '../src/recreate.ts'
+import type { ObservedHost } from '../src/observe.ts'
+import { findRecreateProblems, recreateMachines } from '../src/recreate.ts'
 import { domainXml, fakeHost } from './fake-host.ts'
-import { pool } from './observed-hosts.ts'
+import { domainFor, finishedHost, foreignDomain, pool } from './observed-hosts.ts'
 
 interface Given {
   readonly settings?: Readonly<Record<string, string>>
   /** The value of CONFIRM. */
   readonly confirmed?: string
   readonly dryRun?: boolean
+  readonly hasImage?: boolean
 }
 
 /** Runs a flow on a host with all machines of the cluster; returns its plan, its commands and its problem. */
 async function run(
   flow: 'recreate cp1' | 'destroy',
-  { settings = {}, confirmed, dryRun = false }: Given = {},
+  { settings = {}, confirmed, dryRun = false, hasImage = true }: Given = {},
 ) {
   const cluster = testCluster(settings, temporaryFolder('recreate'))
   const domains = cluster.nodes.map(({ name }) => [name, domainXml(cluster, name)] as const)
   const files = cluster.nodes.map(({ name }) => `disk 2048 - ${pool}/${name}.qcow2`)
-  const host = fakeHost({ domains: Object.fromEntries(domains), files })
+  const host = fakeHost({ domains: Object.fromEntries(domains), files, hasImage })
   const planned: Change[] = []
   const context = {
     cluster,
@@ -82,6 +84,64 @@ test('recreate: removes no machine if they could not be created again', async ()
     settings: { NETWORK_BRIDGE: 'br9' },
   })
   assert.is(problem?.code, 'BRIDGE_NOT_FOUND')
+  assert.equal(removed, [])
+})
+
+const one = testCluster()
+const cp1 = new Set(['home-cp1'])
+const whole = testCluster({ CONTROL_PLANE_COUNT: '3' })
+/** A host with three control planes, of which the settings name one. */
+const lowered = (state: string, autostart = false): ObservedHost => {
+  const host = finishedHost(one)
+  const live = { state, memoryMib: undefined, cpu: undefined }
+  const further = whole.controlPlanes.slice(1)
+  return {
+    ...host,
+    domains: [
+      ...host.domains,
+      ...further.map((node) => domainFor(whole, node, { live, autostart })),
+    ],
+  }
+}
+const codesOf = (host: ObservedHost, names: ReadonlySet<string> = cp1): string[] =>
+  findRecreateProblems(one, [host], names).map(({ code }) => code)
+const mib = 2 ** 20
+
+const checked: [string, ObservedHost, string[]][] = [
+  ['nothing is wrong', finishedHost(one), []],
+  ['there is no image for the new disk', finishedHost(one, { hasImage: false }), ['IMAGE_MISSING']],
+  [
+    'the pool is full, also without the old disk',
+    finishedHost(one, { poolFreeBytes: 100 * mib }),
+    ['POOL_FULL'],
+  ],
+  ['the old disk makes enough space', finishedHost(one, { poolFreeBytes: 600 * mib }), []],
+  ['a control plane beyond the count runs', lowered('running'), ['CONTROL_PLANES_LEFT']],
+  ['one beyond the count is paused', lowered('paused'), ['CONTROL_PLANES_LEFT']],
+  ['one beyond the count starts with its host', lowered('shut off', true), ['CONTROL_PLANES_LEFT']],
+  ['one beyond the count stays off', lowered('shut off'), []],
+]
+for (const [title, host, expected] of checked)
+  test(`recreate, before anything is removed: ${title}`, () => {
+    assert.equal(codesOf(host), expected)
+  })
+
+test('recreate: a running control plane of another owner is not ours to count', () => {
+  const [, cp2] = whole.controlPlanes
+  const host = finishedHost(one)
+  const domains = [...host.domains, ...(cp2 ? [foreignDomain(whole, cp2)] : [])]
+  assert.equal(codesOf({ ...host, domains }), [])
+})
+
+test('recreate: the control planes beyond the count, and the count that names them again', () => {
+  const [problem] = findRecreateProblems(one, [lowered('running')], cp1)
+  assert.match(problem?.because ?? '', 'home-cp2 is running on root@kvm1\nhome-cp3 is running')
+  assert.match(problem?.hint ?? '', 'set CONTROL_PLANE_COUNT=3 again')
+})
+
+test('recreate: removes no machine while there is no image to create it from', async () => {
+  const { problem, removed } = await run('recreate cp1', { confirmed: 'home', hasImage: false })
+  assert.is(problem?.code, 'IMAGE_MISSING')
   assert.equal(removed, [])
 })
 

@@ -1,4 +1,4 @@
-/** The backups in generated/<cluster>/backups: their descriptions, which one to restore, which ones to delete. */
+/** The backups in generated/<cluster>/backups: which one to restore, which ones to delete. */
 import { readdir } from 'node:fs/promises'
 import type { Kubernetes } from '@talosmith/clients/kubernetes'
 import {
@@ -10,34 +10,21 @@ import {
   type Cluster,
 } from '@talosmith/core'
 import semver from 'semver'
+import { backupFolder, descriptionOf, listBackups, type Backup } from '../generated/backups.ts'
 import { observeEvidence } from '../generated/evidence.ts'
 import { findContradiction } from '../generated/recovered-secrets.ts'
 import { ownerFile, sha256, type PublicSecrets } from '../generated/secrets.ts'
 import { checkBackupFile } from './backup-file.ts'
 
-/** A backup of etcd: a snapshot with what a restore has to know. */
-export interface Backup {
-  /** Name in generated/<cluster>/backups, without a folder. */
-  readonly file: string
-  readonly cluster: string
-  /** ISO 8601. */
-  readonly takenAt: string
-  readonly machine: string
-  /** The API server's version: an older one may not be able to read its data. Undefined: it did not answer. */
-  readonly kubernetes?: string
-  /** Digest of the machine secrets of the cluster: with other secrets the backup cannot be used. */
-  readonly secrets?: string
-  readonly sha256: string
-  readonly bytes: number
-  readonly revision: number
-  readonly keys: number
-  /** UID of the namespace kube-system: no two clusters have the same. Undefined: the API server did not answer. */
-  readonly identity?: string
-  /** The last backup of a destroyed cluster: never deleted, stored with the machine secrets where they were known. */
-  readonly isFinal?: true
-  /** An older backup was restored since: the cluster does not continue from this one. */
-  readonly isAbandoned?: boolean
-}
+export {
+  backupFolder,
+  descriptionOf,
+  describeBackup,
+  listBackups,
+  newestFirst,
+  noteRestored,
+  type Backup,
+} from '../generated/backups.ts'
 
 /** A backup that can be restored. */
 export interface ChosenBackup extends Backup {
@@ -46,8 +33,6 @@ export interface ChosenBackup extends Backup {
   readonly bringsSecrets: boolean
 }
 
-/** The folder of the backups in generated/<cluster>. */
-export const backupFolder = 'backups'
 const keptCount = 10
 
 /** What identifies this cluster: the UID of kube-system, which is created with the first data of etcd. */
@@ -66,77 +51,10 @@ export async function readRevision({ read }: Pick<Kubernetes, 'read'>): Promise<
   return Number(metadata.resourceVersion)
 }
 
-/** The backups of a cluster that were verified when they were taken, newest first (see `newestFirst`). */
-export async function listBackups(cluster: Cluster): Promise<Backup[]> {
-  const files = generatedFiles(cluster)
-  const names = await readdir(files.path(backupFolder)).catch(() => [])
-  const found = await Promise.all(
-    names
-      .filter((name) => name.endsWith('.json'))
-      .map(async (name) => {
-        try {
-          const backup = JSON.parse((await files.read(`${backupFolder}/${name}`)) ?? '') as Backup
-          // A description of another file could cause that file to be deleted.
-          return isBackup(backup) && descriptionOf(backup.file) === name ? [backup] : []
-        } catch {
-          return []
-        }
-      }),
-  )
-  return newestFirst(found.flat())
-}
-
-/** Whether a description has what is read from it; `file` is a name in the folder of the backups. */
-function isBackup({ file, takenAt, revision }: Backup): boolean {
-  return /^etcd-[^/]+\.db$/.test(file) && typeof takenAt === 'string' && Number.isFinite(revision)
-}
-
-/**
- * Newest first. Of one cluster by etcd's revision, which no wrong clock changes, those that a restore has
- * abandoned last; between clusters, whose revisions have nothing to do with each other, by time. Pure.
- */
-export function newestFirst(backups: readonly Backup[]): Backup[] {
-  const clusters = [...new Set(backups.map(({ secrets }) => secrets))].map((own) =>
-    backups.filter(({ secrets }) => secrets === own),
-  )
-  const latest = (list: readonly Backup[]): string =>
-    list.map(({ takenAt }) => takenAt).reduce((one, other) => (one > other ? one : other), '')
-  return clusters
-    .sort((one, other) => latest(other).localeCompare(latest(one)))
-    .flatMap((list) =>
-      list.sort(
-        (one, other) =>
-          Number(one.isAbandoned === true) - Number(other.isAbandoned === true) ||
-          other.revision - one.revision ||
-          other.takenAt.localeCompare(one.takenAt),
-      ),
-    )
-}
-
-/** Records that the cluster continues from `restored`: those of later revisions are abandoned. */
-export async function noteRestored(cluster: Cluster, restored: Backup): Promise<void> {
-  const files = generatedFiles(cluster)
-  for (const backup of await listBackups(cluster)) {
-    if (backup.secrets !== restored.secrets) continue
-    const isAbandoned =
-      backup.file !== restored.file &&
-      (backup.isAbandoned === true || backup.revision > restored.revision)
-    if (isAbandoned !== (backup.isAbandoned === true))
-      await files.write(
-        `${backupFolder}/${descriptionOf(backup.file)}`,
-        describeBackup({ ...backup, isAbandoned }),
-      )
-  }
-}
-
-/** The text of a backup's description. */
-export function describeBackup(backup: Backup): string {
-  return `${JSON.stringify(backup, null, 2)}\n`
-}
-
 /**
  * A backup by its file name, verified again; without a name the newest that was taken with these secrets, or,
- * where there are no secrets, the newest that is stored with its own. Throws BACKUP_UNUSABLE.
+ * where there are no secrets, the newest that is stored with its own, and not what a restore replaced.
+ * Throws BACKUP_UNUSABLE.
  */
 export async function chooseBackup(
   cluster: Cluster,
@@ -155,7 +73,7 @@ export async function chooseBackup(
   const fileName = name?.replace(/^.*\//, '')
   const backup =
     fileName === undefined
-      ? (all.find((_, index) => fits[index]) ?? all[0])
+      ? (all.find(({ beforeRestore }, index) => fits[index] && beforeRestore !== true) ?? all[0])
       : all.find(({ file }) => file === fileName)
   const refuse = (because: string, hint?: string): Problem =>
     new Problem(
@@ -233,11 +151,6 @@ export async function readKeptSecrets(
   { file }: Pick<Backup, 'file'>,
 ): Promise<string | undefined> {
   return generatedFiles(cluster).read(`${backupFolder}/${keptSecretsOf(file)}`)
-}
-
-/** Name of the file that describes a backup. */
-export function descriptionOf(file: string): string {
-  return file.replace(/\.db$/, '.json')
 }
 
 /** Name of the file with the machine secrets that belong to a backup. */

@@ -16,8 +16,11 @@ import { applyBootstrapChange } from '../configure/apply.ts'
 import { configure } from '../configure/configure.ts'
 import { leaderOf, observeEtcdFacts, observeEtcdState } from '@talosmith/clients/etcd'
 import { type Kubernetes, type NodeObject } from '@talosmith/clients/kubernetes'
+import { checkGeneratedFiles } from '../configure/generated-files.ts'
 import { planTalosconfig, type BootstrapChange } from '../configure/plan.ts'
-import { readSecrets, secretsFile, writeSecrets } from '../generated/secrets.ts'
+import { refuseEtcdElsewhere } from '../configure/refuse-bootstrap.ts'
+import { readSecrets, secretsFile, writeSecrets, type PublicSecrets } from '../generated/secrets.ts'
+import { beginRestore, endRestore, findRestore, refuseUnfinished } from '../generated/under-way.ts'
 import { startCluster } from '../configure/start.ts'
 import { openTalosctl, readBootId, readNode } from '@talosmith/clients/talos'
 import { uncordon } from '../restart/cordon.ts'
@@ -39,6 +42,7 @@ import {
   type Backup,
   type ChosenBackup,
 } from './backup.ts'
+import { describeNewer, observeRunningEtcd, planSaving } from './newer.ts'
 
 /** The part of a script context that a restore uses. */
 export type RestoreScript = UpgradeScript & {
@@ -51,12 +55,30 @@ type RestoreTools = Pick<UpgradeContext, 'cluster' | 'log' | 'talosctl' | 'secre
 /** The stages of cluster:up that are part of a restore. */
 const stages = { configure, startCluster }
 
-/** The verified backup that a restore would use. Throws BACKUP_UNUSABLE. */
-export async function findBackup({
-  options,
-  cluster,
-}: Pick<RestoreScript, 'cluster' | 'options'>): Promise<ChosenBackup> {
-  return chooseBackup(cluster, await readSecrets(cluster), options.snapshot)
+/** The verified backup that a restore would use: that of a stopped restore, unless one is named. Throws BACKUP_UNUSABLE. */
+export async function findBackup(
+  { options, cluster }: Pick<RestoreScript, 'cluster' | 'options'>,
+  given?: Pick<PublicSecrets, 'digest'>,
+): Promise<ChosenBackup> {
+  const name = options.snapshot ?? (await findRestore(cluster))?.backup
+  return chooseBackup(cluster, given ?? (await readSecrets(cluster)), name)
+}
+
+/**
+ * Checks, before anything is removed, that this restore could end: tools, machine configs, other control planes,
+ * no regeneration under way. Returns what has to be saved first: an etcd that is newer than the backup.
+ */
+export async function prepareRestore(cluster: Cluster, backup: ChosenBackup): Promise<Change[]> {
+  await refuseUnfinished(cluster, 'cluster:restore')
+  const talosctl = await openTalosctl(cluster)
+  await checkGeneratedFiles(cluster, talosctl)
+  const secrets = await readSecrets(cluster)
+  if (secrets !== undefined) await refuseEtcdElsewhere(cluster, talosctl, secrets)
+  // The run that was stopped has saved it.
+  if ((await findRestore(cluster)) !== undefined) return []
+  const etcd = await observeRunningEtcd(cluster)
+  const newer = etcd && describeNewer(backup, etcd)
+  return newer === undefined ? [] : [planSaving(newer)]
 }
 
 /**
@@ -69,11 +91,9 @@ export async function restoreEtcd(
   { configure, startCluster } = stages,
 ): Promise<ExitCode> {
   const { cluster, log, dryRun, showPlan } = script
-  const backup = await chooseBackup(
-    cluster,
-    given?.secrets ?? (await readSecrets(cluster)),
-    script.options.snapshot,
-  )
+  const within = 'cluster:restore'
+  await refuseUnfinished(cluster, within)
+  const backup = await findBackup(script, given?.secrets)
   if (backup.bringsSecrets) {
     // No machine can be queried yet with these secrets, so a plan cannot check for data.
     if (dryRun) return showPlan(planRestore(cluster, backup))
@@ -83,8 +103,10 @@ export async function restoreEtcd(
   const access = given === undefined ? await planAccess(tools) : []
   if (!dryRun) await applyAll(access, (change) => applyBootstrapChange(change, tools), { log })
   await refuseData(tools)
+  await refuseEtcdElsewhere(cluster, tools.talosctl, tools.secrets)
   if (dryRun) return showPlan([...access, ...planRestore(cluster, backup)])
-  await configure(script, tools.talosctl)
+  await beginRestore(cluster, backup)
+  await configure({ ...script, within }, tools.talosctl)
   const [first] = cluster.controlPlanes
   if (first === undefined) return 0
   await waitFor(
@@ -100,13 +122,14 @@ export async function restoreEtcd(
   await inStep(log, `Restore etcd from ${backup.file} on ${first.name}`, () =>
     bootstrapEtcd(tools, first, backup.path),
   )
-  await startCluster(script)
+  await startCluster({ ...script, within })
   const context = given ?? (await openUpgrade(script, tools.talosctl))
   await verify(context, backup)
   await noteRestored(cluster, backup)
   await uncordonAnnotated(context)
   await restartEach(context)
   await verify(context, backup)
+  await endRestore(cluster)
   log.info(`   the data of ${backup.takenAt} is restored; later writes are lost`)
   return 0
 }

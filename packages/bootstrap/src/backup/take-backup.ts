@@ -25,6 +25,8 @@ export interface BackupTools {
   readonly secrets?: Pick<PublicSecrets, 'digest'>
   /** Makes this the final backup of a cluster, which is never deleted, with its machine secrets where they are known. */
   readonly final?: { readonly keptSecrets: string | undefined }
+  /** Taken by a restore of what it replaces: no other backup is deleted for it. */
+  readonly beforeRestore?: true
 }
 
 /** The timeout of `etcd status`, which is called first: a snapshot from a stopped machine would hang for minutes. */
@@ -64,6 +66,7 @@ export async function takeBackup(tools: BackupTools, now = new Date()): Promise<
       ...(identity !== undefined && { identity }),
       ...(secrets !== undefined && { secrets }),
       ...(final !== undefined && { isFinal: true }),
+      ...(tools.beforeRestore === true && { beforeRestore: true }),
       ...bytes,
       // `talosctl etcd snapshot` prints both: cmd/talosctl/cmd/talos/etcd.go, etcdSnapshotCmd.
       revision: Number(/revision (\d+)/.exec(output)?.[1] ?? 0),
@@ -71,7 +74,7 @@ export async function takeBackup(tools: BackupTools, now = new Date()): Promise<
     }
     // Written last: a snapshot with a description is verified.
     await files.write(`${backupFolder}/${descriptionOf(file)}`, describeBackup(backup))
-    await deleteOldest(cluster, backup)
+    if (tools.beforeRestore !== true) await deleteOldest(cluster, backup)
     return backup
   })
 }

@@ -1,8 +1,21 @@
 /** Applies machine configs: the first one, or a changed one. */
-import { generatedFiles, minute, Unrecoverable, waitFor, type Node } from '@talosmith/core'
+import {
+  generatedFiles,
+  minute,
+  Unrecoverable,
+  waitFor,
+  type Cluster,
+  type Node,
+} from '@talosmith/core'
 import { lookAt, type ApplyContext } from './apply-context.ts'
 import { planConfigUpdate } from '../config/config-update.ts'
-import { judgeEtcd, observeEtcdFacts } from '@talosmith/clients/etcd'
+import {
+  judgeEtcd,
+  mayRunEtcd,
+  observeEtcdFacts,
+  type EtcdFacts,
+  type EtcdProblem,
+} from '@talosmith/clients/etcd'
 import { configReason } from '../config/config-reason.ts'
 import { configFile } from '../config/machine-config.ts'
 import { isMachineReady, probe, grpcCode } from '@talosmith/clients/talos'
@@ -54,15 +67,23 @@ function refusal(error: unknown, config: string): Error {
 
 /**
  * Applies a changed config to a running machine, and waits until it is in effect, after a reboot if it
- * needs one. Never reboots a control plane while etcd is unhealthy.
+ * `reboots`. Never reboots a control plane while etcd needs it (ETCD_UNSAFE).
  */
-export async function updateNode(context: ApplyContext, node: Node): Promise<void> {
+export async function updateNode(
+  context: ApplyContext,
+  node: Node,
+  { reboots }: { readonly reboots: boolean },
+): Promise<void> {
   const { cluster, talosctl, log, secrets, updates } = context
   const text = updates?.get(node.name)
   if (text === undefined) throw new Error(`no config for ${node.name}`)
   const wasReady = await isMachineReady(node, talosctl)
-  const guardsEtcd = wasReady && node.role === 'controlplane' && cluster.controlPlanes.length > 1
-  if (guardsEtcd) await waitForEtcd(context)
+  const isOneOfSeveral = node.role === 'controlplane' && cluster.controlPlanes.length > 1
+  const guardsEtcd =
+    node.role === 'controlplane' &&
+    // Without a reboot, the config may be what a machine that is not ready needs.
+    (wasReady ? isOneOfSeveral || reboots : reboots && (await mayRunEtcd(node, talosctl)))
+  if (guardsEtcd) await waitForEtcd(context, node, wasReady)
   await withWorkFolder(cluster, async (folder) => {
     await folder.write('config.yaml', text)
     const args = ['apply-config', '--mode=auto', `--file=${folder.path('config.yaml')}`]
@@ -98,16 +119,35 @@ export async function updateNode(context: ApplyContext, node: Node): Promise<voi
       hint: lookAt(node),
     },
   )
-  if (guardsEtcd) await waitForEtcd(context)
+  if (wasReady && isOneOfSeveral) await waitForEtcd(context, node, true)
 }
 
-async function waitForEtcd({ cluster, talosctl, log, secrets }: ApplyContext): Promise<void> {
+/** What makes it unsafe for etcd to restart a control plane now; undefined: nothing. Pure. */
+export function restartProblem(
+  cluster: Pick<Cluster, 'controlPlanes'>,
+  { name }: Pick<Node, 'name'>,
+  etcd: EtcdFacts,
+  isReady: boolean,
+): EtcdProblem | undefined {
+  // The only member has no quorum to lose.
+  if (cluster.controlPlanes.length === 1 && etcd.members.length <= 1) return undefined
+  // One that is not ready may be what is wrong with etcd; the others have to be well without it.
+  return judgeEtcd(cluster, etcd).find(({ who }) => isReady || who !== name)
+}
+
+async function waitForEtcd(
+  { cluster, talosctl, log, secrets }: ApplyContext,
+  node: Node,
+  isReady: boolean,
+): Promise<void> {
   await waitFor(
-    'etcd to have all control planes',
+    isReady ? 'etcd to have all control planes' : `etcd to be able to do without ${node.name}`,
     async () => {
       const etcd = await observeEtcdFacts(cluster, talosctl, { talosCa: secrets?.talosCa })
-      const [first] = judgeEtcd(cluster, etcd)
-      if (first !== undefined) throw new Error(`${first.who}: ${first.why}`)
+      const problem = restartProblem(cluster, node, etcd, isReady)
+      if (problem === undefined) return
+      const reason = `${problem.who}: ${problem.why}`
+      throw problem.final ? new Unrecoverable(reason) : new Error(reason)
     },
     { log, withinMs: 5 * minute, code: 'ETCD_UNSAFE', hint: 'fix that control plane first' },
   )

@@ -9,7 +9,7 @@ import { createSecrets } from '../generated/create-secrets.ts'
 
 const actions: Record<
   BootstrapChange['kind'],
-  (context: ApplyContext, target: string) => Promise<void>
+  (context: ApplyContext, target: string, change: BootstrapChange) => Promise<void>
 > = {
   'create-secrets': ({ cluster, talosctl }) => createSecrets(cluster, talosctl),
   async 'write-configs'({ cluster, generated, log }) {
@@ -18,7 +18,8 @@ const actions: Record<
   },
   'write-talosconfig': ({ cluster, talosctl, log }) => writeTalosconfig(cluster, talosctl, log),
   'apply-config': (context, target) => configureNode(context, nodeOf(context.cluster, target)),
-  'update-config': (context, target) => updateNode(context, nodeOf(context.cluster, target)),
+  'update-config': (context, target, { risk }) =>
+    updateNode(context, nodeOf(context.cluster, target), { reboots: risk === 'restart' }),
   'bootstrap-etcd': (context, target) => bootstrapEtcd(context, nodeOf(context.cluster, target)),
   'write-kubeconfig': (context) => writeKubeconfig(context),
 }
@@ -28,7 +29,7 @@ export async function applyBootstrapChange(
   change: BootstrapChange,
   context: ApplyContext,
 ): Promise<void> {
-  await actions[change.kind](context, change.target)
+  await actions[change.kind](context, change.target, change)
 }
 
 function nodeOf({ nodes, name }: Cluster, target: string): Node {

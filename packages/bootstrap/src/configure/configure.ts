@@ -23,27 +23,30 @@ import {
   type BootstrapChange,
   type NodePlan,
 } from './plan.ts'
+import type { Bootstrapper } from './refuse-bootstrap.ts'
 import { probe, openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 import { refuseLostSecrets } from '../generated/lost-secrets.ts'
+import { refuseUnfinished } from '../generated/under-way.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
 
-/** What bootstrap:configure and bootstrap:start need of a script. */
-export type Context = Pick<
-  ScriptContext<Record<never, never>>,
-  'cluster' | 'log' | 'dryRun' | 'showPlan'
->
+/** What bootstrap:configure and bootstrap:start need of a script, or of the flow that they are part of. */
+export type Context = Bootstrapper &
+  Pick<ScriptContext<Record<never, never>>, 'cluster' | 'log' | 'dryRun' | 'showPlan'>
 
 /** Fresh machines answer within seconds on KVM; under emulation several at once take minutes. */
 const bootMs = 900_000
 
 /** Generates secrets and configs, then applies each machine's config. */
 export async function configure(
-  { cluster, log, dryRun, showPlan }: Context,
+  { cluster, log, dryRun, showPlan, within }: Context,
   tool?: Talosctl,
 ): Promise<ExitCode> {
   const talosctl = tool ?? (await openTalosctl(cluster))
   let generated = await observeGeneratedFiles(cluster, talosctl, log)
-  if (generated.secrets === undefined) await refuseLostSecrets(cluster)
+  if (generated.secrets === undefined) {
+    await refuseUnfinished(cluster, within)
+    await refuseLostSecrets(cluster)
+  }
   let observed = await observeNodeStates(cluster, talosctl, generated.secrets)
   refuseForeign(observed, generated.secrets !== undefined)
   if (dryRun) {

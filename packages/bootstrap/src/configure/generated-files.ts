@@ -84,10 +84,18 @@ export async function checkGeneratedFiles(
   const log: Log = { ...silentLog, warn: (text) => void logged.push(text) }
   const { secrets } = await observeGeneratedFiles(cluster, talosctl, log)
   if (secrets !== undefined) return logged
+  return [...logged, ...(await checkNewConfigs(cluster, talosctl))]
+}
+
+/** Checks, with throwaway secrets, whether Talos accepts the machine configs. Throws CONFIG_INVALID; returns the warnings. */
+export async function checkNewConfigs(
+  cluster: Cluster,
+  talosctl: Talosctl,
+): Promise<readonly string[]> {
   const patches = await readPatches(cluster)
   const { configs, warnings } = await renderConfigs(cluster, patches, talosctl, 'throwaway')
   refuseOverlap(cluster, configs)
-  return [...logged, ...warnings.map((text) => `machine config: ${text}`)]
+  return warnings.map((text) => `machine config: ${text}`)
 }
 
 /**

@@ -150,12 +150,14 @@ export interface ObservedStart {
   /** 'stopped': etcd does not run, but has data; 'none': it never ran. */
   readonly etcd: 'running' | 'stopped' | 'none'
   readonly kubeconfig: AccessProblem | undefined
+  /** The cluster has run before, and begins again without its data. */
+  readonly isLoss?: boolean
 }
 
 /** Plans the start of a configured cluster: etcd, bootstrapped once, and a kubeconfig. */
 export function planStart(
   { controlPlanes }: Pick<Cluster, 'controlPlanes'>,
-  { etcd, kubeconfig }: ObservedStart,
+  { etcd, kubeconfig, isLoss = false }: ObservedStart,
 ): BootstrapChange[] {
   const changes: BootstrapChange[] = []
   const [first] = controlPlanes
@@ -163,8 +165,8 @@ export function planStart(
     changes.push({
       kind: 'bootstrap-etcd',
       target: first.name,
-      summary: `Bootstrap etcd on ${first.name}`,
-      risk: 'none',
+      summary: `Bootstrap ${isLoss ? 'an empty etcd' : 'etcd'} on ${first.name}`,
+      risk: isLoss ? 'data-loss' : 'none',
     })
   if (kubeconfig !== undefined)
     changes.push({

@@ -23,15 +23,20 @@ import {
 } from '@talosmith/clients/talos'
 import { observeAccess } from './observe-cluster.ts'
 import { planStart, planTalosconfig, type BootstrapChange } from './plan.ts'
+import { refuseBootstrap } from './refuse-bootstrap.ts'
 import { readSecretsUnlessLost } from '../generated/lost-secrets.ts'
 import type { PublicSecrets } from '../generated/secrets.ts'
 
 const knowMs = 600_000
 const apiMs = 900_000
 
-/** Bootstraps etcd once, writes the access files, and waits until the Kubernetes API accepts them. */
-export async function startCluster({ cluster, log, dryRun, showPlan }: Context): Promise<ExitCode> {
-  const talosctl = await openTalosctl(cluster)
+/**
+ * Bootstraps etcd once, writes the access files, and waits until the Kubernetes API accepts them. Where the
+ * cluster has run before, an empty etcd has to be confirmed (ETCD_LOST).
+ */
+export async function startCluster(context: Context, tool?: Talosctl): Promise<ExitCode> {
+  const { cluster, log, dryRun, showPlan } = context
+  const talosctl = tool ?? (await openTalosctl(cluster))
   const secrets = await readSecretsUnlessLost(cluster)
   if (secrets === undefined)
     throw new Problem('NOT_CONFIGURED', `cluster ${cluster.name} has no secrets yet`, {
@@ -48,10 +53,10 @@ export async function startCluster({ cluster, log, dryRun, showPlan }: Context):
   const { kubeconfig, api } = await observeAccess(cluster)
   // The API is ready only when etcd is.
   const etcd = api.ok ? 'running' : await waitForEtcdState(cluster, talosctl, secrets, log, dryRun)
-  const changes = planStart(cluster, { etcd, kubeconfig })
+  const isLoss =
+    etcd === 'none' && (await refuseBootstrap(cluster, kubeconfig, context, { talosctl, secrets }))
+  const changes = planStart(cluster, { etcd, kubeconfig, isLoss })
   if (dryRun) return showPlan(changes)
-  if (etcd === 'none' && kubeconfig !== 'missing')
-    log.warn('there is a kubeconfig, but no control plane has etcd data: the cluster begins empty')
   await applyAll(changes, apply, { log })
   if (!api.ok || changes.length > 0) await waitForApi(cluster, talosctl, log)
   if (access.length + changes.length === 0)

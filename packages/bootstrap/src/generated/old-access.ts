@@ -68,11 +68,15 @@ export async function expectRefusal(
   } catch (error) {
     if (!(error instanceof CommandFailed)) throw error
     if (refusal.test(error.stderr)) return
-    throw new Problem('OLD_ACCESS_UNKNOWN', `could not determine whether the old ${name} is refused`, {
-      cause: error,
-      now: 'the cluster runs with its new secrets',
-      hint: 'run the same command again',
-    })
+    throw new Problem(
+      'OLD_ACCESS_UNKNOWN',
+      `could not determine whether the old ${name} is refused`,
+      {
+        cause: error,
+        now: 'the cluster runs with its new secrets',
+        hint: 'run the same command again',
+      },
+    )
   }
   throw new Problem('OLD_ACCESS_WORKS', `${client} still has access with the old ${name}`, {
     now: 'the machines were recreated, but a server at their addresses accepts the old certificates',

@@ -26,6 +26,10 @@ export interface RemovableFile {
 /** The record of a regeneration under way; without the cluster it is meaningless, and misleads the next one. */
 export const regenerationFile = 'regenerating.json'
 
+/** The record of a restore under way; the same holds for it. */
+export const restoreFile = 'restoring.json'
+const records = [regenerationFile, restoreFile]
+
 /** Keeps the files until the machines are gone, so that a destroy that failed midway can be undone. */
 export const removedFolder = 'removed'
 
@@ -47,7 +51,7 @@ export async function observeRemovableFiles(cluster: Cluster): Promise<Removable
     ({ name }) =>
       access.test(name) ||
       config.test(name) ||
-      name === regenerationFile ||
+      records.includes(name) ||
       name.startsWith(`${removedFolder}/`),
   )
   for (const name of [removedFolder, 'configs', 'work', ...found.map((file) => file.name)])
@@ -56,14 +60,20 @@ export async function observeRemovableFiles(cluster: Cluster): Promise<Removable
 }
 
 /** Stage 2 of a destroy: kubeconfig and talosconfig are set aside. */
-export function planRemoveAccess(cluster: Cluster, observed: readonly RemovableFile[]): RemovalChange[] {
+export function planRemoveAccess(
+  cluster: Cluster,
+  observed: readonly RemovableFile[],
+): RemovalChange[] {
   return observed.filter(({ name }) => access.test(name)).map((file) => setAside(cluster, file))
 }
 
-/** Stage 3: secrets and machine configs are set aside, and the record of a regeneration that did not end. */
-export function planRemoveConfig(cluster: Cluster, observed: readonly RemovableFile[]): RemovalChange[] {
+/** Stage 3: secrets and machine configs are set aside, and the record of a regeneration or restore that did not end. */
+export function planRemoveConfig(
+  cluster: Cluster,
+  observed: readonly RemovableFile[],
+): RemovalChange[] {
   return observed
-    .filter(({ name }) => config.test(name) || name === regenerationFile)
+    .filter(({ name }) => config.test(name) || records.includes(name))
     .map((file) => setAside(cluster, file))
 }
 
@@ -71,7 +81,10 @@ export function planRemoveConfig(cluster: Cluster, observed: readonly RemovableF
  * Throws GENERATED_NOT_WRITABLE when files of a folder cannot be removed. Checked first: midway, storage is
  * already gone.
  */
-export async function refuseReadOnly(cluster: Cluster, observed: readonly RemovableFile[]): Promise<void> {
+export async function refuseReadOnly(
+  cluster: Cluster,
+  observed: readonly RemovableFile[],
+): Promise<void> {
   if (observed.length === 0) return
   const files = generatedFiles(cluster)
   for (const folder of new Set(['.', ...observed.map(({ name }) => dirname(name))])) {

@@ -26,9 +26,12 @@ export async function updateConfig(context: UpgradeContext, node: Node): Promise
   const { change } = planPreviewed(wanted, node, preview)
   if (change === undefined) return
   const updates = new Map([[node.name, text]])
+  const reboots = change.risk === 'restart'
   const update = () =>
-    applyAll([change], () => updateNode({ cluster, talosctl, log, secrets, updates }, node), {
-      log,
-    })
-  await (change.risk === 'restart' ? rebootSafely(context, node, update) : update())
+    applyAll(
+      [change],
+      () => updateNode({ cluster, talosctl, log, secrets, updates }, node, { reboots }),
+      { log },
+    )
+  await (reboots ? rebootSafely(context, node, update) : update())
 }

@@ -5,7 +5,9 @@ import { problemOf, quicken, temporaryFolder, testCluster } from '@talosmith/cor
 import { suite } from 'uvu'
 import { listBackups } from '../../src/backup/backup.ts'
 import { takeBackup } from '../../src/backup/take-backup.ts'
+import { describeNewer, type RunningEtcd } from '../../src/backup/newer.ts'
 import { findBackup, planRestore, restoreEtcd } from '../../src/backup/restore.ts'
+import { findRestore } from '../../src/generated/under-way.ts'
 import { sha256 } from '../../src/generated/secrets.ts'
 import { showMachine, createCa } from '@talosmith/clients/testing'
 import { Simulation } from '../support/simulated.ts'
@@ -171,5 +173,65 @@ test('the plan shows the time of the data', () => {
   assert.is(first?.to, '2026-11-24T01:00:00.000Z')
   assert.is(first?.risk, 'data-loss')
 })
+
+test('in the middle of a regeneration nothing is restored', async () => {
+  const simulation = await backedUp('none')
+  const record = JSON.stringify({ archive: 'archive/then', machinesAreNew: true })
+  await generatedFiles(simulation.cluster).write('regenerating.json', record)
+  assert.is((await problemOf(restore(simulation))).code, 'REGENERATION_UNFINISHED')
+  assert.equal(simulation.changes, [])
+})
+
+test('a restore that was stopped goes on with its backup, and one that ended leaves no record', async () => {
+  const simulation = await backedUp('none')
+  const { cluster } = simulation
+  const { talosctl, kubernetes, secrets } = simulation.context({ talosCa: ca.cert })
+  const [begun] = await listBackups(cluster)
+  const died = new Promise<void>((resolve) => {
+    simulation.kill = { at: /^reboot home-cp2/, when: 'before', died: resolve }
+  })
+  await Promise.race([restore(simulation), died])
+  assert.equal(await findRestore(cluster), { backup: begun?.file })
+  const tools = { cluster, talosctl, kubernetes, secrets }
+  await takeBackup({ ...tools, ...simulation.context({ talosCa: ca.cert }) })
+  assert.is((await findBackup({ cluster, options: {} }, secrets)).file, begun?.file)
+  simulation.etcd = 'none'
+  await restore(simulation)
+  assert.is(await findRestore(cluster), undefined)
+})
+
+test('what a restore has replaced is restored only by its name, and replaces no other backup', async () => {
+  const simulation = await backedUp('running')
+  const { cluster } = simulation
+  const tools = simulation.context({ talosCa: ca.cert })
+  const times = Array.from({ length: 12 }, (_, i) => new Date(Date.now() + (i + 1) * 1000))
+  for (const time of times.slice(0, 9)) await takeBackup(tools, time)
+  const before = await listBackups(cluster)
+  assert.is(before.length, 10)
+  const saved = await takeBackup({ ...tools, beforeRestore: true }, times[10])
+  assert.equal(
+    (await listBackups(cluster)).map(({ file }) => file),
+    [saved.file, ...before.map(({ file }) => file)],
+  )
+  const chosen = async (snapshot?: string): Promise<string> =>
+    (await findBackup({ cluster, options: { snapshot } }, tools.secrets)).file
+  assert.is(await chosen(), before[0]?.file)
+  assert.is(await chosen(saved.file), saved.file)
+})
+
+const old = { file: 'a.db', takenAt: '2026-11-24T01:00:00.000Z', revision: 77, identity: 'u' }
+const compared: [string, RunningEtcd, string | undefined][] = [
+  ['has more', { revision: 80, identity: 'u' }, 'is 3 revisions newer than a.db'],
+  ['has the same', { revision: 77, identity: 'u' }, undefined],
+  ['has less', { revision: 70, identity: 'u' }, undefined],
+  ['is another cluster', { revision: 70, identity: 'x' }, 'data of another cluster than a.db'],
+  ['does not tell', { revision: undefined, identity: undefined }, 'may be newer than a.db'],
+]
+for (const [title, etcd, expected] of compared)
+  test(`an etcd that ${title} is ${expected === undefined ? 'not saved' : 'saved'} before a restore`, () => {
+    const newer = describeNewer(old, etcd)
+    if (expected === undefined) assert.is(newer, undefined)
+    else assert.match(newer ?? '', expected)
+  })
 
 test.run()

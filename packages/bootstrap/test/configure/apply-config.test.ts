@@ -40,6 +40,13 @@ const after = 'machine: {a: 2}\n'
 interface Given {
   readonly controlPlanes?: number
   readonly isReady?: boolean
+  readonly reboots?: boolean
+  /** The state of its etcd service. */
+  readonly service?: string
+  /** Names of etcd's members that are no control planes of the settings. */
+  readonly strangers?: readonly string[]
+  /** Whose etcd is not well: the index of a control plane. */
+  readonly sick?: number
   /** Why etcd is not well at its looks, in turn, the last one for ever; undefined: it is. */
   readonly etcd?: readonly (string | undefined)[]
 }
@@ -47,7 +54,15 @@ interface Given {
 /** Updates a machine; the questions that count, in order, and the Problem. */
 async function update(
   name: string,
-  { controlPlanes = 3, isReady = true, etcd = [] }: Given = {},
+  {
+    controlPlanes = 3,
+    isReady = true,
+    reboots = false,
+    service = 'Running',
+    strangers = [],
+    sick = 1,
+    etcd = [],
+  }: Given = {},
 ): Promise<{ calls: string[]; problem: Problem | undefined }> {
   const cluster = described(controlPlanes)
   const node = cluster.nodes.find((one) => one.name === name)
@@ -66,25 +81,27 @@ async function update(
     if (words === 'etcd members')
       return table(
         'NODE   ID   HOSTNAME   LEARNER',
-        cluster.controlPlanes.map((one) => [address, `id-${one.name}`, one.name, 'false']),
+        [...cluster.controlPlanes.map((one) => one.name), ...strangers].map((one) => [
+          ...[address, `id-${one}`, one, 'false'],
+        ]),
       )
+    if (words === 'service etcd') return `STATE    ${service}\n`
     if (words === 'etcd status') {
       const reason = etcd[Math.min(looks++, etcd.length - 1)] ?? ''
       return table(
         'NODE   MEMBER   LEADER   LEARNER   ERRORS',
         cluster.controlPlanes.map((one, index) => [
           ...[one.address, `id-${one.name}`, `id-${cluster.controlPlanes[0]?.name}`, 'false'],
-          index === 1 ? reason : '',
+          index === sick ? reason : '',
         ]),
       )
     }
     return ''
   })
   const updates = new Map([[name, after]])
-  const problem = await updateNode(
-    { cluster, talosctl, log: silentLog, secrets, updates },
-    node,
-  ).then(
+  const problem = await updateNode({ cluster, talosctl, log: silentLog, secrets, updates }, node, {
+    reboots,
+  }).then(
     () => undefined,
     (error: unknown) => (error instanceof Problem ? error : Promise.reject(error)),
   )
@@ -133,10 +150,37 @@ for (const [title, name, given] of spared)
     assert.equal(calls, ['apply-config'])
   })
 
-test('of a control plane that is not ready goes ahead: the config may be what it needs', async () => {
+test('of a control plane that is not ready goes ahead without a reboot: it may be what it needs', async () => {
   const { calls, problem } = await update('home-cp1', { isReady: false, etcd: ['no leader'] })
   assert.is(problem, undefined)
   assert.equal(calls, ['apply-config'])
 })
+
+const unready = { isReady: false, reboots: true }
+const guarded: [string, Given, 'goes ahead' | 'is refused'][] = [
+  ['another is not well', { ...unready, etcd: ['no leader'] }, 'is refused'],
+  ['only its own etcd is not well', { ...unready, sick: 0, etcd: ['no leader'] }, 'goes ahead'],
+  [
+    'its own etcd does not run, whatever the others do',
+    { ...unready, service: 'Preparing', etcd: ['no leader'] },
+    'goes ahead',
+  ],
+  [
+    'it is the only one of the settings, and etcd has more members',
+    { controlPlanes: 1, reboots: true, strangers: ['home-cp2', 'home-cp3'] },
+    'is refused',
+  ],
+  [
+    'it is the only member',
+    { controlPlanes: 1, reboots: true, sick: 0, etcd: ['x'] },
+    'goes ahead',
+  ],
+]
+for (const [title, given, outcome] of guarded)
+  test(`the reboot of a control plane ${outcome} when ${title}`, async () => {
+    const { calls, problem } = await update('home-cp1', given)
+    assert.is(problem?.code, outcome === 'goes ahead' ? undefined : 'ETCD_UNSAFE')
+    assert.is(calls.includes('apply-config'), outcome === 'goes ahead')
+  })
 
 test.run()

@@ -56,14 +56,35 @@ test('every string in a file of secrets counts as one', () => {
 
 /** A config as Talos generates it, and patches; what is secret has the marker. */
 const configs: [title: string, text: string][] = [
-  ['environment', 'machine: {env: {A_B: Zq1nightfall, http_proxy: "http://me:Zq1nightfall@proxy"}}'],
-  ['a registry', 'machine: {registries: {config: {r.x: {auth: {username: me, password: Zq1nightfall}}}}}'],
-  ['a word as a password', 'machine: {registries: {config: {r.x: {auth: {password: nightfallnightfall}}}}}'],
+  [
+    'environment',
+    'machine: {env: {A_B: Zq1nightfall, http_proxy: "http://me:Zq1nightfall@proxy"}}',
+  ],
+  [
+    'a registry',
+    'machine: {registries: {config: {r.x: {auth: {username: me, password: Zq1nightfall}}}}}',
+  ],
+  [
+    'a word as a password',
+    'machine: {registries: {config: {r.x: {auth: {password: nightfallnightfall}}}}}',
+  ],
   ['a misspelt key', 'machine: {pasword: Zq1nightfall}'],
-  ['a file', 'machine:\n  files:\n    - content: |\n        [x]\n        secret = "Zq1nightfall"\n      path: /var/x\n'],
-  ['a manifest', 'cluster:\n  inlineManifests:\n    - name: a\n      contents: |-\n        apiVersion: v1\n        kind: Secret\n        stringData:\n          a: Zq1nightfall\n'],
-  ['an argument', 'cluster: {apiServer: {extraArgs: {oidc-client-secret: Zq1nightfall, x: "a=Zq1nightfall"}}}'],
-  ['a WireGuard key', 'machine: {network: {interfaces: [{wireguard: {privateKey: Zq1nightfall}}]}}'],
+  [
+    'a file',
+    'machine:\n  files:\n    - content: |\n        [x]\n        secret = "Zq1nightfall"\n      path: /var/x\n',
+  ],
+  [
+    'a manifest',
+    'cluster:\n  inlineManifests:\n    - name: a\n      contents: |-\n        apiVersion: v1\n        kind: Secret\n        stringData:\n          a: Zq1nightfall\n',
+  ],
+  [
+    'an argument',
+    'cluster: {apiServer: {extraArgs: {oidc-client-secret: Zq1nightfall, x: "a=Zq1nightfall"}}}',
+  ],
+  [
+    'a WireGuard key',
+    'machine: {network: {interfaces: [{wireguard: {privateKey: Zq1nightfall}}]}}',
+  ],
   ['a number', 'machine: {registries: {config: {r.x: {auth: {password: 93847561}}}}}'],
   ['a patch that is no YAML', 'machine: {env: {A: "Zq1nightfall\n b: Zq1nightfall'],
   ['a JSON patch', '[{"op":"add","path":"/machine/env","value":{"A":"Zq1nightfall"}}]'],

@@ -19,7 +19,8 @@ for (const output of [
   'Unable to connect to the server: tls: failed to verify certificate: x509: certificate signed by unknown authority',
   'error: You must be logged in to the server (Unauthorized)',
 ])
-  test(`refused: ${output.slice(0, 90)}`, () => expectRefusal('talosconfig', 'talosctl', fails(output)))
+  test(`refused: ${output.slice(0, 90)}`, () =>
+    expectRefusal('talosconfig', 'talosctl', fails(output)))
 
 for (const output of [
   `${transport}authentication handshake failed: EOF"`,

@@ -55,10 +55,18 @@ test('a file that waits in removed/ is in no plan, whatever it is called', async
   assert.equal(targets(planRemoveConfig(cluster, observed)), config)
 })
 
+test('the record of a flow that was stopped goes with the secrets', async ({ cluster }) => {
+  for (const name of ['restoring.json', 'regenerating.json']) put(cluster, name, '{}')
+  const planned = targets(planRemoveConfig(cluster, await observeRemovableFiles(cluster)))
+  assert.equal(planned, [...config, 'regenerating.json', 'restoring.json'].sort())
+})
+
 test('only files that wait in removed/ leave nothing to plan, and are known', async ({
   cluster,
 }) => {
-  const observed = (await observeRemovableFiles(cluster)).filter(({ name }) => name.startsWith('removed/'))
+  const observed = (await observeRemovableFiles(cluster)).filter(({ name }) =>
+    name.startsWith('removed/'),
+  )
   assert.equal(observed.map(({ name }) => name).sort(), [...waiting].sort())
   assert.equal([...planRemoveAccess(cluster, observed), ...planRemoveConfig(cluster, observed)], [])
   assert.ok(hasRemoved(observed))

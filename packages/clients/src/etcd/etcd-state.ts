@@ -1,5 +1,5 @@
 /** Whether etcd runs, and whether it ever did, according to its service and its data. */
-import type { Cluster, Node } from '@talosmith/core'
+import { furtherControlPlanes, reasonOf, type Cluster, type Node } from '@talosmith/core'
 import {
   askTalos,
   etcdStateMs,
@@ -50,8 +50,43 @@ export async function observeEtcdState(
     : 'none'
 }
 
+/** A control plane of the cluster that its settings do not name, and what etcd is there. */
+export interface OtherEtcd extends Pick<Node, 'name' | 'address'> {
+  readonly why: string
+}
+
+/**
+ * The control planes beyond CONTROL_PLANE_COUNT, by their addresses, that have a certificate of our CA and run
+ * etcd, have its data, or do not report whether they do: after the count was lowered they are still the cluster.
+ */
+export async function observeEtcdElsewhere(
+  cluster: Cluster,
+  talosctl: Talosctl,
+  { talosCa }: { readonly talosCa: string },
+): Promise<OtherEtcd[]> {
+  const others = furtherControlPlanes(cluster)
+  const there = reachableOf(others, await probeMachines(others, talosCa))
+  if (there.length === 0) return []
+  const options = { timeoutMs: etcdStateMs }
+  const answers = await askTalos(there, { runs: serviceQuestion }, talosctl, options)
+  const found = there.map(async ({ name, address }): Promise<OtherEtcd[]> => {
+    const runs = answers.get(name)?.runs
+    if (runs?.ok === true && runs.value) return [{ name, address, why: 'runs etcd' }]
+    try {
+      const has = await hasData({ name, address }, talosctl)
+      return has ? [{ name, address, why: 'has etcd data' }] : []
+    } catch (error) {
+      return [{ name, address, why: `may have etcd data (${reasonOf(error)})` }]
+    }
+  })
+  return (await Promise.all(found)).flat()
+}
+
 /** Talos itself decides by this folder whether etcd was bootstrapped (Bootstrap answers AlreadyExists). */
-async function hasData({ name, address }: Node, talosctl: Talosctl): Promise<boolean> {
+async function hasData(
+  { name, address }: Pick<Node, 'name' | 'address'>,
+  talosctl: Talosctl,
+): Promise<boolean> {
   try {
     const { stdout } = await talosctl.ask([address], ['list', '/var/lib/etcd'], {
       timeoutMs: etcdStateMs,
@@ -66,17 +101,27 @@ async function hasData({ name, address }: Node, talosctl: Talosctl): Promise<boo
 
 /** Why etcd does not run on a machine, from its last event; undefined: it runs. */
 export async function etcdServiceProblem(
-  { name, address }: Node,
+  node: Node,
   talosctl: Talosctl,
 ): Promise<string | undefined> {
   try {
-    const { stdout } = await talosctl.ask([address], ['service', 'etcd'], {
-      timeoutMs: etcdStateMs,
-    })
-    const service = parseService(stdout)
+    const service = await readEtcdService(node, talosctl)
     if (service?.state === 'Running') return undefined
-    return `etcd on ${name} is ${service?.state ?? 'not there'}: ${service?.event ?? 'no event'}`
+    return `etcd on ${node.name} is ${service?.state ?? 'not there'}: ${service?.event ?? 'no event'}`
   } catch (error) {
-    return `${name} does not report the state of etcd: ${talosReason(error)}`
+    return `${node.name} does not report the state of etcd: ${talosReason(error)}`
   }
+}
+
+/** Whether etcd may run on a machine: it does, or the machine does not report that. */
+export async function mayRunEtcd(node: Node, talosctl: Talosctl): Promise<boolean> {
+  return readEtcdService(node, talosctl).then(
+    (service) => service?.state === 'Running',
+    () => true,
+  )
+}
+
+async function readEtcdService({ address }: Node, talosctl: Talosctl) {
+  const options = { timeoutMs: etcdStateMs }
+  return parseService((await talosctl.ask([address], ['service', 'etcd'], options)).stdout)
 }

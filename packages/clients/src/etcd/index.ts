@@ -8,6 +8,13 @@ export {
   type EtcdFacts,
   type EtcdStatus,
 } from './etcd-facts.ts'
-export { etcdServiceProblem, observeEtcdState, type EtcdState } from './etcd-state.ts'
+export {
+  etcdServiceProblem,
+  mayRunEtcd,
+  observeEtcdState,
+  observeEtcdElsewhere,
+  type EtcdState,
+  type OtherEtcd,
+} from './etcd-state.ts'
 export { judgeEtcd, type EtcdProblem } from './judge-etcd.ts'
 export { observeEtcdFacts } from './observe-etcd.ts'

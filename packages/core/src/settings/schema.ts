@@ -1,6 +1,7 @@
 /** The schema of all settings: types, defaults, descriptions. */
 import * as z from 'zod'
 import * as kind from './kinds.ts'
+import { maxControlPlanes } from '../nodes.ts'
 
 /** One setting of an env file: its type, default and description. */
 export interface Setting {
@@ -159,7 +160,7 @@ export const settingGroups = {
   },
   Machines: {
     CONTROL_PLANE_COUNT: {
-      type: kind.wholeNumber(1, 7),
+      type: kind.wholeNumber(1, maxControlPlanes),
       default: '1',
       about: 'Number of control planes: 1, 3, 5 or 7 (etcd needs a majority).',
     },

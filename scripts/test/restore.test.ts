@@ -1,0 +1,118 @@
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { openTalosctl } from '@talosmith/clients/talos'
+import { hasTalosctl } from '@talosmith/clients/testing'
+import { checkConfirm, local, renderPlan, silentLog, type Change } from '@talosmith/core'
+import { createSecrets } from '@talosmith/bootstrap/testing'
+import { problemOf, temporaryFolder, testCluster } from '@talosmith/core/testing'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import restore from '../restore.ts'
+import { makeCluster, type Made } from './support/made-cluster.ts'
+
+const suiteOf = suite<{ made: Made; path: string | undefined }>('a restore')
+const test = (await hasTalosctl(testCluster())) ? suiteOf : suiteOf.skip
+const file = 'etcd-2026-11-24T01-00-00.000Z.db'
+let secrets = ''
+suiteOf.before(async () => {
+  const cluster = testCluster({}, temporaryFolder('restore'))
+  if (test === suiteOf.skip) return
+  await createSecrets(cluster, await openTalosctl(cluster))
+  secrets = readFileSync(join(cluster.generated, 'secrets.yaml'), 'utf8')
+})
+suiteOf.before.each(async (context) => {
+  // No machine answers there.
+  const settings = { NETWORK_BRIDGE: '', NETWORK_NAME: 'default', NETWORK_CIDR: '127.13.22.0/24' }
+  context.made = await makeCluster(settings)
+  const { cluster, generated, path } = context.made
+  for (const tool of ['qemu-img', 'xorriso'])
+    writeFileSync(path(`bin/${tool}`), '#!/bin/sh\n', { mode: 0o755 })
+  context.path = process.env['PATH']
+  process.env['PATH'] = `${path('bin')}:${context.path}`
+  rmSync(join(generated, 'talosconfig'))
+  rmSync(join(generated, 'secrets.owner.json'))
+  writeFileSync(join(generated, 'secrets.yaml'), secrets)
+  const pages = Buffer.alloc(1024, 7)
+  const sha256 = (bytes: Buffer | string) => createHash('sha256').update(bytes)
+  const stored = Buffer.concat([pages, sha256(pages).digest()])
+  const backup = {
+    ...{ file, cluster: cluster.name, takenAt: '2026-11-24T01:00:00.000Z', revision: 77 },
+    ...{ secrets: sha256(secrets).digest('hex'), sha256: sha256(stored).digest('hex') },
+  }
+  mkdirSync(join(generated, 'backups'))
+  writeFileSync(join(generated, 'backups', file), stored)
+  writeFileSync(join(generated, 'backups', file.replace('.db', '.json')), JSON.stringify(backup))
+})
+suiteOf.after.each(({ made, path }) => {
+  process.env['PATH'] = path
+  made.close()
+})
+
+/** Runs the script until a Problem ends it; returns its plan. */
+async function run({ cluster }: Made, confirm?: string, dryRun = false): Promise<string> {
+  const output: string[] = []
+  await restore.run({
+    cluster,
+    log: silentLog,
+    dryRun,
+    json: false,
+    options: { snapshot: undefined },
+    confirmed: confirm === cluster.name,
+    confirm: (changes: readonly Change[]) => checkConfirm(cluster, confirm, changes),
+    hosts: async () => [local],
+    eachHost: () => [Promise.resolve(local)],
+    answer: (text: unknown) => void output.push(String(text)),
+    showPlan: (changes: readonly Change[]) => (output.push(renderPlan(changes)), 2 as const),
+    signal: new AbortController().signal,
+  })
+  return output.join('\n')
+}
+
+test('lists what it removes and restores, and changes nothing without CONFIRM', async ({
+  made,
+}) => {
+  const before = made.everything()
+  const { code, because = '' } = await problemOf(run(made))
+  assert.is(code, 'CONFIRM_MISSING')
+  assert.match(because, `Remove virtual machine ${made.cluster.name}-cp1`)
+  assert.match(because, `Restore etcd from ${file}`)
+  assert.match(await run(made, undefined, true), `Restore etcd from ${file}`)
+  assert.equal(made.everything(), before)
+})
+
+const problems: [string, string, (made: Made) => void][] = [
+  [
+    'there is no image',
+    'IMAGE_MISSING',
+    ({ cluster, pool }) => rmSync(join(pool, cluster.image.fileName)),
+  ],
+  [
+    'Talos would refuse a machine config',
+    'CONFIG_INVALID',
+    ({ cluster }) => {
+      mkdirSync(cluster.patchesDir, { recursive: true })
+      writeFileSync(join(cluster.patchesDir, 'all.yaml'), 'machine:\n  nonsense: {a: b}\n')
+    },
+  ],
+  [
+    'the backup is damaged',
+    'BACKUP_UNUSABLE',
+    ({ generated }) => writeFileSync(join(generated, 'backups', file), 'cut'),
+  ],
+  [
+    'a regeneration was stopped',
+    'REGENERATION_UNFINISHED',
+    ({ generated }) =>
+      writeFileSync(join(generated, 'regenerating.json'), '{"archive":"archive/a"}'),
+  ],
+]
+for (const [title, code, breakIt] of problems)
+  test(`removes nothing when ${title}`, async ({ made }) => {
+    breakIt(made)
+    const before = made.everything()
+    assert.is((await problemOf(run(made, made.cluster.name))).code, code)
+    assert.equal(made.everything(), before)
+  })
+
+suiteOf.run()
