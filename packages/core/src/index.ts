@@ -1,7 +1,15 @@
 /** What other packages may import from core. */
-export { addressAt, contains, isBetween, prefixLengthOfMask } from './addresses.ts'
+export {
+  addressAt,
+  contains,
+  isBetween,
+  networkOf,
+  offsetOf,
+  prefixLengthOfMask,
+} from './addresses.ts'
 export type { Answer } from './answer.ts'
 export { applyAll, renderPlan, type Change } from './change.ts'
+export { clusterIdFile, keepClusterId, readClusterId } from './cluster-id.ts'
 export { codes } from './codes.ts'
 export { checkConfirm } from './confirm.ts'
 export {

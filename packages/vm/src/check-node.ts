@@ -1,5 +1,5 @@
 /** Checks one machine against its host: ownership, addresses, and changes that are not possible in place. */
-import { contains, isBetween, Problem, type Cluster, type Node } from '@talosmith/core'
+import { codes, contains, isBetween, Problem, type Cluster, type Node } from '@talosmith/core'
 import type { ObservedHost } from './observe.ts'
 import { diskOf, domainOf } from './place.ts'
 
@@ -31,7 +31,7 @@ function ofOwnership(
 ): Problem[] {
   const problems: Problem[] = []
   const notOurs = (message: string, because: string, hint: string): void => {
-    problems.push(new Problem('VM_NOT_OURS', message, { because, now: unchanged, hint }))
+    problems.push(new Problem(codes.vmNotOurs, message, { because, now: unchanged, hint }))
   }
   const twice = hosts.filter((one) => domainOf(node, one)?.owner === name)
   if (twice.length > 1)
@@ -41,7 +41,8 @@ function ofOwnership(
       `look at both (virsh console ${node.name}) and undefine the wrong one`,
     )
   const domain = domainOf(node, observed)
-  if (domain !== undefined && domain.owner !== name)
+  // strangerProblems reports another cluster of this name.
+  if (domain !== undefined && domain.owner !== name && domain.strangerBecause === undefined)
     notOurs(
       `${observed.host} has a virtual machine ${node.name} that does not belong to cluster ${name}`,
       domain.owner === undefined
@@ -67,7 +68,11 @@ function ofOwnership(
       'move it, or choose another CLUSTER_NAME or SEED_ISO_DIR',
     )
   const clash = observed.domains.find(
-    (one) => one.name !== node.name && one.machine.mac === node.mac && one.owner !== name,
+    (one) =>
+      one.name !== node.name &&
+      one.machine.mac === node.mac &&
+      one.owner !== name &&
+      one.strangerBecause === undefined,
   )
   if (clash !== undefined)
     problems.push(

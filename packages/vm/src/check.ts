@@ -1,9 +1,11 @@
 /** Checks the observed hosts before a plan is applied: problems and warnings. */
 import { codes, commandFor, poolFull, Problem, type Cluster } from '@talosmith/core'
+import { addressProblems } from './check-addresses.ts'
 import { hostProblems } from './check-host.ts'
 import { nodeProblems } from './check-node.ts'
 import { typeFor } from './host-facts.ts'
 import type { ObservedHost } from './observe.ts'
+import { strangerProblems } from './ownership.ts'
 import { diskOf, domainOf, hostOf } from './place.ts'
 
 const gib = 2 ** 30
@@ -11,6 +13,7 @@ const gib = 2 ** 30
 /** What would make creating the machines fail half-way, or touch domains and files of other owners. */
 export function findProblems(cluster: Cluster, hosts: readonly ObservedHost[]): Problem[] {
   return [
+    ...strangerProblems(cluster, hosts),
     ...hosts
       .filter(({ index }) =>
         cluster.nodes.some((node) => hostOf(cluster, node, hosts)?.index === index),
@@ -20,6 +23,7 @@ export function findProblems(cluster: Cluster, hosts: readonly ObservedHost[]): 
       const observed = hostOf(cluster, node, hosts)
       return observed === undefined ? [] : nodeProblems(cluster, node, observed, hosts)
     }),
+    ...addressProblems(cluster, hosts),
     ...findFullPools(cluster, hosts),
   ]
 }

@@ -17,10 +17,11 @@ import {
   type NetworkFacts,
 } from './host-facts.ts'
 import { observeFiles, type ObservedFiles } from './observe-files.ts'
+import { judgeDomains, type Identity, type JudgedDomain } from './ownership.ts'
 import { parseDomain, type ParsedDomain } from './parse-domain.ts'
 
 /** A domain with its current state. */
-export interface ObservedDomain extends ParsedDomain {
+export interface ObservedDomain extends JudgedDomain {
   readonly live: LiveFacts
   readonly autostart: boolean
 }
@@ -37,6 +38,7 @@ export interface ObservedHost extends ObservedFiles {
   /** The host's index in LIBVIRT_URI. */
   readonly index: number
   readonly files: HostFiles
+  readonly identity: Identity
   /** Why the pool cannot be used; its files may still be readable. */
   readonly poolProblem: Problem | undefined
   /** All domains of the host, also those of other owners. */
@@ -78,8 +80,8 @@ export async function observeHost(
   const files = hostFiles(cluster, pool)
   const known = parsed(dumps)
   const rest = others.length === 0 ? [] : parsed(await virshBatch(host, others.map(dump)))
-  const domains = [...known, ...rest]
-  const observedFiles = await observeFiles(host, cluster, { pool, files, domains })
+  const { identity, domains } = await judgeDomains(cluster, index, [...known, ...rest])
+  const observedFiles = await observeFiles(host, cluster, { pool, files, domains, identity })
   const live = parseStats(stats?.stdout ?? '')
   const autostart = new Set(words(automatic?.stdout))
   const { hasKvmDevice: hasDevice, hasKvmFlag: hasFlag } = observedFiles
@@ -88,6 +90,7 @@ export async function observeHost(
     host: host.name,
     index,
     files,
+    identity,
     poolProblem,
     domains: domains.map((domain) => ({
       ...domain,

@@ -28,8 +28,11 @@ export async function observeOwnedResources(
     domains.flatMap(({ machine, own }) => [machine.disk, machine.seed, own?.disk, own?.seed]),
   )
   const folders = [...new Set([files.disk({ name: '' }), files.seed({ name: '' })].map(folderOf))]
-  const machines = domains.flatMap(({ name, owner }): OwnedResource[] =>
-    owner === undefined ? [] : [{ kind: 'machine', name, cluster: owner, isUsed: true }],
+  // A cluster of the same name that another operator created is known there, not here.
+  const machines = domains.flatMap(({ name, owner, strangerBecause }): OwnedResource[] =>
+    owner === undefined || strangerBecause !== undefined
+      ? []
+      : [{ kind: 'machine', name, cluster: owner, isUsed: true }],
   )
   const { stdout } = await host.$`
 shopt -s nullglob

@@ -1,6 +1,7 @@
 /** Plans the changes of machines: create, destroy, start and stop. Pure functions of what was observed. */
 import { posix } from 'node:path'
 import type { Change, Cluster, Node } from '@talosmith/core'
+import { movedFrom } from './check-addresses.ts'
 import { driftOf, keepChannel } from './drift.ts'
 import { typeFor } from './host-facts.ts'
 import { describeMachine } from './machine.ts'
@@ -14,6 +15,7 @@ export interface VmChange extends Change {
   readonly kind:
     | 'define-domain'
     | 'update-domain'
+    | 'note-cluster-id'
     | 'create-disk'
     | 'grow-disk'
     | 'create-seed'
@@ -62,6 +64,8 @@ function planMachine(cluster: Cluster, node: Node, observed: ObservedHost): VmCh
   const { AUTOSTART: autostart, DOMAIN_TYPE: type } = cluster.settings
   const domain = domainOf(node, observed)
   if (domain !== undefined && domain.owner !== cluster.name) return []
+  // check.ts rejects another address.
+  if (movedFrom(cluster, node, observed) !== undefined) return []
   const change = changeOn(observed, node.name)
   const paths = pathsOf(cluster, node, observed)
   const wanted = keepChannel(
@@ -78,6 +82,10 @@ function planMachine(cluster: Cluster, node: Node, observed: ObservedHost): VmCh
     const drift = driftOf(domain.machine, wanted)
     if (drift !== undefined)
       changes.push(change('update-domain', `Change ${node.name}${later}`, { ...drift, risk }))
+    if (domain.clusterId === undefined)
+      changes.push(
+        change('note-cluster-id', `Note the ID of cluster ${cluster.name} in ${node.name}`),
+      )
   }
   changes.push(...planDisk(node, diskOf(cluster, node, observed), paths.disk, change))
   const marker = observed.seeds.get(paths.seed)
@@ -90,6 +98,16 @@ function planMachine(cluster: Cluster, node: Node, observed: ObservedHost): VmCh
             risk,
           })
         : change('create-seed', `Create the seed ISO of ${node.name}`, { path: paths.seed }),
+    )
+  else if (marker.clusterId === undefined || marker.clusterId !== observed.identity.clusterId)
+    changes.push(
+      change(
+        'create-seed',
+        `Note the ID of cluster ${cluster.name} in the seed ISO of ${node.name}`,
+        {
+          path: paths.seed,
+        },
+      ),
     )
   if ((domain?.autostart ?? false) !== autostart)
     changes.push(

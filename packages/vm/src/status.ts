@@ -42,7 +42,7 @@ export function describeMachineStatus(
       usedGib: gib(disk?.actualBytes),
       notes: [
         ...(found !== undefined && domain === undefined
-          ? ['a machine of this name belongs to another owner']
+          ? [found.strangerBecause ?? 'a machine of this name belongs to another owner']
           : []),
         ...(domain === undefined ? [] : pendingOf(domain)),
       ],

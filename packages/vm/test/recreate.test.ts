@@ -1,11 +1,10 @@
 import { checkConfirm, Problem, silentLog, type Change } from '@talosmith/core'
-import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { runFlow } from '../src/flow.ts'
 import { planDestroy } from '../src/plan.ts'
 import { recreateMachines } from '../src/recreate.ts'
-import { domainXml, fakeHost } from './fake-host.ts'
+import { domainXml, fakeHost, ownCluster } from './fake-host.ts'
 
 interface Given {
   readonly settings?: Readonly<Record<string, string>>
@@ -19,7 +18,7 @@ async function run(
   flow: 'recreate cp1' | 'destroy',
   { settings = {}, confirmed, dryRun = false }: Given = {},
 ) {
-  const cluster = testCluster(settings, temporaryFolder('recreate'))
+  const cluster = ownCluster(settings)
   const domains = cluster.nodes.map(({ name }) => [name, domainXml(cluster, name)] as const)
   const host = fakeHost({ domains: Object.fromEntries(domains) })
   const planned: Change[] = []
