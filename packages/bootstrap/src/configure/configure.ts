@@ -24,6 +24,7 @@ import {
   type NodePlan,
 } from './plan.ts'
 import { probe, openTalosctl, type Talosctl } from '@talosmith/clients/talos'
+import { refuseMovedAddresses } from '../config/fixed-addresses.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
 
 /** What bootstrap:configure and bootstrap:start need of a script. */
@@ -44,6 +45,7 @@ export async function configure(
   let generated = await observeGeneratedFiles(cluster, talosctl, log)
   const observed = await observeNodeStates(cluster, talosctl, generated.secrets)
   refuseForeign(observed, generated.secrets !== undefined)
+  refuseMovedAddresses(cluster, observed, generated.desired)
   if (dryRun) {
     const plans = await Promise.all(
       observed.map((one) => planFor(cluster, one, generated, talosctl)),
@@ -148,6 +150,7 @@ export async function planFor(
   { desired }: Pick<ObservedGeneratedFiles, 'desired'>,
   talosctl: Talosctl,
 ): Promise<NodePlan> {
+  refuseMovedAddresses(cluster, [observed], desired)
   const plan = planNode(cluster, observed, desired?.get(observed.node.name))
   const { change, text } = plan
   if (change?.kind !== 'update-config' || text === undefined) return plan
