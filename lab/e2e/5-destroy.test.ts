@@ -128,7 +128,8 @@ test('cluster:destroy completes it, and leaves only what does not belong to the 
   assert.is(await bystanders(), before)
   assert.equal(
     readdirSync(cluster.generated).filter(
-      (name) => !['runs', 'images.json', 'cluster-id', 'backups', 'bundles', 'archive'].includes(name),
+      (name) =>
+        !['runs', 'images.json', 'cluster-id', 'backups', 'bundles', 'archive'].includes(name),
     ),
     [],
   )

@@ -26,6 +26,7 @@ const host: ObservedHost = {
   host: 'root@kvm1',
   index: 0,
   files,
+  identity: { clusterId: undefined, hasEvidence: true, hasRun: true },
   poolProblem: undefined,
   domains: [...cluster.nodes, { ...cluster.nodes[3], name: 'home-w7' }].map((node) => {
     const own = { disk: files.disk({ name: node.name }), seed: files.seed({ name: node.name }) }
@@ -35,6 +36,8 @@ const host: ObservedHost = {
       name: node.name,
       uuid: '',
       owner: 'home',
+      clusterId: undefined,
+      strangerBecause: undefined,
       own,
       madeThrough: 'qemu:///system',
       machine: describeMachine(cluster, { ...first, ...node }, own, 'kvm'),
@@ -47,6 +50,7 @@ const host: ObservedHost = {
   hasUefi: true,
   disks: new Map(),
   seeds: new Map(),
+  seedAddresses: new Map(),
   beside: [],
   leftovers: [],
   hasImage: true,
