@@ -18,6 +18,7 @@ import { hasSshd, temporaryFolder } from '@talosmith/core/testing'
 import { benchCluster, which } from './plan-status/cluster.ts'
 import { startKvmHost } from './plan-status/kvm-host.ts'
 import { startMachines } from './plan-status/talos.ts'
+import { addLocalNetwork } from './support/local-network.ts'
 
 const goals = { doctor: 10, diagnose: 15 }
 if (!hasSshd || which('virsh') === undefined) {
@@ -25,6 +26,7 @@ if (!hasSshd || which('virsh') === undefined) {
   process.exit()
 }
 
+addLocalNetwork()
 const folder = temporaryFolder('bench')
 const factory = createServer(({ url = '' }, response) =>
   response.end(url === '/versions' ? '["v1.13.9"]' : '[]'),

@@ -19,6 +19,7 @@ import { hasSshd, temporaryFolder } from '@talosmith/core/testing'
 import { benchCluster, which } from './plan-status/cluster.ts'
 import { startKvmHost } from './plan-status/kvm-host.ts'
 import { startMachines } from './plan-status/talos.ts'
+import { addLocalNetwork } from './support/local-network.ts'
 
 const sizes = [3, 10, 25, 50]
 const rounds = Number(process.env['PLAN_BENCH_ROUNDS'] ?? 5)
@@ -34,6 +35,7 @@ interface Measure {
   readonly counts: string
 }
 
+addLocalNetwork()
 const folder = temporaryFolder('bench')
 const factory = createServer(({ url = '' }, response) =>
   response.end(url === '/versions' ? '["v1.13.9"]' : '[]'),

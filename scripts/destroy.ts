@@ -1,6 +1,6 @@
 /** The last stage of cluster:destroy: deletes the files that were set aside, once nothing is left on the hosts. */
 import { applyAll, commandFor, generatedFiles, Problem, script } from '@talosmith/core'
-import { observeRemovableFiles } from '@talosmith/bootstrap'
+import { noteDestroyed, observeKeptFiles, observeRemovableFiles } from '@talosmith/bootstrap'
 import { checkHosts, observeHosts } from '@talosmith/vm'
 import { observeNotes, planLast, planUnfinished } from './destroy/remains.ts'
 
@@ -23,10 +23,16 @@ export default script(import.meta, {
       cluster,
       await observeRemovableFiles(cluster),
       await observeNotes(cluster),
+      await observeKeptFiles(cluster),
     )
     if (dryRun) return showPlan(changes)
     confirm(changes)
-    await applyAll(changes, ({ target }) => generatedFiles(cluster).remove(target), { log })
+    await applyAll(
+      changes,
+      ({ kind, target }) =>
+        kind === 'note-destroyed' ? noteDestroyed(cluster) : generatedFiles(cluster).remove(target),
+      { log },
+    )
     answer(
       `Cluster ${name} is destroyed. Images are kept (remove them with ${commandFor(cluster, 'image:prune')}), and so is data on an NFS server.`,
     )

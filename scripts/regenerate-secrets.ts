@@ -2,6 +2,7 @@
 import {
   archiveSecrets,
   describeLosses,
+  describeRegeneration,
   configure,
   endRegeneration,
   findRegeneration,
@@ -14,7 +15,7 @@ import {
   takeFinalBackup,
   waitForHealth,
 } from '@talosmith/bootstrap'
-import { findTool, script, type Change, type ExitCode } from '@talosmith/core'
+import { commandFor, findTool, script, type Change, type ExitCode } from '@talosmith/core'
 import { installStorage } from '@talosmith/storage'
 import { recreateMachines } from '@talosmith/vm'
 
@@ -32,8 +33,14 @@ export default script(import.meta, {
   },
   async run(context) {
     const { cluster, log, options, answer, dryRun, showPlan, confirm } = context
-    const underWay = await findRegeneration(cluster)
+    const { underWay, stale } = await findRegeneration(cluster)
+    if (underWay !== undefined) log.info(`   ${describeRegeneration(underWay)}`)
+    if (stale !== undefined)
+      log.warn(
+        `regenerating.json is ignored: the secrets are not those that the regeneration with ${stale.archive} created`,
+      )
     let regeneration = underWay ?? newRegeneration()
+    const isResumed = underWay?.machinesAreNew === true
     // Only before anything is moved: afterwards nothing can authenticate with the old machines.
     const withBackup = options['final-snapshot'] === true && underWay === undefined
     if (options['final-snapshot'] === true && !withBackup)
@@ -42,6 +49,10 @@ export default script(import.meta, {
       )
     const names = new Set(cluster.nodes.map(({ name }) => name))
     const archive = await planArchive(cluster, regeneration)
+    if (underWay === undefined && archive.length > 0 && !archive.some(isSecrets))
+      log.warn(
+        `secrets.yaml is missing; to keep the cluster and its data, recover it first: ${commandFor(cluster, 'bootstrap:recover-secrets')}`,
+      )
     const machines: Change[] = []
     const collect = (changes: readonly Change[]): ExitCode => (machines.push(...changes), 0)
     if (!regeneration.machinesAreNew)
@@ -65,11 +76,24 @@ export default script(import.meta, {
     await configure(context)
     await startCluster(context)
     await waitForHealth(context)
-    await installStorage(context)
     await proveOldAccessRefused(cluster, regeneration.archive, log)
+    // From here on the same command would regenerate the secrets again.
     await endRegeneration(cluster)
+    log.info(`   only storage is left: ${commandFor(cluster, 'storage:install')} repeats it`)
+    await installStorage(context)
     answer(
-      `Cluster ${cluster.name} runs with new secrets. The old ones are in generated/${cluster.name}/${regeneration.archive}.`,
+      [
+        `Cluster ${cluster.name} runs with new secrets. The old ones are in generated/${cluster.name}/${regeneration.archive}.`,
+        ...(isResumed
+          ? [
+              'This completed an interrupted regeneration. Run it again if these secrets leaked, too.',
+            ]
+          : []),
+      ].join('\n'),
     )
   },
 })
+
+function isSecrets({ target }: Change): boolean {
+  return target === 'secrets.yaml'
+}

@@ -1,5 +1,5 @@
 /** cluster:restore: recreates the control planes on empty disks and restores etcd from a backup; needs CONFIRM=<cluster>. */
-import { findBackup, planRestore, restoreEtcd } from '@talosmith/bootstrap'
+import { findBackup, forgetDestroyed, planRestore, restoreEtcd } from '@talosmith/bootstrap'
 import { script, type Change } from '@talosmith/core'
 import { recreateMachines } from '@talosmith/vm'
 
@@ -24,6 +24,8 @@ export default script(import.meta, {
       await recreateMachines({ ...context, showPlan: collect }, names)
       return showPlan([...planned, ...planRestore(cluster, backup)])
     }
+    // If this run is killed, cluster:up must not create a new cluster on the new machines.
+    if (backup.bringsSecrets && context.confirmed) await forgetDestroyed(cluster)
     await recreateMachines(context, names)
     return restoreEtcd({ ...context, options: { snapshot: backup.file } })
   },

@@ -121,14 +121,15 @@ async function startApi(cluster: Cluster, ca: Ca): Promise<ReturnType<typeof cre
       ([path, body]) => [path, JSON.stringify(body)],
     ),
   )
-  const certificate = ca.issue('/CN=kube-apiserver')
+  const { hostname } = new URL(cluster.endpoint)
+  const certificate = ca.issue('/CN=kube-apiserver', 365, hostname)
   const server = createServer(
     { ...certificate, ca: ca.cert, requestCert: true },
     ({ url = '' }, response) => response.end(answers.get(url.split('?')[0] ?? '') ?? '{}'),
   )
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(6443, '127.0.0.1', resolve)
+    server.listen(6443, hostname, resolve)
   })
   return server
 }

@@ -49,8 +49,13 @@ async function powerOn(): Promise<void> {
 
 async function assertHealthy(): Promise<void> {
   assert.is((await nx('bootstrap:health', right)).code, 0)
-  const { codes, unmet } = await diagnose()
-  assert.equal([...codes, ...unmet], [])
+  // An emulated machine can be too busy to list its alarms in time; a problem is never reported.
+  let report = await diagnose()
+  for (let tries = 0; tries < 5 && report.unmet.length > 0; tries++) {
+    assert.equal(report.codes, [])
+    report = await diagnose()
+  }
+  assert.equal([...report.codes, ...report.unmet], [])
   const { checks } = await ask<{ checks: { verdict: string }[] }>('scripts/doctor.ts', right)
   assert.ok(checks.length > 10, `${checks.length} checks`)
   assert.equal(

@@ -1,7 +1,7 @@
 /** Shared by the end-to-end tests: starting commands as a user would, and checking the result with other tools. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   findTool,
@@ -184,7 +184,9 @@ export async function stateDigest(cluster: Cluster): Promise<string> {
   return [host, configs, localFiles(cluster.generated)].join('\n')
 }
 
-function localFiles(folder: string): string {
+/** Every file of a folder with its time and digest, without locks and records of runs. */
+export function localFiles(folder: string): string {
+  if (!existsSync(folder)) return ''
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((name) => !name.startsWith('runs') && name !== 'lock')
     .map((name) => join(folder, name))

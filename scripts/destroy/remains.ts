@@ -2,7 +2,9 @@
 import { generatedFiles, type Change, type Cluster, type Host } from '@talosmith/core'
 import {
   hasRemoved,
+  observeKeptFiles,
   observeRemovableFiles,
+  planNoteDestroyed,
   planRemoveAccess,
   planRemoveConfig,
   removedFolder,
@@ -23,6 +25,8 @@ export interface Remains {
   readonly storage: StorageRemoval
   readonly files: readonly RemovableFile[]
   readonly notes: readonly RemovableFile[]
+  /** Backups and archives that stay, and are not recorded to be of a destroyed cluster yet. */
+  readonly kept: readonly string[]
   readonly hosts: readonly ObservedHost[]
 }
 
@@ -31,13 +35,14 @@ export async function observeRemains(
   cluster: Cluster,
   hosts: () => Promise<readonly Host[]>,
 ): Promise<Remains> {
-  const [files, notes, storage, observedHosts] = await Promise.all([
+  const [files, notes, kept, storage, observedHosts] = await Promise.all([
     observeRemovableFiles(cluster),
     observeNotes(cluster),
+    observeKeptFiles(cluster),
     observeRemoval({ cluster }),
     hosts().then((opened) => observeHosts(cluster, opened)),
   ])
-  return { storage, files, notes, hosts: observedHosts }
+  return { storage, files, notes, kept, hosts: observedHosts }
 }
 
 /** The record of the hosts that machines were created on: useless without machines. */
@@ -47,7 +52,10 @@ export async function observeNotes(cluster: Cluster): Promise<RemovableFile[]> {
 }
 
 /** Everything that the stages of a destroy would do, in order. */
-export function planWhole(cluster: Cluster, { storage, files, notes, hosts }: Remains): Change[] {
+export function planWhole(
+  cluster: Cluster,
+  { storage, files, notes, kept, hosts }: Remains,
+): Change[] {
   const accessAndConfig = [...planRemoveAccess(cluster, files), ...planRemoveConfig(cluster, files)]
   return [
     ...storage.changes,
@@ -58,7 +66,7 @@ export function planWhole(cluster: Cluster, { storage, files, notes, hosts }: Re
       hosts.map((host) => withoutMachines(cluster, host)),
     ),
     ...(accessAndConfig.length > 0 ? [removal(cluster)] : []),
-    ...planLast(cluster, accessAndConfig.length > 0 ? [] : files, notes),
+    ...planLast(cluster, accessAndConfig.length > 0 ? [] : files, notes, kept),
   ]
 }
 
@@ -67,9 +75,14 @@ export function planLast(
   cluster: Cluster,
   files: readonly RemovableFile[],
   notes: readonly RemovableFile[],
+  kept: readonly string[],
 ): Change[] {
   const removed = hasRemoved(files) ? [removal(cluster)] : []
-  return [...removed, ...notes.map((note) => forget(cluster, note))]
+  return [
+    ...planNoteDestroyed(cluster, kept),
+    ...removed,
+    ...notes.map((note) => forget(cluster, note)),
+  ]
 }
 
 /** What the stages before the last one would still have to delete on the hosts. */

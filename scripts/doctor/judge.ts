@@ -1,36 +1,15 @@
 /** Judges the facts about a host: one check per requirement. Pure. */
-import { codes, contains, hostToolsMissing, type Cluster, type Problem } from '@talosmith/core'
-import {
-  type HostDetails,
-  type HostEvidence,
-  type HostWarning,
-  type ObservedHost,
-  type Trial,
-  domainOf,
-  typeFor,
-} from '@talosmith/vm'
+import { codes, hostToolsMissing, type Cluster } from '@talosmith/core'
+import { type HostDetails, type Trial, typeFor } from '@talosmith/vm'
 import { failed, type Check } from './check.ts'
-
-/** Everything that was observed about one host. */
-export interface CheckedHost {
-  readonly observed: ObservedHost
-  readonly details: HostDetails
-  /** The attempt to create a test machine; undefined: not tried. */
-  readonly trial: Trial | undefined
-  readonly evidence: HostEvidence | undefined
-  /** What would stop vm:create on it. */
-  readonly problems: readonly Problem[]
-  readonly warnings: readonly HostWarning[]
-  /** What the host can reach; undefined: not tried. */
-  readonly outside:
-    | {
-        /** The factory's answer, or why there is none; undefined: the host does not download from it. */
-        readonly factory: { readonly status: number } | { readonly reason: string } | undefined
-        /** Whether the NFS server answers; undefined: none is configured. */
-        readonly nfs: boolean | undefined
-      }
-    | undefined
-}
+import type { CheckedHost, Line } from './checked-host.ts'
+import {
+  judgeAddresses,
+  judgeFactory,
+  judgeFilter,
+  judgeNetwork,
+  judgeNfs,
+} from './judge-network.ts'
 
 /** The check that a problem of vm:create belongs to. */
 const checkOf: Readonly<Record<string, string>> = {
@@ -87,14 +66,6 @@ export function judgeHost(cluster: Cluster, host: CheckedHost): Check[] {
   return [...rest, ...failures]
 }
 
-type Line = (
-  check: string,
-  detail: string,
-  verdict?: Check['verdict'],
-  remedy?: string,
-  code?: string,
-) => Check
-
 function judgeKvm({ settings }: Cluster, { observed, details }: CheckedHost, line: Line): Check[] {
   if (settings.DOMAIN_TYPE === 'qemu')
     return [line('KVM', 'not needed: machines are emulated (DOMAIN_TYPE=qemu)')]
@@ -145,52 +116,6 @@ function judgeLevel({ settings }: Cluster, { observed, details }: CheckedHost, l
   return line('processor', 'has x86-64-v2')
 }
 
-function judgeNetwork({ settings }: Cluster, { bridge: observed }: HostDetails, line: Line): Check {
-  const { NETWORK_BRIDGE: bridge, NETWORK_NAME: network, NETWORK_CIDR: cidr } = settings
-  if (bridge === undefined) return line('network', `libvirt network ${network} is active`)
-  if (observed === undefined) return line('network', `bridge ${bridge} exists`)
-  const { isUp, addresses } = observed
-  if (!isUp)
-    return line(
-      'network',
-      `bridge ${bridge} is down`,
-      'warning',
-      `run ip link set ${bridge} up on the host, and configure it to come up at boot`,
-    )
-  const listed = addresses.join(', ')
-  if (addresses.length > 0 && !addresses.some((one) => contains(cidr, one.replace(/\/.*$/, ''))))
-    return line(
-      'network',
-      `bridge ${bridge} has ${listed}, which is not in ${cidr}`,
-      'warning',
-      'set NETWORK_CIDR and NETWORK_GATEWAY to the network of the bridge, or NETWORK_BRIDGE to another bridge',
-    )
-  return line('network', `bridge ${bridge} is up${listed === '' ? '' : `, ${listed}`}`)
-}
-
-function judgeFilter({ settings }: Cluster, { bridgeFilter }: HostDetails, line: Line): Check {
-  const { active, policy } = bridgeFilter
-  if (
-    settings.NETWORK_BRIDGE === undefined ||
-    !active ||
-    (policy !== undefined && policy !== 'DROP')
-  )
-    return line('firewall', 'does not drop bridged traffic')
-  if (policy === undefined)
-    return line(
-      'firewall',
-      'iptables filters bridged traffic, and its FORWARD policy could not be read',
-      'warning',
-      'run iptables -S FORWARD as root on the host: with -P FORWARD DROP (set by Docker) machines cannot reach each other',
-    )
-  return line(
-    'firewall',
-    'iptables drops bridged traffic: its FORWARD policy is DROP (set by Docker)',
-    'warning',
-    'iptables -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT, or sysctl -w net.bridge.bridge-nf-call-iptables=0',
-  )
-}
-
 function judgePrograms({ missingPrograms }: HostDetails, host: string, line: Line): Check {
   if (missingPrograms.length === 0) return line('programs', 'all installed')
   const { code, message, hint } = hostToolsMissing(host, missingPrograms)
@@ -234,82 +159,4 @@ export function judgeTrial(trial: Trial, { confinement }: HostDetails, line: Lin
     'libvirt cannot create a machine',
     `see journalctl -u libvirtd -n 20 on the host${confinement.length > 0 ? `; ${confinement.join(', ')} is enforced` : ''}`,
   )
-}
-
-function judgeAddresses(
-  cluster: Cluster,
-  { observed, evidence }: CheckedHost,
-  line: Line,
-): Check[] {
-  if (evidence === undefined) return []
-  const inUse = cluster.nodes.flatMap((node) => {
-    const answering = evidence.machines.get(node.name)?.answering ?? []
-    const own = domainOf(node, observed)?.owner === cluster.name
-    const others = answering.filter((mac) => !own || mac !== node.mac)
-    return others.map((mac) => `${node.address} (${node.name}) is used by ${mac}`)
-  })
-  const own = new Set(cluster.controlPlanes.map(({ mac }) => mac))
-  for (const mac of evidence.vipAnswering.filter((one) => !own.has(one)))
-    inUse.push(`${cluster.vip} (CLUSTER_VIP) is used by ${mac}`)
-  const addresses =
-    inUse.length === 0
-      ? line(
-          'addresses',
-          evidence.machines.size === 0
-            ? 'all machines exist already'
-            : 'not used by other machines',
-        )
-      : line(
-          'addresses',
-          inUse.join('; '),
-          'fail',
-          'change CONTROL_PLANE_IP_OFFSET, WORKER_IP_OFFSET or CLUSTER_VIP, or the addresses of the other machines',
-          codes.addressTaken,
-        )
-  if (evidence.gatewayAnswers !== false) return [addresses]
-  return [
-    addresses,
-    line(
-      'gateway',
-      `${cluster.settings.NETWORK_GATEWAY} does not answer`,
-      'warning',
-      'set NETWORK_GATEWAY to the router (see ip route on the host)',
-      codes.gatewaySilent,
-    ),
-  ]
-}
-
-function judgeFactory(
-  { settings }: Cluster,
-  { observed, outside }: CheckedHost,
-  line: Line,
-): Check[] {
-  const answer = outside?.factory
-  if (answer === undefined) return []
-  const reason = 'reason' in answer ? answer.reason : `HTTP ${answer.status}`
-  if ('status' in answer && answer.status >= 200 && answer.status < 300)
-    return [line('Image Factory', 'reachable from the host')]
-  return [
-    line(
-      'Image Factory',
-      `the host cannot reach ${settings.TALOS_FACTORY_URL}: ${reason}`,
-      observed.hasImage ? 'warning' : 'fail',
-      'fix DNS, proxy or firewall of the host, or set IMAGE_RELAY=true to download images through this machine',
-      codes.factoryUnreachable,
-    ),
-  ]
-}
-
-function judgeNfs({ settings }: Cluster, answers: boolean | undefined, line: Line): Check[] {
-  if (answers === undefined) return []
-  if (answers) return [line('NFS server', `${settings.NFS_SERVER} answers on port 2049`)]
-  return [
-    line(
-      'NFS server',
-      `${settings.NFS_SERVER} does not answer on port 2049`,
-      'fail',
-      'start it and allow hosts and machines to connect, or remove NFS_SERVER',
-      codes.nfsNoAnswer,
-    ),
-  ]
 }

@@ -1,6 +1,7 @@
 /** Runs the checks of cluster:doctor: observes this machine, the hosts, the Image Factory and the NFS server. */
 import { checkOffer, observeFactory, quickRequest } from '@talosmith/clients/factory'
 import {
+  codes,
   findTool,
   parseLabelledLines,
   Problem,
@@ -23,7 +24,8 @@ import {
 } from '@talosmith/vm'
 import { attempt } from '../plan/attempt.ts'
 import { failed, type Check } from './check.ts'
-import { judgeHost, type CheckedHost } from './judge.ts'
+import type { CheckedHost } from './checked-host.ts'
+import { judgeHost } from './judge.ts'
 
 const thisMachine = 'this machine'
 /** The same as `engines` in package.json. */
@@ -44,14 +46,14 @@ export async function runChecks(
   { quick = false } = {},
 ): Promise<Check[]> {
   const [operator, factory, hosts] = await Promise.all([
-    checkOperator(cluster),
+    checkOperator(cluster, quick),
     quick ? [] : checkFactory(cluster, signal),
     checkHosts(cluster, eachHost(), quick),
   ])
   return [...operator, ...factory, ...hosts]
 }
 
-async function checkOperator(cluster: Cluster): Promise<Check[]> {
+async function checkOperator(cluster: Cluster, quick: boolean): Promise<Check[]> {
   const { settings } = cluster
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
   const isSupported =
@@ -87,7 +89,16 @@ async function checkOperator(cluster: Cluster): Promise<Check[]> {
       ]
     }),
   )
-  return [node, ...tools.flat()]
+  // Not quick: cluster:restore and cluster:regenerate-secrets, which begin with that, are ways out of it.
+  return [node, ...tools.flat(), ...(quick ? [] : await checkSecrets(cluster))]
+}
+
+/** Whether bootstrap:configure would refuse to create secrets. */
+async function checkSecrets(cluster: Cluster): Promise<Check[]> {
+  const { readSecretsUnlessLost } = await import('@talosmith/bootstrap')
+  const { problem } = await attempt(() => readSecretsUnlessLost(cluster))
+  // What else is wrong with them is reported with the settings.
+  return problem?.code === codes.secretsLost ? [failed(thisMachine, 'secrets', problem)] : []
 }
 
 /** The settings, and the files that belong to them: secrets, patches. */

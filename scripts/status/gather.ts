@@ -24,14 +24,14 @@ export type Timed<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly reason: string; readonly problem?: Problem }
 
-/** Counted from the start of the process; a status takes less than ten seconds, whatever is down. */
-const deadlineMs = 8500
+/** Counted from the first question: with the program's start, a status takes less than ten seconds. */
+const deadlineMs = 8000
 
 /** Queries hosts, Talos and Kubernetes in parallel, each until the deadline. */
 export async function gatherStatus(
   cluster: Cluster,
   eachHost: () => readonly Promise<Host>[],
-  withinMs = deadlineMs - performance.now(),
+  withinMs = deadlineMs,
 ): Promise<Gathered> {
   const query = <T>(observe: () => Promise<T>): Promise<Answer<T>> => inTime(observe, withinMs)
   const [talos, kubernetes, access, ...hosts] = await Promise.all([
@@ -43,12 +43,13 @@ export async function gatherStatus(
   return { hosts, talos, kubernetes, access }
 }
 
-/** An answer, or why there is none; after `withinMs` the reason is the timeout. */
+/** An answer, or why there is none; after `withinMs`, at least a second, the reason is the timeout. */
 export async function inTime<T>(observe: () => Promise<T>, withinMs: number): Promise<Timed<T>> {
   let timer: NodeJS.Timeout | undefined
+  const limitMs = Math.max(withinMs, 1000)
   const timedOut = new Promise<Timed<T>>((resolve) => {
-    const reason = `no answer within ${Math.round(withinMs / 1000)} s`
-    timer = setTimeout(() => resolve({ ok: false, reason }), withinMs)
+    const reason = `no answer within ${Math.round(limitMs / 1000)} s`
+    timer = setTimeout(() => resolve({ ok: false, reason }), limitMs)
   })
   const answer = observe().then(
     (value): Timed<T> => ({ ok: true, value }),

@@ -2,8 +2,10 @@
 import {
   chmodSync,
   chownSync,
+  existsSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -101,6 +103,24 @@ destroy('a second run does nothing, and needs no CONFIRM', async ({ made }) => {
   assert.is(moments, 0)
   assert.match(lines.join('\n'), 'nothing of cluster talosmith-test-a to destroy')
   assert.equal(made.everything(), before)
+})
+
+destroy('records that the backups that stay are of a destroyed cluster', async ({ made }) => {
+  const backup = join(made.generated, 'backups/etcd-1.db')
+  mkdirSync(join(backup, '..'))
+  writeFileSync(backup, 'backup')
+  await runChain(made.cluster, confirmed(made))
+  const record = join(made.generated, 'destroyed.json')
+  assert.match(readFileSync(record, 'utf8'), 'backups/etcd-1.db')
+  assert.is(statSync(record).mode & 0o777, 0o600)
+  assert.is((await runChain(made.cluster)).moments, 0)
+  // A cluster that was destroyed before there was such a record.
+  rmSync(record)
+  assert.is((await problemOf(runChain(made.cluster))).code, 'CONFIRM_MISSING')
+  assert.not.ok(existsSync(record))
+  await runChain(made.cluster, confirmed(made))
+  assert.ok(existsSync(record))
+  assert.is(readFileSync(backup, 'utf8'), 'backup')
 })
 
 destroy('killed at any moment and run again, has the same result', async ({ made }) => {

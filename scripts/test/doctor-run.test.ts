@@ -75,6 +75,16 @@ const lineOf = (checks: readonly Check[], name: string): string =>
     })
     .join('\n')
 
+test('lost secrets fail, except in the quick checks that a restore begins with', async ({
+  made,
+}) => {
+  rmSync(`${made.generated}/secrets.yaml`)
+  const line = lineOf(await check(made, { quick: false }), 'secrets')
+  assert.match(line, /^fail: .*secrets\.yaml is missing.*\(SECRETS_LOST\) -> /)
+  assert.match(line, 'bootstrap:recover-secrets')
+  assert.is(lineOf(await check(made), 'secrets'), '')
+})
+
 test('a program that is not installed fails, with where to get it', async ({ made }) => {
   const line = lineOf(await check(made), 'talosctl')
   assert.match(line, /^fail: talosctl was not found on PATH .*\(TOOL_MISSING\) -> get talosctl /)

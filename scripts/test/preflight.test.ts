@@ -7,7 +7,8 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { emptyHost } from '@talosmith/vm/testing'
 import { failed, renderChecks, type Check } from '../doctor/check.ts'
-import { judgeHost, type CheckedHost } from '../doctor/judge.ts'
+import type { CheckedHost } from '../doctor/checked-host.ts'
+import { judgeHost } from '../doctor/judge.ts'
 import { nodeMinimum } from '../doctor/preflight.ts'
 
 const cluster = testCluster({ NFS_SERVER: '10.0.0.9', NFS_SHARE: '/srv', NETWORK_BRIDGE: 'br0' })

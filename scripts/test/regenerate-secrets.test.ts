@@ -1,4 +1,5 @@
-import { rmSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { checkConfirm, local, renderPlan, silentLog, type Change } from '@talosmith/core'
 import { problemOf } from '@talosmith/core/testing'
@@ -32,9 +33,10 @@ async function run(
   { confirm, dryRun = false, finalSnapshot = false }: Options,
 ): Promise<string> {
   const output: string[] = []
+  const note = (text: string) => void output.push(text)
   const context = {
     cluster,
-    log: { ...silentLog, warn: (text: string) => void output.push(text) },
+    log: { ...silentLog, warn: note, info: note },
     dryRun,
     json: false,
     options: { 'final-snapshot': finalSnapshot },
@@ -49,11 +51,13 @@ async function run(
   await regenerate.run(context)
   return output.join('\n')
 }
-const begun = (made: Made, machinesAreNew: boolean): void =>
+/** A regeneration that was interrupted; with new machines, `secrets` are those that it created. */
+const begun = (made: Made, machinesAreNew: boolean, secrets = ''): void =>
   writeFileSync(
     join(made.generated, 'regenerating.json'),
-    JSON.stringify({ archive: 'archive/then', machinesAreNew }),
+    JSON.stringify({ archive: 'archive/then', machinesAreNew, secrets: sha256(secrets) }),
   )
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
 
 test('without CONFIRM, lists what is lost, files and machines, and changes nothing', async ({
   made,
@@ -99,11 +103,30 @@ test('FINAL_SNAPSHOT is too late for a resumed run, which warns about it', async
 })
 
 test('a resumed run with new machines has changes, and needs CONFIRM', async ({ made }) => {
-  begun(made, true)
+  begun(made, true, readFileSync(join(made.generated, 'secrets.yaml'), 'utf8'))
   const output = await run(made, { dryRun: true })
+  assert.match(output, 'continuing an interrupted regeneration')
   assert.match(output, 'the old ones are in archive/then')
   assert.not.match(output, 'Remove virtual machine')
   assert.is((await problemOf(run(made, {}))).code, 'CONFIRM_MISSING')
+})
+
+test('lost secrets can be recovered instead, which is said before anything is lost', async ({
+  made,
+}) => {
+  assert.not.match(await run(made, { dryRun: true }), 'recover-secrets')
+  rmSync(join(made.generated, 'secrets.yaml'))
+  assert.match(await run(made, { dryRun: true }), 'bootstrap:recover-secrets')
+})
+
+test('a stale record of a regeneration makes no renewal a no-op', async ({ made }) => {
+  begun(made, true, 'secrets of another time')
+  const output = await run(made, { dryRun: true })
+  assert.match(output, 'regenerating.json is ignored')
+  assert.not.match(output, 'continuing')
+  for (const change of ['Archive secrets.yaml', 'Remove virtual machine talosmith-test-a-cp1'])
+    assert.match(output, change)
+  assert.not.match(output, 'archive/then/')
 })
 
 test.run()

@@ -46,8 +46,6 @@ test('a status takes less than ten seconds when neither the host nor any machine
   const started = performance.now()
   const { code, output } = await run({
     ...settings,
-    CLUSTER: 'example',
-    XDG_CACHE_HOME: cache,
     LIBVIRT_URI: `qemu+ssh://root@127.0.0.1:${port}/system?known_hosts=/dev/null`,
   })
   const seconds = (performance.now() - started) / 1000
@@ -71,12 +69,16 @@ test('a status writes no files', () => {
 })
 
 async function run(
-  env: Readonly<Record<string, string>>,
+  described: Readonly<Record<string, string>>,
 ): Promise<{ code: number | null; output: string }> {
   const child = spawn(
     process.execPath,
-    ['--import', 'tsx', join('scripts', 'status.ts'), '--json'],
-    { cwd: projectRoot, stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, ...env } },
+    ['--import', 'tsx', join('scripts', 'test', 'status-program.ts'), JSON.stringify(described)],
+    {
+      cwd: projectRoot,
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, XDG_CACHE_HOME: cache },
+    },
   )
   let output = ''
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { TalosFacts } from '@talosmith/bootstrap'
 import { hostFiles, Problem, projectRoot } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
@@ -7,7 +8,7 @@ import { describeMachine, type ObservedHost } from '@talosmith/vm'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { describeClusterStatus } from '../status/describe.ts'
-import { inTime, type Gathered } from '../status/gather.ts'
+import { gatherStatus, inTime, type Gathered } from '../status/gather.ts'
 import { renderClusterStatus } from '../status/table.ts'
 
 const cluster = testCluster({
@@ -286,8 +287,32 @@ test('the table of a cluster that does not answer shows dashes and reasons', () 
 
 test('an answer that takes too long is replaced by the timeout', async () => {
   const answer = await inTime(() => new Promise(() => undefined), 20)
-  assert.equal(answer, { ok: false, reason: 'no answer within 0 s' })
+  assert.equal(answer, { ok: false, reason: 'no answer within 1 s' })
 })
+
+test('a question that comes after the deadline still has a second', async () => {
+  const late = async (): Promise<string> => (await sleep(200), 'late')
+  assert.equal(await inTime(late, -4000), { ok: true, value: 'late' })
+})
+
+test('the deadline counts from the first question, not from the start of the program', async () => {
+  const { now } = performance
+  performance.now = () => now.call(performance) + 60_000
+  try {
+    const { hosts } = await gatherStatus(cluster, () => [failsLater()])
+    assert.equal(
+      hosts.map((host) => !host.ok && host.reason),
+      ['SSH_TIMEOUT: kvm1 does not answer'],
+    )
+  } finally {
+    performance.now = now
+  }
+})
+
+async function failsLater(): Promise<never> {
+  await sleep(1500)
+  throw new Problem('SSH_TIMEOUT', 'kvm1 does not answer')
+}
 
 test('a Problem becomes a reason with its code', async () => {
   const problem = new Problem('SSH_TIMEOUT', 'kvm1 does not answer', { because: 'no route' })

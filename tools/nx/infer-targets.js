@@ -49,6 +49,12 @@ export function inferTargets(files, projectIn, { chains, aliases }, options) {
     const { file, target } = tasks.get(task) ?? { file: options.chains, target: { cache: false } }
     tasks.set(task, { file, target: { ...target, ...order } })
   }
+  for (const task of laterStages(chains)) {
+    const { file, target } = tasks.get(task) ?? { file: options.chains, target: {} }
+    // Read by packages/core/src/script.ts: what a run says once, its first stage says.
+    const env = { TALOSMITH_LATER_STAGE: 'true' }
+    tasks.set(task, { file, target: { ...target, options: { ...target.options, env } } })
+  }
   for (const [alias, task] of Object.entries(aliases)) {
     const named = tasks.get(task)
     if (named === undefined) throw new Error(`${alias}: there is no ${task}`)
@@ -74,6 +80,14 @@ function targetOf(file) {
     options: { command: `node tools/build/run.js ${file}`, cwd: '{workspaceRoot}' },
     cache: false,
   }
+}
+
+/**
+ * The stages that only run together with an earlier one, or beside the first one.
+ * @param {Chains['chains']} chains
+ */
+function laterStages(chains) {
+  return new Set(chains.flatMap((chain) => chain.flatMap((line) => Object.keys(line)).slice(1)))
 }
 
 /**

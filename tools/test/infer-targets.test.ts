@@ -63,6 +63,15 @@ test('a stage without a file has its order; project.json gives it the command', 
   })
 })
 
+test('every stage but the first of a chain is told that it is a later one', () => {
+  const targets = infer() as Record<string, { options?: { env?: object } }>
+  const env = { TALOSMITH_LATER_STAGE: 'true' }
+  assert.equal(targets['packages/vm:create']?.options?.env, env)
+  assert.equal(targets['scripts:up']?.options?.env, env)
+  assert.is(targets['scripts:check']?.options, undefined)
+  assert.is(targets['packages/vm:render']?.options?.env, undefined)
+})
+
 test('what the workspace wants done before a stage comes before the line before it', () => {
   const { 'packages/vm:create': create } = infer({ before: { 'vm:create': ['disks:mount'] } })
   assert.equal((create as { dependsOn: string[] }).dependsOn, ['disks:mount', 'cluster:check'])

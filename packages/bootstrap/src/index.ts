@@ -49,10 +49,20 @@ export {
 } from './upgrade/flows.ts'
 export type { UpgradeScript } from './restart/context.ts'
 export { findBackup, planRestore, restoreEtcd } from './backup/restore.ts'
+export {
+  forgetDestroyed,
+  noteDestroyed,
+  observeKeptFiles,
+  planNoteDestroyed,
+} from './generated/destroyed.ts'
+export { readSecretsUnlessLost } from './generated/lost-secrets.ts'
+export { recoverSecrets } from './configure/recover-secrets.ts'
 export { proveOldAccessRefused } from './generated/old-access.ts'
 export {
   archiveSecrets,
   describeLosses,
+  describeRegeneration,
+  endAfterHealth,
   endRegeneration,
   findRegeneration,
   newRegeneration,

@@ -4,4 +4,4 @@ export {
   writeConfigs,
   writeTalosconfig,
 } from '../src/configure/generated-files.ts'
-export { createSecrets } from '../src/generated/secrets.ts'
+export { createSecrets } from '../src/generated/create-secrets.ts'

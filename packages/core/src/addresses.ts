@@ -49,3 +49,13 @@ export function offsetOf(cidr: string, address: string): number {
     Buffer.from(one.toByteArray()).readUInt32BE()
   return value(IPv4.parse(address)) - value(IPv4.networkAddressFromCIDR(cidr))
 }
+
+/** Whether two networks in CIDR notation have an address in common. */
+export function overlap(one: string, other: string): boolean {
+  return contains(one, addressAt(other, 0)) || contains(other, addressAt(one, 0))
+}
+
+/** Whether a text is an IPv4 address in dotted decimal notation. */
+export function isIpv4(text: string): boolean {
+  return IPv4.isValidFourPartDecimal(text)
+}

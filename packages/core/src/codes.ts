@@ -43,4 +43,6 @@ export const codes = {
   poolNotFound: 'POOL_NOT_FOUND',
   /** The storage pool is not a folder of files. */
   poolNotAFolder: 'POOL_NOT_A_FOLDER',
+  /** secrets.yaml is missing, and files are left of the cluster that it was created for. */
+  secretsLost: 'SECRETS_LOST',
 } as const

@@ -5,6 +5,7 @@ export {
   isBetween,
   networkOf,
   offsetOf,
+  overlap,
   prefixLengthOfMask,
 } from './addresses.ts'
 export type { Answer } from './answer.ts'
@@ -20,6 +21,7 @@ export {
   type HostFiles,
   type Image,
 } from './cluster.ts'
+export { withoutCredentials } from './credentials.ts'
 export { consoleLog, plainLines } from './console.ts'
 export { nearest } from './did-you-mean.ts'
 export { generatedFiles, type Generated } from './generated.ts'
@@ -34,6 +36,7 @@ export { withLock } from './lock.ts'
 export { createLog, inStep, silentLog, type Log, type Step } from './log.ts'
 export type { Node, Role } from './nodes.ts'
 export { exitCodes, Problem, reasonOf, type ExitCode } from './problem.ts'
+export { quote } from './process/command.ts'
 export {
   CommandFailed,
   type Output,
@@ -57,4 +60,5 @@ export {
 export { renderTable } from './table.ts'
 export { findTool, toolFolder, type Tool, type ToolName } from './tools.ts'
 export { minute, Unrecoverable, waitFor } from './wait.ts'
+export { listUserFolder, readUserFile } from './user-files.ts'
 export { elementsAt, parseXml, textAt, type XmlElement, type XmlNode } from './xml.ts'

@@ -1,22 +1,13 @@
 /** The lock of a cluster: only one run at a time changes it. */
 import { randomUUID } from 'node:crypto'
 import { readFileSync, unlinkSync } from 'node:fs'
-import { link, mkdir, readFile, rename, unlink, writeFile } from 'node:fs/promises'
+import { link, mkdir, readFile, rmdir, stat, unlink, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { generatedFiles, notWritable } from './generated.ts'
+import { describeMyself, livenessOf, parseHolder, type Holder } from './liveness.ts'
 import { Problem } from './problem.ts'
-
-/** The run that holds a lock: what is needed to check whether it is alive and to report it. */
-interface Holder {
-  readonly pid: number
-  /** Clock ticks from boot to the process's start: they tell a reused pid from the same process. */
-  readonly started: string
-  readonly bootId: string
-  readonly host: string
-  readonly command: string
-  readonly since: string
-}
 
 /**
  * Runs `fn` under the lock of a cluster. Throws LOCKED, which names the other run; a stale lock, of a dead
@@ -55,12 +46,13 @@ async function take(path: string, mine: string, cluster: string): Promise<void> 
   const temporary = `${path}.${randomUUID()}.tmp`
   await writeFile(temporary, mine, { mode: 0o600, flag: 'wx' })
   try {
-    for (let attempt = 0; attempt < 5; attempt += 1) {
+    for (let attempt = 0; attempt < 20; attempt += 1) {
       if (await linked(temporary, path)) return
       const theirs = await readFile(path, 'utf8').catch(() => undefined)
       if (theirs === undefined) continue
       const holder = parseHolder(theirs)
-      if (holder !== undefined && (await isAlive(holder))) refuse(holder, path, cluster)
+      if (holder !== undefined && ['alive', 'elsewhere'].includes(await livenessOf(holder)))
+        refuse(holder, path, cluster)
       await removeStale(path, theirs)
     }
     throw new Problem('LOCKED', `other runs keep taking the lock of ${cluster}`, {
@@ -81,52 +73,29 @@ async function linked(from: string, to: string): Promise<boolean> {
   }
 }
 
-/** Renames the lock before it deletes it: if it is another run's by then, it is put back. */
+/**
+ * Removes a stale lock, unless it is another run's by then. Only the run that has created the folder `.takeover` does:
+ * otherwise two runs could remove it, the second one the new lock of the first.
+ */
 async function removeStale(path: string, stale: string): Promise<void> {
-  const aside = `${path}.${randomUUID()}.tmp`
+  const mutex = `${path}.takeover`
   try {
-    await rename(path, aside)
+    await mkdir(mutex)
   } catch {
+    const { mtimeMs } = await stat(mutex).catch(() => ({ mtimeMs: Date.now() }))
+    // Of a run that was killed in between.
+    if (Math.abs(Date.now() - mtimeMs) > killedMs) await rmdir(mutex).catch(() => undefined)
+    else await sleep(20)
     return
   }
-  if ((await readFile(aside, 'utf8')) !== stale) await linked(aside, path)
-  await unlink(aside)
-}
-
-async function isAlive({ pid, started, bootId, host }: Holder): Promise<boolean> {
-  // A process on another machine can't be checked from here.
-  if (host !== hostname()) return true
-  if (bootId !== (await readBootId())) return false
-  return started === (await startOf(pid))
-}
-
-async function describeMyself(command: string): Promise<Holder> {
-  const [bootId, started] = await Promise.all([readBootId(), startOf(process.pid)])
-  const since = new Date().toISOString()
-  return { pid: process.pid, started: started ?? '', bootId, host: hostname(), command, since }
-}
-
-async function readBootId(): Promise<string> {
-  return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '')).trim()
-}
-
-/** Field 22 of /proc/<pid>/stat; undefined when there is no such process, or it is a zombie. */
-async function startOf(pid: number): Promise<string | undefined> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
-  const [state, ...fields] = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? []
-  return state === 'Z' || state === 'X' ? undefined : fields[18]
-}
-
-function parseHolder(text: string): Holder | undefined {
   try {
-    const { pid, started, bootId, host, command, since } = JSON.parse(text) as Partial<Holder>
-    if (typeof pid !== 'number' || typeof started !== 'string') return undefined
-    if (typeof bootId !== 'string' || typeof host !== 'string') return undefined
-    return { pid, started, bootId, host, command: String(command), since: String(since) }
-  } catch {
-    return undefined
+    if ((await readFile(path, 'utf8').catch(() => undefined)) === stale) await unlink(path)
+  } finally {
+    await rmdir(mutex)
   }
 }
+
+const killedMs = 10_000
 
 function refuse({ pid, host, command, since }: Holder, path: string, cluster: string): never {
   const here = host === hostname()

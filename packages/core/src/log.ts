@@ -1,6 +1,7 @@
 /** Progress on stderr, and the same events in the run record. */
 import { appendFileSync } from 'node:fs'
 import pc from 'picocolors'
+import { reasonOf } from './problem.ts'
 
 /** A step in progress; its lines print when it starts and how it ends. */
 export interface Step {
@@ -39,11 +40,18 @@ export function createLog({ record, stream = process.stderr }: LogOptions = {}):
     live = false
     stream.write(`${text}\n`)
   }
+  let isWritable = true
   const event = (name: string, data: Record<string, unknown>): void => {
-    const path = record?.()
+    const path = isWritable ? record?.() : undefined
     if (path === undefined) return
     const entry = JSON.stringify({ at: new Date().toISOString(), event: name, ...data })
-    appendFileSync(path, `${entry}\n`, { mode: 0o600 })
+    try {
+      appendFileSync(path, `${entry}\n`, { mode: 0o600 })
+    } catch (error) {
+      // A full disk must not end a run in the middle of a change.
+      isWritable = false
+      line(`${pc.yellow(' !')} the rest of this run is not recorded: ${reasonOf(error)}`)
+    }
   }
   return {
     event,
@@ -90,12 +98,21 @@ export const silentLog: Log = {
   event: noop,
 }
 
+/** What a run waits for before its first step, which may change something. */
+let beforeSteps: () => Promise<void> = async () => undefined
+
+/** Makes every step of the run begin with `check`, which throws when nothing may be changed. */
+export function checkBeforeSteps(check: () => Promise<void>): void {
+  beforeSteps = check
+}
+
 /** Runs `work` as a step of the log, which is done when it returns and failed when it throws; rethrows. */
 export async function inStep<T>(
   log: Pick<Log, 'step'>,
   text: string,
   work: (step: Step) => Promise<T>,
 ): Promise<T> {
+  await beforeSteps()
   const step = log.step(text)
   try {
     const result = await work(step)

@@ -8,12 +8,13 @@ import { renderPlan, type Change } from './change.ts'
 import type { Cluster } from './cluster.ts'
 import { checkConfirm } from './confirm.ts'
 import { generatedFiles } from './generated.ts'
+import { connectionsOf, type Connections } from './host/connections.ts'
+import { newHostLock } from './host/host-lock.ts'
 import type { Host } from './host/host.ts'
-import { openHost } from './host/open.ts'
 import { withLock } from './lock.ts'
-import { createLog, type Log } from './log.ts'
+import { checkBeforeSteps, createLog, type Log } from './log.ts'
 import { readOptions, type Options, type OptionValues } from './options.ts'
-import { exitCodes, Problem, renderProblem, type ExitCode } from './problem.ts'
+import { exitCodes, Problem, reasonOf, renderProblem, type ExitCode } from './problem.ts'
 import { projectRoot } from './root.ts'
 import { loadCluster } from './settings/find.ts'
 import { stopOnSignals, stopping, untilStopped } from './stop.ts'
@@ -47,6 +48,8 @@ interface ScriptDefinition<O extends Options> {
   readonly changes?: boolean
   /** Whether it only waits for machines: it is then recorded too. */
   readonly waits?: boolean
+  /** Whether its changes are to files of this machine only: the cluster is then not locked on its hosts. */
+  readonly onlyHere?: boolean
   /** Exits as soon as `run` returns, without waiting for commands that it gave up on. */
   readonly endsAtOnce?: boolean
   /** Whether it can delete data permanently: it then has --confirm. */
@@ -54,6 +57,9 @@ interface ScriptDefinition<O extends Options> {
   readonly options?: O
   readonly run: (context: ScriptContext<O>) => Promise<ExitCode | void>
 }
+
+/** Set by tools/nx/infer-targets.js for the stages of a chain that run after its first one. */
+const laterStage = 'TALOSMITH_LATER_STAGE'
 
 const standardOptions = {
   cluster: { type: 'string', about: 'reads env/<name>.env (or CLUSTER)', env: 'CLUSTER' },
@@ -97,10 +103,10 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
   const { log, hasActed } = trackingLog(createLog({ record: () => record }))
   let onFailure: (() => Promise<void>) | undefined
   stopOnSignals(
-    (signal) => log.warn(`stopped by ${signal}; run the same command again to continue`),
+    (why) => log.warn(`stopped ${why}; run the same command again to continue`),
     () => process.exit(exitCodes.failed),
   )
-  const opened: Host[] = []
+  let connections: Connections | undefined
   try {
     const given = readOptions(
       {
@@ -122,12 +128,22 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
           exitCode: exitCodes.wrongOption,
         },
       )
-    const { cluster, warnings } = await loadCluster(projectRoot, given.cluster, process.env)
+    const { cluster, warnings, fromShell } = await loadCluster(
+      projectRoot,
+      given.cluster,
+      process.env,
+    )
     const confirm = 'confirm' in given ? given.confirm : undefined
     if (!dryRun && cluster.settings.FAILURE_BUNDLE) onFailure = () => reportFailure(cluster, log)
+    // Said once in a run: the first stage of a chain says it for the later ones.
+    if (fromShell.length > 0 && process.env[laterStage] !== 'true')
+      log.info(`${fromShell.join(', ')} from the environment, instead of env/${cluster.file}.env`)
     for (const warning of warnings) log.warn(warning)
-    let connecting: readonly Promise<Host>[] | undefined
-    const eachHost = (): readonly Promise<Host>[] => (connecting ??= connect(cluster, opened))
+    const isChange = definition.changes === true && !dryRun
+    const { each: eachHost } = (connections = connectionsOf(
+      cluster,
+      isChange ? newHostLock(cluster.name, programName(), log.warn) : undefined,
+    ))
     const context: ScriptContext<O> = {
       cluster,
       log,
@@ -146,13 +162,14 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
         return changes.length === 0 ? exitCodes.done : exitCodes.planHasChanges
       },
     }
-    if (definition.changes === true && !dryRun)
+    if (isChange)
       process.exitCode = await withLock(cluster, programName(), async () => {
-        record = await openRecord(cluster)
+        record = await openRecord(cluster, log)
+        if (definition.onlyHere !== true) lockBeforeSteps(eachHost(), log)
         return (await definition.run(context)) ?? exitCodes.done
       })
     else {
-      if (definition.waits === true) record = await openRecord(cluster)
+      if (definition.waits === true) record = await openRecord(cluster, log)
       process.exitCode = (await definition.run(context)) ?? exitCodes.done
     }
   } catch (error) {
@@ -162,11 +179,35 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
     }
   } finally {
     // A report does not wait for connections to close.
-    if (definition.endsAtOnce === true && !stopping.aborted) process.exit()
-    await Promise.all(opened.map((host) => host.close().catch(() => undefined)))
-    // Abandoned work may still keep the process alive.
+    if (definition.endsAtOnce !== true || stopping.aborted) await connections?.close()
     if (stopping.aborted) process.exit(exitCodes.failed)
+    await flushed(process.stdout)
+    // Work that the run gave up on may keep the process alive: a host that has not answered yet, a command.
+    process.exit()
   }
+}
+
+/**
+ * Connects to the hosts while the run observes, and lets no step begin before the cluster is locked on them. A run that
+ * does not need a host goes on without its lock if it can't be reached.
+ */
+function lockBeforeSteps(hosts: readonly Promise<Host>[], log: Log): void {
+  const locking = Promise.allSettled(hosts)
+  let warned = false
+  checkBeforeSteps(async () => {
+    const failures = (await untilStopped(locking)).flatMap((host): unknown[] =>
+      host.status === 'rejected' ? [host.reason] : [],
+    )
+    const locked = failures.find((error) => error instanceof Problem && error.code === 'LOCKED')
+    if (locked !== undefined) throw locked
+    if (!warned) for (const error of failures) log.warn(`no lock on a host: ${reasonOf(error)}`)
+    warned = true
+  })
+}
+
+/** Waits until everything written to a stream has left the process. */
+async function flushed(stream: NodeJS.WriteStream): Promise<void> {
+  if (stream.writableLength > 0) await new Promise((resolve) => stream.write('', resolve))
 }
 
 /** A log that tracks whether a step or a wait has begun: only then is a failure diagnosed. */
@@ -182,23 +223,17 @@ function trackingLog(log: Log): { readonly log: Log; readonly hasActed: () => bo
   }
 }
 
-function connect({ settings, root }: Cluster, opened: Host[]): readonly Promise<Host>[] {
-  return settings.LIBVIRT_URI.map(async (uri) => {
-    const host = await untilStopped(openHost(uri, root))
-    opened.push(host)
-    return host
-  })
-}
-
-/** The path of a new run record; undefined when it can't be written, which must not fail the run. */
-async function openRecord(cluster: Cluster): Promise<string | undefined> {
+/** The path of a new run record; undefined, with a warning, when it can't be written. */
+async function openRecord(cluster: Cluster, log: Log): Promise<string | undefined> {
   const folder = join(cluster.generated, 'runs')
-  await generatedFiles(cluster).has('runs')
   try {
+    // Refuses symbolic links in the path.
+    await generatedFiles(cluster).has('runs')
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     const time = new Date().toISOString().replaceAll(':', '-')
     return join(folder, `${time}-${process.pid}.jsonl`)
-  } catch {
+  } catch (error) {
+    log.warn(`this run is not recorded: ${reasonOf(error)}`)
     return undefined
   }
 }

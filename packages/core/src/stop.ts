@@ -21,24 +21,33 @@ class Stopped extends Error {
   override name = 'Stopped'
 }
 
+/** Set by stopOnSignals. */
+let stopNow: ((why: string) => void) | undefined
+
+/** Stops the run as SIGTERM does; `why` completes "stopped ...". Does nothing outside of a program. */
+export function stopRun(why: string): void {
+  stopNow?.(why)
+}
+
 /**
- * Makes SIGINT and SIGTERM stop the run: `onStop` reports it, running work has 4 s to clean up, then `exit` is
- * called; a second signal calls it at once.
+ * Makes SIGINT and SIGTERM stop the run: `onStop` reports it ("by SIGINT"), running work has 4 s to clean up, then
+ * `exit` is called; a second signal calls it at once.
  */
-export function stopOnSignals(onStop: (signal: string) => void, exit: () => void): void {
+export function stopOnSignals(onStop: (why: string) => void, exit: () => void): void {
   let stoppedAt: number | undefined
+  stopNow = (why) => {
+    if (stoppedAt !== undefined) return
+    stoppedAt = performance.now()
+    onStop(why)
+    // Abandoned work may still fail.
+    process.on('unhandledRejection', () => undefined)
+    setTimeout(exit, unwindMs)
+    stop.abort(new Stopped(`stopped ${why}`))
+  }
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.on(signal, () => {
-      if (stoppedAt !== undefined) {
-        if (performance.now() - stoppedAt > sameStopMs) exit()
-        return
-      }
-      stoppedAt = performance.now()
-      onStop(signal)
-      // Abandoned work may still fail.
-      process.on('unhandledRejection', () => undefined)
-      setTimeout(exit, unwindMs)
-      stop.abort(new Stopped(`stopped by ${signal}`))
+      if (stoppedAt === undefined) stopRun(`by ${signal}`)
+      else if (performance.now() - stoppedAt > sameStopMs) exit()
     })
 }
 

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
   chmodSync,
@@ -6,6 +6,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -38,6 +39,7 @@ const me = (changes: object = {}): string => {
     pid: process.pid,
     started: stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19],
     bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
+    namespace: readlinkSync('/proc/self/ns/pid'),
     host: hostname(),
     command: 'vm/create.ts',
     since: '2026-01-01T00:00:00.000Z',
@@ -163,6 +165,32 @@ test('is not taken over from a run on another machine', async ({ cluster, lock }
   assert.match(problem.hint ?? '', lock)
   rmSync(lock)
 })
+
+test('is not taken over from a run in another container', async ({ cluster, lock }) => {
+  await withLock(cluster, 'x', async () => undefined)
+  writeFileSync(lock, me({ namespace: 'pid:[1]', pid: 2 ** 22 - 1, started: '1' }))
+  assert.is((await refusal(cluster)).code, 'LOCKED')
+  rmSync(lock)
+})
+
+const bare = spawnSync('unshare', ['-m', 'true']).status === 0
+if (!bare) console.log('SKIPPED: the lock on a machine without /proc needs root and unshare')
+else
+  test('holds on a machine without /proc, as on macOS', async ({ cluster, lock }) => {
+    const module = fileURLToPath(new URL('../src/lock.ts', import.meta.url))
+    const program = `import { withLock } from ${JSON.stringify(module)}
+import { writeFileSync } from 'node:fs'
+const cluster = ${JSON.stringify(cluster)}
+const run = () => withLock(cluster, 'x', async () => 'ran').catch((error) => error.code)
+const nested = await withLock(cluster, 'x', run)
+const dead = { pid: 4194303, started: '', bootId: '', host: ${JSON.stringify(hostname())} }
+writeFileSync(${JSON.stringify(lock)}, JSON.stringify(dead))
+console.log(nested, await run())`
+    const args = ['-m', 'sh', '-c', 'mount -t tmpfs none /proc; exec "$@"', 'sh', process.execPath]
+    const flags = ['--import', 'tsx', '--input-type=module', '-e', program]
+    const { stdout, stderr } = spawnSync('unshare', [...args, ...flags], { encoding: 'utf8' })
+    assert.is(stdout, 'LOCKED ran\n', stderr)
+  })
 
 for (const [end, code] of [
   ['process.exit', 'process.exit(3)'],

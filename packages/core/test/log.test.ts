@@ -51,6 +51,18 @@ test('progress is one line of a terminal, cut to its width, and the next line ov
   assert.match(raw().slice(before + shown.length), /^\r\x1b\[2K/)
 })
 
+test('a full disk ends the run record, not the run', () => {
+  const { stream, lines } = screen(false)
+  const log = createLog({ stream, record: () => '/dev/full' })
+  log.info('one')
+  log.step('two').done()
+  log.event('problem', { code: 'X' })
+  const warnings = lines().filter((line) => line.includes('not recorded'))
+  assert.is(warnings.length, 1)
+  assert.match(warnings[0] ?? '', 'ENOSPC')
+  assert.match(lines().at(-1) ?? '', '✓ two')
+})
+
 test('without a terminal no progress is printed for the first ten seconds', () => {
   const { stream, lines } = screen(false)
   const step = createLog({ stream }).step('download')

@@ -1,16 +1,28 @@
 // limit: 300 s
 import { spawn } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { withLock } from '../src/lock.ts'
 import { projectRoot } from '../src/root.ts'
+import { freePort, hasSshd, startSshd } from '../src/testing/sshd.ts'
+import { within } from '../src/testing/within.ts'
 
 /** script.ts in a separate process, as users run it. */
 const program = suite('a script')
 const path = join(import.meta.dirname, 'script-program.ts')
 const waiting = join(import.meta.dirname, 'waiting-program.ts')
+const hosts = join(import.meta.dirname, 'hosts-program.ts')
 const name = `talosmith-test-${process.pid}`
 const generated = join(projectRoot, 'generated', name)
 const secret = 'b5f0c7secret'
@@ -60,6 +72,7 @@ program('that succeeds ends with 0 and prints only its result on stdout', async 
   assert.is(code, 0, stderr)
   assert.equal(JSON.parse(stdout), { cluster: name, confirmed: false, locked: true })
   assert.match(stderr, 'making the disk of w1')
+  assert.match(stderr, `CLUSTER_NAME=${name}, FAILURE_BUNDLE=false from the environment`)
 })
 
 program('that changes something fails at once while another run holds the lock', async () => {
@@ -194,7 +207,9 @@ program('with --help prints its options and does nothing', async () => {
 })
 
 program('reads an option from the environment, which Nx passes on', async () => {
-  assert.is((await start([path], { HOW: 'problem' })).code, 1)
+  const { code, stderr } = await start([path], { HOW: 'problem', TALOSMITH_LATER_STAGE: 'true' })
+  assert.is(code, 1)
+  assert.not.match(stderr, 'from the environment', 'the first stage has said it')
 })
 
 program('ends with 64 for an unknown option', async () => {
@@ -215,6 +230,34 @@ for (const [title, env, problemCode] of [
     assert.not.match(stderr, stack)
     assert.not.ok(existsSync(generated))
   })
+
+if (hasSshd)
+  for (const dead of ['first', 'last'] as const)
+    program(`ends when the ${dead} of two hosts can't be reached`, async () => {
+      const sshd = await startSshd()
+      const uris = [`qemu+ssh://root@127.0.0.1:${await freePort()}/system`, sshd.uri]
+      const LIBVIRT_URI = (dead === 'first' ? uris : uris.toReversed()).join(',')
+      const ended = start([hosts], { LIBVIRT_URI })
+      const { code, stderr } = await within(30_000, 'the program to end', ended)
+      assert.is(code, 1)
+      assert.match(stderr, /^SSH_CONNECTION_REFUSED: /m)
+      await sshd.stop()
+    })
+else console.log('SKIPPED: a run with two hosts needs root and /usr/sbin/sshd (openssh-server)')
+
+program('runs, with a warning, when its run record cannot be written', async () => {
+  mkdirSync(generated, { recursive: true })
+  for (const make of [
+    () => writeFileSync(join(generated, 'runs'), ''),
+    () => symlinkSync('/nonexistent', join(generated, 'runs')),
+  ]) {
+    rmSync(join(generated, 'runs'), { force: true })
+    make()
+    const { code, stderr } = await run()
+    assert.is(code, 0, stderr)
+    assert.match(stderr, 'this run is not recorded: ')
+  }
+})
 
 program('that another file imports does not run', async () => {
   const text = `import it from ${JSON.stringify(path)}; console.log(it.summary)`

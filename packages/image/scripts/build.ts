@@ -6,6 +6,7 @@ import { applyImageChange, planBuild } from '../src/index.ts'
 export default script(import.meta, {
   summary: 'Post the schematic to the Image Factory.',
   changes: true,
+  onlyHere: true,
   async run({ cluster, log, dryRun, json, answer, showPlan, signal }) {
     const { settings, schematic, image } = cluster
     if (settings.IMAGE_PATH !== undefined)

@@ -24,9 +24,9 @@ export function planPrune(hosts: readonly StoredImages[]): PruneChange[] {
         'IMAGE_USE_UNKNOWN',
         `cannot determine which images are in use on ${host}`,
         {
-          because: unreadable.map((path) => `cannot read ${path}`).join('\n'),
+          because: unreadable.map((disk) => `cannot read ${disk}`).join('\n'),
           now: 'nothing was changed',
-          hint: `inspect them on ${host} (qemu-img info -U <file>), fix or remove them, then run the same command again`,
+          hint: `inspect them on ${host} (qemu-img info -U <file>): mount the file system of a missing one; fix or remove a damaged one, and a machine that is no longer needed. Then run the same command again`,
         },
       )
     return removable

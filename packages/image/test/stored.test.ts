@@ -36,7 +36,9 @@ function addDisk(pool: string, name: string, base: string): string {
 const observe = (
   pool: string,
   disks: Readonly<Record<string, string>> = {},
-): Promise<StoredImages> => observeImagesIn(pool, local, new Map(Object.entries(disks)))
+  folders: readonly string[] = [],
+): Promise<StoredImages> =>
+  observeImagesIn(pool, local, { machines: new Map(Object.entries(disks)), folders })
 
 if (existsSync('/usr/bin/qemu-img')) {
   stored('an unused image is removed with its ledger', async ({ pool }) => {
@@ -71,6 +73,15 @@ if (existsSync('/usr/bin/qemu-img')) {
       (pool, image) => {
         symlinkSync(image, join(pool, 'link.raw'))
         return { [addDisk(pool, 'a.qcow2', join(pool, 'link.raw'))]: 'a' }
+      },
+    ],
+    [
+      'a disk outside the pool, through a snapshot of a snapshot',
+      (_, image) => {
+        const outside = temporaryFolder('outside')
+        const disk = addDisk(outside, 'a.qcow2', image)
+        const first = addDisk(outside, 'b.qcow2', disk)
+        return { [addDisk(outside, 'c.qcow2', first)]: 'c' }
       },
     ],
   ]
@@ -123,6 +134,31 @@ if (existsSync('/usr/bin/qemu-img')) {
     )
   })
 
+  stored('a disk without a machine in another pool keeps its image', async ({ pool }) => {
+    const other = temporaryFolder('other-pool')
+    addDisk(other, 'old.qcow2', addImage(pool, 'v1.13.9'))
+    assert.equal(planPrune([await observe(pool, {}, [other])]), [])
+  })
+
+  stored('a chain that is broken above its end prevents removing images', async ({ pool }) => {
+    const middle = addDisk(temporaryFolder('unmounted'), 'a.qcow2', addImage(pool, 'v1.13.9'))
+    addDisk(pool, 'b.qcow2', middle)
+    rmSync(middle)
+    const observed = await observe(pool)
+    assert.equal(observed.unreadable, [join(pool, 'b.qcow2')])
+    assert.is(
+      (await problemOf(Promise.resolve().then(() => planPrune([observed])))).code,
+      'IMAGE_USE_UNKNOWN',
+    )
+  })
+
+  stored('a missing disk of a machine prevents removing images', async ({ pool }) => {
+    addImage(pool, 'v1.13.9')
+    const observed = await observe(pool, { '/not-mounted/a.qcow2': 'web' })
+    const problem = await problemOf(Promise.resolve().then(() => planPrune([observed])))
+    assert.match(problem.because ?? '', '/not-mounted/a.qcow2 of machine web: no such file')
+  })
+
   stored('an image that is used since the plan was made is kept', async ({ pool }) => {
     const path = addImage(pool, 'v1.13.9')
     const [change] = planPrune([await observe(pool)])
@@ -142,50 +178,28 @@ if (existsSync('/usr/bin/qemu-img')) {
   })
 } else stored.skip('no qemu-img on this machine')
 
-stored('observes the disks of all machines, in persistent and running definitions', async () => {
-  const pool = '/var/lib/libvirt/images'
-  const image = `${pool}/${imageName('v1.13.9')}`
-  const host = recordingHost((command) => {
+/** A host whose virsh answers with `answers`, by the beginning of the command; pools are folders named like them. */
+function hostWith(
+  answers: Readonly<Record<string, string | undefined>>,
+  files: (command: string) => string,
+) {
+  const answer = (words: string): string | undefined => {
+    const found = Object.entries(answers).find(([start]) => words.startsWith(start))
+    if (found !== undefined) return found[1]
+    if (words.startsWith('pool-list')) return 'default'
+    return "<pool type='dir'><target><path>/pool</path></target></pool>"
+  }
+  return recordingHost((command) => {
     const separator = /echo --err ([\w.-]+)/.exec(command)?.[1]
-    if (separator === undefined)
-      return command.startsWith('virsh')
-        ? 'home-w1\nold one\n'
-        : `image 1:2 5 8 - ${image}\nuses 1:2 /srv/a disk.qcow2`
-    const outputs = command.includes('domblklist')
-      ? [
-          ' file   disk   vda   /srv/a disk.qcow2\n network disk vdb rbd/x',
-          '',
-          ' file cdrom sda -',
-          '',
-        ]
-      : [`<pool type='dir'><target><path>${pool}</path></target></pool>`, 'default', 'default']
-    return {
-      stdout: outputs.map((one) => `${one}\n${separator}\n`).join(''),
-      stderr: outputs.map(() => `error: ${separator}\n`).join(''),
-    }
-  })
-  const observed = await observeImages(host, testCluster())
-  assert.equal(observed.images[0]?.usedBy, ['home-w1'])
-  assert.match(host.commands.join('\n'), /domblklist 'old one'|domblklist '\\''old one'\\''/)
-  assert.is(host.commands.filter((command) => command.startsWith('virsh')).length, 3)
-})
-
-/** A host on which machine `old` has volume a.qcow2 of pool `srv&co` with the path `path`. */
-const withVolume = (image: string, path: string | undefined) =>
-  recordingHost((command) => {
-    const separator = /echo --err ([\w.-]+)/.exec(command)?.[1]
-    if (separator === undefined)
-      return command.startsWith('virsh')
-        ? 'old\n'
-        : `image 1:2 5 8 - ${image}\nledger ${ledger('v1.13.9').replaceAll('\n', '')}${command.includes('/srv/a.qcow2') ? '\nuses 1:2 /srv/a.qcow2' : ''}`
-    const disk = "<disk type='volume'><source pool='srv&amp;co' volume='a.qcow2' index='1'/></disk>"
-    const outputs = command.includes('domblklist')
-      ? [' volume   disk   vda   a.qcow2', ' volume   disk   vda   a.qcow2']
-      : command.includes('dumpxml old') || command.includes('dumpxml --inactive old')
-        ? [disk, disk]
-        : command.includes('vol-path') && command.includes('srv&co')
-          ? [path, path]
-          : ["<pool type='dir'><target><path>/pool</path></target></pool>", 'default', 'default']
+    const alone = /^virsh -q -c qemu:\/\/\/system (.*)$/.exec(command)?.[1]
+    if (separator === undefined) return alone === undefined ? files(command) : (answer(alone) ?? '')
+    const outputs = command
+      .slice(command.indexOf("'") + 1, -1)
+      .replaceAll(`'\\''`, "'")
+      .split(`; echo ${separator}; echo --err ${separator}`)
+      .map((words) => words.replace(/^; /, ''))
+      .filter(Boolean)
+      .map(answer)
     return {
       stdout: outputs.map((one) => `${one === undefined ? '' : `${one}\n`}${separator}\n`).join(''),
       stderr: outputs
@@ -193,17 +207,74 @@ const withVolume = (image: string, path: string | undefined) =>
         .join(''),
     }
   })
+}
+
+const image = `/pool/${imageName('v1.13.9')}`
+const fileDisk = (path: string, more = ''): string =>
+  `<disk type='file'>${more}<source file='${path}'/></disk>`
+const machineXml = (name: string, disks: string): string =>
+  `<domain><name>${name}</name><devices>${disks}</devices></domain>`
+
+stored('observes the disks of all machines, in persistent and running definitions', async () => {
+  const chain = "<backingStore type='file'><source file='/srv/base.qcow2'/></backingStore>"
+  const host = hostWith(
+    {
+      'list --all --uuid': 'aa-1\nbb-2\n',
+      'dumpxml aa-1': machineXml('old one', fileDisk('/srv/top.qcow2', chain)),
+      'dumpxml --inactive aa-1': machineXml('old one', fileDisk('/srv/next start.qcow2')),
+      'dumpxml bb-2': machineXml('3', "<disk type='block'><source dev='/dev/vg/a'/></disk>"),
+      'dumpxml --inactive bb-2': machineXml('3', ''),
+    },
+    () => `image 1:2 5 8 - ${image}\nuses 1:2 /srv/next start.qcow2\nuses 1:2 /dev/vg/a`,
+  )
+  const observed = await observeImages(host, testCluster())
+  assert.equal(observed.images[0]?.usedBy, ['3', 'old one'])
+  const search = host.commands.at(-1) ?? ''
+  for (const path of ['/srv/top.qcow2', '/srv/base.qcow2', '/dev/vg/a']) assert.match(search, path)
+})
+
+stored('only disks that may have a backing file must exist', async () => {
+  const disks = [
+    fileDisk('/srv/raw', "<driver type='raw'/>"),
+    "<disk type='file' device='cdrom'><source file='/srv/gone.iso'/></disk>",
+    fileDisk('/srv/gone.qcow2', "<driver type='qcow2'/>"),
+  ].join('')
+  const host = hostWith({ 'list --all --uuid': 'a', dumpxml: machineXml('web', disks) }, () =>
+    ['/srv/raw', '/srv/gone.iso', '/srv/gone.qcow2'].map((path) => `absent ${path}`).join('\n'),
+  )
+  const { unreadable } = await observeImages(host, testCluster())
+  assert.equal(unreadable, ['/srv/gone.qcow2 of machine web: no such file'])
+})
+
+stored('a machine whose definition cannot be read prevents removing images', async () => {
+  const host = hostWith({ 'list --all --uuid': 'a', dumpxml: undefined }, () => '')
+  const { unreadable } = await observeImages(host, testCluster())
+  assert.match(unreadable.join(), 'machine a: no such pool')
+})
+
+/** A host on which machine `old` has volume a.qcow2 of pool `srv&co` with the path `path`. */
+const withVolume = (path: string | undefined) =>
+  hostWith(
+    {
+      'list --all --uuid': 'a',
+      dumpxml: machineXml(
+        'old',
+        "<disk type='volume'><source pool='srv&amp;co' volume='a.qcow2' index='1'/></disk>",
+      ),
+      "vol-path --pool 'srv&co' a.qcow2": path,
+    },
+    (command) =>
+      `image 1:2 5 8 - ${image}\nledger ${ledger('v1.13.9').replaceAll('\n', '')}${command.includes('/srv/a.qcow2') ? '\nuses 1:2 /srv/a.qcow2' : ''}`,
+  )
 
 stored('a disk that is a volume of another pool keeps its image', async () => {
-  const image = `/pool/${imageName('v1.13.9')}`
-  const observed = await observeImages(withVolume(image, '/srv/a.qcow2'), testCluster())
+  const observed = await observeImages(withVolume('/srv/a.qcow2'), testCluster())
   assert.equal(observed.images[0]?.usedBy, ['old'])
   assert.equal(planPrune([observed]), [])
 })
 
 stored('a volume that libvirt does not find prevents removing images', async () => {
-  const image = `/pool/${imageName('v1.13.9')}`
-  const observed = await observeImages(withVolume(image, undefined), testCluster())
+  const observed = await observeImages(withVolume(undefined), testCluster())
   const problem = await problemOf(Promise.resolve().then(() => planPrune([observed])))
   assert.is(problem.code, 'IMAGE_USE_UNKNOWN')
   assert.match(problem.because ?? '', 'volume a.qcow2 of pool srv')

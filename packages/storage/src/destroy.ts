@@ -15,6 +15,7 @@ export interface StorageRemoval {
 
 /** Errors that prevent the removal of storage objects, and do not prevent the destruction of the cluster. */
 const tolerated: readonly string[] = [
+  codes.apiNotOurs,
   codes.kubernetesUnreachable,
   codes.kubernetesRefused,
   codes.notStarted,

@@ -15,7 +15,7 @@ export async function openApi(cluster: Cluster): Promise<Kubernetes> {
   return withProblems(cluster, kubernetes)
 }
 
-/** The same API, whose failures are KUBERNETES_UNREACHABLE or KUBERNETES_REFUSED. */
+/** The same API, whose failures are KUBERNETES_UNREACHABLE, KUBERNETES_REFUSED or API_NOT_OURS. */
 export function withProblems(cluster: Cluster, { ask }: Pick<Kubernetes, 'ask'>): Kubernetes {
   return kubernetesOver(async (...args) => {
     try {

@@ -68,7 +68,7 @@ destroy('that is not ours stays', async ({ cluster }) => {
   assert.equal(changes, [])
 })
 
-for (const code of ['KUBERNETES_UNREACHABLE', 'KUBERNETES_REFUSED', 'NOT_STARTED'])
+for (const code of ['API_NOT_OURS', 'KUBERNETES_UNREACHABLE', 'KUBERNETES_REFUSED', 'NOT_STARTED'])
   destroy(
     `${code} leaves storage to be deleted with the machines, with a warning`,
     async ({ cluster }) => {

@@ -18,18 +18,38 @@ const failing = (error: Error) =>
     kubernetesOver(() => Promise.reject(error)),
   )
 
-for (const [what, error, code] of [
-  ['that is not there', new ApiUnreachable('ECONNREFUSED', 'connection refused'), 'UNREACHABLE'],
-  ['with a certificate of another CA', new NotOurApi('another CA'), 'UNREACHABLE'],
-  ['that starts', new ApiRefusal(503, 'starting'), 'UNREACHABLE'],
-  ['that does not know us', new NotOurApi('HTTP 401: Unauthorized', 401), 'REFUSED'],
-  ['that forbids it', new ApiRefusal(403, 'namespaces is forbidden', 'Forbidden'), 'REFUSED'],
+for (const [what, error, code, target] of [
+  [
+    'that is not there',
+    new ApiUnreachable('ECONNREFUSED', 'connection refused'),
+    'KUBERNETES_UNREACHABLE',
+    'bootstrap:health',
+  ],
+  [
+    'with a certificate of another CA',
+    new NotOurApi('another CA'),
+    'API_NOT_OURS',
+    'bootstrap:start',
+  ],
+  ['that starts', new ApiRefusal(503, 'starting'), 'KUBERNETES_UNREACHABLE', 'bootstrap:health'],
+  [
+    'that does not know us',
+    new NotOurApi('HTTP 401: Unauthorized', 401),
+    'API_NOT_OURS',
+    'bootstrap:start',
+  ],
+  [
+    'that forbids it',
+    new ApiRefusal(403, 'namespaces is forbidden', 'Forbidden'),
+    'KUBERNETES_REFUSED',
+    'bootstrap:health',
+  ],
 ] as const)
-  test(`an API ${what} is KUBERNETES_${code}, with its words`, async () => {
+  test(`an API ${what} is ${code}, with its words`, async () => {
     const problem = await problemOf(failing(error).list('/api/v1/nodes'))
-    assert.is(problem.code, `KUBERNETES_${code}`)
+    assert.is(problem.code, code)
     assert.is(problem.because, error.message)
-    assert.match(problem.hint ?? '', 'bootstrap:health')
+    assert.match(problem.hint ?? '', target)
   })
 
 test('an object that does not exist is none, and deleted already', async () => {
@@ -44,6 +64,7 @@ test('in a wait an API that does not answer is not the end, and a refusal is', a
     notYetIfUnreachable(() => failing(error).list('/api/v1/nodes')).catch((thrown) => thrown.name)
   assert.is(await reasonOf(new ApiUnreachable('timeout', 'no answer within 15 s')), 'Error')
   assert.is(await reasonOf(new ApiRefusal(403, 'forbidden')), 'Problem')
+  assert.is(await reasonOf(new NotOurApi('another CA')), 'Problem')
 })
 
 test('a kubeconfig that cannot be read is named', async () => {

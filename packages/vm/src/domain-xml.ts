@@ -15,8 +15,16 @@ export const guestAgentPort = 'org.qemu.guest_agent.0'
 /** The version in the metadata of a domain. */
 const toolVersion = '0.1'
 
-/** Options of the XML parser and builder. */
+/** Options of the XML builder, and of parsers whose result it writes. */
 export const syntax = { ignoreAttributes: false, attributeNamePrefix: '@' }
+/** Options of parsers: values are text, and libvirt writes other letters as numbers (`B&#xFC;ro`). */
+export const parsing = {
+  ...syntax,
+  parseTagValue: false,
+  parseAttributeValue: false,
+  // This includes numeric character references.
+  htmlEntities: true,
+}
 /** Writes plain data as XML. */
 export const builder = new XMLBuilder({ ...syntax, format: true, suppressEmptyNode: true })
 

@@ -11,17 +11,15 @@ import {
   metadataNamespace,
   networkOf,
   networkParts,
+  parsing,
   part,
-  syntax,
   type Element,
 } from './domain-xml.ts'
 import type { Machine } from './machine.ts'
 
 const lists = new Set(['disk', 'interface', 'channel'])
 const editor = new XMLParser({
-  ...syntax,
-  parseTagValue: false,
-  parseAttributeValue: false,
+  ...parsing,
   isArray: (name) => lists.has(name),
 })
 

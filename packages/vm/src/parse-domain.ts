@@ -1,6 +1,6 @@
 /** Reads the XML of an existing domain. */
 import { XMLParser } from 'fast-xml-parser'
-import { cpuOf, guestAgentPort, metadataNamespace, networkOf } from './domain-xml.ts'
+import { cpuOf, guestAgentPort, metadataNamespace, networkOf, parsing } from './domain-xml.ts'
 import type { Machine } from './machine.ts'
 
 /** The files that a domain's metadata names: created for it, and removed with it. */
@@ -28,10 +28,7 @@ type Xml = { readonly [key: string]: Xml } & string
 
 const lists = new Set(['disk', 'interface', 'channel'])
 const parser = new XMLParser({
-  ignoreAttributes: false,
-  attributeNamePrefix: '@',
-  parseTagValue: false,
-  parseAttributeValue: false,
+  ...parsing,
   isArray: (name) => lists.has(name),
 })
 

@@ -46,7 +46,9 @@ export function judgeNetwork(cluster: Cluster, view: View): Diagnosis | undefine
       `${node.name} has a machine config with the secrets of another cluster`,
       [probe.reason],
       [
-        `# if it belongs to another cluster, change the addresses of this cluster; if secrets.yaml was lost, restore it in ${cluster.generated}, or start over (all data is lost):`,
+        `# if it belongs to another cluster, change the addresses of this cluster; if secrets.yaml was lost, put a copy into ${cluster.generated}, or recover it:`,
+        commandFor(cluster, 'bootstrap:recover-secrets'),
+        '# if that fails, start over (all data is lost):',
         `CONFIRM=${cluster.name} ${commandFor(cluster, 'cluster:destroy')}`,
       ],
     )

@@ -1,9 +1,18 @@
 /** The backups in generated/<cluster>/backups: their descriptions, which one to restore, which ones to delete. */
 import { readdir } from 'node:fs/promises'
 import type { Kubernetes } from '@talosmith/clients/kubernetes'
-import { generatedFiles, minorOf, Problem, reasonOf, type Cluster } from '@talosmith/core'
+import {
+  commandFor,
+  generatedFiles,
+  minorOf,
+  Problem,
+  reasonOf,
+  type Cluster,
+} from '@talosmith/core'
 import semver from 'semver'
-import type { PublicSecrets } from '../generated/secrets.ts'
+import { observeEvidence } from '../generated/evidence.ts'
+import { findContradiction } from '../generated/recovered-secrets.ts'
+import { ownerFile, sha256, type PublicSecrets } from '../generated/secrets.ts'
 import { checkBackupFile } from './backup-file.ts'
 
 /** A backup of etcd: a snapshot with what a restore has to know. */
@@ -126,8 +135,16 @@ export async function chooseBackup(
   if (secrets === undefined && !fits[all.indexOf(backup)])
     throw refuse(
       'there is no secrets.yaml, and a backup can be used only with the secrets of its cluster',
-      'restore the secrets.yaml that the cluster was created with, then run the same command again',
+      `restore the secrets.yaml that the cluster was created with (${commandFor(cluster, 'bootstrap:recover-secrets')}), then run the same command again`,
     )
+  if (secrets === undefined) {
+    const because = await findOtherCluster(cluster, backup)
+    if (because !== undefined)
+      throw refuse(
+        `there is no secrets.yaml, and the secrets that are stored with it are not the lost ones: ${because}`,
+        `recover those first: ${commandFor(cluster, 'bootstrap:recover-secrets')}`,
+      )
+  }
   if (secrets !== undefined && backup.secrets !== undefined && backup.secrets !== secrets.digest)
     throw refuse(
       'it was taken when the cluster had other secrets than those in secrets.yaml',
@@ -149,6 +166,19 @@ export async function chooseBackup(
   })
   if (sha256 !== backup.sha256) throw refuse('its checksum differs from the one in its description')
   return { ...backup, path, bringsSecrets: secrets === undefined }
+}
+
+/** What shows that the secrets stored with a backup are of an earlier cluster of this name; undefined: nothing. */
+async function findOtherCluster(cluster: Cluster, backup: Backup): Promise<string | undefined> {
+  const text = (await readKeptSecrets(cluster, backup)) ?? ''
+  const { digest, ...authorities } = await observeEvidence(cluster)
+  if (digest !== undefined && digest !== sha256(text)) return `${ownerFile} has another checksum`
+  if (Object.keys(authorities).length === 0) return undefined
+  try {
+    return findContradiction(text, authorities)
+  } catch {
+    return 'they cannot be read'
+  }
 }
 
 /** The machine secrets that are stored with a backup, if any. */

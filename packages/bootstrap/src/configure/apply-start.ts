@@ -1,17 +1,10 @@
 /** Bootstraps etcd and fetches the kubeconfig. */
-import {
-  commandFor,
-  generatedFiles,
-  minute,
-  Unrecoverable,
-  Problem,
-  waitFor,
-  type Node,
-} from '@talosmith/core'
+import { commandFor, minute, Unrecoverable, Problem, waitFor, type Node } from '@talosmith/core'
 import { parseKubeconfig } from '@talosmith/clients/kubernetes'
 import { lookAt, type ApplyContext } from './apply-context.ts'
 import { etcdServiceProblem } from '@talosmith/clients/etcd'
 import { grpcCode, talosReason } from '@talosmith/clients/talos'
+import { replaceAccess } from '../generated/replaced-files.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
 
 /** Bootstraps etcd on one machine, from a backup if one is given, and waits until it runs there. Repeating it is harmless. */
@@ -54,7 +47,12 @@ export async function bootstrapEtcd(
 }
 
 /** Fetches the admin kubeconfig from the first control plane that issues one, and writes it to generated/. */
-export async function writeKubeconfig({ cluster, talosctl, log }: ApplyContext): Promise<void> {
+export async function writeKubeconfig({
+  cluster,
+  talosctl,
+  log,
+  secrets,
+}: ApplyContext): Promise<void> {
   const text = await withWorkFolder(cluster, (folder) => {
     const path = folder.path('kubeconfig')
     let turn = 0
@@ -90,5 +88,5 @@ export async function writeKubeconfig({ cluster, talosctl, log }: ApplyContext):
         hint: `${commandFor(cluster, 'bootstrap:configure')}, then run the same command again`,
       },
     )
-  await generatedFiles(cluster).write('kubeconfig', text)
+  await replaceAccess(cluster, 'kubeconfig', text, { secrets, log })
 }

@@ -5,18 +5,18 @@ import type { ApplyContext } from './apply-context.ts'
 import { bootstrapEtcd, writeKubeconfig } from './apply-start.ts'
 import { writeConfigs, writeTalosconfig } from './generated-files.ts'
 import type { BootstrapChange } from './plan.ts'
-import { createSecrets } from '../generated/secrets.ts'
+import { createSecrets } from '../generated/create-secrets.ts'
 
 const actions: Record<
   BootstrapChange['kind'],
   (context: ApplyContext, target: string) => Promise<void>
 > = {
   'create-secrets': ({ cluster, talosctl }) => createSecrets(cluster, talosctl),
-  async 'write-configs'({ cluster, generated }) {
+  async 'write-configs'({ cluster, generated, log }) {
     if (generated?.desired === undefined) throw new Error('no machine configs were generated')
-    await writeConfigs(cluster, generated.desired, generated.digest)
+    await writeConfigs(cluster, generated.desired, generated.digest, log)
   },
-  'write-talosconfig': ({ cluster, talosctl }) => writeTalosconfig(cluster, talosctl),
+  'write-talosconfig': ({ cluster, talosctl, log }) => writeTalosconfig(cluster, talosctl, log),
   'apply-config': (context, target) => configureNode(context, nodeOf(context.cluster, target)),
   'update-config': (context, target) => updateNode(context, nodeOf(context.cluster, target)),
   'bootstrap-etcd': (context, target) => bootstrapEtcd(context, nodeOf(context.cluster, target)),

@@ -25,6 +25,7 @@ import {
 } from './plan.ts'
 import { probe, openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 import { refuseMovedAddresses } from '../config/fixed-addresses.ts'
+import { refuseLostSecrets } from '../generated/lost-secrets.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
 
 /** What bootstrap:configure and bootstrap:start need of a script. */
@@ -43,7 +44,8 @@ export async function configure(
 ): Promise<ExitCode> {
   const talosctl = tool ?? (await openTalosctl(cluster))
   let generated = await observeGeneratedFiles(cluster, talosctl, log)
-  const observed = await observeNodeStates(cluster, talosctl, generated.secrets)
+  if (generated.secrets === undefined) await refuseLostSecrets(cluster)
+  let observed = await observeNodeStates(cluster, talosctl, generated.secrets)
   refuseForeign(observed, generated.secrets !== undefined)
   refuseMovedAddresses(cluster, observed, generated.desired)
   if (dryRun) {
@@ -56,6 +58,7 @@ export async function configure(
   const missing = planGeneratedFiles(cluster, generated)
   const [first, ...rest] = missing
   if (first?.kind === 'create-secrets') {
+    observed = await waitForFreshControlPlanes({ cluster, talosctl, log }, observed)
     await applyAll([first], (change) => applyBootstrapChange(change, { cluster, talosctl, log }), {
       log,
     })
@@ -115,6 +118,27 @@ async function configureNodes(
   return plans
 }
 
+/**
+ * Waits until every control plane has been seen in maintenance mode: one that does not answer may have a config, and
+ * would not accept new secrets. A machine with a config throws NODE_FOREIGN.
+ */
+async function waitForFreshControlPlanes(
+  context: ApplyContext,
+  observed: readonly ObservedNode[],
+): Promise<ObservedNode[]> {
+  const settled = await Promise.allSettled(
+    observed.map((one) =>
+      one.node.role === 'controlplane' && one.state.kind === 'silent'
+        ? waitForAnswer(context, one.node)
+        : one,
+    ),
+  )
+  return settled.map((result) => {
+    if (result.status === 'rejected') throw result.reason
+    return result.value
+  })
+}
+
 async function waitForAnswer(
   { cluster, talosctl, log, secrets }: ApplyContext,
   node: Node,
@@ -138,7 +162,14 @@ async function waitForAnswer(
       withinMs: bootMs,
       everyMs: 1000,
       code: 'NODE_SILENT',
-      hint: `look whether it runs (${commandFor(cluster, 'vm:status')}) and what its console shows (virsh console ${node.name})`,
+      hint: [
+        `look whether it runs (${commandFor(cluster, 'vm:status')}) and what its console shows (virsh console ${node.name})`,
+        ...(secrets === undefined
+          ? [
+              `if this cluster was configured from another folder, put its secrets.yaml into ${cluster.generated}`,
+            ]
+          : []),
+      ].join('\n'),
     },
   )
 }

@@ -9,6 +9,8 @@ import {
   type Configs,
 } from '../config/machine-config.ts'
 import { readPatches } from '../config/patches.ts'
+import { findOverlap, refuseOverlap } from '../config/subnets.ts'
+import { archiveConfigsOfOthers, replaceAccess } from '../generated/replaced-files.ts'
 import { readSecrets, sha256, type PublicSecrets } from '../generated/secrets.ts'
 import type { Talosctl } from '@talosmith/clients/talos'
 
@@ -28,6 +30,8 @@ export interface ObservedGeneratedFiles {
 /** Records the inputs of the configs in generated/, so that they are not generated again. */
 interface MadeOf {
   readonly inputs: string
+  /** Names of the user's patches, to notice when their folder is gone. */
+  readonly patches?: readonly string[]
   readonly files: Readonly<Record<string, string>>
 }
 const recordFile = 'configs/made-of.json'
@@ -38,10 +42,11 @@ export async function observeGeneratedFiles(
   talosctl: Talosctl,
   log: Log,
 ): Promise<ObservedGeneratedFiles> {
-  const patches = await readPatches(cluster)
+  const made = await readRecord(cluster)
+  const patches = await readPatches(cluster, made?.patches)
   for (const name of patches.unused)
     log.warn(
-      `${cluster.patchesDir}/${name} matches no machine: names begin with all, controlplane, worker or a machine's name`,
+      `${cluster.patchesDir}/${name} is not used: the settings have no machine with that name`,
     )
   const secrets = await readSecrets(cluster)
   if (secrets === undefined)
@@ -55,13 +60,14 @@ export async function observeGeneratedFiles(
   const digest = digestInputs(cluster, patches, secrets.digest, talosctl.version)
   const talosconfig = await checkTalosconfig(cluster, secrets)
   const current = await readConfigs(cluster)
-  const made = await readRecord(cluster)
   const isCurrent =
     made?.inputs === digest &&
     namesIn(cluster).every((name) => made.files[name] === hashOf(current.get(name)))
   if (isCurrent) return { secrets, desired: current, digest, stale: [], talosconfig }
   const { configs, warnings } = await renderConfigs(cluster, patches, talosctl)
   for (const warning of warnings) log.warn(`machine config: ${warning}`)
+  const overlapping = findOverlap(cluster, configs)
+  if (overlapping !== undefined) log.warn(overlapping)
   const stale = namesIn(cluster).filter((name) => configs.get(name) !== current.get(name))
   return { secrets, desired: configs, digest, stale, talosconfig }
 }
@@ -79,18 +85,28 @@ export async function checkGeneratedFiles(
   const { secrets } = await observeGeneratedFiles(cluster, talosctl, log)
   if (secrets !== undefined) return logged
   const patches = await readPatches(cluster)
-  const { warnings } = await renderConfigs(cluster, patches, talosctl, 'throwaway')
+  const { configs, warnings } = await renderConfigs(cluster, patches, talosctl, 'throwaway')
+  refuseOverlap(cluster, configs)
   return [...logged, ...warnings.map((text) => `machine config: ${text}`)]
 }
 
-/** Writes the configs, removes those of machines that no longer exist, and records their inputs. */
+/**
+ * Writes the configs, removes those of machines that no longer exist, and records their inputs. Configs of other
+ * secrets are archived.
+ */
 export async function writeConfigs(
   cluster: Cluster,
   configs: Configs,
   digest: string,
+  log: Log = silentLog,
 ): Promise<void> {
   const files = generatedFiles(cluster)
   const before = await readRecord(cluster)
+  const there = (await files.list('configs')).flatMap(({ name }) =>
+    /\.ya?ml$/.test(name) ? [name] : [],
+  )
+  const [ours] = configs.values()
+  if (ours !== undefined) await archiveConfigsOfOthers(cluster, ours, there, log)
   for (const [name, text] of configs)
     if ((await files.read(configFile({ name }))) !== text)
       await files.write(configFile({ name }), text)
@@ -98,14 +114,20 @@ export async function writeConfigs(
     if (!configs.has(name)) await files.remove(configFile({ name }))
   const hashes = Object.fromEntries([...configs].map(([name, text]) => [name, sha256(text)]))
   // Written last: if a run is killed before this, the next one generates all configs again.
-  const record: MadeOf = { inputs: digest, files: hashes }
+  const { used } = await readPatches(cluster)
+  const record: MadeOf = { inputs: digest, patches: used, files: hashes }
   await files.write(recordFile, `${JSON.stringify(record, null, 2)}\n`)
 }
 
 /** Writes a talosconfig with a new certificate. */
-export async function writeTalosconfig(cluster: Cluster, talosctl: Talosctl): Promise<void> {
+export async function writeTalosconfig(
+  cluster: Cluster,
+  talosctl: Talosctl,
+  log: Log = silentLog,
+): Promise<void> {
   const text = await renderTalosconfig(cluster, talosctl)
-  await generatedFiles(cluster).write('talosconfig', completeTalosconfig(cluster, text))
+  const secrets = await readSecrets(cluster)
+  await replaceAccess(cluster, 'talosconfig', completeTalosconfig(cluster, text), { secrets, log })
 }
 
 function namesIn({ nodes }: Cluster): string[] {

@@ -8,6 +8,7 @@ import { openKubernetes } from '@talosmith/clients/kubernetes'
 import { answer } from '../health/observe-health.ts'
 import { observeNodeStates, type ObservedNode } from './observe.ts'
 import { refuseForeign, type NodePlan } from './plan.ts'
+import { readSecretsUnlessLost } from '../generated/lost-secrets.ts'
 import { readSecrets } from '../generated/secrets.ts'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 
@@ -31,7 +32,7 @@ const apiMs = 3000
 
 /**
  * Looks at generated/, the machines and etcd in parallel: one handshake per machine, three processes in
- * all, and one for each machine whose config differs. Throws NODE_FOREIGN and what configure throws.
+ * all, and one for each machine whose config differs. Throws SECRETS_LOST, NODE_FOREIGN and what configure throws.
  */
 export async function observeCluster(
   cluster: Cluster,
@@ -40,7 +41,7 @@ export async function observeCluster(
 ): Promise<ObservedCluster> {
   const [talosctl, secrets] = await Promise.all([
     tool ?? openTalosctl(cluster),
-    readSecrets(cluster),
+    readSecretsUnlessLost(cluster),
   ])
   const [generated, nodes, etcd] = await Promise.all([
     observeGeneratedFiles(cluster, talosctl, log),

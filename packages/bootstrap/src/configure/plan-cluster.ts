@@ -17,13 +17,16 @@ export interface ClusterPlan {
 /**
  * What bootstrap:configure and bootstrap:start would do. Machines in `fresh` do not exist
  * yet: they are planned from the settings, as is everything before there are secrets. Nothing is assumed about
- * a machine that exists and does not answer.
+ * a machine that exists and does not answer; without secrets, a control plane among them leaves everything open.
  */
 export function planCluster(
   cluster: Cluster,
   observed: ObservedCluster & Pick<ObservedAccess, 'kubeconfig'>,
   fresh: ReadonlySet<string>,
 ): ClusterPlan {
+  const unanswered = unansweredWithoutSecrets(observed, fresh)
+  if (unanswered !== undefined)
+    return { changes: [], needsUpgrade: false, unknown: [`the secrets: ${unanswered}`] }
   const unknown: string[] = []
   const isFresh = ({ name }: Node): boolean =>
     fresh.has(name) || observed.generated.secrets === undefined
@@ -54,6 +57,18 @@ export function planCluster(
     ),
     unknown,
   }
+}
+
+/** Why it is not known whether secrets are to be created: a control plane that exists may be configured already. */
+function unansweredWithoutSecrets(
+  { generated, nodes }: ObservedCluster,
+  fresh: ReadonlySet<string>,
+): string | undefined {
+  if (generated.secrets !== undefined) return undefined
+  for (const { node, state } of nodes)
+    if (node.role === 'controlplane' && state.kind === 'silent' && !fresh.has(node.name))
+      return `${state.reason}. They are created once every control plane is in maintenance mode; if ${node.name} is configured, put the secrets.yaml that it was configured with into generated/`
+  return undefined
 }
 
 /** Whether etcd ever ran; it did not where no control plane has a config. Undefined: not known. */

@@ -2,6 +2,7 @@
 import semver from 'semver'
 import { minorOf, Problem, type Change, type Cluster, type Node } from '@talosmith/core'
 import type { AccessProblem } from '../generated/access.ts'
+import { isArchived } from '../generated/replaced-files.ts'
 import { planConfigUpdate, type HeldVersion } from '../config/config-update.ts'
 import type { ObservedGeneratedFiles } from './generated-files.ts'
 import type { ObservedNode, Preview } from './observe.ts'
@@ -51,7 +52,7 @@ export function planTalosconfig(problem: AccessProblem): BootstrapChange {
   return {
     kind: 'write-talosconfig',
     target: 'talosconfig',
-    summary: 'Write the talosconfig',
+    summary: `Write the talosconfig${keeping(problem)}`,
     from: problem,
     to: 'valid for a year',
     risk: 'none',
@@ -169,12 +170,16 @@ export function planStart(
     changes.push({
       kind: 'write-kubeconfig',
       target: 'kubeconfig',
-      summary: 'Fetch the kubeconfig',
+      summary: `Fetch the kubeconfig${keeping(kubeconfig)}`,
       from: kubeconfig,
       to: 'valid for a year',
       risk: 'none',
     })
   return changes
+}
+
+function keeping(problem: AccessProblem): string {
+  return isArchived(problem) ? ', and keep the old one in archive/' : ''
 }
 
 function listed(names: readonly string[]): string {

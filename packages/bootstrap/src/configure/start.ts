@@ -23,7 +23,8 @@ import {
 } from '@talosmith/clients/talos'
 import { observeAccess } from './observe-cluster.ts'
 import { planStart, planTalosconfig, type BootstrapChange } from './plan.ts'
-import { readSecrets, type PublicSecrets } from '../generated/secrets.ts'
+import { readSecretsUnlessLost } from '../generated/lost-secrets.ts'
+import type { PublicSecrets } from '../generated/secrets.ts'
 
 const knowMs = 600_000
 const apiMs = 900_000
@@ -31,7 +32,7 @@ const apiMs = 900_000
 /** Bootstraps etcd once, writes the access files, and waits until the Kubernetes API accepts them. */
 export async function startCluster({ cluster, log, dryRun, showPlan }: Context): Promise<ExitCode> {
   const talosctl = await openTalosctl(cluster)
-  const secrets = await readSecrets(cluster)
+  const secrets = await readSecretsUnlessLost(cluster)
   if (secrets === undefined)
     throw new Problem('NOT_CONFIGURED', `cluster ${cluster.name} has no secrets yet`, {
       now: 'nothing was changed',

@@ -1,7 +1,16 @@
 /** Regenerates a cluster's secrets in steps that an interrupted run can continue. */
-import { applyAll, generatedFiles, type Change, type Cluster, type Log } from '@talosmith/core'
+import {
+  applyAll,
+  generatedFiles,
+  Problem,
+  withLock,
+  type Change,
+  type Cluster,
+  type Log,
+} from '@talosmith/core'
 import {
   applyRemoval,
+  archiveFolder,
   observeRemovableFiles,
   planRemoveAccess,
   planRemoveConfig,
@@ -9,23 +18,70 @@ import {
   removeEmptyFolders,
   type RemovalChange,
 } from './removal.ts'
+import { secretsFile, sha256 } from './secrets.ts'
 
 /** The record of a regeneration that has not ended: where the old secrets are, and whether the machines are new. */
 export interface Regeneration {
   /** The folder of the old secrets and access files, below the cluster's own. */
   readonly archive: string
   readonly machinesAreNew: boolean
+  /** Digest of the new secrets; undefined: there are none yet. */
+  readonly secrets?: string
 }
 
-/** The regeneration under way; undefined: none is. */
-export async function findRegeneration(cluster: Cluster): Promise<Regeneration | undefined> {
-  const text = await generatedFiles(cluster).read(regenerationFile)
-  return text === undefined ? undefined : (JSON.parse(text) as Regeneration)
+/** The regeneration that the record names; undefined: there is no record, or none that can be read. */
+export async function readRegeneration(cluster: Cluster): Promise<Regeneration | undefined> {
+  try {
+    const text = (await generatedFiles(cluster).read(regenerationFile)) ?? 'null'
+    const record = JSON.parse(text) as Regeneration | null
+    return /^archive\/[\w.-]+$/.test(record?.archive ?? '') ? (record ?? undefined) : undefined
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+}
+
+/**
+ * The regeneration under way, which the next run continues; undefined: none is, or what exists now is not what
+ * it left: then its record is `stale`, and continuing would regenerate nothing.
+ */
+export async function findRegeneration(
+  cluster: Cluster,
+): Promise<{ readonly underWay?: Regeneration; readonly stale?: Regeneration }> {
+  const record = await readRegeneration(cluster)
+  if (record === undefined) return {}
+  const text = await generatedFiles(cluster).read(secretsFile)
+  const digest = text === undefined ? undefined : sha256(text)
+  const left = await observeRemovableFiles(cluster)
+  const exists = [...planRemoveAccess(cluster, left), ...planRemoveConfig(cluster, left)].some(
+    ({ target }) => target !== regenerationFile && !/^work\/|\.tmp$/.test(target),
+  )
+  return isStale(record, { digest, exists }) ? { stale: record } : { underWay: record }
+}
+
+/**
+ * Whether a record is of other secrets than those that exist: `digest` is that of secrets.yaml, `exists` whether
+ * there is any file that is only written for a cluster with secrets. Until the machines are new, it never is: the
+ * old files, put back or not, are archived.
+ */
+export function isStale(
+  { machinesAreNew, secrets }: Regeneration,
+  { digest, exists }: { readonly digest: string | undefined; readonly exists: boolean },
+): boolean {
+  if (!machinesAreNew) return false
+  return digest === undefined ? exists : digest !== secrets
+}
+
+/** What a run continues, in one sentence. */
+export function describeRegeneration({ archive, machinesAreNew }: Regeneration): string {
+  return machinesAreNew
+    ? `continuing an interrupted regeneration: its old secrets are in ${archive}, its machines were recreated; no further secrets are generated for it`
+    : `continuing an interrupted regeneration: old files go to ${archive}, the machines are still to be recreated`
 }
 
 /** A regeneration that begins now. */
 export function newRegeneration(now: Date = new Date()): Regeneration {
-  return { archive: `archive/${now.toISOString().replaceAll(':', '-')}`, machinesAreNew: false }
+  return { archive: archiveFolder(now), machinesAreNew: false }
 }
 
 /** Which secrets, machine configs and access files are moved to the archive. */
@@ -90,6 +146,36 @@ export async function noteNewMachines(
   const next = { ...regeneration, machinesAreNew: true }
   await writeRecord(cluster, next)
   return next
+}
+
+/** Records which secrets are the new ones of a regeneration, if one is under way. */
+export async function noteNewSecrets(cluster: Cluster, digest: string): Promise<void> {
+  const record = await readRegeneration(cluster)
+  if (record?.machinesAreNew === true) await writeRecord(cluster, { ...record, secrets: digest })
+}
+
+/**
+ * Removes the record of a regeneration once the cluster has been healthy, whoever completed it: the next
+ * regeneration is then a new one. While another run has the lock, the record is that run's.
+ */
+export async function endAfterHealth(
+  cluster: Cluster,
+  log: Log,
+  lock: typeof withLock = withLock,
+): Promise<void> {
+  if ((await readRegeneration(cluster)) === undefined) return
+  try {
+    await lock(cluster, 'bootstrap:health', async () => {
+      const record = await readRegeneration(cluster)
+      if (record === undefined) return
+      await endRegeneration(cluster)
+      log.info(
+        `   the interrupted regeneration of secrets is over: ${record.machinesAreNew ? `the old secrets are in ${record.archive}` : 'the cluster runs with the secrets in secrets.yaml'}`,
+      )
+    })
+  } catch (error) {
+    if (!(error instanceof Problem && error.code === 'LOCKED')) throw error
+  }
 }
 
 /** Removes the record of the regeneration; the archive stays. */

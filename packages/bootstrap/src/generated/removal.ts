@@ -29,6 +29,11 @@ export const regenerationFile = 'regenerating.json'
 /** Keeps the files until the machines are gone, so that a destroy that failed midway can be undone. */
 export const removedFolder = 'removed'
 
+/** The folder that keeps old files which are replaced at this time. */
+export function archiveFolder(now: Date = new Date()): string {
+  return `archive/${now.toISOString().replaceAll(':', '-')}`
+}
+
 // A write that was killed leaves its temporary file, which may hold as much as the file itself.
 const access = /^(?:kubeconfig|talosconfig)(?:\.[\w.-]+\.tmp)?$/
 const config = new RegExp(

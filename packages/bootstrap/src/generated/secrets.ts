@@ -1,14 +1,14 @@
 /** The cluster's Talos secrets, and which cluster they belong to. */
 import { createHash } from 'node:crypto'
-import { generatedFiles, Problem, type Cluster } from '@talosmith/core'
+import { commandFor, generatedFiles, Problem, type Cluster } from '@talosmith/core'
 import { parse } from 'yaml'
-import type { Talosctl } from '@talosmith/clients/talos'
-import { withWorkFolder } from './work-folder.ts'
 
 /** The cluster's secrets: they give full control over the cluster. */
 export const secretsFile = 'secrets.yaml'
 /** Names the cluster that the secrets belong to, so that another cluster's are never used by mistake. */
-const ownerFile = 'secrets.owner.json'
+export const ownerFile = 'secrets.owner.json'
+/** Records that the cluster was destroyed; destroyed.ts writes it. */
+export const destroyedFile = 'destroyed.json'
 
 interface Owner {
   readonly cluster: string
@@ -32,19 +32,31 @@ export async function readSecrets(cluster: Cluster): Promise<PublicSecrets | und
   const files = generatedFiles(cluster)
   const [text, owner] = [await files.read(secretsFile), await files.read(ownerFile)]
   if (text === undefined) return undefined
-  const digest = sha256(text)
-  if (owner !== undefined) refuseOther(cluster, readOwner(owner), digest)
+  if (owner !== undefined) refuseOther(cluster, readOwner(owner), sha256(text))
   try {
-    const { certs } = parse(text) as { certs: Record<'os' | 'k8s', { crt: string }> }
-    return { talosCa: decode(certs.os.crt), kubernetesCa: decode(certs.k8s.crt), digest }
+    return parseSecrets(text)
   } catch {
     throw new Problem('SECRETS_UNREADABLE', `${files.path(secretsFile)} holds no Talos secrets`, {
       // Not the parser's message: it quotes the line.
       because: 'it is cut short, encrypted, or another kind of file',
       now: 'nothing was changed',
-      hint: 'restore the file that was created with this cluster; without it, its machines cannot be managed',
+      hint: `restore the file that was created with this cluster; without a copy, move this one elsewhere and recover the secrets: ${commandFor(cluster, 'bootstrap:recover-secrets')}`,
     })
   }
+}
+
+/** The public part of a secrets file. Throws for a text that holds no secrets. */
+export function parseSecrets(text: string): PublicSecrets {
+  const { certs } = parse(text) as { certs: Record<'os' | 'k8s', { crt: string }> }
+  const [talosCa, kubernetesCa] = [decode(certs.os.crt), decode(certs.k8s.crt)]
+  return { talosCa, kubernetesCa, digest: sha256(text) }
+}
+
+/** SHA-256 of the secrets that were created for this cluster; undefined: there is no record of them. */
+export async function readOwnDigest(cluster: Cluster): Promise<string | undefined> {
+  const text = await generatedFiles(cluster).read(ownerFile)
+  const owner = text === undefined ? undefined : readOwner(text)
+  return owner?.cluster === cluster.name ? owner.sha256 : undefined
 }
 
 function refuseOther(cluster: Cluster, owner: Owner | undefined, digest: string): void {
@@ -64,23 +76,16 @@ function refuseOther(cluster: Cluster, owner: Owner | undefined, digest: string)
   )
 }
 
-/** Generates the secrets, once in a cluster's life. */
-export async function createSecrets(cluster: Cluster, talosctl: Talosctl): Promise<void> {
-  const text = await withWorkFolder(cluster, async (folder) => {
-    const version = ['--talos-version', cluster.settings.TALOS_VERSION]
-    await talosctl.offline('gen', 'secrets', ...version, '--output-file', folder.path(secretsFile))
-    return folder.read(secretsFile)
-  })
-  await writeSecrets(cluster, text)
-}
-
-/** Writes the secrets and the record of their owner. */
+/** Writes secrets where there are none, and the record of their owner: from here on the cluster exists. */
 export async function writeSecrets(cluster: Cluster, text: string): Promise<void> {
   const files = generatedFiles(cluster)
+  if (await files.has(secretsFile)) throw new Error(`${secretsFile} exists`)
   const owner: Owner = { cluster: cluster.name, sha256: sha256(text) }
-  // The owner first: a run killed in between leaves no secrets without an owner.
-  await files.write(ownerFile, `${JSON.stringify(owner)}\n`)
+  // The owner last: without secrets it shows that they were lost, also after a run that was killed in between.
+  await files.remove(ownerFile)
   await files.write(secretsFile, text)
+  await files.write(ownerFile, `${JSON.stringify(owner)}\n`)
+  await files.remove(destroyedFile)
 }
 
 function readOwner(text: string): Owner | undefined {

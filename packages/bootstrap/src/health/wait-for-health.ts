@@ -13,7 +13,7 @@ import { checkKubeconfig, checkTalosconfig } from '../generated/access.ts'
 import { isUnrecoverable, judgeHealth, type Condition, type HealthFacts } from './health.ts'
 import { openKubernetes } from '@talosmith/clients/kubernetes'
 import { observeHealth } from './observe-health.ts'
-import { readSecrets } from '../generated/secrets.ts'
+import { readSecretsUnlessLost } from '../generated/lost-secrets.ts'
 import { openTalosctl } from '@talosmith/clients/talos'
 
 /** Waits until every condition of a healthy cluster holds, and logs each once when it is met, its reason until then. */
@@ -27,7 +27,7 @@ export async function waitForHealth({
   'cluster' | 'log' | 'json' | 'answer'
 >): Promise<void> {
   const files = generatedFiles(cluster)
-  const secrets = await readSecrets(cluster)
+  const secrets = await readSecretsUnlessLost(cluster)
   if (secrets === undefined) throw notStarted(cluster, 'there are no secrets in generated/')
   const [talos, kube] = [checkTalosconfig(cluster, secrets), checkKubeconfig(cluster, secrets)]
   for (const [name, reason] of [

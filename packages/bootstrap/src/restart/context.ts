@@ -9,6 +9,7 @@ import {
 } from '@talosmith/core'
 import { observeGeneratedFiles, type ObservedGeneratedFiles } from '../configure/generated-files.ts'
 import { openKubernetes, type Kubernetes, throughNodes } from '@talosmith/clients/kubernetes'
+import { refuseLostSecrets } from '../generated/lost-secrets.ts'
 import type { PublicSecrets } from '../generated/secrets.ts'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 
@@ -30,7 +31,7 @@ export interface UpgradeContext {
   readonly hosts: () => Promise<readonly Host[]>
 }
 
-/** Opens the clients of a bootstrapped cluster. Throws NOT_STARTED for any other. */
+/** Opens the clients of a bootstrapped cluster. Throws SECRETS_LOST, and NOT_STARTED for any other. */
 export async function openUpgrade(
   { cluster, log, hosts }: Pick<UpgradeScript, 'cluster' | 'log' | 'hosts'>,
   tool?: Talosctl,
@@ -38,6 +39,7 @@ export async function openUpgrade(
   const talosctl = tool ?? (await openTalosctl(cluster))
   const generated = await observeGeneratedFiles(cluster, talosctl, log)
   const { secrets } = generated
+  if (secrets === undefined) await refuseLostSecrets(cluster)
   if (secrets === undefined) throw notStarted(cluster, 'there are no machine secrets in generated/')
   if (generated.talosconfig !== undefined && generated.talosconfig !== 'expiring')
     throw notStarted(cluster, `the talosconfig is ${generated.talosconfig}`)

@@ -1,4 +1,4 @@
-import { readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Cluster } from '@talosmith/core'
@@ -184,6 +184,26 @@ test('a final backup is stored with the secrets, restores them, and is never del
   assert.equal([chosen.file, chosen.bringsSecrets], [final.file, true])
   const other = await problemOf(chooseBackup(cluster, secrets, final.file))
   assert.match(other.hint ?? '', 'cluster:destroy')
+})
+
+test('a final backup of an earlier cluster is not restored over one that lost its secrets', async () => {
+  const cluster = fresh()
+  const more = { final: { keptSecrets: 'the secrets' } }
+  await (
+    await take(cluster, { more })
+  ).backup
+  const owner = join(cluster.generated, 'secrets.owner.json')
+  writeFileSync(owner, JSON.stringify({ cluster: cluster.name, sha256: 'of others' }))
+  const { code, because, hint } = await problemOf(chooseBackup(cluster, undefined))
+  assert.is(code, 'BACKUP_UNUSABLE')
+  assert.match(because ?? '', 'secrets.owner.json has another checksum')
+  assert.match(hint ?? '', 'bootstrap:recover-secrets')
+  rmSync(owner)
+  writeFileSync(
+    join(cluster.generated, 'talosconfig'),
+    'context: a\ncontexts: {a: {endpoints: [], ca: b3RoZXI=, crt: b3RoZXI=}}\n',
+  )
+  assert.is((await problemOf(chooseBackup(cluster, undefined))).code, 'BACKUP_UNUSABLE')
 })
 
 test('a folder of backups that is a link is not written to', async () => {

@@ -1,7 +1,8 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { Problem, silentLog, type Change } from '@talosmith/core'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { generatedFiles, Problem, silentLog, type Change } from '@talosmith/core'
 import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import { parse } from 'yaml'
@@ -82,13 +83,18 @@ function machines(dryRun: Reply = ''): Talosctl & { readonly calls: string[] } {
   }
 }
 
-async function run(talosctl: Talosctl, dryRun = false): Promise<{ code: number; plan: string[] }> {
+async function run(
+  talosctl: Talosctl,
+  dryRun = false,
+  warn: (text: string) => void = () => undefined,
+): Promise<{ code: number; plan: string[] }> {
   const plan: string[] = []
   const showPlan = (changes: readonly Change[]) => {
     plan.push(...changes.map(({ kind, target, risk }) => `${kind} ${target} ${risk}`))
     return changes.length === 0 ? 0 : 2
   }
-  return { code: await configure({ cluster, log: silentLog, dryRun, showPlan }, talosctl), plan }
+  const log = { ...silentLog, warn }
+  return { code: await configure({ cluster, log, dryRun, showPlan }, talosctl), plan }
 }
 
 const [cp = '', worker = ''] = cluster.nodes.map(({ address }) => address)
@@ -111,9 +117,14 @@ it('a dry run on a new cluster plans everything and makes nothing', async () => 
   assert.not.ok(configs.size)
 })
 
-it('fresh machines get secrets, configs and their config', async () => {
+it('fresh machines get secrets, configs and their config, once the control plane answers', async () => {
   const talosctl = machines()
-  assert.is((await run(talosctl)).code, 0)
+  await shown.get(cp)?.stop()
+  const running = run(talosctl)
+  await sleep(1500)
+  assert.not.ok(existsSync(join(cluster.generated, 'secrets.yaml')))
+  await show(cp, 'waiting')
+  assert.is((await running).code, 0)
   assert.is(configs.get(cp), readFileSync(join(cluster.generated, 'configs/home-cp1.yaml'), 'utf8'))
   assert.match(configs.get(worker) ?? '', 'type: worker')
   assert.is(talosctl.calls.filter((call) => call.startsWith('apply-config')).length, 2)
@@ -162,6 +173,29 @@ it('a config that a machine would reject changes no machine', async () => {
   rmSync(cluster.patchesDir, { recursive: true })
 })
 
+it('files of other secrets are archived before they are replaced', async () => {
+  const path = (name: string): string => join(cluster.generated, name)
+  const otherCa = Buffer.from(strangerCa.cert).toString('base64')
+  const texts = ['talosconfig', 'configs/home-w1.yaml'].map((name) => {
+    const text = readFileSync(path(name), 'utf8').replace(/^( +(?:ca|crt): )\S+$/m, `$1${otherCa}`)
+    writeFileSync(path(name), text, { mode: 0o600 })
+    return [name, text] as const
+  })
+  const warnings: string[] = []
+  await run(machines(), false, (text) => warnings.push(text))
+  const files = generatedFiles(cluster)
+  const archived = (await files.list('archive')).map(({ name }) => name)
+  for (const [name, text] of texts) {
+    assert.not.match(readFileSync(path(name), 'utf8'), otherCa)
+    const kept = archived.find((one) => one.endsWith(`/${name}`)) ?? ''
+    assert.is(await files.read(kept), text)
+    assert.is(statSync(path(kept)).mode & 0o777, 0o600)
+    assert.ok(warnings.some((one) => one.startsWith(`${name}: not of the secrets of home`)))
+  }
+  assert.is(archived.length, texts.length)
+  assert.equal(await run(machines(), true), { code: 0, plan: [] })
+})
+
 it('an address at which something else answers is not waited for', async () => {
   await shown.get(worker)?.stop()
   const server = createServer((socket) => {
@@ -177,11 +211,30 @@ it('an address at which something else answers is not waited for', async () => {
   assert.match(error.because ?? '', `another machine than ours answers at ${worker}`)
 })
 
-it('machines of lost secrets are refused, and no new secrets are made', async () => {
+it('lost secrets are not replaced by new ones, whether machines answer or are off', async () => {
   rmSync(join(cluster.generated, 'secrets.yaml'))
-  const error: unknown = await run(machines()).catch((reason: unknown) => reason)
+  const before = (await generatedFiles(cluster).list()).map(({ name }) => name).sort()
+  for (const dryRun of [true, false]) {
+    const error: unknown = await run(machines(), dryRun).catch((reason: unknown) => reason)
+    assert.is(error instanceof Problem ? error.code : '', 'SECRETS_LOST')
+    await Promise.all([...shown.values()].map((machine) => machine.stop()))
+  }
+  assert.equal((await generatedFiles(cluster).list()).map(({ name }) => name).sort(), before)
+})
+
+it('machines of secrets that are in no folder here are refused, and no new secrets are made', async () => {
+  const elsewhere = testCluster(
+    { NETWORK_CIDR: '127.13.8.0/24', WORKER_COUNT: '1', TALOS_VERSION: 'v1.13.9' },
+    temporaryFolder('configure elsewhere'),
+  )
+  const other = createCa('/O=talos')
+  const has = other.issue('/CN=machine')
+  const machine = await showMachine(cp, { has, ca: other.cert })
+  const context = { cluster: elsewhere, log: silentLog, dryRun: false, showPlan: () => 0 as const }
+  const error: unknown = await configure(context, machines()).catch((reason: unknown) => reason)
+  await machine.stop()
   assert.is(error instanceof Problem ? error.code : '', 'NODE_FOREIGN')
-  assert.throws(() => readFileSync(join(cluster.generated, 'secrets.yaml')))
+  assert.not.ok(existsSync(join(elsewhere.generated, 'secrets.yaml')))
 })
 
 test.after(async () => {

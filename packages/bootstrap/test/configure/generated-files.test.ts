@@ -1,4 +1,12 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { local, Problem, silentLog, type Cluster } from '@talosmith/core'
 import { temporaryFolder, testCluster } from '@talosmith/core/testing'
@@ -13,7 +21,8 @@ import {
   writeTalosconfig,
 } from '../../src/configure/generated-files.ts'
 import { configFile } from '../../src/config/machine-config.ts'
-import { createSecrets, readSecrets } from '../../src/generated/secrets.ts'
+import { createSecrets } from '../../src/generated/create-secrets.ts'
+import { readSecrets } from '../../src/generated/secrets.ts'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 import { hasTalosctl } from '@talosmith/clients/testing'
 
@@ -188,10 +197,18 @@ it('a bad patch is found before there are secrets, and nothing is made for it th
   writeFileSync(join(fresh.patchesDir, 'all-bad.yaml'), 'machine:\n  foo: bar\n')
   assert.is((await problem(checkGeneratedFiles(fresh, openOnce))).code, 'CONFIG_INVALID')
   writeFileSync(join(fresh.patchesDir, 'all-bad.yaml'), 'machine:\n  nodeLabels: {a: b}\n')
-  writeFileSync(join(fresh.patchesDir, 'unknown.yaml'), 'machine: {}\n')
+  writeFileSync(join(fresh.patchesDir, 'fresh-w9.yaml'), 'machine: {}\n')
   const [warning, ...others] = await checkGeneratedFiles(fresh, openOnce)
-  assert.match(warning ?? '', 'unknown.yaml matches no machine')
+  assert.match(warning ?? '', 'fresh-w9.yaml is not used')
   assert.equal(others, [])
+  const subnets =
+    'cluster:\n  network: {podSubnets: [10.0.0.0/16], serviceSubnets: [10.112.0.0/16]}\n'
+  writeFileSync(join(fresh.patchesDir, 'all-bad.yaml'), subnets)
+  const overlap = await problem(checkGeneratedFiles(fresh, openOnce))
+  assert.is(overlap.code, 'NETWORKS_OVERLAP')
+  assert.match(overlap.message, 'NETWORK_CIDR 10.0.0.0/24 overlaps the pod network 10.0.0.0/16')
+  writeFileSync(join(fresh.patchesDir, 'unknown.yaml'), 'machine: {}\n')
+  assert.is((await problem(checkGeneratedFiles(fresh, openOnce))).code, 'PATCH_NAME_UNKNOWN')
   assert.equal(readdirSync(fresh.generated), ['work'])
 })
 
@@ -207,6 +224,16 @@ it('checking the generated files runs no process while nothing has changed', asy
     'CONFIG_INVALID',
   )
   writeFileSync(join(cluster.patchesDir, 'worker-bad.yaml'), '# nothing\n')
+})
+
+it('patches that are gone since the last configs are a problem, and nothing is written', async () => {
+  const before = read('configs/home-w1.yaml')
+  renameSync(cluster.patchesDir, `${cluster.patchesDir}.aside`)
+  const { code, because } = await problem(observe(cluster))
+  renameSync(`${cluster.patchesDir}.aside`, cluster.patchesDir)
+  assert.is(code, 'PATCHES_LOST')
+  assert.match(because ?? '', 'all.yaml, home-w2.yaml')
+  assert.is(read('configs/home-w1.yaml'), before)
 })
 
 it('an empty patch changes nothing', async () => {

@@ -69,8 +69,21 @@ test('plans everything from the settings while there are no machines', () => {
   assert.equal(unknown(nothingYet, names), [])
 })
 
-test('plans the same when the hosts could not be observed and there are no secrets', () => {
-  assert.equal(kinds(nothingYet), kinds(nothingYet, names))
+test('without secrets, a control plane that exists and is silent leaves everything open', () => {
+  for (const fresh of [[], ['home-w1', 'home-w2']]) {
+    assert.equal(kinds(nothingYet, fresh), [])
+    const [reason, ...more] = unknown(nothingYet, fresh)
+    assert.match(reason ?? '', /^the secrets: it does not answer.* if home-cp1 is configured/)
+    assert.equal(more, [])
+  }
+})
+
+test('a control plane in maintenance mode gets new secrets, whether workers answer or not', () => {
+  const nodes = nothingYet.nodes.map(({ node, state }) => ({
+    node,
+    state: node.role === 'controlplane' ? ({ kind: 'maintenance' } as const) : state,
+  }))
+  assert.equal(kinds({ ...nothingYet, nodes }), kinds(nothingYet, names))
 })
 
 test('a config patched by hand is shown by its paths, without values', () => {

@@ -1,19 +1,25 @@
 import { rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { generatedFiles, silentLog, type Cluster } from '@talosmith/core'
+import { generatedFiles, silentLog, withLock, type Cluster } from '@talosmith/core'
 import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
   archiveSecrets,
   describeLosses,
+  describeRegeneration,
+  endAfterHealth,
   endRegeneration,
   findRegeneration,
+  isStale,
   newRegeneration,
   noteNewMachines,
+  noteNewSecrets,
   planArchive,
+  type Regeneration,
 } from '../../src/generated/regeneration.ts'
 import { observeRemovableFiles, planRemoveConfig } from '../../src/generated/removal.ts'
+import { sha256 } from '../../src/generated/secrets.ts'
 
 const test = suite<{ cluster: Cluster }>('regenerating secrets')
 const old = [
@@ -62,11 +68,12 @@ for (const kept of [0, 1, 3, old.length])
     const first = newRegeneration(now)
     const changes = await planArchive(cluster, first)
     await archiveSecrets(cluster, first, changes.slice(0, kept), silentLog)
-    const found = await findRegeneration(cluster)
-    assert.equal(found, first)
-    const rest = await planArchive(cluster, found ?? first)
+    const { underWay, stale } = await findRegeneration(cluster)
+    assert.equal(underWay, first)
+    assert.is(stale, undefined)
+    const rest = await planArchive(cluster, underWay ?? first)
     assert.is(rest.length, old.length - kept)
-    await archiveSecrets(cluster, found ?? first, rest, silentLog)
+    await archiveSecrets(cluster, underWay ?? first, rest, silentLog)
     assert.is((await archived(cluster)).length, old.length)
   })
 
@@ -74,9 +81,79 @@ test('once the machines are new, the new secrets are left where they are', async
   const regeneration = newRegeneration(now)
   await archiveSecrets(cluster, regeneration, await planArchive(cluster, regeneration), silentLog)
   const next = await noteNewMachines(cluster, regeneration)
+  assert.equal(await findRegeneration(cluster), { underWay: next })
+  await noteNewSecrets(cluster, sha256('new'))
+  assert.equal(await findRegeneration(cluster), { underWay: { ...next, secrets: sha256('new') } })
   await generatedFiles(cluster).write('secrets.yaml', 'new')
-  assert.equal(await findRegeneration(cluster), next)
+  assert.equal(await findRegeneration(cluster), { underWay: { ...next, secrets: sha256('new') } })
   assert.equal(await planArchive(cluster, next), [])
+})
+
+const record = { archive, machinesAreNew: true }
+const staleness: [string, Regeneration, string | undefined, boolean, boolean][] = [
+  ['secrets that it created', { ...record, secrets: 'a' }, 'a', true, false],
+  ['other secrets than it created', { ...record, secrets: 'a' }, 'b', true, true],
+  ['secrets, of which it knows nothing', record, 'a', true, true],
+  ['no secrets yet', record, undefined, false, false],
+  ['secrets that were about to be written', { ...record, secrets: 'a' }, undefined, false, false],
+  ['secrets that were lost', { ...record, secrets: 'a' }, undefined, true, true],
+  ['old secrets, put back', { archive, machinesAreNew: false }, 'a', true, false],
+]
+for (const [what, regeneration, digest, exists, expected] of staleness)
+  test(`a record is ${expected ? 'stale' : 'continued'} with ${what}`, () => {
+    assert.is(isStale(regeneration, { digest, exists }), expected)
+  })
+
+test('a record of other secrets is no regeneration to continue: it would regenerate nothing', async ({
+  cluster,
+}) => {
+  await archiveSecrets(cluster, newRegeneration(now), [], silentLog)
+  const stale = await noteNewMachines(cluster, newRegeneration(now))
+  assert.equal(await findRegeneration(cluster), { stale })
+})
+
+test('a temporary file of a killed write makes no record stale', async ({ cluster }) => {
+  const regeneration = newRegeneration(now)
+  await archiveSecrets(cluster, regeneration, await planArchive(cluster, regeneration), silentLog)
+  const next = await noteNewMachines(cluster, regeneration)
+  await generatedFiles(cluster).write('secrets.yaml.1-2-3.tmp', 'half')
+  assert.equal(await findRegeneration(cluster), { underWay: next })
+})
+
+for (const text of ['', '{', 'null', '{"archive":"../../etc","machinesAreNew":true}', '{"archive":7}'])
+  test(`a record that reads ${text || 'empty'} is none`, async ({ cluster }) => {
+    await generatedFiles(cluster).write('regenerating.json', text)
+    assert.equal(await findRegeneration(cluster), {})
+  })
+
+test('secrets of a cluster without a regeneration are recorded nowhere', async ({ cluster }) => {
+  await noteNewSecrets(cluster, 'a')
+  assert.not.ok(await generatedFiles(cluster).has('regenerating.json'))
+})
+
+test('once the cluster was healthy, the next regeneration is a new one', async ({ cluster }) => {
+  const lines: string[] = []
+  const log = { ...silentLog, info: (text: string) => void lines.push(text) }
+  await endAfterHealth(cluster, log)
+  assert.equal(lines, [])
+  await archiveSecrets(cluster, newRegeneration(now), [], silentLog)
+  await noteNewMachines(cluster, newRegeneration(now))
+  await endAfterHealth(cluster, log)
+  assert.equal(await findRegeneration(cluster), {})
+  assert.match(lines[0] ?? '', `the old secrets are in ${archive}`)
+})
+
+test('health that is seen beside a regeneration leaves its record to that run', async ({
+  cluster,
+}) => {
+  await archiveSecrets(cluster, newRegeneration(now), [], silentLog)
+  await withLock(cluster, 'cluster:regenerate-secrets', () => endAfterHealth(cluster, silentLog))
+  assert.ok(await generatedFiles(cluster).has('regenerating.json'))
+})
+
+test('what a run continues is described by what is left to do', () => {
+  assert.match(describeRegeneration({ archive, machinesAreNew: false }), 'still to be recreated')
+  assert.match(describeRegeneration(record), 'no further secrets are generated')
 })
 
 test('what is lost permanently is listed: identity, access files, service account tokens', ({
@@ -119,7 +196,7 @@ test('the end leaves the archive and no record', async ({ cluster }) => {
   const regeneration = newRegeneration(now)
   await archiveSecrets(cluster, regeneration, await planArchive(cluster, regeneration), silentLog)
   await endRegeneration(cluster)
-  assert.is(await findRegeneration(cluster), undefined)
+  assert.equal(await findRegeneration(cluster), {})
   assert.is((await archived(cluster)).length, old.length)
 })
 

@@ -88,7 +88,7 @@ export function refuseMissingExtensions(
   const missing = desired.filter((name) => !offered.includes(name))
   if (missing.length === 0) return
   const lines = missing.map((name) => {
-    const meant = nearest(name, offered)
+    const meant = nearestExtension(name, offered)
     return meant === undefined ? name : `${name}: did you mean ${meant}?`
   })
   throw new Problem(
@@ -100,6 +100,15 @@ export function refuseMissingExtensions(
       hint: `correct TALOS_EXTENSIONS, or choose a Talos version that has them; all names: curl ${extensionsUrl(factory, version)}`,
     },
   )
+}
+
+/** The extension that was probably meant: the owner is what is forgotten or misspelt most. */
+function nearestExtension(name: string, offered: readonly string[]): string | undefined {
+  const nameOf = (one: string): string => one.slice(one.indexOf('/') + 1)
+  const sameName = offered.find((one) => nameOf(one) === nameOf(name))
+  if (sameName !== undefined) return sameName
+  const near = nearest(nameOf(name), offered.map(nameOf))
+  return nearest(name, offered) ?? offered.find((one) => nameOf(one) === near)
 }
 
 /** The newest of the same minor, else the newest release before it, else the oldest release. */

@@ -81,7 +81,11 @@ async function fetchText(
 export function fetchReason(error: unknown): string {
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
   const first: unknown = cause instanceof AggregateError ? cause.errors[0] : cause
-  return reasonOf(first) ?? 'no reason given'
+  const reason = reasonOf(first) ?? 'no reason given'
+  // https://fetch.spec.whatwg.org/#port-blocking: it was not even tried, so it may be open or closed.
+  return reason === 'bad port'
+    ? 'its port is reserved for another protocol, and web clients never connect to it; serve it on another port, such as 8080'
+    : reason
 }
 
 /** The JSON of a response. Throws FACTORY_ERROR for anything else, such as a login page. */

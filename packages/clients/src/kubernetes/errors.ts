@@ -61,14 +61,19 @@ const unavailable = [429, 502, 503, 504]
 export function apiProblem(cluster: Cluster, error: unknown): unknown {
   const details = { cause: error, hint: commandFor(cluster, 'bootstrap:health') }
   const status = statusOf(error)
-  const isCertificate = error instanceof NotOurApi && status === undefined
-  if (error instanceof ApiUnreachable || isCertificate || unavailable.includes(status ?? 0))
+  if (error instanceof NotOurApi)
+    return new Problem(
+      codes.apiNotOurs,
+      `the Kubernetes API at ${cluster.endpoint} is another cluster's, or rejects the kubeconfig`,
+      { cause: error, hint: `fetch a new kubeconfig: ${commandFor(cluster, 'bootstrap:start')}` },
+    )
+  if (error instanceof ApiUnreachable || unavailable.includes(status ?? 0))
     return new Problem(
       codes.kubernetesUnreachable,
       `the Kubernetes API at ${cluster.endpoint} does not answer`,
       details,
     )
-  if (error instanceof ApiRefusal || error instanceof NotOurApi)
+  if (error instanceof ApiRefusal)
     return new Problem(
       codes.kubernetesRefused,
       `the Kubernetes API at ${cluster.endpoint} refused a request`,

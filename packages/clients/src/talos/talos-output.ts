@@ -79,7 +79,8 @@ export function talosReason(error: unknown): string {
     .split('\n')
     .filter((line) => line.trim() !== '' && !/^WARNING\b/.test(line))
     .map((line) => line.trimEnd())
-  if (lines.length === 0) return error.message
+  const isCut = error.exitCode === timedOut && isCanceled(lines.at(-1) ?? '')
+  if (lines.length === 0 || isCut) return error.message
   const text = lines.join('\n')
   const described = text.split(/\bdesc = /).at(-1) ?? text
   const plain = described
@@ -90,6 +91,12 @@ export function talosReason(error: unknown): string {
   return plain.length > limit ? `${plain.slice(0, limit)} ...` : plain
 }
 
+/** The exit code of a command that our time limit ended. */
+const timedOut = 124
+
+/** What talosctl says when it is told to end (Talos: pkg/cli/context.go, WithContext). */
+const isCanceled = (line: string): boolean => /\bcontext canceled$/.test(line)
+
 /** Why a call that may fail in part has no answer: its last line of stderr, or that it timed out. */
 export function silenceOf(
   { stderr, exitCode }: { readonly stderr: string; readonly exitCode: number },
@@ -99,9 +106,11 @@ export function silenceOf(
     .split('\n')
     .filter((line) => line.trim() !== '' && !/^WARNING\b/.test(line))
     .at(-1)
-  if (last !== undefined) return last.replace(/^.*\bdesc = /, '').trim()
-  // 124: ended by our time limit.
-  return exitCode === 124 ? `no answer within ${limitMs / 1000} s` : 'no output'
+    ?.replace(/^.*\bdesc = /, '')
+    .trim()
+  if (exitCode === timedOut && (last === undefined || isCanceled(last)))
+    return `no answer within ${limitMs / 1000} s`
+  return last ?? 'no output'
 }
 
 /** The gRPC status code in a refusal, such as `InvalidArgument`; undefined without one. */

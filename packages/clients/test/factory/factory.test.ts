@@ -11,6 +11,7 @@ import {
   nearestVersion,
   observeFactory,
   postSchematic,
+  refuseMissingExtensions,
   warmInstaller,
   type RequestOptions,
 } from '../../src/factory/index.ts'
@@ -80,6 +81,29 @@ factory('unknown extensions are refused all at once, with what was meant', async
     assert.match((error as Problem).because ?? '', 'siderolabs/teapot')
     assert.match((error as Problem).message, 'siderolabs/qemu-gest-agent, siderolabs/teapot')
   }
+})
+
+for (const [written, meant] of [
+  ['sidero/qemu-guest-agent', 'siderolabs/qemu-guest-agent'],
+  ['ghcr/qemu-gest-agent', 'siderolabs/qemu-guest-agent'],
+  ['siderolabs/qemu-guest-agnt', 'siderolabs/qemu-guest-agent'],
+] as const)
+  factory(`for ${written} the nearest extension is named`, () => {
+    const { settings } = testCluster({ TALOS_EXTENSIONS: written })
+    try {
+      refuseMissingExtensions(settings, 'v1.13.9', ['siderolabs/iscsi-tools', meant])
+      assert.unreachable()
+    } catch (error) {
+      assert.is((error as Problem).because, `${written}: did you mean ${meant}?`)
+    }
+  })
+
+factory('a port that fetch never connects to is explained', async () => {
+  const cluster = testCluster({ TALOS_FACTORY_URL: 'http://127.0.0.1:6667' })
+  const { code, because } = await problemOf(postSchematic(cluster, { ...soon, retryDelayMs: 1 }))
+  assert.is(code, 'FACTORY_UNREACHABLE')
+  assert.match(because ?? '', 'serve it on another port')
+  assert.not.match(because ?? '', 'bad port')
 })
 
 factory('a passing failure is tried again', async (context) => {

@@ -6,6 +6,7 @@ import {
   parseResources,
   parseTable,
   parseVersions,
+  silenceOf,
   talosReason,
 } from '@talosmith/clients/talos'
 
@@ -110,6 +111,15 @@ test('a call without an answer is explained by its stderr', () => {
   const output = { stdout: '', stderr: '', exitCode: 124 }
   const error = new CommandFailed('this machine', 'talosctl etcd members', output, 10_000)
   assert.is(talosReason(error), 'talosctl etcd members did not end within 10 s')
+})
+
+test('a request that our time limit cancels is no answer, not a canceled context', () => {
+  const stderr = 'rpc error: code = Canceled desc = context canceled\n'
+  assert.is(silenceOf({ stderr, exitCode: 124 }, 4500), 'no answer within 4.5 s')
+  assert.is(silenceOf({ stderr: 'i/o timeout\n', exitCode: 124 }, 4500), 'i/o timeout')
+  assert.is(silenceOf({ stderr, exitCode: 1 }, 4500), 'context canceled')
+  const output = { stdout: '', stderr, exitCode: 124 }
+  assert.match(talosReason(new CommandFailed('this machine', 'talosctl', output, 4500)), '4.5 s')
 })
 
 test.run()

@@ -3,6 +3,7 @@ import { localTransport } from '../process/local-transport.ts'
 import { runner, type Run, type Transport } from '../process/run.ts'
 import type { SshUser } from '../ssh/config.ts'
 import { hostOver } from './files.ts'
+import { lockHost, type HostLock, type Release } from './host-lock.ts'
 import type { Host } from './host.ts'
 import { local } from './local.ts'
 import { findPrivilege, sudo } from './privilege.ts'
@@ -11,28 +12,52 @@ import { parseLibvirtUri } from './uri.ts'
 /**
  * Opens the host of a LIBVIRT_URI entry; relative paths in it are resolved against `root`. `user` is the
  * user whose ~/.ssh is read, by default the current one. Commands run as root when the user is root or can
- * use sudo without a password. Throws the Problems of parseLibvirtUri, findPrivilege and connectSsh.
+ * use sudo without a password. With `lock`, the cluster is locked there until the host is closed. Throws the Problems of
+ * parseLibvirtUri, findPrivilege, lockHost and connectSsh.
  */
-export async function openHost(uri: string, root: string, user?: SshUser): Promise<Host> {
+export async function openHost(
+  uri: string,
+  root: string,
+  user?: SshUser,
+  lock?: HostLock,
+): Promise<Host> {
   const target = parseLibvirtUri(uri)
   if (target.kind === 'local') {
-    const run = await privileged(local.name, localTransport)
-    return hostOver(run, local)
+    const { run, release } = await login(local.name, localTransport, lock)
+    return hostOver(run, { ...local, close: release })
   }
   // Loaded only when needed: the SSH library takes time to load.
   const { connectSsh } = await import('../ssh/connection.ts')
   const connection = await connectSsh(target, root, user)
   try {
-    const run = await privileged(connection.name, connection.transport)
-    return hostOver(run, { name: connection.name, isLocal: false, close: connection.close })
+    const { run, release } = await login(connection.name, connection.transport, lock)
+    const close = async (): Promise<void> => {
+      await release()
+      await connection.close()
+    }
+    return hostOver(run, { name: connection.name, isLocal: false, close })
   } catch (error) {
     await connection.close()
     throw error
   }
 }
 
-async function privileged(name: string, transport: Transport): Promise<Run> {
+/** Finds out what the user may do, and takes the lock, at the same time. */
+async function login(
+  name: string,
+  transport: Transport,
+  lock: HostLock | undefined,
+): Promise<{ run: Run; release: Release }> {
   const run = runner(name, transport)
-  const privilege = await findPrivilege(name, run)
-  return privilege === 'sudo' ? runner(name, transport, sudo) : run
+  const [privilege, locked] = await Promise.allSettled([
+    findPrivilege(name, run),
+    lock === undefined ? async () => undefined : lockHost(name, run, lock),
+  ])
+  if (privilege.status === 'rejected') {
+    if (locked.status === 'fulfilled') await locked.value()
+    throw privilege.reason
+  }
+  if (locked.status === 'rejected') throw locked.reason
+  const strong = privilege.value === 'sudo' ? runner(name, transport, sudo) : run
+  return { run: strong, release: locked.value }
 }

@@ -1,9 +1,14 @@
 /** Whether a user may use libvirt on a host, and how. */
 import { Problem } from '../problem.ts'
+import { hostShell } from '../process/host-shell.ts'
 import type { Run } from '../process/run.ts'
+import { CommandFailed, timeoutExitCode } from '../process/shell.ts'
 
 /** The privilege with which a user accesses libvirt and the pool's files on a host. */
 export type Privilege = 'root' | 'sudo' | 'libvirt-group'
+
+/** A login shell with slow startup files, and sudo that looks up users in a directory service. */
+const loginMs = 30_000
 
 /** Put before every command of a user who is root only through sudo. */
 export const sudo: readonly string[] = ['sudo', '-n', '--']
@@ -11,16 +16,19 @@ export const sudo: readonly string[] = ['sudo', '-n', '--']
 /**
  * The strongest privilege of the user of `run`: root, sudo without a password, or only the libvirt group,
  * which can write files to a pool only if its folder is writable. Throws HOST_NO_PRIVILEGE with the reason
- * when there is none.
+ * when there is none, and HOST_SHELL for a login that runs no commands.
  */
 export async function findPrivilege(name: string, run: Run): Promise<Privilege> {
-  const { stdout } = await run(
+  const output = await run(
     `id -u; id -un; id -nG
 if [ "$(id -u)" = 0 ]; then echo root
 elif output=$(sudo -n -- true 2>&1); then echo sudo
 else echo "no sudo: \${output##*$'\\n'}"; fi`,
-    { called: 'id' },
+    { called: 'id', timeoutMs: loginMs, nothrow: true },
   )
+  const { stdout, exitCode } = output
+  if (exitCode === timeoutExitCode) throw hostShell(name, output)
+  if (exitCode !== 0) throw new CommandFailed(name, 'id', output)
   const [uid, user = 'this user', groups = '', verdict = ''] = stdout.split('\n')
   if (uid === '0') return 'root'
   if (verdict === 'sudo') return 'sudo'

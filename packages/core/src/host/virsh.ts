@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { Problem } from '../problem.ts'
 import { quote } from '../process/command.ts'
-import { CommandFailed } from '../process/shell.ts'
+import { CommandFailed, timeoutExitCode } from '../process/shell.ts'
 import type { Host } from './host.ts'
 
 /** The output of one command of a batch; `error` is set exactly when it failed. */
@@ -22,14 +22,30 @@ export interface Virsh {
 /** Linux limits one argument to 128 KiB; further commands go to another process. */
 const batchBytes = 100_000
 
-/** virsh connected to `connection`, for example 'qemu:///system'. Both throw LIBVIRT_UNREACHABLE. */
-export function virshOn(connection: string): Virsh {
+/** Within this, libvirt answers even on a host that is short of processors; one that hangs never does. */
+export const virshMs = 60_000
+/** These start QEMU, restore its memory from a file or wait for its end. */
+const slowMs = 5 * 60_000
+const slowCommands = ['start', 'resume', 'destroy', 'blockresize', 'undefine']
+
+/**
+ * virsh connected to `connection`, for example 'qemu:///system'. Both throw LIBVIRT_UNREACHABLE, also when libvirt
+ * accepts the connection and then hangs.
+ */
+export function virshOn(
+  connection: string,
+  { queryMs, changeMs } = { queryMs: virshMs, changeMs: slowMs },
+): Virsh {
   return {
     async virsh(host, ...args) {
+      const timeoutMs = slowCommands.includes(args[0] ?? '') ? changeMs : queryMs
       try {
-        return (await host.$`virsh -q -c ${connection} ${args}`).stdout.trimEnd()
+        const output = await host.$({ timeoutMs })`virsh -q -c ${connection} ${args}`
+        return output.stdout.trimEnd()
       } catch (error) {
-        if (error instanceof CommandFailed) refuseUnreachable(host, error.stderr, error.exitCode)
+        if (!(error instanceof CommandFailed)) throw error
+        refuseUnreachable(host, error.stderr, error.exitCode)
+        if (error.exitCode === timeoutExitCode) throw silent(host, args[0] ?? '', timeoutMs)
         throw error
       }
     },
@@ -37,7 +53,12 @@ export function virshOn(connection: string): Virsh {
       const marker = `${randomUUID()}.`
       const results: BatchResult[] = []
       for (const part of parts(commands, marker)) {
-        const output = await host.$({ nothrow: true })`virsh -q -c ${connection} ${part.text}`
+        const output = await host.$({
+          nothrow: true,
+          timeoutMs: queryMs,
+        })`virsh -q -c ${connection} ${part.text}`
+        if (output.exitCode === timeoutExitCode)
+          throw silent(host, /^[\w-]*/.exec(part.text)?.[0] ?? '', queryMs)
         const outs = cut(output.stdout, marker)
         const errors = cut(output.stderr, `error: ${marker}`)
         refuseUnreachable(host, output.stderr, output.exitCode)
@@ -89,6 +110,15 @@ function resultOf(stdout: string, stderr: string): BatchResult {
   if (!/^error: /m.test(stderr)) return { stdout: text }
   const lines = stderr.split('\n').filter((line) => line.trim() !== '')
   return { stdout: text, error: lines.map((line) => line.replace(/^error: /, '')).join('\n') }
+}
+
+/** The Problem of a libvirt that accepts connections, but does not answer. */
+function silent(host: Host, command: string, timeoutMs: number): Problem {
+  return new Problem('LIBVIRT_UNREACHABLE', `libvirt on ${host.name} does not answer`, {
+    because: `virsh ${command} did not end within ${timeoutMs / 1000} s`,
+    now: 'libvirt may still carry out that command; machines that run are not affected',
+    hint: `restart it on ${host.name}, which leaves the machines running: systemctl try-restart libvirtd virtqemud; if that hangs too, look for storage that does not answer (df, journalctl -u libvirtd). Then run the same command again`,
+  })
 }
 
 function refuseUnreachable(host: Host, stderr: string, exitCode: number): void {

@@ -10,7 +10,7 @@ process.on('exit', () => groups.forEach((pid) => signalGroup(pid, 'TERM')))
 
 /** Starts processes on this machine. */
 export const localTransport: Transport = {
-  async start(text, { input, onStdout, onStderr }) {
+  async start(text, { script, input, onStdout, onStderr }) {
     const started = zx({
       // Not bash, the default of zx: with a socket as its standard input it would read ~/.bashrc.
       shell: '/bin/sh',
@@ -24,20 +24,22 @@ export const localTransport: Transport = {
       stdio: 'pipe',
       // The runner collects the output; a second copy here would waste memory.
       store: { stdout: noStore(), stderr: noStore(), stdall: noStore() },
-      ...(input === undefined ? {} : { input: streamOf(input) }),
     })([text] as unknown as TemplateStringsArray)
     const { child, pid } = started
-    // For example E2BIG: a command of more than 128 KiB.
     if (child === undefined) throw (await started).cause ?? new Error('could not start /bin/sh')
     if (pid !== undefined) groups.add(pid)
     let inputError: Error | undefined
-    if (input instanceof Readable)
+    const { stdin } = child
+    // A program may exit before it has read all of its input; its exit code is what counts.
+    stdin?.on('error', () => undefined)
+    stdin?.write(script)
+    if (input instanceof Readable) {
       input.on('error', (error) => {
         inputError = error
-        child.stdin?.destroy()
+        stdin?.destroy()
       })
-    // A program may exit before it has read all of its input; its exit code is what counts.
-    child.stdin?.on('error', () => undefined)
+      if (stdin !== null) input.pipe(stdin)
+    } else if (input !== undefined) stdin?.end(input)
     started.stdout.on('data', onStdout)
     started.stderr.on('data', onStderr)
     return {
@@ -54,10 +56,6 @@ export const localTransport: Transport = {
       },
     }
   },
-}
-
-function streamOf(input: string | Uint8Array | Readable): Readable {
-  return input instanceof Readable ? input : Readable.from([input], { objectMode: false })
 }
 
 function signalGroup(pid: number, signal: 'TERM' | 'KILL'): void {

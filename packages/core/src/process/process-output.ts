@@ -25,6 +25,8 @@ export function outputAfter(marker: string, onText: (chunk: Buffer | undefined) 
       resolvePid(Number(before.toString('utf8', start + marker.length, end)))
       keep(before.subarray(end + 1))
     },
+    /** Whether the marker has appeared. */
+    hasBegun: () => begun,
     text(): string {
       if (!begun) keep(before)
       onText(undefined)

@@ -2,10 +2,10 @@
 import { randomUUID } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { stopping } from '../stop.ts'
-import { quote } from './command.ts'
-import { CommandFailed, type Output, type RunOptions } from './shell.ts'
+import { hostShell } from './host-shell.ts'
+import { CommandFailed, timeoutExitCode, type Output, type RunOptions } from './shell.ts'
 import { lineSplitter, outputAfter } from './process-output.ts'
-import { killText, shellText } from './shell-text.ts'
+import { killText, scriptInput, scriptOf, startBash } from './shell-text.ts'
 
 /** A running process, local or remote. */
 export interface Running {
@@ -19,10 +19,14 @@ export interface Running {
 
 /** Starts processes on one machine: what differs between this machine and a remote one. */
 export interface Transport {
-  /** `text` is for a POSIX shell. Without `input` the standard input stays open and empty until the end. */
+  /**
+   * `text` is for any login shell. The standard input is `script`, then `input`; without one it stays open until the
+   * end.
+   */
   start(
     text: string,
     io: {
+      readonly script: string
       readonly input?: string | Uint8Array | Readable | undefined
       /** Starts without waiting for other commands. */
       readonly urgent?: boolean
@@ -41,7 +45,6 @@ export type RunInput = Omit<RunOptions, 'input'> & {
 }
 export type Run = (command: string, options: RunInput) => Promise<Output>
 
-const timeoutExitCode = 124
 const graceMs = 3000
 
 /**
@@ -58,19 +61,18 @@ export function runner(name: string, transport: Transport, become: readonly stri
     const lines = lineSplitter(options.onLine)
     const stdout = outputAfter(marker, lines())
     const stderr = outputAfter(marker, lines())
-    const running = await transport.start(
-      shellText(command, {
-        marker,
-        become,
-        env: options.env,
-        endsWithInput: options.input === undefined,
-      }),
-      {
-        input: options.input,
-        onStdout: stdout.add,
-        onStderr: stderr.add,
-      },
-    )
+    const running = await transport.start(startBash(become), {
+      script: scriptInput(
+        scriptOf(command, {
+          marker,
+          env: options.env,
+          endsWithInput: options.input === undefined,
+        }),
+      ),
+      input: options.input,
+      onStdout: stdout.add,
+      onStderr: stderr.add,
+    })
     const kill = (signal: 'TERM' | 'KILL'): void => {
       if (become.length === 0 && running.kill !== undefined) return running.kill(signal)
       void stderr.pid.then((pid) => signalFrom(transport, become, killText(pid, signal)))
@@ -78,6 +80,8 @@ export function runner(name: string, transport: Transport, become: readonly stri
     const { exitCode, timedOut } = await endOf(running, kill, signals, options.timeoutMs)
     signals.forEach((signal) => signal.throwIfAborted())
     const output = { stdout: stdout.text(), stderr: stderr.text(), exitCode }
+    // With `become`, it may be sudo that has refused.
+    if (!stdout.hasBegun() && become.length === 0 && !timedOut) throw hostShell(name, output)
     if (exitCode !== 0 && options.nothrow !== true)
       throw new CommandFailed(
         name,
@@ -136,10 +140,9 @@ async function signalFrom(
 ): Promise<void> {
   const ignore = (): void => undefined
   try {
-    const text = ['exec', ...become, 'bash', '-c', quote(script)].join(' ')
-    const io = { input: '', urgent: true, onStdout: ignore, onStderr: ignore }
+    const io = { script: scriptInput(script), input: '', urgent: true }
     await (
-      await transport.start(text, io)
+      await transport.start(startBash(become), { ...io, onStdout: ignore, onStderr: ignore })
     ).ended
   } catch {
     // The connection is lost, and the command ends with it.

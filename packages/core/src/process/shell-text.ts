@@ -4,32 +4,47 @@ import { quote } from './command.ts'
 interface ShellOptions {
   /** A unique text that no command prints by chance. */
   readonly marker: string
-  /** Put before bash. */
-  readonly become: readonly string[]
   readonly env?: Readonly<Record<string, string>> | undefined
   /** End the command when its standard input, which is otherwise unused, ends. */
   readonly endsWithInput: boolean
 }
 
+/** The exit code of bash when its script did not arrive completely. */
+const incomplete = 125
+
 /**
- * The text with which a POSIX shell starts `command`. bash first prints a marker on both streams: anything
- * before it is output of a login shell or sudo, and the process id after it is what a kill needs.
+ * The command line with which a login shell starts bash, which then reads its script from standard input, as
+ * `scriptInput` has it. Every login shell understands it, because it contains neither a newline, a backslash nor `!`:
+ * csh and tcsh expand them even between quotes, and fish a backslash. `become` is put before bash.
  */
-export function shellText(
+export function startBash(become: readonly string[]): string {
+  // --norc: bash reads ~/.bashrc when its standard input is a socket, as it always is here.
+  const read = `LC_ALL=C; read -r -d "" script || exit ${incomplete}; eval "$script"`
+  return ['exec', ...become, 'bash', '--noprofile', '--norc', '-c', quote(read)].join(' ')
+}
+
+/** What goes before the input of a command: bash reads up to the NUL byte, and leaves the rest to the command. */
+export function scriptInput(script: string): string {
+  return `${script}\0`
+}
+
+/**
+ * The script that runs `command`. It first prints a marker on both streams: anything before it is output of a
+ * login shell or sudo, and the process id after it is what a kill needs.
+ */
+export function scriptOf(
   command: string,
-  { marker, become, env = {}, endsWithInput }: ShellOptions,
+  { marker, env = {}, endsWithInput }: ShellOptions,
 ): string {
   const exports = Object.entries(env).map(([name, value]) => `${name}=${quote(value)}`)
-  const script = [
-    `echo ${marker}; echo ${marker} $$ >&2`,
+  return [
+    `echo ${marker}; echo ${marker} $$ >&2; unset script`,
     // The PATH of users other than root often lacks the folders of ip and bridge.
     `export ${['LC_ALL=C', 'PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"', ...exports].join(' ')}`,
     ...(endsWithInput ? [watchInput] : []),
     'set -euo pipefail',
     command,
   ].join('\n')
-  // --norc: bash reads ~/.bashrc when its standard input is a socket, as it always is here.
-  return ['exec', ...become, 'bash', '--noprofile', '--norc', '-c', quote(script)].join(' ')
 }
 
 /** Signals the whole process group of process `pid` (a shell word). */

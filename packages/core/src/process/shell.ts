@@ -1,4 +1,7 @@
 /** The interface for running commands: templates, options, output, errors. */
+/** The exit code of a command that was ended by its timeout, as timeout(1) returns it. */
+export const timeoutExitCode = 124
+
 /** The output of a command and its exit code. */
 export interface Output {
   readonly stdout: string

@@ -1,9 +1,10 @@
 /** Finds the env file of a cluster and reads it. */
-import { readdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parse } from 'dotenv'
 import { nearest } from '../did-you-mean.ts'
 import { describeCluster, type Cluster } from '../cluster.ts'
+import { listUserFolder, readUserFile } from '../user-files.ts'
 import { exitCodes, Problem, reasonOf } from '../problem.ts'
 import { readSettings } from './read.ts'
 
@@ -15,7 +16,8 @@ export async function chooseCluster(root: string, requested: string | undefined)
   const names = await envFiles(root)
   if (requested !== undefined && requested !== '') {
     if (names.includes(requested)) return requested
-    const meant = nearest(requested, names)
+    const named = requested.replace(/^(?:.*\/)?env\//, '').replace(/\.env$/, '')
+    const meant = names.includes(named) ? named : nearest(requested, names)
     throw new Problem('CLUSTER_UNKNOWN', `there is no env/${requested}.env`, {
       because: `env/ contains: ${names.map((name) => `${name}.env`).join(', ') || 'no env file'}`,
       hint:
@@ -36,7 +38,7 @@ export async function chooseCluster(root: string, requested: string | undefined)
 }
 
 async function envFiles(root: string): Promise<string[]> {
-  return (await readdir(join(root, 'env')).catch(() => []))
+  return ((await listUserFolder(join(root, 'env'), 'env')) ?? [])
     .filter((name) => name.endsWith('.env') && name !== '.env')
     .map((name) => name.slice(0, -'.env'.length))
     .sort()
@@ -69,7 +71,10 @@ async function fallbackCluster(root: string): Promise<string> {
   return talosmith.fallbackCluster
 }
 
-/** The cluster of one env file, and warnings about its settings. Throws CLUSTER_NAME_TWICE. */
+/**
+ * The cluster of one env file, warnings about its settings, and settings that come from the environment.
+ * Throws CLUSTER_NAME_TWICE.
+ */
 export async function loadCluster(
   root: string,
   requested: string | undefined,
@@ -84,11 +89,31 @@ async function readCluster(
   root: string,
   requested: string | undefined,
   shell: Readonly<Record<string, string | undefined>>,
-): Promise<{ readonly cluster: Cluster; readonly warnings: readonly string[] }> {
+): Promise<{
+  readonly cluster: Cluster
+  readonly warnings: readonly string[]
+  readonly fromShell: readonly string[]
+}> {
   const file = await chooseCluster(root, requested)
   const path = join('env', `${file}.env`)
-  const { settings, warnings } = readSettings(await readFile(join(root, path), 'utf8'), shell, path)
-  return { cluster: describeCluster(settings, root, file), warnings }
+  const text = await readUserFile(join(root, path), path)
+  const { settings, warnings, fromShell } = readSettings(text, shell, path, {
+    patchedSubnets: await hasPatchedSubnets(root, file),
+  })
+  return { cluster: describeCluster(settings, root, file), warnings, fromShell }
+}
+
+/** Whether a patch sets the networks of pods or services; one that can't be read is reported where patches are used. */
+async function hasPatchedSubnets(root: string, file: string): Promise<boolean> {
+  const folder = join(root, 'env', file, 'patches')
+  try {
+    for (const name of (await listUserFolder(folder, folder)) ?? [])
+      if (/\b(?:pod|service)Subnets\b/.test(await readUserFile(join(folder, name), name)))
+        return true
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error
+  }
+  return false
 }
 
 /**
@@ -98,7 +123,8 @@ async function readCluster(
 async function refuseSecondFile(root: string, { file, name }: Cluster): Promise<void> {
   for (const other of await envFiles(root)) {
     if (other === file || !isNotExample(other)) continue
-    const text = await readFile(join(root, 'env', `${other}.env`), 'utf8').catch(() => '')
+    const path = join('env', `${other}.env`)
+    const text = await readUserFile(join(root, path), path).catch(() => '')
     if (parse(text)['CLUSTER_NAME']?.trim() !== name) continue
     throw new Problem(
       'CLUSTER_NAME_TWICE',

@@ -2,6 +2,7 @@
 import ipaddr from 'ipaddr.js'
 import semver from 'semver'
 import * as z from 'zod'
+import { quoted } from './errors.ts'
 
 const text = (allowed: string, pattern: RegExp) => z.string().regex(pattern, { error: allowed })
 
@@ -23,18 +24,46 @@ export const flag = z
 export const oneOf = <const T extends readonly [string, ...string[]]>(...words: T) =>
   z.enum(words, { error: `one of ${words.join(', ')}` })
 
-/** Words separated by commas or white space. */
-export const list = (item: z.ZodType<string, string>, allowed: string, separator = /[\s,]+/) =>
+/**
+ * Words separated by commas or white space. The error quotes each invalid one, with what `suggest` returns for it.
+ */
+export const list = (
+  item: z.ZodType<string, string>,
+  allowed: string,
+  separator = /[\s,]+/,
+  suggest: (word: string) => string | undefined = () => undefined,
+) =>
   z
     .string()
     .transform((value) => value.split(separator).filter((word) => word !== ''))
-    .refine((words) => words.every((word) => item.safeParse(word).success), { error: allowed })
+    .superRefine((words, ctx) => {
+      const wrong = words.filter((word) => !item.safeParse(word).success)
+      const parts = wrong.map((word) => {
+        const meant = suggest(word)
+        return meant === undefined ? `correct ${quoted(word)}` : `for ${quoted(word)} ${meant}`
+      })
+      if (wrong.length > 0)
+        ctx.addIssue({ code: 'custom', message: `${allowed}: ${parts.join(', ')}` })
+    })
 
-/** An absolute path without characters that are special in XML, virsh or a shell. */
+/**
+ * An absolute path without characters that are special in XML, virsh or a shell, and without `..`: what such a
+ * path names depends on links.
+ */
 export const absolutePath = text(
-  'an absolute path of letters, digits and . _ - + @ : /',
-  /^\/[\w.+@:/-]*$/,
-)
+  'an absolute path of letters, digits and . _ - + @ : /, without ..',
+  /^\/(?!(?:.*\/)?\.\.?(?:\/|$))[\w.+@:/-]*$/,
+).transform((value) => value.replace(/\/{2,}/g, '/'))
+
+/** The absolute path of a folder of its own, not of the whole file system; a trailing slash is removed. */
+export const folderPath = absolutePath
+  .refine((value) => value !== '/', { error: 'a folder of its own such as /var/lib/talosmith' })
+  .transform((value) => value.replace(/\/$/, ''))
+
+/** The absolute path of a file. */
+export const filePath = absolutePath.refine((value) => !value.endsWith('/'), {
+  error: 'the path of a file such as /var/lib/libvirt/images/talos.raw',
+})
 
 /** A DNS label, short enough for node names that begin with it. */
 export const clusterName = text(
@@ -45,15 +74,24 @@ export const clusterName = text(
 /** The name of a libvirt pool, libvirt network or bridge. */
 export const plainName = (allowed: string) => text(allowed, /^[A-Za-z0-9][\w.-]*$/)
 
+/** Without leading zeros, which some programs read as octal. */
+function isIpv4(value: string): boolean {
+  return ipaddr.IPv4.isValidFourPartDecimal(value) && !/(?:^|\.)0\d/.test(value)
+}
+
 /** An IPv4 address. */
-export const ipv4 = z.string().refine((value) => ipaddr.IPv4.isValidFourPartDecimal(value), {
-  error: 'an IPv4 address such as 10.0.0.10',
-})
+export const ipv4 = z
+  .string()
+  .refine(isIpv4, { error: 'an IPv4 address such as 10.0.0.10, without leading zeros' })
 
 /** An IPv4 network in CIDR notation, written as its first address. */
 export const ipv4Cidr = z.string().superRefine((value, ctx) => {
   const fail = (message: string): void => ctx.addIssue({ code: 'custom', message })
-  if (!/^[\d.]+\/\d+$/.test(value) || !ipaddr.IPv4.isValidCIDR(value))
+  if (
+    !/^\d+(?:\.\d+){3}\/\d+$/.test(value) ||
+    !ipaddr.IPv4.isValidCIDR(value) ||
+    /(?:^|\.)0\d/.test(value)
+  )
     return fail('an IPv4 network such as 10.0.0.0/24')
   const network = ipaddr.IPv4.networkAddressFromCIDR(value).toString()
   const prefix = value.slice(value.indexOf('/'))
@@ -63,24 +101,42 @@ export const ipv4Cidr = z.string().superRefine((value, ctx) => {
     fail(`a network, not an address in it: write ${network}${prefix}`)
 })
 
-/** A host name or an IPv4 address, without scheme, port or path. */
-export const hostName = text(
-  'a host name or an IPv4 address, without scheme or port',
-  /^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$/,
-)
+/** A DNS label: RFC 1123, section 2.1. */
+const dnsLabel = /^[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/
+/** A last label that a URL takes for part of an IPv4 address: https://url.spec.whatwg.org/#ends-in-a-number-checker */
+const numericLabel = /^(?:\d+|0x[0-9a-f]*)$/i
 
-/** An http or https address; a trailing slash is removed. */
+/** A host name or an IPv4 address, without scheme, port or path. */
+export const hostName = z.string().superRefine((value, ctx) => {
+  const fail = (message: string): void => ctx.addIssue({ code: 'custom', message })
+  const labels = value.split('.')
+  if (value.length > 253 || !labels.every((label) => dnsLabel.test(label)))
+    return fail('a host name or an IPv4 address, without scheme or port')
+  if (numericLabel.test(labels.at(-1) ?? '') && !isIpv4(value))
+    fail('an IPv4 address such as 10.0.0.10, and a host name does not end in a number')
+})
+
+/**
+ * An http or https address; a trailing slash is removed. A user and a password in it can't work: fetch refuses
+ * them (https://fetch.spec.whatwg.org/#dom-request), and machines pull the installer without them.
+ */
 export const httpUrl = z
   .string()
-  .refine((value) => /^https?:\/\/[^\s/?#]+(?:\/[^\s?#]*)?$/.test(value) && URL.canParse(value), {
-    error: 'an address such as https://factory.talos.dev',
+  .superRefine((value, ctx) => {
+    const fail = (message: string): void => ctx.addIssue({ code: 'custom', message })
+    if (/^https?:\/\/[^/?#]*@/.test(value))
+      return fail(
+        'an address without user and password, which neither downloads nor machines can use; write https://<host>',
+      )
+    if (!/^https?:\/\/[^\s/?#@]+(?:\/[^\s?#]*)?$/.test(value) || !URL.canParse(value))
+      fail('an address such as https://factory.talos.dev')
   })
   .transform((value) => value.replace(/\/+$/, ''))
 
 /** Where a Helm chart comes from; a trailing slash is removed. */
 export const chartSource = text(
-  'a chart repository (https://...), the address of a .tgz, oci://..., or an absolute path',
-  /^(?:(?:https?|oci):\/\/[\w.-]+(?::\d+)?(?:\/[\w.~+@:%-]*)*|\/[\w.+@:/-]+)$/,
+  'a chart repository (https://...), the address of a .tgz, oci://..., or an absolute path, without user, password or ..',
+  /^(?!.*\/\.\.(?:\/|$))(?:(?:https?|oci):\/\/[\w.-]+(?::\d+)?(?:\/[\w.~+@:%-]*)*|\/[\w.+@:/-]+)$/,
 ).transform((value) => value.replace(/\/+$/, ''))
 
 /** A full version, with or without `v`; the value has it. */
@@ -97,8 +153,14 @@ export const macPrefix = z
   })
   .transform((value) => value.toLowerCase())
 
-/** A block device of the guest. */
-export const blockDevice = text('a device of the guest such as /dev/vda', /^\/dev\/[a-z][\w/-]*$/)
+/**
+ * A disk of the machines. Each has one, on virtio: /dev/vda, or udev's link to it by its path. It has no serial
+ * number, so no link by ID.
+ */
+export const installDisk = text(
+  'a disk of the machines: write /dev/vda, their only disk',
+  /^\/dev\/(?:vda|disk\/by-path\/(?:virtio-)?pci-[\w:.-]+)$/,
+)
 
 /** sha256 in hexadecimal. */
 export const sha256 = z
@@ -108,6 +170,15 @@ export const sha256 = z
 
 /** The name of a system extension at the Image Factory. */
 export const extensionName = text('', /^[a-z0-9][\w.-]*\/[a-z0-9][\w.-]*$/)
+
+/** What was probably meant by a word that is not an extension's name; nearly all are of owner siderolabs. */
+export function suggestExtension(word: string): string | undefined {
+  const name = /^(?:.*\/)?([a-z0-9][\w.-]*)(?:[:@].*)?$/i.exec(word)?.[1]?.toLowerCase()
+  if (name === undefined) return undefined
+  const owner = /([a-z0-9][\w-]*)\/[^/]*$/i.exec(word)?.[1]?.toLowerCase() ?? 'siderolabs'
+  const why = word.includes('/') ? ', without registry and version' : ', with its owner'
+  return `write ${owner}/${name}${why}`
+}
 
 /** A kernel argument that YAML writes without quotes, so that the schematic ID can be computed here. */
 export const kernelArgument = text('', /^[A-Za-z_-][^\s"'#\\`]*[^\s"'#:\\`]$/)

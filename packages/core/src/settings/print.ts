@@ -49,10 +49,18 @@ export function printConfigurationPage(): string {
   return `# Configuration
 
 One file, \`env/<cluster>.env\`, describes a cluster. \`CLUSTER=<cluster>\` (or \`--cluster\`) selects the file;
-without it, the only file of yours in \`env/\` is used. An environment variable overrides the setting in the file.
-All errors of a file are reported at once, and nothing is changed until they are fixed.
-Put your own machine config patches into \`env/<cluster>/patches/\`: \`all*.yaml\`, \`controlplane*.yaml\`,
-\`worker*.yaml\`, \`<machine>*.yaml\`, applied in that order.
+without it, the only file of yours in \`env/\` is used. All errors of a file are reported at once, each with its line,
+and nothing is changed until they are fixed.
+
+Each line is blank, a comment, or \`KEY=VALUE\`, optionally after \`export\`; any other line is an error. A comment
+after a value begins with a space and \`#\`. Put a value that contains \`#\` in single quotes, as a whole. Nothing is
+expanded: neither \`$HOME\` nor \`\\n\`. An environment variable overrides the setting in the file, and each run says
+once which settings come from the environment.
+
+Put your own machine config patches into \`env/<cluster>/patches/\`: \`all*\`, \`controlplane*\`, \`worker*\` and
+\`<machine>*\`, applied in that order. The word ends at \`.\`, \`-\` or \`_\`, and the name ends with \`.yaml\`, \`.yml\` or
+\`.json\`: \`all_cilium.yaml\`, \`worker-gpu.yml\`, \`home-w1.yaml\`. A patch that applies to no machine, a subfolder, and a
+folder that is gone since the last run are errors. Names that begin with a dot or have another ending are ignored.
 
 This page is generated from the schema: \`npx tsx packages/core/scripts/print-settings.ts\`.
 

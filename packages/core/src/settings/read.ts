@@ -1,21 +1,20 @@
 /** Reads an env file into settings, or reports everything that is wrong with it. */
-import { parse } from 'dotenv'
 import { nearest } from '../did-you-mean.ts'
-import { exitCodes, Problem } from '../problem.ts'
 import { completeSettings, type GivenSettings } from './complete.ts'
-import { crossCheck } from './cross-check.ts'
+import { crossCheck, type CheckOptions } from './cross-check.ts'
+import { readEnvFile } from './env-file.ts'
+import { quoted, type SettingError } from './errors.ts'
+import { settingsInvalid, type Origins } from './invalid.ts'
 import { allSettings, type SettingName, type Settings } from './schema.ts'
 
-/** An error in one setting. */
-interface SettingError {
-  readonly name: string
-  readonly text: string
-}
+type Variables = Readonly<Record<string, string | undefined>>
 
-/** Valid settings, and warnings about them. */
+/** Valid settings, and what is worth knowing about them. */
 export interface ReadSettings {
   readonly settings: Settings
   readonly warnings: readonly string[]
+  /** Settings that come from the environment, as `NAME=value`; a value that may be secret is left out. */
+  readonly fromShell: readonly string[]
 }
 
 /**
@@ -24,76 +23,80 @@ export interface ReadSettings {
  */
 export function readSettings(
   fileText: string,
-  shell: Readonly<Record<string, string | undefined>> = {},
+  shell: Variables = {},
   fileName = 'the env file',
+  options: CheckOptions = {},
 ): ReadSettings {
-  const errors = [...repeatedKeys(fileText)]
-  const texts: Record<string, string> = parse(fileText)
-  for (const name of Object.keys(texts)) if (!(name in allSettings)) errors.push(unknownKey(name))
-  for (const name of Object.keys(allSettings)) {
-    const value = shell[name]
-    if (value !== undefined) texts[name] = value
-  }
-  const given = parseEach(texts, errors)
-  const settings = completeSettings(given)
-  const { errors: crossErrors, warnings } = crossCheck(
-    settings,
-    new Set(errors.map(({ name }) => name)),
-  )
-  const lines = [...errors.map(({ name, text }) => `${name}: ${text}`), ...crossErrors]
-  if (lines.length > 0) {
-    const count = `${lines.length} setting${lines.length === 1 ? '' : 's'}`
-    throw new Problem(
-      'SETTINGS_INVALID',
-      `${count} in ${fileName} ${lines.length === 1 ? 'is' : 'are'} invalid`,
-      {
-        because: `\n${lines.join('\n')}`,
-        now: 'nothing was changed',
-        hint: `correct ${fileName}; all settings are described in docs/configuration.md`,
-        exitCode: exitCodes.wrongSetting,
-      },
-    )
-  }
-  // Without errors every setting that is not optional has a value.
-  return { settings: settings as Settings, warnings }
+  const { errors, origins, ...read } = checkSettings(fileText, shell, options)
+  if (errors.length > 0) throw settingsInvalid(fileName, errors, origins)
+  return read
 }
 
-function parseEach(texts: Readonly<Record<string, string>>, errors: SettingError[]): GivenSettings {
+/** Reads one env file like `readSettings`, and returns its errors. With errors, settings may be missing. */
+export function checkSettings(
+  fileText: string,
+  shell: Variables = {},
+  options: CheckOptions = {},
+): ReadSettings & { readonly errors: readonly SettingError[]; readonly origins: Origins } {
+  const file = readEnvFile(fileText)
+  const errors = [...file.errors]
+  const unread = new Set(errors.map(({ name }) => name))
+  const texts = new Map(file.values)
+  for (const name of file.lines.keys())
+    if (!isSetting(name) && !unread.has(name)) errors.push(unknownKey(name))
+  const fromShell = Object.keys(allSettings).filter((name) => shell[name] !== undefined)
+  for (const name of fromShell) texts.set(name, shell[name] ?? '')
+  const given = parseEach(texts, new Set(errors.map(({ name }) => name)), errors)
+  const settings = completeSettings(given)
+  const found = crossCheck(settings, new Set(errors.map(({ name }) => name)), options)
+  return {
+    // Without errors every setting that is not optional has a value.
+    settings: settings as Settings,
+    warnings: found.warnings,
+    fromShell: fromShell.map((name) => describe(name as SettingName, shell[name] ?? '')),
+    errors: [...errors, ...found.errors],
+    origins: { lines: file.lines, shell: new Set(fromShell) },
+  }
+}
+
+function parseEach(
+  texts: ReadonlyMap<string, string>,
+  unread: ReadonlySet<string>,
+  errors: SettingError[],
+): GivenSettings {
   const given: Record<string, unknown> = {}
   for (const [name, setting] of Object.entries(allSettings)) {
-    const written = texts[name]?.trim()
+    const written = texts.get(name)?.trim()
     const text = written === undefined || written === '' ? setting.default : written
     if (text === undefined) {
-      if (setting.required) errors.push({ name, text: `missing; ${setting.about}` })
+      if (setting.required && !unread.has(name))
+        errors.push({ name, text: `missing; ${setting.about} For example: ${name}=home` })
       continue
     }
     const result = setting.type.safeParse(text)
     if (result.success) given[name] = result.data
-    else
-      errors.push({
-        name,
-        text: `"${text}" is not ${result.error.issues.map((issue) => issue.message).join('; ')}`,
-      })
+    else {
+      const shown = setting.secret === true ? 'its value' : quoted(text)
+      const allowed = result.error.issues.map((issue) => issue.message).join('; ')
+      errors.push({ name, text: `${shown} is not ${allowed}` })
+    }
   }
   return given
 }
 
-function unknownKey(name: string): SettingError {
-  const meant = nearest(name, Object.keys(allSettings) as SettingName[])
-  return {
-    name,
-    text: `not a setting${meant === undefined ? '' : `; did you mean ${meant}?`}`,
-  }
+function describe(name: SettingName, value: string): string {
+  const shown = allSettings[name].secret === true && value !== '' ? '...' : value
+  return `${name}=${quoted(shown).slice(1, -1)}`
 }
 
-function repeatedKeys(fileText: string): SettingError[] {
-  const names = new Set<string>()
-  const repeated = new Set<string>()
-  for (const [, name = ''] of fileText.matchAll(
-    /^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=/gm,
-  )) {
-    if (names.has(name)) repeated.add(name)
-    names.add(name)
+function isSetting(name: string): boolean {
+  return Object.hasOwn(allSettings, name)
+}
+
+function unknownKey(name: string): SettingError {
+  const meant = nearest(name, Object.keys(allSettings))
+  return {
+    name,
+    text: `not a setting; ${meant === undefined ? 'remove the line, or write # in front of it' : `did you mean ${meant}?`}`,
   }
-  return [...repeated].map((name) => ({ name, text: 'written more than once' }))
 }

@@ -14,6 +14,8 @@ export interface Setting {
   /** The value in env/example.env of a setting without a default. */
   readonly example?: string
   readonly required?: true
+  /** Its value may contain a secret and is never printed. */
+  readonly secret?: true
 }
 
 /** All settings, in the order of the documentation. */
@@ -31,7 +33,7 @@ export const settingGroups = {
       about: 'The libvirt storage pool (type dir) for images and disks.',
     },
     SEED_ISO_DIR: {
-      type: kind.absolutePath,
+      type: kind.folderPath,
       otherwise: "the pool's folder",
       about: 'Folder on the KVM host for the seed ISOs.',
     },
@@ -78,6 +80,8 @@ export const settingGroups = {
       type: kind.list(
         kind.extensionName,
         'names such as siderolabs/qemu-guest-agent, separated by commas',
+        /[\s,]+/,
+        kind.suggestExtension,
       ),
       default: '',
       example: 'siderolabs/qemu-guest-agent',
@@ -98,7 +102,7 @@ export const settingGroups = {
       about: 'Address of the Image Factory.',
     },
     INSTALL_DISK: {
-      type: kind.blockDevice,
+      type: kind.installDisk,
       default: '/dev/vda',
       about: 'The disk that Talos is installed on.',
     },
@@ -110,7 +114,7 @@ export const settingGroups = {
       about: 'Compression of the image that is downloaded from the factory.',
     },
     IMAGE_PATH: {
-      type: kind.absolutePath,
+      type: kind.filePath,
       about: 'Raw image that is already on the KVM host; nothing is downloaded then.',
     },
     IMAGE_SHA256: { type: kind.sha256, about: 'Expected sha256 of the raw image.' },
@@ -257,6 +261,7 @@ export const settingGroups = {
     },
     UPGRADE_GATE_COMMAND: {
       type: kind.commandLine,
+      secret: true,
       about:
         'A command that must succeed before an upgrade continues with the next machine, for example a check of your storage.',
     },

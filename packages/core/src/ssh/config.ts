@@ -19,6 +19,8 @@ export interface SshSettings {
   readonly keyfile: string | undefined
   /** Key files of ~/.ssh/config; OpenSSH ignores those that do not exist. */
   readonly identityFiles: readonly string[]
+  /** Certificates of ~/.ssh/config, which an agent may have. */
+  readonly certificateFiles: readonly string[]
   /** OpenSSH's default key files, used if they exist. */
   readonly defaultIdentityFiles: readonly string[]
   /** Use only those keys of the agent that are in keyfile or identityFiles. */
@@ -35,6 +37,8 @@ export interface SshUser {
   readonly home: string
   readonly name: string
   readonly agent: string | undefined
+  /** The value of an environment variable, which paths of the configuration may contain. */
+  readonly variable?: (name: string) => string | undefined
   /** Read instead of ~/.ssh/config and /etc/ssh/ssh_config. */
   readonly configFile?: string
 }
@@ -42,8 +46,9 @@ export interface SshUser {
 /** The current user, from the user database and not from $HOME, as OpenSSH does it. */
 export function currentSshUser(): SshUser {
   const { username, homedir } = userInfo()
-  // oxlint-disable-next-line node/no-process-env -- only this variable tells the agent's socket
-  return { home: homedir, name: username, agent: process.env['SSH_AUTH_SOCK'] || undefined }
+  // oxlint-disable-next-line node/no-process-env -- the agent's socket, and variables that ~/.ssh/config names
+  const variable = (name: string): string | undefined => process.env[name] || undefined
+  return { home: homedir, name: username, agent: variable('SSH_AUTH_SOCK'), variable }
 }
 
 /**
@@ -100,7 +105,9 @@ function settingsFrom(
       ...{ '%d': user.home, '%u': user.name, '%r': remoteUser, '%%': '%' },
       ...{ '%h': host, '%n': target.host, '%p': String(port), '%k': one('hostkeyalias') ?? host },
     }
-    const full = text.replaceAll(/%[dhknpru%]/g, (token) => tokens[token] ?? token)
+    const full = text
+      .replaceAll(/\$\{(\w+)\}/g, (whole, variable: string) => user.variable?.(variable) ?? whole)
+      .replaceAll(/%[dhknpru%]/g, (token) => tokens[token] ?? token)
     return full.replace(/^~(?=\/|$)/, user.home)
   }
   const fromRoot = (text: string): string => resolve(root, path(text))
@@ -122,6 +129,7 @@ function settingsFrom(
     hostKeyAlias: one('hostkeyalias'),
     keyfile: target.keyfile === undefined ? undefined : fromRoot(target.keyfile),
     identityFiles: areDefaults ? [] : identityFiles.map(fromSsh),
+    certificateFiles: given('certificatefile').map(fromSsh),
     defaultIdentityFiles: areDefaults ? identityFiles.map(fromSsh) : [],
     identitiesOnly: one('identitiesonly') === 'yes',
     agent: agentOf(one('identityagent'), user, fromSsh),
@@ -154,6 +162,9 @@ function agentOf(
   path: (text: string) => string,
 ): string | undefined {
   if (setting === undefined || setting === 'SSH_AUTH_SOCK') return user.agent
+  // The name of a variable (ssh_config(5), IdentityAgent); without a value there is no agent.
+  const [, variable] = /^\$(\w+)$/.exec(setting) ?? []
+  if (variable !== undefined) return user.variable?.(variable)
   return setting === 'none' ? undefined : path(setting)
 }
 

@@ -100,9 +100,10 @@ function throughFor(
 function transportOver(ssh: NodeSSH, name: string): Transport {
   const slots = new Slots(commandsAtOnce)
   return {
-    async start(text, { input, urgent, onStdout, onStderr }) {
+    async start(text, { script, input, urgent, onStdout, onStderr }) {
       const free = urgent === true ? () => undefined : await slots.take()
       const stdin = new PassThrough()
+      stdin.write(script)
       let inputError: Error | undefined
       const giveUpInput = (error: Error): void => {
         inputError = error

@@ -2,7 +2,8 @@
 import type { Duplex } from 'node:stream'
 import { NodeSSH } from 'node-ssh'
 import { Problem } from '../problem.ts'
-import { collectKeys } from './auth.ts'
+import { collectKeys, type Authentication } from './auth.ts'
+import type { Protocol } from './agent-offer.ts'
 import type { SshSettings } from './config.ts'
 import { checkHostKey, findKnownKeys, hostKeyAlgorithms, type KnownKeys } from './known-hosts.ts'
 import { connectProblem, readyTimeoutMs, refuseKey } from './problems.ts'
@@ -20,8 +21,16 @@ export async function connectHop(
   const keyPort = settings.hostKeyAlias === undefined ? settings.port : 22
   const known = await findKnownKeys(settings.knownHostsFiles, keyName, keyPort)
   const algorithms = hostKeyAlgorithms(known)
-  const attempt = (offered: string[] | undefined): Promise<NodeSSH> =>
-    connectOnce(settings, name, socket, { known, keyName, keyPort, algorithms: offered })
+  const authentication = await collectKeys(settings)
+  const attempt = async (offered: string[] | undefined): Promise<NodeSSH> => {
+    const check = { known, keyName, keyPort, algorithms: offered }
+    try {
+      return await connectOnce(settings, name, socket, authentication, check)
+    } catch (error) {
+      if (!isRefusedKey(error) || !authentication.hasMore()) throw error
+      return attempt(offered)
+    }
+  }
   try {
     return await attempt(algorithms)
   } catch (error) {
@@ -30,6 +39,15 @@ export async function connectHop(
     if (algorithms === undefined || !/no matching host key format/.test(reason ?? '')) throw error
     return attempt(undefined)
   }
+}
+
+/**
+ * Whether a connection ended because of the keys that it offered: a server ends it after MaxAuthTries keys, six by
+ * default, and ssh2 ends it when the agent refuses to sign with one.
+ */
+function isRefusedKey(error: unknown): boolean {
+  const { cause } = error as { cause?: { message?: string; level?: string } }
+  return cause?.level === 'agent' || /^Too many authentication failures/.test(cause?.message ?? '')
 }
 
 interface KeyCheck {
@@ -43,9 +61,9 @@ async function connectOnce(
   settings: SshSettings,
   name: string,
   socket: (() => Promise<Duplex>) | undefined,
+  authentication: Authentication,
   { known, keyName, keyPort, algorithms }: KeyCheck,
 ): Promise<NodeSSH> {
-  const authentication = await collectKeys(settings)
   const sock = await socket?.()
   const ssh = new NodeSSH()
   let refusal: Problem | undefined
@@ -64,7 +82,7 @@ async function connectOnce(
         if (verdict !== 'known') refusal = refuseKey(verdict, settings, keyName, keyPort, key)
         return verdict === 'known'
       },
-      authHandler: authentication.next as never,
+      authHandler: authentication.handler(() => protocolOf(ssh)) as never,
     })
   } catch (error) {
     ssh.dispose()
@@ -73,4 +91,9 @@ async function connectOnce(
   // Without a listener, a connection that is lost later would end the program.
   ssh.connection?.on('error', () => undefined)
   return ssh
+}
+
+/** ssh2's own protocol object, which its types leave out. */
+function protocolOf({ connection }: NodeSSH): Protocol {
+  return (connection as unknown as { _protocol: Protocol })._protocol
 }

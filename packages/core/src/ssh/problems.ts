@@ -52,7 +52,8 @@ export function connectProblem(
   if (error instanceof Problem) return error
   const { code = '', level = '', message = '' } = describe(error)
   const at = `${host} port ${port}`
-  if (level === 'client-authentication') return refused(name, error)
+  if (level === 'client-authentication' || level === 'agent') return refused(name, error)
+  if (/^Too many authentication failures/.test(message)) return refused(name, error)
   if (code === 'ECONNREFUSED' || /Connection refused/.test(message))
     return new Problem('SSH_CONNECTION_REFUSED', `${at}: connection refused`, {
       cause: error,

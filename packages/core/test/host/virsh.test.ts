@@ -1,11 +1,16 @@
 import { existsSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { local } from '../../src/host/local.ts'
 import { virshOn } from '../../src/host/virsh.ts'
 import { Problem } from '../../src/problem.ts'
 import { CommandFailed } from '../../src/process/shell.ts'
+import { problemOf } from '../../src/testing/failure.ts'
 import { recordingHost } from '../../src/testing/recording-host.ts'
+import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
+import { within } from '../../src/testing/within.ts'
 
 // libvirt's own test driver: one running domain 'test', kept in the virsh process.
 const { virsh, virshBatch } = virshOn('test:///default')
@@ -92,6 +97,26 @@ if (existsSync('/usr/bin/virsh')) {
       assert.is((error as Problem).code, 'LIBVIRT_UNREACHABLE')
       assert.match((error as Problem).because ?? '', 'Failed to connect socket')
     }
+  })
+
+  test('a libvirt that accepts the connection and then hangs is LIBVIRT_UNREACHABLE', async () => {
+    const socket = join(temporaryFolder('libvirt'), 'socket')
+    const server = createServer(() => undefined).listen(socket)
+    const hanging = virshOn(`qemu+unix:///system?socket=${socket}`, {
+      queryMs: 1000,
+      changeMs: 2000,
+    })
+    for (const [seconds, command] of [
+      [1, () => hanging.virsh(local, 'list')],
+      [2, () => hanging.virsh(local, 'start', 'home-cp1')],
+      [1, () => hanging.virshBatch(local, [['list'], ['net-list']])],
+    ] as const) {
+      const error = await within(10_000, 'virsh to be given up', problemOf(command()))
+      assert.is(error.code, 'LIBVIRT_UNREACHABLE')
+      assert.match(error.because ?? '', new RegExp(`^virsh (list|start) .* within ${seconds} s`))
+      assert.match(error.hint ?? '', 'systemctl try-restart libvirtd')
+    }
+    server.close()
   })
 
   test.run()

@@ -1,4 +1,5 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -42,6 +43,53 @@ choosing('a name without a file is rejected with the closest one', async ({ root
   assert.is(problem.code, 'CLUSTER_UNKNOWN')
   assert.is(problem.exitCode, 78)
   assert.match(problem.hint ?? '', 'CLUSTER=home')
+})
+
+for (const written of ['home.env', 'env/home.env', 'env/home'])
+  choosing(`${written} is rejected: the name alone was meant`, async ({ root }) => {
+    add(root, 'home')
+    const problem = await problemOf(chooseCluster(root, written))
+    assert.is(problem.code, 'CLUSTER_UNKNOWN')
+    assert.match(problem.hint ?? '', 'did you mean CLUSTER=home?')
+  })
+
+const unreadable: [string, RegExp, (path: string) => void][] = [
+  ['a folder', /it is a folder/, (path) => mkdirSync(path)],
+  ['a link to nothing', /leads nowhere/, (path) => symlinkSync('nothing', path)],
+  ['a link to itself', /a link to itself/, (path) => symlinkSync('home.env', path)],
+  ['a pipe', /pipe, socket or device/, (path) => void execFileSync('mkfifo', [path])],
+  ['a link to a device', /pipe, socket or device/, (path) => symlinkSync('/dev/zero', path)],
+  ['UTF-16', /UTF-16/, (path) => writeFileSync(path, Buffer.from('\uFEFFA=1\n', 'utf16le'))],
+  ['no text', /not UTF-8/, (path) => writeFileSync(path, Buffer.from([0x41, 0xe9, 0x0a]))],
+  ['zeros', /not UTF-8/, (path) => writeFileSync(path, Buffer.alloc(64))],
+]
+for (const [title, because, put] of unreadable)
+  choosing(`an env file that is ${title} is a Problem`, async ({ root }) => {
+    put(join(root, 'env', 'home.env'))
+    const problem = await problemOf(loadCluster(root, undefined, {}))
+    assert.is(problem.code, 'FILE_UNREADABLE')
+    assert.is(problem.exitCode, 78)
+    assert.match(problem.message, 'env/home.env')
+    assert.match(problem.because ?? '', because)
+    assert.match(problem.hint ?? '', 'then run the same command again')
+  })
+
+choosing('a folder env that is a file is a Problem, and not the fallback', async ({ root }) => {
+  rmSync(join(root, 'env'), { recursive: true })
+  writeFileSync(join(root, 'env'), '')
+  const problem = await problemOf(loadCluster(root, undefined, {}))
+  assert.is(problem.code, 'FILE_UNREADABLE')
+  assert.match(problem.because ?? '', 'it is a file, not a folder')
+})
+
+choosing('patches of pod networks allow another network of machines', async ({ root }) => {
+  const settings = 'CLUSTER_NAME=home\nNETWORK_BRIDGE=br0\nNETWORK_CIDR=10.100.0.0/24\n'
+  writeFileSync(join(root, 'env', 'home.env'), settings)
+  assert.is((await problemOf(loadCluster(root, 'home', {}))).code, 'SETTINGS_INVALID')
+  mkdirSync(join(root, 'env', 'home', 'patches'), { recursive: true })
+  const patch = 'cluster:\n  network:\n    serviceSubnets: [10.200.0.0/16]\n'
+  writeFileSync(join(root, 'env', 'home', 'patches', 'all.yaml'), patch)
+  assert.is((await loadCluster(root, 'home', {})).cluster.name, 'home')
 })
 
 choosing('the requested file is used', async ({ root }) => {

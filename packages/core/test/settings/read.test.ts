@@ -32,6 +32,59 @@ test('an empty environment variable clears the setting of the file', () => {
   assert.is(readSettings(file, { NFS_SERVER: '' }).settings.NFS_SERVER, undefined)
 })
 
+test('settings from the environment are listed, and a command that may hold a secret is not shown', () => {
+  const shell = { CLUSTER_NAME: 'prod', NFS_SERVER: '', UPGRADE_GATE_COMMAND: 'check --token abc' }
+  assert.equal(readSettings(smallest, shell).fromShell, [
+    'CLUSTER_NAME=prod',
+    'NFS_SERVER=',
+    'UPGRADE_GATE_COMMAND=...',
+  ])
+  assert.equal(readSettings(smallest).fromShell, [])
+})
+
+test('an invalid value from the environment is said to come from there', () => {
+  try {
+    readSettings(smallest, { WORKER_COUNT: 'many', CLUSTER_VIP: '10.0.0.1' }, 'env/home.env')
+    assert.unreachable()
+  } catch (error) {
+    const { because, hint } = error as Problem
+    assert.match(because ?? '', /WORKER_COUNT: "many" is not .* \(from the environment\)/)
+    assert.match(
+      because ?? '',
+      /CLUSTER_VIP: 10\.0\.0\.1 is NETWORK_GATEWAY.* \(from the environment\)/,
+    )
+    assert.match(hint ?? '', 'unset WORKER_COUNT CLUSTER_VIP in your shell')
+  }
+})
+
+test('a network of pods or services is allowed when a patch moves those', () => {
+  const file = `${smallest}NETWORK_CIDR=10.100.0.0/24\n`
+  assert.throws(() => readSettings(file), /invalid/)
+  assert.is(
+    readSettings(file, {}, 'it', { patchedSubnets: true }).settings.NETWORK_GATEWAY,
+    '10.100.0.1',
+  )
+})
+
+test('what serves the machines may be the gateway or the KVM host', () => {
+  const file = `${smallest}NFS_SHARE=/srv\nLIBVIRT_URI=qemu+ssh://10.0.0.2/system\n`
+  for (const server of ['10.0.0.1', '10.0.0.2', '10.0.0.9', 'nas.lan', 'nas'])
+    readSettings(
+      `${file}NFS_SERVER=${server}\nNETWORK_NAMESERVERS=10.0.0.1,10.0.0.2,1.1.1.1\nCLUSTER_ENDPOINT=${server}\n`,
+    )
+  readSettings(`${file}CLUSTER_ENDPOINT=10.0.0.70\n`)
+  readSettings(`${file}NETWORK_GATEWAY=10.0.0.2\n`)
+})
+
+test('many machines that collide are one error', () => {
+  try {
+    readSettings(`${smallest}CONTROL_PLANE_COUNT=7\nWORKER_COUNT=90\nWORKER_IP_OFFSET=70\n`)
+    assert.unreachable()
+  } catch (error) {
+    assert.is((error as Problem).because?.trim().split('\n').length, 1)
+  }
+})
+
 test('environment variables that are not settings are ignored', () => {
   assert.is(
     readSettings(smallest, { EDITOR: 'vi', FAVOURITE_COLOUR: 'blue' }).settings.CLUSTER_NAME,

@@ -9,7 +9,6 @@ import * as assert from 'uvu/assert'
 import type { Host } from '../../src/host/host.ts'
 import * as open from '../../src/host/open.ts'
 import { Problem } from '../../src/problem.ts'
-import { CommandFailed } from '../../src/process/shell.ts'
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
 import { within } from '../../src/testing/within.ts'
 import { ended, hostSuite } from '../host/host-behaviour.ts'
@@ -93,12 +92,9 @@ if (hasSshd) {
 
   test('a login that runs no commands is reported with its output', async () => {
     const closed = await startSshd(['ed25519'], ['ForceCommand echo go away >&2; exit 1'])
-    const error = await openHost(closed.uri, '/', closed.user).then(
-      () => undefined,
-      (thrown: unknown) => thrown,
-    )
-    assert.instance(error, CommandFailed)
-    assert.match((error as CommandFailed).message, 'go away')
+    const problem = await problemOf(openHost(closed.uri, '/', closed.user))
+    assert.is(problem.code, 'HOST_SHELL')
+    assert.match(problem.because ?? '', 'exit code 1: go away')
     await closed.stop()
   })
 

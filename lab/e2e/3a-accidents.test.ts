@@ -1,0 +1,163 @@
+/**
+ * Accidents around a cluster whose machines are off: each is refused before anything changes. Undone,
+ * `cluster:start` ends healthy with the same certificate authorities, data and disks.
+ */
+import { copyFileSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { projectRoot } from '@talosmith/core'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { parse } from 'yaml'
+import {
+  access,
+  labCluster,
+  localFiles,
+  nx,
+  run,
+  scriptOf,
+  withHost,
+  type Overrides,
+} from './support.ts'
+
+const cluster = await labCluster()
+const pool = '/var/lib/libvirt/images'
+const inGenerated = (name: string): string => join(cluster.generated, name)
+const away = `${cluster.generated}.away`
+
+interface Accident {
+  readonly title: string
+  /** The code of the refusal. */
+  readonly code: string
+  readonly settings?: Overrides
+  readonly make?: () => Promise<unknown>
+  readonly undo?: () => Promise<unknown>
+}
+
+const onHost = (script: string): Promise<unknown> =>
+  withHost(cluster, ({ $ }) => $({ timeoutMs: 60_000 })`bash -c ${script}`)
+
+const accidents: readonly Accident[] = [
+  {
+    title: 'a lost secrets.yaml',
+    code: 'SECRETS_LOST',
+    make: async () => renameSync(inGenerated('secrets.yaml'), `${away}-secrets`),
+    undo: async () => renameSync(`${away}-secrets`, inGenerated('secrets.yaml')),
+  },
+  {
+    title: 'another checkout, which has no secrets and no files of this cluster',
+    code: 'VM_NOT_OURS',
+    make: async () => renameSync(cluster.generated, away),
+    undo: async () => {
+      rmSync(cluster.generated, { recursive: true, force: true })
+      renameSync(away, cluster.generated)
+    },
+  },
+  {
+    title: "a pool whose file system isn't mounted",
+    code: 'DISK_LOST',
+    make: () => onHost(`mv ${pool} ${pool}.away && mkdir -m 711 ${pool}`),
+    undo: () => onHost(`rm -rf ${pool} && mv ${pool}.away ${pool}`),
+  },
+  {
+    title: 'one lost disk',
+    code: 'DISK_LOST',
+    make: () => onHost(`mv ${pool}/lab-w1.qcow2 ${pool}/../lab-w1.away`),
+    undo: () => onHost(`mv ${pool}/../lab-w1.away ${pool}/lab-w1.qcow2`),
+  },
+  {
+    title: 'a mistyped offset',
+    code: 'ADDRESS_FIXED',
+    settings: { WORKER_IP_OFFSET: '90' },
+  },
+  {
+    title: 'a mistyped MAC prefix',
+    code: 'ADDRESS_FIXED',
+    settings: { MAC_PREFIX: '52:54:01' },
+  },
+  {
+    title: 'a second env file of the same cluster',
+    code: 'CLUSTER_NAME',
+    make: async () =>
+      copyFileSync(join(projectRoot, 'env/lab.env'), join(projectRoot, 'env/twin.env')),
+    undo: async () => rmSync(join(projectRoot, 'env/twin.env')),
+  },
+  {
+    title: 'a snapshot by another tool, on a disk that is to grow',
+    code: 'DISK_HAS_SNAPSHOT',
+    settings: { WORKER_DISK_GIB: '11' },
+    make: () =>
+      onHost(`virsh dumpxml --inactive lab-w1 > /tmp/lab-w1.xml
+virsh snapshot-create-as lab-w1 before --disk-only --diskspec vda,file=${pool}/lab-w1.before`),
+    undo: () =>
+      onHost(`virsh snapshot-delete lab-w1 before --metadata
+virsh define /tmp/lab-w1.xml && rm ${pool}/lab-w1.before /tmp/lab-w1.xml`),
+  },
+]
+
+/** The disks, seeds, images and domains on the host, each file with its size and time, and the files here. */
+async function state(): Promise<string> {
+  const { stdout } = await withHost(
+    cluster,
+    ({ $ }) => $`
+find ${pool} -type f ! -name ${'*lock*'} -printf ${'%p %i %s %T@\\n'} | sort
+for name in $(virsh -q list --all --name | sort); do virsh dumpxml $name | sha256sum; done`,
+  )
+  return stdout + localFiles(cluster.generated)
+}
+
+/** The CA certificates of the Talos API and the Kubernetes API, as the access files have them. */
+function authorities(): unknown[] {
+  const files = ['talosconfig', 'kubeconfig'].map((name) => readFileSync(inGenerated(name), 'utf8'))
+  const found = files.map(
+    (text) => /^\s+(?:ca|certificate-authority-data): (\S+)$/m.exec(text)?.[1],
+  )
+  assert.ok(found.every(Boolean))
+  return found
+}
+
+let disks = ''
+let cas: unknown[] = []
+const disksOf = async (): Promise<string> =>
+  (await withHost(cluster, ({ $ }) => $`ls -i ${pool} | grep -E ${'lab-(cp|w)[0-9]+\\.qcow2'}`))
+    .stdout
+
+test('a cluster with data is shut down', async () => {
+  assert.is((await nx('cluster:up')).code, 0)
+  await access(cluster, 'kubectl', 'create', 'configmap', 'precious')
+  assert.is((await run(scriptOf('scripts/stop.ts', '--cluster', 'lab', '--force'))).code, 0)
+  disks = await disksOf()
+  cas = authorities()
+})
+
+for (const { title, code, settings, make, undo } of accidents)
+  test(`${title} is refused, and nothing is changed`, async () => {
+    await make?.()
+    try {
+      const before = await state()
+      const { code: exit, output } = await nx('cluster:up', settings)
+      assert.is.not(exit, 0)
+      assert.match(output, code)
+      assert.is(await state(), before)
+    } finally {
+      await undo?.()
+    }
+  })
+
+test('lost secrets are recovered from the machine configs', async () => {
+  const kept = `${away}-secrets`
+  renameSync(inGenerated('secrets.yaml'), kept)
+  assert.is((await nx('bootstrap:recover-secrets')).code, 0)
+  const of = (path: string): { certs: unknown } => parse(readFileSync(path, 'utf8')) as never
+  assert.equal(of(inGenerated('secrets.yaml')).certs, of(kept).certs)
+  renameSync(kept, inGenerated('secrets.yaml'))
+})
+
+test('with every accident undone the cluster starts with its CAs, data and disks', async () => {
+  assert.is((await nx('cluster:up')).code, 0)
+  assert.equal(authorities(), cas)
+  assert.is(await disksOf(), disks)
+  const maps = await access(cluster, 'kubectl', 'get', 'configmaps', '-o', 'name')
+  assert.match(maps, 'configmap/precious')
+})
+
+test.run()

@@ -1,0 +1,64 @@
+/** What is wrong with the folder of the user's patches. */
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { exitCodes, nearest, Problem, type Cluster } from '@talosmith/core'
+
+/** The folder was there when the last configs were made, and is gone. */
+export async function patchesLost(cluster: Cluster, before: readonly string[]): Promise<Problem> {
+  const { name, file, root } = cluster
+  const old = await findMoved(root, before)
+  const empty = `to continue without patches: mkdir -p env/${file}/patches`
+  return new Problem('PATCHES_LOST', `the patches of cluster ${name} are gone`, {
+    because: `its machine configs were made with ${before.join(', ')}, and there is no folder env/${file}/patches`,
+    now: 'nothing was changed; the machines still have these patches',
+    hint:
+      old === undefined
+        ? `restore the folder, then run the same command again; ${empty}`
+        : `mkdir -p env/${file} && mv env/${old}/patches env/${file}/patches, then run the same command again; ${empty}`,
+    exitCode: exitCodes.wrongSetting,
+  })
+}
+
+/** The folder of an env file that no longer exists, with all these patches: the env file was renamed. */
+async function findMoved(root: string, patches: readonly string[]): Promise<string | undefined> {
+  const names = await namesIn(join(root, 'env'))
+  for (const name of names) {
+    if (names.includes(`${name}.env`)) continue
+    const there = await namesIn(join(root, 'env', name, 'patches'))
+    if (patches.every((patch) => there.includes(patch))) return name
+  }
+  return undefined
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  return readdir(folder).catch((): string[] => [])
+}
+
+/** Files and folders that apply to no machine; a folder's name ends with a slash. */
+export function patchNamesUnknown(
+  folder: string,
+  unknown: readonly string[],
+  words: readonly string[],
+): Problem {
+  const lines = unknown.map((name) =>
+    name.endsWith('/')
+      ? `${name}: subfolders are not read; move its patches to ${folder}`
+      : `${name}: did you mean ${meantBy(name, words)}?`,
+  )
+  return new Problem(
+    'PATCH_NAME_UNKNOWN',
+    `${unknown.join(', ')} in ${folder} ${unknown.length === 1 ? 'applies' : 'apply'} to no machine`,
+    {
+      because: `\n${lines.join('\n')}`,
+      now: 'nothing was changed',
+      hint: `rename each: a name begins with all, controlplane, worker or a machine's name, then . - or _; to keep one out of use, put a dot in front of its name (mv ${folder}/${unknown[0]} ${folder}/.${unknown[0]})`,
+      exitCode: exitCodes.wrongSetting,
+    },
+  )
+}
+
+function meantBy(name: string, words: readonly string[]): string {
+  const [, stem = name, ending = ''] = /^(.*?)(\.[^.]+)$/.exec(name) ?? []
+  const word = words.find((one) => one.endsWith(`-${stem}`)) ?? nearest(stem, words)
+  return word === undefined ? `all-${name}` : `${word}${ending}`
+}

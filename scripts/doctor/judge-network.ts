@@ -1,0 +1,137 @@
+/** Judges what a host's machines can reach: network, firewall, addresses, Image Factory, NFS. Pure. */
+import { codes, contains, type Cluster } from '@talosmith/core'
+import { type HostDetails, domainOf } from '@talosmith/vm'
+import type { Check } from './check.ts'
+import type { CheckedHost, Line } from './checked-host.ts'
+
+export function judgeNetwork(
+  { settings }: Cluster,
+  { bridge: observed }: HostDetails,
+  line: Line,
+): Check {
+  const { NETWORK_BRIDGE: bridge, NETWORK_NAME: network, NETWORK_CIDR: cidr } = settings
+  if (bridge === undefined) return line('network', `libvirt network ${network} is active`)
+  if (observed === undefined) return line('network', `bridge ${bridge} exists`)
+  const { isUp, addresses } = observed
+  if (!isUp)
+    return line(
+      'network',
+      `bridge ${bridge} is down`,
+      'warning',
+      `run ip link set ${bridge} up on the host, and configure it to come up at boot`,
+    )
+  const listed = addresses.join(', ')
+  if (addresses.length > 0 && !addresses.some((one) => contains(cidr, one.replace(/\/.*$/, ''))))
+    return line(
+      'network',
+      `bridge ${bridge} has ${listed}, which is not in ${cidr}`,
+      'warning',
+      'set NETWORK_CIDR and NETWORK_GATEWAY to the network of the bridge, or NETWORK_BRIDGE to another bridge',
+    )
+  return line('network', `bridge ${bridge} is up${listed === '' ? '' : `, ${listed}`}`)
+}
+
+export function judgeFilter(
+  { settings }: Cluster,
+  { bridgeFilter }: HostDetails,
+  line: Line,
+): Check {
+  const { active, policy } = bridgeFilter
+  if (
+    settings.NETWORK_BRIDGE === undefined ||
+    !active ||
+    (policy !== undefined && policy !== 'DROP')
+  )
+    return line('firewall', 'does not drop bridged traffic')
+  if (policy === undefined)
+    return line(
+      'firewall',
+      'iptables filters bridged traffic, and its FORWARD policy could not be read',
+      'warning',
+      'run iptables -S FORWARD as root on the host: with -P FORWARD DROP (set by Docker) machines cannot reach each other',
+    )
+  return line(
+    'firewall',
+    'iptables drops bridged traffic: its FORWARD policy is DROP (set by Docker)',
+    'warning',
+    'iptables -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT, or sysctl -w net.bridge.bridge-nf-call-iptables=0',
+  )
+}
+
+export function judgeAddresses(
+  cluster: Cluster,
+  { observed, evidence }: CheckedHost,
+  line: Line,
+): Check[] {
+  if (evidence === undefined) return []
+  const inUse = cluster.nodes.flatMap((node) => {
+    const answering = evidence.machines.get(node.name)?.answering ?? []
+    const own = domainOf(node, observed)?.owner === cluster.name
+    const others = answering.filter((mac) => !own || mac !== node.mac)
+    return others.map((mac) => `${node.address} (${node.name}) is used by ${mac}`)
+  })
+  const own = new Set(cluster.controlPlanes.map(({ mac }) => mac))
+  for (const mac of evidence.vipAnswering.filter((one) => !own.has(one)))
+    inUse.push(`${cluster.vip} (CLUSTER_VIP) is used by ${mac}`)
+  const addresses =
+    inUse.length === 0
+      ? line(
+          'addresses',
+          evidence.machines.size === 0
+            ? 'all machines exist already'
+            : 'not used by other machines',
+        )
+      : line(
+          'addresses',
+          inUse.join('; '),
+          'fail',
+          'change CONTROL_PLANE_IP_OFFSET, WORKER_IP_OFFSET or CLUSTER_VIP, or the addresses of the other machines',
+          codes.addressTaken,
+        )
+  if (evidence.gatewayAnswers !== false) return [addresses]
+  return [
+    addresses,
+    line(
+      'gateway',
+      `${cluster.settings.NETWORK_GATEWAY} does not answer`,
+      'warning',
+      'set NETWORK_GATEWAY to the router (see ip route on the host)',
+      codes.gatewaySilent,
+    ),
+  ]
+}
+
+export function judgeFactory(
+  { settings }: Cluster,
+  { observed, outside }: CheckedHost,
+  line: Line,
+): Check[] {
+  const answer = outside?.factory
+  if (answer === undefined) return []
+  const reason = 'reason' in answer ? answer.reason : `HTTP ${answer.status}`
+  if ('status' in answer && answer.status >= 200 && answer.status < 300)
+    return [line('Image Factory', 'reachable from the host')]
+  return [
+    line(
+      'Image Factory',
+      `the host cannot reach ${settings.TALOS_FACTORY_URL}: ${reason}`,
+      observed.hasImage ? 'warning' : 'fail',
+      'fix DNS, proxy or firewall of the host, or set IMAGE_RELAY=true to download images through this machine',
+      codes.factoryUnreachable,
+    ),
+  ]
+}
+
+export function judgeNfs({ settings }: Cluster, answers: boolean | undefined, line: Line): Check[] {
+  if (answers === undefined) return []
+  if (answers) return [line('NFS server', `${settings.NFS_SERVER} answers on port 2049`)]
+  return [
+    line(
+      'NFS server',
+      `${settings.NFS_SERVER} does not answer on port 2049`,
+      'fail',
+      'start it and allow hosts and machines to connect, or remove NFS_SERVER',
+      codes.nfsNoAnswer,
+    ),
+  ]
+}
