@@ -104,7 +104,7 @@ function takenOn(cluster: Cluster, observed: ObservedHost): Problem[] {
       {
         because: 'the seed ISO of that machine has the address, also while the machine is off',
         now: unchanged,
-        hint: `if you renamed cluster ${owner}: set CLUSTER_NAME=${owner} again, since the name of a cluster is fixed (ADDRESS_FIXED says what a move takes); for a second cluster, change CONTROL_PLANE_IP_OFFSET and WORKER_IP_OFFSET`,
+        hint: `if you renamed cluster ${owner}: set CLUSTER_NAME=${owner} again, since the name of a cluster is fixed (ADDRESS_FIXED lists what a move takes); for a second cluster, change CONTROL_PLANE_IP_OFFSET and WORKER_IP_OFFSET`,
       },
     )
   })

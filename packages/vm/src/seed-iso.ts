@@ -107,7 +107,7 @@ export function nameWithId(cluster: string, clusterId: string | undefined): stri
   return `${cluster} (${clusterId ?? 'without an ID'})`
 }
 
-/** What the machine's network config in a seed ISO says, as `describeSeed` writes it. */
+/** What the machine's network config in a seed ISO has, as `describeSeed` writes it. */
 export interface SeedAddress {
   readonly mac: string
   /** With its prefix length: 10.0.0.70/24. */
