@@ -58,6 +58,7 @@ function hostXml(cluster: Cluster, pool: string): string {
     return renderDomain(describeMachine(cluster, node, own, 'qemu'), origin)
       .replace(/<\?xml[^>]*\?>/, '')
       .replace('type="qemu"', 'type="test"')
+      .replace('state="none"', 'state="created"')
   })
   return `<node>
     <network><name>default</name><forward mode="bridge"/><bridge name="br0"/></network>

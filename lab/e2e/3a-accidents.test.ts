@@ -38,12 +38,6 @@ const onHost = (script: string): Promise<unknown> =>
 
 const accidents: readonly Accident[] = [
   {
-    title: 'a lost secrets.yaml',
-    code: 'SECRETS_LOST',
-    make: async () => renameSync(inGenerated('secrets.yaml'), `${away}-secrets`),
-    undo: async () => renameSync(`${away}-secrets`, inGenerated('secrets.yaml')),
-  },
-  {
     title: 'another checkout, which has no secrets and no files of this cluster',
     code: 'VM_NOT_OURS',
     make: async () => renameSync(cluster.generated, away),
@@ -92,15 +86,23 @@ virsh snapshot-create-as lab-w1 before --disk-only --diskspec vda,file=${pool}/l
       onHost(`virsh snapshot-delete lab-w1 before --metadata
 virsh define /tmp/lab-w1.xml && rm ${pool}/lab-w1.before /tmp/lab-w1.xml`),
   },
+  // Last: it is noticed after machines were started.
+  {
+    title: 'a lost secrets.yaml',
+    code: 'SECRETS_LOST',
+    make: async () => renameSync(inGenerated('secrets.yaml'), `${away}-secrets`),
+    undo: async () => renameSync(`${away}-secrets`, inGenerated('secrets.yaml')),
+  },
 ]
 
-/** The disks, seeds, images and domains on the host, each file with its size and time, and the files here. */
+/** The files in the pool, the seeds with their contents, the domains as defined, and the files here. */
 async function state(): Promise<string> {
   const { stdout } = await withHost(
     cluster,
     ({ $ }) => $`
-find ${pool} -type f ! -name ${'*lock*'} -printf ${'%p %i %s %T@\\n'} | sort
-for name in $(virsh -q list --all --name | sort); do virsh dumpxml $name | sha256sum; done`,
+find ${pool} -type f -printf ${'%p %i\\n'} | sort
+sha256sum ${pool}/*-seed.iso || true
+for name in $(virsh -q list --all --name | sort); do virsh dumpxml --inactive $name | sha256sum; done`,
   )
   return stdout + localFiles(cluster.generated)
 }

@@ -148,7 +148,10 @@ test('a machine that was paused; the bundle of a failed stage has everything but
   // A stage that fails reports the likely cause by itself, and writes a bundle.
   const { code, output } = await run(
     scriptOf('packages/bootstrap/scripts/health.ts', '--cluster', 'lab'),
-    { ...right, HEALTH_TIMEOUT: '10s', FAILURE_BUNDLE: 'true' },
+    {
+      ...{ ...right, HEALTH_TIMEOUT: '10s', FAILURE_BUNDLE: 'true' },
+      UPGRADE_GATE_COMMAND: 'true --password Zq1nightfall',
+    },
   )
   assert.is(code, 1)
   assert.match(output, `likely cause: MACHINE_PAUSED on ${w}`)
@@ -161,7 +164,10 @@ test('a machine that was paused; the bundle of a failed stage has everything but
     'talos-support/.',
   ])
     assert.match(names, new RegExp(part))
+  // Whole pods would hold their environment.
+  assert.not.match(names, /systemPods|\/processes$/m)
   const text = (await local.$`tar -I zstd -xOf ${bundle}`).stdout
+  assert.not.match(text + output, 'nightfall')
   const secrets = ['secrets.yaml', 'talosconfig', 'kubeconfig'].flatMap((name) =>
     secretsIn(parse(readFileSync(join(cluster.generated, name), 'utf8'))),
   )

@@ -21,6 +21,7 @@ import { findingsAsJson, renderFindings } from '../diagnose/report.ts'
 import { planAll } from '../plan/cluster.ts'
 import { renderReport } from '../plan/report.ts'
 import { inTime } from '../status/gather.ts'
+import { isNeeded, reduceList } from './kubernetes.ts'
 
 /** A file of a bundle; its text is not redacted yet. */
 export interface Part {
@@ -32,7 +33,8 @@ interface Context {
   readonly cluster: Cluster
   readonly eachHost: () => readonly Promise<Host>[]
   readonly signal: AbortSignal
-  readonly work: string
+  /** The path of a file in a private folder, which is removed at the end. */
+  readonly workFile: (name: string) => string
 }
 
 /** A whole bundle takes less than a minute; a part that takes longer is left out. */
@@ -56,7 +58,7 @@ export async function collectParts(
   const { cluster } = context
   const one = async (name: string, text: string): Promise<Part[]> => [{ name, text }]
   const parts = await Promise.all([
-    collect('settings', () => one('settings.json', JSON.stringify(cluster.settings, null, 2))),
+    collect('settings', () => one('settings.json', describeSettings(cluster))),
     collect('plan', async () =>
       one('plan.txt', renderReport(cluster, await planAll({ ...context, log: silentLog }))),
     ),
@@ -73,9 +75,9 @@ export async function collectParts(
     collect('runs', () => readRuns(cluster)),
     collect('versions', () => readVersions(cluster)),
     collect('talos-support', () => readSupport(context)),
-    ...kubernetesPaths.map(([name, path]) =>
+    ...kubernetesPaths.map(([name, kind, path]) =>
       collect(`kubernetes/${name}`, async () =>
-        one(`kubernetes/${name}.json`, await readKubernetes(cluster, path)),
+        one(`kubernetes/${name}.json`, reduceList(kind, await readKubernetes(cluster, path))),
       ),
     ),
     ...context
@@ -88,10 +90,17 @@ export async function collectParts(
 }
 
 const kubernetesPaths = [
-  ['nodes', '/api/v1/nodes'],
-  ['events', '/api/v1/events'],
-  ['pods-kube-system', '/api/v1/namespaces/kube-system/pods'],
+  ['nodes', 'nodes', '/api/v1/nodes'],
+  ['events', 'events', '/api/v1/events'],
+  ['pods-kube-system', 'pods', '/api/v1/namespaces/kube-system/pods'],
 ] as const
+
+/** A command of the user's may contain a password in any form: only whether there is one. */
+function describeSettings({ settings }: Cluster): string {
+  const gate = settings.UPGRADE_GATE_COMMAND
+  const shown = { ...settings, ...(gate !== undefined && { UPGRADE_GATE_COMMAND: '[removed]' }) }
+  return JSON.stringify(shown, null, 2)
+}
 
 /** The records of the last runs: steps, times and durations. */
 async function readRuns(cluster: Cluster): Promise<Part[]> {
@@ -117,9 +126,9 @@ async function readVersions(cluster: Cluster): Promise<Part[]> {
 }
 
 /** The files of `talosctl support`, unpacked so that secrets can be removed from each. */
-async function readSupport({ cluster, work }: Context): Promise<Part[]> {
+async function readSupport({ cluster, workFile }: Context): Promise<Part[]> {
   const talosctl = await openTalosctl(cluster)
-  const path = `${work}/support.zip`
+  const path = workFile('support.zip')
   // Machines that do not answer would delay the others past the timeout: leave them out.
   const probes = await probeMachines(cluster.nodes, undefined, probeMs)
   const answering = cluster.nodes.filter(({ name }) => probes.get(name)?.kind !== 'silent')
@@ -137,7 +146,7 @@ async function readSupport({ cluster, work }: Context): Promise<Part[]> {
   const entries = unzipSync(new Uint8Array(await readFile(path)))
   return Object.entries(entries).flatMap(([name, bytes]) =>
     // Secrets can be removed from text only: leave binary files out.
-    bytes.length === 0 || bytes.includes(0)
+    bytes.length === 0 || bytes.includes(0) || !isNeeded(name)
       ? []
       : [{ name: `talos-support/${name}`, text: Buffer.from(bytes).toString() }],
   )

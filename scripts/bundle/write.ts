@@ -1,16 +1,13 @@
 /** Writes a bundle: an archive with everything about a failure, without secrets. */
-import { chmod, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { chmod, mkdir, rename, writeFile } from 'node:fs/promises'
 import { dirname, join, normalize } from 'node:path'
+import { redactorOf, withWorkFolder } from '@talosmith/bootstrap'
 import { generatedFiles, local, type Cluster, type Host } from '@talosmith/core'
 import type { Findings } from '../diagnose/find.ts'
 import { collectParts } from './parts.ts'
-import { createRedactor, openTexts, secretsIn, type Redactor } from './redact.ts'
 
 const folder = 'bundles'
 const kept = 5
-/** Files in which every string counts as a secret, except the cluster's own names and addresses. */
-const secretFiles = ['secrets.yaml', 'talosconfig', 'kubeconfig']
 
 interface Context {
   readonly cluster: Cluster
@@ -24,27 +21,18 @@ export async function writeBundle(
   now = new Date(),
 ): Promise<{ readonly path: string; readonly findings: Findings | undefined }> {
   const { cluster } = context
-  const work = await mkdtemp(join(tmpdir(), 'talosmith-bundle-'))
-  try {
+  // In the cluster's folder: what a killed run leaves there stays private, and is removed by the next one.
+  return withWorkFolder(cluster, async (work) => {
     const redact = await redactorOf(cluster)
-    const { parts, findings } = await collectParts({ ...context, work })
-    const content = join(work, 'content')
+    const { parts, findings } = await collectParts({ ...context, workFile: work.path })
+    const content = work.path('content')
     for (const { name, text } of parts) {
       const path = join(content, normalize(`/${name}`))
       await mkdir(dirname(path), { recursive: true })
       await writeFile(path, redact(text), { mode: 0o600 })
     }
     return { path: await pack(cluster, content, now), findings }
-  } finally {
-    await rm(work, { recursive: true, force: true })
-  }
-}
-
-async function redactorOf(cluster: Cluster): Promise<Redactor> {
-  const files = generatedFiles(cluster)
-  const texts = await Promise.all(secretFiles.map((name) => files.read(name)))
-  const secrets = texts.flatMap((text) => (text === undefined ? [] : secretsIn(text)))
-  return createRedactor(secrets, openTexts(cluster))
+  })
 }
 
 /** Uses zstd if it is installed, gzip otherwise. */
@@ -61,7 +49,8 @@ async function pack(cluster: Cluster, content: string, now: Date): Promise<strin
   await local.$`mv -- ${packed} ${files.path(name)}.tmp`
   await chmod(`${files.path(name)}.tmp`, 0o600)
   await rename(`${files.path(name)}.tmp`, files.path(name))
-  const all = (await files.list(folder)).map((one) => one.name).sort()
-  for (const old of all.slice(0, -kept)) await files.remove(old)
+  // Not this one, which is the oldest by name when the clock was fast once.
+  const others = (await files.list(folder)).map((one) => one.name).filter((one) => one !== name)
+  for (const old of others.sort().slice(0, 1 - kept)) await files.remove(old)
   return files.path(name)
 }

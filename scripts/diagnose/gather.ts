@@ -46,8 +46,8 @@ export async function gatherObservations(
   cluster: Cluster,
   eachHost: () => readonly Promise<Host>[],
 ): Promise<Observations> {
-  const asked = performance.now()
-  const within = (): number => deadlineMs - (performance.now() - asked)
+  const started = performance.now()
+  const within = (): number => deadlineMs - (performance.now() - started)
   const query = <T>(observe: () => Promise<T>): Promise<Timed<T>> => inTime(observe, within())
   const observedHosts = eachHost().map((host, index) =>
     query(async () => observeHost(await host, cluster, index)),

@@ -1,12 +1,16 @@
 /** Diagnoses as text and as JSON. */
-import type { Cluster } from '@talosmith/core'
+import { redactShapes, type Cluster } from '@talosmith/core'
 import type { Findings } from './find.ts'
 
 /** The diagnoses as JSON; docs/operations.md describes it. */
 export function findingsAsJson({ name }: Pick<Cluster, 'name'>, findings: Findings): object {
   return {
     cluster: name,
-    diagnoses: findings.diagnoses.map(({ where, ...rest }) => ({ where: where ?? null, ...rest })),
+    diagnoses: findings.diagnoses.map(({ where, evidence, ...rest }) => ({
+      ...{ where: where ?? null, ...rest },
+      // Lines of logs.
+      evidence: evidence.map(redactShapes),
+    })),
     unmet: findings.unmet,
   }
 }
@@ -19,7 +23,7 @@ export function renderFindings(
   const parts = diagnoses.map(({ code, where, cause, evidence, remedy }, index) =>
     [
       `${index + 1}. ${code}${where === undefined ? '' : ` on ${where}`}: ${cause}`,
-      ...evidence.map((line) => `     evidence: ${line}`),
+      ...evidence.map((line) => `     evidence: ${redactShapes(line)}`),
       ...remedy.map((line) => `     ${line.startsWith('#') ? '        ' : 'try:    '}  ${line}`),
     ].join('\n'),
   )

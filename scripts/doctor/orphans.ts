@@ -1,7 +1,7 @@
 /** Orphans: what Talosmith created on hosts and in generated/, and no env file needs any more. */
 import { readdir } from 'node:fs/promises'
-import { dirname } from 'node:path'
-import { listClusters, type Cluster, type Host } from '@talosmith/core'
+import { basename, dirname, join, relative } from 'node:path'
+import { listClusters, quote, type Cluster, type Host } from '@talosmith/core'
 import { observeOwnedResources, type OwnedResource } from '@talosmith/vm'
 
 /** Something that Talosmith created and no env file needs any more. */
@@ -13,8 +13,12 @@ export interface Orphan {
   /** The cluster that it is labelled with; undefined: it has no label. */
   readonly cluster: string | undefined
   readonly why: string
-  /** The command that removes it. */
-  readonly remove: string
+  /** The command that removes it, to be typed on `host`; null: the reason is `keep`. */
+  readonly remove: string | null
+  /** Why it should not simply be removed. */
+  readonly keep?: string
+  /** Who may need it. */
+  readonly owner?: string
 }
 
 /** The machines in env files, by cluster; undefined: the file can't be read. */
@@ -44,24 +48,63 @@ export async function findOrphans(
   hosts: readonly Host[],
   known: KnownClusters,
 ): Promise<Orphan[]> {
+  const parent = dirname(selected.generated)
   const [folders, ...ofHosts] = await Promise.all([
-    readdir(dirname(selected.generated), { withFileTypes: true }).catch(() => []),
+    readdir(parent, { withFileTypes: true }).catch(() => []),
     ...hosts.map(async (host, index) => ({
       host: host.name,
       observed: await observeOwnedResources(host, selected, index),
     })),
   ])
+  const orphaned = folders.filter((entry) => entry.isDirectory() && !known.has(entry.name))
   return [
     ...ofHosts.flatMap(({ host, observed }) => planOrphans(host, observed, known)),
-    ...folders
-      .filter((entry) => entry.isDirectory() && !known.has(entry.name))
-      .map(({ name }): Orphan => {
-        const path = `generated/${name}`
-        const why = `no env file for cluster ${name}`
-        const host = 'this machine'
-        return { kind: 'generated', name: path, host, cluster: name, why, remove: `rm -r ${path}` }
-      }),
+    ...(await Promise.all(
+      orphaned.map(async ({ name }) =>
+        planFolder(join(parent, name), await filesBelow(join(parent, name))),
+      ),
+    )),
   ]
+}
+
+/** The paths of all files below a folder, from it; undefined: it could not be read. */
+async function filesBelow(folder: string): Promise<readonly string[] | undefined> {
+  try {
+    const entries = await readdir(folder, { recursive: true, withFileTypes: true })
+    return entries
+      .filter((entry) => !entry.isDirectory())
+      .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
+  } catch {
+    return undefined
+  }
+}
+
+const control = /[\0-\x1f\x7f-\x9f\u2028-\u202e]/
+
+/** Files that are of no use without their cluster, and hold no secrets. */
+const disposable =
+  /^(?:runs\/[^/]+\.jsonl|bundles\/[^/]+\.tar\.(?:zst|gz)|images\.json|hosts\.json|destroyed\.json|work\/[^/]+\/\.keep)$/
+
+/** The folder of a cluster without an env file, in generated/. Pure. */
+export function planFolder(path: string, files: readonly string[] | undefined): Orphan {
+  const cluster = basename(path)
+  const orphan = {
+    ...({ kind: 'generated', name: path, host: 'this machine', cluster } as const),
+    why: `no env file for cluster ${shown(cluster)}`,
+  }
+  const precious = files?.filter((name) => !disposable.test(name)).sort()
+  if (precious !== undefined && precious.length === 0)
+    return { ...orphan, remove: `rm -r -- ${word(path)}` }
+  const [some, count] = [precious?.slice(0, 3).map(shown).join(', '), precious?.length ?? 0]
+  const what =
+    some === undefined
+      ? 'it cannot be read'
+      : `it holds ${some}${count > 3 ? ` and ${count - 3} more files` : ''}`
+  return {
+    ...orphan,
+    remove: null,
+    keep: `${what}: secrets and backups, without which machines and data of ${shown(cluster)} are lost. Write env/${shown(cluster)}.env again to manage the cluster, or move the folder to a safe place`,
+  }
 }
 
 /** Which of the observed items are orphans. Pure. */
@@ -71,15 +114,56 @@ export function planOrphans(
   known: KnownClusters,
 ): Orphan[] {
   return observed.flatMap((item): Orphan[] => {
-    const { kind, name, cluster } = item
+    const { kind, name, cluster, state, madeThrough } = item
     const why = whyOrphan(item, known)
     if (why === undefined) return []
-    const remove =
-      kind === 'machine'
-        ? `virsh destroy ${name}; virsh undefine ${name} --nvram --managed-save --snapshots-metadata --checkpoints-metadata`
-        : `rm -r ${name}`
-    return [{ kind, name, host, cluster, why, remove }]
+    const orphan = { kind, name, host, cluster, why }
+    const isOurs = cluster !== undefined && known.has(cluster)
+    const through =
+      madeThrough === undefined ? '' : `, which was created through ${shown(madeThrough)}`
+    const owner = isOurs
+      ? {}
+      : {
+          owner:
+            cluster === undefined
+              ? 'another operator, or a machine that was undefined by hand; ask the users of this host first'
+              : `another operator or another checkout of Talosmith may manage cluster ${shown(cluster)}${through}; ask the users of this host first`,
+        }
+    if (kind !== 'machine') return [{ ...orphan, remove: removalOf(kind, name), ...owner }]
+    if (state !== 'shut off') {
+      const first = isOurs
+        ? 'follow "Fewer machines" in docs/operations.md, which powers it off'
+        : 'its user has to shut it down'
+      const keep = `it is ${state ?? 'in an unknown state'}: ${first}; then run this command again`
+      return [{ ...orphan, remove: null, keep, ...owner }]
+    }
+    return [{ ...orphan, remove: removalOf(kind, name), ...owner }]
   })
+}
+
+function removalOf(kind: OwnedResource['kind'], name: string): string {
+  const path = word(name)
+  if (kind === 'machine')
+    return `virsh -c qemu:///system undefine --domain ${path} --nvram --managed-save --snapshots-metadata --checkpoints-metadata`
+  // An incomplete seed is a folder.
+  return kind === 'leftover' ? `rm -r -- ${path}` : `rm -- ${path}`
+}
+
+/** A name as a word of a command to be typed into bash. */
+function word(name: string): string {
+  if (!control.test(name)) return quote(name)
+  const escaped = name
+    .replaceAll(/['\\]/g, String.raw`\$&`)
+    .replaceAll(
+      /[\0-\x1f\x7f-\x9f]/g,
+      (char) => String.raw`\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    )
+  return `$'${escaped}'`
+}
+
+/** A name as it is printed: one with control characters could change what a terminal shows. */
+function shown(name: string): string {
+  return control.test(name) ? JSON.stringify(name) : name
 }
 
 function whyOrphan(
@@ -89,9 +173,14 @@ function whyOrphan(
   const isKnown = cluster !== undefined && known.has(cluster)
   // A file that a machine uses goes with the machine; partial files are removed by the next run of their cluster.
   if ((isUsed && kind !== 'machine') || (isKnown && kind === 'leftover')) return undefined
-  if (!isKnown && cluster !== undefined) return `no env file for cluster ${cluster}`
-  if (kind !== 'machine') return 'no machine uses it'
+  if (!isKnown && cluster !== undefined) return `no env file for cluster ${shown(cluster)}`
   const desired = cluster === undefined ? undefined : known.get(cluster)
+  if (kind !== 'machine') {
+    // cluster:up uses the disk of a machine whose domain is missing again.
+    const node = basename(name).replace(/(?:-seed\.iso|\.qcow2)$/, '')
+    if (isKnown && (desired === undefined || desired.has(node))) return undefined
+    return 'no machine uses it'
+  }
   return desired === undefined || desired.has(name)
     ? undefined
     : `it is no longer in the settings of ${cluster} (first follow "Fewer machines" in docs/operations.md)`
@@ -101,9 +190,10 @@ function whyOrphan(
 export function renderOrphans(orphans: readonly Orphan[]): string {
   if (orphans.length === 0) return 'No orphans: everything belongs to a cluster with an env file.'
   return orphans
-    .map(
-      ({ kind, name, host, why, remove }) =>
-        `${kind} ${name} on ${host}: ${why}\n    remove it with: ${remove}`,
-    )
+    .flatMap(({ kind, name, host, why, remove, keep, owner }) => [
+      `${kind} ${shown(name)} on ${host}: ${why}`,
+      ...(owner === undefined ? [] : [`    it may belong to: ${owner}`]),
+      remove === null ? `    do not remove it: ${keep}` : `    to remove it, on ${host}: ${remove}`,
+    ])
     .join('\n')
 }

@@ -1,83 +1,23 @@
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:https'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createServer as createTlsServer } from 'node:tls'
 import { local, type Cluster } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import { zipSync } from 'fflate'
-import { suite, test } from 'uvu'
+import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { stringify } from 'yaml'
 import { createCa } from '@talosmith/clients/testing'
-import { createRedactor, openTexts, secretsIn } from '../bundle/redact.ts'
+import { isNeeded, reduceList } from '../bundle/kubernetes.ts'
 import { writeBundle } from '../bundle/write.ts'
 import { makeCluster, type Made } from './support/made-cluster.ts'
 
 const pem =
   '-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIAbCdEf0123456789\n-----END EC PRIVATE KEY-----'
-const pemIn64 = Buffer.from(pem).toString('base64')
 const known = 'kHq3+8fPz0vYt5LcR1uXw9mN2bQe7sDa'
-const redact = createRedactor([known, pemIn64, 'home', 'true'])
-
-const planted: [string, string][] = [
-  ['a known value', known],
-  ['a known value inside another word', `x${known}y`],
-  ['a known value in base64', Buffer.from(known).toString('base64')],
-  ['a key in base64 that is known', pemIn64],
-  ['the key itself', pem],
-  ['another key', pem.replace('MHcC', 'MHdD')],
-  ['another key in base64', Buffer.from(pem.replace('MHcC', 'MHdD')).toString('base64')],
-  ['a key that is cut off', '-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkq'],
-  ['a bearer token', 'Authorization: Bearer abc.def-ghi_123'],
-  ['a service account’s token', 'eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJrdWJl.c2lnbmF0dXJl'],
-  ['a bootstrap token', 'abcdef.0123456789abcdef'],
-  ['a password in a URL', 'http://me:hunter2pass@proxy:3128'],
-  ['a token in the query of a URL', 'https://host/x?a=b&access_token=s3cretvalue99&c=d'],
-  ['a YAML field', 'token: s3cretvalue99'],
-  ['a JSON field', '{"clientSecret":"s3cretvalue99","a":1}'],
-  ['a line of an env file', 'REGISTRY_PASSWORD=s3cretvalue99'],
-  ['an attribute of XML', "<graphics type='vnc' passwd='s3cretvalue99'/>"],
-  ['a key of a config', 'key: c2VjcmV0dmFsdWU5OQ=='],
-]
-const secret =
-  /LS0tLS1|kHq3|a0hxMys4|MHcC|MHdD|MIIEvQ|TUhjQ|TUhkR|abc\.def|eyJhb|abcdef\.0123|hunter2|s3cretvalue|c2VjcmV0/
-for (const [title, text] of planted)
-  test(`${title} is removed, and the text around it stays`, () => {
-    const clean = redact(`before ${text} after`)
-    assert.match(text, secret)
-    assert.not.match(clean, secret)
-    assert.match(clean, /^before /)
-    assert.match(clean, '[removed]')
-  })
-
-test('text without secrets stays as it is', () => {
-  const text = `machine home-cp1 at 10.0.0.70: etcd is ready: true
-digest sha256:${'ab'.repeat(32)}, key "monkey", tokens left: none; see https://kubernetes.io/docs/x#y`
-  assert.is(
-    redact(text),
-    text.replace('none', '[removed]').replace('tokens left: [removed]', 'tokens left: none'),
-  )
-})
-
-test('names and addresses of the cluster stay, although access files contain them', () => {
-  const cluster = testCluster({
-    CLUSTER_NAME: 'production',
-    CONTROL_PLANE_COUNT: '3',
-    CLUSTER_VIP: '10.0.0.60',
-  })
-  const files = [talosconfigOf(cluster, known), kubeconfigOf(cluster, known, known)]
-  const clean = createRedactor(files.flatMap(secretsIn), openTexts(cluster))
-  const text = `production: admin@production at https://10.0.0.60:6443, production-cp1 is 10.0.0.70`
-  assert.is(clean(text), text)
-  assert.is(
-    clean(`key ${known}, ${Buffer.from(known).toString('base64')}`),
-    'key [removed], [removed]',
-  )
-})
-
-test('every string in a file of secrets counts as one', () => {
-  assert.equal(secretsIn('a: one\nb: [two, 3]\n---\nc:\n  d: three\n'), ['one', 'two', 'three'])
-})
 
 /** As talosctl writes it. */
 const talosconfigOf = ({ name, controlPlanes }: Cluster, key: string): string => {
@@ -165,14 +105,22 @@ bundle(
         CLUSTER_NAME: made.cluster.name,
         NETWORK_CIDR: '127.13.11.0/24',
         TALOS_KERNEL_ARGS: 'talos.config=https://host/x?token=s3cretvalue99',
+        UPGRADE_GATE_COMMAND: 'check --as me:Zq1nightfall',
       },
       made.root,
     )
     const [first] = cluster.controlPlanes
     const { cert, key } = ca.issue('/CN=it', 365, first?.address)
-    const leak = (where: string): string => `${where} leaks ${known}; token=s3cretvalue99\n`
+    const leak = (where: string): string =>
+      `${where} leaks ${known}, Zq1nightfall, Zq2nightfall, Zq3nightfall; token=s3cretvalue99\n`
+    const object = {
+      message: `${first?.address}: ${leak('event')}`,
+      metadata: { name: 'a', annotations: { a: 'Zq9nightfall' } },
+      spec: { nodeName: 'b', containers: [{ env: [{ name: 'A', value: 'Zq9nightfall' }] }] },
+      status: { phase: 'Running' },
+    }
     const api = createServer({ cert, key }, (_, response) => {
-      response.end(JSON.stringify({ items: [{ message: `${first?.address}: ${leak('event')}` }] }))
+      response.end(JSON.stringify({ items: [object] }))
     })
     await new Promise<void>((resolve) => api.listen(6443, first?.address, resolve))
     // The other machines do not answer, and are not waited for.
@@ -187,9 +135,16 @@ bundle(
     put(`${folder}/secrets.yaml`, stringify({ cluster: { secret: known } }))
     put(`${folder}/talosconfig`, talosconfigOf(cluster, encode(pem)))
     put(`${folder}/kubeconfig`, kubeconfigOf(cluster, encode(ca.cert), encode(key), encode(cert)))
+    mkdirSync(cluster.patchesDir, { recursive: true })
+    writeFileSync(join(cluster.patchesDir, 'all.yaml'), 'machine: {env: {A: Zq2nightfall}}\n')
+    mkdirSync(made.path(`${folder}/backups`), { recursive: true })
+    put(`${folder}/backups/etcd-1.secrets.yaml`, 'cluster: {secret: Zq3nightfall}\n')
     put(
       'support.zip',
-      zipSync({ 'dmesg.log': Buffer.from(`${leak('support')}${pem}\n${encode(key)}\n`) }),
+      zipSync({
+        'dmesg.log': Buffer.from(`${leak('support')}${pem}\n${encode(key)}\n`),
+        'cluster/kubernetesResources/systemPods.yaml': Buffer.from('env: Zq9nightfall'),
+      }),
     )
     put(
       'bin/talosctl',
@@ -221,6 +176,9 @@ case \${*: -1} in *-console.log) cat ${made.path('console.txt')} ;; *) exec /usr
     for (const where of ['console', 'event', 'support'])
       assert.match(all, `${where} leaks [removed]`)
     assert.match(all, 'talos.config=https://host/x?token=[removed]')
+    assert.match(all, '"phase": "Running"')
+    assert.match(all, '"UPGRADE_GATE_COMMAND": "[removed]"')
+    assert.not.match(all, 'nightfall')
     for (const planted of [known, 's3cretvalue99', pem, encode(pem), key, encode(key)])
       assert.not.ok(all.includes(planted), planted)
     assert.match(all, `${first?.address}: event leaks [removed]`)
@@ -238,5 +196,86 @@ bundle('deletes the oldest of more than five', async ({ made }) => {
   assert.is(left[0], '2026-01-04.tar.zst')
 })
 
-test.run()
+bundle('that is killed leaves nothing in the temporary folder', async ({ made }) => {
+  const temporary = made.path('temporary')
+  mkdirSync(temporary)
+  const before = process.env['TMPDIR']
+  process.env['TMPDIR'] = temporary
+  const never = new Promise<never>(() => undefined)
+  const { signal } = new AbortController()
+  try {
+    // What a killed run has left; the process with this ID has ended.
+    const { pid } = spawnSync('true')
+    const left = join(made.generated, 'work', `${pid}-0`)
+    mkdirSync(left, { recursive: true })
+    writeFileSync(join(left, 'support.zip'), known)
+    void writeBundle({ cluster: made.cluster, eachHost: () => [never], signal }).catch(() => 0)
+    const work = join(made.generated, 'work')
+    for (let tries = 0; tries < 200 && existsSync(left); tries++) await sleep(20)
+    for (let tries = 0; tries < 200 && readdirSync(work).length === 0; tries++) await sleep(20)
+    assert.equal(readdirSync(temporary), [])
+    assert.equal(
+      readdirSync(work).map((name) => name.replace(/-\d+$/, '')),
+      [String(process.pid)],
+    )
+  } finally {
+    if (before === undefined) delete process.env['TMPDIR']
+    else process.env['TMPDIR'] = before
+  }
+})
+
+bundle('has names, phases and states of pods, nodes and events only', () => {
+  const secret = { 'x.y/z': 'Zq9nightfall' }
+  const metadata = { name: 'a', namespace: 'b', annotations: secret, managedFields: [secret] }
+  const pod = {
+    metadata,
+    spec: { nodeName: 'n', containers: [{ args: ['Zq9nightfall'], env: [secret] }] },
+    status: {
+      phase: 'Pending',
+      containerStatuses: [
+        {
+          name: 'c',
+          ready: false,
+          restartCount: 3,
+          state: { waiting: { reason: 'ErrImagePull' } },
+        },
+      ],
+    },
+  }
+  const node = {
+    metadata: { ...metadata, labels: secret },
+    spec: { taints: [{ key: 'k', effect: 'NoSchedule', value: 'Zq9nightfall' }] },
+    status: { conditions: [{ type: 'Ready', status: 'True' }] },
+  }
+  const event = { metadata, involvedObject: { kind: 'Pod', name: 'a' }, reason: 'Failed' }
+  const reduced = [
+    reduceList('pods', JSON.stringify({ items: [pod, {}] })),
+    reduceList('nodes', JSON.stringify({ items: [node, {}] })),
+    reduceList('events', JSON.stringify({ items: [event, {}] })),
+  ].join()
+  for (const shown of ['Pending', 'ErrImagePull', 'k:NoSchedule', 'Ready', 'Pod /a', 'Failed'])
+    assert.match(reduced, shown)
+  assert.not.match(reduced, 'Zq9nightfall')
+  assert.throws(() => reduceList('pods', '<html>'))
+})
+
+bundle('has no files of talosctl support with whole objects or configs', () => {
+  const left = [
+    'cluster/kubernetesResources/systemPods.yaml',
+    '10.0.0.70/processes',
+    '10.0.0.70/resources/staticpods.kubernetes.talos.dev.yaml',
+    '10.0.0.70/resources/manifests.kubernetes.talos.dev.yaml',
+    '10.0.0.70/resources/kubeletconfigs.kubernetes.talos.dev.yaml',
+    '10.0.0.70/resources/machineconfigs.config.talos.dev.yaml',
+  ]
+  const kept = [
+    '10.0.0.70/dmesg.log',
+    '10.0.0.70/service-logs/kubelet.log',
+    '10.0.0.70/resources/manifeststatuses.kubernetes.talos.dev.yaml',
+    '10.0.0.70/resources/services.v1alpha1.talos.dev.yaml',
+    '10.0.0.70/resources/addressstatuses.net.talos.dev.yaml',
+  ]
+  assert.equal([...left, ...kept].filter(isNeeded), kept)
+})
+
 bundle.run()

@@ -949,6 +949,21 @@ test('the root cause is on top, with evidence and remedy below it', () => {
   assert.equal(Object.keys(json), ['cluster', 'diagnoses', 'unmet'])
 })
 
+test('lines of logs are shown without secrets', () => {
+  const diagnosis = { code: 'X', where: w1, cause: 'it fails', remedy: [] }
+  const findings = {
+    diagnoses: [{ ...diagnosis, evidence: ['login with token=Zq1nightfall'] }],
+    unmet: [],
+  }
+  for (const text of [
+    renderFindings(cluster, findings),
+    JSON.stringify(findingsAsJson(cluster, findings)),
+  ]) {
+    assert.match(text, 'login with token=[removed]')
+    assert.not.match(text, 'nightfall')
+  }
+})
+
 test('a console is split into boots', () => {
   assert.equal(
     bootsOf(['a', ...boot('b'), ...boot('c')]).map((lines) => lines.at(-1)),

@@ -85,6 +85,25 @@ test('lost secrets fail, except in the quick checks that a restore begins with',
   assert.is(lineOf(await check(made), 'secrets'), '')
 })
 
+test('a lost disk fails, except in the quick checks that a restore begins with', async ({
+  made,
+}) => {
+  const [node] = made.cluster.nodes
+  rmSync(`${made.pool}/${node?.name}.qcow2`)
+  const line = lineOf(await check(made, { quick: false }), 'machines')
+  assert.match(line, /^fail: the disk of .* is missing: .*\(DISK_LOST\) -> /)
+  assert.is(lineOf(await check(made), 'machines'), '')
+})
+
+test('a pool that lacks every disk and seed ISO fails, also in the quick checks', async ({
+  made,
+}) => {
+  for (const { name } of made.cluster.nodes)
+    for (const suffix of ['.qcow2', '-seed.iso']) rmSync(`${made.pool}/${name}${suffix}`)
+  rmSync(`${made.pool}/${made.cluster.name}-w9.qcow2`)
+  assert.match(lineOf(await check(made), 'storage pool'), /fail: the pool .*\(POOL_EMPTY\) -> /)
+})
+
 test('a program that is not installed fails, with where to get it', async ({ made }) => {
   const line = lineOf(await check(made), 'talosctl')
   assert.match(line, /^fail: talosctl was not found on PATH .*\(TOOL_MISSING\) -> get talosctl /)

@@ -1,10 +1,17 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { local } from '@talosmith/core'
-import { testSettings } from '@talosmith/core/testing'
+import { temporaryFolder, testSettings } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { findOrphans, knownClusters, renderOrphans, type Orphan } from '../doctor/orphans.ts'
+import {
+  findOrphans,
+  knownClusters,
+  planFolder,
+  planOrphans,
+  renderOrphans,
+  type Orphan,
+} from '../doctor/orphans.ts'
 import { makeCluster, type Made } from './support/made-cluster.ts'
 
 const doctor = suite<{ made: Made; path: string | undefined }>('orphans')
@@ -59,11 +66,13 @@ doctor('machines and the folder of a cluster without an env file are orphans', a
       'machine talosmith-test-b-cp1',
       'machine talosmith-test-b-w1',
       'machine talosmith-test-b-w2',
-      'generated generated/talosmith-test-b',
+      `generated ${made.path('generated/talosmith-test-b')}`,
     ],
   )
-  assert.match(renderOrphans(found), 'virsh undefine talosmith-test-b-cp1 --nvram')
   assert.not.match(renderOrphans(found), 'bystander')
+  // They run, and the folder holds secrets.
+  assert.equal([...new Set(found.map(({ remove }) => remove))], [null])
+  assert.match(renderOrphans(found), 'do not remove it: it is running')
 })
 
 doctor(
@@ -89,7 +98,7 @@ doctor('once its machines are gone, its ISOs and partial files are orphans', asy
       'seed talosmith-test-b-w1-seed.iso',
       'seed talosmith-test-b-w2-seed.iso',
       'leftover talosmith-test-b-w3.qcow2.talosmith-partial',
-      'generated generated/talosmith-test-b',
+      `generated ${made.path('generated/talosmith-test-b')}`,
     ],
   )
 })
@@ -118,6 +127,114 @@ doctor('an env file that cannot be read counts for the cluster of its name', asy
 doctor('the example is not the env file of a cluster', async ({ made }) => {
   describe(made, 'example', { ...testSettings, CLUSTER_NAME: 'talosmith-test-b' })
   assert.is((await find(made)).length, 4)
+})
+
+/** A folder with a file whose removal would show. */
+async function afterTyping(command: string, ...files: string[]): Promise<string[]> {
+  const folder = temporaryFolder('typed')
+  const keep = ['keep', 'a', 'b c', ...files]
+  for (const name of keep) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true })
+    writeFileSync(join(folder, name), '')
+  }
+  await local.$`cd ${folder}; bash -c ${command}`
+  return keep.filter((name) => !existsSync(join(folder, name)))
+}
+
+for (const name of [
+  'a b',
+  "it's",
+  '$(touch x)',
+  '`rm keep`',
+  '; rm keep',
+  '-rf',
+  '*',
+  'ä\u202e',
+  'a\nb',
+])
+  doctor(`the command removes exactly the file ${JSON.stringify(name)}`, async () => {
+    const file = { name, kind: 'disk', cluster: 'away', isUsed: false } as const
+    const [orphan] = planOrphans('root@kvm1', [file], new Map())
+    assert.equal(await afterTyping(orphan?.remove ?? '', name), [name])
+    const text = renderOrphans(orphan === undefined ? [] : [orphan])
+    assert.match(text, 'to remove it, on root@kvm1: rm -- ')
+    assert.is(text.split('\n').length, 3)
+  })
+
+for (const state of ['running', 'paused', 'pmsuspended', 'in shutdown', 'unknown'])
+  doctor(`no command is printed for a machine of another operator that is ${state}`, () => {
+    const machine = {
+      ...({ name: 'x-cp1', kind: 'machine', cluster: 'x', isUsed: true, state } as const),
+      madeThrough: 'qemu+ssh://them@kvm1/system',
+    }
+    const [orphan] = planOrphans('root@kvm1', [machine], new Map())
+    assert.is(orphan?.remove, null)
+    assert.match(orphan?.keep ?? '', `it is ${state}: its user has to shut it down`)
+    assert.match(orphan?.owner ?? '', 'another operator')
+    assert.match(orphan?.owner ?? '', 'qemu+ssh://them@kvm1/system')
+  })
+
+doctor('a machine that is off is never powered off by the printed command', () => {
+  const machine = {
+    name: '-x y',
+    kind: 'machine',
+    cluster: 'x',
+    isUsed: true,
+    state: 'shut off',
+  } as const
+  const [orphan] = planOrphans('root@kvm1', [machine], new Map())
+  assert.match(orphan?.remove ?? '', "virsh -c qemu:///system undefine --domain '-x y' --nvram")
+  assert.not.match(orphan?.remove ?? '', 'destroy')
+  assert.match(orphan?.owner ?? '', 'ask the users of this host')
+})
+
+doctor('the disk of a machine in the settings is not an orphan: cluster:up uses it again', () => {
+  const known = new Map([['home', new Set(['home-w1'])]])
+  const disk = (name: string) =>
+    ({ name: `/pool/${name}`, kind: 'disk', cluster: 'home', isUsed: false }) as const
+  const found = planOrphans('root@kvm1', ['home-w1.qcow2', 'home-w2.qcow2'].map(disk), known)
+  assert.equal(
+    found.map(({ name }) => name),
+    ['/pool/home-w2.qcow2'],
+  )
+  assert.equal(
+    planOrphans('root@kvm1', [disk('home-w1.qcow2')], new Map([['home', undefined]])),
+    [],
+  )
+})
+
+for (const file of [
+  'secrets.yaml',
+  'secrets.yaml.3.tmp',
+  'talosconfig',
+  'kubeconfig',
+  'backups/etcd-1.db',
+  'backups/etcd-1.secrets.yaml',
+  'removed/secrets.yaml',
+  'archive/1/secrets.yaml',
+  'configs/x-cp1.yaml',
+  'work/1-0/secrets.yaml',
+  'notes of mine',
+])
+  doctor(`no command is printed for a folder that holds ${file}`, () => {
+    const { remove, keep } = planFolder('/p/generated/x', ['runs/1.jsonl', file])
+    assert.is(remove, null)
+    assert.match(keep ?? '', `it holds ${file}`)
+  })
+
+doctor('a folder without secrets can be removed, one that cannot be read not', () => {
+  const { remove } = planFolder("/my p/generated/it's", ['runs/1.jsonl', 'images.json'])
+  assert.is(remove, `rm -r -- '/my p/generated/it'\\''s'`)
+  assert.is(planFolder('/p/generated/x', undefined).remove, null)
+})
+
+doctor('a file whose name has a newline is not taken for two', async ({ made }) => {
+  const disk = join(made.pool, 'talosmith-test-a-w9.qcow2')
+  writeFileSync(`${disk}\nleftover - x.qcow2`, '')
+  writeFileSync(`${disk}\nleftover - x.iso`, '')
+  mkdirSync(`${disk}\nleftover - x.talosmith-partial`)
+  describe(made, 'b', { ...testSettings, CLUSTER_NAME: 'talosmith-test-b' })
+  assert.equal(await find(made), [])
 })
 
 doctor.run()

@@ -111,7 +111,7 @@ test('a resumed run with new machines has changes, and needs CONFIRM', async ({ 
   assert.is((await problemOf(run(made, {}))).code, 'CONFIRM_MISSING')
 })
 
-test('lost secrets can be recovered instead, which is said before anything is lost', async ({
+test('lost secrets can be recovered instead: a warning comes before anything is lost', async ({
   made,
 }) => {
   assert.not.match(await run(made, { dryRun: true }), 'recover-secrets')

@@ -25,5 +25,5 @@ await status.run({
   showPlan: () => 0,
   signal: new AbortController().signal,
 })
-// As the script itself: a report does not wait for connections to close.
+// oxlint-disable-next-line unicorn/no-process-exit -- as the script itself, which waits for no connection to close
 process.exit()

@@ -41,6 +41,9 @@ const host: ObservedHost = {
       strangerBecause: undefined,
       own,
       madeThrough: 'qemu:///system',
+      diskNote: 'created',
+      disks: [],
+      attached: [],
       machine: describeMachine(cluster, { ...first, ...node }, own, 'kvm'),
       live: { state: 'running', memoryMib: 4096, cpu: 2 },
       autostart: true,
@@ -49,7 +52,13 @@ const host: ObservedHost = {
   networks: { all: [], active: [], dhcp: undefined, address: undefined },
   kvmProblem: undefined,
   hasUefi: true,
-  disks: new Map(),
+  disks: new Map(
+    ['home-cp1', 'home-cp2', 'home-cp3', 'home-w1', 'home-w7']
+      .map((name) => files.disk({ name }))
+      .map((path) => [path, { path, actualBytes: 0, qcow2: undefined }]),
+  ),
+  overlays: [],
+  brokenChains: new Set(),
   seeds: new Map(),
   seedAddresses: new Map(),
   beside: [],

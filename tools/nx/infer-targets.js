@@ -51,9 +51,10 @@ export function inferTargets(files, projectIn, { chains, aliases }, options) {
   }
   for (const task of laterStages(chains)) {
     const { file, target } = tasks.get(task) ?? { file: options.chains, target: {} }
-    // Read by packages/core/src/script.ts: what a run says once, its first stage says.
-    const env = { TALOSMITH_LATER_STAGE: 'true' }
-    tasks.set(task, { file, target: { ...target, options: { ...target.options, env } } })
+    // Read by packages/core/src/script.ts: what a run prints once, its first stage prints.
+    const own = /** @type {object} */ (target.options ?? {})
+    const targetOptions = { ...own, env: { TALOSMITH_LATER_STAGE: 'true' } }
+    tasks.set(task, { file, target: { ...target, options: targetOptions } })
   }
   for (const [alias, task] of Object.entries(aliases)) {
     const named = tasks.get(task)

@@ -63,7 +63,7 @@ test('a stage without a file has its order; project.json gives it the command', 
   })
 })
 
-test('every stage but the first of a chain is told that it is a later one', () => {
+test('every stage but the first of a chain runs as a later one', () => {
   const targets = infer() as Record<string, { options?: { env?: object } }>
   const env = { TALOSMITH_LATER_STAGE: 'true' }
   assert.equal(targets['packages/vm:create']?.options?.env, env)

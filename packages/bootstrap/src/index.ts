@@ -49,6 +49,8 @@ export {
 } from './upgrade/flows.ts'
 export type { UpgradeScript } from './restart/context.ts'
 export { findBackup, planRestore, restoreEtcd } from './backup/restore.ts'
+export { redactorOf } from './generated/known-secrets.ts'
+export { withWorkFolder } from './generated/work-folder.ts'
 export {
   forgetDestroyed,
   noteDestroyed,

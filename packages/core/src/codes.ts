@@ -11,6 +11,8 @@ export const codes = {
   apiNotOurs: 'API_NOT_OURS',
   /** A CPU below x86-64-v2. */
   cpuLevelTooLow: 'CPU_LEVEL_TOO_LOW',
+  /** The disk of a machine existed, and is missing now. */
+  diskLost: 'DISK_LOST',
   /** The Image Factory does not answer, to this machine or to a KVM host. */
   factoryUnreachable: 'FACTORY_UNREACHABLE',
   /** The KVM host has no UEFI firmware for QEMU. */

@@ -44,10 +44,12 @@ export {
   type Shell,
   type CommandArgument,
 } from './process/shell.ts'
+export { createRedactor, type Redactor } from './redact.ts'
 export { retry, type RetryOptions } from './retry.ts'
 export { describeSchematic, type Schematic } from './schematic.ts'
 export { projectRoot } from './root.ts'
 export { script, type ScriptContext } from './script.ts'
+export { redactShapes } from './secret-shapes.ts'
 export { chooseCluster, listClusters, loadCluster } from './settings/find.ts'
 export { readSettings } from './settings/read.ts'
 export type { Settings } from './settings/schema.ts'

@@ -34,7 +34,7 @@ export async function describeMyself(command: string): Promise<Holder> {
 /** Parses a holder; undefined when the text is none, for example of a run that was killed while writing. */
 export function parseHolder(text: string): Holder | undefined {
   try {
-    const found = JSON.parse(text) as Partial<Holder>
+    const found = JSON.parse(text) as Partial<Record<keyof Holder, unknown>>
     const { pid, started, bootId, namespace = '', host, user = 'a user', command, since } = found
     if (typeof pid !== 'number' || typeof started !== 'string') return undefined
     if (typeof bootId !== 'string' || typeof host !== 'string') return undefined

@@ -135,7 +135,7 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
     )
     const confirm = 'confirm' in given ? given.confirm : undefined
     if (!dryRun && cluster.settings.FAILURE_BUNDLE) onFailure = () => reportFailure(cluster, log)
-    // Said once in a run: the first stage of a chain says it for the later ones.
+    // Once in a run: the first stage of a chain prints it for the later ones.
     if (fromShell.length > 0 && process.env[laterStage] !== 'true')
       log.info(`${fromShell.join(', ')} from the environment, instead of env/${cluster.file}.env`)
     for (const warning of warnings) log.warn(warning)
@@ -195,8 +195,8 @@ function lockBeforeSteps(hosts: readonly Promise<Host>[], log: Log): void {
   const locking = Promise.allSettled(hosts)
   let warned = false
   checkBeforeSteps(async () => {
-    const failures = (await untilStopped(locking)).flatMap((host): unknown[] =>
-      host.status === 'rejected' ? [host.reason] : [],
+    const failures = (await untilStopped(locking)).flatMap((host): Error[] =>
+      host.status === 'rejected' ? [host.reason as Error] : [],
     )
     const locked = failures.find((error) => error instanceof Problem && error.code === 'LOCKED')
     if (locked !== undefined) throw locked

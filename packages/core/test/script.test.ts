@@ -209,7 +209,7 @@ program('with --help prints its options and does nothing', async () => {
 program('reads an option from the environment, which Nx passes on', async () => {
   const { code, stderr } = await start([path], { HOW: 'problem', TALOSMITH_LATER_STAGE: 'true' })
   assert.is(code, 1)
-  assert.not.match(stderr, 'from the environment', 'the first stage has said it')
+  assert.not.match(stderr, 'from the environment', 'the first stage has printed it')
 })
 
 program('ends with 64 for an unknown option', async () => {

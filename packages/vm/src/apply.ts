@@ -11,6 +11,7 @@ import {
   type Log,
   type Node,
 } from '@talosmith/core'
+import { writeDiskNote } from './disk-note.ts'
 import { renderDomain } from './domain-xml.ts'
 import { keepChannel } from './drift.ts'
 import { editDomain, withClusterId } from './edit-domain.ts'
@@ -107,7 +108,9 @@ rm -rf -- ${partial}
 qemu-img create -q -f qcow2 -F raw -b ${observed.files.image} ${partial} ${`${diskGib}G`}
 mv -nT -- ${partial} ${path}
 if [ -e ${partial} ]; then echo ${`${path} already exists: another process has created it`} >&2; exit 1; fi`
+    await writeDiskNote(host, place.target, 'created')
   },
+  'record-disk': ({ host, target }) => writeDiskNote(host, target, 'created'),
   async 'grow-disk'(place) {
     const node = nodeOf(place)
     const { host, observed, path } = place
@@ -136,7 +139,9 @@ rm -rf -- ${work}`
   async 'set-autostart'({ host, target, cluster }) {
     await virsh(host, 'autostart', target, ...(cluster.settings.AUTOSTART ? [] : ['--disable']))
   },
-  async 'start-domain'({ host, target }) {
+  async 'start-domain'({ host, target, observed }) {
+    if (domainOf({ name: target }, observed)?.diskNote === 'none')
+      await writeDiskNote(host, target, 'created')
     const state = await virsh(host, 'domstate', target)
     if (state === 'running' || (await wake(host, target, state))) return
     await virsh(host, 'start', target)
@@ -146,7 +151,11 @@ rm -rf -- ${work}`
     const state = await unlessGone(virsh(host, 'domstate', target))
     if (state !== undefined && state !== 'shut off') await virsh(host, 'destroy', target)
   },
-  'remove-disk': ({ host, path }) => host.$`rm -f -- ${path} ${path + partialSuffix}`,
+  async 'remove-disk'({ host, target, path }) {
+    // Before the file is gone: a run that is killed in between did not lose the disk.
+    await unlessGone(writeDiskNote(host, target, 'none'))
+    await host.$`rm -f -- ${path} ${path + partialSuffix}`
+  },
   async 'undefine-domain'({ host, target }) {
     const serial = consoleLog(target)
     const emulator = posix.join(posix.dirname(serial), `${target}.log`)
@@ -198,7 +207,7 @@ async function wake(host: Host, target: string, state: string): Promise<boolean>
 }
 
 /** The output of a virsh command; undefined when the domain no longer exists. */
-async function unlessGone(output: Promise<string>): Promise<string | undefined> {
+async function unlessGone<T>(output: Promise<T>): Promise<T | undefined> {
   try {
     return await output
   } catch (error) {
@@ -211,9 +220,12 @@ async function unlessGone(output: Promise<string>): Promise<string | undefined> 
   }
 }
 
-/** virsh defines a domain from a file only; process substitution leaves no file on the host. */
+/**
+ * virsh defines a domain from a file only; process substitution leaves no file on the host. The XML is the
+ * standard input, not an argument, which every user of the host can read: it may have a password for graphics.
+ */
 async function define(host: Host, xml: string): Promise<void> {
-  await host.$`virsh -q -c qemu:///system define <(printf %s ${xml})`
+  await host.$({ input: xml })`exec 3<&0; virsh -q -c qemu:///system define <(cat <&3)`
 }
 
 function wantedMachine(place: Place): Machine {

@@ -1,7 +1,16 @@
 /** Checks one machine against its host: ownership, addresses, and changes that are not possible in place. */
-import { codes, contains, isBetween, Problem, type Cluster, type Node } from '@talosmith/core'
-import type { ObservedHost } from './observe.ts'
-import { diskOf, domainOf } from './place.ts'
+import {
+  codes,
+  contains,
+  isBetween,
+  Problem,
+  quote,
+  type Cluster,
+  type Node,
+} from '@talosmith/core'
+import { diskInUse, otherDiskOf, type OtherDisk } from './disk-use.ts'
+import type { ObservedDomain, ObservedHost } from './observe.ts'
+import { domainOf } from './place.ts'
 
 const unchanged = 'nothing was changed'
 const gib = 2 ** 30
@@ -93,7 +102,7 @@ function ofOwnership(
 function ofExisting(cluster: Cluster, node: Node, observed: ObservedHost): Problem[] {
   const problems: Problem[] = []
   const prefix = node.role === 'worker' ? 'WORKER' : 'CONTROL_PLANE'
-  const has = (diskOf(cluster, node, observed)?.qcow2?.virtualBytes ?? 0) / gib
+  const has = (diskInUse(cluster, node, observed)?.qcow2?.virtualBytes ?? 0) / gib
   if (has > node.diskGib)
     problems.push(
       new Problem(
@@ -107,6 +116,9 @@ function ofExisting(cluster: Cluster, node: Node, observed: ObservedHost): Probl
       ),
     )
   const domain = domainOf(node, observed)
+  const other = domain && otherDiskOf(domain, observed)
+  if (domain !== undefined && other !== undefined && has > 0 && has < node.diskGib)
+    problems.push(diskNotOurs(domain, observed, other, { has, wanted: node.diskGib, prefix }))
   if (domain !== undefined && domain.machine.uefi !== cluster.settings.UEFI)
     problems.push(
       new Problem(
@@ -120,6 +132,30 @@ function ofExisting(cluster: Cluster, node: Node, observed: ObservedHost): Probl
       ),
     )
   return problems
+}
+
+/** The Problem of growing the disk of a machine that uses another one: a snapshot of it, for example. */
+function diskNotOurs(
+  { name, own, live }: ObservedDomain,
+  { host }: ObservedHost,
+  { source, isOverlay }: OtherDisk,
+  { has, wanted, prefix }: { has: number; wanted: number; prefix: string },
+): Problem {
+  const start = live.state === 'shut off' ? `start ${name}, then ` : ''
+  // Without --base, everything down to the image that all machines share would be merged.
+  const merge = `${start}merge the snapshot on ${host} (virsh blockcommit ${name} vda --base ${quote(own?.disk ?? '')} --active --pivot --wait), and run the same command again`
+  const keep = `set ${prefix}_DISK_GIB=${Math.floor(has)}`
+  return new Problem(
+    'DISK_NOT_OURS',
+    `${name} does not use the disk that was created for it, which would grow to ${wanted} GiB`,
+    {
+      because: isOverlay
+        ? `it uses ${source}, an external snapshot of ${own?.disk} with ${has} GiB: growing the disk below it would not reach the machine`
+        : `it uses ${source} with ${has} GiB, not ${own?.disk}`,
+      now: unchanged,
+      hint: isOverlay ? `${merge}; or ${keep}` : `grow it yourself, or ${keep}`,
+    },
+  )
 }
 
 function ofAddress(cluster: Cluster, node: Node, { host, networks }: ObservedHost): Problem[] {

@@ -3,17 +3,27 @@ import { codes, commandFor, poolFull, Problem, type Cluster } from '@talosmith/c
 import { addressProblems } from './check-addresses.ts'
 import { hostProblems } from './check-host.ts'
 import { nodeProblems } from './check-node.ts'
+import { needsDisk } from './disk-use.ts'
 import { typeFor } from './host-facts.ts'
+import { findLostDisks } from './lost-disks.ts'
 import type { ObservedHost } from './observe.ts'
 import { strangerProblems } from './ownership.ts'
-import { diskOf, domainOf, hostOf } from './place.ts'
+import { domainOf, hostOf } from './place.ts'
 
 const gib = 2 ** 30
 
-/** What would make creating the machines fail half-way, or touch domains and files of other owners. */
-export function findProblems(cluster: Cluster, hosts: readonly ObservedHost[]): Problem[] {
+/**
+ * What would make creating the machines fail half-way, or touch domains and files of other owners. The machines
+ * of `recreated` are about to get new disks, so theirs may be missing.
+ */
+export function findProblems(
+  cluster: Cluster,
+  hosts: readonly ObservedHost[],
+  { recreated = new Set<string>() }: { readonly recreated?: ReadonlySet<string> } = {},
+): Problem[] {
   return [
     ...strangerProblems(cluster, hosts),
+    ...findLostDisks(cluster, hosts, recreated),
     ...hosts
       .filter(({ index }) =>
         cluster.nodes.some((node) => hostOf(cluster, node, hosts)?.index === index),
@@ -45,8 +55,7 @@ export function findMissingImages(cluster: Cluster, hosts: readonly ObservedHost
     cluster.nodes
       .map((node) => [node, hostOf(cluster, node, hosts)] as const)
       .filter(
-        ([node, observed]) =>
-          observed?.hasImage === false && diskOf(cluster, node, observed) === undefined,
+        ([node, observed]) => observed?.hasImage === false && needsDisk(cluster, node, observed),
       )
       .map(([, observed]) => observed),
   )
@@ -70,8 +79,7 @@ const minimumOverlayBytes = gib
 function findFullPools(cluster: Cluster, hosts: readonly ObservedHost[]): Problem[] {
   return hosts.flatMap((observed) => {
     const newDisks = cluster.nodes.filter(
-      (node) =>
-        hostOf(cluster, node, hosts) === observed && diskOf(cluster, node, observed) === undefined,
+      (node) => hostOf(cluster, node, hosts) === observed && needsDisk(cluster, node, observed),
     )
     if (
       observed.poolProblem !== undefined ||

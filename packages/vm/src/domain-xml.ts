@@ -1,6 +1,7 @@
 /** The domain XML of a new machine, and helpers to read and edit domain XML. */
 import { consoleLog } from '@talosmith/core'
 import { XMLBuilder } from 'fast-xml-parser'
+import { diskNoteElement } from './disk-note.ts'
 import type { Attachment, Machine, Origin } from './machine.ts'
 
 /** The namespace of Talosmith's element in a domain's metadata, which names the cluster that owns the domain. */
@@ -42,7 +43,10 @@ export function renderDomain(machine: Machine, origin: Origin): string {
       '@type': machine.type,
       name: machine.name,
       title: `Talos ${machine.role === 'controlplane' ? 'control plane' : 'worker'} of ${machine.cluster}`,
-      metadata: { 'talosmith:machine': ownElement(machine, origin) },
+      metadata: {
+        'talosmith:machine': ownElement(machine, origin),
+        'talosmith-disk:disk': diskNoteElement('none'),
+      },
       memory: { '@unit': 'MiB', '#text': machine.memoryMib },
       vcpu: machine.cpu,
       os: {

@@ -1,5 +1,5 @@
 /** Turns a failed command on a host into a Problem with a hint. */
-import { Problem, type CommandFailed } from '@talosmith/core'
+import { Problem, redactShapes, type CommandFailed } from '@talosmith/core'
 import type { VmChange } from './plan.ts'
 
 interface Failure {
@@ -44,6 +44,7 @@ const failures: Record<VmChange['kind'], Failure> = {
   'drop-channel': change,
   'create-disk': disk,
   'grow-disk': disk,
+  'record-disk': change,
   'create-seed': {
     code: 'VM_SEED_FAILED',
     what: (target) => `could not create the seed ISO of ${target}`,
@@ -68,6 +69,10 @@ const remedies: readonly (readonly [RegExp, string])[] = [
   [
     /Cannot allocate memory|cannot set up guest memory/,
     'the host does not have enough free memory: stop other machines, or lower CONTROL_PLANE_MEMORY_MIB or WORKER_MEMORY_MIB',
+  ],
+  [
+    /Cannot access (?:storage|backing) file/,
+    'its disk, or a file below it, is missing: mount the file system, or see what vm:create reports',
   ],
   [
     /No space left/,
@@ -97,6 +102,8 @@ export function explain({ kind, target }: VmChange, host: string, cause: Command
   const remedy = remedies.find(([pattern]) => pattern.test(`${cause.stderr}${cause.message}`))?.[1]
   return new Problem(code, `${what(target)} on ${host}`, {
     cause,
+    // libvirt quotes the line of a definition that it rejects.
+    because: redactShapes(cause.message),
     now: now(target),
     hint: remedy ?? again,
   })

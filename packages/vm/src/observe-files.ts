@@ -8,6 +8,7 @@ import {
   type Host,
   type HostFiles,
 } from '@talosmith/core'
+import type { ObservedDomain } from './observe.ts'
 import type { Identity } from './ownership.ts'
 import type { ParsedDomain } from './parse-domain.ts'
 import { headerBytes, readQcow2, type Qcow2 } from './qcow2.ts'
@@ -39,6 +40,15 @@ export interface ObservedDisk {
   readonly qcow2: Qcow2 | undefined
 }
 
+/** A qcow2 file that other programs have created above the disk of a machine: an external snapshot, a clone. */
+export interface ObservedOverlay {
+  readonly path: string
+  /** The machine's disk that it backs onto, directly or through other overlays. */
+  readonly disk: string
+  /** Whether the machine of that disk uses it, as its disk or as a backing file of that. */
+  readonly isInUse: boolean
+}
+
 /** A seed ISO that Talosmith created. */
 export interface ObservedSeed extends SeedMarker {
   readonly label: string
@@ -56,8 +66,12 @@ export interface ObservedLeftover {
 
 /** Files and other facts of a host that only a shell can tell. */
 export interface ObservedFiles {
-  /** By path. */
+  /** By path; also other files that machines of the cluster use as their disks. */
   readonly disks: ReadonlyMap<string, ObservedDisk>
+  /** Overlays of the cluster's disks. */
+  readonly overlays: readonly ObservedOverlay[]
+  /** Other files that machines of the cluster use as their disks, and whose backing chain is broken. */
+  readonly brokenChains: ReadonlySet<string>
   /** The seed ISOs by path; undefined: not created by Talosmith. */
   readonly seeds: ReadonlyMap<string, ObservedSeed | undefined>
   /** The addresses in the seed ISOs of every cluster's machines, by path. */
@@ -80,7 +94,7 @@ export interface ObservedFiles {
 interface SearchScope {
   readonly pool: string
   readonly files: HostFiles
-  readonly domains: readonly ParsedDomain[]
+  readonly domains: readonly Omit<ObservedDomain, 'live' | 'autostart'>[]
   readonly identity: Identity
 }
 
@@ -94,6 +108,16 @@ export async function observeFiles(
   const machines = domains.filter(({ owner }) => owner === name)
   const ours = machines.flatMap(({ own }) => own ?? [])
   const everySeed = domains.flatMap(({ own }) => own?.seed ?? [])
+  const others = machines.flatMap(({ own, attached }) =>
+    attached
+      .filter(({ type, source }) => type === 'file' && source !== own?.disk)
+      .map(({ source }) => source),
+  )
+  const foreign = domains
+    .filter(({ owner }) => owner !== name)
+    .flatMap(({ disks, attached }) => [...disks, ...attached].map(({ source }) => source))
+  // The disks of other clusters' machines back onto an image: they are known without looking.
+  const known = domains.flatMap(({ own }) => own?.disk ?? [])
   const seedFolder = settings.SEED_ISO_DIR ?? pool
   const { stdout } = await host.$`
 shopt -s nullglob
@@ -112,12 +136,27 @@ while read -r key value _; do [ "$key" != MemAvailable: ] || echo "memory $value
 echo "free $(free "$pool")"
 declare -A looked=()
 once() { [ -f "$1" ] && [ -z "\${looked[$1]-}" ] && looked[$1]=1; }
-for file in "$pool/$cluster"-{cp,w}[0-9]*.qcow2 ${ours.map(({ disk }) => disk)}; do
+for file in "$pool/$cluster"-{cp,w}[0-9]*.qcow2 ${[...ours.map(({ disk }) => disk), ...others]}; do
   once "$file" || continue
   printf 'disk %s ' "$(stat -c %b -- "$file")"
   head -c ${headerBytes} -- "$file" | base64 -w0 || true
   echo " $file"
 done
+declare -A ours=()
+disks=(${ours.map(({ disk }) => disk)})
+for at in "\${!disks[@]}"; do ours[$(stat -Lc %d:%i -- "\${disks[at]}" 2>/dev/null || echo none)]=$at; done
+overlay() {
+  local chain link above=()
+  chain=$(qemu-img info -U --backing-chain -- "$2" 2>/dev/null | sed -n 's/^image: //p') || { echo "broken $1 $2"; return 0; }
+  while IFS= read -r link; do
+    at=\${ours[$(stat -Lc %d:%i -- "$link" 2>/dev/null || echo -)]-}
+    if [ -n "$at" ]; then
+      for link in "\${above[@]}"; do echo "overlay $1 $at $link"; done
+      return 0
+    fi
+    above+=("$link")
+  done <<< "$chain"
+}
 for file in "$seeds/$cluster"-{cp,w}[0-9]*-seed.iso ${ours.map(({ seed }) => seed)}; do
   once "$file" || continue
   printf 'seed '
@@ -127,6 +166,18 @@ done
 for file in ${everySeed}; do
   [ ! -f "$file" ] || echo "addresses $(head -c ${seedBytes} -- "$file" | grep -aoE '"(([0-9a-f]{2}:){5}[0-9a-f]{2}|[0-9.]+/[0-9]+)"' | head -n 2 | tr -d '"' | paste -sd, || true) $file"
 done
+# After the seed ISOs, which may be in the pool too.
+if [ \${#disks[@]} != 0 ]; then
+  for file in ${others}; do [ ! -e "$file" ] || overlay used "$file"; done
+  for file in ${known}; do looked[$file]=1; done
+  for file in "$pool"/* ${foreign}; do
+    once "$file" || continue
+    case $(head -c 16 -- "$file" | od -An -v -tx1 | tr -d ' ') in
+      514649fb????????0000000000000000) ;;
+      514649fb*) overlay unused "$file" ;;
+    esac
+  done
+fi
 beside=()
 for name in ${machines.map((machine) => machine.name)}; do
   beside+=(${nvramFolder}/"$name"_VARS.* ${logFolder}/"$name"{,-console}.log{,.[0-9]*})
@@ -135,8 +186,8 @@ done
 for file in "$pool/$cluster"-{cp,w}[0-9]*${partialSuffix} "$seeds/$cluster"-{cp,w}[0-9]*${partialSuffix}; do echo "partial $file"; done
 true`
   const report = parseLabelledLines(stdout)
-  const known = new Set(ours.flatMap(({ disk, seed }) => [disk, seed]))
-  const mine = (path: string): boolean => known.has(path) || readFileName(name, path) !== undefined
+  const paths = new Set([...ours.flatMap(({ disk, seed }) => [disk, seed]), ...others])
+  const mine = (path: string): boolean => paths.has(path) || readFileName(name, path) !== undefined
   return {
     disks: new Map(
       report
@@ -144,6 +195,16 @@ true`
         .map(readDisk)
         .filter(({ path }) => mine(path))
         .map((disk) => [disk.path, disk]),
+    ),
+    overlays: readOverlays(
+      report.all('overlay'),
+      ours.map(({ disk }) => disk),
+    ),
+    brokenChains: new Set(
+      report
+        .all('broken')
+        .map((line) => splitFields(line, 2))
+        .flatMap(([who, path = '']) => (who === 'used' ? path : [])),
     ),
     seeds: new Map(
       report
@@ -205,6 +266,16 @@ function readDisk(line: string): ObservedDisk {
     actualBytes: Number(blocks) * 512,
     qcow2: readQcow2(Buffer.from(header, 'base64')),
   }
+}
+
+/** Reads `<used or unused> <index of the disk> <path>`, the used ones from the top down; each file counts once. */
+function readOverlays(lines: readonly string[], disks: readonly string[]): ObservedOverlay[] {
+  const read = lines.map(threeFields).map(([who, at, path]) => {
+    return { path, disk: disks[Number(at)] ?? '', isInUse: who === 'used' }
+  })
+  const used = read.filter(({ isInUse }) => isInUse)
+  const paths = new Set(used.map(({ path }) => path))
+  return [...used, ...read.filter(({ path, isInUse }) => !isInUse && !paths.has(path))]
 }
 
 function readSeed(descriptor: string, bytes: number): ObservedSeed | undefined {

@@ -18,13 +18,18 @@ import {
 } from './host-facts.ts'
 import { observeFiles, type ObservedFiles } from './observe-files.ts'
 import { judgeDomains, type Identity, type JudgedDomain } from './ownership.ts'
-import { parseDomain, type ParsedDomain } from './parse-domain.ts'
+import { parseDomain, type DiskSource, type ParsedDomain } from './parse-domain.ts'
 
 /** A domain with its current state. */
 export interface ObservedDomain extends JudgedDomain {
   readonly live: LiveFacts
   readonly autostart: boolean
+  /** What it uses as its disk: now, if it runs, and from its next start. */
+  readonly attached: readonly DiskSource[]
 }
+
+/** The name in the machine of the disk that vm:create gives it. */
+const ownTarget = 'vda'
 
 /** The libvirt networks of a host, and the address and DHCP range of the configured one. */
 export interface ObservedNetworks extends NetworkFacts {
@@ -63,7 +68,7 @@ export async function observeHost(
   const { settings, nodes } = cluster
   const network = settings.NETWORK_NAME
   const { pool, poolProblem, answers } = await observePool(host, settings.STORAGE_POOL, [
-    ['list', '--all', '--name'],
+    ['list', '--all', '--uuid'],
     ['list', '--all', '--autostart', '--name'],
     ['domstats', '--nowait', '--state', '--balloon', '--vcpu'],
     ['domcapabilities', '--machine', 'q35', '--virttype', 'qemu'],
@@ -71,15 +76,15 @@ export async function observeHost(
     ['net-list', '--all', '--name'],
     ['net-list', '--name'],
     network === undefined ? ['echo'] : ['net-dumpxml', network],
-    ...nodes.map(({ name }) => dump(name)),
+    ...nodes.flatMap(({ name }) => dump(name)),
   ])
-  const [names, automatic, stats, qemu, kvm, allNetworks, activeNetworks, networkXml] = answers
+  const [ids, automatic, stats, qemu, kvm, allNetworks, activeNetworks, networkXml] = answers
   const dumps = answers.slice(8)
-  const wanted = new Set(nodes.map(({ name }) => name))
-  const others = words(names?.stdout).filter((name) => !wanted.has(name))
   const files = hostFiles(cluster, pool)
   const known = parsed(dumps)
-  const rest = others.length === 0 ? [] : parsed(await virshBatch(host, others.map(dump)))
+  const others = words(ids?.stdout).filter((id) => known.every(({ uuid }) => uuid !== id))
+  // By UUID: virsh takes a name that is a number for the ID of another machine.
+  const rest = others.length === 0 ? [] : parsed(await virshBatch(host, others.flatMap(dump)))
   const { identity, domains } = await judgeDomains(cluster, index, [...known, ...rest])
   const observedFiles = await observeFiles(host, cluster, { pool, files, domains, identity })
   const live = parseStats(stats?.stdout ?? '')
@@ -135,13 +140,31 @@ async function stoppedPool(host: Host, name: string, [dumped, all]: Answers): Pr
   return poolPath(host, name, async () => answers).catch(() => '/nonexistent')
 }
 
-function dump(name: string): readonly string[] {
-  return ['dumpxml', '--inactive', name]
+/** The persistent definition of a domain, and its disks as it runs. */
+function dump(domain: string): readonly (readonly string[])[] {
+  return [
+    ['dumpxml', '--inactive', domain],
+    ['domblklist', '--details', domain],
+  ]
 }
 
 /** Skips domains that do not exist, or were removed between two commands. */
-function parsed(dumps: Answers): ParsedDomain[] {
-  return dumps.filter(({ error }) => error === undefined).map(({ stdout }) => parseDomain(stdout))
+function parsed(dumps: Answers): (ParsedDomain & Pick<ObservedDomain, 'attached'>)[] {
+  return dumps.flatMap(({ stdout, error }, index) => {
+    if (index % 2 !== 0 || error !== undefined) return []
+    const domain = parseDomain(stdout)
+    const all = [...parseDisks(dumps[index + 1]?.stdout ?? ''), ...domain.disks]
+    const sources = all.filter(({ target }) => target === ownTarget)
+    const attached = [...new Map(sources.map((one) => [one.source, one])).values()]
+    return { ...domain, attached }
+  })
+}
+
+/** Reads `virsh domblklist --details`: type, device, target and source of each disk. */
+function parseDisks(text: string): DiskSource[] {
+  return [...text.matchAll(/^\s*(\S+)\s+disk\s+(\S+)\s+(.+?)\s*$/gm)].flatMap(
+    ([, type = '', target = '', source = '']) => (source === '-' ? [] : [{ type, target, source }]),
+  )
 }
 
 function words(text: string | undefined): string[] {

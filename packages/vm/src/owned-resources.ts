@@ -15,6 +15,10 @@ export interface OwnedResource {
   readonly cluster: string | undefined
   /** Whether a machine of any owner uses it. */
   readonly isUsed: boolean
+  /** A machine's state as libvirt names it: `running`, `shut off` ... */
+  readonly state?: string
+  /** The libvirt URI that a machine was created through. */
+  readonly madeThrough?: string | undefined
 }
 
 /** Domains with our metadata, disks backed by a Talos image, seed ISOs with our marker, and incomplete files. */
@@ -25,25 +29,35 @@ export async function observeOwnedResources(
 ): Promise<OwnedResource[]> {
   const { domains, files } = await observeHost(host, cluster, index)
   const used = new Set(
-    domains.flatMap(({ machine, own }) => [machine.disk, machine.seed, own?.disk, own?.seed]),
+    domains.flatMap(({ machine, own, disks, attached }) => [
+      ...[machine.disk, machine.seed, own?.disk, own?.seed],
+      ...[...disks, ...attached].map(({ source }) => source),
+    ]),
   )
   const folders = [...new Set([files.disk({ name: '' }), files.seed({ name: '' })].map(folderOf))]
   // A cluster of the same name that another operator created is known there, not here.
-  const machines = domains.flatMap(({ name, owner, strangerBecause }): OwnedResource[] =>
-    owner === undefined || strangerBecause !== undefined
-      ? []
-      : [{ kind: 'machine', name, cluster: owner, isUsed: true }],
+  const machines = domains.flatMap(
+    ({ name, owner, strangerBecause, live, madeThrough }): OwnedResource[] =>
+      owner === undefined || strangerBecause !== undefined
+        ? []
+        : [{ kind: 'machine', name, cluster: owner, isUsed: true, state: live.state, madeThrough }],
   )
   const { stdout } = await host.$`
 shopt -s nullglob
+# The rest of a name with a newline would be taken for another file.
+named_on_one_line() { [[ $file != *[[:cntrl:]]* ]]; }
 for folder in ${folders}; do
   for file in "$folder"/*.qcow2; do
+    named_on_one_line || continue
     [ ! -f "$file" ] || echo "disk $(head -c ${headerBytes} -- "$file" | base64 -w0) $file"
   done
   for file in "$folder"/*.iso; do
+    named_on_one_line || continue
     [ ! -f "$file" ] || echo "seed $(dd if="$file" bs=2048 skip=${descriptorSector} count=1 status=none | base64 -w0) $file"
   done
-  for file in "$folder"/*${partialSuffix}; do echo "leftover - $file"; done
+  for file in "$folder"/*${partialSuffix}; do
+    if named_on_one_line; then echo "leftover - $file"; fi
+  done
 done`
   const found = parseLabelledLines(stdout).lines.flatMap(
     ({ label: kind, value }): OwnedResource[] => {

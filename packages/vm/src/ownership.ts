@@ -31,14 +31,14 @@ const probeMs = 2500
  * one of its CAs; if nothing answers or no config is applied yet, only if this checkout created machines on
  * the host. A domain of another cluster gets that cluster's ID in `owner`.
  */
-export async function judgeDomains(
+export async function judgeDomains<T extends ParsedDomain>(
   cluster: Cluster,
   index: number,
-  domains: readonly ParsedDomain[],
-): Promise<{ readonly identity: Identity; readonly domains: JudgedDomain[] }> {
+  domains: readonly T[],
+): Promise<{ readonly identity: Identity; readonly domains: (T & JudgedDomain)[] }> {
   const kept = await readClusterId(cluster)
   const hasEvidence = await hasEvidenceOn(cluster, index)
-  const judge = async (domain: ParsedDomain, cas: readonly string[]): Promise<JudgedDomain> => {
+  const judge = async (domain: T, cas: readonly string[]): Promise<T & JudgedDomain> => {
     const because =
       domain.owner === cluster.name
         ? await strangerBecause(cluster, domain, { kept, hasEvidence, cas })

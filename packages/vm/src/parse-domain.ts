@@ -1,5 +1,6 @@
 /** Reads the XML of an existing domain. */
 import { XMLParser } from 'fast-xml-parser'
+import { diskNamespace, type DiskNote } from './disk-note.ts'
 import { cpuOf, guestAgentPort, metadataNamespace, networkOf, parsing } from './domain-xml.ts'
 import type { Machine } from './machine.ts'
 
@@ -7,6 +8,16 @@ import type { Machine } from './machine.ts'
 export interface OwnFiles {
   readonly disk: string
   readonly seed: string
+}
+
+/** A disk that a domain's XML names. */
+export interface DiskSource {
+  /** libvirt's name in the machine: vda. */
+  readonly target: string
+  /** libvirt's type of source: file, block, volume, network. */
+  readonly type: string
+  /** The path, or the name of a volume or of a disk in the network. */
+  readonly source: string
 }
 
 /** A domain: its owner, and the machine as its persistent definition has it. */
@@ -21,6 +32,10 @@ export interface ParsedDomain {
   readonly own: OwnFiles | undefined
   /** The libvirt URI it was created through. */
   readonly madeThrough: string | undefined
+  /** Whether its disk was created; `created` when this is not recorded. */
+  readonly diskNote: DiskNote
+  /** The disks of its persistent definition. */
+  readonly disks: readonly DiskSource[]
   readonly machine: Machine
 }
 
@@ -36,7 +51,7 @@ const parser = new XMLParser({
 export function parseDomain(xml: string): ParsedDomain {
   const { domain } = parser.parse(xml) as { domain: Xml }
   const name = textOf(domain, 'name')
-  const element = ownElement(at(domain, 'metadata'))
+  const element = ownElement(at(domain, 'metadata'), 'machine', metadataNamespace)
   // A clone made by hand has a copy of our element, but is not ours.
   const ours = element?.('@node') === name ? element : undefined
   const devices = at(domain, 'devices')
@@ -55,6 +70,11 @@ export function parseDomain(xml: string): ParsedDomain {
     clusterId: ours?.('@cluster-id') || undefined,
     own,
     madeThrough: ours?.('@host'),
+    diskNote:
+      ownElement(at(domain, 'metadata'), 'disk', diskNamespace)?.('@state') === 'none'
+        ? 'none'
+        : 'created',
+    disks: list(devices, 'disk').flatMap(diskSource),
     machine: {
       name,
       cluster: ours?.('@cluster') ?? '',
@@ -76,18 +96,28 @@ export function parseDomain(xml: string): ParsedDomain {
   }
 }
 
-/** A reader of our metadata element, which is found by its namespace with any prefix. */
+function diskSource(disk: Xml): DiskSource[] {
+  const names = ['@file', '@dev', '@volume', '@name']
+  const source = names.map((name) => textOf(disk, 'source', name)).find((text) => text !== '')
+  return (disk['@device'] ?? 'disk') !== 'disk' || source === undefined
+    ? []
+    : [{ target: textOf(disk, 'target', '@dev'), type: textOf(disk, '@type'), source }]
+}
+
+/** A reader of our metadata element `element`, which is found by its namespace with any prefix. */
 function ownElement(
   metadata: Xml | undefined,
+  element: 'machine' | 'disk',
+  namespace: string,
 ): ((...path: readonly string[]) => string) | undefined {
   if (typeof metadata !== 'object') return undefined
-  for (const [name, element] of Object.entries<Xml>(metadata)) {
-    const prefix = /^(?:(.*):)?machine$/.exec(name)?.[1]
+  for (const [name, found] of Object.entries<Xml>(metadata)) {
+    const [local = '', prefix] = name.split(':').toReversed()
     const declared = prefix === undefined ? '@xmlns' : `@xmlns:${prefix}`
-    if (!/^(?:.*:)?machine$/.test(name) || textOf(element, declared) !== metadataNamespace) continue
+    if (local !== element || textOf(found, declared) !== namespace) continue
     return (...path) =>
       textOf(
-        element,
+        found,
         ...path.map((key) =>
           key.startsWith('@') || prefix === undefined ? key : `${prefix}:${key}`,
         ),

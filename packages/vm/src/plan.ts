@@ -2,6 +2,7 @@
 import { posix } from 'node:path'
 import type { Change, Cluster, Node } from '@talosmith/core'
 import { movedFrom } from './check-addresses.ts'
+import { lostDiskOf, needsDisk, otherDiskOf, otherUsers } from './disk-use.ts'
 import { driftOf, keepChannel } from './drift.ts'
 import { typeFor } from './host-facts.ts'
 import { describeMachine } from './machine.ts'
@@ -17,6 +18,7 @@ export interface VmChange extends Change {
     | 'update-domain'
     | 'note-cluster-id'
     | 'create-disk'
+    | 'record-disk'
     | 'grow-disk'
     | 'create-seed'
     | 'drop-channel'
@@ -66,6 +68,8 @@ function planMachine(cluster: Cluster, node: Node, observed: ObservedHost): VmCh
   if (domain !== undefined && domain.owner !== cluster.name) return []
   // check.ts rejects another address.
   if (movedFrom(cluster, node, observed) !== undefined) return []
+  // check.ts refuses: an empty disk in place of a lost one would be a new machine.
+  if (domain !== undefined && lostDiskOf(domain, observed) !== undefined) return []
   const change = changeOn(observed, node.name)
   const paths = pathsOf(cluster, node, observed)
   const wanted = keepChannel(
@@ -87,7 +91,7 @@ function planMachine(cluster: Cluster, node: Node, observed: ObservedHost): VmCh
         change('note-cluster-id', `Note the ID of cluster ${cluster.name} in ${node.name}`),
       )
   }
-  changes.push(...planDisk(node, diskOf(cluster, node, observed), paths.disk, change))
+  changes.push(...planDisk(cluster, node, observed, change))
   const marker = observed.seeds.get(paths.seed)
   const isDetected = marker !== undefined && seedLabels.includes(marker.label)
   if (!isDetected || marker.digest !== describeSeed(cluster, node).digest)
@@ -134,20 +138,22 @@ export function planDropChannels(cluster: Cluster, hosts: readonly ObservedHost[
   })
 }
 
-function planDisk(
-  node: Node,
-  disk: ObservedDisk | undefined,
-  path: string,
-  change: Make,
-): VmChange[] {
+function planDisk(cluster: Cluster, node: Node, observed: ObservedHost, change: Make): VmChange[] {
   const to = `${node.diskGib} GiB`
-  if (disk === undefined)
+  const path = pathsOf(cluster, node, observed).disk
+  if (needsDisk(cluster, node, observed))
     return [change('create-disk', `Create the disk of ${node.name}`, { to, path })]
-  const has = disk.qcow2?.virtualBytes ?? 0
-  // check.ts rejects shrinking.
-  if (has === 0 || has >= node.diskGib * gib) return []
+  const domain = domainOf(node, observed)
+  const record =
+    domain?.diskNote === 'none'
+      ? [change('record-disk', `Record that the disk of ${node.name} was created`)]
+      : []
+  // check.ts refuses to shrink a disk, and to grow one below a snapshot.
+  if (domain === undefined || otherDiskOf(domain, observed) !== undefined) return record
+  const has = diskOf(cluster, node, observed)?.qcow2?.virtualBytes ?? 0
+  if (has === 0 || has >= node.diskGib * gib) return record
   const from = `${has / gib} GiB`
-  return [change('grow-disk', `Grow the disk of ${node.name}`, { from, to, path })]
+  return [...record, change('grow-disk', `Grow the disk of ${node.name}`, { from, to, path })]
 }
 
 function planStarting(
@@ -167,9 +173,6 @@ export function planDestroy(cluster: Cluster, hosts: readonly ObservedHost[]): V
   const machines = hosts.flatMap((observed) =>
     clusterDomains(cluster, observed).flatMap((domain) => {
       const change = changeOn(observed, domain.name)
-      const path = domain.own?.disk ?? ''
-      const isShared = observed.domains.some((one) => one !== domain && one.machine.disk === path)
-      const disk = isShared ? undefined : observed.disks.get(path)
       return [
         ...(domain.live.state === 'shut off'
           ? []
@@ -180,15 +183,7 @@ export function planDestroy(cluster: Cluster, hosts: readonly ObservedHost[]): V
                 risk: 'restart',
               }),
             ]),
-        ...(disk === undefined
-          ? []
-          : [
-              change('remove-disk', `Remove the disk of ${domain.name}: ${disk.path}`, {
-                path: disk.path,
-                from: sizesOf(disk),
-                risk: 'data-loss',
-              }),
-            ]),
+        ...planRemoveDisks(observed, domain, change),
         ...planOutsideSeed(cluster, observed, domain),
         change(
           'undefine-domain',
@@ -202,6 +197,37 @@ export function planDestroy(cluster: Cluster, hosts: readonly ObservedHost[]): V
     }),
   )
   return [...machines, ...planLeftovers(hosts, ({ file }) => file === 'disk')]
+}
+
+/**
+ * Removes a machine's disk, after the snapshots above it that the machine uses: without it, they are of no use.
+ * The disk stays when another machine uses it or an overlay of it.
+ */
+function planRemoveDisks(observed: ObservedHost, domain: ObservedDomain, change: Make): VmChange[] {
+  const path = domain.own?.disk ?? ''
+  if (otherUsers(domain, observed).length > 0) return []
+  const overlays = observed.overlays.filter(({ disk, isInUse }) => isInUse && disk === path)
+  const disk = observed.disks.get(path)
+  const risk = 'data-loss'
+  return [
+    ...overlays.map((one) => {
+      const size = observed.disks.get(one.path)
+      return change('remove-disk', `Remove a snapshot of the disk of ${domain.name}: ${one.path}`, {
+        path: one.path,
+        risk,
+        ...(size === undefined ? {} : { from: sizesOf(size) }),
+      })
+    }),
+    ...(disk === undefined
+      ? []
+      : [
+          change('remove-disk', `Remove the disk of ${domain.name}: ${disk.path}`, {
+            path: disk.path,
+            from: sizesOf(disk),
+            risk,
+          }),
+        ]),
+  ]
 }
 
 /**

@@ -114,7 +114,12 @@ export async function tryMachine(
       },
     },
   })
-  const { exitCode, stderr, stdout } = await host.$({ nothrow: true, timeoutMs: 20_000 })`
+  const { exitCode, stderr, stdout } = await host.$({
+    nothrow: true,
+    timeoutMs: 20_000,
+    input: xml,
+  })`
+exec 3<&0 </dev/null
 vsh() { virsh -q -c qemu:///system "$@"; }
 cleanup() {
   vsh destroy ${name} >/dev/null 2>&1 || true
@@ -122,7 +127,7 @@ cleanup() {
 }
 cleanup
 trap cleanup EXIT
-if vsh vol-create-as ${pool} ${volume} 1M --format qcow2 >/dev/null && vsh create <(printf %s ${xml}) --paused >/dev/null; then
+if vsh vol-create-as ${pool} ${volume} 1M --format qcow2 >/dev/null && vsh create <(cat <&3) --paused >/dev/null; then
   exit 0
 fi
 { dmesg 2>/dev/null || sudo -n dmesg 2>/dev/null; } | grep -E 'apparmor="DENIED"|avc: +denied' | tail -n 3 || true

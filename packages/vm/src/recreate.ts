@@ -20,7 +20,7 @@ export async function recreateMachines(
       planDestroy(cluster, observed).filter(({ target }) => names.has(target)),
     nothing,
     needsConfirm: true,
-    check: (observed) => refuse(findProblems(context.cluster, observed)),
+    check: (observed) => refuse(findProblems(context.cluster, observed, { recreated: names })),
   })
   if (context.dryRun) return exitCode
   return runFlow(context, {

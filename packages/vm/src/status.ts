@@ -1,7 +1,8 @@
 /** The status of the machines, for vm:status and cluster:status. */
 import { renderTable, type Cluster } from '@talosmith/core'
+import { diskInUse, lostDiskOf, otherDiskOf } from './disk-use.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
-import { diskOf, domainOf, hostOf, clusterDomains } from './place.ts'
+import { domainOf, hostOf, clusterDomains } from './place.ts'
 
 /** One machine in `vm:status`. */
 export interface StatusRow {
@@ -29,7 +30,7 @@ export function describeMachineStatus(
     const observed = hostOf(cluster, node, hosts)
     const found = observed === undefined ? undefined : domainOf(node, observed)
     const domain = found?.owner === cluster.name ? found : undefined
-    const disk = observed === undefined ? undefined : diskOf(cluster, node, observed)
+    const disk = observed === undefined ? undefined : diskInUse(cluster, node, observed)
     return {
       machine: node.name,
       role: node.role,
@@ -45,6 +46,7 @@ export function describeMachineStatus(
           ? [found.strangerBecause ?? 'a machine of this name belongs to another owner']
           : []),
         ...(domain === undefined ? [] : pendingOf(domain)),
+        ...(domain === undefined || observed === undefined ? [] : diskNotesOf(domain, observed)),
       ],
     }
   })
@@ -83,6 +85,19 @@ export function pendingOf({ live, machine }: ObservedDomain): string[] {
       : []),
   ]
   return waiting.length === 0 ? [] : [`at its next start: ${waiting.join(', ')}`]
+}
+
+/** What is unusual about the disk that a machine uses. */
+function diskNotesOf(domain: ObservedDomain, observed: ObservedHost): string[] {
+  const lost = lostDiskOf(domain, observed)
+  if (lost !== undefined) return [`its disk is missing: ${lost}`]
+  const other = otherDiskOf(domain, observed)
+  if (other === undefined) return []
+  return [
+    other.isOverlay
+      ? `uses ${other.source}, an external snapshot of its disk`
+      : `uses ${other.source} instead of the disk that was created for it`,
+  ]
 }
 
 /** The rows as a table. */

@@ -1,5 +1,6 @@
-import { silentLog } from '@talosmith/core'
-import { problemOf, recordingHost, testCluster } from '@talosmith/core/testing'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { local, silentLog } from '@talosmith/core'
+import { problemOf, recordingHost, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { applyVmChange } from '../src/apply.ts'
@@ -11,6 +12,7 @@ import {
   type VmChange,
 } from '../src/plan.ts'
 import type { ObservedHost } from '../src/observe.ts'
+import { domainXml } from './fake-host.ts'
 import { pool, finishedHost, emptyHost, withDomain } from './observed-hosts.ts'
 
 const cluster = testCluster()
@@ -43,6 +45,16 @@ test('a disk is created under a temporary name, backed by the image', async () =
   assert.match(command, `mv -nT -- ${pool}/home-w1.qcow2.talosmith-partial ${pool}/home-w1.qcow2`)
 })
 
+test('a disk is recorded once it exists, and again before the machine starts', async () => {
+  const record = /metadata home-w1 --config .*<disk state='.*created/
+  const commands = await run(creating, 'create-disk', nothing)
+  assert.match(commands[0] ?? '', 'mv -nT')
+  assert.match(commands[1] ?? '', record)
+  const unrecorded = withDomain(all, 'home-w1', (domain) => ({ ...domain, diskNote: 'none' }))
+  assert.match((await run(creating, 'start-domain', unrecorded))[0] ?? '', record)
+  assert.match((await run(planCreate(cluster, [unrecorded]), 'record-disk', all))[0] ?? '', record)
+})
+
 test('a seed ISO is created under a temporary name, with the label cidata and the marker', async () => {
   const [command = ''] = await run(creating, 'create-seed', nothing)
   assert.match(command, "-V cidata -publisher 'TALOSMITH CLUSTER=HOME NODE=HOME-W1'")
@@ -50,9 +62,47 @@ test('a seed ISO is created under a temporary name, with the label cidata and th
   assert.not.match(command, 'user-data')
 })
 
-test('a domain is defined without a file on the host', async () => {
-  const commands = await run(creating, 'define-domain', nothing)
-  assert.match(commands.at(-1) ?? '', /^virsh -q -c qemu:\/\/\/system define <\(printf %s '<domain/)
+test('the XML of a domain is in no file of the host and in no argument', async () => {
+  const xml = domainXml(cluster, 'home-w1').replace(
+    '</devices>',
+    `<graphics type='vnc' passwd='s3cretvalue99'/></devices>`,
+  )
+  for (const [kind, observed] of [
+    ['define-domain', nothing],
+    ['update-domain', all],
+  ] as const) {
+    const host = recordingHost((command) => (command.includes('dumpxml') ? xml : ''))
+    const change: VmChange = { kind, target: 'home-w1', host: 0, summary: '', risk: 'none' }
+    await applyVmChange(change, {
+      ...{ cluster, hosts: [host], observedHosts: [observed], log: silentLog },
+    })
+    const [command, input] = [...host.inputs][0] ?? []
+    assert.match(command ?? '', 'virsh -q -c qemu:///system define <(')
+    assert.match(input ?? '', /^<domain/)
+    if (kind === 'update-domain') assert.match(input ?? '', 's3cretvalue99')
+    assert.not.match(host.commands.join(), /<domain|s3cretvalue/)
+    assert.is(host.written.size, 0)
+  }
+})
+
+test('virsh reads the XML as it is', async () => {
+  const folder = temporaryFolder('virsh')
+  const program = `#!/bin/bash\n[ "$4" = define ] || exit 9\ncat "$5" >${folder}/read\ncat /proc/$PPID/cmdline >${folder}/arguments\n`
+  writeFileSync(`${folder}/virsh`, program, { mode: 0o755 })
+  const path = process.env['PATH']
+  process.env['PATH'] = `${folder}:${path}`
+  try {
+    const change = creating.find((one) => one.kind === 'define-domain' && one.target === 'home-w1')
+    assert.ok(change)
+    await applyVmChange(change, {
+      ...{ cluster, hosts: [local], observedHosts: [nothing], log: silentLog },
+    })
+  } finally {
+    process.env['PATH'] = path
+  }
+  const xml = readFileSync(`${folder}/read`, 'utf8')
+  assert.match(xml, /^<domain[\s\S]*<\/domain>\s*$/)
+  assert.not.match(readFileSync(`${folder}/arguments`, 'utf8'), '<domain')
 })
 
 test('a running machine’s disk grows through libvirt, a stopped one’s through qemu-img', async () => {
@@ -113,7 +163,9 @@ test('removing a machine that another process has removed succeeds', async () =>
 })
 
 test('only the files named in the metadata are removed', async () => {
-  assert.equal(await run(destroying, 'remove-disk', all), [
+  const commands = await run(destroying, 'remove-disk', all)
+  assert.match(commands[0] ?? '', /metadata home-w1 --config .* '<disk state='.*none/)
+  assert.equal(commands.slice(1), [
     `rm -f -- ${pool}/home-w1.qcow2 ${pool}/home-w1.qcow2.talosmith-partial`,
   ])
   const seeds = planRemoveSeeds(cluster, [{ ...all, domains: [] }])
@@ -142,6 +194,14 @@ for (const [words, kind, code, hint] of refusals)
     assert.match(problem.now ?? '', 'home-w1')
     assert.match(problem.hint ?? '', hint)
   })
+
+test('what libvirt quotes of a definition has no password in it', async () => {
+  const stderr = `error: (domain_definition):3: mismatched tag\n<graphics type='vnc' passwd='s3cretvalue99'/>\n----^\n`
+  const problem = await problemOf(
+    run(creating, 'define-domain', nothing, () => ({ stderr, exitCode: 1 })),
+  )
+  assert.match(problem.because ?? '', "mismatched tag; <graphics type='vnc' passwd=[removed]")
+})
 
 test('a machine that shuts down at once gets one shutdown command', async () => {
   let state = 'running'

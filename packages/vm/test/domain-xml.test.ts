@@ -210,4 +210,46 @@ withLibvirt('libvirt accepts an edited domain', () => {
   defineInTestDriver(editDomain(before, wanted))
 })
 
+test('a new domain records that it has no disk; one without a record counts as having had one', () => {
+  const xml = render(cluster)
+  assert.is(parseDomain(xml).diskNote, 'none')
+  assert.is(parseDomain(xml.replace('state="none"', 'state="created"')).diskNote, 'created')
+  assert.is(parseDomain(xml.replace(/<talosmith-disk:disk[^>]*>/, '')).diskNote, 'created')
+  // As libvirt writes it.
+  const rewritten = xml.replaceAll('talosmith-disk', 'ns0')
+  assert.is(parseDomain(rewritten).diskNote, 'none')
+  assert.is(parseDomain(editDomain(xml, machineOf(cluster))).diskNote, 'none')
+})
+
+test('the disks of a domain, of every type', () => {
+  const disk = (type: string, source: string, more = ''): string =>
+    `<disk type="${type}"${more}><source ${source}/><target dev="vd"/></disk>`
+  const xml = `<domain><name>x</name><devices>${[
+    disk('file', 'file="/a b"'),
+    disk('block', 'dev="/dev/vg/a"', ' device="disk"'),
+    disk('volume', 'pool="p" volume="v"'),
+    disk('network', 'protocol="rbd" name="p/i"'),
+    disk('file', 'file="/cd.iso"', ' device="cdrom"'),
+  ].join('')}</devices></domain>`
+  assert.equal(
+    parseDomain(xml).disks.map(({ type, source }) => `${type} ${source}`),
+    ['file /a b', 'block /dev/vg/a', 'volume v', 'network p/i'],
+  )
+})
+
+test('letters that libvirt writes as numbers are read, and written as they were', () => {
+  // Without an encoding, libxml2 writes everything but ASCII as numeric character references.
+  const named = '/pools/B\u00fcro \u{1F600} & Co'
+  const numbers = '/pools/B&#xFC;ro &#128512; &amp; Co'
+  const xml = dumped(render(cluster)).replaceAll(pool, numbers)
+  const domain = parseDomain(xml)
+  const { disk, seed } = machineOf(cluster)
+  assert.is(domain.machine.disk, disk.replace(pool, named))
+  assert.is(domain.own?.seed, seed.replace(pool, named))
+  const edited = editDomain(xml, { ...domain.machine, memoryMib: 4096 })
+  assert.is(parseDomain(edited).machine.disk, domain.machine.disk)
+  assert.match(edited, 'B\u00fcro')
+  assert.not.match(edited, '&amp;#')
+})
+
 test.run()

@@ -39,7 +39,8 @@ export function fakeHost({ domains = {}, files = [], virsh = {} }: Fake = {}) {
     if (words.startsWith('net-dumpxml')) return '<network/>'
     if (words.startsWith('echo')) return ''
     const name = words.split(' ').at(-1) ?? ''
-    return domains[name] ?? { error: `failed to get domain '${name}'` }
+    if (words.startsWith('domblklist')) return ''
+    return withUuid(domains[name]) ?? { error: `failed to get domain '${name}'` }
   }
   const facts = ['image', 'direct', 'kvm', 'flag', 'bridge br0', 'seedfolder', 'memory 64000000']
   return recordingHost(
@@ -50,7 +51,12 @@ export function fakeHost({ domains = {}, files = [], virsh = {} }: Fake = {}) {
   )
 }
 
-/** The XML of a machine as vm:create defines it. */
+/** libvirt gives every domain a UUID; here it is the name. */
+function withUuid(xml: string | undefined): string | undefined {
+  return xml?.replace(/<name>(.*?)<\/name>/, '<uuid>$1</uuid>$&')
+}
+
+/** The XML of a machine as vm:create leaves it. */
 export function domainXml(
   desired: Cluster,
   name: string,
@@ -68,7 +74,7 @@ export function domainXml(
       uri: 'qemu:///system',
       directIo: true,
     },
-  )
+  ).replace('state="none"', 'state="created"')
 }
 
 /** The test cluster with a `generated/` of its own, which has the ID that `domainXml` writes by default. */

@@ -104,7 +104,30 @@ test('the files of another cluster’s machines are not observed', async () => {
   const office = ownCluster({ CLUSTER_NAME: 'office' })
   const host = fakeHost({ domains: { 'office-w1': domainXml(office, 'office-w1') } })
   await observeHost(host, cluster, 0)
-  assert.not.match(host.commands.at(-1) ?? '', 'office-w1.qcow2')
+  const command = host.commands.at(-1) ?? ''
+  assert.not.match(command, /^(?:disks=|for (?:name|file) in).*office-w1\.qcow2/m)
+})
+
+test('machines are read by UUID, because virsh takes a number for the ID of another machine', async () => {
+  const host = fakeHost({ domains: { 7: '<domain><name>7</name></domain>' } })
+  const observed = await observeHost(host, cluster, 0)
+  assert.match(host.commands.join('\n'), 'list --all --uuid')
+  assert.equal(
+    observed.domains.map(({ uuid }) => uuid),
+    ['7'],
+  )
+})
+
+test('the disk that a machine uses now, and the one from its next start', async () => {
+  const now =
+    ' file   disk    vda   /pool/home-w1.s 1\n file   cdrom   sda   /pool/home-w1-seed.iso'
+  const fake = finished(cluster)
+  const host = fakeHost({ ...fake, virsh: { 'domblklist --details home-w1': now } })
+  const { domains } = await observeHost(host, cluster, 0)
+  assert.equal(domains.find(({ name }) => name === 'home-w1')?.attached, [
+    { target: 'vda', type: 'file', source: '/pool/home-w1.s 1' },
+    { target: 'vda', type: 'file', source: `${pool}/home-w1.qcow2` },
+  ])
 })
 
 test('KVM cannot be used without the CPU flag, although libvirt offers it', async () => {

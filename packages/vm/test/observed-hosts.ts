@@ -24,6 +24,8 @@ export function emptyHost(cluster: Cluster, more: Partial<ObservedHost> = {}): O
     kvmProblem: undefined,
     hasUefi: true,
     disks: new Map(),
+    overlays: [],
+    brokenChains: new Set(),
     seeds: new Map(),
     seedAddresses: new Map(),
     beside: [],
@@ -97,6 +99,9 @@ export function domainFor(
     strangerBecause: undefined,
     own,
     madeThrough: 'qemu:///system',
+    diskNote: 'created',
+    disks: [{ target: 'vda', type: 'file', source: own.disk }],
+    attached: [{ target: 'vda', type: 'file', source: own.disk }],
     machine: { ...describeMachine(cluster, node, own, 'kvm'), ...machine },
     live: { state: 'running', memoryMib: node.memoryMib, cpu: node.cpu },
     autostart: true,
@@ -109,6 +114,8 @@ export function foreignDomain(cluster: Cluster, node: Node): ObservedDomain {
   return domainFor(cluster, node, {
     owner: undefined,
     own: undefined,
+    disks: [],
+    attached: [],
     machine: { mac: '52:54:00:00:00:01', disk: '/srv/theirs.qcow2', seed: '' },
   })
 }

@@ -7,6 +7,7 @@ import {
   firstOf,
   foreignDomain,
   finishedHost,
+  pool,
   emptyHost,
   withDomain,
 } from './observed-hosts.ts'
@@ -63,6 +64,7 @@ test('continues after a run that was killed before the disk was created', () => 
     ...withDomain(observed, 'home-w2', (domain) => ({
       ...domain,
       autostart: false,
+      diskNote: 'none',
       live: { state: 'shut off', memoryMib: undefined, cpu: undefined },
     })),
     disks: new Map([...observed.disks].filter(([path]) => !path.includes('home-w2'))),
@@ -275,10 +277,39 @@ test('machines that are no longer in the settings are left alone', () => {
   assert.equal(planCreate(fewer, [finishedHost(cluster)]), [])
 })
 
-test('a disk that was deleted by hand is recreated', () => {
+test('a machine whose disk is lost gets no empty disk, and is not started', () => {
   const observed = finishedHost(cluster)
   const disks = new Map([...observed.disks].filter(([path]) => !path.includes('home-w1')))
-  assert.equal(kinds(planCreate(cluster, [{ ...observed, disks }])), ['create-disk home-w1'])
+  const off = { state: 'shut off', memoryMib: undefined, cpu: undefined }
+  for (const live of [off, { ...off, state: 'running' }]) {
+    const lost = withDomain({ ...observed, disks }, 'home-w1', (domain) => ({ ...domain, live }))
+    assert.equal(planCreate(cluster, [lost]), [])
+  }
+})
+
+test('a disk that a killed run has created but not recorded is recorded', () => {
+  const killed = withDomain(finishedHost(cluster), 'home-w1', (domain) => ({
+    ...domain,
+    diskNote: 'none',
+  }))
+  assert.equal(kinds(planCreate(cluster, [killed])), ['record-disk home-w1'])
+})
+
+test('a machine with an external snapshot, or another disk, keeps it as it is', () => {
+  const desired = testCluster({ WORKER_DISK_GIB: '60', WORKER_COUNT: '1' })
+  const path = `${pool}/home-w1.before-change`
+  const source = { target: 'vda', type: 'file', source: path }
+  const worker = desired.nodes[1] ?? firstOf(desired)
+  const observed = withDomain(finishedHost(desired), 'home-w1', (domain) => ({
+    ...domain,
+    attached: [source],
+  }))
+  const small = diskFor(desired, worker, 50)
+  const overlays = [{ path, disk: small.path, isInUse: true }]
+  const disks = new Map([...observed.disks, [small.path, small], [path, { ...small, path }]])
+  assert.equal(planCreate(desired, [{ ...observed, disks, overlays }]), [])
+  const moved = new Map([...disks].filter(([one]) => one !== small.path))
+  assert.equal(planCreate(desired, [{ ...observed, disks: moved }]), [])
 })
 
 test('a disk that is not a qcow2 file is not grown', () => {

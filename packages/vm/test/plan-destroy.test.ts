@@ -248,4 +248,78 @@ test('neither starts nor stops machines of other owners or missing ones', () => 
   }
 })
 
+/** The finished host whose home-w1 uses `top`, a snapshot of a snapshot of its disk. */
+function withOverlays(): { observed: ObservedHost; disk: string; paths: string[] } {
+  const base = finishedHost(cluster)
+  const disk = `${pool}/home-w1.qcow2`
+  const paths = [`${pool}/home-w1.after`, `${pool}/home-w1.before`]
+  const [top = ''] = paths
+  const observed = withDomain(base, 'home-w1', (domain) => ({
+    ...domain,
+    attached: [{ target: 'vda', type: 'file', source: top }],
+  }))
+  const overlays = paths.map((path) => ({ path, disk, isInUse: true }))
+  const size = { ...diskFor(cluster, firstOf(cluster)), path: top }
+  return {
+    observed: { ...observed, overlays, disks: new Map([...base.disks, [top, size]]) },
+    disk,
+    paths,
+  }
+}
+
+test('the snapshots that a machine uses go with its disk, from the top down', () => {
+  const { observed, disk, paths } = withOverlays()
+  const removals = planDestroy(cluster, [observed]).filter(
+    ({ kind, target }) => kind === 'remove-disk' && target === 'home-w1',
+  )
+  assert.equal(
+    removals.map(({ path }) => path),
+    [...paths, disk],
+  )
+  assert.ok(removals.every(({ risk }) => risk === 'data-loss'))
+  assert.equal(describeUntouched(cluster, [observed]), [])
+})
+
+test('an overlay that no machine uses is reported', () => {
+  const disk = `${pool}/home-w1.qcow2`
+  const overlays = [{ path: `${pool}/home-w1.old`, disk, isInUse: false }]
+  const observed = finishedHost(cluster, { overlays })
+  assert.not.match(JSON.stringify(planDestroy(cluster, [observed])), 'home-w1.old')
+  assert.match(
+    describeUntouched(cluster, [observed]).join(),
+    `home-w1.old on root@kvm1: an overlay of ${disk}`,
+  )
+})
+
+test('a disk below a clone of another owner stays, and is reported', () => {
+  const disk = `${pool}/home-w1.qcow2`
+  const path = '/srv/clone.qcow2'
+  const theirs = foreignDomain(cluster, { ...firstOf(cluster), name: 'clone' })
+  const clone = { ...theirs, disks: [{ target: 'sdb', type: 'file', source: path }] }
+  const base = finishedHost(cluster)
+  const observed = {
+    ...base,
+    domains: [...base.domains, clone],
+    overlays: [{ path, disk, isInUse: false }],
+  }
+  const changes = planDestroy(cluster, [observed])
+  assert.not.ok(changes.some((one) => one.path === disk || one.path === path))
+  assert.match(
+    describeUntouched(cluster, [observed]).join(),
+    `${disk} on root@kvm1: virtual machine clone uses it`,
+  )
+})
+
+test('a disk that a machine was given by hand is left alone and reported', () => {
+  const observed = withDomain(finishedHost(cluster), 'home-w1', (domain) => ({
+    ...domain,
+    attached: [{ target: 'vda', type: 'block', source: '/dev/vg/w1' }],
+  }))
+  assert.not.match(JSON.stringify(planDestroy(cluster, [observed])), '/dev/vg/w1')
+  assert.match(
+    describeUntouched(cluster, [observed]).join(),
+    '/dev/vg/w1 on root@kvm1: home-w1 uses it',
+  )
+})
+
 test.run()

@@ -5,6 +5,7 @@ import { runFlow } from '../src/flow.ts'
 import { planDestroy } from '../src/plan.ts'
 import { recreateMachines } from '../src/recreate.ts'
 import { domainXml, fakeHost, ownCluster } from './fake-host.ts'
+import { pool } from './observed-hosts.ts'
 
 interface Given {
   readonly settings?: Readonly<Record<string, string>>
@@ -20,7 +21,8 @@ async function run(
 ) {
   const cluster = ownCluster(settings)
   const domains = cluster.nodes.map(({ name }) => [name, domainXml(cluster, name)] as const)
-  const host = fakeHost({ domains: Object.fromEntries(domains) })
+  const files = cluster.nodes.map(({ name }) => `disk 2048 - ${pool}/${name}.qcow2`)
+  const host = fakeHost({ domains: Object.fromEntries(domains), files })
   const planned: Change[] = []
   const context = {
     cluster,

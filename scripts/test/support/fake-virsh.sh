@@ -1,5 +1,5 @@
 #!/bin/bash
-# A libvirt made of files: $here/domains/<name>/{xml,state}, $here/pool-state, $here/pool.
+# A libvirt made of files: $here/domains/<name>/{xml,state}, $here/pool-state, $here/pool. A domain's UUID is its name.
 here=$(dirname "$(dirname "$(readlink -f "$0")")")
 shift 3 # -q -c <connection>
 echo() {
@@ -18,7 +18,14 @@ domstats() {
 domcapabilities() { builtin printf "<domainCapabilities><os><enum name='firmware'><value>efi</value></enum></os></domainCapabilities>\n"; }
 net-list() { builtin printf 'default\n'; }
 net-dumpxml() { builtin printf '<network/>\n'; }
-dumpxml() { cat "$here/domains/${*: -1}/xml" 2>/dev/null || no-domain "${*: -1}"; }
+dumpxml() { sed 's#<name>\(.*\)</name>#<uuid>\1</uuid>&#' "$here/domains/${*: -1}/xml" 2>/dev/null || no-domain "${*: -1}"; }
+domblklist() { [ -d "$here/domains/${*: -1}" ] || no-domain "${*: -1}"; }
+metadata() { # <domain> ... --set "<disk state='...'/>"
+  [ -d "$here/domains/$1" ] || no-domain "$1" || return
+  local state=${*: -1}
+  state=${state#*\'}
+  sed -i "s/state=\"[a-z]*\"/state=\"${state%%\'*}\"/" "$here/domains/$1/xml"
+}
 domstate() { cat "$here/domains/$1/state" 2>/dev/null || no-domain "$1"; }
 destroy() { [ -d "$here/domains/$1" ] || no-domain "$1" || return; builtin printf 'shut off\n' > "$here/domains/$1/state"; }
 undefine() { [ -d "$here/domains/$1" ] || no-domain "$1" || return; rm -r "$here/domains/$1"; }

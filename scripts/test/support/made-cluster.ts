@@ -112,7 +112,7 @@ function makeMachines(
     const [uri = ''] = cluster.settings.LIBVIRT_URI
     const origin = { clusterId, image: files.image, diskGib: node.diskGib, uri, directIo: true }
     const xml = renderDomain(describeMachine(cluster, node, own, 'qemu'), origin)
-    put(`domains/${node.name}/xml`, xml)
+    put(`domains/${node.name}/xml`, xml.replace('state="none"', 'state="created"'))
     put(`domains/${node.name}/state`, 'running\n')
     put(local(own.disk), `disk of ${node.name}`)
     put(local(own.seed), seedIso(cluster.name, node.name, describeSeed(cluster, node).digest))

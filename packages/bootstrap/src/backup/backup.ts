@@ -37,6 +37,8 @@ export interface Backup {
   readonly identity?: string
   /** The last backup of a destroyed cluster: never deleted, stored with the machine secrets where they were known. */
   readonly isFinal?: true
+  /** An older backup was restored since: the cluster does not continue from this one. */
+  readonly isAbandoned?: boolean
 }
 
 /** A backup that can be restored. */
@@ -66,7 +68,7 @@ export async function readRevision({ read }: Pick<Kubernetes, 'read'>): Promise<
   return Number(metadata.resourceVersion)
 }
 
-/** The backups of a cluster that were verified when they were taken, newest first. */
+/** The backups of a cluster that were verified when they were taken, newest first (see `newestFirst`). */
 export async function listBackups(cluster: Cluster): Promise<Backup[]> {
   const files = generatedFiles(cluster)
   const names = await readdir(files.path(backupFolder)).catch(() => [])
@@ -77,15 +79,61 @@ export async function listBackups(cluster: Cluster): Promise<Backup[]> {
         try {
           const backup = JSON.parse((await files.read(`${backupFolder}/${name}`)) ?? '') as Backup
           // A description of another file could cause that file to be deleted.
-          return descriptionOf(backup.file) === name && /^etcd-[^/]+\.db$/.test(backup.file)
-            ? [backup]
-            : []
+          return isBackup(backup) && descriptionOf(backup.file) === name ? [backup] : []
         } catch {
           return []
         }
       }),
   )
-  return found.flat().sort((one, other) => other.takenAt.localeCompare(one.takenAt))
+  return newestFirst(found.flat())
+}
+
+/** Whether a description has what is read from it; `file` is a name in the folder of the backups. */
+function isBackup({ file, takenAt, revision }: Backup): boolean {
+  return /^etcd-[^/]+\.db$/.test(file) && typeof takenAt === 'string' && Number.isFinite(revision)
+}
+
+/**
+ * Newest first. Of one cluster by etcd's revision, which no wrong clock changes, those that a restore has
+ * abandoned last; between clusters, whose revisions have nothing to do with each other, by time. Pure.
+ */
+export function newestFirst(backups: readonly Backup[]): Backup[] {
+  const clusters = [...new Set(backups.map(({ secrets }) => secrets))].map((own) =>
+    backups.filter(({ secrets }) => secrets === own),
+  )
+  const latest = (list: readonly Backup[]): string =>
+    list.map(({ takenAt }) => takenAt).reduce((one, other) => (one > other ? one : other), '')
+  return clusters
+    .sort((one, other) => latest(other).localeCompare(latest(one)))
+    .flatMap((list) =>
+      list.sort(
+        (one, other) =>
+          Number(one.isAbandoned === true) - Number(other.isAbandoned === true) ||
+          other.revision - one.revision ||
+          other.takenAt.localeCompare(one.takenAt),
+      ),
+    )
+}
+
+/** Records that the cluster continues from `restored`: those of later revisions are abandoned. */
+export async function noteRestored(cluster: Cluster, restored: Backup): Promise<void> {
+  const files = generatedFiles(cluster)
+  for (const backup of await listBackups(cluster)) {
+    if (backup.secrets !== restored.secrets) continue
+    const isAbandoned =
+      backup.file !== restored.file &&
+      (backup.isAbandoned === true || backup.revision > restored.revision)
+    if (isAbandoned !== (backup.isAbandoned === true))
+      await files.write(
+        `${backupFolder}/${descriptionOf(backup.file)}`,
+        describeBackup({ ...backup, isAbandoned }),
+      )
+  }
+}
+
+/** The text of a backup's description. */
+export function describeBackup(backup: Backup): string {
+  return `${JSON.stringify(backup, null, 2)}\n`
 }
 
 /**
@@ -200,22 +248,30 @@ export function keptSecretsOf(file: string): string {
 }
 
 /**
- * Deletes all but the newest ten backups of a cluster, never `taken`, the one just taken, nor the final one of
- * a destroyed cluster. Equally old ones that a killed run left without a description are deleted, too.
+ * Deletes all but the newest ten backups of the cluster that `taken`, the one just taken, belongs to; never
+ * `taken`, the final one of a destroyed cluster, nor those of an earlier cluster, which had other secrets.
+ * Older ones that a killed run left without a description are deleted, too.
  */
-export async function deleteOldest(cluster: Cluster, taken: Pick<Backup, 'file'>): Promise<void> {
+export async function deleteOldest(
+  cluster: Cluster,
+  taken: Pick<Backup, 'file' | 'secrets'>,
+): Promise<void> {
   const files = generatedFiles(cluster)
   const described = await listBackups(cluster)
-  const all = described.filter(({ file, isFinal }) => isFinal !== true && file !== taken.file)
-  const oldest = all[keptCount - 2]
-  if (oldest === undefined) return
+  const all = described.filter(
+    ({ file, isFinal, secrets }) =>
+      isFinal !== true && file !== taken.file && secrets === taken.secrets,
+  )
+  const excess = all.slice(keptCount - 1).map(({ file }) => file)
+  if (all.length < keptCount - 1) return
+  const kept = described.map(({ file }) => file).filter((file) => !excess.includes(file))
   const left = (await readdir(files.path(backupFolder))).filter(
     (name) =>
       /^etcd-.*\.db$/.test(name) &&
-      name < oldest.file &&
+      kept.every((file) => name < file) &&
       !described.some(({ file }) => file === name),
   )
-  for (const file of [...all.slice(keptCount - 1).map(({ file }) => file), ...left]) {
+  for (const file of [...excess, ...left]) {
     await files.remove(`${backupFolder}/${descriptionOf(file)}`)
     await files.remove(`${backupFolder}/${file}`)
   }

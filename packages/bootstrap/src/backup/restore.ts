@@ -32,6 +32,7 @@ import {
 } from '../restart/context.ts'
 import {
   chooseBackup,
+  noteRestored,
   readIdentity,
   readKeptSecrets,
   readRevision,
@@ -102,6 +103,7 @@ export async function restoreEtcd(
   await startCluster(script)
   const context = given ?? (await openUpgrade(script, tools.talosctl))
   await verify(context, backup)
+  await noteRestored(cluster, backup)
   await uncordonAnnotated(context)
   await restartEach(context)
   await verify(context, backup)

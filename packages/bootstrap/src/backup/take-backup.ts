@@ -2,11 +2,19 @@
 import { chmod, mkdir, rename } from 'node:fs/promises'
 import type { Kubernetes } from '@talosmith/clients/kubernetes'
 import { type Talosctl, talosReason } from '@talosmith/clients/talos'
-import { generatedFiles, Problem, readClusterId, reasonOf, type Cluster } from '@talosmith/core'
+import {
+  generatedFiles,
+  Problem,
+  readClusterId,
+  reasonOf,
+  type Cluster,
+  type Generated,
+} from '@talosmith/core'
 import { sha256, type PublicSecrets } from '../generated/secrets.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
 import {
   backupFolder,
+  describeBackup,
   descriptionOf,
   deleteOldest,
   keptSecretsOf,
@@ -47,8 +55,7 @@ export async function takeBackup(tools: BackupTools, now = new Date()): Promise<
   return withWorkFolder(cluster, async (work) => {
     const path = work.path('etcd.db')
     const { machine, output } = await streamSnapshot(tools, path)
-    const takenAt = now.toISOString()
-    const file = `etcd-${takenAt.replaceAll(':', '-')}.db`
+    const { takenAt, file } = await freeName(files, now)
     const bytes = await checkBackupFile(path).catch((error: unknown) => {
       throw failed(`the snapshot from ${machine} is invalid: ${reasonOf(error)}`)
     })
@@ -72,11 +79,19 @@ export async function takeBackup(tools: BackupTools, now = new Date()): Promise<
       keys: Number(/total keys (\d+)/.exec(output)?.[1] ?? 0),
     }
     // Written last: a snapshot with a description is verified.
-    const description = `${JSON.stringify(backup, null, 2)}\n`
-    await files.write(`${backupFolder}/${descriptionOf(file)}`, description)
+    await files.write(`${backupFolder}/${descriptionOf(file)}`, describeBackup(backup))
     await deleteOldest(cluster, backup)
     return backup
   })
+}
+
+/** The time and the file of a new backup: a clock that was put back must not replace an earlier one. */
+async function freeName(files: Generated, now: Date): Promise<Pick<Backup, 'takenAt' | 'file'>> {
+  for (let time = now.getTime(); ; time++) {
+    const takenAt = new Date(time).toISOString()
+    const file = `etcd-${takenAt.replaceAll(':', '-')}.db`
+    if (!(await files.has(`${backupFolder}/${file}`))) return { takenAt, file }
+  }
 }
 
 function failed(because: string): Problem {

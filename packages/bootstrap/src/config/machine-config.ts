@@ -3,7 +3,8 @@ import { generatedFiles, Problem, type Cluster, type Node } from '@talosmith/cor
 import { renderPatch } from './contract.ts'
 import type { Patch, Patches } from './patches.ts'
 import { secretsFile, sha256 } from '../generated/secrets.ts'
-import { type Talosctl, talosReason } from '@talosmith/clients/talos'
+import type { Talosctl } from '@talosmith/clients/talos'
+import { configReason, withoutValues } from './config-reason.ts'
 import { withWorkFolder, type WorkFolder } from '../generated/work-folder.ts'
 
 /** Machine configs by node name. They hold secrets: never print one. */
@@ -129,6 +130,7 @@ async function renderConfig(
   await folder.write(`${name}.patch.yaml`, renderPatch(cluster, { role }))
   // Uses the text that was read: the file may have changed since.
   const own = [folder.path(`${name}.patch.yaml`)]
+  const texts = patches.map(({ text }) => text)
   for (const [index, { text }] of patches.entries()) {
     await folder.write(`${name}.${index}.yaml`, text)
     own.push(folder.path(`${name}.${index}.yaml`))
@@ -139,14 +141,16 @@ async function renderConfig(
     const base = folder.path(`${role}.yaml`)
     await talosctl.offline('machineconfig', 'patch', base, ...flags, `--output=${result}`)
     const { stderr } = await talosctl.offline('validate', '--mode=cloud', `--config=${result}`)
-    const warnings = stderr.split('\n').flatMap((line) => /^WARNING:?\s*(.+)/.exec(line)?.[1] ?? [])
+    const warnings = withoutValues(stderr, texts)
+      .split('\n')
+      .flatMap((line) => /^WARNING:?\s*(.+)/.exec(line)?.[1] ?? [])
     return { text: await folder.read(`${name}.yaml`), warnings }
   } catch (cause) {
     throw new Problem(
       'CONFIG_INVALID',
       `the machine config of ${name} is not valid for Talos ${cluster.settings.TALOS_VERSION}`,
       {
-        because: talosReason(cause).replaceAll(folder.path('.'), ''),
+        because: configReason(cause, texts).replaceAll(folder.path('.'), ''),
         now: 'nothing was sent to any machine',
         hint:
           patches.length === 0

@@ -3,8 +3,9 @@ import { generatedFiles, minute, Unrecoverable, waitFor, type Node } from '@talo
 import { lookAt, type ApplyContext } from './apply-context.ts'
 import { planConfigUpdate } from '../config/config-update.ts'
 import { judgeEtcd, observeEtcdFacts } from '@talosmith/clients/etcd'
+import { configReason } from '../config/config-reason.ts'
 import { configFile } from '../config/machine-config.ts'
-import { isMachineReady, probe, grpcCode, talosReason } from '@talosmith/clients/talos'
+import { isMachineReady, probe, grpcCode } from '@talosmith/clients/talos'
 import { observeNodeStates } from './observe.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
 
@@ -13,7 +14,8 @@ const answerMs = 10 * minute
 /** Applies the config of a machine in maintenance mode, and waits until it presents a certificate of our CA. */
 export async function configureNode(context: ApplyContext, node: Node): Promise<void> {
   const { cluster, talosctl, log, secrets } = context
-  const path = generatedFiles(cluster).path(configFile(node))
+  const files = generatedFiles(cluster)
+  const path = files.path(configFile(node))
   await waitFor(
     `${node.name} to accept its machine config`,
     async () => {
@@ -22,7 +24,7 @@ export async function configureNode(context: ApplyContext, node: Node): Promise<
       } catch (error) {
         // An earlier run applied it, and was killed before it received the answer.
         if ((await probe(node.address, secrets?.talosCa)).kind === 'ours') return
-        throw refusal(error)
+        throw refusal(error, (await files.read(configFile(node))) ?? '')
       }
     },
     { log, withinMs: 3 * minute, code: 'CONFIG_REJECTED', hint: correctIt },
@@ -44,8 +46,9 @@ export async function configureNode(context: ApplyContext, node: Node): Promise<
 
 const correctIt = 'correct the settings or patches, then run the same command again'
 
-function refusal(error: unknown): Error {
-  const reason = talosReason(error)
+/** Without the values of the config: a machine quotes what it rejects. */
+function refusal(error: unknown, config: string): Error {
+  const reason = configReason(error, [config])
   return grpcCode(error) === 'InvalidArgument' ? new Unrecoverable(reason) : new Error(reason)
 }
 
@@ -67,7 +70,7 @@ export async function updateNode(context: ApplyContext, node: Node): Promise<voi
       `${node.name} to accept its machine config`,
       () =>
         talosctl.ask([node.address], args, { timeoutMs: minute }).catch((error: unknown) => {
-          throw refusal(error)
+          throw refusal(error, text)
         }),
       { log, withinMs: 3 * minute, code: 'CONFIG_REJECTED', hint: correctIt },
     )

@@ -119,15 +119,15 @@ async function configureNodes(
 }
 
 /**
- * Waits until every control plane has been seen in maintenance mode: one that does not answer may have a config, and
- * would not accept new secrets. A machine with a config throws NODE_FOREIGN.
+ * Waits until every control plane is in maintenance mode: one that does not answer may have a config, and would
+ * not accept new secrets. A machine with a config throws NODE_FOREIGN.
  */
 async function waitForFreshControlPlanes(
   context: ApplyContext,
   observed: readonly ObservedNode[],
 ): Promise<ObservedNode[]> {
   const settled = await Promise.allSettled(
-    observed.map((one) =>
+    observed.map(async (one) =>
       one.node.role === 'controlplane' && one.state.kind === 'silent'
         ? waitForAnswer(context, one.node)
         : one,

@@ -1,4 +1,5 @@
 /** Whether machines are configured, and what a new config would do to them. */
+import { readFile } from 'node:fs/promises'
 import {
   machineConfigQuestion,
   observeTalos,
@@ -10,6 +11,7 @@ import {
   type Talosctl,
 } from '@talosmith/clients/talos'
 import type { Cluster, Node } from '@talosmith/core'
+import { withoutValues } from '../config/config-reason.ts'
 import type { PublicSecrets } from '../generated/secrets.ts'
 
 /** A configured machine of this cluster. */
@@ -88,6 +90,9 @@ export async function previewConfig(
     return { kind: /^Applied configuration with a reboot/m.test(output) ? 'reboot' : 'live' }
   }
   const reason = /code = InvalidArgument desc = ([\s\S]+)/.exec(stderr)?.[1]?.trim()
-  if (reason !== undefined) return { kind: 'rejected', reason }
+  if (reason !== undefined) {
+    const config = await readFile(path, 'utf8').catch(() => '')
+    return { kind: 'rejected', reason: withoutValues(reason, [config]) }
+  }
   throw new Error(silenceOf({ stderr, exitCode }, patientTimeouts.askMs))
 }

@@ -1,5 +1,5 @@
 /** bootstrap:recover-secrets: recovers a lost secrets.yaml from what has the same secrets. */
-import { openTalosctl, probeMachines, talosReason, type Talosctl } from '@talosmith/clients/talos'
+import { openTalosctl, probeMachines, type Talosctl } from '@talosmith/clients/talos'
 import {
   applyAll,
   commandFor,
@@ -11,6 +11,7 @@ import {
   type ScriptContext,
 } from '@talosmith/core'
 import { parseAllDocuments } from 'yaml'
+import { configReason } from '../config/config-reason.ts'
 import { observeEvidence } from '../generated/evidence.ts'
 import { judgeCandidate, type Candidate, type Evidence } from '../generated/recovered-secrets.ts'
 import { parseSecrets, readSecrets, secretsFile, writeSecrets } from '../generated/secrets.ts'
@@ -70,7 +71,7 @@ async function findSecrets(
       text = await read()
     } catch (error) {
       // Only what talosctl reports about a file, without its content.
-      reasons.push(`${source}: ${talosReason(error)}`)
+      reasons.push(`${source}: ${configReason(error, [])}`)
       continue
     }
     const candidate = { source, kind, text }
@@ -123,10 +124,8 @@ function isControlPlane(config: string): boolean {
 /** Copies of the file that a destroy, a regeneration or a final backup kept, the newest of each first. */
 async function copySources(cluster: Cluster): Promise<Source[]> {
   const files = generatedFiles(cluster)
-  const names = (await files.list())
-    .map(({ name }) => name)
-    .sort()
-    .reverse()
+  const all = await files.list()
+  const names = all.map(({ name }) => name).sort((one, other) => other.localeCompare(one))
   const places = [
     /^removed\/secrets\.yaml(?:\.\d+)?$/,
     /^backups\/[^/]+\.secrets\.yaml$/,
@@ -159,7 +158,7 @@ async function machineSources(
   }))
 }
 
-/** The secrets in a control plane's machine config (cmd/talosctl/cmd/mgmt/gen/secrets.go, NewBundleFromConfig). */
+/** The secrets in a control plane's machine config (NewBundleFromConfig in Talos' config/generate/secrets/bundle.go). */
 async function secretsIn(cluster: Cluster, talosctl: Talosctl, config: string): Promise<string> {
   return withWorkFolder(cluster, async (folder) => {
     await folder.write('controlplane.yaml', config)

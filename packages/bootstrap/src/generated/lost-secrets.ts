@@ -89,7 +89,7 @@ function waysBack(cluster: Cluster, { files, regeneration }: Traces): string[] {
           `if its machines are gone, restore it from its final backup, which has the secrets: ${confirmed('cluster:restore')}`,
         ]
       : []),
-    `if it is gone for good, finish its removal; the next cluster then gets new secrets: ${confirmed('cluster:destroy')}`,
+    `if the cluster no longer exists, finish its removal; the next cluster then gets new secrets: ${confirmed('cluster:destroy')}`,
     ...(isRegenerating
       ? []
       : [

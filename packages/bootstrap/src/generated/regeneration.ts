@@ -155,7 +155,7 @@ export async function noteNewSecrets(cluster: Cluster, digest: string): Promise<
 }
 
 /**
- * Removes the record of a regeneration once the cluster has been healthy, whoever completed it: the next
+ * Removes the record of a regeneration once the cluster has been healthy, whichever command completed it: the next
  * regeneration is then a new one. While another run has the lock, the record is that run's.
  */
 export async function endAfterHealth(

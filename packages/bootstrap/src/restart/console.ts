@@ -1,5 +1,5 @@
 /** The console tail: the last lines of a machine's console log, from its KVM host. */
-import { consoleLog, plainLines, reasonOf, type Node } from '@talosmith/core'
+import { consoleLog, plainLines, reasonOf, redactShapes, type Node } from '@talosmith/core'
 import type { UpgradeContext } from './context.ts'
 
 const lines = 15
@@ -16,7 +16,7 @@ export async function consoleTail(
     const { stdout, stderr, exitCode } = await host.$({ nothrow: true, timeoutMs: 20_000 })`
       if [ -r ${path} ]; then tail -c 20000 -- ${path}; else sudo -n tail -c 20000 -- ${path}; fi`
     if (exitCode !== 0) return `${path} on ${host.name} cannot be read: ${stderr.trim()}`
-    return plainLines(stdout).slice(-lines).join('\n')
+    return redactShapes(plainLines(stdout).slice(-lines).join('\n'))
   } catch (error) {
     return `its console cannot be read: ${reasonOf(error)}`
   }

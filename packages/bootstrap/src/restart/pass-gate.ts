@@ -1,5 +1,6 @@
 /** Waits until machines can be restarted safely. */
 import {
+  createRedactor,
   generatedFiles,
   inStep,
   Unrecoverable,
@@ -9,6 +10,8 @@ import {
   type Node,
 } from '@talosmith/core'
 import { judgeEtcd, observeEtcdFacts } from '@talosmith/clients/etcd'
+import { secretWords } from '../generated/secret-values.ts'
+import { withWorkFolder } from '../generated/work-folder.ts'
 import { judgeGate, type GateFacts, type GateOptions, type GateReason } from './gate.ts'
 import { observeGate } from './observe-gate.ts'
 import { rebootTimeoutMs, type UpgradeContext } from './context.ts'
@@ -88,22 +91,28 @@ export async function passGateCommand(
   const command = cluster.settings.UPGRADE_GATE_COMMAND
   if (command === undefined) return
   const files = generatedFiles(cluster)
-  await inStep(log, `Run UPGRADE_GATE_COMMAND before ${next}`, async (step) => {
-    const { stdout, stderr, exitCode } = await local.$({
-      nothrow: true,
-      timeoutMs: 3_600_000,
-      onLine: (line) => step.progress(line),
-      env: {
-        KUBECONFIG: files.path('kubeconfig'),
-        TALOSCONFIG: files.path('talosconfig'),
-        CLUSTER: cluster.name,
-      },
-    })`sh -c ${command}`
-    if (exitCode === 0) return
-    throw new Problem('GATE_COMMAND_FAILED', `UPGRADE_GATE_COMMAND exited with ${exitCode}`, {
-      because: (stderr.trim() || stdout.trim()).split('\n').slice(-5).join('\n'),
-      now: `${next} was not restarted`,
-      hint: 'once UPGRADE_GATE_COMMAND succeeds, run the same command again: it continues with that machine',
-    })
-  })
+  await inStep(log, `Run UPGRADE_GATE_COMMAND before ${next}`, (step) =>
+    // A file, not an argument: every user of this machine can read arguments, and the command may have a password.
+    withWorkFolder(cluster, async (folder) => {
+      await folder.write('gate.sh', `${command}\n`)
+      const redact = createRedactor([command, ...secretWords(command)])
+      const { stdout, stderr, exitCode } = await local.$({
+        nothrow: true,
+        timeoutMs: 3_600_000,
+        onLine: (line) => step.progress(redact(line)),
+        env: {
+          KUBECONFIG: files.path('kubeconfig'),
+          TALOSCONFIG: files.path('talosconfig'),
+          CLUSTER: cluster.name,
+        },
+      })`sh ${folder.path('gate.sh')}`
+      if (exitCode === 0) return
+      const output = (stderr.trim() || stdout.trim()).split('\n').slice(-5).join('\n')
+      throw new Problem('GATE_COMMAND_FAILED', `UPGRADE_GATE_COMMAND exited with ${exitCode}`, {
+        because: redact(output.replaceAll(`${folder.path('gate.sh')}: `, '')),
+        now: `${next} was not restarted`,
+        hint: 'once UPGRADE_GATE_COMMAND succeeds, run the same command again: it continues with that machine',
+      })
+    }),
+  )
 }

@@ -7,7 +7,9 @@ import {
   waitFor,
   plainLines,
   inStep,
+  redactShapes,
 } from '@talosmith/core'
+import { redactorOf } from '../generated/known-secrets.ts'
 import { observeKubernetes } from './observe-upgrade.ts'
 import { findKubernetesProblem } from './kubernetes-proof.ts'
 import { passGate } from '../restart/pass-gate.ts'
@@ -33,6 +35,8 @@ export async function takeKubernetesStep(
   if (minorOf(from) !== minorOf(to)) await refuseRemovedApis(context, to)
   await inStep(log, `Upgrade Kubernetes from ${from} to ${to}`, async (step) => {
     const output: string[] = []
+    // talosctl shows what it changes in manifests, which may be inline ones of a patch.
+    const redact = await redactorOf(cluster).catch(() => redactShapes)
     const args = [
       ...['upgrade-k8s', `--to=${to.replace(/^v/, '')}`],
       `--endpoint=https://${node.address}:6443`,
@@ -43,13 +47,13 @@ export async function takeKubernetesStep(
         timeoutMs: upgradeMs,
         onLine(line) {
           output.push(...plainLines(line))
-          step.progress(line.trim())
+          step.progress(redact(line.trim()))
         },
       })
     } catch (error) {
       if (!(error instanceof CommandFailed)) throw error
       throw new Problem('KUBERNETES_UPGRADE_FAILED', `Kubernetes was not upgraded to ${to}`, {
-        because: output.slice(-12).join('\n') || error.message,
+        because: redact(output.slice(-12).join('\n')) || error.message,
         now: `components run ${from} or ${to}, which are compatible; nothing else was changed`,
         hint: 'fix the reported problem (a removed API: change the objects that use it), then run the same command again: it continues',
       })

@@ -5,7 +5,7 @@ import type { Cluster } from '@talosmith/core'
 import { problemOf, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { chooseBackup, listBackups } from '../../src/backup/backup.ts'
+import { chooseBackup, listBackups, noteRestored } from '../../src/backup/backup.ts'
 import { takeBackup, type BackupTools } from '../../src/backup/take-backup.ts'
 import { checkBackupFile } from '../../src/backup/backup-file.ts'
 import { fakeTalosctl, type Reply } from '@talosmith/clients/testing'
@@ -28,11 +28,13 @@ async function take(
     bytes = backupBytes(),
     refusing = [],
     at = '2026-11-24T01:00:00.000Z',
+    revision = 77,
     more,
   }: {
     readonly bytes?: Buffer
     readonly refusing?: readonly string[]
     readonly at?: string
+    readonly revision?: number
     readonly more?: Partial<BackupTools>
   } = {},
 ) {
@@ -41,7 +43,7 @@ async function take(
       return { stderr: 'rpc error: code = Unavailable desc = etcd is down' }
     if (words === 'etcd status') return ''
     writeFileSync(words.split(' ')[2] ?? '', bytes, { mode: 0o644 })
-    return output
+    return output.replace('77', String(revision))
   })
   const backup = takeBackup({ cluster, talosctl, kubernetes, secrets, ...more }, new Date(at))
   return { backup, talosctl }
@@ -133,13 +135,114 @@ test('a clock that was fast once does not delete the backup just taken', async (
   const cluster = fresh()
   for (let hour = 10; hour < 22; hour++)
     await (
-      await take(cluster, { at: `2030-01-01T${hour}:00:00.000Z` })
+      await take(cluster, { at: `2030-01-01T${hour}:00:00.000Z`, revision: hour })
     ).backup
-  const { file } = await (await take(cluster, { at: '2026-11-24T01:00:00.000Z' })).backup
-  const files = (await listBackups(cluster)).map((one) => one.file)
-  assert.is(files.length, 10)
-  assert.ok(files.includes(file))
+  const taken: string[] = []
+  for (let hour = 10; hour < 15; hour++) {
+    const at = `2026-11-24T${hour}:00:00.000Z`
+    taken.unshift((await (await take(cluster, { at, revision: 20 + hour })).backup).file)
+    const files = (await listBackups(cluster)).map((one) => one.file)
+    assert.is(files.length, 10)
+    assert.equal(files.slice(0, taken.length), taken)
+    assert.is((await chooseBackup(cluster, secrets)).file, taken[0])
+  }
 })
+
+test('backups of an earlier cluster neither replace those of this one nor go for them', async () => {
+  const cluster = fresh()
+  const before = { secrets: { digest: 'before' } }
+  for (let hour = 10; hour < 20; hour++)
+    await (
+      await take(cluster, {
+        at: `2026-01-01T${hour}:00:00.000Z`,
+        revision: 9000 + hour,
+        more: before,
+      })
+    ).backup
+  for (let hour = 10; hour < 22; hour++)
+    await (
+      await take(cluster, { at: `2026-11-24T${hour}:00:00.000Z`, revision: hour })
+    ).backup
+  const all = await listBackups(cluster)
+  assert.equal(
+    all.map(({ revision }) => revision),
+    [
+      21,
+      20,
+      19,
+      18,
+      17,
+      16,
+      15,
+      14,
+      13,
+      12,
+      ...[9, 8, 7, 6, 5, 4, 3, 2, 1, 0].map((n) => 9010 + n),
+    ],
+  )
+})
+
+test('after an older backup was restored, later ones are abandoned, and the next ones are newer', async () => {
+  const cluster = fresh()
+  const taken = []
+  for (const revision of [10, 20, 30])
+    taken.push(
+      await (
+        await take(cluster, {
+          at: `2026-11-24T${revision}:00:00.000Z`.replace('30:', '21:'),
+          revision,
+        })
+      ).backup,
+    )
+  const [old, , newest] = taken
+  assert.ok(old !== undefined && newest !== undefined)
+  await noteRestored(cluster, old)
+  assert.is((await chooseBackup(cluster, secrets)).file, old.file)
+  assert.is((await chooseBackup(cluster, secrets, newest.file)).file, newest.file)
+  for (const hour of [10, 11, 12, 13, 14, 15, 16, 17, 18])
+    await (
+      await take(cluster, { at: `2026-11-25T${hour}:00:00.000Z`, revision: hour })
+    ).backup
+  assert.equal(
+    (await listBackups(cluster)).map(({ revision }) => revision),
+    [18, 17, 16, 15, 14, 13, 12, 11, 10, 10],
+  )
+  await noteRestored(cluster, old)
+  assert.is((await chooseBackup(cluster, secrets)).revision, 10)
+})
+
+test('a backup does not replace one of the same time', async () => {
+  const cluster = fresh()
+  const [one, other] = [await (await take(cluster)).backup, await (await take(cluster)).backup]
+  assert.is.not(one.file, other.file)
+  assert.is((await listBackups(cluster)).length, 2)
+})
+
+for (const [title, crafted] of Object.entries({
+  'another file': { file: '../secrets.db' },
+  'a file of another name': { file: 'secrets.yaml' },
+  'no time': { takenAt: 7 },
+  'no revision': { revision: 'high' },
+  'no file': { file: ['etcd-1.db'] },
+  nothing: undefined,
+}))
+  test(`a description with ${title} describes no backup, and stops none`, async () => {
+    const cluster = fresh()
+    const { file } = await (await take(cluster)).backup
+    const json = pathOf(cluster, file.replace('.db', '.json'))
+    const described = JSON.parse(readFileSync(json, 'utf8')) as object
+    const text = JSON.stringify(crafted === undefined ? null : { ...described, ...crafted })
+    for (let n = 10; n < 30; n++) writeFileSync(pathOf(cluster, `etcd-${n}.json`), text)
+    writeFileSync(join(cluster.generated, 'secrets.yaml'), 'the only copy')
+    writeFileSync(pathOf(cluster, 'secrets.yaml'), 'another copy')
+    for (let hour = 10; hour < 23; hour++)
+      await (
+        await take(cluster, { at: `2026-11-24T${hour}:00:00.000Z` })
+      ).backup
+    assert.is((await listBackups(cluster)).length, 10)
+    assert.is(readFileSync(join(cluster.generated, 'secrets.yaml'), 'utf8'), 'the only copy')
+    assert.is(readFileSync(pathOf(cluster, 'secrets.yaml'), 'utf8'), 'another copy')
+  })
 
 test('a description that names another file describes no backup', async () => {
   const cluster = fresh()

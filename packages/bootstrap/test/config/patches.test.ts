@@ -91,7 +91,7 @@ for (const [name, meant] of [
   ['workers.yaml', 'worker.yaml'],
   ['wroker.yml', 'worker.yml'],
   ['control-plane.yaml', 'controlplane.yaml'],
-  ['controlplanes.yaml', 'controlplane.yaml'],
+  ['controlplan.yaml', 'controlplane.yaml'],
   ['cp1.yaml', 'home-cp1.yaml'],
   ['cilium.yaml', 'all-cilium.yaml'],
   ['allow.yaml', 'all.yaml'],

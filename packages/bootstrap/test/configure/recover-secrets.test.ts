@@ -149,9 +149,12 @@ it('without configs, a running control plane gives its own over the talosconfig 
       : versions(Object.fromEntries(nodes.map((one) => [one, 'v1.13.9']))),
   )
   const talosctl = { ...fake, offline: real?.offline ?? fake.offline }
-  const { output } = await recover(false, talosctl).finally(() => machine.stop())
+  try {
+    assert.match((await recover(false, talosctl)).output, 'the certificate of home-cp1')
+  } finally {
+    await machine.stop()
+  }
   assert.ok(isRecovered())
-  assert.match(output, 'the certificate of home-cp1')
   assert.equal(readdirSync(path('work')), [])
 })
 

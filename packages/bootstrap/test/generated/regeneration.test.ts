@@ -120,7 +120,13 @@ test('a temporary file of a killed write makes no record stale', async ({ cluste
   assert.equal(await findRegeneration(cluster), { underWay: next })
 })
 
-for (const text of ['', '{', 'null', '{"archive":"../../etc","machinesAreNew":true}', '{"archive":7}'])
+for (const text of [
+  '',
+  '{',
+  'null',
+  '{"archive":"../../etc","machinesAreNew":true}',
+  '{"archive":7}',
+])
   test(`a record that reads ${text || 'empty'} is none`, async ({ cluster }) => {
     await generatedFiles(cluster).write('regenerating.json', text)
     assert.equal(await findRegeneration(cluster), {})
@@ -143,9 +149,7 @@ test('once the cluster was healthy, the next regeneration is a new one', async (
   assert.match(lines[0] ?? '', `the old secrets are in ${archive}`)
 })
 
-test('health that is seen beside a regeneration leaves its record to that run', async ({
-  cluster,
-}) => {
+test('a health check beside a regeneration leaves the record to that run', async ({ cluster }) => {
   await archiveSecrets(cluster, newRegeneration(now), [], silentLog)
   await withLock(cluster, 'cluster:regenerate-secrets', () => endAfterHealth(cluster, silentLog))
   assert.ok(await generatedFiles(cluster).has('regenerating.json'))

@@ -21,9 +21,12 @@ interface Kubeconfig {
   }[]
 }
 
-/** Reads the admin kubeconfig as Talos writes it: one cluster, one user. Throws for anything else. */
+/**
+ * Reads the admin kubeconfig as Talos writes it: one cluster, one user. Throws for anything else, without a
+ * line of it.
+ */
 export function parseKubeconfig(text: string): KubeAccess {
-  const { clusters, users } = (parse(text) ?? {}) as Partial<Kubeconfig>
+  const { clusters, users } = (parseYaml(text) ?? {}) as Partial<Kubeconfig>
   const [target, login] = [clusters?.[0]?.cluster, users?.[0]?.user]
   if (target === undefined || login === undefined) throw new Error('a kubeconfig without a cluster')
   return {
@@ -31,6 +34,15 @@ export function parseKubeconfig(text: string): KubeAccess {
     ca: decode(target['certificate-authority-data']),
     certificate: decode(login['client-certificate-data']),
     key: decode(login['client-key-data']),
+  }
+}
+
+/** Without the parser's message, which quotes the line: it may be the key. */
+function parseYaml(text: string): unknown {
+  try {
+    return parse(text)
+  } catch {
+    throw new Error('a kubeconfig that is not YAML')
   }
 }
 

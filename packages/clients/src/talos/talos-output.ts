@@ -71,11 +71,17 @@ export function parseService(text: string): ServiceState | undefined {
   return { state, event: event ?? '' }
 }
 
-/** The readable part of an error: the description of a gRPC error, else what talosctl printed. */
-export function talosReason(error: unknown): string {
+/**
+ * The readable part of an error: the description of a gRPC error, else what talosctl printed. `shorten` is
+ * applied before it is cut.
+ */
+export function talosReason(
+  error: unknown,
+  shorten: (text: string) => string = (text) => text,
+): string {
   if (!(error instanceof CommandFailed))
     return error instanceof Error ? error.message : String(error)
-  const lines = error.stderr
+  const lines = shorten(error.stderr)
     .split('\n')
     .filter((line) => line.trim() !== '' && !/^WARNING\b/.test(line))
     .map((line) => line.trimEnd())
@@ -94,7 +100,7 @@ export function talosReason(error: unknown): string {
 /** The exit code of a command that our time limit ended. */
 const timedOut = 124
 
-/** What talosctl says when it is told to end (Talos: pkg/cli/context.go, WithContext). */
+/** What talosctl prints when it is told to end (Talos: pkg/cli/context.go, WithContext). */
 const isCanceled = (line: string): boolean => /\bcontext canceled$/.test(line)
 
 /** Why a call that may fail in part has no answer: its last line of stderr, or that it timed out. */

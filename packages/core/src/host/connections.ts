@@ -1,10 +1,13 @@
 /** The connections of one run to the KVM hosts of its cluster. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Cluster } from '../cluster.ts'
 import { exitCodes, Problem } from '../problem.ts'
 import { untilStopped } from '../stop.ts'
 import type { Host } from './host.ts'
 import type { HostLock } from './host-lock.ts'
 import { openHost } from './open.ts'
+
+const lockingMs = 2000
 
 /** Connections that are opened at the first call, and closed together. */
 export interface Connections {
@@ -39,6 +42,9 @@ export function connectionsOf(
     each: () => (each ??= uris.map(connect)),
     async close() {
       closing = true
+      // A lock that is just being taken would be left behind.
+      if (lock !== undefined && each !== undefined)
+        await Promise.race([Promise.allSettled(each), sleep(lockingMs, undefined, { ref: false })])
       await Promise.all(opened.map(closeQuietly))
     },
   }

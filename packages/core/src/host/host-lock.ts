@@ -106,7 +106,7 @@ function keep(host: string, run: Run, lock: HostLock): Release {
   timer.unref()
   return async () => {
     clearInterval(timer)
-    const text = `if ${isMine}; then ${commandText`rm -f -- ${file}; rmdir -- ${folderOf(lock)} 2>/dev/null || true`}; fi`
+    const text = `if ${isMine}; then ${commandText`rm -f -- ${file}; find ${folderOf(lock)} -name '*.tmp' -mmin +10 -delete; rmdir -- ${folderOf(lock)} 2>/dev/null || true`}; fi`
     // The run is over, also when it was stopped.
     await run(text, { called: 'unlock', timeoutMs: 3000, nothrow: true, outlivesStop: true }).catch(
       () => undefined,

@@ -1,4 +1,6 @@
 /** The interface for running commands: templates, options, output, errors. */
+import { redactShapes } from '../secret-shapes.ts'
+
 /** The exit code of a command that was ended by its timeout, as timeout(1) returns it. */
 export const timeoutExitCode = 124
 
@@ -63,14 +65,18 @@ export class CommandFailed extends Error {
       timedOutAfterMs === undefined
         ? `${words} exited with ${output.exitCode}`
         : `${words} did not end within ${timedOutAfterMs / 1000} s`
-    const tail = lastLines(output.stderr) || lastLines(output.stdout)
+    // Standard output may be a machine config.
+    const tail = lastLines(output.stderr) || redactShapes(lastLines(output.stdout))
     super(tail === '' ? what : `${what}: ${tail}`)
     this.name = 'CommandFailed'
     this.host = host
-    this.command = command
     this.exitCode = output.exitCode
+    this.command = command
     this.stdout = output.stdout
     this.stderr = output.stderr
+    // An error that no one expected is printed with its enumerable properties; these may hold secrets.
+    for (const name of ['command', 'stdout', 'stderr'])
+      Object.defineProperty(this, name, { enumerable: false })
   }
 }
 

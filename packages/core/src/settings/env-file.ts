@@ -24,8 +24,8 @@ export function readEnvFile(text: string): EnvFile {
     if (/^[ \t]*(?:#|$)/.test(content)) continue
     const line = index + 1
     const entry = readLine(content)
-    if ('fault' in entry)
-      errors.push({ name: entry.key ?? `line ${line}`, text: entry.fault, line })
+    if ('problem' in entry)
+      errors.push({ name: entry.key ?? `line ${line}`, text: entry.problem, line })
     if (entry.key === undefined) continue
     const first = lines.get(entry.key)
     if (first === undefined) lines.set(entry.key, line)
@@ -42,11 +42,10 @@ export function readEnvFile(text: string): EnvFile {
 
 type Line =
   | { readonly key: string; readonly value: string }
-  | { readonly key: string | undefined; readonly fault: string }
+  | { readonly key: string | undefined; readonly problem: string }
 
 /** Characters that look like a space or like nothing: dotenv takes some of them for white space. */
 const invisible =
-  // oxlint-disable-next-line no-control-regex -- control characters are what it looks for
   /[\0-\x08\x0b-\x1f\x7f\x85\xa0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff]/u
 
 function readLine(content: string): Line {
@@ -55,7 +54,7 @@ function readLine(content: string): Line {
     const code = hidden.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')
     return {
       key: keyIn(content),
-      fault: `has an invisible character (U+${code}); type the line again, with plain spaces`,
+      problem: `has an invisible character (U+${code}); type the line again, with plain spaces`,
     }
   }
   const [, key, rest] = /^[ \t]*(?:export[ \t]+)?([^\s=:#"'`]+)[ \t]*=(.*)$/.exec(content) ?? []
@@ -64,18 +63,18 @@ function readLine(content: string): Line {
     const isColon = named !== undefined && content.includes(`${named}:`)
     return {
       key: named,
-      fault:
+      problem:
         named === undefined
           ? 'is neither blank, nor a comment, nor KEY=VALUE; write # in front of a comment'
           : `${isColon ? 'has ":" where "=" belongs' : 'has no "=" after the key'}; write ${named}=<value>`,
     }
   }
-  const fault = faultOf(rest)
-  if (fault !== undefined) return { key, fault }
+  const problem = problemOf(rest)
+  if (problem !== undefined) return { key, problem }
   // The key's spelling is checked with the settings; dotenv reads only some.
   const value = parse(`K=${rest}`)['K']
   if (value !== written(rest))
-    return { key, fault: "can't be read as it is written; put the whole value in single quotes" }
+    return { key, problem: "can't be read as it is written; put the whole value in single quotes" }
   return { key, value }
 }
 
@@ -101,20 +100,20 @@ function unquoted(rest: string): string {
 }
 
 /** What dotenv would read differently from how a person does; undefined: nothing. */
-function faultOf(rest: string): string | undefined {
+function problemOf(rest: string): string | undefined {
   const quote = /^[ \t]*(["'`])/.exec(rest)?.[1]
-  if (quote !== undefined) return faultOfQuoted(rest.trim(), quote)
+  if (quote !== undefined) return problemOfQuoted(rest.trim(), quote)
   const hash = rest.indexOf('#')
   if (hash === -1) return undefined
   if (hash === 0 || !/[ \t]/.test(rest[hash - 1] ?? ''))
     return 'has a # inside the value, which would end it; put the whole value in single quotes'
-  for (const mark of ['"', "'", '`'])
-    if (rest.slice(0, hash).split(mark).length % 2 === 0)
+  for (const one of ['"', "'", '`'])
+    if (rest.slice(0, hash).split(one).length % 2 === 0)
       return 'has a # between quotes, which would end the value; put the whole value in other quotes'
   return undefined
 }
 
-function faultOfQuoted(rest: string, quote: string): string | undefined {
+function problemOfQuoted(rest: string, quote: string): string | undefined {
   const other = quote === "'" ? '"' : "'"
   const end = rest.indexOf(quote, 1)
   if (end === -1) return `has an open quote; end the value with ${quote} on the same line`

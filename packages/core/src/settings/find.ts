@@ -106,14 +106,20 @@ async function readCluster(
 /** Whether a patch sets the networks of pods or services; one that can't be read is reported where patches are used. */
 async function hasPatchedSubnets(root: string, file: string): Promise<boolean> {
   const folder = join(root, 'env', file, 'patches')
-  try {
-    for (const name of (await listUserFolder(folder, folder)) ?? [])
-      if (/\b(?:pod|service)Subnets\b/.test(await readUserFile(join(folder, name), name)))
-        return true
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error
-  }
-  return false
+  const names = await ifReadable(listUserFolder(folder, folder))
+  const texts = await Promise.all(
+    (names ?? [])
+      .filter((name) => /\.(?:ya?ml|json)$/i.test(name))
+      .map((name) => ifReadable(readUserFile(join(folder, name), name))),
+  )
+  return texts.some((text) => /\b(?:pod|service)Subnets\b/.test(text ?? ''))
+}
+
+async function ifReadable<T>(reading: Promise<T>): Promise<T | undefined> {
+  return reading.catch((error: unknown) => {
+    if (error instanceof Problem) return undefined
+    throw error
+  })
 }
 
 /**

@@ -59,5 +59,5 @@ function whatToDo(fileName: string, errors: readonly SettingError[], origins: Or
       : [`unset ${inShell.join(' ')} in your shell, or set a valid value there`]),
     ...(absent.length === 0 ? [] : [`set ${absent.join(' or ')} in ${fileName}`]),
   ]
-  return parts.join(', or ')
+  return parts.join(errors.length > 1 ? '; ' : ', or ')
 }

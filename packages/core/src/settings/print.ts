@@ -54,7 +54,7 @@ and nothing is changed until they are fixed.
 
 Each line is blank, a comment, or \`KEY=VALUE\`, optionally after \`export\`; any other line is an error. A comment
 after a value begins with a space and \`#\`. Put a value that contains \`#\` in single quotes, as a whole. Nothing is
-expanded: neither \`$HOME\` nor \`\\n\`. An environment variable overrides the setting in the file, and each run says
+expanded: neither \`$HOME\` nor \`\\n\`. An environment variable overrides the setting in the file, and each run lists
 once which settings come from the environment.
 
 Put your own machine config patches into \`env/<cluster>/patches/\`: \`all*\`, \`controlplane*\`, \`worker*\` and

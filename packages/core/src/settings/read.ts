@@ -85,7 +85,9 @@ function parseEach(
 }
 
 function describe(name: SettingName, value: string): string {
-  const shown = allSettings[name].secret === true && value !== '' ? '...' : value
+  // A kernel argument may hold the address of a config with a token.
+  const isHidden = allSettings[name].secret === true || name === 'TALOS_KERNEL_ARGS'
+  const shown = isHidden && value !== '' ? '...' : value
   return `${name}=${quoted(shown).slice(1, -1)}`
 }
 

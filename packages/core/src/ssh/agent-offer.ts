@@ -33,16 +33,35 @@ export function agentMethod(
     getIdentities: (give) => give(undefined, [offered]),
     sign: isKnown
       ? agent.sign.bind(agent)
-      : (_key, data: Buffer, _options, done?: ssh2.SignCallback) => {
-          agentSign(socket, key.blob, data, key.type.startsWith('ssh-rsa-cert') ? 'sha512' : '')
-            .then((signature) => answer(protocol(), data, signature))
-            .catch((error: unknown) => done?.(error as Error))
-        },
+      : (_key, data: Buffer, _options, done?: ssh2.SignCallback) =>
+          void signUnknown(socket, key, { data, protocol, done }),
   }
   return {
     type: 'agent',
     username,
     agent: Object.assign(Object.create(agent) as typeof agent, own),
+  }
+}
+
+/** Has the agent sign with a key that ssh2 can't parse, and answers the host; `done` gets an error only. */
+async function signUnknown(
+  socket: string,
+  { type, blob }: AgentKey,
+  {
+    data,
+    protocol,
+    done,
+  }: {
+    readonly data: Buffer
+    readonly protocol: () => Protocol
+    readonly done: ssh2.SignCallback | undefined
+  },
+): Promise<void> {
+  const hash = type.startsWith('ssh-rsa-cert') ? 'sha512' : undefined
+  try {
+    answer(protocol(), data, await agentSign(socket, blob, data, hash))
+  } catch (error) {
+    done?.(error as Error)
   }
 }
 

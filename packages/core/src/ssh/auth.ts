@@ -1,5 +1,5 @@
 /** The keys to offer to a host. */
-import ssh2 from 'ssh2'
+import type ssh2 from 'ssh2'
 import { Problem, reasonOf } from '../problem.ts'
 import { agentKeys, type AgentKey } from './agent.ts'
 import { agentMethod, type Protocol } from './agent-offer.ts'

@@ -58,7 +58,7 @@ async function leave(
 }
 const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
 const elsewhere = { host: 'laptop', user: 'ann', bootId: 'another', pid: 77 }
-const nobody = { pid: 2 ** 22 - 1, started: '1' }
+const ended = { pid: 2 ** 22 - 1, started: '1' }
 const tokenIn = (file: string): string =>
   /^token (.*)$/m.exec(readFileSync(file, 'utf8'))?.[1] ?? ''
 
@@ -71,7 +71,7 @@ test('is held until it is released, and leaves nothing behind', async ({ folder,
   assert.equal(warnings, [])
 })
 
-test('refuses another run, and says who holds it', async ({ folder }) => {
+test('refuses another run, and names who holds it', async ({ folder }) => {
   const release = await take(folder)
   const problem = await problemOf(take(folder))
   assert.is(problem.code, 'LOCKED')
@@ -97,7 +97,7 @@ test('of another run on this machine that has died is taken over at once', async
   folder,
   file,
 }) => {
-  await leave(file, 1, nobody)
+  await leave(file, 1, ended)
   const release = await take(folder)
   assert.is.not(tokenIn(file), 'other')
   await release()
@@ -107,7 +107,7 @@ test('of a run elsewhere is taken over at once when its connection has ended', a
   folder,
   file,
 }) => {
-  await leave(file, 1, { ...elsewhere, owner: `${nobody.pid} 1` })
+  await leave(file, 1, { ...elsewhere, owner: `${ended.pid} 1` })
   await (
     await take(folder)
   )()
@@ -154,11 +154,8 @@ test('of a silent run elsewhere is waited for, and taken over after two minutes'
   assert.not.ok(existsSync(file))
 })
 
-test('of ten parallel runs one at a time gets it, also a stale one', async ({
-  folder,
-  file,
-}) => {
-  await leave(file, 1, nobody)
+test('of ten parallel runs one at a time gets it, also a stale one', async ({ folder, file }) => {
+  await leave(file, 1, ended)
   let inside = 0
   const ends = await Promise.all(
     Array.from({ length: 10 }, async () => {
@@ -207,7 +204,7 @@ test('can be taken over by another user', async ({ folder, file }) => {
   await (
     await take(folder)
   )()
-  await leave(file, 1, nobody)
+  await leave(file, 1, ended)
   chmodSync(folder, 0o777)
   const asUser = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--']
   const release = await lockHost('kvm1', runner('kvm1', localTransport, asUser), lockIn(folder))

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { inspect } from 'node:util'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { local } from '../../src/host/local.ts'
@@ -39,6 +40,26 @@ test('a command of another user is ended by a timeout too', async () => {
   await run(`echo $$ >${join(folder, 'pid')}; sleep 60 | cat`, { timeoutMs: 1000, nothrow: true })
   await ended(join(folder, 'pid'), 1)
   assert.is((await run('cat', { input: 'through' })).stdout, 'through')
+})
+
+test('an error that no one expected is printed without command and output', async () => {
+  const { signal } = new AbortController()
+  const error: unknown = await local.$({
+    signal,
+  })`echo nightfall; echo ${'night fall'} >/dev/null; echo odd >&2; exit 3`.catch(
+    (thrown: unknown) => thrown,
+  )
+  const text = inspect(new Error('a bug', { cause: error }))
+  assert.match(text, 'odd')
+  assert.match(text, 'exitCode: 3')
+  assert.not.match(text, /night ?fall/)
+  const silent: unknown = await local.$`echo token: nightfall; exit 3`.catch(
+    (thrown: unknown) => thrown,
+  )
+  assert.is(
+    silent instanceof Error && silent.message,
+    'echo token: exited with 3: token: [removed]',
+  )
 })
 
 const asRoot = process.getuid?.() === 0 ? test : test.skip

@@ -43,7 +43,7 @@ for (const name of fixtures) {
   })
 }
 
-/** What the hint says about a key: its line, or where to set it when the file relies on its default. */
+/** What the hint names for a key: its line, or where to set it when the file relies on its default. */
 function placeOf(key: string, text: string): RegExp {
   if (key.startsWith('line ')) return new RegExp(`correct ${key} of`)
   const lines = text

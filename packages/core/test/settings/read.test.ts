@@ -32,17 +32,23 @@ test('an empty environment variable clears the setting of the file', () => {
   assert.is(readSettings(file, { NFS_SERVER: '' }).settings.NFS_SERVER, undefined)
 })
 
-test('settings from the environment are listed, and a command that may hold a secret is not shown', () => {
-  const shell = { CLUSTER_NAME: 'prod', NFS_SERVER: '', UPGRADE_GATE_COMMAND: 'check --token abc' }
+test('settings from the environment are listed, and values that may hold a secret are not shown', () => {
+  const shell = {
+    CLUSTER_NAME: 'prod',
+    NFS_SERVER: '',
+    TALOS_KERNEL_ARGS: 'talos.config=https://host/x?token=abc',
+    UPGRADE_GATE_COMMAND: 'check --token abc',
+  }
   assert.equal(readSettings(smallest, shell).fromShell, [
     'CLUSTER_NAME=prod',
+    'TALOS_KERNEL_ARGS=...',
     'NFS_SERVER=',
     'UPGRADE_GATE_COMMAND=...',
   ])
   assert.equal(readSettings(smallest).fromShell, [])
 })
 
-test('an invalid value from the environment is said to come from there', () => {
+test('an invalid value from the environment is reported as coming from there', () => {
   try {
     readSettings(smallest, { WORKER_COUNT: 'many', CLUSTER_VIP: '10.0.0.1' }, 'env/home.env')
     assert.unreachable()

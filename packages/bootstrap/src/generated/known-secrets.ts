@@ -1,0 +1,66 @@
+/** Every secret that the files of a cluster hold, to remove them from texts. */
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createRedactor, generatedFiles, type Cluster, type Redactor } from '@talosmith/core'
+import { secretsInConfig, secretWords, stringsIn } from './secret-values.ts'
+
+/** Files of ours in which every string is a secret, also their copies in backups/, removed/ and archive/. */
+const secretFile = /(?:^|[./])(?:secrets\.yaml|talosconfig|kubeconfig)(?:\.|$)/
+/** Records without secrets, and snapshots, which are no text. */
+const withoutSecrets = /^(?:runs|bundles)\/|\.db$|^[\w.-]+\.json$|^backups\/[^/]*\.json$/
+const largest = 4 * 2 ** 20
+
+/**
+ * A redactor that knows all secrets of a cluster: its secret files, machine configs and access files, those
+ * set aside, its patches, and UPGRADE_GATE_COMMAND. Keeps its names and addresses.
+ */
+export async function redactorOf(cluster: Cluster): Promise<Redactor> {
+  const files = generatedFiles(cluster)
+  const names = (await files.list())
+    .filter(({ name, bytes }) => !withoutSecrets.test(name) && bytes < largest)
+    .map(({ name }) => name)
+  const own = await Promise.all(
+    names.map(async (name) => {
+      // A link is not ours.
+      const text = (await files.read(name).catch(() => undefined)) ?? ''
+      return secretFile.test(name) ? stringsIn(text) : secretsInConfig(text)
+    }),
+  )
+  const { UPGRADE_GATE_COMMAND: gate = '' } = cluster.settings
+  return createRedactor(
+    [...own.flat(), ...(await secretsOfPatches(cluster)), gate, ...secretWords(gate)],
+    openTexts(cluster),
+  )
+}
+
+async function secretsOfPatches({ patchesDir }: Cluster): Promise<string[]> {
+  const entries = await readdir(patchesDir, { withFileTypes: true }).catch(() => [])
+  const texts = await Promise.all(
+    entries
+      .filter((entry) => !entry.isDirectory())
+      .map(({ name }) => readFile(join(patchesDir, name), 'utf8').catch(() => '')),
+  )
+  return texts.flatMap(secretsInConfig)
+}
+
+/** Names and addresses of a cluster: its access files contain them beside the secrets. */
+export function openTexts({
+  name,
+  nodes,
+  endpoint,
+  vip,
+  image,
+  settings,
+}: Cluster): ReadonlySet<string> {
+  return new Set([
+    name,
+    // As Talos names user and context of its kubeconfig.
+    `admin@${name}`,
+    endpoint,
+    new URL(endpoint).hostname,
+    image.installer,
+    settings.INSTALL_DISK,
+    ...(vip === undefined ? [] : [vip]),
+    ...nodes.flatMap((node) => [node.name, node.address]),
+  ])
+}

@@ -1,0 +1,83 @@
+/** Which values in a cluster's files are secrets. Pure. */
+import { redactShapes } from '@talosmith/core'
+import { parseAllDocuments } from 'yaml'
+
+/** Every string in a YAML or JSON file: any may be secret, since no list of names is complete. */
+export function stringsIn(text: string): string[] {
+  const found: string[] = []
+  visit(text, (value) => found.push(value))
+  return found
+}
+
+/**
+ * The strings in a machine config, a patch or a manifest that may be secret: all except names, addresses,
+ * images, versions and plain words, which would be missing from any text.
+ */
+export function secretsInConfig(text: string): string[] {
+  const found: string[] = []
+  visit(text, (value, path) => {
+    if (publicKey.test(path.at(-1) ?? '')) return found.push(...secretWords(value))
+    const isSensitive = path.some((key) => sensitiveKey.test(key))
+    if (value.includes('\n')) {
+      found.push(value, ...value.split('\n').flatMap(secretWords))
+      // A file or a manifest in the config.
+      if (path.length > 0) found.push(...secretsInConfig(value))
+    } else if (isSensitive || !isOrdinary(value)) found.push(value, ...secretWords(value))
+  })
+  return found
+}
+
+/** The words of a text, such as a command, that may be secret. */
+export function secretWords(text: string): string[] {
+  return text
+    .split(/[\s"'`=,;|&<>(){}[\]]+|:\/\/|(?<=\w)@|\\/)
+    .flatMap((word) => [word, ...word.split(':')])
+    .filter((word) => word.length > 5 && !isOrdinary(word))
+}
+
+/** Fields whose values are on everyone's machines. */
+const publicKey =
+  /^(?:apiVersion|kind|name|type|image|disk|interface|link|hostname|dnsDomain|clusterName|path|op|device|namespace)$/
+const sensitiveKey =
+  /token|secret|pass|pwd|auth|cred|key|cert(?!SAN)|crt|^ca$|env|content|data|arg|param|header|proxy|value|psk|salt|seed|hash|cookie|url/i
+
+/** Texts that many clusters have: words, addresses, paths, host names, images, versions, sizes. */
+const ordinary = [
+  /^-{0,2}[A-Za-z]+(?:[-_.:/ ][A-Za-z]+)*[.:]?$/,
+  /^\d+(?:\.\d+){3}(?::\d+)?(?:\/\d+)?$/,
+  /^(?=.*:.*:)[\da-f:.]+(?:\/\d+)?$/i,
+  /^v?\d+(?:\.\d+)*(?:-[a-z]+(?:\.\d+)*)?(?:[kmgt]i?b?)?$/i,
+  /^(?:\d+(?:ms|[smhd]))+$/,
+  /^v\d+(?:alpha|beta)\d+$/,
+  /^(?:\/[a-z0-9._-]+)+\/?$/,
+  /^(?:[a-z]+:\/\/)?[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,10}(?::\d+)?(?:\/[a-z0-9._-]+)*(?::v?\d[\w.-]*)?(?:@sha256:[0-9a-f]{64})?$/,
+  /^https:\/\/\d+(?:\.\d+){3}(?::\d+)?\/?$/,
+]
+
+function isOrdinary(text: string): boolean {
+  return ordinary.some((shape) => shape.test(text)) && redactShapes(text) === text
+}
+
+function visit(text: string, each: (value: string, path: readonly string[]) => void): void {
+  const walk = (value: unknown, path: readonly string[]): void => {
+    if (typeof value === 'string') each(value, path)
+    else if (typeof value === 'number' && String(value).length > 6) each(String(value), path)
+    else if (Array.isArray(value)) value.forEach((one) => walk(one, path))
+    else if (typeof value === 'object' && value !== null)
+      for (const [key, one] of Object.entries(value)) walk(one, [...path, key])
+  }
+  for (const document of parseAllDocuments(text)) {
+    // What can't be parsed as a whole is taken line by line, without names.
+    if ('errors' in document && document.errors.length > 0)
+      text
+        .split('\n')
+        .map((line) => line.replace(/^\s*(?:- +)?(?:["']?[\w./-]+["']?:(?: +|$))?/, ''))
+        .flatMap((line) => [line.trim(), line.trim().replaceAll(/^["']|["'],?$/g, '')])
+        .forEach((line) => each(line, ['content']))
+    try {
+      walk(document.toJS(), [])
+    } catch {
+      // For example an alias without an anchor: the lines above are enough.
+    }
+  }
+}

@@ -1,0 +1,98 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { hostFiles, local } from '@talosmith/core'
+import { temporaryFolder, testCluster } from '@talosmith/core/testing'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { observeFiles } from '../src/observe-files.ts'
+import type { DiskSource } from '../src/parse-domain.ts'
+import { domainFor, firstOf } from './observed-hosts.ts'
+
+const cluster = testCluster({ CONTROL_PLANE_COUNT: '1', WORKER_COUNT: '0' })
+const node = firstOf(cluster)
+
+interface Context {
+  pool: string
+  image: string
+  disk: string
+}
+const files = suite<Context>('files in a pool')
+files.before.each((context) => {
+  context.pool = temporaryFolder('pool with a space')
+  context.image = join(context.pool, 'talos.raw')
+  writeFileSync(context.image, Buffer.alloc(2 ** 20))
+  context.disk = addOverlay(join(context.pool, 'home-cp1.qcow2'), context.image, 'raw')
+})
+
+function addOverlay(path: string, base: string, format = 'qcow2'): string {
+  const options = ['-q', '-f', 'qcow2', '-F', format, '-b', base, path, '2M']
+  execFileSync('qemu-img', ['create', ...options])
+  return path
+}
+const source = (path: string): DiskSource => ({ target: 'vda', type: 'file', source: path })
+
+/** Observes the pool with home-cp1, which uses `path` as its disk, and a machine `clone` that uses `theirs`. */
+function observe({ pool, disk }: Context, path = disk, theirs: readonly string[] = []) {
+  const own = { disk, seed: join(pool, 'home-cp1-seed.iso') }
+  return observeFiles(local, cluster, {
+    pool,
+    files: hostFiles(cluster, pool),
+    domains: [
+      domainFor(cluster, node, { own, attached: [source(path)] }),
+      domainFor(cluster, node, {
+        name: 'clone',
+        owner: undefined,
+        own: undefined,
+        disks: theirs.map(source),
+        attached: [],
+      }),
+    ],
+  })
+}
+
+if (existsSync('/usr/bin/qemu-img')) {
+  files('a disk without snapshots, and a seed ISO beside it', async (context) => {
+    writeFileSync(join(context.pool, 'home-cp1-seed.iso'), Buffer.alloc(65_536))
+    addOverlay(join(context.pool, 'theirs.qcow2'), context.image, 'raw')
+    const observed = await observe(context)
+    assert.equal([...observed.disks.keys()], [context.disk])
+    assert.equal(observed.overlays, [])
+    assert.equal([...observed.seeds.keys()], [join(context.pool, 'home-cp1-seed.iso')])
+    assert.equal([...observed.brokenChains], [])
+  })
+
+  files('a snapshot of a snapshot that the machine uses, the upper one first', async (context) => {
+    const first = addOverlay(join(context.pool, 'home-cp1.before'), context.disk)
+    const second = addOverlay(join(temporaryFolder('elsewhere'), 'home-cp1.after'), first)
+    const { overlays, disks } = await observe(context, second)
+    assert.equal(
+      overlays,
+      [second, first].map((path) => ({ path, disk: context.disk, isInUse: true })),
+    )
+    assert.is(disks.get(second)?.qcow2?.virtualBytes, 2 * 2 ** 20)
+  })
+
+  files(
+    'overlays that the machine does not use: in the pool, and of another machine',
+    async (context) => {
+      const old = addOverlay(join(context.pool, 'home-cp1.old'), 'home-cp1.qcow2')
+      const clone = addOverlay(join(temporaryFolder('clones'), 'clone.qcow2'), context.disk)
+      const { overlays } = await observe(context, context.disk, [clone])
+      assert.equal(
+        overlays,
+        [old, clone].map((path) => ({ path, disk: context.disk, isInUse: false })),
+      )
+    },
+  )
+
+  files('a snapshot without its disk is a broken chain', async (context) => {
+    const above = addOverlay(join(context.pool, 'home-cp1.before'), context.disk)
+    rmSync(context.disk)
+    const observed = await observe(context, above)
+    assert.equal([...observed.brokenChains], [above])
+    assert.equal(observed.overlays, [])
+  })
+} else files.skip('no qemu-img on this machine')
+
+files.run()
