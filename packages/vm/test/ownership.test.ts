@@ -59,7 +59,11 @@ function hostWith(cluster: Cluster, id: string | undefined) {
   sector.write(seal.publisher, 318)
   sector.write(seal.application, 574)
   const seed = `seed ${sector.toString('base64')} 65536 ${pool}/home-cp1-seed.iso`
-  return fakeHost({ domains: { 'home-cp1': xml }, files: [seed] })
+  const header = Buffer.alloc(4096)
+  header.write('QFI\xfb', 'latin1')
+  header.writeBigUInt64BE(BigInt(firstOf(cluster).diskGib) * 2n ** 30n, 24)
+  const disk = `disk 2048 ${header.toString('base64')} ${pool}/home-cp1.qcow2`
+  return fakeHost({ domains: { 'home-cp1': xml }, files: [disk, seed] })
 }
 
 interface Case {
