@@ -4,7 +4,7 @@
  */
 import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { hostFiles, type Cluster } from '@talosmith/core'
+import { clusterIdFile, hostFiles, type Cluster } from '@talosmith/core'
 import { startSshd } from '@talosmith/core/testing'
 import { ledgerKey } from '@talosmith/image/testing'
 import { describeMachine, describeSeed, renderDomain } from '@talosmith/vm'
@@ -20,6 +20,7 @@ export interface KvmHost {
 }
 
 const sector = 2048
+const clusterId = 'a3b1c7d2-0000-4000-8000-00000000c0de'
 
 export async function startKvmHost(folder: string): Promise<KvmHost> {
   const file = (name: string): string => join(folder, name)
@@ -52,7 +53,7 @@ function hostXml(cluster: Cluster, pool: string): string {
   const domains = cluster.nodes.map((node) => {
     const own = { disk: files.disk(node), seed: files.seed(node) }
     const uri = cluster.settings.LIBVIRT_URI[0] ?? ''
-    const origin = { image: files.image, diskGib: node.diskGib, uri, directIo: true }
+    const origin = { clusterId, image: files.image, diskGib: node.diskGib, uri, directIo: true }
     // The test driver has one domain type: its own.
     return renderDomain(describeMachine(cluster, node, own, 'qemu'), origin)
       .replace(/<\?xml[^>]*\?>/, '')
@@ -82,12 +83,13 @@ function putFiles(cluster: Cluster, pool: string): void {
   mkdirSync(cluster.generated, { recursive: true, mode: 0o700 })
   const ledger = { [ledgerKey(cluster)]: entry }
   writeFileSync(join(cluster.generated, 'images.json'), JSON.stringify(ledger), { mode: 0o600 })
+  writeFileSync(join(cluster.generated, clusterIdFile), clusterId, { mode: 0o600 })
   for (const node of cluster.nodes) {
     writeFileSync(files.disk(node), overlay(node.diskGib, files.image))
     const { digest } = describeSeed(cluster, node)
     writeFileSync(
       files.seed(node),
-      seed(encodeSeedMarker({ cluster: cluster.name, node: node.name, digest })),
+      seed(encodeSeedMarker({ cluster: cluster.name, clusterId, node: node.name, digest })),
     )
   }
 }

@@ -2,11 +2,21 @@
 import type { Change, Cluster, Log } from '@talosmith/core'
 import { findFinalBackup, hasRemoved, planFinalBackup, takeFinalBackup } from '@talosmith/bootstrap'
 import { leftToTheMachines } from '@talosmith/storage'
-import { describeUntouched, findOtherHosts, clusterDomains } from '@talosmith/vm'
+import {
+  clusterDomains,
+  describeUntouched,
+  findOtherHosts,
+  refuse,
+  strangerProblems,
+} from '@talosmith/vm'
 import type { Remains } from './remains.ts'
 
-/** Reports what a destroy leaves alone, and warns about unexpected findings. */
+/**
+ * Reports what a destroy leaves alone, and warns about unexpected findings. Throws VM_NOT_OURS before anything is
+ * removed when machines of this name are another cluster's.
+ */
 export function report(cluster: Cluster, { storage, hosts }: Remains, log: Log): void {
+  refuse(strangerProblems(cluster, hosts))
   for (const item of describeUntouched(cluster, hosts)) log.info(`   left alone: ${item}`)
   for (const warning of findOtherHosts(cluster, hosts)) log.warn(warning)
   if (storage.unobserved !== undefined) log.warn(leftToTheMachines(storage.unobserved))

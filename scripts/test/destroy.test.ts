@@ -244,6 +244,19 @@ destroy(
   },
 )
 
+destroy(
+  "stops before its first stage when the machines are another operator's",
+  async ({ made }) => {
+    const other = '00000000-1111-4222-8333-444444444444'
+    writeFileSync(join(made.generated, 'cluster-id'), other)
+    const before = made.everything()
+    const problem = await problemOf(runChain(made.cluster, confirmed(made)))
+    assert.is(problem.code, 'VM_NOT_OURS')
+    assert.match(problem.because ?? '', other)
+    assert.equal(made.everything(), before)
+  },
+)
+
 destroy('warns of machines whose metadata names another host', async () => {
   const made = await makeCluster({ LIBVIRT_URI: 'qemu+ssh://root@kvm9/system' })
   process.env['PATH'] = `${made.path('bin')}:${process.env['PATH']}`

@@ -27,6 +27,7 @@ const host: ObservedHost = {
   host: 'root@kvm1',
   index: 0,
   files,
+  identity: { clusterId: undefined, hasEvidence: true, hasRun: true },
   poolProblem: undefined,
   domains: [...cluster.nodes, { ...cluster.nodes[3], name: 'home-w7' }].map((node) => {
     const own = { disk: files.disk({ name: node.name }), seed: files.seed({ name: node.name }) }
@@ -36,6 +37,8 @@ const host: ObservedHost = {
       name: node.name,
       uuid: '',
       owner: 'home',
+      clusterId: undefined,
+      strangerBecause: undefined,
       own,
       madeThrough: 'qemu:///system',
       diskNote: 'created',
@@ -57,6 +60,7 @@ const host: ObservedHost = {
   overlays: [],
   brokenChains: new Set(),
   seeds: new Map(),
+  seedAddresses: new Map(),
   beside: [],
   leftovers: [],
   hasImage: true,

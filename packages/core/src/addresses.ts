@@ -38,6 +38,18 @@ export function broadcastOf(cidr: string): string {
   return IPv4.broadcastAddressFromCIDR(cidr).toString()
 }
 
+/** The network of an address with its prefix length: 10.0.0.70/24 is in 10.0.0.0/24. */
+export function networkOf(address: string): string {
+  return `${IPv4.networkAddressFromCIDR(address).toString()}/${prefixLengthOf(address)}`
+}
+
+/** How far an address is from the first address of a network; negative before it. */
+export function offsetOf(cidr: string, address: string): number {
+  const value = (one: { toByteArray(): number[] }): number =>
+    Buffer.from(one.toByteArray()).readUInt32BE()
+  return value(IPv4.parse(address)) - value(IPv4.networkAddressFromCIDR(cidr))
+}
+
 /** Whether two networks in CIDR notation have an address in common. */
 export function overlap(one: string, other: string): boolean {
   return contains(one, addressAt(other, 0)) || contains(other, addressAt(one, 0))

@@ -3,6 +3,8 @@
  * docs/troubleshooting. A code that only one module reports is written in that module.
  */
 export const codes = {
+  /** The settings would give a running cluster other addresses. */
+  addressFixed: 'ADDRESS_FIXED',
   /** Another machine uses an address of the cluster. */
   addressTaken: 'ADDRESS_TAKEN',
   /** The API server has a certificate of another CA, or rejects the cluster's kubeconfig. */
@@ -35,6 +37,8 @@ export const codes = {
   nodeForeign: 'NODE_FOREIGN',
   /** talosconfig or kubeconfig is missing, or belongs to another cluster. */
   notStarted: 'NOT_STARTED',
+  /** A machine or file has a name of this cluster, and belongs to another owner. */
+  vmNotOurs: 'VM_NOT_OURS',
   /** The storage pool has too little free space, for new disks or for running machines. */
   poolFull: 'POOL_FULL',
   /** The storage pool is defined but not active. */

@@ -1,7 +1,16 @@
 /** What other packages may import from core. */
-export { addressAt, contains, isBetween, overlap, prefixLengthOfMask } from './addresses.ts'
+export {
+  addressAt,
+  contains,
+  isBetween,
+  networkOf,
+  offsetOf,
+  overlap,
+  prefixLengthOfMask,
+} from './addresses.ts'
 export type { Answer } from './answer.ts'
 export { applyAll, renderPlan, type Change } from './change.ts'
+export { clusterIdFile, keepClusterId, readClusterId } from './cluster-id.ts'
 export { controlPlanesLeft, type LeftControlPlane } from './cluster-problems.ts'
 export { codes } from './codes.ts'
 export { checkConfirm } from './confirm.ts'

@@ -14,7 +14,7 @@ import {
 import { writeDiskNote } from './disk-note.ts'
 import { renderDomain } from './domain-xml.ts'
 import { keepChannel } from './drift.ts'
-import { editDomain } from './edit-domain.ts'
+import { editDomain, withClusterId } from './edit-domain.ts'
 import { explain } from './explain.ts'
 import { typeFor } from './host-facts.ts'
 import { describeMachine, plainUri, type Machine } from './machine.ts'
@@ -29,6 +29,8 @@ export interface VmApplyContext {
   readonly cluster: Cluster
   readonly hosts: readonly Host[]
   readonly observedHosts: readonly ObservedHost[]
+  /** The cluster's ID; changes that remove something need none. */
+  readonly clusterId?: string | undefined
   readonly log: Log
   /** Cut the power of machines that don't shut down in time. */
   readonly force?: boolean
@@ -39,6 +41,7 @@ interface Place {
   readonly cluster: Cluster
   readonly host: Host
   readonly observed: ObservedHost
+  readonly clusterId: string | undefined
   readonly log: Log
   readonly force: boolean
   readonly target: string
@@ -53,14 +56,14 @@ const pressAgainMs = 15_000
 /** Applies one change; idempotent. Throws a Problem with the resulting state and the host's own error output. */
 export async function applyVmChange(
   change: VmChange,
-  { cluster, hosts, observedHosts, log, force = false }: VmApplyContext,
+  { cluster, hosts, observedHosts, clusterId, log, force = false }: VmApplyContext,
 ): Promise<void> {
   const host = hosts[change.host]
   const observed = observedHosts.find(({ index }) => index === change.host)
   if (host === undefined || observed === undefined) throw new Error(`no host ${change.host}`)
   const { target, path = '' } = change
   try {
-    await actions[change.kind]({ cluster, host, observed, log, force, target, path })
+    await actions[change.kind]({ cluster, host, observed, clusterId, log, force, target, path })
   } catch (cause) {
     if (cause instanceof Problem || !(cause instanceof CommandFailed)) throw cause
     throw explain(change, host.name, cause)
@@ -70,8 +73,9 @@ export async function applyVmChange(
 const actions: Record<VmChange['kind'], (place: Place) => Promise<unknown>> = {
   async 'define-domain'(place) {
     const node = nodeOf(place)
-    const { cluster, observed, host } = place
+    const { cluster, observed, host, clusterId } = place
     const origin = {
+      clusterId,
       image: observed.files.image,
       diskGib: node.diskGib,
       uri: plainUri(cluster, observed.index),
@@ -85,6 +89,10 @@ const actions: Record<VmChange['kind'], (place: Place) => Promise<unknown>> = {
     const xml = await virsh(place.host, 'dumpxml', '--inactive', '--security-info', place.target)
     const has = domainOf({ name: place.target }, place.observed)?.machine
     await define(place.host, editDomain(xml, keepChannel(has, wantedMachine(place))))
+  },
+  async 'note-cluster-id'({ host, target, clusterId = '' }) {
+    const xml = await virsh(host, 'dumpxml', '--inactive', '--security-info', target)
+    await define(host, withClusterId(xml, clusterId))
   },
   async 'drop-channel'(place) {
     const xml = await virsh(place.host, 'dumpxml', '--inactive', '--security-info', place.target)
@@ -112,9 +120,10 @@ if [ -e ${partial} ]; then echo ${`${path} already exists: another process has c
   },
   async 'create-seed'(place) {
     const node = nodeOf(place)
-    const { cluster, host, path } = place
+    const { cluster, clusterId, host, path } = place
     const { metaData, networkConfig, digest } = describeSeed(cluster, node)
-    const identifiers = encodeSeedMarker({ cluster: cluster.name, node: node.name, digest })
+    const seal = { cluster: cluster.name, clusterId, node: node.name, digest }
+    const identifiers = encodeSeedMarker(seal)
     const work = path + partialSuffix
     // Talos looks for the label in the Joliet descriptor first; 1.12.0 did not detect ISOs under 64 KiB.
     await host.$`

@@ -1,5 +1,13 @@
 /** Checks one machine against its host: ownership, addresses, and changes that are not possible in place. */
-import { contains, isBetween, Problem, quote, type Cluster, type Node } from '@talosmith/core'
+import {
+  codes,
+  contains,
+  isBetween,
+  Problem,
+  quote,
+  type Cluster,
+  type Node,
+} from '@talosmith/core'
 import { diskInUse, otherDiskOf, type OtherDisk } from './disk-use.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
 import { domainOf } from './place.ts'
@@ -32,7 +40,7 @@ function ofOwnership(
 ): Problem[] {
   const problems: Problem[] = []
   const notOurs = (message: string, because: string, hint: string): void => {
-    problems.push(new Problem('VM_NOT_OURS', message, { because, now: unchanged, hint }))
+    problems.push(new Problem(codes.vmNotOurs, message, { because, now: unchanged, hint }))
   }
   const twice = hosts.filter((one) => domainOf(node, one)?.owner === name)
   if (twice.length > 1)
@@ -42,7 +50,8 @@ function ofOwnership(
       `look at both (virsh console ${node.name}) and undefine the wrong one`,
     )
   const domain = domainOf(node, observed)
-  if (domain !== undefined && domain.owner !== name)
+  // strangerProblems reports another cluster of this name.
+  if (domain !== undefined && domain.owner !== name && domain.strangerBecause === undefined)
     notOurs(
       `${observed.host} has a virtual machine ${node.name} that does not belong to cluster ${name}`,
       domain.owner === undefined
@@ -68,7 +77,11 @@ function ofOwnership(
       'move it, or choose another CLUSTER_NAME or SEED_ISO_DIR',
     )
   const clash = observed.domains.find(
-    (one) => one.name !== node.name && one.machine.mac === node.mac && one.owner !== name,
+    (one) =>
+      one.name !== node.name &&
+      one.machine.mac === node.mac &&
+      one.owner !== name &&
+      one.strangerBecause === undefined,
   )
   if (clash !== undefined)
     problems.push(

@@ -1,11 +1,13 @@
 /** Checks the observed hosts before a plan is applied: problems and warnings. */
 import { codes, commandFor, poolFull, Problem, type Cluster } from '@talosmith/core'
+import { addressProblems } from './check-addresses.ts'
 import { hostProblems } from './check-host.ts'
 import { nodeProblems } from './check-node.ts'
 import { needsDisk } from './disk-use.ts'
 import { typeFor } from './host-facts.ts'
 import { findLostDisks } from './lost-disks.ts'
 import type { ObservedHost } from './observe.ts'
+import { strangerProblems } from './ownership.ts'
 import { domainOf, hostOf } from './place.ts'
 
 const gib = 2 ** 30
@@ -20,6 +22,7 @@ export function findProblems(
   { recreated = new Set<string>() }: { readonly recreated?: ReadonlySet<string> } = {},
 ): Problem[] {
   return [
+    ...strangerProblems(cluster, hosts),
     ...findLostDisks(cluster, hosts, recreated),
     ...hosts
       .filter(({ index }) =>
@@ -30,6 +33,7 @@ export function findProblems(
       const observed = hostOf(cluster, node, hosts)
       return observed === undefined ? [] : nodeProblems(cluster, node, observed, hosts)
     }),
+    ...addressProblems(cluster, hosts),
     ...findFullPools(cluster, hosts),
   ]
 }

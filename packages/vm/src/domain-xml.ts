@@ -7,6 +7,9 @@ import type { Attachment, Machine, Origin } from './machine.ts'
 /** The namespace of Talosmith's element in a domain's metadata, which names the cluster that owns the domain. */
 export const metadataNamespace = 'https://talosmith.dev/xmlns/machine/1.0'
 
+/** The attribute of that element with the cluster's ID. */
+export const clusterIdAttribute = '@cluster-id'
+
 /** The virtio port of the QEMU guest agent; Talos' extension waits for it. */
 export const guestAgentPort = 'org.qemu.guest_agent.0'
 
@@ -111,10 +114,11 @@ export function renderDomain(machine: Machine, origin: Origin): string {
 /** An XML element as plain data; attributes start with @. */
 export type Element = { [key: string]: unknown }
 
-function ownElement(machine: Machine, { image, diskGib, uri }: Origin): Element {
+function ownElement(machine: Machine, { image, diskGib, uri, clusterId }: Origin): Element {
   return {
     '@xmlns:talosmith': metadataNamespace,
     '@cluster': machine.cluster,
+    ...(clusterId === undefined ? {} : { [clusterIdAttribute]: clusterId }),
     '@node': machine.name,
     '@role': machine.role,
     '@host': uri,

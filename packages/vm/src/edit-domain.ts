@@ -3,10 +3,12 @@ import { isDeepStrictEqual } from 'node:util'
 import { XMLParser } from 'fast-xml-parser'
 import {
   builder,
+  clusterIdAttribute,
   cpuElement,
   cpuOf,
   guestAgentElement,
   guestAgentPort,
+  metadataNamespace,
   networkOf,
   networkParts,
   parsing,
@@ -52,6 +54,20 @@ export function editDomain(xml: string, machine: Machine): string {
   const own = items(devices, 'channel').filter(isGuestAgent)
   const wanted = own.length > 0 ? own.slice(0, 1) : [guestAgentElement()]
   devices['channel'] = machine.guestAgent ? [...others, ...wanted] : others
+  return builder.build(document)
+}
+
+/** The XML of an existing domain with the cluster's ID in our metadata element, and otherwise as it is. */
+export function withClusterId(xml: string, clusterId: string): string {
+  const document = editor.parse(xml) as { domain: Element }
+  const metadata = part(document.domain, 'metadata')
+  for (const name of Object.keys(metadata)) {
+    const element = part(metadata, name)
+    const isNamespace = (key: string): boolean =>
+      key.startsWith('@xmlns') && element[key] === metadataNamespace
+    if (/^(?:.*:)?machine$/.test(name) && Object.keys(element).some(isNamespace))
+      element[clusterIdAttribute] = clusterId
+  }
   return builder.build(document)
 }
 

@@ -40,6 +40,7 @@ const remove: Failure = {
 const failures: Record<VmChange['kind'], Failure> = {
   'define-domain': define,
   'update-domain': change,
+  'note-cluster-id': change,
   'drop-channel': change,
   'create-disk': disk,
   'grow-disk': disk,

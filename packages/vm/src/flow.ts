@@ -1,9 +1,18 @@
 /** Runs the stages of the virtual machines: observe, check, plan, apply. */
-import { applyAll, type Cluster, type Host, type ScriptContext } from '@talosmith/core'
+import {
+  applyAll,
+  keepClusterId,
+  readClusterId,
+  type Cluster,
+  type Host,
+  type ScriptContext,
+} from '@talosmith/core'
 import { applyVmChange } from './apply.ts'
 import { checkHosts, rememberHosts } from './made-on.ts'
+import { refuse } from './check.ts'
 import { observeHost, type ObservedHost } from './observe.ts'
-import { domainOf } from './place.ts'
+import { strangerProblems } from './ownership.ts'
+import { clusterDomains, domainOf } from './place.ts'
 import { planDropChannels, planMachineStart, planMachineStop, type VmChange } from './plan.ts'
 
 /** What these flows use of a script's context. */
@@ -46,20 +55,36 @@ export async function runFlow(
   await checkHosts(cluster)
   const opened = await hosts()
   const observed = await observeHosts(cluster, opened)
+  refuse(strangerProblems(cluster, observed))
   check?.(observed)
   const changes = plan(cluster, observed)
   if (dryRun) return showPlan(changes)
   if (changes.length === 0) log.already(nothing)
-  else if (needsConfirm) confirm(changes)
-  else await rememberHosts(cluster)
+  else {
+    if (needsConfirm) confirm(changes)
+    const hasMachines = observed.some((host) => clusterDomains(cluster, host).length > 0)
+    if (!needsConfirm || hasMachines) await claim(cluster, observed)
+  }
+  const clusterId = await readClusterId(cluster)
   for (const together of inSteps(changes, (change) => step(change, observed)))
     await applyAll(
       together,
       (change) =>
-        applyVmChange(change, { cluster, hosts: opened, observedHosts: observed, log, force }),
+        applyVmChange(change, {
+          ...{ cluster, clusterId, log, force },
+          hosts: opened,
+          observedHosts: observed,
+        }),
       { log, parallelBy: ({ host, target }) => `${host} ${target}`, atOnce: 8 },
     )
   return 0
+}
+
+/** Records the hosts and the cluster's ID, its machines' or a new one, before the first change. */
+async function claim(cluster: Cluster, observed: readonly ObservedHost[]): Promise<void> {
+  const [taken] = observed.flatMap(({ identity }) => identity.clusterId ?? [])
+  await keepClusterId(cluster, taken)
+  await rememberHosts(cluster)
 }
 
 /** Starts the machines that are not running, control planes first; does not wait for Talos in them. */

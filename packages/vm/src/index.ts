@@ -8,6 +8,7 @@ export { dropChannels, observeHosts, startMachines, stopMachines } from './flow.
 export { typeFor } from './host-facts.ts'
 export { describeMachine, type Machine } from './machine.ts'
 export { checkHosts, findOtherHosts, hostsFile } from './made-on.ts'
+export { strangerProblems, type Identity } from './ownership.ts'
 export { observeHost, type ObservedDomain, type ObservedHost } from './observe.ts'
 export { parseDomain, type ParsedDomain } from './parse-domain.ts'
 export { domainOf, hostOf, clusterDomains, pathsOf, withoutMachines } from './place.ts'

@@ -35,6 +35,8 @@ export interface Machine {
 
 /** Recorded in a domain when it is created, and never compared: an upgraded machine keeps its first image. */
 export interface Origin {
+  /** Undefined: rendered without a cluster. */
+  readonly clusterId?: string | undefined
   readonly image: string
   readonly diskGib: number
   /** The libvirt URI it was created through, without its options. */

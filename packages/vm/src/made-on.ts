@@ -35,6 +35,13 @@ export async function rememberHosts(cluster: Cluster): Promise<void> {
   await generatedFiles(cluster).write(hostsFile, `${JSON.stringify(hosts, null, 2)}\n`)
 }
 
+/** Whether the record has a host of LIBVIRT_URI, by its index. */
+export async function wasMadeOn(cluster: Cluster, index: number): Promise<boolean> {
+  return (await readHosts(cluster)).some(
+    (uri) => placeOf(uri) === placeOf(plainUri(cluster, index)),
+  )
+}
+
 /** Removes the record, once no machine is left on the hosts. */
 export async function forgetHosts(cluster: Cluster): Promise<void> {
   const files = generatedFiles(cluster)

@@ -9,14 +9,26 @@ import {
   type HostFiles,
 } from '@talosmith/core'
 import type { ObservedDomain } from './observe.ts'
+import type { Identity } from './ownership.ts'
+import type { ParsedDomain } from './parse-domain.ts'
 import { headerBytes, readQcow2, type Qcow2 } from './qcow2.ts'
-import { descriptorSector, readLabel, readSeedMarker, type SeedMarker } from './seed-iso.ts'
+import {
+  descriptorSector,
+  nameWithId,
+  readLabel,
+  readSeedAddress,
+  readSeedMarker,
+  type SeedAddress,
+  type SeedMarker,
+} from './seed-iso.ts'
 
 /** The suffix of files that are being written. */
 export const partialSuffix = '.talosmith-partial'
 
 /** Where libvirt keeps the UEFI variables of a machine, `<name>_VARS.fd`. */
 const nvramFolder = '/var/lib/libvirt/qemu/nvram'
+/** A seed ISO has four small files; xorriso pads it to some hundred KiB. */
+const seedBytes = 2 ** 20
 const logFolder = posix.dirname(consoleLog(''))
 
 /** A disk file. */
@@ -62,6 +74,8 @@ export interface ObservedFiles {
   readonly brokenChains: ReadonlySet<string>
   /** The seed ISOs by path; undefined: not created by Talosmith. */
   readonly seeds: ReadonlyMap<string, ObservedSeed | undefined>
+  /** The addresses in the seed ISOs of every cluster's machines, by path. */
+  readonly seedAddresses: ReadonlyMap<string, SeedAddress>
   /** Other files that libvirt keeps for the cluster's machines: UEFI variables, logs. */
   readonly beside: readonly { readonly path: string; readonly bytes: number }[]
   readonly leftovers: readonly ObservedLeftover[]
@@ -81,17 +95,19 @@ interface SearchScope {
   readonly pool: string
   readonly files: HostFiles
   readonly domains: readonly Omit<ObservedDomain, 'live' | 'autostart'>[]
+  readonly identity: Identity
 }
 
 /** Observes the cluster's files on a host, named in its domains or after its nodes, with one command. */
 export async function observeFiles(
   host: Host,
   cluster: Cluster,
-  { pool, files, domains }: SearchScope,
+  { pool, files, domains, identity }: SearchScope,
 ): Promise<ObservedFiles> {
   const { name, settings } = cluster
   const machines = domains.filter(({ owner }) => owner === name)
   const ours = machines.flatMap(({ own }) => own ?? [])
+  const everySeed = domains.flatMap(({ own }) => own?.seed ?? [])
   const others = machines.flatMap(({ own, attached }) =>
     attached
       .filter(({ type, source }) => type === 'file' && source !== own?.disk)
@@ -147,6 +163,9 @@ for file in "$seeds/$cluster"-{cp,w}[0-9]*-seed.iso ${ours.map(({ seed }) => see
   dd if="$file" bs=2048 skip=${descriptorSector} count=1 status=none | base64 -w0 || true
   echo " $(stat -c %s -- "$file") $file"
 done
+for file in ${everySeed}; do
+  [ ! -f "$file" ] || echo "addresses $(head -c ${seedBytes} -- "$file" | grep -aoE '"(([0-9a-f]{2}:){5}[0-9a-f]{2}|[0-9.]+/[0-9]+)"' | head -n 2 | tr -d '"' | paste -sd, || true) $file"
+done
 # After the seed ISOs, which may be in the pool too.
 if [ \${#disks[@]} != 0 ]; then
   for file in ${others}; do [ ! -e "$file" ] || overlay used "$file"; done
@@ -192,7 +211,22 @@ true`
         .all('seed')
         .map(threeFields)
         .filter(([, , path]) => mine(path))
-        .map(([descriptor, bytes, path]) => [path, readSeed(descriptor, Number(bytes))]),
+        .map(([descriptor, bytes, path]) => [
+          path,
+          ownedBy(
+            cluster,
+            identity,
+            readSeed(descriptor, Number(bytes)),
+            domains.find(({ own }) => own?.seed === path),
+          ),
+        ]),
+    ),
+    seedAddresses: new Map(
+      report.all('addresses').flatMap((line) => {
+        const [text = '', path = ''] = splitFields(line, 2)
+        const addresses = readSeedAddress(text)
+        return addresses === undefined ? [] : [[path, addresses] as const]
+      }),
     ),
     beside: report.all('beside').map((line) => {
       const [bytes = '', path = ''] = splitFields(line, 2)
@@ -248,6 +282,23 @@ function readSeed(descriptor: string, bytes: number): ObservedSeed | undefined {
   const sector = Buffer.from(descriptor, 'base64')
   const marker = readSeedMarker(sector)
   return marker === undefined ? undefined : { ...marker, label: readLabel(sector) ?? '', bytes }
+}
+
+/**
+ * A seed ISO goes with the machine that it is attached to. One of another cluster of this name gets that
+ * cluster's ID in `cluster`, as its domain does.
+ */
+function ownedBy(
+  { name }: Cluster,
+  { clusterId, hasEvidence }: Identity,
+  seed: ObservedSeed | undefined,
+  user: ParsedDomain | undefined,
+): ObservedSeed | undefined {
+  if (seed?.cluster !== name) return seed
+  const isKnown = seed.clusterId !== undefined && clusterId !== undefined
+  const isOurs =
+    user !== undefined ? user.owner === name : isKnown ? seed.clusterId === clusterId : hasEvidence
+  return isOurs ? seed : { ...seed, cluster: nameWithId(name, seed.clusterId) }
 }
 
 function threeFields(line: string): readonly [string, string, string] {

@@ -17,10 +17,11 @@ import {
   type NetworkFacts,
 } from './host-facts.ts'
 import { observeFiles, type ObservedFiles } from './observe-files.ts'
+import { judgeDomains, type Identity, type JudgedDomain } from './ownership.ts'
 import { parseDomain, type DiskSource, type ParsedDomain } from './parse-domain.ts'
 
 /** A domain with its current state. */
-export interface ObservedDomain extends ParsedDomain {
+export interface ObservedDomain extends JudgedDomain {
   readonly live: LiveFacts
   readonly autostart: boolean
   /** What it uses as its disk: now, if it runs, and from its next start. */
@@ -42,6 +43,7 @@ export interface ObservedHost extends ObservedFiles {
   /** The host's index in LIBVIRT_URI. */
   readonly index: number
   readonly files: HostFiles
+  readonly identity: Identity
   /** Why the pool cannot be used; its files may still be readable. */
   readonly poolProblem: Problem | undefined
   /** All domains of the host, also those of other owners. */
@@ -83,8 +85,8 @@ export async function observeHost(
   const others = words(ids?.stdout).filter((id) => known.every(({ uuid }) => uuid !== id))
   // By UUID: virsh takes a name that is a number for the ID of another machine.
   const rest = others.length === 0 ? [] : parsed(await virshBatch(host, others.flatMap(dump)))
-  const domains = [...known, ...rest]
-  const observedFiles = await observeFiles(host, cluster, { pool, files, domains })
+  const { identity, domains } = await judgeDomains(cluster, index, [...known, ...rest])
+  const observedFiles = await observeFiles(host, cluster, { pool, files, domains, identity })
   const live = parseStats(stats?.stdout ?? '')
   const autostart = new Set(words(automatic?.stdout))
   const { hasKvmDevice: hasDevice, hasKvmFlag: hasFlag } = observedFiles
@@ -93,6 +95,7 @@ export async function observeHost(
     host: host.name,
     index,
     files,
+    identity,
     poolProblem,
     domains: domains.map((domain) => ({
       ...domain,

@@ -35,10 +35,12 @@ export async function observeOwnedResources(
     ]),
   )
   const folders = [...new Set([files.disk({ name: '' }), files.seed({ name: '' })].map(folderOf))]
-  const machines = domains.flatMap(({ name, owner, live, madeThrough }): OwnedResource[] =>
-    owner === undefined
-      ? []
-      : [{ kind: 'machine', name, cluster: owner, isUsed: true, state: live.state, madeThrough }],
+  // A cluster of the same name that another operator created is known there, not here.
+  const machines = domains.flatMap(
+    ({ name, owner, strangerBecause, live, madeThrough }): OwnedResource[] =>
+      owner === undefined || strangerBecause !== undefined
+        ? []
+        : [{ kind: 'machine', name, cluster: owner, isUsed: true, state: live.state, madeThrough }],
   )
   const { stdout } = await host.$`
 shopt -s nullglob

@@ -26,6 +26,8 @@ export interface ParsedDomain {
   readonly uuid: string
   /** The cluster that owns it; undefined: not created by Talosmith. */
   readonly owner: string | undefined
+  /** The ID of that cluster; undefined: created before clusters had IDs. */
+  readonly clusterId: string | undefined
   /** Undefined exactly when `owner` is. */
   readonly own: OwnFiles | undefined
   /** The libvirt URI it was created through. */
@@ -65,6 +67,7 @@ export function parseDomain(xml: string): ParsedDomain {
     name,
     uuid: textOf(domain, 'uuid'),
     owner: ours?.('@cluster'),
+    clusterId: ours?.('@cluster-id') || undefined,
     own,
     madeThrough: ours?.('@host'),
     diskNote:

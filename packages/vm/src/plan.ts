@@ -1,6 +1,7 @@
 /** Plans the changes of machines: create, destroy, start and stop. Pure functions of what was observed. */
 import { posix } from 'node:path'
 import type { Change, Cluster, Node } from '@talosmith/core'
+import { movedFrom } from './check-addresses.ts'
 import { lostDiskOf, needsDisk, otherDiskOf, otherUsers } from './disk-use.ts'
 import { driftOf, keepChannel } from './drift.ts'
 import { typeFor } from './host-facts.ts'
@@ -15,6 +16,7 @@ export interface VmChange extends Change {
   readonly kind:
     | 'define-domain'
     | 'update-domain'
+    | 'note-cluster-id'
     | 'create-disk'
     | 'record-disk'
     | 'grow-disk'
@@ -64,6 +66,8 @@ function planMachine(cluster: Cluster, node: Node, observed: ObservedHost): VmCh
   const { AUTOSTART: autostart, DOMAIN_TYPE: type } = cluster.settings
   const domain = domainOf(node, observed)
   if (domain !== undefined && domain.owner !== cluster.name) return []
+  // check.ts rejects another address.
+  if (movedFrom(cluster, node, observed) !== undefined) return []
   // check.ts refuses: an empty disk in place of a lost one would be a new machine.
   if (domain !== undefined && lostDiskOf(domain, observed) !== undefined) return []
   const change = changeOn(observed, node.name)
@@ -82,6 +86,10 @@ function planMachine(cluster: Cluster, node: Node, observed: ObservedHost): VmCh
     const drift = driftOf(domain.machine, wanted)
     if (drift !== undefined)
       changes.push(change('update-domain', `Change ${node.name}${later}`, { ...drift, risk }))
+    if (domain.clusterId === undefined)
+      changes.push(
+        change('note-cluster-id', `Note the ID of cluster ${cluster.name} in ${node.name}`),
+      )
   }
   changes.push(...planDisk(cluster, node, observed, change))
   const marker = observed.seeds.get(paths.seed)
@@ -94,6 +102,16 @@ function planMachine(cluster: Cluster, node: Node, observed: ObservedHost): VmCh
             risk,
           })
         : change('create-seed', `Create the seed ISO of ${node.name}`, { path: paths.seed }),
+    )
+  else if (marker.clusterId === undefined || marker.clusterId !== observed.identity.clusterId)
+    changes.push(
+      change(
+        'create-seed',
+        `Note the ID of cluster ${cluster.name} in the seed ISO of ${node.name}`,
+        {
+          path: paths.seed,
+        },
+      ),
     )
   if ((domain?.autostart ?? false) !== autostart)
     changes.push(

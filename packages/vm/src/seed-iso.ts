@@ -52,6 +52,8 @@ export function describeSeed({ settings, name: cluster, prefixLength }: Cluster,
 /** The owner and content of a seed ISO, as written into the ISO. */
 export interface SeedMarker {
   readonly cluster: string
+  /** The ID of that cluster; undefined: created before clusters had IDs. */
+  readonly clusterId?: string | undefined
   readonly node: string
   readonly digest: string
 }
@@ -60,13 +62,14 @@ export interface SeedMarker {
  * The marker as the ISO's publisher and application ID: it needs no second file, outlives the domain, and is
  * readable without mounting. ISO 9660 allows capital letters only.
  */
-export function encodeSeedMarker({ cluster, node, digest }: SeedMarker): {
+export function encodeSeedMarker({ cluster, clusterId, node, digest }: SeedMarker): {
   readonly publisher: string
   readonly application: string
 } {
   return {
     publisher: `TALOSMITH CLUSTER=${cluster} NODE=${node}`.toUpperCase(),
-    application: `TALOSMITH SEED=${digest}`.toUpperCase(),
+    application:
+      `TALOSMITH SEED=${digest}${clusterId === undefined ? '' : ` ID=${clusterId}`}`.toUpperCase(),
   }
 }
 
@@ -89,11 +92,30 @@ export function readSeedMarker(descriptor: Uint8Array): SeedMarker | undefined {
       .toString('latin1', offset, offset + 128)
       .trim()
   const [, cluster, node] = /^TALOSMITH CLUSTER=(\S+) NODE=(\S+)$/.exec(field(318)) ?? []
-  const [, digest] = /^TALOSMITH SEED=(\S+)$/.exec(field(574)) ?? []
+  const [, digest, clusterId] = /^TALOSMITH SEED=(\S+)(?: ID=(\S+))?$/.exec(field(574)) ?? []
   if (cluster === undefined || node === undefined || digest === undefined) return undefined
   return {
     cluster: cluster.toLowerCase(),
+    clusterId: clusterId?.toLowerCase(),
     node: node.toLowerCase(),
     digest: digest.toLowerCase(),
   }
+}
+
+/** A cluster of the same name as ours, told apart by its ID. */
+export function nameWithId(cluster: string, clusterId: string | undefined): string {
+  return `${cluster} (${clusterId ?? 'without an ID'})`
+}
+
+/** What the machine's network config in a seed ISO has, as `describeSeed` writes it. */
+export interface SeedAddress {
+  readonly mac: string
+  /** With its prefix length: 10.0.0.70/24. */
+  readonly address: string
+}
+
+/** The addresses in `seedAddressText`; undefined: written by hand, or by a very old version. */
+export function readSeedAddress(text: string): SeedAddress | undefined {
+  const [, mac, address] = /^((?:[0-9a-f]{2}:){5}[0-9a-f]{2}),([\d.]+\/\d+)$/.exec(text) ?? []
+  return mac === undefined || address === undefined ? undefined : { mac, address }
 }

@@ -43,7 +43,7 @@ export function describeMachineStatus(
       usedGib: gib(disk?.actualBytes),
       notes: [
         ...(found !== undefined && domain === undefined
-          ? ['a machine of this name belongs to another owner']
+          ? [found.strangerBecause ?? 'a machine of this name belongs to another owner']
           : []),
         ...(domain === undefined ? [] : pendingOf(domain)),
         ...(domain === undefined || observed === undefined ? [] : diskNotesOf(domain, observed)),

@@ -4,6 +4,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { findMissingImages, findProblems, findWarnings, refuse } from '../src/check.ts'
 import type { ObservedHost } from '../src/observe.ts'
+import { planCreate } from '../src/plan.ts'
 import {
   diskFor,
   domainFor,
@@ -244,6 +245,66 @@ test('a domain of this cluster that has no disk yet is no problem', () => {
     }),
   )
   assert.equal(codes(cluster, { ...observed, domains }), [])
+})
+
+const moves: Readonly<Record<string, [Record<string, string>, string]>> = {
+  'another control plane offset': [
+    { CONTROL_PLANE_IP_OFFSET: '50' },
+    'set CONTROL_PLANE_IP_OFFSET=70 again',
+  ],
+  'another worker offset': [{ WORKER_IP_OFFSET: '90' }, 'set WORKER_IP_OFFSET=80 again'],
+  'another network': [{ NETWORK_CIDR: '10.0.1.0/24' }, 'set NETWORK_CIDR=10.0.0.0/24 again'],
+  'a wider network': [{ NETWORK_CIDR: '10.0.0.0/16' }, 'set NETWORK_CIDR=10.0.0.0/24 again'],
+  'another MAC prefix': [
+    { MAC_PREFIX: '52:54:00:aa:bb' },
+    /set MAC_PREFIX=52:54:00:\w\w:\w\w again/.source,
+  ],
+}
+for (const [what, [settings, hint]] of Object.entries(moves))
+  test(`a cluster that has run does not get ${what}`, () => {
+    const desired = testCluster(settings)
+    const files = emptyHost(desired).files
+    const observed = finishedHost(cluster, { files })
+    const problem = only(desired, observed)
+    assert.is(problem.code, 'ADDRESS_FIXED')
+    assert.match(problem.hint ?? '', new RegExp(hint))
+    assert.match(problem.hint ?? '', 'cluster:destroy')
+    const planned = planCreate(desired, [observed])
+    assert.equal(
+      planned.filter(({ kind }) => kind === 'create-seed' || kind === 'update-domain'),
+      [],
+    )
+    // Nothing runs yet: a first attempt with a wrong network is corrected by the next run.
+    const identity = { ...observed.identity, hasRun: false }
+    assert.equal(codes(desired, { ...observed, identity }), [])
+    assert.ok(planCreate(desired, [{ ...observed, identity }]).length > 0)
+  })
+
+test('another gateway, other name servers and more workers are no move', () => {
+  const desired = testCluster({
+    NETWORK_GATEWAY: '10.0.0.254',
+    NETWORK_NAMESERVERS: '9.9.9.9',
+    WORKER_COUNT: '3',
+  })
+  assert.equal(codes(desired, finishedHost(cluster, { files: emptyHost(desired).files })), [])
+})
+
+test('a MAC address that was changed by hand is put right, not taken for a move', () => {
+  const observed = withDomain(finishedHost(cluster), 'home-w1', (domain) => ({
+    ...domain,
+    machine: { ...domain.machine, mac: '52:54:00:00:00:01' },
+  }))
+  assert.equal(codes(cluster, observed), [])
+  assert.ok(planCreate(cluster, [observed]).some(({ kind }) => kind === 'update-domain'))
+})
+
+test('a renamed cluster does not get a second set of machines at the same addresses', () => {
+  const renamed = testCluster({ CLUSTER_NAME: 'house' })
+  const problems = findProblems(renamed, [
+    finishedHost(cluster, { files: emptyHost(renamed).files }),
+  ])
+  assert.equal([...new Set(problems.map(({ code }) => code))], ['ADDRESS_TAKEN'])
+  assert.match(problems[0]?.hint ?? '', 'set CLUSTER_NAME=home again')
 })
 
 test.run()

@@ -1,10 +1,12 @@
 /** A host with fake answers to virsh and to the observing command. */
-import { hostFiles, type Cluster } from '@talosmith/core'
-import { recordingHost } from '@talosmith/core/testing'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { clusterIdFile, hostFiles, type Cluster } from '@talosmith/core'
+import { recordingHost, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { renderDomain } from '../src/domain-xml.ts'
 import { describeMachine } from '../src/machine.ts'
 import { answerBatch, type VirshOutput } from './fake-virsh.ts'
-import { pool } from './observed-hosts.ts'
+import { clusterId, pool } from './observed-hosts.ts'
 
 export const capabilities =
   "<domainCapabilities><os><enum name='firmware'><value>efi</value></enum></os></domainCapabilities>"
@@ -45,7 +47,9 @@ export function fakeHost({ domains = {}, files = [], hasImage = true, virsh = {}
   const facts = [...image, 'direct', 'kvm', 'flag', 'bridge br0', 'seedfolder', 'memory 64000000']
   return recordingHost(
     (command) =>
-      answerBatch(command, answer) ?? [...facts, 'free 1000000000000', ...files].join('\n'),
+      answerBatch(command, answer) ??
+      domains[/^virsh .*dumpxml .*?([\w-]+)$/.exec(command)?.[1] ?? ''] ??
+      [...facts, 'free 1000000000000', ...files].join('\n'),
   )
 }
 
@@ -55,12 +59,36 @@ function withUuid(xml: string | undefined): string | undefined {
 }
 
 /** The XML of a machine as vm:create leaves it. */
-export function domainXml(desired: Cluster, name: string): string {
+export function domainXml(
+  desired: Cluster,
+  name: string,
+  id: string | undefined = clusterId,
+): string {
   const node = desired.nodes.find((one) => one.name === name) ?? desired.nodes[0]
   if (node === undefined) throw new Error('no nodes')
   const files = hostFiles(desired, pool)
   return renderDomain(
     describeMachine(desired, node, { disk: files.disk(node), seed: files.seed(node) }, 'kvm'),
-    { image: files.image, diskGib: node.diskGib, uri: 'qemu:///system', directIo: true },
+    {
+      clusterId: id,
+      image: files.image,
+      diskGib: node.diskGib,
+      uri: 'qemu:///system',
+      directIo: true,
+    },
   ).replace('state="none"', 'state="created"')
+}
+
+/** The test cluster with a `generated/` of its own, which has the ID that `domainXml` writes by default. */
+export function ownCluster(
+  settings: Readonly<Record<string, string>> = {},
+  files: Readonly<Record<string, string>> = { [clusterIdFile]: clusterId },
+): Cluster {
+  const cluster = testCluster(settings, temporaryFolder('vm'))
+  mkdirSync(cluster.generated, { recursive: true })
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(cluster.generated, name)), { recursive: true })
+    writeFileSync(join(cluster.generated, name), text)
+  }
+  return cluster
 }

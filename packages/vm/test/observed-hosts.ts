@@ -8,12 +8,16 @@ import { describeSeed } from '../src/seed-iso.ts'
 export const pool = '/var/lib/libvirt/images'
 const gib = 2 ** 30
 
+/** The ID of the cluster whose machines tests observe. */
+export const clusterId = 'a3b1c7d2-0000-4000-8000-00000000c0de'
+
 /** A host with KVM, firmware, the image, br0 and the network `default`, and none of the cluster's machines. */
 export function emptyHost(cluster: Cluster, more: Partial<ObservedHost> = {}): ObservedHost {
   return {
     host: 'root@kvm1',
     index: 0,
     files: hostFiles(cluster, pool),
+    identity: { clusterId, hasEvidence: true, hasRun: true },
     poolProblem: undefined,
     domains: [],
     networks: { all: ['default'], active: ['default'], dhcp: undefined, address: undefined },
@@ -23,6 +27,7 @@ export function emptyHost(cluster: Cluster, more: Partial<ObservedHost> = {}): O
     overlays: [],
     brokenChains: new Set(),
     seeds: new Map(),
+    seedAddresses: new Map(),
     beside: [],
     leftovers: [],
     hasImage: true,
@@ -55,11 +60,18 @@ export function finishedHost(
         empty.files.seed(node),
         {
           cluster: cluster.name,
+          clusterId,
           node: node.name,
           digest: describeSeed(cluster, node).digest,
           label: 'cidata',
           bytes: 65_536,
         },
+      ]),
+    ),
+    seedAddresses: new Map(
+      nodes.map((node) => [
+        empty.files.seed(node),
+        { mac: node.mac, address: `${node.address}/${cluster.prefixLength}` },
       ]),
     ),
     ...more,
@@ -83,6 +95,8 @@ export function domainFor(
     name: node.name,
     uuid: '5b0e8b0e-6c55-4c0f-8d2b-6f1f4a9c8e11',
     owner: cluster.name,
+    clusterId,
+    strangerBecause: undefined,
     own,
     madeThrough: 'qemu:///system',
     diskNote: 'created',

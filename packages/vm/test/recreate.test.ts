@@ -1,12 +1,12 @@
 import { checkConfirm, Problem, silentLog, type Change } from '@talosmith/core'
-import { temporaryFolder, testCluster } from '@talosmith/core/testing'
+import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { runFlow } from '../src/flow.ts'
 import { planDestroy } from '../src/plan.ts'
 import type { ObservedHost } from '../src/observe.ts'
 import { findRecreateProblems, recreateMachines } from '../src/recreate.ts'
-import { domainXml, fakeHost } from './fake-host.ts'
+import { domainXml, fakeHost, ownCluster } from './fake-host.ts'
 import { domainFor, finishedHost, foreignDomain, pool } from './observed-hosts.ts'
 
 interface Given {
@@ -22,7 +22,7 @@ async function run(
   flow: 'recreate cp1' | 'destroy',
   { settings = {}, confirmed, dryRun = false, hasImage = true }: Given = {},
 ) {
-  const cluster = testCluster(settings, temporaryFolder('recreate'))
+  const cluster = ownCluster(settings)
   const domains = cluster.nodes.map(({ name }) => [name, domainXml(cluster, name)] as const)
   const files = cluster.nodes.map(({ name }) => `disk 2048 - ${pool}/${name}.qcow2`)
   const host = fakeHost({ domains: Object.fromEntries(domains), files, hasImage })

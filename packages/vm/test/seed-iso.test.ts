@@ -3,7 +3,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parse } from 'yaml'
 import { describeSeed, readSeedMarker, encodeSeedMarker } from '../src/seed-iso.ts'
-import { firstOf } from './observed-hosts.ts'
+import { clusterId, firstOf } from './observed-hosts.ts'
 
 const cluster = testCluster({ NETWORK_NAMESERVERS: '10.0.0.1, 9.9.9.9' })
 const node = firstOf(cluster)
@@ -65,9 +65,13 @@ test('the digest changes with the content and with nothing else', () => {
 })
 
 test('reads the marker from the ISO’s descriptor', () => {
-  const marker = { cluster: 'home', node: 'home-cp1', digest: describeSeed(cluster, node).digest }
-  const { publisher, application } = encodeSeedMarker(marker)
-  assert.equal(readSeedMarker(descriptor(publisher, application)), marker)
+  const { digest } = describeSeed(cluster, node)
+  // Those of machines from before IDs have none.
+  for (const id of [clusterId, undefined]) {
+    const marker = { cluster: 'home', clusterId: id, node: 'home-cp1', digest }
+    const { publisher, application } = encodeSeedMarker(marker)
+    assert.equal(readSeedMarker(descriptor(publisher, application)), marker)
+  }
 })
 
 test('the longest names fit into the descriptor', () => {
@@ -76,6 +80,7 @@ test('the longest names fit into the descriptor', () => {
   const last = long.nodes.at(-1) ?? firstOf(long)
   const { publisher, application } = encodeSeedMarker({
     cluster: name,
+    clusterId,
     node: last.name,
     digest: 'f'.repeat(32),
   })

@@ -1,7 +1,7 @@
 /** Problems of a virtual machine: it does not run, or lacks what Talos requires. */
 import { guestAgentService } from '@talosmith/clients/talos'
 import { codes, commandFor, type Cluster } from '@talosmith/core'
-import { seedLabels } from '@talosmith/vm'
+import { domainOf, seedLabels, strangerProblems } from '@talosmith/vm'
 import { settingOf, type Diagnosis } from '../diagnosis.ts'
 import { offAndOn, powerCycle } from '../on-host.ts'
 import { isReady, stateOf, type View } from '../view.ts'
@@ -30,6 +30,17 @@ function judgeState(cluster: Cluster, view: View): Diagnosis | undefined {
     ],
     remedy,
   })
+  const [stranger] =
+    host !== undefined && domainOf(node, host)?.strangerBecause !== undefined
+      ? strangerProblems(cluster, [host])
+      : []
+  if (stranger !== undefined)
+    return at(
+      codes.vmNotOurs,
+      stranger.message,
+      [`# ${stranger.hint}`],
+      stranger.because?.split('\n'),
+    )
   if (domain === undefined)
     return at('MACHINE_MISSING', `the virtual machine ${node.name} does not exist`, [
       commandFor(cluster, 'cluster:up'),

@@ -16,6 +16,9 @@ import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { describeMachine, describeSeed, renderDomain } from '@talosmith/vm'
 import { startKubernetesApi, type KubernetesApi } from './kubernetes-api.ts'
 
+/** The ID of both clusters: made once, and in their metadata, seeds and generated folders. */
+export const clusterId = 'a3b1c7d2-0000-4000-8000-00000000c0de'
+
 /** Names that no libvirt of this machine has: the console logs of these machines are removed for real. */
 const names = { ours: 'talosmith-test-a', other: 'talosmith-test-b' } as const
 
@@ -63,6 +66,7 @@ export async function makeCluster(settings: Readonly<Record<string, string>> = {
       put(`${folder}/configs/${name}-${node}.yaml`, `config of ${name}-${node}`)
     put(`${folder}/configs/made-of.json`, '{}')
     put(`${folder}/images.json`, '{}')
+    put(`${folder}/cluster-id`, `${clusterId}\n`)
     put(`${folder}/hosts.json`, JSON.stringify(cluster.settings.LIBVIRT_URI))
   }
   const api = await startKubernetesApi(path('storageclass'))
@@ -81,7 +85,7 @@ export async function makeCluster(settings: Readonly<Record<string, string>> = {
         (file) =>
           file.includes(names.ours) &&
           !file.endsWith('-w9.qcow2') &&
-          !file.endsWith('/images.json'),
+          !/\/(?:images\.json|cluster-id)$/.test(file),
       ),
     close() {
       api.stop()
@@ -106,7 +110,7 @@ function makeMachines(
   for (const node of cluster.nodes) {
     const own = { disk: files.disk(node), seed: files.seed(node) }
     const [uri = ''] = cluster.settings.LIBVIRT_URI
-    const origin = { image: files.image, diskGib: node.diskGib, uri, directIo: true }
+    const origin = { clusterId, image: files.image, diskGib: node.diskGib, uri, directIo: true }
     const xml = renderDomain(describeMachine(cluster, node, own, 'qemu'), origin)
     put(`domains/${node.name}/xml`, xml.replace('state="none"', 'state="created"'))
     put(`domains/${node.name}/state`, 'running\n')
@@ -122,7 +126,7 @@ function seedIso(cluster: string, node: string, digest: string): Buffer {
   iso.write('CD001', at + 1, 'latin1')
   iso.write('cidata', at + 40, 'latin1')
   iso.write(`TALOSMITH CLUSTER=${cluster} NODE=${node}`.toUpperCase(), at + 318, 'latin1')
-  iso.write(`TALOSMITH SEED=${digest}`.toUpperCase(), at + 574, 'latin1')
+  iso.write(`TALOSMITH SEED=${digest} ID=${clusterId}`.toUpperCase(), at + 574, 'latin1')
   return iso
 }
 

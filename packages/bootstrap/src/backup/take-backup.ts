@@ -2,7 +2,14 @@
 import { chmod, mkdir, rename } from 'node:fs/promises'
 import type { Kubernetes } from '@talosmith/clients/kubernetes'
 import { type Talosctl, talosReason } from '@talosmith/clients/talos'
-import { generatedFiles, Problem, reasonOf, type Cluster, type Generated } from '@talosmith/core'
+import {
+  generatedFiles,
+  Problem,
+  readClusterId,
+  reasonOf,
+  type Cluster,
+  type Generated,
+} from '@talosmith/core'
 import { sha256, type PublicSecrets } from '../generated/secrets.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
 import {
@@ -44,6 +51,7 @@ export async function takeBackup(tools: BackupTools, now = new Date()): Promise<
     kubernetes && readIdentity(kubernetes).catch(() => undefined),
     kubernetes && readVersion(kubernetes).catch(() => undefined),
   ])
+  const clusterId = await readClusterId(cluster)
   const secrets =
     final?.keptSecrets === undefined ? tools.secrets?.digest : sha256(final.keptSecrets)
   return withWorkFolder(cluster, async (work) => {
@@ -62,6 +70,7 @@ export async function takeBackup(tools: BackupTools, now = new Date()): Promise<
       await files.write(`${backupFolder}/${keptSecretsOf(file)}`, final.keptSecrets)
     const backup: Backup = {
       ...{ file, cluster: cluster.name, takenAt, machine },
+      ...(clusterId !== undefined && { clusterId }),
       ...(version !== undefined && { kubernetes: version }),
       ...(identity !== undefined && { identity }),
       ...(secrets !== undefined && { secrets }),

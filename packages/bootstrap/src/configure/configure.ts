@@ -25,6 +25,7 @@ import {
 } from './plan.ts'
 import type { Bootstrapper } from './refuse-bootstrap.ts'
 import { probe, openTalosctl, type Talosctl } from '@talosmith/clients/talos'
+import { refuseMovedAddresses } from '../config/fixed-addresses.ts'
 import { refuseLostSecrets } from '../generated/lost-secrets.ts'
 import { refuseUnfinished } from '../generated/under-way.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
@@ -49,6 +50,7 @@ export async function configure(
   }
   let observed = await observeNodeStates(cluster, talosctl, generated.secrets)
   refuseForeign(observed, generated.secrets !== undefined)
+  refuseMovedAddresses(cluster, observed, generated.desired)
   if (dryRun) {
     const plans = await Promise.all(
       observed.map((one) => planFor(cluster, one, generated, talosctl)),
@@ -182,6 +184,7 @@ export async function planFor(
   { desired }: Pick<ObservedGeneratedFiles, 'desired'>,
   talosctl: Talosctl,
 ): Promise<NodePlan> {
+  refuseMovedAddresses(cluster, [observed], desired)
   const plan = planNode(cluster, observed, desired?.get(observed.node.name))
   const { change, text } = plan
   if (change?.kind !== 'update-config' || text === undefined) return plan

@@ -7,6 +7,8 @@ export interface Backup {
   /** Name in generated/<cluster>/backups, without a folder. */
   readonly file: string
   readonly cluster: string
+  /** The cluster's ID, which its machines have in their metadata; it travels with the backup to another computer. */
+  readonly clusterId?: string
   /** ISO 8601. */
   readonly takenAt: string
   readonly machine: string

@@ -3,6 +3,7 @@ import { listExtensions, refuseMissingExtensions } from '@talosmith/clients/fact
 import { applyAll, inStep } from '@talosmith/core'
 import { applyBootstrapChange } from '../configure/apply.ts'
 import { planGeneratedFiles, type BootstrapChange } from '../configure/plan.ts'
+import { refuseMoved } from '../config/fixed-addresses.ts'
 import { takeBackup } from '../backup/take-backup.ts'
 import { refuseBlocked } from '../restart/drain.ts'
 import { refuseMissingChannel } from './guest-agent.ts'
@@ -26,6 +27,8 @@ export async function preflightUpgrade(
 ): Promise<UpgradePreflight> {
   const { cluster } = context
   const observed = await observeUpgrade(context, { waits })
+  for (const { node, config } of observed.machines)
+    refuseMoved(cluster, node.name, context.generated.desired?.get(node.name) ?? config, config)
   const steps = planSteps(cluster, observed)
   const talos = steps.filter(({ kind }) => kind === 'talos')
   await refuseWithoutExtensions(context, talos)

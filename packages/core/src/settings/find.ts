@@ -1,6 +1,7 @@
 /** Finds the env file of a cluster and reads it. */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { parse } from 'dotenv'
 import { nearest } from '../did-you-mean.ts'
 import { describeCluster, type Cluster } from '../cluster.ts'
 import { listUserFolder, readUserFile } from '../user-files.ts'
@@ -54,7 +55,7 @@ export async function listClusters(
   return Promise.all(
     (await envFiles(root)).filter(isNotExample).map(async (file) => {
       try {
-        return { file, cluster: (await loadCluster(root, file, {})).cluster }
+        return { file, cluster: (await readCluster(root, file, {})).cluster }
       } catch (error) {
         return { file, error: reasonOf(error) ?? '' }
       }
@@ -70,8 +71,21 @@ async function fallbackCluster(root: string): Promise<string> {
   return talosmith.fallbackCluster
 }
 
-/** The cluster of one env file, warnings about its settings, and settings that come from the environment. */
+/**
+ * The cluster of one env file, warnings about its settings, and settings that come from the environment.
+ * Throws CLUSTER_NAME_TWICE.
+ */
 export async function loadCluster(
+  root: string,
+  requested: string | undefined,
+  shell: Readonly<Record<string, string | undefined>>,
+): ReturnType<typeof readCluster> {
+  const read = await readCluster(root, requested, shell)
+  await refuseSecondFile(root, read.cluster)
+  return read
+}
+
+async function readCluster(
   root: string,
   requested: string | undefined,
   shell: Readonly<Record<string, string | undefined>>,
@@ -106,4 +120,27 @@ async function ifReadable<T>(reading: Promise<T>): Promise<T | undefined> {
     if (error instanceof Problem) return undefined
     throw error
   })
+}
+
+/**
+ * Throws CLUSTER_NAME_TWICE when another env file has the same CLUSTER_NAME: the machines and secrets of both would
+ * be the same. A CLUSTER_NAME from the shell counts for the selected file alone.
+ */
+async function refuseSecondFile(root: string, { file, name }: Cluster): Promise<void> {
+  for (const other of await envFiles(root)) {
+    if (other === file || !isNotExample(other)) continue
+    const path = join('env', `${other}.env`)
+    const text = await readUserFile(join(root, path), path).catch(() => '')
+    if (parse(text)['CLUSTER_NAME']?.trim() !== name) continue
+    throw new Problem(
+      'CLUSTER_NAME_TWICE',
+      `env/${file}.env and env/${other}.env both describe cluster ${name}`,
+      {
+        because: `the machines are named ${name}-cp1 and so on, and secrets are in generated/${name}: each file would change the cluster of the other`,
+        now: 'nothing was changed',
+        hint: `give one of them another CLUSTER_NAME; if both are for the same cluster, keep one of them, and move the other out of env/`,
+        exitCode: exitCodes.wrongSetting,
+      },
+    )
+  }
 }

@@ -109,4 +109,33 @@ choosing(
   },
 )
 
+for (const [title, files, selected, shell, refused] of [
+  ['of one name', { a: 'home', b: 'home' }, 'a', {}, true],
+  ['of one name, written differently', { a: 'home', b: " 'home' # ours" }, 'a', {}, true],
+  ['of two names', { a: 'home', b: 'office' }, 'a', {}, false],
+  ['of two names, one of them the example', { a: 'home', example: 'home' }, 'a', {}, false],
+  ['of one name where the shell names another', { a: 'home', b: 'home' }, 'a', 'labha', false],
+  ['of which the shell names the other', { a: 'home', b: 'office' }, 'a', 'office', true],
+] as const)
+  choosing(`two env files ${title} are ${refused ? 'refused' : 'read'}`, async ({ root }) => {
+    for (const [name, cluster] of Object.entries(files))
+      writeFileSync(
+        join(root, 'env', `${name}.env`),
+        `CLUSTER_NAME=${cluster}\nNETWORK_BRIDGE=br0\n`,
+      )
+    const loaded = loadCluster(
+      root,
+      selected,
+      typeof shell === 'string' ? { CLUSTER_NAME: shell } : {},
+    )
+    if (!refused) return void (await loaded)
+    const problem = await problemOf(loaded)
+    assert.is(problem.code, 'CLUSTER_NAME_TWICE')
+    assert.match(problem.message, /env\/a\.env and env\/b\.env/)
+    assert.is(problem.exitCode, 78)
+    // Both still count as env files of that cluster: its machines are no orphans.
+    const known = (await listClusters(root)).map(({ cluster }) => cluster?.name)
+    assert.ok(known.includes(title.includes('shell') ? 'office' : 'home'))
+  })
+
 choosing.run()

@@ -1,0 +1,52 @@
+/** The ID that tells a cluster from another of the same name: random, made once, kept in generated/. */
+import { randomUUID } from 'node:crypto'
+import { generatedFiles, type Generated } from './generated.ts'
+import { Problem } from './problem.ts'
+
+/** The file in `generated/<cluster>` with the ID. It stays after a destroy: the next cluster has the same ID. */
+export const clusterIdFile = 'cluster-id'
+
+type OfCluster = Parameters<typeof generatedFiles>[0]
+
+const form = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+/**
+ * The ID in `generated/<cluster>`: the file, or, on a computer that has only backups of the cluster, the one in
+ * the newest backup. Undefined: there is none yet. Throws CLUSTER_ID_UNREADABLE.
+ */
+export async function readClusterId(cluster: OfCluster): Promise<string | undefined> {
+  const files = generatedFiles(cluster)
+  const text = await files.read(clusterIdFile)
+  if (text === undefined) return idOfBackups(files)
+  const id = text.trim().toLowerCase()
+  if (form.test(id)) return id
+  throw new Problem('CLUSTER_ID_UNREADABLE', `${files.path(clusterIdFile)} holds no cluster ID`, {
+    because: 'it is cut short or was changed',
+    now: 'nothing was changed',
+    hint: 'restore the file; every machine of the cluster has the same ID in its metadata (virsh dumpxml <machine>: cluster-id)',
+  })
+}
+
+/** Writes the ID where there is none: `id`, or a new random one. Returns the ID that holds. */
+export async function keepClusterId(cluster: OfCluster, id?: string): Promise<string> {
+  const kept = (await readClusterId(cluster)) ?? id ?? randomUUID()
+  const files = generatedFiles(cluster)
+  if (!(await files.has(clusterIdFile))) await files.write(clusterIdFile, `${kept}\n`)
+  return kept
+}
+
+/** Backups are named by their time; each description has the ID of its cluster. */
+async function idOfBackups(files: Generated): Promise<string | undefined> {
+  const names = (await files.list('backups')).map(({ name }) => name)
+  for (const name of names
+    .filter((one) => /\/etcd-[^/]+\.json$/.test(one))
+    .sort()
+    .reverse())
+    try {
+      const { clusterId } = JSON.parse((await files.read(name)) ?? '') as { clusterId?: unknown }
+      if (typeof clusterId === 'string' && form.test(clusterId)) return clusterId
+    } catch {
+      // Not a description of a backup.
+    }
+  return undefined
+}
