@@ -14,7 +14,7 @@ test("with the lab go its clusters' secrets, access files and backups, and those
   const ours = `qemu+ssh://root@${kvm1.address}/system`
   const clusters = {
     lab: [ours],
-    home: ['qemu:///system'],
+    site: ['qemu:///system'],
     both: [ours, 'qemu:///system'],
     new: undefined,
   }
@@ -25,10 +25,10 @@ test("with the lab go its clusters' secrets, access files and backups, and those
     }
     if (hosts !== undefined) writeFileSync(join(folder(name), 'hosts.json'), JSON.stringify(hosts))
   }
-  const before = readdirSync(folder('home')).length
+  const before = readdirSync(folder('site')).length
   forgetClusters(root)
   assert.equal(readdirSync(folder('lab')).sort(), ['images.json', 'runs'])
-  assert.is(readdirSync(folder('home')).length, before)
+  assert.is(readdirSync(folder('site')).length, before)
   assert.is(readdirSync(folder('both')).length, before)
   assert.is(readdirSync(folder('new')).length, before - 1)
 })

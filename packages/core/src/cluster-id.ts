@@ -40,8 +40,7 @@ async function idOfBackups(files: Generated): Promise<string | undefined> {
   const names = (await files.list('backups')).map(({ name }) => name)
   for (const name of names
     .filter((one) => /\/etcd-[^/]+\.json$/.test(one))
-    .sort()
-    .reverse())
+    .sort((one, other) => other.localeCompare(one)))
     try {
       const { clusterId } = JSON.parse((await files.read(name)) ?? '') as { clusterId?: unknown }
       if (typeof clusterId === 'string' && form.test(clusterId)) return clusterId
