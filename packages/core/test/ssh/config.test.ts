@@ -43,6 +43,7 @@ test('without a config the defaults of OpenSSH apply', async () => {
       '/etc/ssh/ssh_known_hosts2',
     ],
     jumps: [],
+    certificateFiles: [],
   })
   for (const type of ['ed25519', 'ecdsa', 'rsa'])
     assert.ok(defaultIdentityFiles.includes(`${home}/.ssh/id_${type}`), type)
@@ -57,6 +58,7 @@ Host kvm*
   User root
   IdentityFile "~/.ssh/with space"
   IdentityFile /keys/%r@%h
+  CertificateFile /keys/%h-cert.pub
   IdentitiesOnly yes
   HostKeyAlias the-kvm
   UserKnownHostsFile ~/kh "%d/k h2"
@@ -74,6 +76,7 @@ Host *
     `${home}/.ssh/with space`,
     '/keys/root@kvm1.lan',
   ])
+  assert.equal(found.certificateFiles, ['/keys/kvm1.lan-cert.pub'])
   assert.equal(found.defaultIdentityFiles, [])
   assert.ok(found.identitiesOnly)
   assert.is(found.hostKeyAlias, 'the-kvm')
