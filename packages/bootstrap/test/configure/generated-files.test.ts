@@ -163,7 +163,7 @@ it("the user's patches are merged in order, and changing one regenerates only it
 })
 
 const badPatches: [string, string, RegExp][] = [
-  ['an unknown field', 'machine:\n  foo: bar\n', /unknown keys found/],
+  ['an unknown field', 'machine:\n  foo: bar\n', /unknown keys: machine\.foo$/m],
   ['an unknown document', 'apiVersion: v1alpha1\nkind: NoSuchConfig\n', /NoSuchConfig/],
   [
     'both forms of the host name',

@@ -85,7 +85,7 @@ async function start(given: Given): Promise<{ plan: Change[]; problem: Problem |
 const backup = (own: string | undefined, more: object = {}): Record<string, string> => {
   const description = {
     ...{ file: 'etcd-a.db', cluster: 'home', takenAt: '2026-11-24T01:00:00.000Z' },
-    ...{ secrets: own, ...more },
+    ...{ secrets: own, revision: 1, ...more },
   }
   return { 'backups/etcd-a.json': JSON.stringify(description) }
 }
