@@ -48,7 +48,7 @@ const accidents: readonly Accident[] = [
   },
   {
     title: "a pool whose file system isn't mounted",
-    code: 'DISK_LOST',
+    code: 'POOL_EMPTY',
     make: () => onHost(`mv ${pool} ${pool}.away && mkdir -m 711 ${pool}`),
     undo: () => onHost(`rm -rf ${pool} && mv ${pool}.away ${pool}`),
   },
@@ -66,18 +66,18 @@ const accidents: readonly Accident[] = [
   {
     title: 'a mistyped MAC prefix',
     code: 'ADDRESS_FIXED',
-    settings: { MAC_PREFIX: '52:54:01' },
+    settings: { MAC_PREFIX: '52:54:00:aa:bb' },
   },
   {
     title: 'a second env file of the same cluster',
-    code: 'CLUSTER_NAME',
+    code: 'CLUSTER_NAME_TWICE',
     make: async () =>
       copyFileSync(join(projectRoot, 'env/lab.env'), join(projectRoot, 'env/twin.env')),
     undo: async () => rmSync(join(projectRoot, 'env/twin.env')),
   },
   {
     title: 'a snapshot by another tool, on a disk that is to grow',
-    code: 'DISK_HAS_SNAPSHOT',
+    code: 'DISK_NOT_OURS',
     settings: { WORKER_DISK_GIB: '11' },
     make: () =>
       onHost(`virsh dumpxml --inactive lab-w1 > /tmp/lab-w1.xml
