@@ -6,6 +6,8 @@ const reads = [
   'virsh -q -c qemu:///system list --all --autostart --name; echo 1; pool-list --all',
   '/usr/bin/virsh -q -c qemu:///system dumpxml lab-cp1',
   'stat -c %s /var/lib/libvirt/images/a.raw',
+  'paste -sd,',
+  'date +%s',
   'dd if=/a bs=2048 skip=16 count=1',
   'dd if=/a iflag=direct bs=4096 count=1 of=/dev/null status=none',
   'qemu-img info --output=json /a',
@@ -21,6 +23,15 @@ const reads = [
   // Shells run their commands as processes of their own.
   'bash --noprofile --norc -c rm -f -- /a',
 ]
+const ownLock = [
+  'mkdir -- /tmp/talosmith-locks',
+  'flock -w 10 9',
+  'touch -- 3f0c5b1e-9f0a-4f5e-8a55-0d9f6a3c1b2d.tmp',
+  'ln -T -- 3f0c5b1e-9f0a-4f5e-8a55-0d9f6a3c1b2d.tmp lab.lock',
+  'touch -c -- /tmp/talosmith-locks/lab.lock',
+  'rm -f -- /tmp/talosmith-locks/lab.lock',
+  'rmdir -- /tmp/talosmith-locks',
+]
 const backgroundOfTheHost = [
   '/usr/sbin/sshd -D -e -R',
   'sshd: root@notty',
@@ -32,6 +43,9 @@ const changes = [
   'virsh -q -c qemu:///system domstats --state; autostart lab-cp1',
   'virsh -q -c qemu:///system destroy lab-cp1',
   'virsh undefine lab-cp1 --nvram',
+  'rm -f -- /tmp/talosmith-locks/../a.lock',
+  'rm -f -- lab-cp1.qcow2',
+  'date -s 12:00',
   'dd if=/a of=/b',
   'qemu-img create -f qcow2 /a',
   'rm -f -- /a',
@@ -50,6 +64,10 @@ const changes = [
 ]
 for (const command of reads)
   test(`${command} only reads`, () => {
+    assert.not(isChanging(command))
+  })
+for (const command of ownLock)
+  test(`${command} belongs to the lock of the run`, () => {
     assert.not(isChanging(command))
   })
 for (const command of backgroundOfTheHost)
