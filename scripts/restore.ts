@@ -1,7 +1,9 @@
 /** cluster:restore: recreates the control planes on empty disks and restores etcd from a backup; needs CONFIRM=<cluster>. */
 import {
   beginRestore,
+  describeContinued,
   findBackup,
+  findRestore,
   forgetDestroyed,
   planRestore,
   prepareRestore,
@@ -22,6 +24,8 @@ export default script(import.meta, {
   async run(context) {
     const { cluster, dryRun, showPlan, confirm, log } = context
     const backup = await findBackup(context)
+    const continued = describeContinued(await findRestore(cluster), backup)
+    if (continued !== undefined) log.info(`   ${continued}`)
     const names = new Set(cluster.controlPlanes.map(({ name }) => name))
     const saving = await prepareRestore(cluster, backup)
     const machines: Change[] = []

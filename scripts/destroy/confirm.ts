@@ -22,10 +22,15 @@ export function report(cluster: Cluster, { storage, hosts }: Remains, log: Log):
   if (storage.unobserved !== undefined) log.warn(leftToTheMachines(storage.unobserved))
 }
 
-/** The backup before a destroy, as a change: none if no machine is left, or if the interrupted destroy took it. */
+/**
+ * The backup before a destroy, as a change: none if no machine is left, or if the interrupted destroy took it. With
+ * a talosconfig in its place, the cluster may have been used since: cluster:up writes it again.
+ */
 export async function planFirstBackup(cluster: Cluster, remains: Remains): Promise<Change[]> {
   if (!remains.hosts.some((host) => clusterDomains(cluster, host).length > 0)) return []
-  if (hasRemoved(remains.files) && (await findFinalBackup(cluster)) !== undefined) return []
+  const isInterrupted =
+    hasRemoved(remains.files) && !remains.files.some(({ name }) => name === 'talosconfig')
+  if (isInterrupted && (await findFinalBackup(cluster)) !== undefined) return []
   return [planFinalBackup(cluster)]
 }
 

@@ -1,4 +1,5 @@
 // limit: 300 s
+import { createHash } from 'node:crypto'
 import {
   chmodSync,
   chownSync,
@@ -13,9 +14,12 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { local } from '@talosmith/core'
 import { problemOf } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { planFirstBackup } from '../destroy/confirm.ts'
+import { observeRemains } from '../destroy/remains.ts'
 import { runChain } from './support/chain.ts'
 import { makeCluster, type Made } from './support/made-cluster.ts'
 
@@ -335,6 +339,36 @@ destroy('seed ISOs are deleted also after SEED_ISO_DIR has changed', async ({ ma
   await runChain({ ...made.cluster, settings }, confirmed(made))
   assert.equal(made.ours(), [])
 })
+
+destroy(
+  'the final backup of a destroy that was given up is not taken for a new one',
+  async ({ made }) => {
+    await runChain(made.cluster, { ...confirmed(made), until: 'bootstrap:remove-access' })
+    const file = 'etcd-2026-11-24T01-00-00.000Z.db'
+    const secrets = createHash('sha256')
+      .update(readFileSync(join(made.generated, 'secrets.yaml')))
+      .digest('hex')
+    const backup = {
+      file,
+      takenAt: '2026-11-24T01:00:00.000Z',
+      revision: 7,
+      secrets,
+      isFinal: true,
+    }
+    mkdirSync(join(made.generated, 'backups'), { recursive: true })
+    writeFileSync(
+      join(made.generated, 'backups', file.replace('.db', '.json')),
+      JSON.stringify(backup),
+    )
+    const plan = async (): Promise<number> =>
+      (await planFirstBackup(made.cluster, await observeRemains(made.cluster, async () => [local])))
+        .length
+    assert.is(await plan(), 0)
+    // cluster:up, instead of the destroy, writes it again.
+    writeFileSync(join(made.generated, 'talosconfig'), 'new access')
+    assert.is(await plan(), 1)
+  },
+)
 
 destroy('a failed FINAL_SNAPSHOT stops before any change', async ({ made }) => {
   rmSync(join(made.generated, 'talosconfig'))

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { findBackup, prepareRestore } from '@talosmith/bootstrap'
 import { openTalosctl } from '@talosmith/clients/talos'
 import { hasTalosctl } from '@talosmith/clients/testing'
 import { checkConfirm, local, renderPlan, silentLog, type Change } from '@talosmith/core'
@@ -49,12 +50,12 @@ suiteOf.after.each(({ made, path }) => {
   made.close()
 })
 
-/** Runs the script until a Problem ends it; returns its plan. */
+/** Runs the script until a Problem ends it; returns what it logs and its plan. */
 async function run({ cluster }: Made, confirm?: string, dryRun = false): Promise<string> {
   const output: string[] = []
   await restore.run({
     cluster,
-    log: silentLog,
+    log: { ...silentLog, info: (text: string) => void output.push(text) },
     dryRun,
     json: false,
     options: { snapshot: undefined },
@@ -79,6 +80,19 @@ test('lists what it removes and restores, and changes nothing without CONFIRM', 
   assert.match(because, `Restore etcd from ${file}`)
   assert.match(await run(made, undefined, true), `Restore etcd from ${file}`)
   assert.equal(made.everything(), before)
+})
+
+test('a restore that goes on says so, and saves what was written since', async ({ made }) => {
+  const { cluster, generated } = made
+  const newer = async (): Promise<readonly Change[]> => {
+    const backup = await findBackup({ cluster, options: { snapshot: undefined } })
+    return prepareRestore(cluster, backup, async () => ({ revision: 80, identity: undefined }))
+  }
+  assert.not.match(await run(made, undefined, true), 'continuing')
+  assert.is((await newer()).length, 1)
+  writeFileSync(join(generated, 'restoring.json'), JSON.stringify({ backup: file }))
+  assert.match(await run(made, undefined, true), `continuing an interrupted restore of ${file}`)
+  assert.is((await newer()).length, 1)
 })
 
 const problems: [string, string, (made: Made) => void][] = [

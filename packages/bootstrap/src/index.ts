@@ -50,9 +50,15 @@ export {
 } from './upgrade/flows.ts'
 export type { UpgradeScript } from './restart/context.ts'
 export { planUnsaved, saveRunningEtcd } from './backup/newer.ts'
-export { findBackup, planRestore, prepareRestore, restoreEtcd } from './backup/restore.ts'
+export {
+  describeContinued,
+  findBackup,
+  planRestore,
+  prepareRestore,
+  restoreEtcd,
+} from './backup/restore.ts'
 export { redactorOf } from './generated/known-secrets.ts'
-export { beginRestore, endRestoreAfterHealth } from './generated/under-way.ts'
+export { beginRestore, endRestoreAfterHealth, findRestore } from './generated/under-way.ts'
 export { withWorkFolder } from './generated/work-folder.ts'
 export {
   forgetDestroyed,

@@ -35,7 +35,7 @@ export function findLostDisks(
           const isInSettings = cluster.nodes.some(({ name }) => name === domain.name)
           return isInSettings && !recreated.has(domain.name) && !empty.includes(posix.dirname(path))
         })
-        .map((one) => machineLost(cluster, observed, one)),
+        .map((one) => machineLost(cluster, observed, one, hasOthers(cluster, hosts, one))),
     ]
   })
 }
@@ -74,14 +74,35 @@ function folderLost(
   )
 }
 
-function machineLost(cluster: Cluster, { host }: ObservedHost, lost: Lost): Problem {
+/** Whether another control plane still has its disk: etcd may have quorum without the lost one. */
+function hasOthers(cluster: Cluster, hosts: readonly ObservedHost[], { domain }: Lost): boolean {
+  return hosts.some((observed) =>
+    clusterDomains(cluster, observed).some(
+      (one) =>
+        one.name !== domain.name &&
+        one.machine.role === 'controlplane' &&
+        lostDiskOf(one, observed) === undefined,
+    ),
+  )
+}
+
+function machineLost(
+  cluster: Cluster,
+  { host, disks }: ObservedHost,
+  lost: Lost,
+  hasOthers: boolean,
+): Problem {
   const { domain, path } = lost
   const { name } = domain
   const isRunning = domain.live.state === 'running'
-  const next =
-    domain.machine.role === 'controlplane'
-      ? `CONFIRM=${cluster.name} ${commandFor(cluster, 'cluster:restore')} restores the control planes from a backup of etcd`
-      : `${commandFor(cluster, 'cluster:up')} creates it again`
+  const again = `${commandFor(cluster, 'cluster:up')} creates it again`
+  const restore = `CONFIRM=${cluster.name} ${commandFor(cluster, 'cluster:restore')} restores the control planes from a backup of etcd`
+  // With an empty disk it replaces its former member: Talos' addMember (internal/app/machined/pkg/system/services/etcd.go).
+  const joins = `${again}, and it joins the others while etcd has quorum; without quorum, ${restore}, on new disks for all of them`
+  const next = domain.machine.role !== 'controlplane' ? again : hasOthers ? joins : restore
+  // A snapshot is lost, the disk below it is not: vm:create refuses a disk without a machine.
+  const below = domain.own?.disk ?? ''
+  const aside = disks.has(below) ? `; move ${quote(below)} elsewhere` : ''
   // QEMU keeps the deleted file open.
   const save = `on ${host}: virsh blockcopy ${name} vda --dest ${quote(path)} --format qcow2 --transient-job --wait --pivot`
   const back = `mount the file system or put the file back on ${host}, and run the same command again`
@@ -90,12 +111,16 @@ function machineLost(cluster: Cluster, { host }: ObservedHost, lost: Lost): Prob
       ? `the machine still runs on the deleted file: what it holds is lost as soon as it stops`
       : `the file, or its backing file, was removed or moved, or its file system is not mounted`,
     now: unchanged,
-    hint: `${isRunning ? `copy it while it runs, ${save}` : back}. If it cannot be recovered: ${giveUp([lost])}; then ${next}`,
+    hint: `${isRunning ? `copy it while it runs, ${save}` : back}. If it cannot be recovered: ${giveUp([lost])}${aside}; then ${next}`,
   })
 }
 
 function giveUp(lost: readonly Lost[]): string {
   return lost
-    .map(({ domain: { name } }) => `virsh undefine --nvram --snapshots-metadata ${name}`)
+    .map(({ domain: { name, live } }) => {
+      // A running domain that is undefined stays until it ends (virsh(1), undefine).
+      const end = live.state === 'shut off' ? '' : `virsh destroy ${name}; `
+      return `${end}virsh undefine --nvram --managed-save --snapshots-metadata ${name}`
+    })
     .join('; ')
 }

@@ -1,6 +1,7 @@
 /** Recreates machines: destroys them with their disks, then creates them again. */
-import { controlPlanesLeft, type Cluster, type ExitCode, type Problem } from '@talosmith/core'
+import { controlPlanesLeft, Problem, type Cluster, type ExitCode } from '@talosmith/core'
 import { findMissingImages, findProblems, refuse } from './check.ts'
+import { otherUsers } from './disk-use.ts'
 import { runFlow, type FlowContext } from './flow.ts'
 import type { ObservedHost } from './observe.ts'
 import { clusterDomains, domainOf } from './place.ts'
@@ -35,7 +36,7 @@ export async function recreateMachines(
 
 /**
  * What would keep the machines of `names` from being created again, with the image and the space for their disks,
- * and control planes that would go on as the former cluster. Pure.
+ * disks that would stay, and control planes that would go on as the former cluster. Pure.
  */
 export function findRecreateProblems(
   cluster: Cluster,
@@ -50,6 +51,7 @@ export function findRecreateProblems(
     known.some((one) => one.code === code && one.message === message)
   return [
     ...(left.length === 0 ? [] : [controlPlanesLeft(cluster.settings, left)]),
+    ...findSharedDisks(cluster, hosts, names),
     ...known,
     ...[...findProblems(cluster, after, recreated), ...findMissingImages(cluster, after)].filter(
       (one) => !isKnown(one),
@@ -71,6 +73,29 @@ function controlPlanesBeyond(
           return [{ name, why: `is ${live.state} on ${observed.host}` }]
         return autostart ? [{ name, why: `starts with its host ${observed.host} (autostart)` }] : []
       }),
+  )
+}
+
+/** Disks that stay, because another machine uses them: the recreated machine would start with the former data. */
+function findSharedDisks(
+  cluster: Cluster,
+  hosts: readonly ObservedHost[],
+  names: ReadonlySet<string>,
+): Problem[] {
+  return hosts.flatMap((observed) =>
+    clusterDomains(cluster, observed).flatMap((domain) => {
+      const users = otherUsers(domain, observed).map(({ name }) => name)
+      if (!names.has(domain.name) || users.length === 0) return []
+      return new Problem(
+        'DISK_NOT_OURS',
+        `${users.join(', ')} on ${observed.host} uses the disk of ${domain.name}, or an overlay of it`,
+        {
+          because: `${domain.own?.disk} is not removed while another machine uses it, and ${domain.name} would start with it again`,
+          now: 'nothing was changed',
+          hint: `copy it for ${users.join(', ')} (virsh domblklist ${users[0]} names it), detach the original, then run the same command again`,
+        },
+      )
+    }),
   )
 }
 

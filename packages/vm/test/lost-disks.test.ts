@@ -33,7 +33,10 @@ test('a missing disk is lost, and nothing is planned for its machine', () => {
   assert.equal(others, [])
   assert.is(problem?.code, 'DISK_LOST')
   assert.match(problem?.message ?? '', `home-w1 on root@kvm1 is missing: ${pool}/home-w1.qcow2`)
-  assert.match(problem?.hint ?? '', 'virsh undefine --nvram --snapshots-metadata home-w1')
+  assert.match(
+    problem?.hint ?? '',
+    'virsh undefine --nvram --managed-save --snapshots-metadata home-w1',
+  )
   assert.not.ok(planCreate(cluster, [host]).some(({ target }) => target === 'home-w1'))
   assert.equal(findMissingImages(cluster, [{ ...host, hasImage: false }]), [])
   const row = describeMachineStatus(cluster, [host]).find(({ machine }) => machine === 'home-w1')
@@ -48,6 +51,25 @@ test('a machine that still runs on the deleted file is not to be stopped', () =>
   const [problem] = found(change(without(/home-w1\.qcow2/), { live: { ...off, state: 'running' } }))
   assert.match(problem?.because ?? '', 'as soon as it stops')
   assert.match(problem?.hint ?? '', 'virsh blockcopy home-w1 vda')
+  // Undefined while it runs, it would still be there.
+  assert.match(problem?.hint ?? '', 'virsh destroy home-w1; virsh undefine')
+})
+
+test('a control plane whose fellows have their disks joins them, and they are not replaced', () => {
+  const three = testCluster({ CONTROL_PLANE_COUNT: '3', WORKER_COUNT: '0' })
+  const hintOf = (pattern: RegExp): string =>
+    findProblems(three, [without(pattern, three)]).find(({ message }) => /home-cp2/.test(message))
+      ?.hint ?? ''
+  assert.match(hintOf(/home-cp2\.qcow2/), 'cluster:up creates it again, and it joins the others')
+  assert.not.match(hintOf(/home-cp[123]\.qcow2/), 'cluster:up')
+})
+
+test('the disk below a lost snapshot is to be moved: without its machine, it would be refused', () => {
+  const attached = [{ target: 'vda', type: 'file', source: `${pool}/home-w1.before` }]
+  const host = change(without(/nothing/), { attached })
+  assert.match(found(host)[0]?.hint ?? '', `home-w1; move ${pool}/home-w1.qcow2 elsewhere; then`)
+  const gone = withDomain(host, 'home-w1', () => undefined)
+  assert.equal(codes(gone), ['VM_NOT_OURS'])
 })
 
 test('a disk that was never created, or that Talosmith removed, is created', () => {

@@ -7,7 +7,7 @@ import { planDestroy } from '../src/plan.ts'
 import type { ObservedHost } from '../src/observe.ts'
 import { findRecreateProblems, recreateMachines } from '../src/recreate.ts'
 import { domainXml, fakeHost, ownCluster } from './fake-host.ts'
-import { domainFor, finishedHost, foreignDomain, pool } from './observed-hosts.ts'
+import { domainFor, finishedHost, firstOf, foreignDomain, pool } from './observed-hosts.ts'
 
 interface Given {
   readonly settings?: Readonly<Record<string, string>>
@@ -106,6 +106,16 @@ const lowered = (state: string, autostart = false): ObservedHost => {
 const codesOf = (host: ObservedHost, names: ReadonlySet<string> = cp1): string[] =>
   findRecreateProblems(one, [host], names).map(({ code }) => code)
 const mib = 2 ** 20
+/** A host where a machine of another owner uses the disk of home-cp1. */
+const shared = (): ObservedHost => {
+  const host = finishedHost(one)
+  const disk = `${pool}/home-cp1.qcow2`
+  const user = domainFor(one, firstOf(one), {
+    ...{ name: 'clone', owner: undefined, own: undefined },
+    machine: { name: 'clone', disk, mac: '52:54:00:99:99:99' },
+  })
+  return { ...host, domains: [...host.domains, user] }
+}
 
 const checked: [string, ObservedHost, string[]][] = [
   ['nothing is wrong', finishedHost(one), []],
@@ -119,6 +129,7 @@ const checked: [string, ObservedHost, string[]][] = [
   ['a control plane beyond the count runs', lowered('running'), ['CONTROL_PLANES_LEFT']],
   ['one beyond the count is paused', lowered('paused'), ['CONTROL_PLANES_LEFT']],
   ['one beyond the count starts with its host', lowered('shut off', true), ['CONTROL_PLANES_LEFT']],
+  ['another machine uses the disk, which stays', shared(), ['DISK_NOT_OURS']],
   ['one beyond the count stays off', lowered('shut off'), []],
 ]
 for (const [title, host, expected] of checked)

@@ -20,7 +20,13 @@ import { checkGeneratedFiles } from '../configure/generated-files.ts'
 import { planTalosconfig, type BootstrapChange } from '../configure/plan.ts'
 import { refuseEtcdElsewhere } from '../configure/refuse-bootstrap.ts'
 import { readSecrets, secretsFile, writeSecrets, type PublicSecrets } from '../generated/secrets.ts'
-import { beginRestore, endRestore, findRestore, refuseUnfinished } from '../generated/under-way.ts'
+import {
+  beginRestore,
+  endRestore,
+  findRestore,
+  refuseUnfinished,
+  type Restore,
+} from '../generated/under-way.ts'
 import { startCluster } from '../configure/start.ts'
 import { openTalosctl, readBootId, readNode } from '@talosmith/clients/talos'
 import { uncordon } from '../restart/cordon.ts'
@@ -64,19 +70,32 @@ export async function findBackup(
   return chooseBackup(cluster, given ?? (await readSecrets(cluster)), name)
 }
 
+/** What a restore continues, in one sentence; undefined: it begins. Pure. */
+export function describeContinued(
+  begun: Restore | undefined,
+  { file, takenAt }: Pick<Backup, 'file' | 'takenAt'>,
+): string | undefined {
+  return begun?.backup === file
+    ? `continuing an interrupted restore of ${file} of ${takenAt}; --snapshot names another backup`
+    : undefined
+}
+
 /**
  * Checks, before anything is removed, that this restore could end: tools, machine configs, other control planes,
  * no regeneration under way. Returns what has to be saved first: an etcd that is newer than the backup.
  */
-export async function prepareRestore(cluster: Cluster, backup: ChosenBackup): Promise<Change[]> {
+export async function prepareRestore(
+  cluster: Cluster,
+  backup: ChosenBackup,
+  observe: typeof observeRunningEtcd = observeRunningEtcd,
+): Promise<Change[]> {
   await refuseUnfinished(cluster, 'cluster:restore')
   const talosctl = await openTalosctl(cluster)
   await checkGeneratedFiles(cluster, talosctl)
   const secrets = await readSecrets(cluster)
   if (secrets !== undefined) await refuseEtcdElsewhere(cluster, talosctl, secrets)
-  // The run that was stopped has saved it.
-  if ((await findRestore(cluster)) !== undefined) return []
-  const etcd = await observeRunningEtcd(cluster)
+  // Also of a restore that was stopped: what it left may have been used since.
+  const etcd = await observe(cluster)
   const newer = etcd && describeNewer(backup, etcd)
   return newer === undefined ? [] : [planSaving(newer)]
 }

@@ -87,12 +87,15 @@ export async function checkGeneratedFiles(
   return [...logged, ...(await checkNewConfigs(cluster, talosctl))]
 }
 
-/** Checks, with throwaway secrets, whether Talos accepts the machine configs. Throws CONFIG_INVALID; returns the warnings. */
+/**
+ * Checks, with throwaway secrets, whether Talos accepts the machine configs. Throws CONFIG_INVALID, and PATCHES_LOST
+ * when the last configs had patches that are gone; returns the warnings.
+ */
 export async function checkNewConfigs(
   cluster: Cluster,
   talosctl: Talosctl,
 ): Promise<readonly string[]> {
-  const patches = await readPatches(cluster)
+  const patches = await readPatches(cluster, (await readRecord(cluster))?.patches)
   const { configs, warnings } = await renderConfigs(cluster, patches, talosctl, 'throwaway')
   refuseOverlap(cluster, configs)
   return warnings.map((text) => `machine config: ${text}`)

@@ -77,7 +77,8 @@ function waysBack(cluster: Cluster, { files, regeneration }: Traces): string[] {
     ...(isRegenerating
       ? [`a regeneration was interrupted; continue it: ${confirmed('cluster:regenerate-secrets')}`]
       : []),
-    ...(has(/^removed\//)
+    // Other files there may be of a destroy that was given up, of a cluster that has run since.
+    ...(has(/^removed\/secrets\.yaml/)
       ? [
           `a destroy was interrupted; continue it: ${confirmed('cluster:destroy')}`,
           `or undo it, while its machines exist: (cd ${quote(cluster.generated)} && mv removed/* .)`,

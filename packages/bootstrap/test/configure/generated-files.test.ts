@@ -16,6 +16,7 @@ import { parseAllDocuments } from 'yaml'
 import { checkTalosconfig } from '../../src/generated/access.ts'
 import {
   checkGeneratedFiles,
+  checkNewConfigs,
   observeGeneratedFiles,
   writeConfigs,
   writeTalosconfig,
@@ -230,7 +231,11 @@ it('patches that are gone since the last configs are a problem, and nothing is w
   const before = read('configs/home-w1.yaml')
   renameSync(cluster.patchesDir, `${cluster.patchesDir}.aside`)
   const { code, because } = await problem(observe(cluster))
+  if (openOnce === undefined) throw new Error('no talosctl')
+  // Before a regeneration of the secrets, which does not use the configs that exist.
+  const anew = await problem(checkNewConfigs(cluster, openOnce))
   renameSync(`${cluster.patchesDir}.aside`, cluster.patchesDir)
+  assert.is(anew.code, 'PATCHES_LOST')
   assert.is(code, 'PATCHES_LOST')
   assert.match(because ?? '', 'all.yaml, home-w2.yaml')
   assert.is(read('configs/home-w1.yaml'), before)

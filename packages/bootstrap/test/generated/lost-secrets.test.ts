@@ -79,6 +79,12 @@ const waysBack: [string, Traces, readonly RegExp[], readonly RegExp[]][] = [
     [/cluster:restore/],
   ],
   [
+    'a destroy that was given up long ago is not the first',
+    { files: ['configs/home-cp1.yaml', 'removed/kubeconfig', 'removed/talosconfig'] },
+    [/put a copy of secrets\.yaml back/],
+    [/a destroy was interrupted/],
+  ],
+  [
     'an interrupted regeneration is continued',
     { files: ['archive/then/secrets.yaml'], regeneration: 'to recreate' },
     [/^a regeneration was interrupted; continue it: CONFIRM=home .*cluster:regenerate-secrets/],
