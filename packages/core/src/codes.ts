@@ -19,6 +19,8 @@ export const codes = {
   factoryUnreachable: 'FACTORY_UNREACHABLE',
   /** The KVM host has no UEFI firmware for QEMU. */
   firmwareMissing: 'FIRMWARE_MISSING',
+  /** A machine cannot be restarted safely now: etcd or a workload needs it. */
+  gateClosed: 'GATE_CLOSED',
   /** No machine answers for NETWORK_GATEWAY. */
   gatewaySilent: 'GATEWAY_SILENT',
   /** A machine with the guest agent's extension has no virtio channel for it. */

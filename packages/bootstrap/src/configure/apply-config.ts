@@ -1,5 +1,6 @@
 /** Applies machine configs: the first one, or a changed one. */
 import {
+  codes,
   generatedFiles,
   minute,
   Unrecoverable,
@@ -67,7 +68,7 @@ function refusal(error: unknown, config: string): Error {
 
 /**
  * Applies a changed config to a running machine, and waits until it is in effect, after a reboot if it
- * `reboots`. Never reboots a control plane while etcd needs it (ETCD_UNSAFE).
+ * `reboots`. Never reboots a control plane while etcd needs it (GATE_CLOSED).
  */
 export async function updateNode(
   context: ApplyContext,
@@ -149,6 +150,6 @@ async function waitForEtcd(
       const reason = `${problem.who}: ${problem.why}`
       throw problem.final ? new Unrecoverable(reason) : new Error(reason)
     },
-    { log, withinMs: 5 * minute, code: 'ETCD_UNSAFE', hint: 'fix that control plane first' },
+    { log, withinMs: 5 * minute, code: codes.gateClosed, hint: 'fix that control plane first' },
   )
 }

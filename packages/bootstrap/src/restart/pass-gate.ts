@@ -1,5 +1,6 @@
 /** Waits until machines can be restarted safely. */
 import {
+  codes,
   createRedactor,
   generatedFiles,
   inStep,
@@ -49,10 +50,10 @@ export async function passGate(
         const text = reasons.map(describe).join('\n')
         throw reasons.some(({ final }) => final) ? new Unrecoverable(text) : new Error(text)
       },
-      { log: context.log, withinMs, everyMs: 4000, code: 'GATE_CLOSED' },
+      { log: context.log, withinMs, everyMs: 4000, code: codes.gateClosed },
     )
   } catch (error) {
-    if (!(error instanceof Problem) || error.code !== 'GATE_CLOSED') throw error
+    if (!(error instanceof Problem) || error.code !== codes.gateClosed) throw error
     throw gateClosed(names, error.because, now)
   }
 }
@@ -63,7 +64,7 @@ function describe({ who, why }: GateReason): string {
 
 /** The problem that machines cannot be restarted now; `now` is the state they are in. */
 export function gateClosed(names: string, because: string | undefined, now: string): Problem {
-  return new Problem('GATE_CLOSED', `${names} cannot be restarted safely now`, {
+  return new Problem(codes.gateClosed, `${names} cannot be restarted safely now`, {
     because,
     now,
     hint: 'fix the listed problems (cordoned: kubectl uncordon <machine>), then run the same command again',

@@ -1,11 +1,11 @@
 /** Uncordons machines that were not restarted because an upgrade failed. */
-import { Problem, reasonOf, type Node } from '@talosmith/core'
+import { codes, Problem, reasonOf, type Node } from '@talosmith/core'
 import { uncordon } from './cordon.ts'
 import { restateProblem } from './restated.ts'
 import type { UpgradeContext } from './context.ts'
 
 const usable = [
-  ...['DRAIN_INCOMPLETE', 'GATE_CLOSED', 'GATE_COMMAND_FAILED'],
+  ...['DRAIN_INCOMPLETE', codes.gateClosed, 'GATE_COMMAND_FAILED'],
   ...['INSTALL_FAILED', 'CONFIG_REJECTED', 'UPGRADE_ROLLED_BACK'],
 ]
 

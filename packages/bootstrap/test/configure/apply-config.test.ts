@@ -117,7 +117,7 @@ function table(titles: string, rows: readonly (readonly string[])[]): string {
 test('takes no control plane whose etcd is unsafe', async () => {
   const { calls, problem } = await update('home-cp1', { etcd: ['memberID:2 alarm:NOSPACE'] })
   assert.not.ok(calls.includes('apply-config'), 'the config was sent')
-  assert.is(problem?.code, 'ETCD_UNSAFE')
+  assert.is(problem?.code, 'GATE_CLOSED')
   assert.is(problem?.because, 'home-cp2: its etcd has errors: memberID:2 alarm:NOSPACE')
 })
 
@@ -136,7 +136,7 @@ test('waits for etcd to have all control planes before it takes one, and after',
 test('ends with a failure when etcd does not get well afterwards', async () => {
   const { calls, problem } = await update('home-cp1', { etcd: [undefined, 'no leader'] })
   assert.ok(calls.includes('apply-config'))
-  assert.is(problem?.code, 'ETCD_UNSAFE')
+  assert.is(problem?.code, 'GATE_CLOSED')
 })
 
 const spared: [string, string, Given][] = [
@@ -179,7 +179,7 @@ const guarded: [string, Given, 'goes ahead' | 'is refused'][] = [
 for (const [title, given, outcome] of guarded)
   test(`the reboot of a control plane ${outcome} when ${title}`, async () => {
     const { calls, problem } = await update('home-cp1', given)
-    assert.is(problem?.code, outcome === 'goes ahead' ? undefined : 'ETCD_UNSAFE')
+    assert.is(problem?.code, outcome === 'goes ahead' ? undefined : 'GATE_CLOSED')
     assert.is(calls.includes('apply-config'), outcome === 'goes ahead')
   })
 
