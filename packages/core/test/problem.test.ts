@@ -1,6 +1,6 @@
-import { Problem, renderProblem } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { Problem, renderProblem } from '../src/problem.ts'
 
 test('a list of reasons begins on a line of its own, and no line ends with a space', () => {
   const problem = new Problem('SETTINGS_INVALID', '2 settings are invalid', {
