@@ -53,7 +53,7 @@ export function renderProblem(problem: Problem): string {
   const part = (label: string, text: string | undefined): string[] =>
     text === undefined || text === ''
       ? []
-      : [`  ${label}: ${text.trimEnd().replaceAll('\n', '\n    ')}`]
+      : [`  ${label}: ${text.trimEnd().replaceAll('\n', '\n    ')}`.replace(/ +$/m, '')]
   return [
     `${problem.code}: ${problem.message}`,
     ...part('because', problem.because),

@@ -200,7 +200,9 @@ function lockBeforeSteps(hosts: readonly Promise<Host>[], log: Log): void {
     )
     const locked = failures.find((error) => error instanceof Problem && error.code === 'LOCKED')
     if (locked !== undefined) throw locked
-    if (!warned) for (const error of failures) log.warn(`no lock on a host: ${reasonOf(error)}`)
+    if (!warned)
+      for (const error of failures)
+        log.warn(`could not lock the cluster on a host: ${reasonOf(error)}`)
     warned = true
   })
 }

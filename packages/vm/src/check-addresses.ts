@@ -54,7 +54,7 @@ function fixed(
   const show = (address: string, mac: string): string => `${address}, MAC ${mac}`
   const lines = moves.map(
     ({ node, from }) =>
-      `${node.name}: ${show(from.address, from.mac)}, by the settings ${show(`${node.address}/${cluster.prefixLength}`, node.mac)}`,
+      `${node.name}: ${show(from.address, from.mac)}, with these settings ${show(`${node.address}/${cluster.prefixLength}`, node.mac)}`,
   )
   const settings = new Set(moves.flatMap(({ node, from }) => formerSettings(cluster, node, from)))
   return new Problem(

@@ -158,7 +158,7 @@ export function strangerProblems(cluster: Cluster, hosts: readonly ObservedHost[
       {
         because: [...new Set(found.map(({ because }) => because))].join('\n'),
         now: 'nothing was changed',
-        hint: `for another operator's cluster: choose another CLUSTER_NAME. If it is yours: work in the checkout that created it, or copy generated/${cluster.name} from there to ${folder}; if that is lost, put the ID of the machines (virsh dumpxml <machine>: cluster-id) into ${folder}/cluster-id, or, if they have none, create ${folder}/${hostsFile} with the hosts as a JSON list`,
+        hint: `for another operator's cluster: choose another CLUSTER_NAME. If it is yours: work in the checkout that created it, or copy generated/${cluster.name} from there to ${folder}; if that is lost, put the ID of the machines (virsh dumpxml <machine>: cluster-id) into ${folder}/cluster-id, or, if they have none, create ${folder}/${hostsFile} with the URIs of LIBVIRT_URI as a JSON list`,
       },
     ),
   ]

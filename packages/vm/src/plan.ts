@@ -88,7 +88,7 @@ function planMachine(cluster: Cluster, node: Node, observed: ObservedHost): VmCh
       changes.push(change('update-domain', `Change ${node.name}${later}`, { ...drift, risk }))
     if (domain.clusterId === undefined)
       changes.push(
-        change('note-cluster-id', `Note the ID of cluster ${cluster.name} in ${node.name}`),
+        change('note-cluster-id', `Record the ID of cluster ${cluster.name} in ${node.name}`),
       )
   }
   changes.push(...planDisk(cluster, node, observed, change))
@@ -107,7 +107,7 @@ function planMachine(cluster: Cluster, node: Node, observed: ObservedHost): VmCh
     changes.push(
       change(
         'create-seed',
-        `Note the ID of cluster ${cluster.name} in the seed ISO of ${node.name}`,
+        `Record the ID of cluster ${cluster.name} in the seed ISO of ${node.name}`,
         {
           path: paths.seed,
         },

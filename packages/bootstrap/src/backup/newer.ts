@@ -111,6 +111,6 @@ function notSaved(cluster: Cluster, because: string): Problem {
   return new Problem('BACKUP_FAILED', `could not back up etcd before it is replaced`, {
     because,
     now: 'nothing was changed',
-    hint: `see what is wrong with etcd: ${commandFor(cluster, 'cluster:diagnose')}\nto go on without that backup, stop the machines first: ${commandFor(cluster, 'cluster:stop')}`,
+    hint: `see what is wrong with etcd: ${commandFor(cluster, 'cluster:diagnose')}\nto continue without that backup, stop the machines first: ${commandFor(cluster, 'cluster:stop')}`,
   })
 }

@@ -34,7 +34,7 @@ export function refuseOverlap(cluster: Cluster, configs: Configs): void {
   const found = findOverlap(cluster, configs)
   if (found === undefined) return
   throw new Problem('NETWORKS_OVERLAP', found, {
-    because: 'a node would look for machines and pods or services behind the same route',
+    because: "a node's routes to machines and to pods or services would conflict",
     now: 'nothing was changed',
     hint: `set NETWORK_CIDR to another network, or both fields in ${cluster.patchesDir}/all.yaml`,
     exitCode: exitCodes.wrongSetting,

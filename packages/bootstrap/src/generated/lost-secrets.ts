@@ -48,7 +48,7 @@ export function judgeTraces(
     `cluster ${cluster.name} was configured before, but its ${secretsFile} is missing`,
     {
       because: `these files belong to it, in ${cluster.generated}: ${grouped(telling).join(', ')}`,
-      now: 'nothing was changed; with new secrets, no machine would let you in and no backup could be restored',
+      now: 'nothing was changed; with new secrets, no machine would accept a connection and no backup could be restored',
       hint: waysBack(cluster, { files, ...(regeneration && { regeneration }) }).join('\n'),
     },
   )

@@ -170,7 +170,7 @@ export async function endAfterHealth(
       if (record === undefined) return
       await endRegeneration(cluster)
       log.info(
-        `   the interrupted regeneration of secrets is over: ${record.machinesAreNew ? `the old secrets are in ${record.archive}` : 'the cluster runs with the secrets in secrets.yaml'}`,
+        `   the interrupted regeneration of secrets is complete: ${record.machinesAreNew ? `the old secrets are in ${record.archive}` : 'the cluster runs with the secrets in secrets.yaml'}`,
       )
     })
   } catch (error) {

@@ -61,7 +61,7 @@ export async function endRestoreAfterHealth(
       if (!(await files.has(restoreFile))) return
       await endRestore(cluster)
       log.info(
-        '   the restore that was stopped is over: the cluster is healthy with the data it has',
+        '   the interrupted restore no longer counts: the cluster is healthy with the data it has',
       )
     })
   } catch (error) {
@@ -80,18 +80,18 @@ export async function refuseUnfinished(cluster: Cluster, within?: Flow): Promise
     'it has removed machines or secrets, so the cluster would begin again without its data'
   const now = 'nothing was changed'
   const goOn = (flow: Flow): string =>
-    `to go on with it: CONFIRM=${name} ${commandFor(cluster, flow)}`
+    `to continue it: CONFIRM=${name} ${commandFor(cluster, flow)}`
   if (within !== 'cluster:restore' && (await files.has(restoreFile))) {
     const instead = `to begin with an empty cluster instead, remove ${files.path(restoreFile)} first`
     const hint = `${goOn('cluster:restore')}\n${instead}`
-    const message = `a restore of cluster ${name} was stopped before it ended`
+    const message = `a restore of cluster ${name} was interrupted`
     throw new Problem('RESTORE_UNFINISHED', message, { because, now, hint })
   }
   const { underWay } = await findRegeneration(cluster)
   if (within !== 'cluster:regenerate-secrets' && underWay !== undefined) {
     const instead = `if the cluster was completed in another way, remove ${files.path(regenerationFile)} first`
     const hint = `${goOn('cluster:regenerate-secrets')}\n${instead}`
-    const message = `a regeneration of the secrets of cluster ${name} was stopped before it ended`
+    const message = `a regeneration of the secrets of cluster ${name} was interrupted`
     throw new Problem('REGENERATION_UNFINISHED', message, { because, now, hint })
   }
 }

@@ -68,7 +68,7 @@ export async function lockHost(host: string, run: Run, lock: HostLock): Promise<
     const token = answer.first('token') ?? ''
     if (!answer.has('held') || other === undefined || token === '' || !Number.isFinite(age)) {
       lock.warn(
-        `no lock of ${lock.cluster} on ${host}: ${answer.first('unusable') ?? 'it could not be taken'}; make sure that no other run changes it`,
+        `could not lock ${lock.cluster} on ${host}: ${answer.first('unusable') ?? 'unexpected output'}; make sure that no other run changes it`,
       )
       return async () => undefined
     }
@@ -79,7 +79,7 @@ export async function lockHost(host: string, run: Run, lock: HostLock): Promise<
     else {
       if (!announced)
         lock.warn(
-          `waiting for the lock of ${lock.cluster} on ${host}: ${describe(other)}, has been silent for ${age} s; it is taken over after ${staleS} s`,
+          `waiting for the lock of ${lock.cluster} on ${host}: ${describe(other)}; no heartbeat for ${age} s, taken over after ${staleS} s`,
         )
       announced = true
       await pauses.sleep(5000, stopping)
@@ -182,7 +182,7 @@ unusable "other runs keep taking $folder/$lock"`
 function locked(cluster: string, host: string, other: Holder, age: number): Problem {
   return new Problem('LOCKED', `another run is changing ${cluster}`, {
     because: `${describe(other)}; its last heartbeat on ${host} was ${age} s ago`,
-    hint: `wait until it has ended, or stop it on ${other.host}: kill ${other.pid}. The lock of a run that has died is taken over without help`,
+    hint: `wait until it has ended, or stop it on ${other.host}: kill ${other.pid}. The lock of a run that has died is taken over automatically`,
   })
 }
 

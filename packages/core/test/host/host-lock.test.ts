@@ -193,7 +193,7 @@ test('that cannot be kept is a warning', async ({ folder, file }) => {
     await (
       await take(folder)
     )()
-    assert.match(warnings.at(-1) ?? '', 'no lock of home on kvm1: ')
+    assert.match(warnings.at(-1) ?? '', 'could not lock home on kvm1: ')
   }
   assert.is(warnings.length, spoil.length)
 })
