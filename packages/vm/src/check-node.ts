@@ -111,7 +111,7 @@ function ofExisting(cluster: Cluster, node: Node, observed: ObservedHost): Probl
         {
           because: `shrinking a disk by ${has - node.diskGib} GiB would lose data`,
           now: unchanged,
-          hint: `set ${prefix}_DISK_GIB to at least ${Math.ceil(has)}, or recreate the machines`,
+          hint: `set ${prefix}_DISK_GIB to at least ${Math.ceil(has)}, or destroy the cluster and create it again`,
         },
       ),
     )
@@ -127,7 +127,7 @@ function ofExisting(cluster: Cluster, node: Node, observed: ObservedHost): Probl
         {
           because: 'the system on its disk boots only with that firmware',
           now: unchanged,
-          hint: `set UEFI=${domain.machine.uefi}, or recreate the machines`,
+          hint: `set UEFI=${domain.machine.uefi}, or destroy the cluster and create it again`,
         },
       ),
     )
