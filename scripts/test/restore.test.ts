@@ -82,7 +82,7 @@ test('lists what it removes and restores, and changes nothing without CONFIRM', 
   assert.equal(made.everything(), before)
 })
 
-test('a restore that goes on says so, and saves what was written since', async ({ made }) => {
+test('a restore that continues reports it, and saves what was written since', async ({ made }) => {
   const { cluster, generated } = made
   const newer = async (): Promise<readonly Change[]> => {
     const backup = await findBackup({ cluster, options: { snapshot: undefined } })

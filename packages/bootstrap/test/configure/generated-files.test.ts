@@ -233,9 +233,9 @@ it('patches that are gone since the last configs are a problem, and nothing is w
   const { code, because } = await problem(observe(cluster))
   if (openOnce === undefined) throw new Error('no talosctl')
   // Before a regeneration of the secrets, which does not use the configs that exist.
-  const anew = await problem(checkNewConfigs(cluster, openOnce))
+  const regenerated = await problem(checkNewConfigs(cluster, openOnce))
   renameSync(`${cluster.patchesDir}.aside`, cluster.patchesDir)
-  assert.is(anew.code, 'PATCHES_LOST')
+  assert.is(regenerated.code, 'PATCHES_LOST')
   assert.is(code, 'PATCHES_LOST')
   assert.match(because ?? '', 'all.yaml, home-w2.yaml')
   assert.is(read('configs/home-w1.yaml'), before)
