@@ -74,10 +74,20 @@ test('after cluster:up the plan has no changes', async () => {
   assert.match(output, 'Nothing to do: everything matches the settings.')
 })
 
+/** The status once everything answered in time: an emulated machine can be too busy for its short limits. */
+async function completeStatus(): Promise<Status> {
+  for (let tries = 1; ; tries++) {
+    const { code, output, seconds } = await ask<Status>('status')
+    assert.is(code, 0)
+    assert.ok(seconds < 10, `it took ${seconds} s`)
+    const isComplete =
+      output.endpoint.answers && output.nodes.every(({ reasons }) => reasons.length === 0)
+    if (isComplete || tries === 4) return output
+  }
+}
+
 test('the status is complete for every machine', async () => {
-  const { code, output, seconds } = await ask<Status>('status')
-  assert.is(code, 0)
-  assert.ok(seconds < 10, `it took ${seconds} s`)
+  const output = await completeStatus()
   assert.equal(output.unknown, [])
   assert.ok(output.endpoint.answers)
   for (const { fault, daysLeft } of output.access) {
