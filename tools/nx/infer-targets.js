@@ -49,9 +49,7 @@ export function inferTargets(files, projectIn, { chains, aliases }, options) {
     const { file, target } = tasks.get(task) ?? { file: options.chains, target: { cache: false } }
     tasks.set(task, { file, target: { ...target, ...order } })
   }
-  const known = Object.entries(options.before ?? {})
-  const afterOthers = known.filter(([, before]) => before.some((task) => tasks.has(task)))
-  for (const task of [...laterStages(chains), ...afterOthers.map(([task]) => task)]) {
+  for (const task of laterStages(chains)) {
     const { file, target } = tasks.get(task) ?? { file: options.chains, target: {} }
     // Read by packages/core/src/script.ts: what a run prints once, its first stage prints.
     const own = /** @type {object} */ (target.options ?? {})

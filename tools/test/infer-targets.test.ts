@@ -72,14 +72,6 @@ test('every stage but the first of a chain runs as a later one', () => {
   assert.is(targets['packages/vm:render']?.options?.env, undefined)
 })
 
-test('a first stage that the workspace runs another before is a later one, if that exists', () => {
-  const env = { TALOSMITH_LATER_STAGE: 'true' }
-  const optionsOf = (before: Record<string, string[]>): object | undefined =>
-    (infer({ before })['scripts:check'] as { options?: { env?: object } }).options
-  assert.equal(optionsOf({ 'cluster:check': ['vm:render'] }), { env })
-  assert.is(optionsOf({ 'cluster:check': ['disks:mount'] }), undefined)
-})
-
 test('what the workspace wants done before a stage comes before the line before it', () => {
   const { 'packages/vm:create': create } = infer({ before: { 'vm:create': ['disks:mount'] } })
   assert.equal((create as { dependsOn: string[] }).dependsOn, ['disks:mount', 'cluster:check'])
