@@ -15,8 +15,8 @@ export function prefixLengthOfMask(mask: string): number | undefined {
 
 /** The address at `offset` from the first address of a network. */
 export function addressAt(cidr: string, offset: number): string {
-  const bytes = Buffer.from(IPv4.networkAddressFromCIDR(cidr).toByteArray())
-  bytes.writeUInt32BE((bytes.readUInt32BE() + offset) % 2 ** 32)
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32BE((valueOf(IPv4.networkAddressFromCIDR(cidr)) + offset) % 2 ** 32)
   return new IPv4([...bytes]).toString()
 }
 
@@ -27,10 +27,8 @@ export function contains(cidr: string, address: string): boolean {
 
 /** Whether an address lies between two others, or is one of them. */
 export function isBetween(address: string, first: string, last: string): boolean {
-  const [value, from, to] = [address, first, last].map((one) =>
-    Buffer.from(IPv4.parse(one).toByteArray()),
-  ) as [Buffer, Buffer, Buffer]
-  return value.compare(from) >= 0 && value.compare(to) <= 0
+  const value = valueOf(IPv4.parse(address))
+  return value >= valueOf(IPv4.parse(first)) && value <= valueOf(IPv4.parse(last))
 }
 
 /** The last address of a network. */
@@ -45,9 +43,7 @@ export function networkOf(address: string): string {
 
 /** How far an address is from the first address of a network; negative before it. */
 export function offsetOf(cidr: string, address: string): number {
-  const value = (one: { toByteArray(): number[] }): number =>
-    Buffer.from(one.toByteArray()).readUInt32BE()
-  return value(IPv4.parse(address)) - value(IPv4.networkAddressFromCIDR(cidr))
+  return valueOf(IPv4.parse(address)) - valueOf(IPv4.networkAddressFromCIDR(cidr))
 }
 
 /** Whether two networks in CIDR notation have an address in common. */
@@ -58,4 +54,9 @@ export function overlap(one: string, other: string): boolean {
 /** Whether a text is an IPv4 address in dotted decimal notation. */
 export function isIpv4(text: string): boolean {
   return IPv4.isValidFourPartDecimal(text)
+}
+
+/** An address as a number. */
+function valueOf(address: { toByteArray(): number[] }): number {
+  return Buffer.from(address.toByteArray()).readUInt32BE()
 }

@@ -64,15 +64,17 @@ async function byId({ pid, started }: Holder): Promise<'alive' | 'gone'> {
   const now = await startOf(pid)
   if (now !== undefined && started !== '') return now === started ? 'alive' : 'gone'
   // Without /proc and ps, it can't be told whether the pid was reused.
-  return now === undefined && (await startOf(process.pid)) !== undefined ? 'gone' : signalled(pid)
+  const isGone = now === undefined && (await startOf(process.pid)) !== undefined
+  return !isGone && isRunning(pid) ? 'alive' : 'gone'
 }
 
-function signalled(pid: number): 'alive' | 'gone' {
+/** Whether a process with this ID runs, of any user; it may be another one than before. */
+export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0)
-    return 'alive'
+    return true
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM' ? 'alive' : 'gone'
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
 }
 

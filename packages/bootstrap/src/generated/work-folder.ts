@@ -1,6 +1,6 @@
 /** Temporary private folders in generated/<cluster>. */
 import { readdir } from 'node:fs/promises'
-import { generatedFiles, type Cluster, type Generated } from '@talosmith/core'
+import { generatedFiles, isRunning, type Cluster, type Generated } from '@talosmith/core'
 
 /** A private folder for talosctl's output before it is moved to its final path. */
 export interface WorkFolder {
@@ -39,15 +39,10 @@ export async function withWorkFolder<T>(
 
 async function removeLeftovers(files: Generated): Promise<void> {
   for (const name of await readdir(files.path(parent)).catch(() => []))
-    if (!isAlive(Number.parseInt(name, 10))) await files.remove(`${parent}/${name}`)
+    if (!isOfRunningProcess(name)) await files.remove(`${parent}/${name}`)
 }
 
-function isAlive(pid: number): boolean {
-  if (Number.isNaN(pid)) return false
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
+function isOfRunningProcess(folder: string): boolean {
+  const pid = Number.parseInt(folder, 10)
+  return !Number.isNaN(pid) && isRunning(pid)
 }

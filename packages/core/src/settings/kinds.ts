@@ -2,6 +2,7 @@
 import ipaddr from 'ipaddr.js'
 import semver from 'semver'
 import * as z from 'zod'
+import { isIpv4 } from '../addresses.ts'
 import { quoted } from './errors.ts'
 
 const text = (allowed: string, pattern: RegExp) => z.string().regex(pattern, { error: allowed })
@@ -75,14 +76,14 @@ export const clusterName = text(
 export const plainName = (allowed: string) => text(allowed, /^[A-Za-z0-9][\w.-]*$/)
 
 /** Without leading zeros, which some programs read as octal. */
-function isIpv4(value: string): boolean {
-  return ipaddr.IPv4.isValidFourPartDecimal(value) && !/(?:^|\.)0\d/.test(value)
+function isUnambiguous(value: string): boolean {
+  return isIpv4(value) && !/(?:^|\.)0\d/.test(value)
 }
 
 /** An IPv4 address. */
 export const ipv4 = z
   .string()
-  .refine(isIpv4, { error: 'an IPv4 address such as 10.0.0.10, without leading zeros' })
+  .refine(isUnambiguous, { error: 'an IPv4 address such as 10.0.0.10, without leading zeros' })
 
 /** An IPv4 network in CIDR notation, written as its first address. */
 export const ipv4Cidr = z.string().superRefine((value, ctx) => {
@@ -112,7 +113,7 @@ export const hostName = z.string().superRefine((value, ctx) => {
   const labels = value.split('.')
   if (value.length > 253 || !labels.every((label) => dnsLabel.test(label)))
     return fail('a host name or an IPv4 address, without scheme or port')
-  if (numericLabel.test(labels.at(-1) ?? '') && !isIpv4(value))
+  if (numericLabel.test(labels.at(-1) ?? '') && !isUnambiguous(value))
     fail('an IPv4 address such as 10.0.0.10, and a host name does not end in a number')
 })
 
