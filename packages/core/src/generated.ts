@@ -10,6 +10,8 @@ export interface Generated {
   path(...parts: string[]): string
   has(name: string): Promise<boolean>
   read(name: string): Promise<string | undefined>
+  /** A file's content as JSON; undefined: there is none, or it is not JSON, for example cut short. */
+  readJson(name: string): Promise<unknown>
   /** Writes a temporary file, then renames it. */
   write(name: string, text: string | Uint8Array): Promise<void>
   remove(name: string): Promise<void>
@@ -32,18 +34,28 @@ export function generatedFiles({ generated: root }: { readonly generated: string
     for (const part of [root, ...foldersBetween(root, full), full]) await refuseLink(part)
     return full
   }
+  const read = async (name: string): Promise<string | undefined> => {
+    const full = await checked(name)
+    try {
+      return await readFile(full, 'utf8')
+    } catch (error) {
+      if (isMissing(error)) return undefined
+      throw error
+    }
+  }
   return {
     path,
     async has(name) {
       return (await stats(await checked(name))) !== undefined
     },
-    async read(name) {
-      const full = await checked(name)
+    read,
+    async readJson(name) {
+      const text = await read(name)
+      if (text === undefined) return undefined
       try {
-        return await readFile(full, 'utf8')
-      } catch (error) {
-        if (isMissing(error)) return undefined
-        throw error
+        return JSON.parse(text) as unknown
+      } catch {
+        return undefined
       }
     },
     async write(name, text) {

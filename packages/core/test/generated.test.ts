@@ -33,6 +33,18 @@ files('a file that is not there reads as undefined', async ({ root }) => {
   assert.is(await generatedFiles({ generated: root }).read('nothing/here'), undefined)
 })
 
+files(
+  'JSON that was cut short reads as undefined, as a file that is not there does',
+  async ({ root }) => {
+    const generated = generatedFiles({ generated: root })
+    await generated.write('whole', '{"a":[1]}')
+    await generated.write('cut', '{"a":[1')
+    assert.equal(await generated.readJson('whole'), { a: [1] })
+    assert.is(await generated.readJson('cut'), undefined)
+    assert.is(await generated.readJson('nothing/here'), undefined)
+  },
+)
+
 files('a planted symbolic link is refused', async ({ root }) => {
   symlinkSync('/tmp', join(root, 'configs'))
   const problem = await problemOf(

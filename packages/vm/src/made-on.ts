@@ -62,14 +62,8 @@ export function findOtherHosts(cluster: Cluster, hosts: readonly ObservedHost[])
 }
 
 async function readHosts(cluster: Cluster): Promise<string[]> {
-  const text = await generatedFiles(cluster).read(hostsFile)
-  if (text === undefined) return []
-  try {
-    const hosts: unknown = JSON.parse(text)
-    return Array.isArray(hosts) ? hosts.map(String) : []
-  } catch {
-    return []
-  }
+  const hosts = await generatedFiles(cluster).readJson(hostsFile)
+  return Array.isArray(hosts) ? hosts.map(String) : []
 }
 
 function hostsOf(cluster: Cluster): string[] {

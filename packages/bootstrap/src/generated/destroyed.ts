@@ -46,12 +46,7 @@ export async function forgetDestroyed(cluster: Cluster): Promise<void> {
 }
 
 async function readDestroyed(cluster: Cluster): Promise<readonly string[]> {
-  try {
-    const text = (await generatedFiles(cluster).read(destroyedFile)) ?? ''
-    const files: unknown = (JSON.parse(text) as Partial<Destroyed> | null)?.files
-    return Array.isArray(files) ? files.map(String) : []
-  } catch (error) {
-    if (error instanceof SyntaxError) return []
-    throw error
-  }
+  const record = await generatedFiles(cluster).readJson(destroyedFile)
+  const files: unknown = (record as Partial<Destroyed> | null | undefined)?.files
+  return Array.isArray(files) ? files.map(String) : []
 }

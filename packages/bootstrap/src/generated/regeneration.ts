@@ -2,7 +2,6 @@
 import {
   applyAll,
   generatedFiles,
-  Problem,
   withLock,
   type Change,
   type Cluster,
@@ -19,6 +18,7 @@ import {
   type RemovalChange,
 } from './removal.ts'
 import { secretsFile, sha256 } from './secrets.ts'
+import { unlessLocked } from './unless-locked.ts'
 
 /** The record of a regeneration that has not ended: where the old secrets are, and whether the machines are new. */
 export interface Regeneration {
@@ -31,14 +31,9 @@ export interface Regeneration {
 
 /** The regeneration that the record names; undefined: there is no record, or none that can be read. */
 export async function readRegeneration(cluster: Cluster): Promise<Regeneration | undefined> {
-  try {
-    const text = (await generatedFiles(cluster).read(regenerationFile)) ?? 'null'
-    const record = JSON.parse(text) as Regeneration | null
-    return /^archive\/[\w.-]+$/.test(record?.archive ?? '') ? (record ?? undefined) : undefined
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined
-    throw error
-  }
+  const record = (await generatedFiles(cluster).readJson(regenerationFile)) as
+    Regeneration | null | undefined
+  return /^archive\/[\w.-]+$/.test(record?.archive ?? '') ? (record ?? undefined) : undefined
 }
 
 /**
@@ -164,18 +159,14 @@ export async function endAfterHealth(
   lock: typeof withLock = withLock,
 ): Promise<void> {
   if ((await readRegeneration(cluster)) === undefined) return
-  try {
-    await lock(cluster, 'bootstrap:health', async () => {
-      const record = await readRegeneration(cluster)
-      if (record === undefined) return
-      await endRegeneration(cluster)
-      log.info(
-        `   the interrupted regeneration of secrets is complete: ${record.machinesAreNew ? `the old secrets are in ${record.archive}` : 'the cluster runs with the secrets in secrets.yaml'}`,
-      )
-    })
-  } catch (error) {
-    if (!(error instanceof Problem && error.code === 'LOCKED')) throw error
-  }
+  await unlessLocked(cluster, lock, async () => {
+    const record = await readRegeneration(cluster)
+    if (record === undefined) return
+    await endRegeneration(cluster)
+    log.info(
+      `   the interrupted regeneration of secrets is complete: ${record.machinesAreNew ? `the old secrets are in ${record.archive}` : 'the cluster runs with the secrets in secrets.yaml'}`,
+    )
+  })
 }
 
 /** Removes the record of the regeneration; the archive stays. */

@@ -9,6 +9,7 @@ import {
 } from '@talosmith/core'
 import { findRegeneration } from './regeneration.ts'
 import { regenerationFile, restoreFile } from './removal.ts'
+import { unlessLocked } from './unless-locked.ts'
 
 /** The flows that a stopped run leaves unfinished. */
 export type Flow = 'cluster:restore' | 'cluster:regenerate-secrets'
@@ -21,14 +22,9 @@ export interface Restore {
 
 /** The restore under way; undefined: there is no record, or none that can be read. */
 export async function findRestore(cluster: Cluster): Promise<Restore | undefined> {
-  try {
-    const text = (await generatedFiles(cluster).read(restoreFile)) ?? 'null'
-    const restore = JSON.parse(text) as Partial<Restore> | null
-    return typeof restore?.backup === 'string' ? { backup: restore.backup } : undefined
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined
-    throw error
-  }
+  const restore = (await generatedFiles(cluster).readJson(restoreFile)) as
+    Partial<Restore> | null | undefined
+  return typeof restore?.backup === 'string' ? { backup: restore.backup } : undefined
 }
 
 /** Records which backup is restored, before anything is removed. */
@@ -56,17 +52,13 @@ export async function endRestoreAfterHealth(
 ): Promise<void> {
   const files = generatedFiles(cluster)
   if (!(await files.has(restoreFile))) return
-  try {
-    await lock(cluster, 'bootstrap:health', async () => {
-      if (!(await files.has(restoreFile))) return
-      await endRestore(cluster)
-      log.info(
-        '   the interrupted restore no longer counts: the cluster is healthy with the data it has',
-      )
-    })
-  } catch (error) {
-    if (!(error instanceof Problem && error.code === 'LOCKED')) throw error
-  }
+  await unlessLocked(cluster, lock, async () => {
+    if (!(await files.has(restoreFile))) return
+    await endRestore(cluster)
+    log.info(
+      '   the interrupted restore no longer counts: the cluster is healthy with the data it has',
+    )
+  })
 }
 
 /**
