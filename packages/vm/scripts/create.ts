@@ -2,7 +2,7 @@
 import { script } from '@talosmith/core'
 import { findMissingImages, findProblems, findWarnings, refuse } from '../src/check.ts'
 import { runFlow } from '../src/flow.ts'
-import { planCreate } from '../src/plan.ts'
+import { planCreate } from '../src/plan-create.ts'
 import { describeMachineStatus } from '../src/status.ts'
 
 export default script(import.meta, {

@@ -2,7 +2,7 @@
 import { script } from '@talosmith/core'
 import { runFlow } from '../src/flow.ts'
 import { findOtherHosts } from '../src/made-on.ts'
-import { planDestroy } from '../src/plan.ts'
+import { planDestroy } from '../src/plan-destroy.ts'
 import { describeUntouched } from '../src/untouched.ts'
 
 export default script(import.meta, {

@@ -3,7 +3,7 @@ import { script } from '@talosmith/core'
 import { runFlow } from '../src/flow.ts'
 import { forgetHosts } from '../src/made-on.ts'
 import { clusterDomains } from '../src/place.ts'
-import { planRemoveSeeds } from '../src/plan.ts'
+import { planRemoveSeeds } from '../src/plan-destroy.ts'
 
 export default script(import.meta, {
   summary: 'Remove the seed ISOs, after the machines are removed; needs CONFIRM=<cluster>.',

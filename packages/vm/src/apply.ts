@@ -21,7 +21,7 @@ import { describeMachine, plainUri, type Machine } from './machine.ts'
 import { partialSuffix } from './observe-files.ts'
 import type { ObservedHost } from './observe.ts'
 import { domainOf, pathsOf } from './place.ts'
-import type { VmChange } from './plan.ts'
+import type { VmChange } from './vm-change.ts'
 import { describeSeed, encodeSeedMarker } from './seed-iso.ts'
 
 /** What applying a change needs. */

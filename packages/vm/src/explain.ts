@@ -1,6 +1,6 @@
 /** Turns a failed command on a host into a Problem with a hint. */
 import { Problem, redactShapes, type CommandFailed } from '@talosmith/core'
-import type { VmChange } from './plan.ts'
+import type { VmChange } from './vm-change.ts'
 
 interface Failure {
   readonly code: string

@@ -13,7 +13,9 @@ import { refuse } from './check.ts'
 import { observeHost, type ObservedHost } from './observe.ts'
 import { strangerProblems } from './ownership.ts'
 import { clusterDomains, domainOf } from './place.ts'
-import { planDropChannels, planMachineStart, planMachineStop, type VmChange } from './plan.ts'
+import { planDropChannels } from './plan-create.ts'
+import { planMachineStart, planMachineStop } from './plan-power.ts'
+import type { VmChange } from './vm-change.ts'
 
 /** What these flows use of a script's context. */
 export type FlowContext = Pick<

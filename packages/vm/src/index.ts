@@ -13,15 +13,10 @@ export { observeHost, type ObservedDomain, type ObservedHost } from './observe.t
 export { parseDomain, type ParsedDomain } from './parse-domain.ts'
 export { domainOf, hostOf, clusterDomains, pathsOf, withoutMachines } from './place.ts'
 export { observeDetails, tryMachine, type HostDetails, type Trial } from './preflight.ts'
-export {
-  planCreate,
-  planDestroy,
-  planDropChannels,
-  planRemoveSeeds,
-  planMachineStart,
-  planMachineStop,
-  type VmChange,
-} from './plan.ts'
+export { planCreate, planDropChannels } from './plan-create.ts'
+export { planDestroy, planRemoveSeeds } from './plan-destroy.ts'
+export { planMachineStart, planMachineStop } from './plan-power.ts'
+export type { VmChange } from './vm-change.ts'
 export { recreateMachines } from './recreate.ts'
 export { describeSeed, seedLabels, type Seed } from './seed-iso.ts'
 export { describeMachineStatus, renderMachineStatus, type StatusRow } from './status.ts'

@@ -5,7 +5,8 @@ import { otherUsers } from './disk-use.ts'
 import { runFlow, type FlowContext } from './flow.ts'
 import type { ObservedHost } from './observe.ts'
 import { clusterDomains, domainOf } from './place.ts'
-import { planCreate, planDestroy } from './plan.ts'
+import { planCreate } from './plan-create.ts'
+import { planDestroy } from './plan-destroy.ts'
 
 /**
  * Recreates the machines of `names` with empty disks, and creates those that no host has; needs CONFIRM.

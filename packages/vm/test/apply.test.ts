@@ -4,13 +4,10 @@ import { problemOf, recordingHost, temporaryFolder, testCluster } from '@talosmi
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { applyVmChange } from '../src/apply.ts'
-import {
-  planCreate,
-  planDestroy,
-  planRemoveSeeds,
-  planMachineStop,
-  type VmChange,
-} from '../src/plan.ts'
+import { planCreate } from '../src/plan-create.ts'
+import { planDestroy, planRemoveSeeds } from '../src/plan-destroy.ts'
+import { planMachineStop } from '../src/plan-power.ts'
+import type { VmChange } from '../src/vm-change.ts'
 import type { ObservedHost } from '../src/observe.ts'
 import { domainXml } from './fake-host.ts'
 import { pool, finishedHost, emptyHost, withDomain } from './observed-hosts.ts'

@@ -4,7 +4,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { findMissingImages, findProblems, findWarnings, refuse } from '../src/check.ts'
 import type { ObservedHost } from '../src/observe.ts'
-import { planCreate } from '../src/plan.ts'
+import { planCreate } from '../src/plan-create.ts'
 import {
   diskFor,
   domainFor,

@@ -4,7 +4,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { findMissingImages, findProblems } from '../src/check.ts'
 import type { ObservedDomain, ObservedHost } from '../src/observe.ts'
-import { planCreate } from '../src/plan.ts'
+import { planCreate } from '../src/plan-create.ts'
 import { describeMachineStatus } from '../src/status.ts'
 import { diskFor, emptyHost, finishedHost, firstOf, pool, withDomain } from './observed-hosts.ts'
 

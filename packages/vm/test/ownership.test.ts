@@ -20,14 +20,9 @@ import { observeHost } from '../src/observe.ts'
 import { strangerProblems } from '../src/ownership.ts'
 import { parseDomain } from '../src/parse-domain.ts'
 import { clusterDomains } from '../src/place.ts'
-import {
-  planCreate,
-  planDestroy,
-  planDropChannels,
-  planMachineStart,
-  planMachineStop,
-  planRemoveSeeds,
-} from '../src/plan.ts'
+import { planCreate, planDropChannels } from '../src/plan-create.ts'
+import { planDestroy, planRemoveSeeds } from '../src/plan-destroy.ts'
+import { planMachineStart, planMachineStop } from '../src/plan-power.ts'
 import { recreateMachines } from '../src/recreate.ts'
 import { describeSeed, encodeSeedMarker } from '../src/seed-iso.ts'
 import { describeMachineStatus } from '../src/status.ts'

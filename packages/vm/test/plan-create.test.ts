@@ -1,7 +1,7 @@
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { planCreate, planDropChannels } from '../src/plan.ts'
+import { planCreate, planDropChannels } from '../src/plan-create.ts'
 import {
   diskFor,
   firstOf,

@@ -1,0 +1,140 @@
+/** Plans what destroying a cluster removes from its hosts. Pure. */
+import { posix } from 'node:path'
+import type { Cluster } from '@talosmith/core'
+import { otherUsers } from './disk-use.ts'
+import type { ObservedDisk } from './observe-files.ts'
+import type { ObservedDomain, ObservedHost } from './observe.ts'
+import { clusterDomains } from './place.ts'
+import { changeOn, planLeftovers, type Make, type VmChange } from './vm-change.ts'
+
+const gib = 2 ** 30
+
+/**
+ * Plans the removal of every machine of this cluster on every host, also of those no longer in the settings.
+ * The domain is removed last, because its metadata names the owner of the files.
+ */
+export function planDestroy(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
+  const machines = hosts.flatMap((observed) =>
+    clusterDomains(cluster, observed).flatMap((domain) => {
+      const change = changeOn(observed, domain.name)
+      return [
+        ...(domain.live.state === 'shut off'
+          ? []
+          : [
+              change('cut-power', `Cut the power of ${domain.name}`, {
+                from: domain.live.state,
+                to: 'shut off',
+                risk: 'restart',
+              }),
+            ]),
+        ...planRemoveDisks(observed, domain, change),
+        ...planOutsideSeed(cluster, observed, domain),
+        change(
+          'undefine-domain',
+          `Remove virtual machine ${domain.name}${domain.machine.uefi ? ', its NVRAM' : ''} and its logs`,
+          {
+            from: describeDomain(domain, observed),
+            risk: 'data-loss',
+          },
+        ),
+      ]
+    }),
+  )
+  return [...machines, ...planLeftovers(hosts, ({ file }) => file === 'disk')]
+}
+
+/**
+ * Removes a machine's disk, after the snapshots above it that the machine uses: without it, they are of no use.
+ * The disk stays when another machine uses it or an overlay of it.
+ */
+function planRemoveDisks(observed: ObservedHost, domain: ObservedDomain, change: Make): VmChange[] {
+  const path = domain.own?.disk ?? ''
+  if (otherUsers(domain, observed).length > 0) return []
+  const overlays = observed.overlays.filter(({ disk, isInUse }) => isInUse && disk === path)
+  const disk = observed.disks.get(path)
+  const risk = 'data-loss'
+  return [
+    ...overlays.map((one) => {
+      const size = observed.disks.get(one.path)
+      return change('remove-disk', `Remove a snapshot of the disk of ${domain.name}: ${one.path}`, {
+        path: one.path,
+        risk,
+        ...(size === undefined ? {} : { from: sizesOf(size) }),
+      })
+    }),
+    ...(disk === undefined
+      ? []
+      : [
+          change('remove-disk', `Remove the disk of ${domain.name}: ${disk.path}`, {
+            path: disk.path,
+            from: sizesOf(disk),
+            risk,
+          }),
+        ]),
+  ]
+}
+
+/**
+ * The last stage of destroying: removes seed ISOs whose marker names this cluster, also on hosts without
+ * machines. A seed ISO that is still attached to a machine is kept.
+ */
+export function planRemoveSeeds(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
+  const seeds = hosts.flatMap((observed) =>
+    [...observed.seeds.keys()]
+      .filter((path) => !isOutsideFolder(observed, path))
+      .flatMap((path) => planRemoveSeed(cluster, observed, path)),
+  )
+  return [...seeds, ...planLeftovers(hosts, ({ file }) => file === 'seed')]
+}
+
+/**
+ * Removes a machine's seed ISO that is outside the configured folder, because SEED_ISO_DIR or STORAGE_POOL has
+ * changed: only the domain knows its path, so it has to be removed before the domain.
+ */
+function planOutsideSeed(
+  cluster: Cluster,
+  observed: ObservedHost,
+  domain: ObservedDomain,
+): VmChange[] {
+  const path = domain.own?.seed ?? ''
+  const others = observed.domains.filter((one) => one !== domain)
+  return isOutsideFolder(observed, path)
+    ? planRemoveSeed(cluster, { ...observed, domains: others }, path)
+    : []
+}
+
+function isOutsideFolder({ files }: ObservedHost, path: string): boolean {
+  return posix.dirname(path) !== posix.dirname(files.seed({ name: '' }))
+}
+
+function planRemoveSeed(cluster: Cluster, observed: ObservedHost, path: string): VmChange[] {
+  const marker = observed.seeds.get(path)
+  if (marker?.cluster !== cluster.name) return []
+  if (observed.domains.some(({ machine }) => machine.seed === path)) return []
+  const summary = `Remove the seed ISO of ${marker.node}: ${path}`
+  const from = `${Math.ceil(marker.bytes / 1024)} KiB`
+  return [changeOn(observed, marker.node)('remove-seed', summary, { path, from })]
+}
+
+function describeDomain({ name, machine }: ObservedDomain, { beside }: ObservedHost): string {
+  const sizeOf = (what: string, suffix: RegExp): string[] => {
+    const bytes = beside
+      .map((one) => ({ ...one, file: posix.basename(one.path) }))
+      .filter(({ file }) => file.startsWith(name) && suffix.test(file.slice(name.length)))
+      .reduce((sum, one) => sum + one.bytes, 0)
+    return bytes === 0 ? [] : [`${what} ${Math.ceil(bytes / 1024)} KiB`]
+  }
+  return [
+    `${machine.cpu} CPUs`,
+    `${machine.memoryMib} MiB`,
+    ...sizeOf('NVRAM', /^_VARS\./),
+    ...sizeOf('logs', /^(?:-console)?\.log/),
+  ].join(', ')
+}
+
+function sizesOf({ qcow2, actualBytes }: ObservedDisk): string {
+  const show = (bytes: number): string => `${Math.round((bytes / gib) * 10) / 10} GiB`
+  return qcow2 === undefined
+    ? show(actualBytes)
+    : `${show(qcow2.virtualBytes)}, ${show(actualBytes)} written`
+}
