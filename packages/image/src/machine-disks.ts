@@ -34,7 +34,7 @@ interface Source {
  */
 export async function observeMachineDisks(host: Host): Promise<MachineDisks> {
   const ids = wordsOf(await virsh(host, 'list', '--all', '--uuid'))
-  const dumps = await batch(
+  const dumps = await virshBatch(
     host,
     ids.flatMap((id) => [
       ['dumpxml', id],
@@ -47,7 +47,7 @@ export async function observeMachineDisks(host: Host): Promise<MachineDisks> {
   const volumes = sources.flatMap(({ volume, ...rest }) =>
     volume === undefined ? [] : [{ ...rest, volume }],
   )
-  const paths = await batch(
+  const paths = await virshBatch(
     host,
     volumes.map(({ volume: { pool, name } }) => ['vol-path', '--pool', pool, name]),
   )
@@ -76,7 +76,7 @@ export async function observeMachineDisks(host: Host): Promise<MachineDisks> {
 /** The folders of all pools that are folders, also of inactive ones. */
 export async function poolFolders(host: Host): Promise<string[]> {
   const names = (await virsh(host, 'pool-list', '--all', '--name')).split('\n')
-  const dumps = await batch(
+  const dumps = await virshBatch(
     host,
     names
       .map((name) => name.trim())
@@ -121,13 +121,6 @@ function sourcesBelow(node: XmlNode | undefined): XmlNode[] {
 /** The machine was removed since it was listed. */
 function isGone(error: string): boolean {
   return /failed to get domain|Domain not found/.test(error)
-}
-
-async function batch(
-  host: Host,
-  commands: readonly (readonly string[])[],
-): ReturnType<typeof virshBatch> {
-  return commands.length === 0 ? [] : virshBatch(host, commands)
 }
 
 function wordsOf(text: string): string[] {

@@ -2,7 +2,6 @@
 import {
   applyAll,
   keepClusterId,
-  readClusterId,
   type Cluster,
   type Host,
   type ScriptContext,
@@ -61,13 +60,14 @@ export async function runFlow(
   check?.(observed)
   const changes = plan(cluster, observed)
   if (dryRun) return showPlan(changes)
-  if (changes.length === 0) log.already(nothing)
-  else {
-    if (needsConfirm) confirm(changes)
-    const hasMachines = observed.some((host) => clusterDomains(cluster, host).length > 0)
-    if (!needsConfirm || hasMachines) await claim(cluster, observed)
+  if (changes.length === 0) {
+    log.already(nothing)
+    return 0
   }
-  const clusterId = await readClusterId(cluster)
+  if (needsConfirm) confirm(changes)
+  const hasMachines = observed.some((host) => clusterDomains(cluster, host).length > 0)
+  // Nothing gets an ID where only files of machines that are gone are removed.
+  const clusterId = !needsConfirm || hasMachines ? await claim(cluster, observed) : undefined
   for (const together of inSteps(changes, (change) => step(change, observed)))
     await applyAll(
       together,
@@ -82,11 +82,12 @@ export async function runFlow(
   return 0
 }
 
-/** Records the hosts and the cluster's ID, its machines' or a new one, before the first change. */
-async function claim(cluster: Cluster, observed: readonly ObservedHost[]): Promise<void> {
+/** Records the hosts and the cluster's ID, its machines' or a new one, before the first change; returns the ID. */
+async function claim(cluster: Cluster, observed: readonly ObservedHost[]): Promise<string> {
   const [taken] = observed.flatMap(({ identity }) => identity.clusterId ?? [])
-  await keepClusterId(cluster, taken)
+  const clusterId = await keepClusterId(cluster, taken)
   await rememberHosts(cluster)
+  return clusterId
 }
 
 /** Starts the machines that are not running, control planes first; does not wait for Talos in them. */

@@ -84,7 +84,7 @@ export async function observeHost(
   const known = parsed(dumps)
   const others = words(ids?.stdout).filter((id) => known.every(({ uuid }) => uuid !== id))
   // By UUID: virsh takes a name that is a number for the ID of another machine.
-  const rest = others.length === 0 ? [] : parsed(await virshBatch(host, others.flatMap(dump)))
+  const rest = parsed(await virshBatch(host, others.flatMap(dump)))
   const { identity, domains } = await judgeDomains(cluster, index, [...known, ...rest])
   const observedFiles = await observeFiles(host, cluster, { pool, files, domains, identity })
   const live = parseStats(stats?.stdout ?? '')

@@ -15,7 +15,10 @@ export interface BatchResult {
 export interface Virsh {
   /** The output of virsh without trailing empty lines; throws CommandFailed when it fails. */
   virsh(host: Host, ...args: string[]): Promise<string>
-  /** The output of each command, in order, from one virsh process; a failed one does not stop the others. */
+  /**
+   * The output of each command, in order, from one virsh process; a failed one does not stop the others. Without
+   * commands nothing is started.
+   */
   virshBatch(host: Host, commands: readonly (readonly string[])[]): Promise<BatchResult[]>
 }
 
