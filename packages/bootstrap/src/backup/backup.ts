@@ -16,16 +16,6 @@ import { findContradiction } from '../generated/recovered-secrets.ts'
 import { ownerFile, sha256, type PublicSecrets } from '../generated/secrets.ts'
 import { checkBackupFile } from './backup-file.ts'
 
-export {
-  backupFolder,
-  descriptionOf,
-  describeBackup,
-  listBackups,
-  newestFirst,
-  noteRestored,
-  type Backup,
-} from '../generated/backups.ts'
-
 /** A backup that can be restored. */
 export interface ChosenBackup extends Backup {
   readonly path: string

@@ -4,7 +4,7 @@ import { openKubernetes } from '@talosmith/clients/kubernetes'
 import { openTalosctl } from '@talosmith/clients/talos'
 import { removedFolder } from '../generated/removal.ts'
 import { secretsFile, sha256 } from '../generated/secrets.ts'
-import { backupFolder, listBackups, type Backup } from './backup.ts'
+import { backupFolder, listBackups, type Backup } from '../generated/backups.ts'
 import { takeBackup } from './take-backup.ts'
 
 /**

@@ -8,7 +8,8 @@ import { renderTalosconfig } from '../config/machine-config.ts'
 import { checkTalosconfig, completeTalosconfig } from '../generated/access.ts'
 import { readSecrets, type PublicSecrets } from '../generated/secrets.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
-import { backupFolder, listBackups, readIdentity, readRevision, type Backup } from './backup.ts'
+import { backupFolder, listBackups, type Backup } from '../generated/backups.ts'
+import { readIdentity, readRevision } from './backup.ts'
 import { takeBackup } from './take-backup.ts'
 
 /** A running etcd of the cluster. */

@@ -39,13 +39,12 @@ import {
   type UpgradeContext,
   type UpgradeScript,
 } from '../restart/context.ts'
+import { noteRestored, type Backup } from '../generated/backups.ts'
 import {
   chooseBackup,
-  noteRestored,
   readIdentity,
   readKeptSecrets,
   readRevision,
-  type Backup,
   type ChosenBackup,
 } from './backup.ts'
 import { describeNewer, observeRunningEtcd, planSaving } from './newer.ts'

@@ -12,15 +12,8 @@ import {
 } from '@talosmith/core'
 import { sha256, type PublicSecrets } from '../generated/secrets.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
-import {
-  backupFolder,
-  describeBackup,
-  descriptionOf,
-  deleteOldest,
-  keptSecretsOf,
-  readIdentity,
-  type Backup,
-} from './backup.ts'
+import { backupFolder, describeBackup, descriptionOf, type Backup } from '../generated/backups.ts'
+import { deleteOldest, keptSecretsOf, readIdentity } from './backup.ts'
 import { checkBackupFile } from './backup-file.ts'
 
 /** The clients and secrets that a backup uses. */
