@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { checkConfirm, local, renderPlan, silentLog, type Change } from '@talosmith/core'
+import { silentLog } from '@talosmith/core'
 import { problemOf } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import regenerate from '../regenerate-secrets.ts'
 import { makeCluster, type Made } from './support/made-cluster.ts'
+import { scriptContext } from './support/script-context.ts'
 
 const test = suite<{ made: Made; path: string | undefined }>('new secrets')
 test.before.each(async (context) => {
@@ -34,21 +35,9 @@ async function run(
 ): Promise<string> {
   const output: string[] = []
   const note = (text: string) => void output.push(text)
-  const context = {
-    cluster,
-    log: { ...silentLog, warn: note, info: note },
-    dryRun,
-    json: false,
-    options: { 'final-snapshot': finalSnapshot },
-    confirmed: confirm === cluster.name,
-    confirm: (changes: readonly Change[]) => checkConfirm(cluster, confirm, changes),
-    hosts: async () => [local],
-    eachHost: () => [Promise.resolve(local)],
-    answer: (text: unknown) => void output.push(String(text)),
-    showPlan: (changes: readonly Change[]) => (output.push(renderPlan(changes)), 2 as const),
-    signal: new AbortController().signal,
-  }
-  await regenerate.run(context)
+  const log = { ...silentLog, warn: note, info: note }
+  const options = { 'final-snapshot': finalSnapshot }
+  await regenerate.run(scriptContext(cluster, output, { confirm, dryRun, options, log }))
   return output.join('\n')
 }
 /** A regeneration that was interrupted; with new machines, `secrets` are those that it created. */

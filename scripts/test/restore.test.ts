@@ -4,13 +4,14 @@ import { join } from 'node:path'
 import { findBackup, prepareRestore } from '@talosmith/bootstrap'
 import { openTalosctl } from '@talosmith/clients/talos'
 import { hasTalosctl } from '@talosmith/clients/testing'
-import { checkConfirm, local, renderPlan, silentLog, type Change } from '@talosmith/core'
+import { silentLog, type Change } from '@talosmith/core'
 import { createSecrets } from '@talosmith/bootstrap/testing'
 import { problemOf, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import restore from '../restore.ts'
 import { makeCluster, type Made } from './support/made-cluster.ts'
+import { scriptContext } from './support/script-context.ts'
 
 const suiteOf = suite<{ made: Made; path: string | undefined }>('a restore')
 const test = (await hasTalosctl(testCluster())) ? suiteOf : suiteOf.skip
@@ -53,20 +54,9 @@ suiteOf.after.each(({ made, path }) => {
 /** Runs the script until a Problem ends it; returns what it logs and its plan. */
 async function run({ cluster }: Made, confirm?: string, dryRun = false): Promise<string> {
   const output: string[] = []
-  await restore.run({
-    cluster,
-    log: { ...silentLog, info: (text: string) => void output.push(text) },
-    dryRun,
-    json: false,
-    options: { snapshot: undefined },
-    confirmed: confirm === cluster.name,
-    confirm: (changes: readonly Change[]) => checkConfirm(cluster, confirm, changes),
-    hosts: async () => [local],
-    eachHost: () => [Promise.resolve(local)],
-    answer: (text: unknown) => void output.push(String(text)),
-    showPlan: (changes: readonly Change[]) => (output.push(renderPlan(changes)), 2 as const),
-    signal: new AbortController().signal,
-  })
+  const log = { ...silentLog, info: (text: string) => void output.push(text) }
+  const options = { snapshot: undefined }
+  await restore.run(scriptContext(cluster, output, { confirm, dryRun, options, log }))
   return output.join('\n')
 }
 

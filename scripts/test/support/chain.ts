@@ -1,15 +1,6 @@
 /** Runs the stages of cluster:destroy one after the other in this process, up to a chosen moment. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import {
-  checkConfirm,
-  local,
-  renderPlan,
-  silentLog,
-  type Change,
-  type Cluster,
-  type Log,
-  type ScriptContext,
-} from '@talosmith/core'
+import { silentLog, type Cluster, type Log, type ScriptContext } from '@talosmith/core'
 import removeAccess from '@talosmith/bootstrap/scripts/remove-access'
 import removeConfig from '@talosmith/bootstrap/scripts/remove-config'
 import destroyStorage from '@talosmith/storage/scripts/destroy'
@@ -17,6 +8,7 @@ import destroyMachines from '@talosmith/vm/scripts/destroy'
 import removeSeeds from '@talosmith/vm/scripts/remove-seeds'
 import confirmDestroy from '../../confirm-destroy.ts'
 import end from '../../destroy.ts'
+import { scriptContext } from './script-context.ts'
 
 type FinalOptions = { 'final-snapshot': { type: 'boolean'; about: string } }
 type Stage = { run: (context: ScriptContext<FinalOptions>) => Promise<number | void> }
@@ -82,20 +74,8 @@ export async function runChain(
       return { ...silentLog.step(text), done: () => (ended(), moment()), fail: () => undefined }
     },
   }
-  const context: ScriptContext<FinalOptions> = {
-    cluster,
-    log,
-    dryRun,
-    json: false,
-    options: { 'final-snapshot': finalSnapshot },
-    confirmed: confirm === cluster.name,
-    confirm: (changes) => checkConfirm(cluster, confirm, changes),
-    hosts: async () => [local],
-    eachHost: () => [Promise.resolve(local)],
-    answer: (text) => void answers.push(String(text)),
-    showPlan: (changes: readonly Change[]) => (answers.push(renderPlan(changes)), 2),
-    signal: new AbortController().signal,
-  }
+  const options = { 'final-snapshot': finalSnapshot }
+  const context = scriptContext(cluster, answers, { confirm, dryRun, options, log })
   let killed = false
   try {
     for (const [name, stage] of Object.entries(stages)) {

@@ -62,7 +62,7 @@ function isBackup({ file, takenAt, revision }: Backup): boolean {
  * Newest first. Of one cluster by etcd's revision, which no wrong clock changes, those that a restore has
  * abandoned last; between clusters, whose revisions have nothing to do with each other, by time. Pure.
  */
-export function newestFirst(backups: readonly Backup[]): Backup[] {
+function newestFirst(backups: readonly Backup[]): Backup[] {
   const clusters = [...new Set(backups.map(({ secrets }) => secrets))].map((own) =>
     backups.filter(({ secrets }) => secrets === own),
   )
