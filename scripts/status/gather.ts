@@ -24,8 +24,11 @@ export type Timed<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly reason: string; readonly problem?: Problem }
 
-/** Counted from the first question: with the program's start, a status takes less than ten seconds. */
-const deadlineMs = 8000
+/**
+ * Counted from the first question, and longer than `statusTimeouts` in all: with the program's start, which may take
+ * two seconds on a busy machine, a status takes less than ten.
+ */
+const deadlineMs = 7000
 
 /** Queries hosts, Talos and Kubernetes in parallel, each until the deadline. */
 export async function gatherStatus(
