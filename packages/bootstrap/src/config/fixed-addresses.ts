@@ -1,7 +1,9 @@
 /** The addresses in a machine config that a cluster keeps for life: its pod and service networks, and its VIP. */
 import { codes, commandFor, Problem, type Cluster, type Node } from '@talosmith/core'
 import { parseAllDocuments, type Document } from 'yaml'
+import { inBase, ofKind, texts } from './config-documents.ts'
 import type { Configs } from './machine-config.ts'
+import { subnetFields, subnetsIn } from './subnets.ts'
 
 interface Fixed {
   readonly what: string
@@ -10,18 +12,14 @@ interface Fixed {
 }
 
 /**
- * Networks are in the base document up to Talos 1.13 (config/types/v1alpha1: ClusterNetworkConfig), later in a
- * document of their own (config/types/k8s: KubeNetworkConfigV1Alpha1). The VIP is part of an interface up to 1.11,
- * later a document that is named after it (config/types/network: Layer2VIPConfigV1Alpha1).
+ * The VIP is part of an interface up to Talos 1.11, later a document that is named after it (config/types/network:
+ * Layer2VIPConfigV1Alpha1).
  */
 const fixed: readonly Fixed[] = [
-  ...(['podSubnets', 'serviceSubnets'] as const).map((name) => ({
-    what: name === 'podSubnets' ? 'pod network' : 'service network',
-    key: `${name} in your patches`,
-    read: (documents: readonly Document[]) => [
-      ...texts(inBase(documents, ['cluster', 'network', name])),
-      ...texts(ofKind(documents, 'KubeNetworkConfig').map((document) => document.get(name))),
-    ],
+  ...subnetFields.map(({ field, what }) => ({
+    what: `${what} network`,
+    key: `${field} in your patches`,
+    read: (documents: readonly Document[]) => subnetsIn(documents, field),
   })),
   {
     what: 'VIP',
@@ -83,27 +81,4 @@ export function refuseMoved(
       },
     )
   }
-}
-
-function inBase(documents: readonly Document[], path: readonly string[]): unknown[] {
-  return documents
-    .filter((document) => document.contents !== null && document.get('kind') === undefined)
-    .map((document) => plain(document.getIn(path)))
-}
-
-function ofKind(documents: readonly Document[], kind: string): readonly Document[] {
-  return documents.filter((document) => document.contents !== null && document.get('kind') === kind)
-}
-
-function texts(values: readonly unknown[]): string[] {
-  return values.flatMap((value) => {
-    const one = plain(value)
-    return (Array.isArray(one) ? one : [one]).filter((text) => typeof text === 'string')
-  })
-}
-
-/** The plain value of a YAML node. */
-function plain(value: unknown): unknown {
-  const hasJson = typeof value === 'object' && value !== null && 'toJSON' in value
-  return hasJson ? (value as { toJSON(): unknown }).toJSON() : value
 }

@@ -1,32 +1,50 @@
 /** The networks of pods and services in machine configs, which patches can change. */
 import { exitCodes, overlap, Problem, type Cluster } from '@talosmith/core'
-import { parseAllDocuments } from 'yaml'
+import { parseAllDocuments, type Document } from 'yaml'
+import { inBase, ofKind, texts } from './config-documents.ts'
 import type { Configs } from './machine-config.ts'
+
+/** The networks of pods and services, by their names in a config. */
+export const subnetFields = [
+  { field: 'podSubnets', what: 'pod' },
+  { field: 'serviceSubnets', what: 'service' },
+] as const
+
+/**
+ * Such networks in a machine config: in the base document up to Talos 1.13 (config/types/v1alpha1:
+ * ClusterNetworkConfig), later in a document of their own (config/types/k8s: KubeNetworkConfigV1Alpha1).
+ */
+export function subnetsIn(
+  documents: readonly Document[],
+  field: (typeof subnetFields)[number]['field'],
+): string[] {
+  return [
+    ...texts(inBase(documents, ['cluster', 'network', field])),
+    ...texts(ofKind(documents, 'KubeNetworkConfig').map((document) => document.get(field))),
+  ]
+}
 
 /**
  * Which network of pods or services overlaps the machines' network; undefined: none. Settings are checked against
- * the defaults of Talos; this finds what a patch has set (ClusterNetworkConfig, pkg/machinery/config/types/v1alpha1).
+ * the defaults of Talos; this finds what a patch has set.
  */
-export function findOverlap({ settings }: Cluster, configs: Configs): string | undefined {
+export function findOverlap(
+  { settings }: Pick<Cluster, 'settings'>,
+  configs: Configs,
+): string | undefined {
   const { NETWORK_CIDR: cidr } = settings
-  const checked = new Set(configs.values())
-  for (const text of checked)
-    for (const document of parseAllDocuments(text))
-      for (const [field, what] of [
-        ['podSubnets', 'pod'],
-        ['serviceSubnets', 'service'],
-      ] as const) {
-        const found = document.toJS() as { cluster?: { network?: Record<string, unknown> } } | null
-        const subnets = found?.cluster?.network?.[field]
-        for (const subnet of Array.isArray(subnets) ? subnets : [])
-          if (isIpv4Network(subnet) && overlap(subnet, cidr))
-            return `NETWORK_CIDR ${cidr} overlaps the ${what} network ${subnet} (cluster.network.${field})`
-      }
+  for (const text of new Set(configs.values())) {
+    const documents = parseAllDocuments(text)
+    for (const { field, what } of subnetFields)
+      for (const subnet of subnetsIn(documents, field))
+        if (isIpv4Network(subnet) && overlap(subnet, cidr))
+          return `NETWORK_CIDR ${cidr} overlaps the ${what} network ${subnet} (cluster.network.${field})`
+  }
   return undefined
 }
 
-function isIpv4Network(value: unknown): value is string {
-  return typeof value === 'string' && /^\d+(?:\.\d+){3}\/\d+$/.test(value)
+function isIpv4Network(value: string): boolean {
+  return /^\d+(?:\.\d+){3}\/\d+$/.test(value)
 }
 
 /** Refuses such an overlap before a cluster is made; one that runs can change neither network. */
