@@ -68,7 +68,7 @@ graph('fails the check of imports on an undeclared package', () => {
       encoding: 'utf8',
     })
   assert.is(check().status, 0)
-  const file = 'packages/vm/src/plan.ts'
+  const file = 'packages/vm/src/apply.ts'
   appendFileSync(join(copy, file), "import 'zod'\n")
   const { status, stderr } = check()
   assert.is(status, 1)
