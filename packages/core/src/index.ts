@@ -11,7 +11,7 @@ export {
 export type { Answer } from './answer.ts'
 export { applyAll, renderPlan, type Change } from './change.ts'
 export { clusterIdFile, keepClusterId, readClusterId } from './cluster-id.ts'
-export { controlPlanesLeft, type LeftControlPlane } from './cluster-problems.ts'
+export { controlPlanesLeft, notStarted, type LeftControlPlane } from './cluster-problems.ts'
 export { codes } from './codes.ts'
 export { checkConfirm } from './confirm.ts'
 export {

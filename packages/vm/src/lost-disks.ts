@@ -10,6 +10,12 @@ interface Lost {
   readonly path: string
 }
 
+/** A problem, and the machines that cannot start because of it. */
+interface LostDisk {
+  readonly machines: readonly string[]
+  readonly problem: Problem
+}
+
 /**
  * The machines whose disk is lost, except `recreated` ones, which get new disks; and the folders that hold
  * nothing of what they held, probably because a file system is not mounted.
@@ -19,6 +25,25 @@ export function findLostDisks(
   hosts: readonly ObservedHost[],
   recreated: ReadonlySet<string> = new Set(),
 ): Problem[] {
+  return lostDisks(cluster, hosts)
+    .filter(({ machines, problem: { code } }) => {
+      const isWanted = (name: string): boolean =>
+        cluster.nodes.some((node) => node.name === name) && !recreated.has(name)
+      return code !== codes.diskLost || machines.some(isWanted)
+    })
+    .map(({ problem }) => problem)
+}
+
+/** DISK_LOST or POOL_EMPTY of one machine; undefined: it has its disk, or never had one. */
+export function lostDiskProblem(
+  cluster: Cluster,
+  hosts: readonly ObservedHost[],
+  machine: string,
+): Problem | undefined {
+  return lostDisks(cluster, hosts).find(({ machines }) => machines.includes(machine))?.problem
+}
+
+function lostDisks(cluster: Cluster, hosts: readonly ObservedHost[]): LostDisk[] {
   return hosts.flatMap((observed) => {
     const lost = clusterDomains(cluster, observed).flatMap((domain): Lost[] => {
       const path = lostDiskOf(domain, observed)
@@ -29,13 +54,16 @@ export function findLostDisks(
       lost.filter(({ path }) => posix.dirname(path) === folder)
     const empty = folders.filter((folder) => isEmptied(folder, inFolder(folder), observed))
     return [
-      ...empty.map((folder) => folderLost(cluster, observed, folder, inFolder(folder))),
+      ...empty.map((folder) => ({
+        machines: inFolder(folder).map(({ domain }) => domain.name),
+        problem: folderLost(cluster, observed, folder, inFolder(folder)),
+      })),
       ...lost
-        .filter(({ domain, path }) => {
-          const isInSettings = cluster.nodes.some(({ name }) => name === domain.name)
-          return isInSettings && !recreated.has(domain.name) && !empty.includes(posix.dirname(path))
-        })
-        .map((one) => machineLost(cluster, observed, one, hasOthers(cluster, hosts, one))),
+        .filter(({ path }) => !empty.includes(posix.dirname(path)))
+        .map((one) => ({
+          machines: [one.domain.name],
+          problem: machineLost(cluster, observed, one, hasOthers(cluster, hosts, one)),
+        })),
     ]
   })
 }
@@ -64,7 +92,7 @@ function folderLost(
   const place = isPool ? `the pool ${cluster.settings.STORAGE_POOL} at ${folder}` : folder
   const count = lost.length === 1 ? 'the disk of a machine' : `any of the ${lost.length} disks`
   return new Problem(
-    'POOL_EMPTY',
+    codes.poolEmpty,
     `${place} on ${host} does not hold ${count} of ${cluster.name}: is its file system mounted?`,
     {
       because: `missing: ${lost.map(({ path }) => path).join(', ')}`,
