@@ -1,6 +1,6 @@
 /** Disks of machines that existed and are gone: never replaced by empty ones. */
 import { posix } from 'node:path'
-import { codes, commandFor, Problem, quote, type Cluster } from '@talosmith/core'
+import { codes, commandFor, poolEmpty, Problem, quote, type Cluster } from '@talosmith/core'
 import { lostDiskOf } from './disk-use.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
 import { clusterDomains } from './place.ts'
@@ -90,15 +90,11 @@ function folderLost(
 ): Problem {
   const isPool = posix.dirname(files.disk({ name: '' })) === folder
   const place = isPool ? `the pool ${cluster.settings.STORAGE_POOL} at ${folder}` : folder
-  const count = lost.length === 1 ? 'the disk of a machine' : `any of the ${lost.length} disks`
-  return new Problem(
-    codes.poolEmpty,
-    `${place} on ${host} does not hold ${count} of ${cluster.name}: is its file system mounted?`,
-    {
-      because: `missing: ${lost.map(({ path }) => path).join(', ')}`,
-      now: unchanged,
-      hint: `on ${host}: findmnt -T ${quote(folder)}; findmnt --fstab; mount it (mount -a) and run the same command again. If the disks cannot be recovered: ${giveUp(lost)}`,
-    },
+  return poolEmpty(
+    cluster.name,
+    { place, folder, host },
+    lost.map(({ path }) => path),
+    giveUp(lost),
   )
 }
 
