@@ -94,7 +94,8 @@ function describeNode(node: Node, gathered: Gathered, row: StatusRow | undefined
     disk: facts?.disk ?? null,
     reasons: [
       ...(vm === null ? [] : (row?.notes ?? [])),
-      ...(facts?.reason === undefined ? [] : [facts.reason]),
+      // One that is off does not answer, and is not booting.
+      ...(facts?.reason === undefined || vm?.state === 'shut off' ? [] : [facts.reason]),
       ...ofKubernetes.reasons,
     ],
   }

@@ -899,6 +899,15 @@ for (const [words, why] of [
     assert.match(found?.cause ?? '', why)
   })
 
+test('a host that could not be inspected has the remedy of its problem', () => {
+  const problem = new Problem('STORAGE_SILENT', 'the pool does not answer', { hint: 'mount it' })
+  const hosts = [{ ...down('STORAGE_SILENT'), problem }]
+  const more = { hosts, evidence: [down('the host could not be observed')] }
+  const [found] = findCauses(cluster, observedWith({ more })).diagnoses
+  assert.is(found?.code, 'STORAGE_SILENT')
+  assert.equal(found?.remedy, ['# mount it'])
+})
+
 test('commands for a KVM host follow a line that names it', () => {
   for (const [title, parts] of problems)
     for (const { code, remedy } of findCauses(cluster, observedWith(parts)).diagnoses)

@@ -50,12 +50,18 @@ export function poolFull(
   })
 }
 
-/** The Problem of a folder, `place` in words, that holds none of the disks `lost`; `giveUp`: what else to type. */
+/** The missing disk of a machine. */
+export interface LostDisk {
+  readonly machine: string
+  readonly path: string
+  readonly isOff: boolean
+}
+
+/** The Problem of a folder, `place` in words, that holds none of the disks that it held. */
 export function poolEmpty(
   cluster: string,
   at: { readonly place: string; readonly folder: string; readonly host: string },
-  lost: readonly string[],
-  giveUp: string,
+  lost: readonly LostDisk[],
 ): Problem {
   const { place, folder, host } = at
   const count = lost.length === 1 ? 'the disk of a machine' : `any of the ${lost.length} disks`
@@ -63,9 +69,20 @@ export function poolEmpty(
     codes.poolEmpty,
     `${place} on ${host} does not hold ${count} of ${cluster}: is its file system mounted?`,
     {
-      because: `missing: ${lost.join(', ')}`,
+      because: `missing: ${lost.map(({ path }) => path).join(', ')}`,
       now: `${now}; what is written there now is hidden when it is mounted again`,
-      hint: `on ${host}: findmnt -T ${quote(folder)}; findmnt --fstab; mount it (mount -a) and run the same command again. If the disks cannot be recovered: ${giveUp}`,
+      hint: `on ${host}: findmnt -T ${quote(folder)}; findmnt --fstab; mount it (mount -a) and run the same command again. If the disks cannot be recovered: ${forgetMachines(lost)}`,
     },
   )
+}
+
+/** The commands that remove machines without their disks: they are then created again. */
+export function forgetMachines(lost: readonly Pick<LostDisk, 'machine' | 'isOff'>[]): string {
+  return lost
+    .map(({ machine, isOff }) => {
+      // A running domain that is undefined stays until it ends (virsh(1), undefine).
+      const end = isOff ? '' : `virsh destroy ${machine}; `
+      return `${end}virsh undefine --nvram --managed-save --snapshots-metadata ${machine}`
+    })
+    .join('; ')
 }

@@ -2,14 +2,18 @@
 import { dirname, posix } from 'node:path'
 import {
   hostFiles,
+  onStorage,
   parseLabelledLines,
   parseXml,
   poolPath,
   readDomainMetadata,
+  textAt,
   virsh,
   virshBatch,
   type Cluster,
   type Host,
+  type LostDisk,
+  type Place,
   type Settings,
 } from '@talosmith/core'
 import { readLedger, type HostLedger, type LedgerEntry } from './ledger.ts'
@@ -30,7 +34,7 @@ export interface ObservedImage {
   /** Programs that a transfer needs and the host lacks. */
   readonly missingTools: readonly string[]
   /** The disks that the cluster's machines have in the image's folder, if it holds neither these nor the image. */
-  readonly lostDisks: readonly string[]
+  readonly lostDisks: readonly LostDisk[]
 }
 
 /** The program that decompresses each format. */
@@ -50,26 +54,47 @@ export async function observeImage(host: Host, cluster: Cluster): Promise<Observ
   return { ...observed, lostDisks: await observeLostDisks(pool, host, cluster) }
 }
 
-/** The files that the cluster's machines have in a folder, if none of them is there: it is not mounted. */
-async function observeLostDisks(pool: string, host: Host, { name }: Cluster): Promise<string[]> {
+/** The disks that the cluster's machines have in a folder, if it has none of their files: it is not mounted. */
+async function observeLostDisks(pool: string, host: Host, cluster: Cluster): Promise<LostDisk[]> {
   const ids = (await virsh(host, 'list', '--all', '--uuid')).split(/\s+/).filter(Boolean)
-  const dumps = await virshBatch(
+  const answers = await virshBatch(
     host,
-    ids.map((id) => ['dumpxml', '--inactive', id]),
+    ids.flatMap((id) => [
+      ['dumpxml', '--inactive', id],
+      ['domstate', id],
+    ]),
   )
-  const ours = dumps
-    // One that was removed in the meantime has no disk.
-    .flatMap(({ stdout, error }) => (error === undefined ? [stdout] : []))
-    .flatMap((xml) => readDomainMetadata(parseXml(xml)) ?? [])
-    .filter(({ cluster }) => cluster === name)
+  const ours = answers
+    .flatMap(({ stdout, error }, index) => {
+      // One that was removed in the meantime has no disk.
+      if (index % 2 !== 0 || error !== undefined) return []
+      const isOff = answers[index + 1]?.stdout.trim() === 'shut off'
+      const domain = parseXml(stdout)
+      const metadata = readDomainMetadata(domain)
+      const machine = textAt(domain, 'domain', 'name') ?? ''
+      return metadata === undefined ? [] : [{ ...metadata, machine, isOff }]
+    })
+    .filter((one) => one.cluster === cluster.name)
   const here = (path: string): boolean => posix.dirname(path) === pool
   const disks = ours
-    .flatMap(({ disk, diskNote }) => (diskNote === 'created' ? [disk] : []))
-    .filter(here)
+    .map(({ disk: path, ...rest }) => ({ ...rest, path }))
+    .filter(({ path, diskNote }) => diskNote === 'created' && here(path))
+    .map(({ machine, path, isOff }) => ({ machine, path, isOff }))
   if (disks.length === 0) return []
-  const files = [...disks, ...ours.map(({ seed }) => seed).filter(here)]
-  const { stdout } = await host.$`for file in ${files}; do [ ! -e "$file" ] || echo there; done`
+  const files = [...disks.map(({ path }) => path), ...ours.map(({ seed }) => seed).filter(here)]
+  const { stdout } = await onStorage(
+    host,
+    [imagePlace(cluster, files[0] ?? '')],
+    (options) => host.$(options)`for file in ${files}; do [ ! -e "$file" ] || echo there; done`,
+  )
   return stdout === '' ? disks : []
+}
+
+/** The folder of an image, or of another file of the pool. */
+export function imagePlace({ settings }: Pick<Cluster, 'settings'>, image: string): Place {
+  const { IMAGE_PATH, STORAGE_POOL } = settings
+  const what = IMAGE_PATH === image ? 'the folder of IMAGE_PATH' : `the pool ${STORAGE_POOL}`
+  return { what, folder: dirname(image) }
 }
 
 /** Observes the image in the folder `pool`. */
@@ -80,12 +105,16 @@ export async function observeImageIn(
 ): Promise<ObservedImage> {
   const { image, ledger } = hostFiles(cluster, pool)
   const folder = partialFolder(image)
-  const { stdout } = await host.$`
+  const { stdout } = await onStorage(
+    host,
+    [imagePlace(cluster, image)],
+    (options) => host.$(options)`
     stat -L -c ${'file %s %.9Y'} ${image} 2>/dev/null || true
     if [ -e ${ledger} ]; then echo "ledger $(tr -d ${'\\n'} < ${ledger})"; fi
     if [ -e ${folder} ]; then echo "partial $(stat -c %s ${folder}/compressed 2>/dev/null || echo 0)"; fi
     echo "free $(df --output=avail -B1 ${dirname(image)} | tail -n 1)"
-    for tool in ${neededTools(cluster.settings, host)}; do command -v "$tool" >/dev/null || echo "missing $tool"; done`
+    for tool in ${neededTools(cluster.settings, host)}; do command -v "$tool" >/dev/null || echo "missing $tool"; done`,
+  )
   const report = parseLabelledLines(stdout)
   const [bytes, modified] = report.first('file')?.split(' ') ?? []
   const partial = report.first('partial')

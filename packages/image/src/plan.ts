@@ -2,7 +2,6 @@
 import { dirname } from 'node:path'
 import {
   codes,
-  commandFor,
   hostToolsMissing,
   poolEmpty,
   poolFull,
@@ -125,8 +124,7 @@ function checkRequirements(cluster: Cluster, observed: ObservedImage): void {
   if (lostDisks.length > 0) {
     const folder = dirname(path)
     const place = `the pool ${settings.STORAGE_POOL} at ${folder}`
-    const others = `${commandFor(cluster, 'vm:create')} names the commands that remove their machines`
-    throw poolEmpty(cluster.name, { place, folder, host }, lostDisks, others)
+    throw poolEmpty(cluster.name, { place, folder, host }, lostDisks)
   }
   if (observed.missingTools.length > 0) throw hostToolsMissing(observed.host, observed.missingTools)
   const needed =

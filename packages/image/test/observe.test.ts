@@ -154,11 +154,17 @@ for (const [title, xml, files, lost] of [
   ['beside a clone made by hand', machine('home', 'x', '/pool/x').replace('>x<', '>y<'), '', 0],
 ] as const)
   image(`is missing in a pool ${title}`, async ({ rig }) => {
-    const host = hostWith({ 'list --all': 'aa-1\n', 'dumpxml --inactive aa-1': xml }, (command) =>
+    const answers = {
+      'list --all': 'aa-1\n',
+      'dumpxml --inactive aa-1': xml,
+      'domstate aa-1': 'running',
+    }
+    const host = hostWith(answers, (command) =>
       command.startsWith('for file in') ? files : 'free 5\n',
     )
     const { lostDisks } = await observeImage(host, testCluster({}, rig.cluster.root))
-    assert.is(lostDisks.length, lost)
+    const path = '/pool/home-w1.qcow2'
+    assert.equal(lostDisks, lost === 0 ? [] : [{ machine: 'home-w1', path, isOff: false }])
   })
 
 image('that is there needs no look at machines', async ({ rig }) => {

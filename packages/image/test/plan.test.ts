@@ -52,7 +52,11 @@ test('the plan is empty when the image is as recorded', () => {
   assert.equal(kinds(recorded), [])
 })
 test('refuses to download into a folder that lost every disk, before anything else', () => {
-  const lost = { ...missing, lostDisks: ['/pool/home-cp1.qcow2'], missingTools: ['zstd'] }
+  const lost = {
+    ...missing,
+    lostDisks: [{ machine: 'home-cp1', path: '/pool/home-cp1.qcow2', isOff: true }],
+    missingTools: ['zstd'],
+  }
   assert.is(refusal(lost), 'POOL_EMPTY')
   assert.is(refusal({ ...lost, partialBytes: 5 }), 'POOL_EMPTY')
 })

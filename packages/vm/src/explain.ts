@@ -75,6 +75,10 @@ const remedies: readonly (readonly [RegExp, string])[] = [
     'its disk, or a file below it, is missing: mount the file system, or see what vm:create reports',
   ],
   [
+    /did not end within/,
+    'the host, or the storage of the pool, does not answer: see findmnt, df and dmesg there, then run the same command again: it continues from here',
+  ],
+  [
     /No space left/,
     'free up space in the pool, then run the same command again: it continues from here',
   ],

@@ -1,6 +1,15 @@
 /** Disks of machines that existed and are gone: never replaced by empty ones. */
 import { posix } from 'node:path'
-import { codes, commandFor, poolEmpty, Problem, quote, type Cluster } from '@talosmith/core'
+import {
+  codes,
+  commandFor,
+  forgetMachines,
+  poolEmpty,
+  Problem,
+  quote,
+  type Cluster,
+  type LostDisk,
+} from '@talosmith/core'
 import { lostDiskOf } from './disk-use.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
 import { clusterDomains } from './place.ts'
@@ -11,7 +20,7 @@ interface Lost {
 }
 
 /** A problem, and the machines that cannot start because of it. */
-interface LostDisk {
+interface LostProblem {
   readonly machines: readonly string[]
   readonly problem: Problem
 }
@@ -43,7 +52,7 @@ export function lostDiskProblem(
   return lostDisks(cluster, hosts).find(({ machines }) => machines.includes(machine))?.problem
 }
 
-function lostDisks(cluster: Cluster, hosts: readonly ObservedHost[]): LostDisk[] {
+function lostDisks(cluster: Cluster, hosts: readonly ObservedHost[]): LostProblem[] {
   return hosts.flatMap((observed) => {
     const lost = clusterDomains(cluster, observed).flatMap((domain): Lost[] => {
       const path = lostDiskOf(domain, observed)
@@ -90,12 +99,7 @@ function folderLost(
 ): Problem {
   const isPool = posix.dirname(files.disk({ name: '' })) === folder
   const place = isPool ? `the pool ${cluster.settings.STORAGE_POOL} at ${folder}` : folder
-  return poolEmpty(
-    cluster.name,
-    { place, folder, host },
-    lost.map(({ path }) => path),
-    giveUp(lost),
-  )
+  return poolEmpty(cluster.name, { place, folder, host }, lost.map(describe))
 }
 
 /** Whether another control plane still has its disk: etcd may have quorum without the lost one. */
@@ -135,16 +139,10 @@ function machineLost(
       ? `the machine still runs on the deleted file: what it holds is lost as soon as it stops`
       : `the file, or its backing file, was removed or moved, or its file system is not mounted`,
     now: unchanged,
-    hint: `${isRunning ? `copy it while it runs, ${save}` : back}. If it cannot be recovered: ${giveUp([lost])}${aside}; then ${next}`,
+    hint: `${isRunning ? `copy it while it runs, ${save}` : back}. If it cannot be recovered: ${forgetMachines([describe(lost)])}${aside}; then ${next}`,
   })
 }
 
-function giveUp(lost: readonly Lost[]): string {
-  return lost
-    .map(({ domain: { name, live } }) => {
-      // A running domain that is undefined stays until it ends (virsh(1), undefine).
-      const end = live.state === 'shut off' ? '' : `virsh destroy ${name}; `
-      return `${end}virsh undefine --nvram --managed-save --snapshots-metadata ${name}`
-    })
-    .join('; ')
+function describe({ domain, path }: Lost): LostDisk {
+  return { machine: domain.name, path, isOff: domain.live.state === 'shut off' }
 }

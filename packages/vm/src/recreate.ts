@@ -1,5 +1,5 @@
 /** Recreates machines: destroys them with their disks, then creates them again. */
-import { controlPlanesLeft, Problem, type Cluster, type ExitCode } from '@talosmith/core'
+import { controlPlanesLeft, Problem, quote, type Cluster, type ExitCode } from '@talosmith/core'
 import { findMissingImages, findProblems, refuse } from './check.ts'
 import { otherUsers } from './disk-use.ts'
 import { runFlow, type FlowContext } from './flow.ts'
@@ -93,7 +93,7 @@ function findSharedDisks(
         {
           because: `${domain.own?.disk} is not removed while another machine uses it, and ${domain.name} would start with it again`,
           now: 'nothing was changed',
-          hint: `copy it for ${users.join(', ')} (virsh domblklist ${users[0]} names it), detach the original, then run the same command again`,
+          hint: `copy it for ${users.join(', ')} (virsh domblklist ${quote(users[0] ?? '')} names it), detach the original, then run the same command again`,
         },
       )
     }),

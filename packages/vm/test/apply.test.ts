@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert'
 import { applyVmChange } from '../src/apply.ts'
 import { planCreate } from '../src/plan-create.ts'
 import { planDestroy, planRemoveSeeds } from '../src/plan-destroy.ts'
-import { planMachineStop } from '../src/plan-power.ts'
+import { planMachineStart, planMachineStop } from '../src/plan-power.ts'
 import type { VmChange } from '../src/vm-change.ts'
 import type { ObservedHost } from '../src/observe.ts'
 import { domainXml } from './fake-host.ts'
@@ -191,6 +191,22 @@ for (const [words, kind, code, hint] of refusals)
     assert.match(problem.now ?? '', 'home-w1')
     assert.match(problem.hint ?? '', hint)
   })
+
+test('a machine that does not start because its disk is lost is reported as such', async () => {
+  const domains = all.domains.map((domain) => ({
+    ...domain,
+    live: { ...domain.live, state: 'shut off' },
+  }))
+  const disks = new Map([...all.disks].filter(([path]) => !path.includes('home-w1')))
+  const lost = { ...all, domains, disks }
+  const problem = await problemOf(
+    run(planMachineStart(cluster, [lost]), 'start-domain', lost, (command) =>
+      / start /.test(command) ? { stderr: 'error: Cannot access storage file', exitCode: 1 } : '',
+    ),
+  )
+  assert.is(problem.code, 'DISK_LOST')
+  assert.is(problem.now, 'home-w1 is not running')
+})
 
 test('what libvirt quotes of a definition has no password in it', async () => {
   const stderr = `error: (domain_definition):3: mismatched tag\n<graphics type='vnc' passwd='s3cretvalue99'/>\n----^\n`
