@@ -463,7 +463,18 @@ const problems: [string, Parts, string[]][] = [
   ],
   [
     'an etcd member that is not a control plane',
-    { etcd: { members: [{ id: 'x', name: 'home-old', isLearner: false }] } },
+    {
+      etcd: {
+        members: [
+          ...cluster.controlPlanes.map(({ name }) => ({
+            id: `id-${name}`,
+            name,
+            isLearner: false,
+          })),
+          { id: 'x', name: 'home-old', addresses: ['10.0.0.99'], isLearner: false },
+        ],
+      },
+    },
     ['ETCD_MEMBER_MISMATCH'],
   ],
   [
@@ -595,14 +606,57 @@ test('an image in kube-system that cannot be pulled is diagnosed with its pod', 
   assert.equal(codes({ api: { pods: up([pod]) } }), [`POD_IMAGE_PULL_FAILS ${w1}`])
 })
 
-test('a machine that registered under another name is diagnosed', () => {
-  const named = [
-    {
-      metadata: { name: 'talos-abc' },
-      status: { addresses: [{ type: 'InternalIP', address: '10.0.0.80' }] },
-    },
-  ]
-  assert.equal(codes({ api: { nodes: up(named) } }), [`KUBELET_NAME ${w1}`])
+const namedNode = (name: string, address: string) => ({
+  metadata: { name },
+  status: {
+    conditions: [{ type: 'Ready', status: 'True' }],
+    addresses: [{ type: 'InternalIP', address }],
+    nodeInfo: { kubeletVersion: cluster.settings.KUBERNETES_VERSION },
+  },
+})
+
+test('a machine that registered under a name that Talos generated is diagnosed', () => {
+  const nodes = up([namedNode('talos-4km-1xz', '10.0.0.80')])
+  assert.equal(codes({ api: { nodes } }), [`KUBELET_NAME ${w1}`])
+  assert.equal(codes({ api: { nodes: up([namedNode('talos-w1', '10.0.0.80')]) } }), [])
+})
+
+test('machines that a patch has given names of their own are well', () => {
+  const own = new Map(cluster.nodes.map(({ name }, index) => [name, `host-${index}`]))
+  const members = cluster.controlPlanes.map(({ name, address }) => ({
+    id: `id-${name}`,
+    name: own.get(name) ?? '',
+    addresses: [address],
+    isLearner: false,
+  }))
+  const nodes = up(
+    cluster.nodes.map(({ name, address }) => namedNode(own.get(name) ?? '', address)),
+  )
+  assert.equal(codes({ etcd: { members }, api: { nodes } }), [])
+  // Neither does one that is down become a stranger, although it reports no member ID.
+  const status = cluster.controlPlanes.slice(0, 2).map((node) => member(node))
+  const silence = new Map([['home-cp3', 'connection refused']])
+  const down = { etcd: { members, status, silence }, probes: { 'home-cp3': 'silent' } } as const
+  const remedies = findCauses(cluster, observedWith({ ...down, api: { nodes } })).diagnoses
+  assert.not.match(JSON.stringify(remedies), /remove-member|delete node/)
+  const hidden = members.map(({ addresses: _, ...rest }) => rest)
+  const unknown = { etcd: { ...down.etcd, members: hidden }, api: { nodes } }
+  assert.not.match(
+    JSON.stringify(
+      findCauses(cluster, observedWith({ ...unknown, probes: down.probes })).diagnoses,
+    ),
+    /remove-member|delete node/,
+  )
+})
+
+test('a member with the address of our control plane is never to be removed', () => {
+  const members = cluster.controlPlanes.map(({ name, address }) => ({
+    ...{ id: `id-${name}`, name: name === 'home-cp3' ? '' : name, addresses: [address] },
+    isLearner: false,
+  }))
+  const status = cluster.controlPlanes.slice(0, 2).map((node) => member(node))
+  const { diagnoses } = findCauses(cluster, observedWith({ etcd: { members, status } }))
+  assert.not.match(JSON.stringify(diagnoses), /remove-member/)
 })
 
 test('a node that is not in the settings is diagnosed once it is not Ready', () => {
