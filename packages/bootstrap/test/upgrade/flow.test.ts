@@ -294,18 +294,35 @@ test('a machine that another user cordoned closes the gate at once, and stays co
   assert.equal(restarts(simulation), [])
 })
 
-test('a budget that can never be met is named before anything is changed', async () => {
-  const simulation = new Simulation(described(), 'v1.13.8')
-  simulation.pods.push(pod('db', 'home-w1', 'StatefulSet'))
+/** A worker with one pod, which its budget wants to stay. */
+function keptPod(owner: string): Simulation {
+  const simulation = new Simulation(described({ UPGRADE_DRAIN_TIMEOUT: '4s' }), 'v1.13.8')
+  simulation.pods.push(pod('db', 'home-w1', owner))
   simulation.budgets.push({
     metadata: { name: 'keep', namespace: 'default' },
     spec: { selector: { matchLabels: { app: 'db' } } },
     status: { disruptionsAllowed: 0, desiredHealthy: 1, expectedPods: 1 },
   })
-  const { problem } = await run(simulation)
-  assert.is(problem?.code, 'DRAIN_IMPOSSIBLE')
-  assert.match(problem?.because ?? '', 'default/db: PodDisruptionBudget keep')
-  assert.equal(simulation.changes, [])
+  return simulation
+}
+
+test('a budget that can never be met is named beforehand, and stops the upgrade at its machine', async () => {
+  const simulation = keptPod('StatefulSet')
+  const { problem, output } = await run(simulation)
+  assert.match(output.split('Back up etcd')[0] ?? '', 'default/db blocks the drain of its machine')
+  assert.is(problem?.code, 'DRAIN_INCOMPLETE')
+  assert.match(problem?.because ?? '', 'default/db: Cannot evict')
+  assert.equal(restarts(simulation), ['home-cp2', 'home-cp3', 'home-cp1'])
+  assert.not(simulation.named('home-w1').cordoned)
+})
+
+test('a budget that an operator lifts after the cordon does not stop an upgrade', async () => {
+  const simulation = keptPod('Cluster')
+  simulation.lifted.add('keep')
+  const { problem, output } = await run(simulation)
+  assert.is(problem, undefined)
+  assert.not.match(output, 'blocks the drain')
+  assertDone(simulation)
 })
 
 test('as many workers restart together as the settings allow', async () => {
