@@ -405,6 +405,22 @@ const problems: [string, Parts, string[]][] = [
     [`IMAGE_PULL_FAILS ${w1}`],
   ],
   [
+    'a failing pull of etcd that only the log of Talos tells',
+    {
+      talos: {
+        'home-cp3': {
+          ...starting,
+          services: [service('etcd', 'Preparing', '?', 'Running pre state')],
+          pulls: [
+            'retrying error: failed to pull image "registry.k8s.io/etcd:v3.6.14": 401 Unauthorized',
+            'retrying error: failed to pull image "registry.k8s.io/etcd:v3.6.14": lookup registry.k8s.io: no such host',
+          ],
+        },
+      },
+    },
+    ['IMAGE_PULL_FAILS home-cp3'],
+  ],
+  [
     'a kubelet with another CA',
     {
       talos: {
@@ -613,6 +629,31 @@ const namedNode = (name: string, address: string) => ({
     addresses: [{ type: 'InternalIP', address }],
     nodeInfo: { kubeletVersion: cluster.settings.KUBERNETES_VERSION },
   },
+})
+
+test('the remedy of an ended service is one that Talos accepts', () => {
+  const remedyOf = (id: string, machine: string): string => {
+    const talos = { [machine]: { services: [service(id, 'Failed')] } }
+    const [found] = findCauses(cluster, observedWith({ talos })).diagnoses
+    return found?.remedy.at(-1) ?? ''
+  }
+  assert.match(remedyOf('kubelet', w1), /service kubelet start$/)
+  assert.match(remedyOf('ext-iscsid', w1), /service ext-iscsid start$/)
+  assert.match(remedyOf('etcd', 'home-cp3'), /-n 10\.0\.0\.72 reboot$/)
+  assert.match(remedyOf('trustd', 'home-cp3'), / reboot$/)
+})
+
+test('the last failed pull of the very service is the reason shown', () => {
+  const pulls = [
+    'retrying error: failed to pull image "ghcr.io/siderolabs/kubelet:v1.36.3": EOF',
+    'retrying error: failed to pull image "registry.k8s.io/etcd:v3.6.14": not found',
+  ]
+  const services = [service('kubelet', 'Preparing', '?', 'Running pre state')]
+  const parts: Parts = { talos: { [w1]: { ...starting, services, pulls } } }
+  const [found] = findCauses(cluster, observedWith(parts)).diagnoses
+  assert.is(found?.code, 'IMAGE_PULL_FAILS')
+  assert.match(found?.cause ?? '', 'the registry does not answer')
+  assert.match(found?.evidence.at(-1) ?? '', 'kubelet:v1.36.3')
 })
 
 test('a machine that registered under a name that Talos generated is diagnosed', () => {

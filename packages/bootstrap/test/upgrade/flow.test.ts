@@ -428,18 +428,18 @@ test('a machine that another user cordons during its installation stays cordoned
 test('a node that changes while it is cordoned is read again', async () => {
   const simulation = new Simulation(described({ CONTROL_PLANE_COUNT: '1' }), 'v1.13.8')
   const tools = { ...simulation.context({ talosCa: ca.cert }) }
-  let gets = 0
+  let lists = 0
   const machine = simulation.named('home-w1')
   const kubernetes = {
     ...tools.kubernetes,
-    async get<T>(path: string) {
-      const node = await tools.kubernetes.get<T>(path)
-      if (gets++ === 0) machine.resourceVersion++
-      return node
+    async list<T>(path: string) {
+      const nodes = await tools.kubernetes.list<T>(path)
+      if (lists++ === 0) machine.resourceVersion++
+      return nodes
     },
   }
   await cordon({ ...tools, kubernetes }, machine.node, { version: 'v1', schematic: 's' }, '')
-  assert.equal([gets, machine.cordoned, machine.annotation], [2, true, 'v1 s'])
+  assert.equal([lists, machine.cordoned, machine.annotation], [2, true, 'v1 s'])
 })
 
 test('a machine that runs its target at the second check still gets its config', async () => {
