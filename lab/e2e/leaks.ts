@@ -93,9 +93,11 @@ async function search(place: Place, patterns: string, control: string): Promise<
     .flatMap((one) => ['-o', '-path', one])
     .slice(1)
   const newer = since === undefined ? [] : ['-newer', since]
+  // Without a path, find would search the current folder.
+  const there = [control, ...paths.filter((path) => existsSync(path))]
   // Disks and images are larger. Files may vanish, and grep exits with 1 where it finds nothing.
   const { stdout } = await local.$({ nothrow: true, timeoutMs: 300_000 })`
-{ find ${paths.filter((path) => existsSync(path))} -xdev ${['(', ...excluded, ')']} -prune -o -type f -size -32768k ${newer} -print0 || true
+{ find ${there} -xdev ${['(', ...excluded, ')']} -prune -o -type f -size -32768k ${newer} -print0 || true
 printf '%s\\0' ${control}; } | xargs -0 -r grep -laF -f ${patterns} --`
   const found = stdout.split('\n').filter(Boolean)
   if (!found.includes(control)) throw new Error('the search for secrets does not work')
@@ -123,9 +125,9 @@ export const places: Readonly<Record<string, Place>> = {
   "Nx's folders": { paths: ['.nx', 'node_modules/.cache'].map((name) => join(projectRoot, name)) },
   'the records of runs': {
     paths: [join(projectRoot, 'generated')],
-    // Where secrets belong.
+    // Where secrets belong, and what a killed run leaves of that.
     except: [
-      ...['*/configs', '*/archive', '*/removed', '*/work', '*.db'],
+      ...['*/configs', '*/archive', '*/removed', '*/work', '*.db', '*.tmp'],
       ...['*secrets.yaml', '*/talosconfig', '*/kubeconfig'],
     ],
   },

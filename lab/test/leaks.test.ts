@@ -66,6 +66,12 @@ leaks('excepted paths, older files and folders that do not exist are left out', 
   assert.equal(await leaksIn(place, secrets), [`${folder}/new has secrets.yaml.trustdinfo.token`])
 })
 
+leaks('without any of its folders a place has no leak', async () => {
+  // Not those of the current folder, where the word is in this file.
+  const word = [{ at: 'here', text: 'Not those of the current folder' }]
+  assert.equal(await leaksIn({ paths: ['/none/at/all'] }, word), [])
+})
+
 leaks('what begins with the planted word is found, also within a text in base64', async () => {
   const folder = temporaryFolder('leaked')
   const encode = (text: string): string => Buffer.from(text).toString('base64')
