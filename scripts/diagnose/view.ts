@@ -1,6 +1,6 @@
 /** Everything that was observed of one machine. */
 import type { NodePlan, TalosEvidence } from '@talosmith/bootstrap'
-import type { NodeObject } from '@talosmith/clients/kubernetes'
+import { nodeOf, type NodeObject } from '@talosmith/clients/kubernetes'
 import type { ProbeResult } from '@talosmith/clients/talos'
 import type { Cluster, Node, Problem } from '@talosmith/core'
 import {
@@ -51,7 +51,7 @@ export function viewsOf(cluster: Cluster, observed: Observations): View[] {
       isJustUp: observed.justUp.has(node.name),
       talos: observed.findings.ok ? observed.findings.value.machines.get(node.name) : undefined,
       plan: plan?.ok === true ? plan.value : undefined,
-      kubernetes: nodes.find(({ metadata }) => metadata.name === node.name),
+      kubernetes: nodeOf(node, nodes),
     }
   })
 }
