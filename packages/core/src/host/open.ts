@@ -10,7 +10,7 @@ import { findPrivilege, sudo } from './privilege.ts'
 import { parseLibvirtUri } from './uri.ts'
 import { minute } from '../wait.ts'
 
-/** Ends what hangs on a host, such as the removal of a file whose server is down; what may take longer says so. */
+/** Ends what hangs on a host, such as the removal of a file whose server is down; what may take longer has its own. */
 const limitMs = 10 * minute
 
 /**
