@@ -79,6 +79,10 @@ const remedies: readonly (readonly [RegExp, string])[] = [
     'the host, or the storage of the pool, does not answer: see findmnt, df and dmesg there, then run the same command again: it continues from here',
   ],
   [
+    /Read-only file system/,
+    'the kernel makes a file system with errors read-only: look at dmesg, check the disk, mount it again (mount -o remount,rw), then run the same command again: it continues from here',
+  ],
+  [
     /No space left/,
     'free up space in the pool, then run the same command again: it continues from here',
   ],

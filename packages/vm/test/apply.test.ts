@@ -176,6 +176,7 @@ const refusals: readonly [string, VmChange['kind'], string, string][] = [
   ["network 'lan' is not active", 'start-domain', 'VM_START_FAILED', 'net-start'],
   ['Cannot allocate memory', 'start-domain', 'VM_START_FAILED', 'memory'],
   ['Could not access KVM kernel module', 'start-domain', 'VM_START_FAILED', 'DOMAIN_TYPE=qemu'],
+  ['Read-only file system', 'create-disk', 'VM_DISK_FAILED', 'remount,rw'],
   ['No space left on device', 'create-disk', 'VM_DISK_FAILED', 'free up space'],
   ['something odd', 'create-seed', 'VM_SEED_FAILED', 'same command again'],
   ["domain 'home-w1' already exists", 'define-domain', 'VM_DEFINE_FAILED', 'checks the host again'],
