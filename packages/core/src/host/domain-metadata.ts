@@ -1,5 +1,5 @@
 /** What the metadata of a libvirt domain records about the machine: its cluster and files. */
-import { elementsAt, textAt, type XmlNode } from '../xml.ts'
+import { elementsAt, textAt, type XmlElement, type XmlNode } from '../xml.ts'
 
 /** The namespace of the machine's element. */
 export const machineNamespace = 'https://talosmith.dev/xmlns/machine/1.0'
@@ -51,7 +51,7 @@ function ownElement(
   namespace: string,
 ): ((...path: readonly string[]) => string) | undefined {
   if (typeof metadata !== 'object') return undefined
-  for (const [name, found] of Object.entries<XmlNode | undefined>({ ...metadata })) {
+  for (const [name, found] of Object.entries(metadata as XmlElement)) {
     const [local = '', prefix] = name.split(':').toReversed()
     const declared = prefix === undefined ? '@xmlns' : `@xmlns:${prefix}`
     if (local !== element || textAt(found, declared) !== namespace) continue

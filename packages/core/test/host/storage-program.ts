@@ -1,7 +1,7 @@
 /** Looks at files on storage that does not answer, for storage.test.ts; prints the Problem as JSON. */
 import { openHost } from '../../src/host/open.ts'
 import { onStorage } from '../../src/host/storage.ts'
-import { Problem } from '../../src/problem.ts'
+import type { Problem } from '../../src/problem.ts'
 
 const [folder = ''] = process.argv.slice(2)
 const host = await openHost('qemu:///system', '/')
@@ -18,4 +18,4 @@ try {
   const { code, message, because, hint } = error as Problem
   console.log(JSON.stringify({ code, message, because, hint }))
 }
-process.exit()
+await host.close()
