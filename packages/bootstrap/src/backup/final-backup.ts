@@ -3,7 +3,7 @@ import { generatedFiles, Problem, type Change, type Cluster } from '@talosmith/c
 import { openKubernetes } from '@talosmith/clients/kubernetes'
 import { openTalosctl } from '@talosmith/clients/talos'
 import { removedFolder } from '../generated/removal.ts'
-import { secretsFile, sha256 } from '../generated/secrets.ts'
+import { identifySecrets, isOfSecrets, secretsFile } from '../generated/secrets.ts'
 import { backupFolder, listBackups, type Backup } from '../generated/backups.ts'
 import { takeBackup } from './take-backup.ts'
 
@@ -14,8 +14,8 @@ import { takeBackup } from './take-backup.ts'
 export async function findFinalBackup(cluster: Cluster): Promise<Backup | undefined> {
   const text = await findSecrets(cluster)
   if (text === undefined) return undefined
-  const digest = sha256(text)
-  return (await listBackups(cluster)).find((one) => one.isFinal && one.secrets === digest)
+  const secrets = identifySecrets(text)
+  return (await listBackups(cluster)).find((one) => one.isFinal && isOfSecrets(one, secrets))
 }
 
 /** The final backup as a change of a plan. */

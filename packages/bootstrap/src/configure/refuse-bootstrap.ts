@@ -4,7 +4,7 @@ import { observeEtcdElsewhere } from '@talosmith/clients/etcd'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 import type { AccessProblem } from '../generated/access.ts'
 import { listBackups, type Backup } from '../generated/backups.ts'
-import { readSecrets, type PublicSecrets } from '../generated/secrets.ts'
+import { isOfSecrets, readSecrets, type PublicSecrets } from '../generated/secrets.ts'
 import { refuseUnfinished, type Flow } from '../generated/under-way.ts'
 
 /** What shows that the cluster has run, although no control plane of the settings has etcd data. */
@@ -37,7 +37,7 @@ export async function refuseBootstrap(
   if (secrets !== undefined)
     await refuseEtcdElsewhere(cluster, given?.talosctl ?? (await openTalosctl(cluster)), secrets)
   const backups = await listBackups(cluster)
-  const own = backups.filter((one) => one.secrets !== undefined && one.secrets === secrets?.digest)
+  const own = backups.filter((one) => secrets !== undefined && isOfSecrets(one, secrets))
   const problem = findLoss(cluster, { kubeconfig, backups: own })
   // A restore is confirmed for the data of its backup, never for an empty etcd.
   if (problem !== undefined && (!confirmed || within === 'cluster:restore')) throw problem

@@ -10,18 +10,30 @@ export const ownerFile = 'secrets.owner.json'
 /** Records that the cluster was destroyed; destroyed.ts writes it. */
 export const destroyedFile = 'destroyed.json'
 
-interface Owner {
+/** The record of the secrets that a cluster has. */
+export interface Owner {
   readonly cluster: string
   readonly sha256: string
+  /** Undefined: written before it was recorded. */
+  readonly caDigest?: string
+  /** SHA-256 of files with the same secrets that were lost: backups may name them. */
+  readonly former?: readonly string[]
+}
+
+/** What tells secrets from other secrets. */
+export interface SecretsId {
+  /** SHA-256 of the file. */
+  readonly digest: string
+  /** SHA-256 of both CA certificates: the same in recovered secrets, whose file has another text. */
+  readonly caDigest?: string
 }
 
 /** The public part of the secrets: certificates, no keys. */
-export interface PublicSecrets {
+export interface PublicSecrets extends SecretsId {
   /** PEM of the CA that signs Talos API certificates. */
   readonly talosCa: string
   /** PEM of the CA that signs Kubernetes certificates. */
   readonly kubernetesCa: string
-  readonly digest: string
 }
 
 /**
@@ -32,7 +44,7 @@ export async function readSecrets(cluster: Cluster): Promise<PublicSecrets | und
   const files = generatedFiles(cluster)
   const [text, owner] = [await files.read(secretsFile), await files.read(ownerFile)]
   if (text === undefined) return undefined
-  if (owner !== undefined) refuseOther(cluster, readOwner(owner), sha256(text))
+  if (owner !== undefined) refuseOther(cluster, readOwner(owner), identifySecrets(text))
   try {
     return parseSecrets(text)
   } catch {
@@ -49,18 +61,40 @@ export async function readSecrets(cluster: Cluster): Promise<PublicSecrets | und
 export function parseSecrets(text: string): PublicSecrets {
   const { certs } = parse(text) as { certs: Record<'os' | 'k8s', { crt: string }> }
   const [talosCa, kubernetesCa] = [decode(certs.os.crt), decode(certs.k8s.crt)]
-  return { talosCa, kubernetesCa, digest: sha256(text) }
+  const caDigest = sha256([talosCa, kubernetesCa].map((pem) => pem.trim()).join('\n'))
+  return { talosCa, kubernetesCa, digest: sha256(text), caDigest }
 }
 
-/** SHA-256 of the secrets that were created for this cluster; undefined: there is no record of them. */
-export async function readOwnDigest(cluster: Cluster): Promise<string | undefined> {
-  const text = await generatedFiles(cluster).read(ownerFile)
+/** What tells the secrets in a file from others; by its text alone when it holds none. */
+export function identifySecrets(text: string): SecretsId {
+  try {
+    const { digest, caDigest } = parseSecrets(text)
+    return { digest, ...(caDigest !== undefined && { caDigest }) }
+  } catch {
+    return { digest: sha256(text) }
+  }
+}
+
+/** Whether a record is of these secrets: by their CAs, or, without them, by the text of the file. */
+export function isOfSecrets(
+  record: { readonly secrets?: string; readonly caDigest?: string },
+  { digest, caDigest }: SecretsId,
+): boolean {
+  return record.caDigest === undefined || caDigest === undefined
+    ? record.secrets === digest
+    : record.caDigest === caDigest
+}
+
+/** The record of this cluster's secrets, in a folder of generated/<cluster>; undefined: there is none. */
+export async function readOwnRecord(cluster: Cluster, folder = '.'): Promise<Owner | undefined> {
+  const text = await generatedFiles(cluster).read(`${folder}/${ownerFile}`)
   const owner = text === undefined ? undefined : readOwner(text)
-  return owner?.cluster === cluster.name ? owner.sha256 : undefined
+  return owner?.cluster === cluster.name ? owner : undefined
 }
 
-function refuseOther(cluster: Cluster, owner: Owner | undefined, digest: string): void {
-  if (owner?.cluster === cluster.name && owner.sha256 === digest) return
+function refuseOther(cluster: Cluster, owner: Owner | undefined, id: SecretsId): void {
+  const record = owner && { ...owner, secrets: owner.sha256 }
+  if (record?.cluster === cluster.name && isOfSecrets(record, id)) return
   const files = generatedFiles(cluster)
   throw new Problem(
     'SECRETS_OF_ANOTHER_CLUSTER',
@@ -76,15 +110,30 @@ function refuseOther(cluster: Cluster, owner: Owner | undefined, digest: string)
   )
 }
 
-/** Writes secrets where there are none, and the record of their owner: from here on the cluster exists. */
-export async function writeSecrets(cluster: Cluster, text: string): Promise<void> {
+/**
+ * Writes secrets where there are none, and the record of their owner: from here on the cluster exists. `recovered`
+ * secrets are the lost ones, whose file may have had another text.
+ */
+export async function writeSecrets(
+  cluster: Cluster,
+  text: string,
+  { recovered = false } = {},
+): Promise<void> {
   const files = generatedFiles(cluster)
   if (await files.has(secretsFile)) throw new Error(`${secretsFile} exists`)
-  const owner: Owner = { cluster: cluster.name, sha256: sha256(text) }
-  // The owner last: without secrets it shows that they were lost, also after a run that was killed in between.
-  await files.remove(ownerFile)
+  const { digest, ...ca } = identifySecrets(text)
+  const lost = recovered ? await readOwnRecord(cluster) : undefined
+  const former = lost && [...new Set([...(lost.former ?? []), lost.sha256])]
+  const owner: Owner = {
+    ...{ cluster: cluster.name, sha256: digest, ...ca },
+    ...(former !== undefined && { former: former.filter((one) => one !== digest) }),
+  }
+  const writeOwner = (): Promise<void> => files.write(ownerFile, `${JSON.stringify(owner)}\n`)
+  // Without secrets it shows that they were lost: last for new ones, and never missing for recovered ones.
+  if (recovered) await writeOwner()
+  else await files.remove(ownerFile)
   await files.write(secretsFile, text)
-  await files.write(ownerFile, `${JSON.stringify(owner)}\n`)
+  if (!recovered) await writeOwner()
   await files.remove(destroyedFile)
 }
 
