@@ -132,7 +132,6 @@ test('cluster:destroy completes it, and leaves only what does not belong to the 
         ![
           'runs',
           'images.json',
-          'cluster-id',
           'backups',
           'bundles',
           'archive',

@@ -95,6 +95,11 @@ function planMachine(cluster: Cluster, node: Node, observed: ObservedHost): VmCh
   return changes
 }
 
+/** Whether a plan creates a machine, or a disk for one. */
+export function createsMachines(changes: readonly VmChange[]): boolean {
+  return changes.some(({ kind }) => kind === 'define-domain' || kind === 'create-disk')
+}
+
 /** Removes the guest-agent channels, once every machine runs without the agent's extension. */
 export function planDropChannels(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
   if (cluster.image.hasGuestAgent) return []

@@ -2,6 +2,7 @@
 import {
   applyAll,
   generatedFiles,
+  regenerationFile,
   withLock,
   type Change,
   type Cluster,
@@ -13,7 +14,6 @@ import {
   observeRemovableFiles,
   planRemoveAccess,
   planRemoveConfig,
-  regenerationFile,
   removeEmptyFolders,
   type RemovalChange,
 } from './removal.ts'

@@ -44,7 +44,7 @@ export async function readSecrets(cluster: Cluster): Promise<PublicSecrets | und
   const files = generatedFiles(cluster)
   const [text, owner] = [await files.read(secretsFile), await files.read(ownerFile)]
   if (text === undefined) return undefined
-  if (owner !== undefined) refuseOther(cluster, readOwner(owner), identifySecrets(text))
+  if (owner !== undefined) refuseOther(cluster, readOwner(owner), sha256(text))
   try {
     return parseSecrets(text)
   } catch {
@@ -92,9 +92,9 @@ export async function readOwnRecord(cluster: Cluster, folder = '.'): Promise<Own
   return owner?.cluster === cluster.name ? owner : undefined
 }
 
-function refuseOther(cluster: Cluster, owner: Owner | undefined, id: SecretsId): void {
-  const record = owner && { ...owner, secrets: owner.sha256 }
-  if (record?.cluster === cluster.name && isOfSecrets(record, id)) return
+function refuseOther(cluster: Cluster, owner: Owner | undefined, digest: string): void {
+  const own = owner?.cluster === cluster.name ? [owner.sha256, ...(owner.former ?? [])] : []
+  if (own.includes(digest)) return
   const files = generatedFiles(cluster)
   throw new Problem(
     'SECRETS_OF_ANOTHER_CLUSTER',
