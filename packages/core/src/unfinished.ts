@@ -16,19 +16,25 @@ export type Flow = 'cluster:restore' | 'cluster:regenerate-secrets'
 export function unfinishedProblem(cluster: Cluster, flow: Flow): Problem {
   const { name } = cluster
   const files = generatedFiles(cluster)
-  const isRestore = flow === 'cluster:restore'
-  const instead = isRestore
-    ? `to begin with an empty cluster instead, remove ${files.path(restoreFile)} first`
-    : `if the cluster was completed in another way, remove ${files.path(regenerationFile)} first`
+  const because =
+    'it has removed machines or secrets, so the cluster would begin again without its data'
+  const describe = (instead: string) => ({
+    because,
+    now: 'nothing was changed',
+    hint: `to continue it: CONFIRM=${name} ${commandFor(cluster, flow)}\n${instead}`,
+  })
+  if (flow === 'cluster:restore')
+    return new Problem(
+      'RESTORE_UNFINISHED',
+      `a restore of cluster ${name} was interrupted`,
+      describe(`to begin with an empty cluster instead, remove ${files.path(restoreFile)} first`),
+    )
   return new Problem(
-    isRestore ? 'RESTORE_UNFINISHED' : 'REGENERATION_UNFINISHED',
-    `${isRestore ? 'a restore' : 'a regeneration of the secrets'} of cluster ${name} was interrupted`,
-    {
-      because:
-        'it has removed machines or secrets, so the cluster would begin again without its data',
-      now: 'nothing was changed',
-      hint: `to continue it: CONFIRM=${name} ${commandFor(cluster, flow)}\n${instead}`,
-    },
+    'REGENERATION_UNFINISHED',
+    `a regeneration of the secrets of cluster ${name} was interrupted`,
+    describe(
+      `if the cluster was completed in another way, remove ${files.path(regenerationFile)} first`,
+    ),
   )
 }
 

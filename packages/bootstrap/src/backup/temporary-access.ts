@@ -1,10 +1,16 @@
 /** Access to Talos where there is no talosconfig, or no secrets.yaml but the one that is stored with a backup. */
 import { relative } from 'node:path'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
-import { commandFor, Problem, type Cluster } from '@talosmith/core'
+import { commandFor, type Cluster } from '@talosmith/core'
 import { renderTalosconfig } from '../config/machine-config.ts'
 import { checkTalosconfig, completeTalosconfig } from '../generated/access.ts'
-import { parseSecrets, readSecrets, secretsFile, type PublicSecrets } from '../generated/secrets.ts'
+import {
+  parseSecrets,
+  readSecrets,
+  secretsFile,
+  unreadableSecrets,
+  type PublicSecrets,
+} from '../generated/secrets.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
 
 /**
@@ -35,15 +41,9 @@ function readKept(cluster: Cluster, kept: string): PublicSecrets {
   try {
     return parseSecrets(kept)
   } catch {
-    throw new Problem(
-      'SECRETS_UNREADABLE',
-      `the ${secretsFile} that is stored with the backup holds no Talos secrets`,
-      {
-        // Not the parser's message: it quotes the line.
-        because: 'it is cut short, encrypted, or another kind of file',
-        now: 'nothing was changed',
-        hint: `recover the secrets (${commandFor(cluster, 'bootstrap:recover-secrets')}), or choose another backup with --snapshot`,
-      },
+    throw unreadableSecrets(
+      `the ${secretsFile} that is stored with the backup`,
+      `recover the secrets (${commandFor(cluster, 'bootstrap:recover-secrets')}), or choose another backup with --snapshot`,
     )
   }
 }

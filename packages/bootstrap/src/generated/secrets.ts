@@ -1,5 +1,6 @@
 /** The cluster's Talos secrets, and which cluster they belong to. */
 import { createHash } from 'node:crypto'
+import { certificateIn } from '@talosmith/clients/talos'
 import { commandFor, generatedFiles, Problem, type Cluster } from '@talosmith/core'
 import { parse } from 'yaml'
 
@@ -48,19 +49,28 @@ export async function readSecrets(cluster: Cluster): Promise<PublicSecrets | und
   try {
     return parseSecrets(text)
   } catch {
-    throw new Problem('SECRETS_UNREADABLE', `${files.path(secretsFile)} holds no Talos secrets`, {
-      // Not the parser's message: it quotes the line.
-      because: 'it is cut short, encrypted, or another kind of file',
-      now: 'nothing was changed',
-      hint: `restore the file that was created with this cluster; without a copy, move this one elsewhere and recover the secrets: ${commandFor(cluster, 'bootstrap:recover-secrets')}`,
-    })
+    throw unreadableSecrets(
+      files.path(secretsFile),
+      `restore the file that was created with this cluster; without a copy, move this one elsewhere and recover the secrets: ${commandFor(cluster, 'bootstrap:recover-secrets')}`,
+    )
   }
+}
+
+/** The problem of a secrets file that holds none. */
+export function unreadableSecrets(what: string, hint: string): Problem {
+  return new Problem('SECRETS_UNREADABLE', `${what} holds no Talos secrets`, {
+    // Not the parser's message: it quotes the line.
+    because: 'it is cut short, encrypted, or another kind of file',
+    now: 'nothing was changed',
+    hint,
+  })
 }
 
 /** The public part of a secrets file. Throws for a text that holds no secrets. */
 export function parseSecrets(text: string): PublicSecrets {
   const { certs } = parse(text) as { certs: Record<'os' | 'k8s', { crt: string }> }
-  const [talosCa, kubernetesCa] = [decode(certs.os.crt), decode(certs.k8s.crt)]
+  const [talosCa, kubernetesCa] = [certificateIn(certs.os.crt), certificateIn(certs.k8s.crt)]
+  if (talosCa === undefined || kubernetesCa === undefined) throw new Error('not a certificate')
   const caDigest = sha256([talosCa, kubernetesCa].map((pem) => pem.trim()).join('\n'))
   return { talosCa, kubernetesCa, digest: sha256(text), caDigest }
 }
@@ -148,10 +158,4 @@ function readOwner(text: string): Owner | undefined {
 /** SHA-256 of a text, as hex. */
 export function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex')
-}
-
-function decode(base64: string): string {
-  const text = Buffer.from(base64, 'base64').toString()
-  if (!text.startsWith('-----BEGIN CERTIFICATE-----')) throw new Error('not a certificate')
-  return text
 }
