@@ -1,4 +1,11 @@
-import { generatedFiles, Problem, silentLog, type Change, type Cluster } from '@talosmith/core'
+import {
+  generatedFiles,
+  Problem,
+  silentLog,
+  type Change,
+  type Cluster,
+  type Flow,
+} from '@talosmith/core'
 import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import {
   createCa,
