@@ -1,6 +1,6 @@
 /** Disks of machines that existed and are gone: never replaced by empty ones. */
 import { posix } from 'node:path'
-import { codes, commandFor, Problem, quote, type Cluster } from '@talosmith/core'
+import { codes, commandFor, poolEmpty, Problem, quote, type Cluster } from '@talosmith/core'
 import { lostDiskOf } from './disk-use.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
 import { clusterDomains } from './place.ts'
@@ -8,6 +8,12 @@ import { clusterDomains } from './place.ts'
 interface Lost {
   readonly domain: ObservedDomain
   readonly path: string
+}
+
+/** A problem, and the machines that cannot start because of it. */
+interface LostDisk {
+  readonly machines: readonly string[]
+  readonly problem: Problem
 }
 
 /**
@@ -19,6 +25,25 @@ export function findLostDisks(
   hosts: readonly ObservedHost[],
   recreated: ReadonlySet<string> = new Set(),
 ): Problem[] {
+  return lostDisks(cluster, hosts)
+    .filter(({ machines, problem: { code } }) => {
+      const isWanted = (name: string): boolean =>
+        cluster.nodes.some((node) => node.name === name) && !recreated.has(name)
+      return code !== codes.diskLost || machines.some(isWanted)
+    })
+    .map(({ problem }) => problem)
+}
+
+/** DISK_LOST or POOL_EMPTY of one machine; undefined: it has its disk, or never had one. */
+export function lostDiskProblem(
+  cluster: Cluster,
+  hosts: readonly ObservedHost[],
+  machine: string,
+): Problem | undefined {
+  return lostDisks(cluster, hosts).find(({ machines }) => machines.includes(machine))?.problem
+}
+
+function lostDisks(cluster: Cluster, hosts: readonly ObservedHost[]): LostDisk[] {
   return hosts.flatMap((observed) => {
     const lost = clusterDomains(cluster, observed).flatMap((domain): Lost[] => {
       const path = lostDiskOf(domain, observed)
@@ -29,15 +54,16 @@ export function findLostDisks(
       lost.filter(({ path }) => posix.dirname(path) === folder)
     const empty = folders.filter((folder) => isEmptied(folder, inFolder(folder), observed))
     return [
-      ...empty.map((folder) =>
-        folderLost(cluster, observed, folder, { lost: inFolder(folder), hosts }),
-      ),
+      ...empty.map((folder) => ({
+        machines: inFolder(folder).map(({ domain }) => domain.name),
+        problem: folderLost(cluster, observed, folder, { lost: inFolder(folder), hosts }),
+      })),
       ...lost
-        .filter(({ domain, path }) => {
-          const isInSettings = cluster.nodes.some(({ name }) => name === domain.name)
-          return isInSettings && !recreated.has(domain.name) && !empty.includes(posix.dirname(path))
-        })
-        .map((one) => machineLost(cluster, observed, one, hosts)),
+        .filter(({ path }) => !empty.includes(posix.dirname(path)))
+        .map((one) => ({
+          machines: [one.domain.name],
+          problem: machineLost(cluster, observed, one, hosts),
+        })),
     ]
   })
 }
@@ -66,31 +92,20 @@ function folderLost(
   const pool = cluster.settings.STORAGE_POOL
   const isPool = posix.dirname(files.disk({ name: '' })) === folder
   const place = isPool ? `the pool ${pool} at ${folder}` : folder
-  const count = lost.length === 1 ? 'the disk of a machine' : `any of the ${lost.length} disks`
   const running = lost.filter(({ domain }) => domain.live.state === 'running')
-  const names = running.map(({ domain }) => domain.name).join(', ')
-  // A pool of type fs or netfs mounts its file system itself (libvirt: docs/storage.rst).
-  const start = isPool && poolProblem !== undefined ? `virsh pool-start ${quote(pool)}, or ` : ''
-  const refresh = isPool ? `; virsh pool-refresh ${quote(pool)}` : ''
-  return new Problem(
-    'POOL_EMPTY',
-    `${place} on ${host} does not hold ${count} of ${cluster.name}: is its file system mounted?`,
-    {
-      because: [
-        `missing: ${lost.map(({ path }) => path).join(', ')}`,
-        ...(running.length === 0
-          ? []
-          : [`${names} still run${running.length === 1 ? 's' : ''} on deleted or hidden files`]),
-      ].join('\n'),
-      now: unchanged,
-      hint: [
-        `on ${host}, see what is not mounted (findmnt -T ${quote(folder)}; findmnt --fstab), then ${start}mount it (mount -a${refresh}), and run the same command again`,
-        ...(running.some(({ domain }) => domain.machine.role === 'controlplane')
-          ? [`back up etcd while it runs: ${commandFor(cluster, 'bootstrap:backup')}`]
-          : []),
-        `if the disks cannot be recovered: on ${host}: ${giveUp(lost)}${moveAside(lost, observed)}; then ${nextAfter(cluster, lost, hosts)}`,
-      ].join('\n'),
-    },
+  const runsEtcd = running.some(({ domain }) => domain.machine.role === 'controlplane')
+  return poolEmpty(
+    cluster.name,
+    { place, folder, host, ...(isPool && { pool, isActive: poolProblem === undefined }) },
+    lost.map(({ path }) => path),
+    [
+      ...(runsEtcd
+        ? [
+            `${running.map(({ domain }) => domain.name).join(', ')} still run on deleted or hidden files: back up etcd while it answers: ${commandFor(cluster, 'bootstrap:backup')}`,
+          ]
+        : []),
+      `if the disks cannot be recovered: on ${host}: ${giveUp(lost)}${moveAside(lost, observed)}; then ${nextAfter(cluster, lost, hosts)}`,
+    ],
   )
 }
 

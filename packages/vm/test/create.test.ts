@@ -1,16 +1,32 @@
-import { clusterIdFile, Problem, silentLog, type Change } from '@talosmith/core'
+import { clusterIdFile, Problem, silentLog, type Change, type Cluster } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import create from '../scripts/create.ts'
 import { recreateMachines } from '../src/recreate.ts'
 import { domainXml, fakeHost, ownCluster } from './fake-host.ts'
-import { clusterId, pool } from './observed-hosts.ts'
+import { describeSeed, encodeSeedMarker } from '../src/seed-iso.ts'
+import { clusterId, firstOf, pool } from './observed-hosts.ts'
 
 const settings = { WORKER_COUNT: '0', LIBVIRT_URI: 'qemu+ssh://root@kvm1/system' }
 const restoring = { 'restoring.json': '{"backup":"etcd-a.db"}' }
 const regenerating = (machinesAreNew: boolean) => ({
   'regenerating.json': JSON.stringify({ archive: 'archive/then', machinesAreNew }),
 })
+
+/** The lines of the observing command about the disk and the seed ISO of home-cp1. */
+function filesOf(cluster: Cluster): string[] {
+  const { digest } = describeSeed(cluster, firstOf(cluster))
+  const seal = encodeSeedMarker({ cluster: 'home', clusterId, node: 'home-cp1', digest })
+  const sector = Buffer.alloc(2048, ' ')
+  sector.write('CD001', 1)
+  sector.write('cidata', 40)
+  sector.write(seal.publisher, 318)
+  sector.write(seal.application, 574)
+  return [
+    `disk 2048 ${Buffer.alloc(4096).toString('base64')} ${pool}/home-cp1.qcow2`,
+    `seed ${sector.toString('base64')} 65536 ${pool}/home-cp1-seed.iso`,
+  ]
+}
 
 /** Runs `work` on a host with or without home-cp1; returns its problem, its plan and the commands that change something. */
 async function run(
@@ -28,12 +44,13 @@ async function run(
   },
 ) {
   const cluster = ownCluster(settings, { [clusterIdFile]: clusterId, ...files })
-  const xml = domainXml(cluster, 'home-cp1').replace('state="created"', 'state="none"')
+  const xml = domainXml(cluster, 'home-cp1').replace(
+    'state="created"',
+    `state="${hasDisk ? 'created' : 'none'}"`,
+  )
   const host = fakeHost({
     domains: hasMachine ? { 'home-cp1': xml } : {},
-    files: hasDisk
-      ? [`disk 2048 ${Buffer.alloc(4096).toString('base64')} ${pool}/home-cp1.qcow2`]
-      : [],
+    files: hasDisk ? filesOf(cluster) : [],
     virsh: { domstats: "Domain: 'home-cp1'\n  state.state=5\n" },
   })
   const planned: Change[] = []
