@@ -132,15 +132,7 @@ test('cluster:destroy completes it, and leaves only what does not belong to the 
   assert.equal(
     readdirSync(cluster.generated).filter(
       (name) =>
-        ![
-          'runs',
-          'images.json',
-          'cluster-id',
-          'backups',
-          'bundles',
-          'archive',
-          'destroyed.json',
-        ].includes(name),
+        !['runs', 'images.json', 'backups', 'bundles', 'archive', 'destroyed.json'].includes(name),
     ),
     [],
   )

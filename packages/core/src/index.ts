@@ -69,6 +69,13 @@ export {
 } from './settings/versions.ts'
 export { renderTable } from './table.ts'
 export { findTool, toolFolder, type Tool, type ToolName } from './tools.ts'
+export {
+  findUnfinishedMachines,
+  regenerationFile,
+  restoreFile,
+  unfinishedProblem,
+  type Flow,
+} from './unfinished.ts'
 export { minute, Unrecoverable, waitFor } from './wait.ts'
 export { listUserFolder, readUserFile } from './user-files.ts'
 export { elementsAt, parseXml, textAt, type XmlElement, type XmlNode } from './xml.ts'
