@@ -49,13 +49,14 @@ export {
   upgradeTalos,
 } from './upgrade/flows.ts'
 export type { UpgradeScript } from './restart/context.ts'
-export { planUnsaved, saveRunningEtcd } from './backup/newer.ts'
+export { planUnsaved } from './backup/newer.ts'
 export {
   describeContinued,
   findBackup,
   planRestore,
   prepareRestore,
   restoreEtcd,
+  saveReplacedEtcd,
 } from './backup/restore.ts'
 export { redactorOf } from './generated/known-secrets.ts'
 export { beginRestore, endRestoreAfterHealth, findRestore } from './generated/under-way.ts'

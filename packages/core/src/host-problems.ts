@@ -50,39 +50,38 @@ export function poolFull(
   })
 }
 
-/** The missing disk of a machine. */
-export interface LostDisk {
-  readonly machine: string
-  readonly path: string
-  readonly isOff: boolean
-}
-
-/** The Problem of a folder, `place` in words, that holds none of the disks that it held. */
+/**
+ * The Problem of a folder, `place` in words, that holds none of the disks `lost`; `otherwise`: what to do if it has
+ * nothing to mount. A pool is refreshed, and started first where it is not active.
+ */
 export function poolEmpty(
   cluster: string,
-  at: { readonly place: string; readonly folder: string; readonly host: string },
-  lost: readonly LostDisk[],
+  at: {
+    readonly place: string
+    readonly folder: string
+    readonly host: string
+    /** The storage pool of the folder; undefined: it is none. */
+    readonly pool?: string
+    readonly isActive?: boolean
+  },
+  lost: readonly string[],
+  otherwise: readonly string[],
 ): Problem {
-  const { place, folder, host } = at
+  const { place, folder, host, pool, isActive = true } = at
   const count = lost.length === 1 ? 'the disk of a machine' : `any of the ${lost.length} disks`
+  // A pool of type fs or netfs mounts its file system when it starts (libvirt: docs/storage.rst).
+  const start = pool === undefined || isActive ? '' : `virsh pool-start ${quote(pool)}, or `
+  const refresh = pool === undefined ? '' : `; virsh pool-refresh ${quote(pool)}`
   return new Problem(
     codes.poolEmpty,
     `${place} on ${host} does not hold ${count} of ${cluster}: is its file system mounted?`,
     {
-      because: `missing: ${lost.map(({ path }) => path).join(', ')}`,
+      because: `missing: ${lost.join(', ')}`,
       now: `${now}; what is written there now is hidden when it is mounted again`,
-      hint: `on ${host}: findmnt -T ${quote(folder)}; findmnt --fstab; mount it (mount -a) and run the same command again. If the disks cannot be recovered: ${forgetMachines(lost)}`,
+      hint: [
+        `on ${host}, see what is not mounted (findmnt -T ${quote(folder)}; findmnt --fstab), then ${start}mount it (mount -a${refresh}), and run the same command again`,
+        ...otherwise,
+      ].join('\n'),
     },
   )
-}
-
-/** The commands that remove machines without their disks: they are then created again. */
-export function forgetMachines(lost: readonly Pick<LostDisk, 'machine' | 'isOff'>[]): string {
-  return lost
-    .map(({ machine, isOff }) => {
-      // A running domain that is undefined stays until it ends (virsh(1), undefine).
-      const end = isOff ? '' : `virsh destroy ${machine}; `
-      return `${end}virsh undefine --nvram --managed-save --snapshots-metadata ${machine}`
-    })
-    .join('; ')
 }

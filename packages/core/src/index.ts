@@ -38,14 +38,7 @@ export { openHost } from './host/open.ts'
 export { poolPath } from './host/pool.ts'
 export { onStorage, type Place } from './host/storage.ts'
 export { virsh, virshBatch } from './host/virsh.ts'
-export {
-  firmwareMissing,
-  forgetMachines,
-  hostToolsMissing,
-  poolEmpty,
-  poolFull,
-  type LostDisk,
-} from './host-problems.ts'
+export { firmwareMissing, hostToolsMissing, poolEmpty, poolFull } from './host-problems.ts'
 export { parseLabelledLines, splitFields, type LabelledLines } from './labelled-lines.ts'
 export { isRunning } from './liveness.ts'
 export { withLock } from './lock.ts'
@@ -77,6 +70,13 @@ export {
 } from './settings/versions.ts'
 export { renderTable } from './table.ts'
 export { findTool, toolFolder, type Tool, type ToolName } from './tools.ts'
+export {
+  findUnfinishedMachines,
+  regenerationFile,
+  restoreFile,
+  unfinishedProblem,
+  type Flow,
+} from './unfinished.ts'
 export { minute, Unrecoverable, waitFor } from './wait.ts'
 export { listUserFolder, readUserFile } from './user-files.ts'
 export { elementsAt, parseXml, textAt, type XmlElement, type XmlNode } from './xml.ts'

@@ -7,12 +7,10 @@ import {
   parseXml,
   poolPath,
   readDomainMetadata,
-  textAt,
   virsh,
   virshBatch,
   type Cluster,
   type Host,
-  type LostDisk,
   type Place,
   type Settings,
 } from '@talosmith/core'
@@ -34,7 +32,7 @@ export interface ObservedImage {
   /** Programs that a transfer needs and the host lacks. */
   readonly missingTools: readonly string[]
   /** The disks that the cluster's machines have in the image's folder, if it holds neither these nor the image. */
-  readonly lostDisks: readonly LostDisk[]
+  readonly lostDisks: readonly string[]
 }
 
 /** The program that decompresses each format. */
@@ -55,33 +53,23 @@ export async function observeImage(host: Host, cluster: Cluster): Promise<Observ
 }
 
 /** The disks that the cluster's machines have in a folder, if it has none of their files: it is not mounted. */
-async function observeLostDisks(pool: string, host: Host, cluster: Cluster): Promise<LostDisk[]> {
+async function observeLostDisks(pool: string, host: Host, cluster: Cluster): Promise<string[]> {
   const ids = (await virsh(host, 'list', '--all', '--uuid')).split(/\s+/).filter(Boolean)
-  const answers = await virshBatch(
+  const dumps = await virshBatch(
     host,
-    ids.flatMap((id) => [
-      ['dumpxml', '--inactive', id],
-      ['domstate', id],
-    ]),
+    ids.map((id) => ['dumpxml', '--inactive', id]),
   )
-  const ours = answers
-    .flatMap(({ stdout, error }, index) => {
-      // One that was removed in the meantime has no disk.
-      if (index % 2 !== 0 || error !== undefined) return []
-      const isOff = answers[index + 1]?.stdout.trim() === 'shut off'
-      const domain = parseXml(stdout)
-      const metadata = readDomainMetadata(domain)
-      const machine = textAt(domain, 'domain', 'name') ?? ''
-      return metadata === undefined ? [] : [{ ...metadata, machine, isOff }]
-    })
+  const ours = dumps
+    // One that was removed in the meantime has no disk.
+    .flatMap(({ stdout, error }) => (error === undefined ? [stdout] : []))
+    .flatMap((xml) => readDomainMetadata(parseXml(xml)) ?? [])
     .filter((one) => one.cluster === cluster.name)
   const here = (path: string): boolean => posix.dirname(path) === pool
   const disks = ours
-    .map(({ disk: path, ...rest }) => ({ ...rest, path }))
-    .filter(({ path, diskNote }) => diskNote === 'created' && here(path))
-    .map(({ machine, path, isOff }) => ({ machine, path, isOff }))
+    .flatMap(({ disk, diskNote }) => (diskNote === 'created' ? [disk] : []))
+    .filter(here)
   if (disks.length === 0) return []
-  const files = [...disks.map(({ path }) => path), ...ours.map(({ seed }) => seed).filter(here)]
+  const files = [...disks, ...ours.map(({ seed }) => seed).filter(here)]
   const { stdout } = await onStorage(
     host,
     [imagePlace(cluster, files[0] ?? '')],

@@ -124,7 +124,10 @@ function checkRequirements(cluster: Cluster, observed: ObservedImage): void {
   if (lostDisks.length > 0) {
     const folder = dirname(path)
     const place = `the pool ${settings.STORAGE_POOL} at ${folder}`
-    throw poolEmpty(cluster.name, { place, folder, host }, lostDisks)
+    const pool = settings.STORAGE_POOL
+    // Through Nx it would begin with this stage.
+    const others = `if the disks cannot be recovered: npx tsx packages/vm/scripts/create.ts --cluster ${cluster.file} names the commands that remove their machines`
+    throw poolEmpty(cluster.name, { place, folder, host, pool }, lostDisks, [others])
   }
   if (observed.missingTools.length > 0) throw hostToolsMissing(observed.host, observed.missingTools)
   const needed =

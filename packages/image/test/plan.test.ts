@@ -54,7 +54,7 @@ test('the plan is empty when the image is as recorded', () => {
 test('refuses to download into a folder that lost every disk, before anything else', () => {
   const lost = {
     ...missing,
-    lostDisks: [{ machine: 'home-cp1', path: '/pool/home-cp1.qcow2', isOff: true }],
+    lostDisks: ['/pool/home-cp1.qcow2'],
     missingTools: ['zstd'],
   }
   assert.is(refusal(lost), 'POOL_EMPTY')

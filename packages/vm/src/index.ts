@@ -14,7 +14,7 @@ export { observeHost, type ObservedDomain, type ObservedHost } from './observe.t
 export { parseDomain, type ParsedDomain } from './parse-domain.ts'
 export { domainOf, hostOf, clusterDomains, pathsOf, withoutMachines } from './place.ts'
 export { observeDetails, tryMachine, type HostDetails, type Trial } from './preflight.ts'
-export { planCreate, planDropChannels } from './plan-create.ts'
+export { createsMachines, planCreate, planDropChannels } from './plan-create.ts'
 export { planDestroy, planRemoveSeeds } from './plan-destroy.ts'
 export { planMachineStart, planMachineStop } from './plan-power.ts'
 export type { VmChange } from './vm-change.ts'

@@ -52,7 +52,9 @@ export async function recoverSecrets(
     risk: 'none',
   }
   if (dryRun) return showPlan([change])
-  await applyAll([change], () => writeSecrets(cluster, candidate.text), { log })
+  await applyAll([change], () => writeSecrets(cluster, candidate.text, { recovered: true }), {
+    log,
+  })
   log.info(`   it ${because}. Keep a copy elsewhere. Next: ${commandFor(cluster, 'cluster:plan')}`)
   return 0
 }

@@ -1,4 +1,5 @@
 /** Talos: talosctl, what machines answer to it, and how long they may take. */
+export { certificateIn, talosAuthorities } from './authorities.ts'
 export { guestAgentPort, guestAgentService, hasGuestAgentChannel } from './guest-agent.ts'
 export {
   aspectProblem,
