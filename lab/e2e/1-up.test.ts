@@ -60,11 +60,11 @@ test('no secret is in the output, an argument, a record, or a file of the host',
 test('a misspelt key in a patch is named, and its value is not', async () => {
   const { word } = plant()
   const patch = join(dirname(plantedPatch), 'all-misspelt.yaml')
-  writeFileSync(patch, `machine:\n  registrys: { password: ${word}-misspelt }\n`)
+  writeFileSync(patch, `machine:\n  registry: { password: ${word}-misspelt }\n`)
   try {
     const { output } = await run(scriptOf('scripts/plan.ts', '--cluster', 'lab'))
     assert.match(output, 'CONFIG_INVALID')
-    assert.match(output, 'machine.registrys')
+    assert.match(output, 'machine.registry')
     assert.not.match(output, word)
   } finally {
     rmSync(patch)

@@ -97,7 +97,7 @@ async function search(place: Place, patterns: string, control: string): Promise<
   const there = [control, ...paths.filter((path) => existsSync(path))]
   // Disks and images are larger. Files may vanish, and grep exits with 1 where it finds nothing.
   const { stdout } = await local.$({ nothrow: true, timeoutMs: 300_000 })`
-{ find ${there} -xdev ${['(', ...excluded, ')']} -prune -o -type f -size -32768k ${newer} -print0 || true
+{ find ${there} -mount ${['(', ...excluded, ')']} -prune -o -type f -size -32768k ${newer} -print0 || true
 printf '%s\\0' ${control}; } | xargs -0 -r grep -laF -f ${patterns} --`
   const found = stdout.split('\n').filter(Boolean)
   if (!found.includes(control)) throw new Error('the search for secrets does not work')
