@@ -40,7 +40,7 @@ async function run(
     readonly files: Readonly<Record<string, string>>
     readonly dryRun?: boolean
     readonly hasMachine?: boolean
-    readonly hasDisk?: boolean
+    readonly hasDisk?: boolean | undefined
   },
 ) {
   const cluster = ownCluster(settings, { [clusterIdFile]: clusterId, ...files })

@@ -83,7 +83,7 @@ async function backUp(cluster: typeof template, revision: number, keptSecrets?: 
     writeFileSync(words.split(' ')[2] ?? '', backupBytes())
     return `snapshot info: hash 1, revision ${revision}, total keys 5`
   })
-  const final = keptSecrets === undefined ? {} : { final: { keptSecrets } }
+  const final = keptSecrets !== undefined && { final: { keptSecrets } }
   const own = { secrets: parseSecrets(secrets) }
   return takeBackup({ cluster, talosctl, kubernetes: undefined, ...own, ...final })
 }
