@@ -1,7 +1,6 @@
 /** The kill matrix of one command: killed before each of its changes, then cluster:up, then the command again. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { projectRoot, type Cluster } from '@talosmith/core'
 import * as assert from 'uvu/assert'
 import { hasTalosctl } from '@talosmith/clients/testing'
@@ -9,6 +8,7 @@ import { testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import { cases } from './cases.ts'
 import { endProcess, openWorld, type Opened, type Saved } from './open.ts'
+import { endProcesses } from './runs.ts'
 import { runChain, type Ran } from './stages.ts'
 
 /** A command of the matrix. */
@@ -37,13 +37,12 @@ export async function testCommand(command: string, cidr: string, says: string): 
     const opened = await openWorld(cidr)
     const make = cases[command]
     assert.ok(make, command)
-    const rows = await killEverywhere(opened, await make(opened))
+    const rows = await killEverywhere(opened, await make(opened)).finally(opened.close)
     const endings = [...new Set(rows.map(({ up }) => up))].map(
       (up) => `${up} ${rows.filter((row) => row.up === up).length}`,
     )
     console.log(`${rows.length} kill points of ${command}; then cluster:up: ${endings.join(', ')}`)
     assert.ok(rows.length >= 10)
-    await opened.close()
   })
   test.run()
 }
@@ -100,7 +99,7 @@ async function killEverywhere(opened: Opened, one: Case): Promise<readonly Row[]
 
 /** Lets what the killed run had under way come to where it ends: nothing of it goes on. */
 async function processEnded(cluster: Cluster): Promise<void> {
-  await sleep(10)
+  await endProcesses()
   endProcess(cluster)
 }
 

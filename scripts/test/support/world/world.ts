@@ -277,8 +277,11 @@ export class World extends Simulation {
   private refuseStranger(machine: Machine, talosconfig: string): string | undefined {
     const config = this.configOf(machine)
     if (config === undefined) return 'rpc error: code = Unavailable desc = connection refused'
-    if (talosCaOf(readFileSync(talosconfig, 'utf8')) === readConfig(config).talosCa)
-      return undefined
+    // pkg/machinery/client/config/config.go, Open and ensure: a missing file is created, without a context.
+    if (!existsSync(talosconfig)) writeFileSync(talosconfig, 'context: ""\ncontexts: {}\n')
+    const ca = talosCaOf(readFileSync(talosconfig, 'utf8'))
+    if (ca === '') return 'failed to resolve configuration context: talos config file is empty'
+    if (ca === readConfig(config).talosCa) return undefined
     return 'rpc error: code = Unavailable desc = tls: failed to verify certificate: x509: certificate signed by unknown authority'
   }
 
