@@ -82,6 +82,11 @@ export function talosCaOf(talosconfig: string): string {
   return decode(contexts[context]?.ca ?? '')
 }
 
+/** Text as it is in configs and access files. */
+export function encode(pem: string): string {
+  return Buffer.from(pem).toString('base64')
+}
+
 function decode(base64: string): string {
   return Buffer.from(base64, 'base64').toString()
 }

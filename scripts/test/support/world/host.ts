@@ -2,6 +2,7 @@
 import { hostFiles, type Cluster, type Host } from '@talosmith/core'
 import { recordingHost } from '@talosmith/core/testing'
 import { answerBatch, capabilities, type VirshOutput } from '@talosmith/vm/testing'
+import { isoDescriptor, qcow2Header } from './headers.ts'
 import { alive, beforeChange } from './runs.ts'
 
 export const pool = '/var/lib/libvirt/images'
@@ -211,26 +212,4 @@ export function simulatedHost(
       )
     },
   }
-}
-
-/** https://www.qemu.org/docs/master/interop/qcow2.html: magic, version, backing file and its length, size. */
-function qcow2Header({ gib: size, backing }: Extract<HostFile, { kind: 'disk' }>): string {
-  const header = Buffer.alloc(104 + backing.length)
-  header.write('QFI\xfb', 0, 'latin1')
-  header.writeUInt32BE(3, 4)
-  header.writeBigUInt64BE(104n, 8)
-  header.writeUInt32BE(backing.length, 16)
-  header.writeBigUInt64BE(BigInt(size * gib), 24)
-  header.write(backing, 104)
-  return header.toString('base64')
-}
-
-/** The fields of an ISO's volume descriptor that identify a seed: ECMA-119 8.4. */
-function isoDescriptor({ publisher, application }: Extract<HostFile, { kind: 'seed' }>): string {
-  const sector = Buffer.alloc(2048, 0x20)
-  sector.write('CD001', 1, 'latin1')
-  sector.write('cidata', 40, 'latin1')
-  sector.write(publisher, 318, 'latin1')
-  sector.write(application, 574, 'latin1')
-  return sector.toString('base64')
 }

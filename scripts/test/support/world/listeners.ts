@@ -4,18 +4,24 @@ import type { Machine } from '@talosmith/bootstrap/testing'
 import { createCa, showMachine } from '@talosmith/clients/testing'
 import { caOf, certificateOf, type ConfigFacts } from './authorities.ts'
 
+/** What an API server answers. */
+export interface KubernetesAnswer {
+  readonly status: number
+  readonly text: string
+}
+
 /** What the listeners show. */
 export interface Shown {
   readonly machines: readonly Machine[]
   readonly uid: string | undefined
   isUp(machine: Machine): boolean
-  authorityOf(machine: Machine): { readonly config: ConfigFacts } | undefined
+  authorityOf(machine: Machine): ConfigFacts | undefined
   askKubernetes(
     server: string,
     method: string,
     url: string,
     body: object,
-  ): Promise<{ readonly status: number; readonly text: string }>
+  ): Promise<KubernetesAnswer>
 }
 
 interface Listener {
@@ -56,10 +62,10 @@ export class Listeners {
   private async followTalos(machine: Machine): Promise<void> {
     const { address } = machine.node
     const has = this.world.authorityOf(machine)
-    const shows = has?.config.talosCa ?? (this.world.isUp(machine) ? 'waits' : 'off')
+    const shows = has?.talosCa ?? (this.world.isUp(machine) ? 'waits' : 'off')
     await this.show(`${address}:50000`, shows, async () => {
       if (has === undefined) return showMachine(address, { waits: stranger })
-      const ca = caOf(has.config.talosCa)
+      const ca = caOf(has.talosCa)
       return showMachine(address, {
         has: certificateOf(ca, `/CN=${machine.node.name}`, address),
         ca: ca.cert,
@@ -70,8 +76,7 @@ export class Listeners {
   private async followKubernetes(machine: Machine): Promise<void> {
     const { address } = machine.node
     const has = this.world.authorityOf(machine)
-    const shows =
-      has === undefined || this.world.uid === undefined ? 'off' : has.config.kubernetesCa
+    const shows = has === undefined || this.world.uid === undefined ? 'off' : has.kubernetesCa
     await this.show(`${address}:6443`, shows, async () => {
       const ca = caOf(shows)
       return this.serve(address, {

@@ -1,201 +1,17 @@
-/** The world in which the chains run: a KVM host, its Talos machines, their Kubernetes, and what must never happen to them. */
+/** The world in which the chains run: a KVM host, its Talos machines behind talosctl, and their Kubernetes. */
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { Simulation, type Machine } from '@talosmith/bootstrap/testing'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import type { Machine } from '@talosmith/bootstrap/testing'
 import type { Reply } from '@talosmith/clients/testing'
-import type { Cluster, Host } from '@talosmith/core'
-import { caOf, kubeconfigOf, knowSecrets, readConfig, talosCaOf } from './authorities.ts'
-import { pool, simulatedHost, type HostState } from './host.ts'
+import { encode, kubeconfigOf, knowSecrets, readConfig, talosCaOf } from './authorities.ts'
+import { answerOfKubernetes } from './kubernetes.ts'
+import type { KubernetesAnswer } from './listeners.ts'
+import { Machines } from './machines.ts'
 import { runOffline } from './offline.ts'
-import { Listeners } from './listeners.ts'
 import { alive, beforeChange, currentRun } from './runs.ts'
 
-/** What a machine keeps on its disk, besides its Talos. */
-interface DiskData {
-  config: string | undefined
-  /** The data of etcd: the UID of kube-system, which tells clusters apart. */
-  etcd: string | undefined
-}
-
-/** All of the world that a run can change, apart from the files in `generated/`. */
-interface State extends HostState {
-  readonly data: Map<string, DiskData>
-  /** How the data of etcd with this UID was lost: by which command, and whether that was confirmed. */
-  readonly lost: Map<string, { readonly by: string; readonly confirmed: boolean }>
-  readonly machines: Omit<Machine, 'node'>[]
-  secretsMade: number
-  clustersMade: number
-  revision: number
-  leader: string
-  schematics: string[]
-}
-
-export class World extends Simulation {
-  private state: State
-  /** What happened that must never happen. */
-  readonly harm: string[] = []
-  /** The settings of the command that runs. */
-  desired: Cluster
-  readonly host: Host
-  readonly talosctlPath: string
-  readonly listeners: Listeners
-
-  constructor(cluster: Cluster, talosctlPath: string) {
-    super(cluster, cluster.settings.TALOS_VERSION)
-    this.desired = cluster
-    this.talosctlPath = talosctlPath
-    this.state = {
-      files: new Map(),
-      domains: new Map(),
-      data: new Map(),
-      lost: new Map(),
-      machines: [],
-      secretsMade: 0,
-      clustersMade: 0,
-      revision: this.revision,
-      leader: this.leader,
-      schematics: [],
-    }
-    for (const machine of this.machines) machine.config = ''
-    this.listeners = new Listeners(this)
-    const events = {
-      diskRemoved: (path: string) => this.diskRemoved(path),
-      started: (name: string) => this.started(name),
-      changed: () => this.settle(),
-    }
-    this.host = simulatedHost(
-      () => this.state,
-      events,
-      () => this.desired,
-    )
-  }
-
-  /** A copy of everything. */
-  save(): State {
-    const machines = this.machines.map(({ node: _, ...rest }) => rest)
-    const { revision, leader } = this
-    return structuredClone({ ...this.state, machines, revision, leader })
-  }
-
-  async load(saved: State): Promise<void> {
-    const { machines, ...state } = structuredClone(saved)
-    this.state = { ...state, machines: [] }
-    machines.forEach((machine, index) => Object.assign(this.machines[index] ?? {}, machine))
-    this.revision = state.revision
-    this.leader = state.leader
-    this.harm.length = 0
-    await this.settle()
-  }
-
-  get schematics(): string[] {
-    return this.state.schematics
-  }
-
-  get domains(): HostState['domains'] {
-    return this.state.domains
-  }
-
-  get files(): HostState['files'] {
-    return this.state.files
-  }
-
-  /** Whether Talos runs on a machine: it has power and a disk. */
-  isUp({ node }: Machine): boolean {
-    const domain = this.state.domains.get(node.name)
-    return domain?.isRunning === true && this.state.files.has(diskOf(node.name))
-  }
-
-  /** The machine config in force; undefined: it waits in maintenance mode, or is off. */
-  configOf(machine: Machine): string | undefined {
-    return this.isUp(machine) ? this.state.data.get(machine.node.name)?.config : undefined
-  }
-
-  etcdOf({ node }: Machine): string | undefined {
-    return this.state.data.get(node.name)?.etcd
-  }
-
-  /** The UID of the etcd that runs; undefined: none does. */
-  get uid(): string | undefined {
-    return this.controlPlanes
-      .filter((machine) => this.configOf(machine) !== undefined)
-      .map((machine) => this.etcdOf(machine))
-      .find((etcd) => etcd !== undefined)
-  }
-
-  /** Brings what follows from a change: members that join, APIs that listen. */
-  async settle(): Promise<void> {
-    const { uid } = this
-    const configured = this.controlPlanes.filter((one) => this.configOf(one) !== undefined)
-    // Members join by themselves: internal/app/machined/pkg/system/services/etcd.go, Etcd.argsForControlPlane.
-    if (uid !== undefined)
-      for (const { node } of configured) {
-        const data = this.dataOf(node.name)
-        data.etcd ??= uid
-        if (data.etcd !== uid) this.harm.push(`two clusters: ${uid} and ${data.etcd}`)
-      }
-    this.etcd = uid === undefined ? 'none' : 'running'
-    await this.listeners.follow()
-  }
-
-  /** Checked after every change of a file: no key that machines need is gone. */
-  checkFiles(): void {
-    const folder = this.cluster.generated
-    const texts = existsSync(folder)
-      ? readdirSync(folder, { recursive: true, encoding: 'utf8' }).flatMap((name) =>
-          /(?:secrets.*|\.secrets\.yaml)$/.test(name) && !name.startsWith('work/')
-            ? [readFileSync(join(folder, name), 'utf8')]
-            : [],
-        )
-      : []
-    const configs = [...this.state.data.values()].flatMap(({ config }) => config ?? [])
-    for (const config of configs) {
-      const ca = encode(readConfig(config).talosCa)
-      if (!texts.some((text) => text.includes(ca)))
-        this.harm.push('the last copy of the secrets of machines that exist is gone')
-    }
-    const own = join(folder, 'secrets.yaml')
-    if (!existsSync(own)) return
-    const secrets = readFileSync(own, 'utf8')
-    const others = configs.filter((config) => !secrets.includes(encode(readConfig(config).talosCa)))
-    const command = currentRun()?.command ?? ''
-    if (others.length > 0 && command !== 'regenerate-secrets')
-      this.harm.push(`${command} has secrets.yaml of another CA than machines`)
-  }
-
-  private dataOf(name: string): DiskData {
-    const data = this.state.data.get(name) ?? { config: undefined, etcd: undefined }
-    this.state.data.set(name, data)
-    return data
-  }
-
-  private diskRemoved(path: string): void {
-    const name = /([^/]+)\.qcow2$/.exec(path)?.[1] ?? ''
-    const data = this.state.data.get(name)
-    const { command = '', confirmed = false } = currentRun() ?? {}
-    this.state.data.delete(name)
-    if (data?.config === undefined) return
-    if (!confirmed) this.harm.push(`${command} removed the disk of ${name} without CONFIRM`)
-    const { etcd } = data
-    const isLast = ![...this.state.data.values()].some((one) => one.etcd === etcd)
-    if (etcd !== undefined && isLast) this.state.lost.set(etcd, { by: command, confirmed })
-  }
-
-  /** A new disk has the Talos of its image, in maintenance mode (the platform's config is empty: our seed has no user-data). */
-  private started(name: string): void {
-    const machine = this.named(name)
-    machine.boot++
-    machine.away = 0
-    const file = this.state.files.get(diskOf(name))
-    if (file?.kind !== 'disk') return
-    if (this.state.data.has(name)) return
-    this.dataOf(name)
-    const version = /talos-(v[\d.]+)-/.exec(file.backing)?.[1] ?? ''
-    const schematic = this.desired.schematic.id
-    const fresh = { version, schematic, kubernetes: '', installed: undefined, config: '' }
-    Object.assign(machine, fresh, { cordoned: false, annotation: undefined, resourceVersion: 1 })
-  }
-
+/** The machines of a cluster, asked and changed through talosctl, kubectl and the Kubernetes API. */
+export class World extends Machines {
   /** What `talosctl <args>` does; called as the process of a run. */
   async runTalosctl(args: readonly string[]): Promise<string | object> {
     if (args[0] === 'version' && args.includes('--client'))
@@ -336,26 +152,6 @@ export class World extends Simulation {
     }
   }
 
-  private configure(machine: Machine, text: string): void {
-    const data = this.dataOf(machine.node.name)
-    data.config = text
-    machine.config = text
-    machine.kubernetes = readConfig(text).kubernetes
-  }
-
-  /** An empty etcd must not take the place of data: beside it, or after a command that was to keep it. */
-  private refuseEmpty(machine: Machine): void {
-    this.refuseBeside(machine, undefined)
-    for (const [uid, { by, confirmed }] of this.state.lost)
-      if (!confirmed || by === 'restore') this.harm.push(`an empty cluster in the place of ${uid}`)
-  }
-
-  private refuseBeside({ node }: Machine, uid: string | undefined): void {
-    for (const [name, { etcd }] of this.state.data)
-      if (etcd !== undefined && etcd !== uid)
-        this.harm.push(`${node.name} bootstraps etcd while ${name} has data`)
-  }
-
   protected override reply(words: string, nodes: readonly string[]): Reply {
     const [machine] = nodes.map((address) => this.at(address))
     const kubeconfig = /^kubeconfig (\S+)/.exec(words)?.[1]
@@ -388,15 +184,14 @@ export class World extends Simulation {
     method: string,
     url: string,
     body: object,
-  ): Promise<{ status: number; text: string }> {
+  ): Promise<KubernetesAnswer> {
     const run = currentRun()
     if (run === undefined) await alive({ isDead: true } as never)
     const path = url.split('?')[0] ?? ''
     if (method !== 'GET') await beforeChange(`${method} ${path}`, run)
-    const own = url.includes('labelSelector') ? list([]) : this.extra(path)
-    if (own !== undefined && method === 'GET') return { status: 200, text: own }
-    if (/^\/apis\/(?:storage|apps)/.test(path))
-      return { status: 404, text: '{"message":"not found"}' }
+    const count = this.machines.filter((one) => this.configOf(one) !== undefined).length
+    const own = method === 'GET' ? answerOfKubernetes(url, { uid: this.uid, count }) : undefined
+    if (own !== undefined) return own
     try {
       const api = this.kubernetes(() => alive(run))
       const text = await api.ask({ method, path: url, body } as never, { server })
@@ -406,63 +201,10 @@ export class World extends Simulation {
       return { status, text: JSON.stringify({ message: String(error) }) }
     }
   }
-
-  /** What the Simulation does not answer, because its tests do not ask it. */
-  private extra(path: string): string | undefined {
-    if (path === '/readyz') return 'ok'
-    if (path === '/api/v1/namespaces/kube-system')
-      return JSON.stringify({ metadata: { uid: this.uid } })
-    const registered = this.machines.filter((one) => this.configOf(one) !== undefined)
-    const count = registered.length
-    if (path === '/apis/apps/v1/namespaces/kube-system/deployments')
-      return list([
-        {
-          metadata: { name: 'coredns', generation: 1 },
-          spec: { replicas: 2 },
-          status: { observedGeneration: 1, updatedReplicas: 2, availableReplicas: 2 },
-        },
-      ])
-    if (path === '/apis/apps/v1/namespaces/kube-system/daemonsets')
-      return list(
-        ['kube-flannel', 'kube-proxy'].map((name) => ({
-          metadata: { name, generation: 1 },
-          status: {
-            observedGeneration: 1,
-            desiredNumberScheduled: count,
-            updatedNumberScheduled: count,
-            numberAvailable: count,
-          },
-        })),
-      )
-    return /\/(?:secrets|persistentvolumes|persistentvolumeclaims)$/.test(path)
-      ? list([])
-      : undefined
-  }
-
-  /** The certificate authority of a machine's Talos API. */
-  authorityOf(machine: Machine) {
-    const config = this.configOf(machine)
-    return config === undefined
-      ? undefined
-      : { config: readConfig(config), talos: caOf(readConfig(config).talosCa) }
-  }
-}
-
-/** The disk of a machine. */
-export function diskOf(name: string): string {
-  return `${pool}/${name}.qcow2`
-}
-
-function list(items: readonly object[]): string {
-  return JSON.stringify({ items })
 }
 
 function failure(stderr: string): object {
   return { exitCode: 1, stderr: `error: ${stderr}` }
-}
-
-function encode(pem: string): string {
-  return Buffer.from(pem).toString('base64')
 }
 
 /** Bytes as etcd writes them: pages, here with the cluster's UID, and their sha256. */
