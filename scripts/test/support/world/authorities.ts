@@ -60,7 +60,7 @@ export function readConfig(text: string): ConfigFacts {
   const known = configs.get(text)
   if (known !== undefined) return known
   const [first] = parseAllDocuments(text)
-  const { machine, cluster } = first?.toJS() as {
+  const { machine, cluster } = (first?.toJS() ?? {}) as {
     machine: { ca: Encoded; kubelet: { image: string } }
     cluster: { ca: Encoded }
   }

@@ -153,8 +153,8 @@ export function simulatedHost(
     if (command.includes(`-L -c 'file %s`)) return observeImage(command)
     if (command.includes('$(id -un)'))
       return 'user root\ngroups root\nflags cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3\nflags-of-bridge 0x1003\n'
-    const asked = /^for file in (.*); do \[ ! -e "\$file" \]/.exec(command)?.[1]?.split(' ')
-    if (asked !== undefined) return asked.some((path) => state().files.has(path)) ? 'there\n' : ''
+    const files = /^for file in (.*); do \[ ! -e "\$file" \]/.exec(command)?.[1]?.split(' ')
+    if (files !== undefined) return asked.some((path) => state().files.has(path)) ? 'there\n' : ''
     if (command.includes('try_port()') || command.includes('-console.log')) return ''
     const disk = /qemu-img create -q -f qcow2 -F raw -b (\S+) (\S+)\.talosmith-partial (\d+)G/.exec(
       command,

@@ -78,7 +78,7 @@ export abstract class Machines extends Simulation {
 
   /** A copy of everything. */
   save(): State {
-    const machines = this.machines.map(({ node: _, ...rest }) => rest)
+    const machines = this.machines.map((machine) => omitNode(machine))
     const { revision, leader } = this
     return structuredClone({ ...this.state, machines, revision, leader })
   }
@@ -231,4 +231,10 @@ export abstract class Machines extends Simulation {
 /** The disk of a machine. */
 export function diskOf(name: string): string {
   return `${pool}/${name}.qcow2`
+}
+
+function omitNode(machine: Machine): Omit<Machine, 'node'> {
+  const { node, ...rest } = machine
+  void node
+  return rest
 }

@@ -29,15 +29,15 @@ export interface Row {
   readonly up: string
 }
 
-/** The test of one command, in a world at these loopback addresses; `says` is what it shows. */
-export async function testCommand(command: string, cidr: string, says: string): Promise<void> {
+/** The test of one command, in a world at these loopback addresses. */
+export async function testCommand(command: string, cidr: string, title: string): Promise<void> {
   const test = suite(`cluster:${command}, killed before any change`)
   const it = (await hasTalosctl(testCluster())) ? test : test.skip
-  it(says, async () => {
+  it(title, async () => {
     const opened = await openWorld(cidr)
     const make = cases[command]
     assert.ok(make, command)
-    const rows = await killEverywhere(opened, await make(opened)).finally(opened.close)
+    const rows = await killEverywhere(opened, await make(opened)).finally(() => opened.close())
     const endings = [...new Set(rows.map(({ up }) => up))].map(
       (up) => `${up} ${rows.filter((row) => row.up === up).length}`,
     )

@@ -47,7 +47,7 @@ export async function asProcess<T>(
     runs.run(run, () => {
       work(run).then(
         (value) => end(() => resolve(value)),
-        (error: unknown) => end(() => reject(error as Error)),
+        (error: unknown) => end(() => reject(error)),
       )
     })
   })

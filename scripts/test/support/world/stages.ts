@@ -40,7 +40,7 @@ function stagesOf(command: string): readonly Stage[] {
   return chain.flatMap((line) => Object.keys(line).map(stageOf))
 }
 
-/** The file of a target, as tools/nx/infer-targets.js finds it, or as project.json says. */
+/** The file of a target, as tools/nx/infer-targets.js finds it, or as in project.json. */
 function stageOf(target: string): Stage {
   const [project = '', verb = ''] = target.split(':')
   const folder = project === 'cluster' ? 'scripts' : join('packages', project)

@@ -57,7 +57,7 @@ export class World extends Machines {
     return stderr === '' ? stdout : { stdout, stderr: `error: ${stderr}`, exitCode: 1 }
   }
 
-  /** What kubectl says with a kubeconfig of another CA: crypto/tls, verifying the server's certificate. */
+  /** What kubectl prints with a kubeconfig of another CA: crypto/tls, verifying the server's certificate. */
   runKubectl(args: readonly string[]): string | object {
     if (args[0] === 'version') return `{"gitVersion":"${this.desired.settings.KUBERNETES_VERSION}"}`
     const text = readFileSync(args[args.indexOf('--kubeconfig') + 1] ?? '', 'utf8')
@@ -111,13 +111,13 @@ export class World extends Machines {
 
   protected override effectOf(machine: Machine, words: string): (() => void) | undefined {
     const data = this.dataOf(machine.node.name)
-    const snapshot = /^etcd snapshot (\S+)/.exec(words)?.[1]
-    if (snapshot !== undefined)
-      return () => writeFileSync(snapshot, snapshotOf(data.etcd ?? '', this.revision))
+    const target = /^etcd snapshot (\S+)/.exec(words)?.[1]
+    if (target !== undefined)
+      return () => writeFileSync(target, backupOf(data.etcd ?? '', this.revision))
     const from = /^bootstrap --recover-from=(\S+)/.exec(words)?.[1]
     if (from !== undefined)
       return () => {
-        const { uid, revision } = readSnapshot(from)
+        const { uid, revision } = readBackup(from)
         this.refuseBeside(machine, uid)
         data.etcd = uid
         this.revision = revision + 1
@@ -208,13 +208,13 @@ function failure(stderr: string): object {
 }
 
 /** Bytes as etcd writes them: pages, here with the cluster's UID, and their sha256. */
-function snapshotOf(uid: string, revision: number): Buffer {
+function backupOf(uid: string, revision: number): Buffer {
   const data = Buffer.alloc(1024, ' ')
   data.write(JSON.stringify({ uid, revision }))
   return Buffer.concat([data, createHash('sha256').update(data).digest()])
 }
 
-function readSnapshot(path: string): { uid: string; revision: number } {
+function readBackup(path: string): { uid: string; revision: number } {
   return JSON.parse(readFileSync(path).subarray(0, 1024).toString()) as {
     uid: string
     revision: number
