@@ -154,7 +154,7 @@ export function simulatedHost(
     if (command.includes('$(id -un)'))
       return 'user root\ngroups root\nflags cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3\nflags-of-bridge 0x1003\n'
     const files = /^for file in (.*); do \[ ! -e "\$file" \]/.exec(command)?.[1]?.split(' ')
-    if (files !== undefined) return asked.some((path) => state().files.has(path)) ? 'there\n' : ''
+    if (files !== undefined) return files.some((path) => state().files.has(path)) ? 'there\n' : ''
     if (command.includes('try_port()') || command.includes('-console.log')) return ''
     const disk = /qemu-img create -q -f qcow2 -F raw -b (\S+) (\S+)\.talosmith-partial (\d+)G/.exec(
       command,
