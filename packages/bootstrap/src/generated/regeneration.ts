@@ -89,7 +89,8 @@ export async function planArchive(
   if (machinesAreNew) return []
   const files = await observeRemovableFiles(cluster)
   return [...planRemoveAccess(cluster, files), ...planRemoveConfig(cluster, files)]
-    .filter(({ target }) => target !== regenerationFile)
+    // What a killed run left in its work folder is removed by the next one, this one included: it can't be moved then.
+    .filter(({ target }) => target !== regenerationFile && !target.startsWith('work/'))
     .map((change) => ({ ...change, summary: `Archive ${change.target} in ${archive}` }))
 }
 

@@ -20,6 +20,7 @@ import {
 } from '../../src/generated/regeneration.ts'
 import { observeRemovableFiles, planRemoveConfig } from '../../src/generated/removal.ts'
 import { identifySecrets, sha256 } from '../../src/generated/secrets.ts'
+import { withWorkFolder } from '../../src/generated/work-folder.ts'
 
 const test = suite<{ cluster: Cluster }>('regenerating secrets')
 const old = [
@@ -59,6 +60,19 @@ test('secrets, machine configs and access files go into a dated archive, for the
   const file = generatedFiles(cluster).path(archive, 'secrets.yaml')
   assert.is(statSync(file).mode & 0o777, 0o600)
   assert.is(await generatedFiles(cluster).read('images.json'), '{}')
+})
+
+test('what a killed run left in its work folder is not archived: the next one removes it', async ({
+  cluster,
+}) => {
+  const files = generatedFiles(cluster)
+  await files.write('work/4194305-0/etcd.db', 'a snapshot that was not finished')
+  const regeneration = newRegeneration(now)
+  const changes = await planArchive(cluster, regeneration)
+  await withWorkFolder(cluster, async () => undefined)
+  await archiveSecrets(cluster, regeneration, changes, silentLog)
+  assert.is((await archived(cluster)).length, old.length)
+  assert.equal(await files.list('work'), [])
 })
 
 for (const kept of [0, 1, 3, old.length])

@@ -224,7 +224,7 @@ export class Simulation {
   }
 
   /** What a command changes on a machine; undefined: nothing. */
-  private effectOf(machine: Machine, words: string): (() => void) | undefined {
+  protected effectOf(machine: Machine, words: string): (() => void) | undefined {
     const image = /--image=\S+:(v\S+)/.exec(words)?.[1]
     if (words.startsWith('upgrade-k8s'))
       return () => {
@@ -254,7 +254,7 @@ export class Simulation {
     }
   }
 
-  private reply(words: string, nodes: readonly string[]): Reply {
+  protected reply(words: string, nodes: readonly string[]): Reply {
     const queried = nodes.map((address) => this.at(address))
     const there = queried.filter((machine) => machine.away === 0)
     for (const machine of queried) if (machine.away > 0) machine.away--
@@ -337,11 +337,11 @@ export class Simulation {
     return ''
   }
 
-  private get controlPlanes(): Machine[] {
+  protected get controlPlanes(): Machine[] {
     return this.machines.filter(({ node }) => node.role === 'controlplane')
   }
 
-  private kubernetes(alive: () => Promise<void>): Kubernetes {
+  protected kubernetes(alive: () => Promise<void>): Kubernetes {
     const reach = (server = ''): void => {
       const machine = this.at(new URL(server).hostname)
       if (machine.away === 0) return
@@ -399,7 +399,7 @@ export class Simulation {
     return '{}'
   }
 
-  private answer(path: string): object {
+  protected answer(path: string): object {
     if (path === '/version') return { gitVersion: this.machines[0]?.kubernetes }
     if (path === '/api/v1/namespaces/kube-system') return { metadata: { uid: 'uid-1' } }
     if (path === '/api/v1/namespaces?limit=1')
