@@ -61,3 +61,4 @@ export {
   patientTimeouts,
   statusTimeouts,
 } from './time-limits.ts'
+export { supportArguments } from './support.ts'

@@ -273,4 +273,14 @@ for (const [status, text] of [
     },
   )
 
+factory('accepts the former name of an extension, where the factory has the new one', () => {
+  const { settings } = testCluster({ TALOS_EXTENSIONS: 'siderolabs/i915-ucode' })
+  refuseMissingExtensions(settings, 'v1.13.9', ['siderolabs/i915'])
+  refuseMissingExtensions(settings, 'v1.9.5', ['siderolabs/i915-ucode'])
+  assert.throws(
+    () => refuseMissingExtensions(settings, 'v1.13.9', ['siderolabs/amdgpu']),
+    (error: Problem) => error.code === 'EXTENSION_NOT_OFFERED',
+  )
+})
+
 factory.run()
