@@ -248,6 +248,44 @@ const problems: [string, Parts, string[]][] = [
     [`MACHINE_OFF ${w1}`],
   ],
   [
+    'a machine whose disk is lost',
+    {
+      host: {
+        disks: new Map([...host.disks].filter(([path]) => path !== files.disk({ name: w1 }))),
+        domains: host.domains.map((domain) =>
+          domain.name === w1 ? { ...domain, live: { ...domain.live, state: 'shut off' } } : domain,
+        ),
+      },
+      evidence: { [w1]: { state: 'shut off', stateReason: 'failed', running: undefined } },
+      probes: { [w1]: 'silent' },
+    },
+    [`DISK_LOST ${w1}`],
+  ],
+  [
+    'a machine that runs on a deleted disk',
+    { host: { disks: new Map([...host.disks].filter(([path]) => !path.includes(w1))) } },
+    [`DISK_LOST ${w1}`],
+  ],
+  [
+    'a pool that is not mounted',
+    {
+      host: {
+        ...{ disks: new Map(), seeds: new Map(), hasImage: false },
+        domains: host.domains.map((domain) => ({
+          ...domain,
+          live: { ...domain.live, state: 'shut off' },
+        })),
+      },
+      evidence: Object.fromEntries(
+        cluster.nodes.map(({ name }) => [
+          name,
+          { state: 'shut off', stateReason: 'shutdown', running: undefined },
+        ]),
+      ),
+    },
+    cluster.nodes.map(({ name }) => `POOL_EMPTY ${name}`),
+  ],
+  [
     'a machine that crashed',
     { evidence: { [w1]: { state: 'shut off', stateReason: 'crashed', running: undefined } } },
     [`MACHINE_CRASHED ${w1}`],
@@ -405,6 +443,22 @@ const problems: [string, Parts, string[]][] = [
     [`IMAGE_PULL_FAILS ${w1}`],
   ],
   [
+    'a failing pull of etcd that only the log of Talos tells',
+    {
+      talos: {
+        'home-cp3': {
+          ...starting,
+          services: [service('etcd', 'Preparing', '?', 'Running pre state')],
+          pulls: [
+            'retrying error: failed to pull image "registry.k8s.io/etcd:v3.6.14": 401 Unauthorized',
+            'retrying error: failed to pull image "registry.k8s.io/etcd:v3.6.14": lookup registry.k8s.io: no such host',
+          ],
+        },
+      },
+    },
+    ['IMAGE_PULL_FAILS home-cp3'],
+  ],
+  [
     'a kubelet with another CA',
     {
       talos: {
@@ -463,7 +517,18 @@ const problems: [string, Parts, string[]][] = [
   ],
   [
     'an etcd member that is not a control plane',
-    { etcd: { members: [{ id: 'x', name: 'home-old', isLearner: false }] } },
+    {
+      etcd: {
+        members: [
+          ...cluster.controlPlanes.map(({ name }) => ({
+            id: `id-${name}`,
+            name,
+            isLearner: false,
+          })),
+          { id: 'x', name: 'home-old', addresses: ['10.0.0.99'], isLearner: false },
+        ],
+      },
+    },
     ['ETCD_MEMBER_MISMATCH'],
   ],
   [
@@ -595,14 +660,82 @@ test('an image in kube-system that cannot be pulled is diagnosed with its pod', 
   assert.equal(codes({ api: { pods: up([pod]) } }), [`POD_IMAGE_PULL_FAILS ${w1}`])
 })
 
-test('a machine that registered under another name is diagnosed', () => {
-  const named = [
-    {
-      metadata: { name: 'talos-abc' },
-      status: { addresses: [{ type: 'InternalIP', address: '10.0.0.80' }] },
-    },
+const namedNode = (name: string, address: string) => ({
+  metadata: { name },
+  status: {
+    conditions: [{ type: 'Ready', status: 'True' }],
+    addresses: [{ type: 'InternalIP', address }],
+    nodeInfo: { kubeletVersion: cluster.settings.KUBERNETES_VERSION },
+  },
+})
+
+test('the remedy of an ended service is one that Talos accepts', () => {
+  const remedyOf = (id: string, machine: string): string => {
+    const talos = { [machine]: { services: [service(id, 'Failed')] } }
+    const [found] = findCauses(cluster, observedWith({ talos })).diagnoses
+    return found?.remedy.at(-1) ?? ''
+  }
+  assert.match(remedyOf('kubelet', w1), /service kubelet start$/)
+  assert.match(remedyOf('ext-iscsid', w1), /service ext-iscsid start$/)
+  assert.match(remedyOf('etcd', 'home-cp3'), /-n 10\.0\.0\.72 reboot$/)
+  assert.match(remedyOf('trustd', 'home-cp3'), / reboot$/)
+})
+
+test('the last failed pull of the very service is the reason shown', () => {
+  const pulls = [
+    'retrying error: failed to pull image "ghcr.io/siderolabs/kubelet:v1.36.3": EOF',
+    'retrying error: failed to pull image "registry.k8s.io/etcd:v3.6.14": not found',
   ]
-  assert.equal(codes({ api: { nodes: up(named) } }), [`KUBELET_NAME ${w1}`])
+  const services = [service('kubelet', 'Preparing', '?', 'Running pre state')]
+  const parts: Parts = { talos: { [w1]: { ...starting, services, pulls } } }
+  const [found] = findCauses(cluster, observedWith(parts)).diagnoses
+  assert.is(found?.code, 'IMAGE_PULL_FAILS')
+  assert.match(found?.cause ?? '', 'the registry does not answer')
+  assert.match(found?.evidence.at(-1) ?? '', 'kubelet:v1.36.3')
+})
+
+test('a machine that registered under a name that Talos generated is diagnosed', () => {
+  const nodes = up([namedNode('talos-4km-1xz', '10.0.0.80')])
+  assert.equal(codes({ api: { nodes } }), [`KUBELET_NAME ${w1}`])
+  assert.equal(codes({ api: { nodes: up([namedNode('talos-w1', '10.0.0.80')]) } }), [])
+})
+
+test('machines that a patch has given names of their own are well', () => {
+  const own = new Map(cluster.nodes.map(({ name }, index) => [name, `host-${index}`]))
+  const members = cluster.controlPlanes.map(({ name, address }) => ({
+    id: `id-${name}`,
+    name: own.get(name) ?? '',
+    addresses: [address],
+    isLearner: false,
+  }))
+  const nodes = up(
+    cluster.nodes.map(({ name, address }) => namedNode(own.get(name) ?? '', address)),
+  )
+  assert.equal(codes({ etcd: { members }, api: { nodes } }), [])
+  // Neither does one that is down become a stranger, although it reports no member ID.
+  const status = cluster.controlPlanes.slice(0, 2).map((node) => member(node))
+  const silence = new Map([['home-cp3', 'connection refused']])
+  const down = { etcd: { members, status, silence }, probes: { 'home-cp3': 'silent' } } as const
+  const remedies = findCauses(cluster, observedWith({ ...down, api: { nodes } })).diagnoses
+  assert.not.match(JSON.stringify(remedies), /remove-member|delete node/)
+  const hidden = members.map(({ addresses: _, ...rest }) => rest)
+  const unknown = { etcd: { ...down.etcd, members: hidden }, api: { nodes } }
+  assert.not.match(
+    JSON.stringify(
+      findCauses(cluster, observedWith({ ...unknown, probes: down.probes })).diagnoses,
+    ),
+    /remove-member|delete node/,
+  )
+})
+
+test('a member with the address of our control plane is never to be removed', () => {
+  const members = cluster.controlPlanes.map(({ name, address }) => ({
+    ...{ id: `id-${name}`, name: name === 'home-cp3' ? '' : name, addresses: [address] },
+    isLearner: false,
+  }))
+  const status = cluster.controlPlanes.slice(0, 2).map((node) => member(node))
+  const { diagnoses } = findCauses(cluster, observedWith({ etcd: { members, status } }))
+  assert.not.match(JSON.stringify(diagnoses), /remove-member/)
 })
 
 test('a node that is not in the settings is diagnosed once it is not Ready', () => {

@@ -279,7 +279,10 @@ async function restartEach(context: UpgradeContext): Promise<void> {
   const { cluster, talosctl, log } = context
   const left = new Set(cluster.controlPlanes.map(({ name }) => name))
   while (left.size > 0) {
-    const leader = leaderOf(await observeEtcdFacts(cluster, talosctl, context.secrets))
+    const leader = leaderOf(
+      cluster.controlPlanes,
+      await observeEtcdFacts(cluster, talosctl, context.secrets),
+    )
     const turn = nextTurn(cluster, left, { leader, unfinished: new Set() })
     for (const node of turn) {
       await passGate(context, [node], 'etcd was restored', gateOf(context))

@@ -1,5 +1,5 @@
 /** What a healthy cluster is. Pure. */
-import { readinessOf, type NodeObject } from '@talosmith/clients/kubernetes'
+import { nodeOf, readinessOf, type NodeObject } from '@talosmith/clients/kubernetes'
 import type { Answer, Cluster, Node } from '@talosmith/core'
 import { judgeEtcd, type EtcdFacts } from '@talosmith/clients/etcd'
 import {
@@ -175,8 +175,9 @@ function machineFinding({ name }: Node, aspect: Aspect, observed: HealthFacts): 
 }
 
 function nodesFinding({ nodes, settings }: Cluster, registered: readonly NodeObject[]): Finding {
-  return first(nodes, ({ name, address }) => {
-    const node = registered.find(({ metadata }) => metadata.name === name)
+  return first(nodes, (machine) => {
+    const { name, address } = machine
+    const node = nodeOf(machine, registered)
     if (node === undefined) return `${name} has not registered`
     const { addresses = [], nodeInfo } = node.status ?? {}
     const ready = readinessOf(node)
@@ -209,13 +210,8 @@ export function nodesLeftBehind(
   cluster: Pick<Cluster, 'nodes'>,
   listed: readonly NodeObject[],
 ): NodeObject[] {
-  const registered = new Set(listed.map(({ metadata }) => metadata.name))
-  // A machine that registered under another name is that node, unless it has its own as well.
-  const nameless = cluster.nodes.filter(({ name }) => !registered.has(name))
-  const stands = ({ metadata, status }: NodeObject): boolean =>
-    cluster.nodes.some(({ name }) => name === metadata.name) ||
-    nameless.some(({ address }) => status?.addresses?.some((one) => one.address === address))
-  return listed.filter((node) => readinessOf(node)?.status !== 'True' && !stands(node))
+  const ours = cluster.nodes.map((machine) => nodeOf(machine, listed))
+  return listed.filter((node) => readinessOf(node)?.status !== 'True' && !ours.includes(node))
 }
 
 function findingOf(answer: Answer<unknown> | undefined): Finding {

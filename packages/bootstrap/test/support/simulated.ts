@@ -5,6 +5,7 @@ import { recordingHost } from '@talosmith/core/testing'
 import { parse, stringify } from 'yaml'
 import {
   ApiRefusal,
+  selects,
   type Kubernetes,
   type BudgetObject,
   type PodObject,
@@ -58,6 +59,8 @@ export class Simulation {
   readonly violations: string[] = []
   readonly pods: PodObject[] = []
   readonly budgets: BudgetObject[] = []
+  /** Names of budgets whose operator makes room once a node is cordoned. */
+  readonly lifted = new Set<string>()
   leader: string
   /** The error with which machines refuse to install a version; all, or the named ones. */
   refusal: string | undefined
@@ -382,7 +385,16 @@ export class Simulation {
   private async evict(path: string, alive: () => Promise<void>): Promise<string> {
     const name = path.split('/').at(-2)
     const index = this.pods.findIndex(({ metadata }) => metadata.name === name)
-    if (index < 0) throw new ApiRefusal(404, 'not found')
+    const pod = this.pods[index]
+    if (pod === undefined) throw new ApiRefusal(404, 'not found')
+    const isCordoned = this.named(pod.spec?.nodeName ?? '').cordoned
+    const blocked = this.budgets.some(
+      ({ metadata, spec, status }) =>
+        selects(spec?.selector, pod.metadata.labels) &&
+        status?.disruptionsAllowed === 0 &&
+        !(isCordoned && this.lifted.has(metadata.name)),
+    )
+    if (blocked) throw new ApiRefusal(429, 'Cannot evict pod as it would violate the budget')
     await this.change(`evict ${name}`, () => this.pods.splice(index, 1), alive)
     return '{}'
   }

@@ -17,6 +17,7 @@ export {
   type AnswersTo,
   type Probes,
 } from './observe-talos.ts'
+export { readFailedPulls } from './image-pulls.ts'
 export { apiPort, probe, unreachableBecause, type ProbeResult } from './probe.ts'
 export {
   addressesQuestion,

@@ -272,6 +272,12 @@ export const settingGroups = {
       about:
         'How many workers are upgraded in parallel; control planes are upgraded one at a time.',
     },
+    UPGRADE_DRAIN_TIMEOUT: {
+      type: kind.duration,
+      default: '10m',
+      about:
+        'How long the drain of a machine may stand still, with no pod evicted, before the upgrade stops.',
+    },
     UPGRADE_GATE_COMMAND: {
       type: kind.commandLine,
       secret: true,
