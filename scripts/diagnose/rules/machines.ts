@@ -125,7 +125,10 @@ function judgeParts(cluster: Cluster, view: View): Diagnosis | undefined {
   return judgeSeed(cluster, view, restart)
 }
 
-/** Talos reads its name and network configuration from the seed ISO at every boot. */
+/**
+ * Talos prefers the seed ISO at each boot, and keeps a copy of its name and network configuration in STATE once it has
+ * a machine config: without a seed it uses that (controllers/network/platform_config_{apply,load}.go).
+ */
 function judgeSeed(
   cluster: Cluster,
   { node, host, evidence, ...view }: View,
@@ -142,7 +145,7 @@ function judgeSeed(
       : {
           code: 'SEED_MISSING',
           where,
-          cause: `${node.name} has no seed ISO, so it gets no hostname and no network configuration`,
+          cause: `${node.name} has no seed ISO, so it gets no hostname and no network configuration at its first boot`,
           evidence: [
             path === ''
               ? `virsh dumpxml ${node.name}: no ISO in its CD-ROM drive`

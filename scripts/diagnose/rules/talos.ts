@@ -164,7 +164,10 @@ function judgeRest(cluster: Cluster, { node, talos, plan }: View): Diagnosis | u
     }
   const { INSTALL_DISK: disk } = cluster.settings
   const paths = talos?.diskPaths ?? []
-  if (paths.length > 0 && !paths.includes(disk))
+  // Before 1.10, Talos reports no links of its disks (pkg/machinery/resources/block/disk.go, DiskSpec).
+  const isUnknown =
+    disk.startsWith('/dev/disk/') && !paths.some((path) => path.startsWith('/dev/disk/'))
+  if (paths.length > 0 && !isUnknown && !paths.includes(disk))
     return {
       code: 'INSTALL_DISK_WRONG',
       where: node.name,

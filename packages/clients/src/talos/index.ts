@@ -63,3 +63,4 @@ export {
   patientTimeouts,
   statusTimeouts,
 } from './time-limits.ts'
+export { supportArguments } from './support.ts'

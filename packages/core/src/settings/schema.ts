@@ -244,7 +244,7 @@ export const settingGroups = {
       type: kind.permissions,
       example: '0777',
       about:
-        "Permissions of each claim's folder, set again at every mount; without it, the folder stays as it was made: root's, 0755, so pods that are not root need an fsGroup.",
+        "Permissions of each claim's folder, and of the export itself; set again at every mount. Without it, a folder stays as it was made (root's, 0755), and pods that are not root need an fsGroup.",
     },
     NFS_DEFAULT_CLASS: {
       type: kind.flag,
