@@ -1,7 +1,14 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { KubernetesFindings, TalosEvidence, TalosFindings } from '@talosmith/bootstrap'
-import { codes as sharedCodes, Problem, projectRoot, type Answer, type Node } from '@talosmith/core'
+import {
+  bootsOf,
+  codes as sharedCodes,
+  Problem,
+  projectRoot,
+  type Answer,
+  type Node,
+} from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import {
   describeMachine,
@@ -15,7 +22,6 @@ import { finishedHost } from '@talosmith/vm/testing'
 import { findCauses } from '../diagnose/find.ts'
 import type { Observations } from '../diagnose/gather.ts'
 import { findingsAsJson, renderFindings } from '../diagnose/report.ts'
-import { bootsOf } from '../diagnose/rules/boot.ts'
 
 const cluster = testCluster({
   CONTROL_PLANE_COUNT: '3',
@@ -191,7 +197,8 @@ const running = (name: string) => {
 }
 const boot = (...lines: string[]): string[] => ['[    0.000000] Linux version 6.18.0', ...lines]
 const failedBoot = boot(
-  '[  211.1] [talos] boot sequence failed: kubelet not up',
+  '[  211.1] [talos] boot sequence: failed',
+  '[  211.2] [talos] fatal sequencer error in "boot" sequence: error running phase 5 in boot sequence: kubelet not up',
   '[  211.4] rebooting',
 )
 const starting = { status: { stage: 'booting', status: { ready: false, unmetConditions: null } } }
@@ -351,6 +358,14 @@ const problems: [string, Parts, string[]][] = [
       probes: { [w1]: 'silent' },
     },
     [`KERNEL_PANIC ${w1}`],
+  ],
+  [
+    'a boot that hangs in the initialize sequence',
+    {
+      evidence: { [w1]: { console: boot('[ 3.1] [talos] initialize sequence: failed') } },
+      probes: { [w1]: 'silent' },
+    },
+    [`BOOT_HANGS ${w1}`],
   ],
   [
     'two failed boots in a row',
@@ -1075,7 +1090,7 @@ test('a boot of a quiet kernel is recognized by its timestamps', () => {
   )
   const failedBoot = [
     '[    7.1] loading',
-    '[   10.9] [talos] boot sequence failed: mounting EPHEMERAL: invalid argument',
+    '[   10.9] [talos] fatal sequencer error in "boot" sequence: error running phase 3 in boot sequence: mounting EPHEMERAL: invalid argument',
   ]
   const console = [...booted, ...failedBoot, ...failedBoot]
   assert.equal(codes({ evidence: { 'home-w1': { console } }, probes: { 'home-w1': 'silent' } }), [

@@ -55,7 +55,6 @@ export function rolloutProblem(
     const updated = (isDaemonSet ? status.updatedNumberScheduled : status.updatedReplicas) ?? 0
     const available = (isDaemonSet ? status.numberAvailable : status.availableReplicas) ?? 0
     if (status.observedGeneration !== metadata.generation) return `${name} is being changed`
-    if (isDaemonSet && wanted === 0) return `${name} is on no machine yet`
     if (Math.min(updated, available) < wanted)
       return `${name} has ${Math.min(updated, available)} of ${wanted} ready`
   }
