@@ -715,6 +715,22 @@ test('a member with the address of our control plane is never to be removed', ()
   assert.not.match(JSON.stringify(diagnoses), /remove-member/)
 })
 
+test('a cluster that waits for a CNI of its user is diagnosed at once', () => {
+  const message =
+    'container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: cni plugin not initialized'
+  const nodes = up(
+    cluster.nodes.map(({ name, address }) => ({
+      ...namedNode(name, address),
+      status: {
+        addresses: [{ type: 'InternalIP', address }],
+        conditions: [{ type: 'Ready', status: 'False', message }],
+      },
+    })),
+  )
+  assert.equal(codes({ api: { nodes, expectedWorkloads: ['coredns'] } }), ['NO_CNI'])
+  assert.not(codes({ api: { nodes, expectedWorkloads: ['kube-flannel'] } }).includes('NO_CNI'))
+})
+
 test('a node that is not in the settings is diagnosed once it is not Ready', () => {
   const listed = (status: string) => ({
     metadata: { name: 'home-w9' },

@@ -16,6 +16,8 @@ export interface Workload {
 }
 
 interface ClusterSection {
+  readonly inlineManifests?: readonly unknown[]
+  readonly extraManifests?: readonly unknown[]
   readonly coreDNS?: { readonly disabled?: boolean }
   readonly proxy?: { readonly disabled?: boolean }
   readonly network?: { readonly cni?: { readonly name?: string } }
@@ -39,6 +41,15 @@ export function expectedWorkloads(controlPlaneConfig: string): string[] {
     ...(hasFlannel ? ['kube-flannel'] : []),
     ...(cluster.proxy?.disabled === true || isOff('KubeProxyConfig') ? [] : ['kube-proxy']),
   ]
+}
+
+/** Whether a control plane's config brings manifests of its own, which may install a CNI after the bootstrap. */
+export function bringsManifests(controlPlaneConfig: string): boolean {
+  const { cluster = {} } = (parseAllDocuments(controlPlaneConfig)
+    .find((document) => document.get('kind') === undefined)
+    ?.toJS() ?? {}) as { cluster?: ClusterSection }
+  const { inlineManifests = [], extraManifests = [], network } = cluster
+  return inlineManifests.length + extraManifests.length > 0 || network?.cni?.name === 'custom'
 }
 
 /** Why an expected workload is not rolled out; undefined: all are. */
