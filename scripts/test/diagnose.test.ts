@@ -255,6 +255,44 @@ const problems: [string, Parts, string[]][] = [
     [`MACHINE_OFF ${w1}`],
   ],
   [
+    'a machine whose disk is lost',
+    {
+      host: {
+        disks: new Map([...host.disks].filter(([path]) => path !== files.disk({ name: w1 }))),
+        domains: host.domains.map((domain) =>
+          domain.name === w1 ? { ...domain, live: { ...domain.live, state: 'shut off' } } : domain,
+        ),
+      },
+      evidence: { [w1]: { state: 'shut off', stateReason: 'failed', running: undefined } },
+      probes: { [w1]: 'silent' },
+    },
+    [`DISK_LOST ${w1}`],
+  ],
+  [
+    'a machine that runs on a deleted disk',
+    { host: { disks: new Map([...host.disks].filter(([path]) => !path.includes(w1))) } },
+    [`DISK_LOST ${w1}`],
+  ],
+  [
+    'a pool that is not mounted',
+    {
+      host: {
+        ...{ disks: new Map(), seeds: new Map(), hasImage: false },
+        domains: host.domains.map((domain) => ({
+          ...domain,
+          live: { ...domain.live, state: 'shut off' },
+        })),
+      },
+      evidence: Object.fromEntries(
+        cluster.nodes.map(({ name }) => [
+          name,
+          { state: 'shut off', stateReason: 'shutdown', running: undefined },
+        ]),
+      ),
+    },
+    cluster.nodes.map(({ name }) => `POOL_EMPTY ${name}`),
+  ],
+  [
     'a machine that crashed',
     { evidence: { [w1]: { state: 'shut off', stateReason: 'crashed', running: undefined } } },
     [`MACHINE_CRASHED ${w1}`],

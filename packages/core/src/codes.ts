@@ -41,6 +41,8 @@ export const codes = {
   notStarted: 'NOT_STARTED',
   /** A machine or file has a name of this cluster, and belongs to another owner. */
   vmNotOurs: 'VM_NOT_OURS',
+  /** A folder holds none of the disks that it held: its file system is not mounted. */
+  poolEmpty: 'POOL_EMPTY',
   /** The storage pool has too little free space, for new disks or for running machines. */
   poolFull: 'POOL_FULL',
   /** The storage pool is defined but not active. */

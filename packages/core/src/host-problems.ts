@@ -1,6 +1,7 @@
 /** Problems of a KVM host that several packages report with the same text. */
 import { codes } from './codes.ts'
 import { Problem } from './problem.ts'
+import { quote } from './process/command.ts'
 
 const now = 'nothing was changed'
 
@@ -47,4 +48,24 @@ export function poolFull(
     now,
     hint: `free space there (image:prune removes images that no cluster uses), or set STORAGE_POOL to a larger pool`,
   })
+}
+
+/** The Problem of a folder, `place` in words, that holds none of the disks `lost`; `giveUp`: what else to type. */
+export function poolEmpty(
+  cluster: string,
+  at: { readonly place: string; readonly folder: string; readonly host: string },
+  lost: readonly string[],
+  giveUp: string,
+): Problem {
+  const { place, folder, host } = at
+  const count = lost.length === 1 ? 'the disk of a machine' : `any of the ${lost.length} disks`
+  return new Problem(
+    codes.poolEmpty,
+    `${place} on ${host} does not hold ${count} of ${cluster}: is its file system mounted?`,
+    {
+      because: `missing: ${lost.join(', ')}`,
+      now: `${now}; what is written there now is hidden when it is mounted again`,
+      hint: `on ${host}: findmnt -T ${quote(folder)}; findmnt --fstab; mount it (mount -a) and run the same command again. If the disks cannot be recovered: ${giveUp}`,
+    },
+  )
 }

@@ -11,7 +11,7 @@ export {
 export type { Answer } from './answer.ts'
 export { applyAll, renderPlan, type Change } from './change.ts'
 export { clusterIdFile, keepClusterId, readClusterId } from './cluster-id.ts'
-export { controlPlanesLeft, type LeftControlPlane } from './cluster-problems.ts'
+export { controlPlanesLeft, notStarted, type LeftControlPlane } from './cluster-problems.ts'
 export { codes } from './codes.ts'
 export { bootFailure, bootsOf, type BootFailure, type BootFailureKind } from './boots.ts'
 export { checkConfirm } from './confirm.ts'
@@ -27,12 +27,18 @@ export { withoutCredentials } from './credentials.ts'
 export { consoleLog, plainLines } from './console.ts'
 export { nearest } from './did-you-mean.ts'
 export { generatedFiles, type Generated } from './generated.ts'
+export {
+  diskNamespace,
+  machineNamespace,
+  readDomainMetadata,
+  type DiskNote,
+} from './host/domain-metadata.ts'
 export type { Host } from './host/host.ts'
 export { local } from './host/local.ts'
 export { openHost } from './host/open.ts'
 export { poolPath } from './host/pool.ts'
 export { virsh, virshBatch } from './host/virsh.ts'
-export { firmwareMissing, hostToolsMissing, poolFull } from './host-problems.ts'
+export { firmwareMissing, hostToolsMissing, poolEmpty, poolFull } from './host-problems.ts'
 export { parseLabelledLines, splitFields, type LabelledLines } from './labelled-lines.ts'
 export { isRunning } from './liveness.ts'
 export { withLock } from './lock.ts'

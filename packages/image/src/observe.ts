@@ -1,9 +1,13 @@
 /** Observes the image on a host. */
-import { dirname } from 'node:path'
+import { dirname, posix } from 'node:path'
 import {
   hostFiles,
   parseLabelledLines,
+  parseXml,
   poolPath,
+  readDomainMetadata,
+  virsh,
+  virshBatch,
   type Cluster,
   type Host,
   type Settings,
@@ -25,6 +29,8 @@ export interface ObservedImage {
   readonly freeBytes: number
   /** Programs that a transfer needs and the host lacks. */
   readonly missingTools: readonly string[]
+  /** The disks that the cluster's machines have in the image's folder, if it holds neither these nor the image. */
+  readonly lostDisks: readonly string[]
 }
 
 /** The program that decompresses each format. */
@@ -35,11 +41,35 @@ export function partialFolder(image: string): string {
   return `${image}.partial`
 }
 
-/** Observes the image on a host with two commands, or one if IMAGE_PATH is set. */
+/** Observes the image on a host; with further commands where it is to be downloaded into a pool. */
 export async function observeImage(host: Host, cluster: Cluster): Promise<ObservedImage> {
   const { IMAGE_PATH, STORAGE_POOL } = cluster.settings
   const pool = IMAGE_PATH === undefined ? await poolPath(host, STORAGE_POOL) : dirname(IMAGE_PATH)
-  return observeImageIn(pool, host, cluster)
+  const observed = await observeImageIn(pool, host, cluster)
+  if (IMAGE_PATH !== undefined || observed.file !== undefined) return observed
+  return { ...observed, lostDisks: await observeLostDisks(pool, host, cluster) }
+}
+
+/** The files that the cluster's machines have in a folder, if none of them is there: it is not mounted. */
+async function observeLostDisks(pool: string, host: Host, { name }: Cluster): Promise<string[]> {
+  const ids = (await virsh(host, 'list', '--all', '--uuid')).split(/\s+/).filter(Boolean)
+  const dumps = await virshBatch(
+    host,
+    ids.map((id) => ['dumpxml', '--inactive', id]),
+  )
+  const ours = dumps
+    // One that was removed in the meantime has no disk.
+    .flatMap(({ stdout, error }) => (error === undefined ? [stdout] : []))
+    .flatMap((xml) => readDomainMetadata(parseXml(xml)) ?? [])
+    .filter(({ cluster }) => cluster === name)
+  const here = (path: string): boolean => posix.dirname(path) === pool
+  const disks = ours
+    .flatMap(({ disk, diskNote }) => (diskNote === 'created' ? [disk] : []))
+    .filter(here)
+  if (disks.length === 0) return []
+  const files = [...disks, ...ours.map(({ seed }) => seed).filter(here)]
+  const { stdout } = await host.$`for file in ${files}; do [ ! -e "$file" ] || echo there; done`
+  return stdout === '' ? disks : []
 }
 
 /** Observes the image in the folder `pool`. */
@@ -68,6 +98,7 @@ export async function observeImageIn(
     partialBytes: partial === undefined ? undefined : Number(partial),
     freeBytes: Number(report.first('free') ?? 0),
     missingTools: report.all('missing'),
+    lostDisks: [],
   }
 }
 

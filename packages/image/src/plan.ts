@@ -1,7 +1,10 @@
 /** Plans the changes of the image: post the schematic, download, verify. */
+import { dirname } from 'node:path'
 import {
   codes,
+  commandFor,
   hostToolsMissing,
+  poolEmpty,
   poolFull,
   Problem,
   type Change,
@@ -107,7 +110,8 @@ function planCleanup({ path, host, partialBytes }: ObservedImage): ImageChange[]
   ]
 }
 
-function checkRequirements({ settings }: Cluster, observed: ObservedImage): void {
+function checkRequirements(cluster: Cluster, observed: ObservedImage): void {
+  const { settings } = cluster
   if (settings.IMAGE_PATH !== undefined)
     throw new Problem(
       codes.imageMissing,
@@ -117,6 +121,13 @@ function checkRequirements({ settings }: Cluster, observed: ObservedImage): void
         hint: 'copy the raw image there, or unset IMAGE_PATH so that it is downloaded',
       },
     )
+  const { host, path, lostDisks } = observed
+  if (lostDisks.length > 0) {
+    const folder = dirname(path)
+    const place = `the pool ${settings.STORAGE_POOL} at ${folder}`
+    const others = `${commandFor(cluster, 'vm:create')} names the commands that remove their machines`
+    throw poolEmpty(cluster.name, { place, folder, host }, lostDisks, others)
+  }
   if (observed.missingTools.length > 0) throw hostToolsMissing(observed.host, observed.missingTools)
   const needed =
     rawBytes + compressedBytes[settings.IMAGE_COMPRESSION] - (observed.partialBytes ?? 0)

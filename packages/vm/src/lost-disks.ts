@@ -1,6 +1,6 @@
 /** Disks of machines that existed and are gone: never replaced by empty ones. */
 import { posix } from 'node:path'
-import { codes, commandFor, Problem, quote, type Cluster } from '@talosmith/core'
+import { codes, commandFor, poolEmpty, Problem, quote, type Cluster } from '@talosmith/core'
 import { lostDiskOf } from './disk-use.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
 import { clusterDomains } from './place.ts'
@@ -8,6 +8,12 @@ import { clusterDomains } from './place.ts'
 interface Lost {
   readonly domain: ObservedDomain
   readonly path: string
+}
+
+/** A problem, and the machines that cannot start because of it. */
+interface LostDisk {
+  readonly machines: readonly string[]
+  readonly problem: Problem
 }
 
 /**
@@ -19,6 +25,25 @@ export function findLostDisks(
   hosts: readonly ObservedHost[],
   recreated: ReadonlySet<string> = new Set(),
 ): Problem[] {
+  return lostDisks(cluster, hosts)
+    .filter(({ machines, problem: { code } }) => {
+      const isWanted = (name: string): boolean =>
+        cluster.nodes.some((node) => node.name === name) && !recreated.has(name)
+      return code !== codes.diskLost || machines.some(isWanted)
+    })
+    .map(({ problem }) => problem)
+}
+
+/** DISK_LOST or POOL_EMPTY of one machine; undefined: it has its disk, or never had one. */
+export function lostDiskProblem(
+  cluster: Cluster,
+  hosts: readonly ObservedHost[],
+  machine: string,
+): Problem | undefined {
+  return lostDisks(cluster, hosts).find(({ machines }) => machines.includes(machine))?.problem
+}
+
+function lostDisks(cluster: Cluster, hosts: readonly ObservedHost[]): LostDisk[] {
   return hosts.flatMap((observed) => {
     const lost = clusterDomains(cluster, observed).flatMap((domain): Lost[] => {
       const path = lostDiskOf(domain, observed)
@@ -29,13 +54,16 @@ export function findLostDisks(
       lost.filter(({ path }) => posix.dirname(path) === folder)
     const empty = folders.filter((folder) => isEmptied(folder, inFolder(folder), observed))
     return [
-      ...empty.map((folder) => folderLost(cluster, observed, folder, inFolder(folder))),
+      ...empty.map((folder) => ({
+        machines: inFolder(folder).map(({ domain }) => domain.name),
+        problem: folderLost(cluster, observed, folder, inFolder(folder)),
+      })),
       ...lost
-        .filter(({ domain, path }) => {
-          const isInSettings = cluster.nodes.some(({ name }) => name === domain.name)
-          return isInSettings && !recreated.has(domain.name) && !empty.includes(posix.dirname(path))
-        })
-        .map((one) => machineLost(cluster, observed, one, hasOthers(cluster, hosts, one))),
+        .filter(({ path }) => !empty.includes(posix.dirname(path)))
+        .map((one) => ({
+          machines: [one.domain.name],
+          problem: machineLost(cluster, observed, one, hasOthers(cluster, hosts, one)),
+        })),
     ]
   })
 }
@@ -62,15 +90,11 @@ function folderLost(
 ): Problem {
   const isPool = posix.dirname(files.disk({ name: '' })) === folder
   const place = isPool ? `the pool ${cluster.settings.STORAGE_POOL} at ${folder}` : folder
-  const count = lost.length === 1 ? 'the disk of a machine' : `any of the ${lost.length} disks`
-  return new Problem(
-    'POOL_EMPTY',
-    `${place} on ${host} does not hold ${count} of ${cluster.name}: is its file system mounted?`,
-    {
-      because: `missing: ${lost.map(({ path }) => path).join(', ')}`,
-      now: unchanged,
-      hint: `on ${host}: findmnt -T ${quote(folder)}; findmnt --fstab; mount it (mount -a) and run the same command again. If the disks cannot be recovered: ${giveUp(lost)}`,
-    },
+  return poolEmpty(
+    cluster.name,
+    { place, folder, host },
+    lost.map(({ path }) => path),
+    giveUp(lost),
   )
 }
 

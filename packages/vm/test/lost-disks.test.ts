@@ -40,7 +40,7 @@ test('a missing disk is lost, and nothing is planned for its machine', () => {
   assert.not.ok(planCreate(cluster, [host]).some(({ target }) => target === 'home-w1'))
   assert.equal(findMissingImages(cluster, [{ ...host, hasImage: false }]), [])
   const row = describeMachineStatus(cluster, [host]).find(({ machine }) => machine === 'home-w1')
-  assert.equal(row?.notes, [`its disk is missing: ${pool}/home-w1.qcow2`])
+  assert.equal(row?.notes, [`DISK_LOST: ${problem?.message}`])
 })
 
 test('for a control plane, restoring from a backup is named', () => {

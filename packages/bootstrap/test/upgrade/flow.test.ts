@@ -23,6 +23,8 @@ let address = ''
 const requested: string[] = []
 /** Called when an installer is requested: after the first observation of machines, before the second. */
 let warmed: (() => void) | undefined
+/** What the factory answers then: a redirect to the registry that it has pushed to. */
+let installerStatus = 307
 
 test.before(async () => {
   for (const last of [70, 71, 72, 80, 81, 82])
@@ -33,7 +35,7 @@ test.before(async () => {
       response.end(JSON.stringify(['v1.12.11', 'v1.13.8', 'v1.13.9']))
     else if (request.url?.startsWith('/v2/') === true) {
       warmed?.()
-      response.end('{}')
+      response.writeHead(installerStatus, { location: 'http://127.0.0.1:1/v2/' }).end()
     } else if (request.url === '/version/v1.13.9/extensions/official')
       response.end(JSON.stringify([{ name: 'siderolabs/qemu-guest-agent' }, { name: 'a/new' }]))
     else if (request.url === '/version/v1.12.11/extensions/official')
@@ -560,6 +562,16 @@ test('the installer of every version of the path is built once, before anything 
     requested.slice(first).filter((url) => url.startsWith('/v2/')),
     ['v1.12.11', 'v1.13.9'].map((version) => `/v2/nocloud-installer/${id}/manifests/${version}`),
   )
+})
+
+test('an installer that could not be built in advance is a warning, and the upgrade continues', async () => {
+  const simulation = new Simulation(described({ CONTROL_PLANE_COUNT: '1' }), 'v1.13.8')
+  installerStatus = 404
+  const { problem, output } = await run(simulation)
+  installerStatus = 307
+  assert.is(problem, undefined)
+  assertDone(simulation)
+  assert.match(output, /installer of Talos v1\.13\.9 was not built in advance: .* answered 404/)
 })
 
 test('Kubernetes waits for Talos, then goes through a node, and every component is checked', async () => {

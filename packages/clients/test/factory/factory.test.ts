@@ -12,6 +12,7 @@ import {
   observeFactory,
   postSchematic,
   refuseMissingExtensions,
+  tryWarmInstaller,
   warmInstaller,
   type RequestOptions,
 } from '../../src/factory/index.ts'
@@ -232,5 +233,44 @@ factory('is queried for the installer of the schematic, until it has built it', 
   const { id } = context.cluster.schematic
   assert.equal(urls, Array(2).fill(`/v2/nocloud-installer/${id}/manifests/v1.13.9`))
 })
+
+factory(
+  'has built an installer when it redirects to its registry, which is not asked',
+  async (context) => {
+    const requests: string[] = []
+    context.answer = ({ url = '', headers }, response) => {
+      requests.push(url)
+      assert.is(headers.accept?.split(', ').length, 4)
+      assert.match(headers.accept ?? '', 'application/vnd.oci.image.index.v1+json')
+      // The registry behind it demands a token.
+      if (url.startsWith('/v2/registry/')) response.writeHead(401).end()
+      else response.writeHead(307, { location: '/v2/registry/manifests/sha256:0' }).end()
+    }
+    await warmInstaller(context.cluster, 'v1.13.9', soon)
+    assert.is(requests.length, 1)
+  },
+)
+
+for (const [status, text] of [
+  [401, '{"errors":[{"code":"UNAUTHORIZED"}]}'],
+  [404, '{"errors":[{"code":"MANIFEST_UNKNOWN"}]}'],
+  [400, 'official extension "a/b" is not available'],
+  [503, 'backend not ready'],
+] as const)
+  factory(
+    `that answers ${status} for an installer is a warning with its reason`,
+    async (context) => {
+      context.answer = (_, response) => response.writeHead(status).end(text)
+      const warnings: string[] = []
+      const log = { ...silentLog, warn: (line: string) => warnings.push(line) }
+      await tryWarmInstaller(context.cluster, 'v1.13.9', { ...soon, log })
+      assert.match(warnings.at(-1) ?? '', `answered ${status}`)
+      assert.match(warnings.at(-1) ?? '', text)
+      assert.match(
+        (await problemOf(warmInstaller(context.cluster, 'v1.13.9', soon))).code,
+        'FACTORY_ERROR',
+      )
+    },
+  )
 
 factory.run()

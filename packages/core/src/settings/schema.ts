@@ -240,6 +240,18 @@ export const settingGroups = {
       default: 'Retain',
       about: "What happens to a claim's data when the claim is deleted.",
     },
+    NFS_MOUNT_PERMISSIONS: {
+      type: kind.permissions,
+      example: '0777',
+      about:
+        "Permissions of each claim's folder, set again at every mount; without it, the folder stays as it was made: root's, 0755, so pods that are not root need an fsGroup.",
+    },
+    NFS_DEFAULT_CLASS: {
+      type: kind.flag,
+      example: 'true',
+      about:
+        'Whether nfs-appdata is the default StorageClass, of claims that name none; without it, that stays as it is.',
+    },
   },
   Behavior: {
     HEALTH_TIMEOUT: {
@@ -296,6 +308,8 @@ type Optional =
   | 'IMAGE_SHA256'
   | 'NFS_SERVER'
   | 'NFS_SHARE'
+  | 'NFS_MOUNT_PERMISSIONS'
+  | 'NFS_DEFAULT_CLASS'
   | 'UPGRADE_GATE_COMMAND'
 
 type ValueOf<K extends SettingName> = AllSettings[K] extends { type: z.ZodType<infer T> }
