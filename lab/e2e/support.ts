@@ -147,7 +147,7 @@ export async function access(cluster: Cluster, name: ToolName, ...args: string[]
     name === 'talosctl'
       ? ['--talosconfig', files.path('talosconfig')]
       : ['--kubeconfig', files.path('kubeconfig')]
-  return (await local.$({ timeoutMs: 120_000 })`${path} ${file} ${args}`).stdout
+  return (await local.$({ timeoutMs: 300_000 })`${path} ${file} ${args}`).stdout
 }
 
 /** A node, as far as chapters look at it. */

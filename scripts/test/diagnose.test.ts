@@ -1,7 +1,14 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { KubernetesFindings, TalosEvidence, TalosFindings } from '@talosmith/bootstrap'
-import { codes as sharedCodes, Problem, projectRoot, type Answer, type Node } from '@talosmith/core'
+import {
+  bootsOf,
+  codes as sharedCodes,
+  Problem,
+  projectRoot,
+  type Answer,
+  type Node,
+} from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import {
   describeMachine,
@@ -15,7 +22,6 @@ import { finishedHost } from '@talosmith/vm/testing'
 import { findCauses } from '../diagnose/find.ts'
 import type { Observations } from '../diagnose/gather.ts'
 import { findingsAsJson, renderFindings } from '../diagnose/report.ts'
-import { bootsOf } from '../diagnose/rules/boot.ts'
 
 const cluster = testCluster({
   CONTROL_PLANE_COUNT: '3',
@@ -191,7 +197,8 @@ const running = (name: string) => {
 }
 const boot = (...lines: string[]): string[] => ['[    0.000000] Linux version 6.18.0', ...lines]
 const failedBoot = boot(
-  '[  211.1] [talos] boot sequence failed: kubelet not up',
+  '[  211.1] [talos] boot sequence: failed',
+  '[  211.2] [talos] fatal sequencer error in "boot" sequence: error running phase 5 in boot sequence: kubelet not up',
   '[  211.4] rebooting',
 )
 const starting = { status: { stage: 'booting', status: { ready: false, unmetConditions: null } } }
@@ -389,6 +396,14 @@ const problems: [string, Parts, string[]][] = [
       probes: { [w1]: 'silent' },
     },
     [`KERNEL_PANIC ${w1}`],
+  ],
+  [
+    'a boot that hangs in the initialize sequence',
+    {
+      evidence: { [w1]: { console: boot('[ 3.1] [talos] initialize sequence: failed') } },
+      probes: { [w1]: 'silent' },
+    },
+    [`BOOT_HANGS ${w1}`],
   ],
   [
     'two failed boots in a row',
@@ -736,6 +751,22 @@ test('a member with the address of our control plane is never to be removed', ()
   const status = cluster.controlPlanes.slice(0, 2).map((node) => member(node))
   const { diagnoses } = findCauses(cluster, observedWith({ etcd: { members, status } }))
   assert.not.match(JSON.stringify(diagnoses), /remove-member/)
+})
+
+test('a cluster that waits for a CNI of its user is diagnosed at once', () => {
+  const message =
+    'container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: cni plugin not initialized'
+  const nodes = up(
+    cluster.nodes.map(({ name, address }) => ({
+      ...namedNode(name, address),
+      status: {
+        addresses: [{ type: 'InternalIP', address }],
+        conditions: [{ type: 'Ready', status: 'False', message }],
+      },
+    })),
+  )
+  assert.equal(codes({ api: { nodes, expectedWorkloads: ['coredns'] } }), ['NO_CNI'])
+  assert.not(codes({ api: { nodes, expectedWorkloads: ['kube-flannel'] } }).includes('NO_CNI'))
 })
 
 test('a node that is not in the settings is diagnosed once it is not Ready', () => {
@@ -1122,7 +1153,7 @@ test('a boot of a quiet kernel is recognized by its timestamps', () => {
   )
   const failedBoot = [
     '[    7.1] loading',
-    '[   10.9] [talos] boot sequence failed: mounting EPHEMERAL: invalid argument',
+    '[   10.9] [talos] fatal sequencer error in "boot" sequence: error running phase 3 in boot sequence: mounting EPHEMERAL: invalid argument',
   ]
   const console = [...booted, ...failedBoot, ...failedBoot]
   assert.equal(codes({ evidence: { 'home-w1': { console } }, probes: { 'home-w1': 'silent' } }), [

@@ -15,7 +15,7 @@ export {
   type KubernetesFindings,
   type PodEvidence,
 } from './views/kubernetes-evidence.ts'
-export { judgeHealth, nodesLeftBehind, type HealthFacts } from './health/health.ts'
+export { judgeHealth, lacksCni, nodesLeftBehind, type HealthFacts } from './health/health.ts'
 export { checkGeneratedFiles, checkNewConfigs } from './configure/generated-files.ts'
 export {
   observeAccess,

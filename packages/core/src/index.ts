@@ -13,6 +13,7 @@ export { applyAll, renderPlan, type Change } from './change.ts'
 export { clusterIdFile, keepClusterId, readClusterId } from './cluster-id.ts'
 export { controlPlanesLeft, notStarted, type LeftControlPlane } from './cluster-problems.ts'
 export { codes } from './codes.ts'
+export { bootFailure, bootsOf, type BootFailure, type BootFailureKind } from './boots.ts'
 export { checkConfirm } from './confirm.ts'
 export {
   commandFor,

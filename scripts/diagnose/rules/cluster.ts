@@ -1,5 +1,5 @@
 /** Problems of the cluster as a whole: etcd, the API servers, the VIP, access files. */
-import { hasEnded, nodesLeftBehind } from '@talosmith/bootstrap'
+import { hasEnded, lacksCni, nodesLeftBehind } from '@talosmith/bootstrap'
 import { judgeEtcd, memberOf, type EtcdProblem } from '@talosmith/clients/etcd'
 import { readinessOf } from '@talosmith/clients/kubernetes'
 import { codes, commandFor, type Cluster } from '@talosmith/core'
@@ -16,6 +16,7 @@ export const judgeCluster: Judge = (...args) =>
     judgeMembers,
     judgeApi,
     judgeNames,
+    judgeCni,
     judgeLeftBehind,
     judgeVip,
     judgeImages,
@@ -208,6 +209,25 @@ const judgeNames: Judge = (cluster, _observed, views) =>
       node.name,
     )
   })
+
+const judgeCni: Judge = (cluster, { api }, views) => {
+  const expected = api.ok ? api.value.expectedWorkloads : ['kube-flannel']
+  const waiting = views.flatMap(({ kubernetes }) =>
+    kubernetes !== undefined && lacksCni(kubernetes, expected) ? [kubernetes] : [],
+  )
+  if (waiting.length === 0) return []
+  return one(
+    'NO_CNI',
+    'no CNI is installed: the machine configs leave it to you',
+    waiting.map(
+      (node) => `kubectl get node ${node.metadata.name}: ${readinessOf(node)?.message ?? ''}`,
+    ),
+    [
+      `# install your CNI, for example by Helm with KUBECONFIG=${cluster.generated}/kubeconfig, then`,
+      commandFor(cluster, 'bootstrap:health'),
+    ],
+  )
+}
 
 const judgeLeftBehind: Judge = (cluster, { api }) => {
   const nodes = api.ok && api.value.nodes.ok ? api.value.nodes.value : []

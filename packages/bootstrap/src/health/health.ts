@@ -31,6 +31,8 @@ export interface HealthFacts {
   readonly leftBehind: readonly NodeObject[]
   readonly workloads: Answer<readonly Workload[]>
   readonly expectedWorkloads: readonly string[]
+  /** The machine configs bring manifests, which may install a CNI. */
+  readonly bringsManifests?: boolean
 }
 
 /** A condition of a healthy cluster. */
@@ -121,7 +123,7 @@ export function judgeHealth(cluster: Cluster, observed: HealthFacts): Condition[
       'every Kubernetes node to be Ready',
       `every node is Ready, at its address, with Kubernetes ${kubernetes}`,
       observed.nodes.ok
-        ? (nodesFinding(cluster, observed.nodes.value) ?? leftBehindFinding(observed))
+        ? (nodesFinding(cluster, observed.nodes.value, observed) ?? leftBehindFinding(observed))
         : findingOf(observed.nodes),
     ),
     condition(
@@ -174,13 +176,21 @@ function machineFinding({ name }: Node, aspect: Aspect, observed: HealthFacts): 
   return `${name}: ${problem}`
 }
 
-function nodesFinding({ nodes, settings }: Cluster, registered: readonly NodeObject[]): Finding {
+function nodesFinding(
+  { nodes, settings, generated }: Cluster,
+  registered: readonly NodeObject[],
+  observed: HealthFacts,
+): Finding {
   return first(nodes, (machine) => {
     const { name, address } = machine
     const node = nodeOf(machine, registered)
     if (node === undefined) return `${name} has not registered`
     const { addresses = [], nodeInfo } = node.status ?? {}
     const ready = readinessOf(node)
+    if (lacksCni(node, observed.expectedWorkloads)) {
+      const reason = `${name} is not Ready: no CNI is installed, and the machine configs leave it to you: install one with ${generated}/kubeconfig, then run the same command again`
+      return isCniOnItsWay(observed) ? reason : { reason, final: true }
+    }
     if (ready?.status !== 'True')
       return `${name} is not Ready: ${ready?.message ?? 'no reason reported'}`
     const internal = addresses.filter(({ type }) => type === 'InternalIP')
@@ -191,6 +201,25 @@ function nodesFinding({ nodes, settings }: Cluster, registered: readonly NodeObj
       ? undefined
       : { reason: `${name} runs Kubernetes ${runs ?? 'of no known version'}`, final: true }
   })
+}
+
+/**
+ * Whether a node waits for a CNI that Talos does not install. The container runtime reports it until the first CNI
+ * config is in /etc/cni/net.d (containerd's go-cni, ErrCNINotInitialized).
+ */
+export function lacksCni(node: NodeObject, expectedWorkloads: readonly string[]): boolean {
+  const { status, message = '' } = readinessOf(node) ?? {}
+  const isWaiting = status !== 'True' && /cni plugin not initialized/i.test(message)
+  return isWaiting && !expectedWorkloads.includes('kube-flannel')
+}
+
+/** Whether a CNI may be on its way: by manifests of the machine configs, or as a DaemonSet that is there already. */
+function isCniOnItsWay({ bringsManifests = false, workloads }: HealthFacts): boolean {
+  if (bringsManifests || !workloads.ok) return true
+  return workloads.value.some(
+    ({ metadata, status }) =>
+      status?.desiredNumberScheduled !== undefined && metadata.name !== 'kube-proxy',
+  )
 }
 
 function leftBehindFinding({ leftBehind: [node] }: HealthFacts): Finding {

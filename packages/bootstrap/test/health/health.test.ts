@@ -44,6 +44,11 @@ const deployment = {
   spec: { replicas: 2 },
   status: { observedGeneration: 1, updatedReplicas: 2, availableReplicas: 2 },
 }
+const withoutCni = {
+  ...{ type: 'Ready', status: 'False' },
+  message:
+    'container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: cni plugin not initialized',
+}
 const healthy: HealthFacts = {
   probes: new Map(cluster.nodes.map(({ name }) => [name, { kind: 'ours' }])),
   versions: new Map(cluster.nodes.map(({ name }) => [name, 'v1.13.9'])),
@@ -228,6 +233,42 @@ const rows: [string, Partial<HealthFacts>, RegExp, boolean][] = [
     'a node that is not Ready',
     withNode('home-w1', { conditions: [{ type: 'Ready', status: 'False', message: 'no CNI' }] }),
     /^home-w1 is not Ready: no CNI$/,
+    false,
+  ],
+  [
+    'a node without the CNI that its user brings',
+    withNode('home-w1', { conditions: [withoutCni] }),
+    /^home-w1 is not Ready: no CNI is installed.* install one with .*\/kubeconfig/,
+    true,
+  ],
+  [
+    'a node without a CNI that is on its way',
+    {
+      ...withNode('home-w1', { conditions: [withoutCni] }),
+      workloads: {
+        ok: true,
+        value: [
+          deployment,
+          { metadata: { name: 'cilium' }, status: { desiredNumberScheduled: 2 } },
+        ],
+      },
+    },
+    /^home-w1 is not Ready: no CNI is installed/,
+    false,
+  ],
+  [
+    'a node without a CNI that manifests of the config may bring',
+    { ...withNode('home-w1', { conditions: [withoutCni] }), bringsManifests: true },
+    /^home-w1 is not Ready: no CNI is installed/,
+    false,
+  ],
+  [
+    "a node that still waits for Talos' own CNI",
+    {
+      ...withNode('home-w1', { conditions: [withoutCni] }),
+      expectedWorkloads: ['coredns', 'kube-flannel'],
+    },
+    /^home-w1 is not Ready: container runtime network not ready/,
     false,
   ],
   [
@@ -416,5 +457,19 @@ for (const [title, listed, expected] of leftBehindRows)
       nodesLeftBehind(cluster, listed).map(({ metadata }) => metadata.name),
       expected,
     ))
+
+test('machines that a patch has given names of their own are healthy', () => {
+  const own = cluster.nodes.map(({ address }, index) => kubernetesNode(`own-${index}`, address))
+  const members = healthy.etcd.members.map((member, index) => ({
+    ...{ ...member, name: `own-${index}` },
+    addresses: [cluster.controlPlanes[index]?.address ?? ''],
+  }))
+  const etcd = { ...healthy.etcd, members }
+  const conditions = judgeHealth(cluster, { ...healthy, etcd, nodes: { ok: true, value: own } })
+  assert.equal(
+    conditions.flatMap(({ reason }) => reason ?? []),
+    [],
+  )
+})
 
 test.run()
