@@ -22,7 +22,7 @@ export function bootsOf(console: readonly string[]): string[][] {
 /**
  * How a boot failed. `panics`: the kernel stopped; nothing reverts it, since systemd-boot counts no boots.
  * `hangs`: Talos failed in its initialize sequence, in which it neither reverts nor reboots.
- * `reverts`: Talos failed later; after an upgrade it goes back to the previous version, and it reboots.
+ * `reverts`: Talos failed later; after an upgrade it rolls back, and it reboots.
  */
 export type BootFailureKind = 'panics' | 'hangs' | 'reverts'
 

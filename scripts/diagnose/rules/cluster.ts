@@ -136,7 +136,7 @@ const judgeMembers: Judge = (cluster, { findings }) => {
           [
             '# only if none of these machines is still in use: each takes its vote along',
             ...strangers.map(({ id }) =>
-              talosctl(cluster, asked(cluster, status), `etcd remove-member ${id}`),
+              talosctl(cluster, respondingMember(cluster, status), `etcd remove-member ${id}`),
             ),
           ],
         )),
@@ -151,7 +151,10 @@ const judgeMembers: Judge = (cluster, { findings }) => {
 }
 
 /** The address of a control plane whose etcd answers. */
-function asked({ controlPlanes }: Cluster, status: readonly { readonly node: string }[]): string {
+function respondingMember(
+  { controlPlanes }: Cluster,
+  status: readonly { readonly node: string }[],
+): string {
   return status[0]?.node ?? controlPlanes[0]?.address ?? ''
 }
 

@@ -88,10 +88,12 @@ export async function planArchive(
 ): Promise<RemovalChange[]> {
   if (machinesAreNew) return []
   const files = await observeRemovableFiles(cluster)
-  return [...planRemoveAccess(cluster, files), ...planRemoveConfig(cluster, files)]
-    // What a killed run left in its work folder is removed by the next one, this one included: it can't be moved then.
-    .filter(({ target }) => target !== regenerationFile && !target.startsWith('work/'))
-    .map((change) => ({ ...change, summary: `Archive ${change.target} in ${archive}` }))
+  return (
+    [...planRemoveAccess(cluster, files), ...planRemoveConfig(cluster, files)]
+      // What a killed run left in its work folder is removed by the next one, this one included: it can't be moved then.
+      .filter(({ target }) => target !== regenerationFile && !target.startsWith('work/'))
+      .map((change) => ({ ...change, summary: `Archive ${change.target} in ${archive}` }))
+  )
 }
 
 /** What is lost permanently besides files and machines; once the machines are new, what is left to do. */

@@ -147,9 +147,9 @@ for (const [state, health, expected] of [
   })
 
 test('the reason of a failing pull is read from the log of Talos, while a service is prepared', async () => {
-  const asked: string[] = []
+  const requests: string[] = []
   const preparing = fakeTalosctl((words): Reply => {
-    asked.push(words)
+    requests.push(words)
     if (words === 'services')
       return `NODE          SERVICE   STATE       HEALTH   LAST CHANGE   LAST EVENT
 ${w1}   kubelet   Preparing   ?        3m1s ago      Running pre state
@@ -162,7 +162,7 @@ ${w1}   kubelet   Preparing   ?        3m1s ago      Running pre state
   assert.equal(machines.get('home-w1')?.pulls, [
     'retrying error: failed to pull image "x/kubelet:v1": EOF',
   ])
-  assert.is(asked.filter((words) => words.startsWith('logs machined')).length, 1)
+  assert.is(requests.filter((words) => words.startsWith('logs machined')).length, 1)
 })
 
 test.run()
