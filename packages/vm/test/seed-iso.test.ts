@@ -42,7 +42,10 @@ const readers = {
 }
 for (const [version, nameIn] of Object.entries(readers))
   test(`Talos ${version} reads the machine’s name from meta-data`, () => {
-    assert.is(nameIn(parse(describeSeed(cluster, node).metaData)), 'home-cp1')
+    assert.is(
+      nameIn(parse(describeSeed(cluster, node).metaData) as Record<string, string>),
+      'home-cp1',
+    )
   })
 
 test('every supported minor reads it', () => {

@@ -24,7 +24,6 @@ const test = suite('an etcd that a restore would replace')
 const it = isThere ? test : test.skip
 let secrets = ''
 let machine: { stop(): Promise<void> } | undefined
-// oxlint-disable-next-line node/no-process-env -- where tools are found
 const cache = process.env['XDG_CACHE_HOME']
 
 test.before(async () => {
@@ -42,9 +41,7 @@ test.before(async () => {
 })
 test.after(async () => {
   await machine?.stop()
-  // oxlint-disable-next-line node/no-process-env -- as above
   if (cache === undefined) delete process.env['XDG_CACHE_HOME']
-  // oxlint-disable-next-line node/no-process-env -- as above
   else process.env['XDG_CACHE_HOME'] = cache
 })
 
@@ -72,7 +69,6 @@ esac
 `,
     { mode: 0o755 },
   )
-  // oxlint-disable-next-line node/no-process-env -- as above
   process.env['XDG_CACHE_HOME'] = root
 }
 

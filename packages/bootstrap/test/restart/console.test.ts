@@ -1,4 +1,4 @@
-import { Problem, silentLog } from '@talosmith/core'
+import { silentLog, type Problem } from '@talosmith/core'
 import { problemOf, quicken, recordingHost, testCluster } from '@talosmith/core/testing'
 import { createCa, fakeTalosctl } from '@talosmith/clients/testing'
 import { test } from 'uvu'

@@ -37,7 +37,12 @@ export async function testCommand(command: string, cidr: string, title: string):
     const opened = await openWorld(cidr)
     const make = cases[command]
     assert.ok(make, command)
-    const rows = await killEverywhere(opened, await make(opened)).finally(() => opened.close())
+    let rows: readonly Row[]
+    try {
+      rows = await killEverywhere(opened, await make(opened))
+    } finally {
+      await opened.close()
+    }
     const endings = [...new Set(rows.map(({ up }) => up))].map(
       (up) => `${up} ${rows.filter((row) => row.up === up).length}`,
     )
