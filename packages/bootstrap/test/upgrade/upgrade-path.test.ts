@@ -88,9 +88,9 @@ const rows: Row[] = [
   ['1.13.9 1.13.9', '1.35.0 1.36.0', '1.13.9 1.35.0', 'DOWNGRADE_REFUSED =v1.36.0'],
   ['1.13.10', '1.36.3', '1.14.0 1.34.0', 'DOWNGRADE_REFUSED KUBERNETES_VERSION=v1.36.3'],
   // Pairs that Talos does not support.
-  ['1.12.11', '1.35.0', '1.12.11 1.36.3', 'VERSIONS_DO_NOT_FIT KUBERNETES_VERSION=v1.35.0'],
+  ['1.12.11', '1.35.0', '1.12.11 1.36.3', 'VERSIONS_DO_NOT_FIT KUBERNETES_VERSION=v1.35.4'],
   ['1.13.9', '1.36.3', '1.13.9 1.37.0', 'VERSIONS_DO_NOT_FIT KUBERNETES_VERSION=v1.36.3'],
-  ['1.10.9', '1.28.0', '1.11.6 1.28.0', 'VERSIONS_DO_NOT_FIT KUBERNETES_VERSION=v1.34.0'],
+  ['1.10.9', '1.28.0', '1.11.6 1.28.0', 'VERSIONS_DO_NOT_FIT KUBERNETES_VERSION=v1.34.1'],
   // Versions that the factory does not offer.
   ['1.13.8', '1.36.3', '1.13.11 1.36.3', 'TALOS_VERSION_NOT_OFFERED TALOS_VERSION=v1.13.10'],
   [
