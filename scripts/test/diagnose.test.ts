@@ -1041,7 +1041,7 @@ test('commands for a KVM host follow a line that names it', () => {
         if (!/\bvirsh (?!-c)/.test(line)) return
         assert.match(
           remedy.slice(0, index).join('\n'),
-          /(?:^|\n)# on root@kvm1$/,
+          /(?:^|\n)# on root@kvm1(?:\n#.*)*$/,
           `${title}: ${code}`,
         )
       })

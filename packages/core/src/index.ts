@@ -66,6 +66,7 @@ export type { Settings } from './settings/schema.ts'
 export {
   defaultKubernetesVersion,
   minorOf,
+  newestDefaultKubernetes,
   supportedTalosMinors,
   unsupportedPair,
 } from './settings/versions.ts'

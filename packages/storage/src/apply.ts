@@ -31,7 +31,10 @@ const appliers: Record<StorageChange['kind'], (context: ApplyContext) => Promise
   'clear-release': clearRelease,
   'install-release': installRelease,
   'create-storage-class': (context) => applyStorageClass(context),
-  'update-storage-class': (context) => applyStorageClass(context),
+  async 'update-storage-class'(context) {
+    const { storageClass: updated } = await observeStorage(context.kubernetes)
+    await applyStorageClass(context, updated?.isDefault === true ? true : undefined)
+  },
   async 'replace-storage-class'(context) {
     const { storageClass: replaced } = await observeStorage(context.kubernetes)
     await context.kubernetes.delete(storageClass)

@@ -15,10 +15,11 @@ export default script(import.meta, {
       nothing: `${context.cluster.nodes.length} machines run and match the settings`,
       check(observed) {
         const { cluster, log, dryRun } = context
+        // First: what it names, such as a pool that is not mounted, also stops the command that continues.
+        refuse(findProblems(cluster, observed))
         // Empty machines in the place of those that were removed would go for the cluster.
         if (unfinished !== undefined && createsMachines(planCreate(cluster, observed)))
           throw unfinished
-        refuse(findProblems(cluster, observed))
         const missing = findMissingImages(cluster, observed)
         if (dryRun) missing.forEach(({ message, hint }) => log.warn(`${message}: ${hint}`))
         else refuse(missing)

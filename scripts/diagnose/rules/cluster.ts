@@ -134,7 +134,7 @@ const judgeMembers: Judge = (cluster, { findings }) => {
             ['talosctl etcd members:', id, name || '(never started)', ...addresses].join(' '),
           ),
           [
-            '# only if none of these machines is still in use: each takes its vote along',
+            '# only if none of these machines is still in use: removing a member also removes its vote',
             ...strangers.map(({ id }) =>
               talosctl(cluster, respondingMember(cluster, status), `etcd remove-member ${id}`),
             ),
@@ -203,8 +203,8 @@ const judgeNames: Judge = (cluster, _observed, views) =>
       `${node.name} is registered in Kubernetes as ${name}, a name that Talos generated`,
       [`kubectl get node ${name}: ${node.address}`],
       [
-        '# Talos reads the seed ISO at its first boot only. Every machine works under such a name; to change it, write',
-        `# env/${cluster.name}/patches/${node.name}.yaml: {machine: {network: {hostname: ${node.name}}}}`,
+        '# The machine works with this name; to change it, write',
+        `# env/${cluster.file}/patches/${node.name}.yaml: {machine: {network: {hostname: ${node.name}}}}`,
         '# or from Talos 1.12 on: {apiVersion: v1alpha1, kind: HostnameConfig, auto: off, hostname: ...}; then',
         commandFor(cluster, 'bootstrap:configure'),
         kubectl(cluster, `delete node ${name}`),
@@ -215,8 +215,9 @@ const judgeNames: Judge = (cluster, _observed, views) =>
 
 const judgeCni: Judge = (cluster, { api }, views) => {
   const expected = api.ok ? api.value.expectedWorkloads : ['kube-flannel']
+  const registered = views.flatMap(({ kubernetes }) => kubernetes ?? [])
   const waiting = views.flatMap(({ kubernetes }) =>
-    kubernetes !== undefined && lacksCni(kubernetes, expected) ? [kubernetes] : [],
+    kubernetes !== undefined && lacksCni(kubernetes, registered, expected) ? [kubernetes] : [],
   )
   if (waiting.length === 0) return []
   return one(

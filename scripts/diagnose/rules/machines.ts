@@ -50,7 +50,7 @@ function judgeState(cluster: Cluster, view: View): Diagnosis | undefined {
     return at(
       diskLost.code,
       diskLost.message,
-      onHost(host, `# ${diskLost.hint}`),
+      onHost(host, ...(diskLost.hint ?? '').split('\n').map((line) => `# ${line}`)),
       diskLost.because?.split('\n'),
     )
   const { stateReason = '', diskErrors = '' } = evidence ?? {}

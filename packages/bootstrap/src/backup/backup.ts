@@ -122,7 +122,7 @@ export async function chooseBackup(
   const isFormer = historyOf(backup) < current
   if (isFormer && fileName === undefined && secrets !== undefined)
     throw refuse(
-      'an older backup was restored since, and there is no backup of what the cluster has been from then on',
+      'an older backup has been restored, and no backup was taken since',
       `name the backup to restore with --snapshot: ${all.map(({ file }) => file).join(', ')}`,
     )
   const { KUBERNETES_VERSION: kubernetes } = cluster.settings
@@ -171,7 +171,7 @@ export function keptSecretsOf(file: string): string {
 
 /**
  * Once the history of `taken`, the backup just taken, has ten, deletes all others of its cluster: of this history all
- * but the newest ten, of former ones all. Never deletes `taken`, the final one of a destroyed cluster, nor those of an
+ * but the newest ten, of each former one all but the newest. Never deletes `taken`, the final one of a destroyed cluster, nor those of an
  * earlier cluster, which had other secrets. Older ones that a killed run left without a description are deleted, too.
  */
 export async function deleteOldest(cluster: Cluster, taken: Backup): Promise<void> {
@@ -186,7 +186,14 @@ export async function deleteOldest(cluster: Cluster, taken: Backup): Promise<voi
   )
   const current = all.filter((one) => historyOf(one) === historyOf(taken))
   if (current.length < keptCount - 1) return
-  const newest = new Set(current.slice(0, keptCount - 1))
+  const newest = new Set([
+    ...current.slice(0, keptCount - 1),
+    ...all.filter(
+      (one) =>
+        historyOf(one) !== historyOf(taken) &&
+        all.find((other) => historyOf(other) === historyOf(one)) === one,
+    ),
+  ])
   const excess = all.filter((one) => !newest.has(one)).map(({ file }) => file)
   const kept = described.map(({ file }) => file).filter((file) => !excess.includes(file))
   const left = (await readdir(files.path(backupFolder))).filter(

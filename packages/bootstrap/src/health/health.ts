@@ -1,6 +1,6 @@
 /** What a healthy cluster is. Pure. */
 import { nodeOf, readinessOf, type NodeObject } from '@talosmith/clients/kubernetes'
-import type { Answer, Cluster, Node } from '@talosmith/core'
+import { commandFor, type Answer, type Cluster, type Node } from '@talosmith/core'
 import { judgeEtcd, type EtcdFacts } from '@talosmith/clients/etcd'
 import {
   aspectProblem,
@@ -177,17 +177,18 @@ function machineFinding({ name }: Node, aspect: Aspect, observed: HealthFacts): 
 }
 
 function nodesFinding(
-  { nodes, settings, generated }: Cluster,
+  cluster: Cluster,
   registered: readonly NodeObject[],
   observed: HealthFacts,
 ): Finding {
+  const { nodes, settings, generated } = cluster
   return first(nodes, (machine) => {
     const { name, address } = machine
     const node = nodeOf(machine, registered)
     if (node === undefined) return `${name} has not registered`
     const { addresses = [], nodeInfo } = node.status ?? {}
     const ready = readinessOf(node)
-    if (lacksCni(node, observed.expectedWorkloads)) {
+    if (lacksCni(node, registered, observed.expectedWorkloads)) {
       const reason = `${name} is not Ready: no CNI is installed, and the machine configs leave it to you: install one with ${generated}/kubeconfig, then run the same command again`
       return isCniOnItsWay(observed) ? reason : { reason, final: true }
     }
@@ -199,15 +200,24 @@ function nodesFinding(
     const runs = nodeInfo?.kubeletVersion
     return runs === settings.KUBERNETES_VERSION
       ? undefined
-      : { reason: `${name} runs Kubernetes ${runs ?? 'of no known version'}`, final: true }
+      : {
+          reason: `${name} runs Kubernetes ${runs ?? 'of no known version'}, not ${settings.KUBERNETES_VERSION}: ${commandFor(cluster, 'cluster:upgrade')} changes it, or set KUBERNETES_VERSION to keep it`,
+          final: true,
+        }
   })
 }
 
 /**
- * Whether a node waits for a CNI that Talos does not install. The container runtime reports it until the first CNI
- * config is in /etc/cni/net.d (containerd's go-cni, ErrCNINotInitialized).
+ * Whether a node waits for a CNI that Talos does not install, and none of the registered nodes has one. The container
+ * runtime reports it until the first CNI config is in /etc/cni/net.d (containerd's go-cni, ErrCNINotInitialized).
  */
-export function lacksCni(node: NodeObject, expectedWorkloads: readonly string[]): boolean {
+export function lacksCni(
+  node: NodeObject,
+  registered: readonly NodeObject[],
+  expectedWorkloads: readonly string[],
+): boolean {
+  // One node is Ready: the CNI is there, and its pod may still be starting on this one.
+  if (registered.some((one) => readinessOf(one)?.status === 'True')) return false
   const { status, message = '' } = readinessOf(node) ?? {}
   const isWaiting = status !== 'True' && /cni plugin not initialized/i.test(message)
   return isWaiting && !expectedWorkloads.includes('kube-flannel')

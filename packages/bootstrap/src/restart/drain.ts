@@ -23,7 +23,7 @@ export function podsToMove(pods: readonly PodObject[]): PodObject[] {
   })
 }
 
-/** A pod that cannot be evicted because of its PodDisruptionBudget, as long as nobody changes that. */
+/** A pod that cannot be evicted because of its PodDisruptionBudget, until the budget or the number of replicas changes. */
 export interface Blocked {
   readonly pod: string
   readonly budget: string
@@ -129,6 +129,7 @@ export async function evictPods(
   await waitFor(
     `the pods on ${name} to be evicted`,
     async () => {
+      hasMoved = false
       const node = nameOf(machine, await kubernetes.list<NodeObject>('/api/v1/nodes'))
       const path = `/api/v1/pods?fieldSelector=spec.nodeName%3D${node}`
       const left = podsToMove(await kubernetes.list<PodObject>(path))

@@ -208,7 +208,7 @@ test('after an older backup was restored, later ones are abandoned, and the next
     ).backup
   assert.equal(
     (await listBackups(cluster)).map(({ revision }) => revision),
-    [18, 17, 16, 15, 14, 13, 12, 11, 10, 10],
+    [18, 17, 16, 15, 14, 13, 12, 11, 10, 10, 30],
   )
   await beginHistory(cluster, old)
   assert.is((await chooseBackup(cluster, secrets)).revision, 10)
@@ -246,7 +246,7 @@ test('backups of a former history are never the newest, also when their revision
   assert.equal(await revisionsOf(cluster), [210, 200, 110, 100, 150])
 })
 
-test('backups of former histories are kept until the current one has ten', async () => {
+test('of former histories all backups are kept until the current one has ten, then the newest', async () => {
   const cluster = fresh()
   const [first] = await takeEach(
     cluster,
@@ -258,7 +258,8 @@ test('backups of former histories are kept until the current one has ten', async
   await takeEach(cluster, 21, [101, 102, 103, 104, 105, 106, 107, 108])
   assert.is((await listBackups(cluster)).length, 18)
   await takeEach(cluster, 22, [109])
-  assert.equal(await revisionsOf(cluster), [109, 108, 107, 106, 105, 104, 103, 102, 101, 100])
+  // The newest of the former history stays.
+  assert.equal(await revisionsOf(cluster), [109, 108, 107, 106, 105, 104, 103, 102, 101, 100, 109])
 })
 
 test('an etcd that is behind its backups was restored elsewhere: a new history', async () => {
@@ -280,7 +281,7 @@ test('without the restored backup, no former one goes for the newest', async () 
   rmSync(pathOf(cluster, first.file.replace('.db', '.json')))
   const { code, because, hint } = await problemOf(chooseBackup(cluster, secrets))
   assert.is(code, 'BACKUP_UNUSABLE')
-  assert.match(because ?? '', 'an older backup was restored since')
+  assert.match(because ?? '', 'an older backup has been restored')
   assert.match(hint ?? '', `--snapshot: ${second.file}`)
   assert.is((await chooseBackup(cluster, secrets, second.file)).file, second.file)
 })

@@ -105,6 +105,14 @@ const withNode = (name: string, over: object): Partial<HealthFacts> => ({
     ),
   },
 })
+const allWithoutCni: Partial<HealthFacts> = {
+  nodes: {
+    ok: true,
+    value: cluster.nodes.map(({ name, address }) =>
+      kubernetesNode(name, address, { conditions: [withoutCni] }),
+    ),
+  },
+}
 const rows: [string, Partial<HealthFacts>, RegExp, boolean][] = [
   [
     'a machine that is off',
@@ -236,15 +244,21 @@ const rows: [string, Partial<HealthFacts>, RegExp, boolean][] = [
     false,
   ],
   [
-    'a node without the CNI that its user brings',
-    withNode('home-w1', { conditions: [withoutCni] }),
-    /^home-w1 is not Ready: no CNI is installed.* install one with .*\/kubeconfig/,
+    'nodes without the CNI that their user brings',
+    allWithoutCni,
+    /^home-cp1 is not Ready: no CNI is installed.* install one with .*\/kubeconfig/,
     true,
+  ],
+  [
+    'a new node whose CNI is still starting, as its fellow is Ready',
+    withNode('home-w1', { conditions: [withoutCni] }),
+    /^home-w1 is not Ready: .*cni plugin not initialized/,
+    false,
   ],
   [
     'a node without a CNI that is on its way',
     {
-      ...withNode('home-w1', { conditions: [withoutCni] }),
+      ...allWithoutCni,
       workloads: {
         ok: true,
         value: [
@@ -253,13 +267,13 @@ const rows: [string, Partial<HealthFacts>, RegExp, boolean][] = [
         ],
       },
     },
-    /^home-w1 is not Ready: no CNI is installed/,
+    /^home-cp1 is not Ready: no CNI is installed/,
     false,
   ],
   [
     'a node without a CNI that manifests of the config may bring',
-    { ...withNode('home-w1', { conditions: [withoutCni] }), bringsManifests: true },
-    /^home-w1 is not Ready: no CNI is installed/,
+    { ...allWithoutCni, bringsManifests: true },
+    /^home-cp1 is not Ready: no CNI is installed/,
     false,
   ],
   [
@@ -280,7 +294,7 @@ const rows: [string, Partial<HealthFacts>, RegExp, boolean][] = [
   [
     'another version of Kubernetes',
     withNode('home-w1', { nodeInfo: { kubeletVersion: 'v1.36.2' } }),
-    /^home-w1 runs Kubernetes v1\.36\.2$/,
+    /^home-w1 runs Kubernetes v1\.36\.2, not v1\.36\.3: .*cluster:upgrade .*KUBERNETES_VERSION/,
     true,
   ],
   [

@@ -5,6 +5,7 @@ import { parseLabelledLines } from '../labelled-lines.ts'
 import { Problem } from '../problem.ts'
 import { quote } from '../process/command.ts'
 import { CommandFailed, timeoutExitCode, type RunOptions } from '../process/shell.ts'
+import { minute } from '../wait.ts'
 import type { Host } from './host.ts'
 
 /** A folder that a command looks at, and what it is: 'the pool default'. */
@@ -26,7 +27,7 @@ interface StorageOptions {
 
 /** A file system that hangs is reported within the 21 s that a diagnosis takes, with the grace period of the command. */
 const defaults: StorageOptions = {
-  ...{ withinMs: 60_000, probeAfterMs: 8000, answerS: 4 },
+  ...{ withinMs: 5 * minute, probeAfterMs: 8000, answerS: 8 },
   now: 'nothing was changed',
 }
 
@@ -43,7 +44,7 @@ export async function onStorage<T>(
   const { withinMs, probeAfterMs, answerS, now } = { ...defaults, ...options }
   const silent = new AbortController()
   const timer = setTimeout(() => {
-    // A host that cannot be asked is not the storage's problem.
+    // A host that does not answer is not the storage's problem.
     const found = findSilent(host, places, { answerS, now }).catch(() => undefined)
     void found.then((problem) => problem && silent.abort(problem))
   }, probeAfterMs)
@@ -85,7 +86,8 @@ while read -r device point type _; do echo "mount $type $device $point"; done </
     {
       because: `stat -f ${quote(folder)} did not end within ${answerS} s${where ?? ''}`,
       now,
-      point: mount?.point,
+      // Only what has a server is mounted again.
+      point: mount !== undefined && /^(?:nfs|cifs|smb|fuse)/.test(mount.type) ? mount.point : undefined,
     },
   )
 }
@@ -121,10 +123,10 @@ function storageSilent(
   const again =
     point === undefined
       ? ''
-      : `; to mount it again: umount -f -l ${quote(point)} && mount ${quote(point)}`
+      : `. If the server does not come back, stop the machines that use it, which lose what they were writing, then: umount -f -l ${quote(point)} && mount ${quote(point)}`
   return new Problem(codes.storageSilent, `${what} at ${folder} on ${host.name} does not answer`, {
     because,
     now,
-    hint: `on ${host.name}: findmnt ${quote(point ?? posix.dirname(folder))}; start the server of that file system, or look for errors of its disk (dmesg); what waits for it then goes on${again}. Then run the same command again`,
+    hint: `on ${host.name}: findmnt ${quote(point ?? posix.dirname(folder))}; start the server of that file system, or look for errors of its disk (dmesg); blocked processes then continue${again}. Then run the same command again`,
   })
 }

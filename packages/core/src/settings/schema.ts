@@ -244,7 +244,7 @@ export const settingGroups = {
       type: kind.permissions,
       example: '0777',
       about:
-        "Permissions of each claim's folder, and of the export itself; set again at every mount. Without it, a folder stays as it was made (root's, 0755), and pods that are not root need an fsGroup.",
+        "Permissions of each claim's folder, and of the export itself; set again at every mount. Without it, a folder keeps its initial owner and mode (root, 0755), and pods that are not root need an fsGroup.",
     },
     NFS_DEFAULT_CLASS: {
       type: kind.flag,
@@ -276,7 +276,7 @@ export const settingGroups = {
       type: kind.duration,
       default: '10m',
       about:
-        'How long the drain of a machine may stand still, with no pod evicted, before the upgrade stops.',
+        'How long the drain of a machine may make no progress, with no pod evicted, before the upgrade stops.',
     },
     UPGRADE_GATE_COMMAND: {
       type: kind.commandLine,

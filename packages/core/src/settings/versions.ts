@@ -19,16 +19,13 @@ const talosMinors: Readonly<
 /**
  * What older patches bring: the last patch, and the version of it and those before it, oldest first. It is
  * DefaultKubernetesVersion of the release (pkg/machinery/constants), read from v1.9.5, v1.10.0, v1.11.0, v1.11.3,
- * v1.12.4, v1.12.11, v1.13.0, v1.13.4, v1.13.9 and v1.14.1; a patch in between counts with the next one.
+ * v1.12.4, v1.12.11, v1.13.9 and v1.14.1; a patch in between counts with the next one. Not for 1.13: v1.36.3 was
+ * the default of all its patches here, and a lower one would downgrade clusters whose settings name no version.
  */
 const olderPatches: Readonly<Record<string, readonly (readonly [string, string])[]>> = {
   '1.9': [['1.9.0', 'v1.32.0']],
   '1.11': [['1.11.0', 'v1.34.0']],
   '1.12': [['1.12.4', 'v1.35.0']],
-  '1.13': [
-    ['1.13.0', 'v1.36.0'],
-    ['1.13.4', 'v1.36.1'],
-  ],
 }
 
 /** `1.13` of `v1.13.9`. */
@@ -44,6 +41,11 @@ export function defaultKubernetesVersion(talos: string): string | undefined {
   const minor = minorOf(talos)
   const older = olderPatches[minor]?.find(([last]) => semver.lte(talos, last))
   return older?.[1] ?? talosMinors[minor]?.kubernetes
+}
+
+/** The Kubernetes version that the newest patch of a Talos minor brings; undefined for an unknown minor. */
+export function newestDefaultKubernetes(talosMinor: string): string | undefined {
+  return talosMinors[talosMinor]?.kubernetes
 }
 
 /** Why a Talos version does not support a Kubernetes version; undefined when it does. */
