@@ -87,7 +87,8 @@ while read -r device point type _; do echo "mount $type $device $point"; done </
       because: `stat -f ${quote(folder)} did not end within ${answerS} s${where ?? ''}`,
       now,
       // Only what has a server is mounted again.
-      point: mount !== undefined && /^(?:nfs|cifs|smb|fuse)/.test(mount.type) ? mount.point : undefined,
+      point:
+        mount !== undefined && /^(?:nfs|cifs|smb|fuse)/.test(mount.type) ? mount.point : undefined,
     },
   )
 }
