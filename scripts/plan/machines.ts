@@ -1,8 +1,7 @@
 /** The vm part of a plan. */
-import { findUnfinishedMachines, type Cluster, type Host } from '@talosmith/core'
+import type { Cluster, Host } from '@talosmith/core'
 import {
   checkHosts,
-  createsMachines,
   describeMachineStatus,
   findMissingImages,
   findProblems,
@@ -42,14 +41,13 @@ export async function planMachines(
   const changes = planCreate(cluster, observed).filter(
     ({ target }) => isComplete || found.has(target),
   )
-  const unfinished = createsMachines(changes) ? await findUnfinishedMachines(cluster) : undefined
   const notes = describeMachineStatus(cluster, observed).flatMap(({ machine, notes: ofMachine }) =>
     ofMachine.map((note) => `${machine}: ${note}`),
   )
   return {
     plan: partOf('vm', [...hosts, allowed, ...observations], {
       changes,
-      problems: [...(unfinished ? [unfinished] : []), ...findProblems(cluster, observed)],
+      problems: findProblems(cluster, observed),
       notes: [...findWarnings(cluster, observed).map(({ text }) => text), ...notes],
     }),
     fresh: new Set(

@@ -1,7 +1,7 @@
 /** Makes a status of what was observed. */
 import type { AccessFile } from '@talosmith/bootstrap'
 import type { EtcdStatus } from '@talosmith/clients/etcd'
-import { nodeOf, readinessOf } from '@talosmith/clients/kubernetes'
+import { readinessOf } from '@talosmith/clients/kubernetes'
 import type { Answer, Cluster, Node } from '@talosmith/core'
 import { describeMachineStatus, type StatusRow } from '@talosmith/vm'
 import type { Gathered } from './gather.ts'
@@ -94,8 +94,7 @@ function describeNode(node: Node, gathered: Gathered, row: StatusRow | undefined
     disk: facts?.disk ?? null,
     reasons: [
       ...(vm === null ? [] : (row?.notes ?? [])),
-      // One that is off does not answer, and is not booting.
-      ...(facts?.reason === undefined || vm?.state === 'shut off' ? [] : [facts.reason]),
+      ...(facts?.reason === undefined ? [] : [facts.reason]),
       ...ofKubernetes.reasons,
     ],
   }
@@ -110,12 +109,12 @@ function describeVm({ hosts }: Gathered, row: StatusRow | undefined): NodeStatus
 }
 
 function describeKubernetes(
-  node: Node,
+  { name }: Node,
   { kubernetes }: Gathered,
 ): { value: NodeStatus['kubernetes']; reasons: readonly string[] } {
   const nodes = kubernetes.ok ? kubernetes.value.nodes : kubernetes
   if (!nodes.ok) return { value: null, reasons: [] }
-  const found = nodeOf(node, nodes.value)
+  const found = nodes.value.find(({ metadata }) => metadata.name === name)
   if (found === undefined) return { value: null, reasons: ['it is not registered in Kubernetes'] }
   const condition = readinessOf(found)
   const ready = condition?.status === 'True'

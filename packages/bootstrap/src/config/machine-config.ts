@@ -68,17 +68,10 @@ export async function renderConfigs(
   })
 }
 
-/** Generates an admin talosconfig, as talosctl writes it, with the cluster's secrets or those of a backup. */
-export async function renderTalosconfig(
-  cluster: Cluster,
-  talosctl: Talosctl,
-  kept?: string,
-): Promise<string> {
+/** Generates an admin talosconfig, as talosctl writes it. */
+export async function renderTalosconfig(cluster: Cluster, talosctl: Talosctl): Promise<string> {
   return withWorkFolder(cluster, async (folder) => {
-    if (kept !== undefined) await folder.write(secretsFile, kept)
-    const secrets = kept === undefined ? 'own' : { path: folder.path(secretsFile) }
-    const output = folder.path('talosconfig')
-    await talosctl.offline(...genConfig(cluster, 'talosconfig', output, secrets))
+    await talosctl.offline(...genConfig(cluster, 'talosconfig', folder.path('talosconfig')))
     return folder.read('talosconfig')
   })
 }
@@ -88,12 +81,11 @@ function genConfig(
   cluster: Cluster,
   types: string,
   output: string,
-  secrets: 'own' | 'throwaway' | { readonly path: string } = 'own',
+  secrets: 'own' | 'throwaway' = 'own',
 ): string[] {
   const { settings, image } = cluster
-  const own = generatedFiles(cluster).path(secretsFile)
   const options = {
-    ...(secrets !== 'throwaway' && { 'with-secrets': secrets === 'own' ? own : secrets.path }),
+    ...(secrets === 'own' && { 'with-secrets': generatedFiles(cluster).path(secretsFile) }),
     'output-types': types,
     output,
     'talos-version': settings.TALOS_VERSION,

@@ -17,8 +17,7 @@ export async function prepareRestart(
 ): Promise<void> {
   await inStep(context.log, `Drain ${node.name}`, () => drain(context, node, target, now))
   const { etcd } = await passGate(context, turn, now)
-  const leader = leaderOf(context.cluster.controlPlanes, etcd)
-  if (leader === node.name && etcd.members.length > 1) await moveLeadership(context, node)
+  if (leaderOf(etcd) === node.name && etcd.members.length > 1) await moveLeadership(context, node)
 }
 
 async function drain(

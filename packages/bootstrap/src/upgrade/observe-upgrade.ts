@@ -11,12 +11,7 @@ import {
 } from '@talosmith/core'
 import { observeNodeStates, type ObservedNode } from '../configure/observe.ts'
 import { refuseForeign } from '../configure/plan.ts'
-import {
-  nodeOf,
-  type Kubernetes,
-  type NodeObject,
-  type PodObject,
-} from '@talosmith/clients/kubernetes'
+import { type Kubernetes, type NodeObject, type PodObject } from '@talosmith/clients/kubernetes'
 import { leaderOf, observeEtcdFacts } from '@talosmith/clients/etcd'
 import { versionsOf, type KubernetesFacts } from './kubernetes-proof.ts'
 import { readUpgradeAnnotation, type Begun } from '../restart/upgrade-annotation.ts'
@@ -94,7 +89,7 @@ export async function observeUpgrade(
           return []
         }),
   ])
-  return { machines, leader: leaderOf(cluster.controlPlanes, etcd), offered, removedApis }
+  return { machines, leader: leaderOf(etcd), offered, removedApis }
 }
 
 async function observeMachines({
@@ -117,7 +112,7 @@ async function observeMachines({
     const own = facts.get(node.name)
     if (own?.ok !== true || state.kind !== 'running')
       throw new Error(`${node.name}: ${own?.ok === false ? own.reason : 'it was not queried'}`)
-    const object = nodeOf(node, objects.nodes)
+    const object = objects.nodes.find(({ metadata }) => metadata.name === node.name)
     const parts = [...(versions.get(node.name) ?? [])]
     const [missing] = parts.filter(([, version]) => version === undefined)
     if (missing !== undefined)

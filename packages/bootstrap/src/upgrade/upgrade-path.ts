@@ -3,7 +3,6 @@ import { refuseMissingVersion } from '@talosmith/clients/factory'
 import {
   defaultKubernetesVersion,
   minorOf,
-  newestDefaultKubernetes,
   Problem,
   supportedTalosMinors,
   unsupportedPair,
@@ -182,7 +181,7 @@ function nextKubernetes(runs: string, desired: string): string {
   const minor = `1.${semver.minor(runs) + 1}`
   if (minor === minorOf(desired)) return desired
   const known = supportedTalosMinors
-    .map((talos) => newestDefaultKubernetes(talos))
+    .map((talos) => defaultKubernetesVersion(`${talos}.0`))
     .find((version) => version !== undefined && minorOf(version) === minor)
   return known ?? `v${minor}.0`
 }

@@ -5,7 +5,6 @@ import { recordingHost } from '@talosmith/core/testing'
 import { parse, stringify } from 'yaml'
 import {
   ApiRefusal,
-  selects,
   type Kubernetes,
   type BudgetObject,
   type PodObject,
@@ -59,8 +58,6 @@ export class Simulation {
   readonly violations: string[] = []
   readonly pods: PodObject[] = []
   readonly budgets: BudgetObject[] = []
-  /** Names of budgets whose operator makes room once a node is cordoned. */
-  readonly lifted = new Set<string>()
   leader: string
   /** The error with which machines refuse to install a version; all, or the named ones. */
   refusal: string | undefined
@@ -224,7 +221,7 @@ export class Simulation {
   }
 
   /** What a command changes on a machine; undefined: nothing. */
-  protected effectOf(machine: Machine, words: string): (() => void) | undefined {
+  private effectOf(machine: Machine, words: string): (() => void) | undefined {
     const image = /--image=\S+:(v\S+)/.exec(words)?.[1]
     if (words.startsWith('upgrade-k8s'))
       return () => {
@@ -254,7 +251,7 @@ export class Simulation {
     }
   }
 
-  protected reply(words: string, nodes: readonly string[]): Reply {
+  private reply(words: string, nodes: readonly string[]): Reply {
     const queried = nodes.map((address) => this.at(address))
     const there = queried.filter((machine) => machine.away === 0)
     for (const machine of queried) if (machine.away > 0) machine.away--
@@ -337,11 +334,11 @@ export class Simulation {
     return ''
   }
 
-  protected get controlPlanes(): Machine[] {
+  private get controlPlanes(): Machine[] {
     return this.machines.filter(({ node }) => node.role === 'controlplane')
   }
 
-  protected kubernetes(alive: () => Promise<void>): Kubernetes {
+  private kubernetes(alive: () => Promise<void>): Kubernetes {
     const reach = (server = ''): void => {
       const machine = this.at(new URL(server).hostname)
       if (machine.away === 0) return
@@ -385,21 +382,12 @@ export class Simulation {
   private async evict(path: string, alive: () => Promise<void>): Promise<string> {
     const name = path.split('/').at(-2)
     const index = this.pods.findIndex(({ metadata }) => metadata.name === name)
-    const pod = this.pods[index]
-    if (pod === undefined) throw new ApiRefusal(404, 'not found')
-    const isCordoned = this.named(pod.spec?.nodeName ?? '').cordoned
-    const blocked = this.budgets.some(
-      ({ metadata, spec, status }) =>
-        selects(spec?.selector, pod.metadata.labels) &&
-        status?.disruptionsAllowed === 0 &&
-        !(isCordoned && this.lifted.has(metadata.name)),
-    )
-    if (blocked) throw new ApiRefusal(429, 'Cannot evict pod as it would violate the budget')
+    if (index < 0) throw new ApiRefusal(404, 'not found')
     await this.change(`evict ${name}`, () => this.pods.splice(index, 1), alive)
     return '{}'
   }
 
-  protected answer(path: string): object {
+  private answer(path: string): object {
     if (path === '/version') return { gitVersion: this.machines[0]?.kubernetes }
     if (path === '/api/v1/namespaces/kube-system') return { metadata: { uid: 'uid-1' } }
     if (path === '/api/v1/namespaces?limit=1')

@@ -2,7 +2,6 @@
 export {
   etcdStatusQuestion,
   leaderOf,
-  memberOf,
   parseEtcdAlarms,
   parseEtcdMembers,
   parseEtcdStatus,

@@ -49,14 +49,10 @@ const graceMs = 3000
 
 /**
  * Runs commands over a transport, the same way on every machine. `become` is put before bash, for example
- * ['sudo', '-n', '--']; `limitMs` is the time limit of commands that have none of their own.
+ * ['sudo', '-n', '--'].
  */
-export function runner(
-  name: string,
-  transport: Transport,
-  { become = [], limitMs }: { readonly become?: readonly string[]; readonly limitMs?: number } = {},
-): Run {
-  return async (command, { timeoutMs = limitMs, ...options }) => {
+export function runner(name: string, transport: Transport, become: readonly string[] = []): Run {
+  return async (command, options) => {
     const signals = [options.signal, options.outlivesStop ? undefined : stopping].filter(
       (signal) => signal !== undefined,
     )
@@ -81,7 +77,7 @@ export function runner(
       if (become.length === 0 && running.kill !== undefined) return running.kill(signal)
       void stderr.pid.then((pid) => signalFrom(transport, become, killText(pid, signal)))
     }
-    const { exitCode, timedOut } = await endOf(running, kill, signals, timeoutMs)
+    const { exitCode, timedOut } = await endOf(running, kill, signals, options.timeoutMs)
     signals.forEach((signal) => signal.throwIfAborted())
     const output = { stdout: stdout.text(), stderr: stderr.text(), exitCode }
     // With `become`, it may be sudo that has refused.
@@ -91,7 +87,7 @@ export function runner(
         name,
         options.called ?? command,
         output,
-        timedOut ? timeoutMs : undefined,
+        timedOut ? options.timeoutMs : undefined,
       )
     return output
   }
@@ -118,7 +114,7 @@ async function endOf(
       }, 2 * graceMs),
     )
   }
-  if (timeoutMs !== undefined && Number.isFinite(timeoutMs))
+  if (timeoutMs !== undefined)
     timers.push(
       setTimeout(() => {
         timedOut = true
