@@ -8,7 +8,7 @@ import {
   planRestore,
   prepareRestore,
   restoreEtcd,
-  saveRunningEtcd,
+  saveReplacedEtcd,
 } from '@talosmith/bootstrap'
 import { applyAll, script, type Change } from '@talosmith/core'
 import { recreateMachines } from '@talosmith/vm'
@@ -41,7 +41,7 @@ export default script(import.meta, {
     if (machines.length > 0) confirm(changes)
     await applyAll(
       saving,
-      async () => log.info(`   the backup is ${await saveRunningEtcd(cluster)}`),
+      async () => log.info(`   the backup is ${await saveReplacedEtcd(cluster, backup)}`),
       { log },
     )
     await beginRestore(cluster, backup)

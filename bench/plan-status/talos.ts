@@ -18,7 +18,12 @@ import { openTalosctl } from '@talosmith/clients/talos'
 import { createCa, showMachine, type Ca } from '@talosmith/clients/testing'
 import { generatedFiles, silentLog, type Cluster } from '@talosmith/core'
 import { chartValues } from '@talosmith/storage'
-import { fingerprint, names, storageClassSpec } from '@talosmith/storage/testing'
+import {
+  fingerprint,
+  mountOptionsObject,
+  names,
+  storageClassSpec,
+} from '@talosmith/storage/testing'
 import { parse, stringify } from 'yaml'
 import { program, takeCount } from './kvm-host.ts'
 
@@ -237,6 +242,7 @@ function storageAnswers(cluster: Cluster): Record<string, object> {
       names.storageClassName,
       storageClassSpec(cluster),
     ),
+    [objectPath('Secret', names.mountOptionsSecret, namespace)]: mountOptionsObject(cluster),
     [objectPath('Deployment', names.controllerName, namespace)]: ours(
       'Deployment',
       names.controllerName,

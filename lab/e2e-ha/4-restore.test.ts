@@ -1,8 +1,10 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { hostFiles } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { assertRefused } from '../e2e/refused.ts'
 import {
   access,
   kubernetesNodes,
@@ -12,6 +14,7 @@ import {
   threeUpgraded,
   withHost,
 } from '../e2e/support.ts'
+import { talos } from './three.ts'
 
 const cluster = await labCluster(threeUpgraded)
 
@@ -48,6 +51,35 @@ test('cluster:restore without CONFIRM changes nothing', async () => {
   assert.not.equal(code, 0)
   assert.match(output, 'CONFIRM_MISSING')
   assert.match(await markers(), 'configmap/second')
+})
+
+const one = { ...threeUpgraded, CONTROL_PLANE_COUNT: '1' }
+for (const target of ['cluster:restore', 'cluster:regenerate-secrets'])
+  test(`${target} with a lowered CONTROL_PLANE_COUNT is refused, and changes nothing`, () =>
+    assertRefused(cluster, 'CONTROL_PLANES_LEFT', { ...one, CONFIRM: 'labha' }, target))
+
+test('cluster:up with a lowered CONTROL_PLANE_COUNT bootstraps no etcd beside the data of the others', async () => {
+  const files = hostFiles(cluster, '/var/lib/libvirt/images')
+  const name = 'labha-cp1'
+  await withHost(
+    cluster,
+    ({ $ }) => $`virsh -q destroy ${name}; virsh -q undefine --nvram ${name}
+rm ${files.disk({ name })} ${files.seed({ name })}`,
+  )
+  // Without a quorum no API server answers, which would show that the cluster exists.
+  for (const other of ['labha-cp2', 'labha-cp3']) await talos(other, 'service', 'etcd', 'stop')
+  const { code, output } = await nx('cluster:up', one)
+  for (const other of ['labha-cp2', 'labha-cp3']) await talos(other, 'service', 'etcd', 'start')
+  assert.not.equal(code, 0)
+  assert.match(output, 'CONTROL_PLANES_LEFT')
+  assert.match(output, 'labha-cp2')
+  assert.match(output, 'set CONTROL_PLANE_COUNT=3 again')
+  let found = ''
+  for (let tries = 0; tries < 40 && found === ''; tries++) {
+    await sleep(3000)
+    found = await markers().catch(() => '')
+  }
+  assert.match(found, 'configmap/second')
 })
 
 test('control planes on empty disks have the data of the backup, and nothing later', async () => {

@@ -1,17 +1,30 @@
 import { X509Certificate } from 'node:crypto'
-import { readFileSync, readdirSync, statSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { CommandFailed } from '@talosmith/core'
+import { assertRefused } from './refused.ts'
 import { access, kubernetesNodes, killWhen, labCluster, nx, run, scriptOf } from './support.ts'
 
 const cluster = await labCluster()
 const confirmed = { CONFIRM: cluster.name }
 const regenerate = scriptOf('scripts/regenerate-secrets.ts', '--cluster', 'lab')
+const record = join(cluster.generated, 'regenerating.json')
+const kubeconfig = join(cluster.generated, 'kubeconfig')
 /** The CA of the Kubernetes API, as the kubeconfig has it. */
 const ca = (): string => {
-  const text = readFileSync(join(cluster.generated, 'kubeconfig'), 'utf8')
+  const text = readFileSync(kubeconfig, 'utf8')
   const encoded = /certificate-authority-data: (\S+)/.exec(text)?.[1] ?? ''
   return new X509Certificate(Buffer.from(encoded, 'base64')).fingerprint256
 }
@@ -46,14 +59,51 @@ test('cluster:regenerate-secrets without CONFIRM lists what is lost, and changes
   assert.is(ca(), before)
 })
 
+const kill = async (when: RegExp): Promise<void> => {
+  assert.is((await killWhen(when, regenerate, confirmed)).signal, 'SIGKILL')
+}
 for (const [place, when] of [
-  ['while the old files are archived', /✓ Archive/],
-  ['while machines are removed', /✓ (Cut the power|Remove)/],
-  ['while machines get their config', /✓ Apply the machine config of lab-/],
-] as const)
-  test(`it is killed ${place}`, async () => {
-    assert.is((await killWhen(when, regenerate, confirmed)).signal, 'SIGKILL')
+  ['while the old files are archived', /✓ Archive secrets\.yaml/],
+  ['while machines are removed', /✓ Remove/],
+] as const) {
+  test(`it is killed ${place}`, () => kill(when))
+  test(`cluster:up is refused after it was killed ${place}, and makes nothing`, async () => {
+    // What it had begun on the host ends by itself.
+    await sleep(3000)
+    await assertRefused(cluster, 'REGENERATION_UNFINISHED')
   })
+}
+
+test('it is killed while machines get their config', () =>
+  kill(/✓ Apply the machine config of lab-/))
+
+test('cluster:up then does not bootstrap etcd', async () => {
+  const { code, output } = await nx('cluster:up')
+  assert.is.not(code, 0)
+  assert.match(output, 'REGENERATION_UNFINISHED')
+  assert.not(existsSync(kubeconfig))
+})
+
+test('an empty etcd beside a kubeconfig is not bootstrapped', async () => {
+  // The machines are configured and have no data: without the record, as if their disks had been wiped.
+  const aside = `${cluster.generated}.regenerating`
+  renameSync(record, aside)
+  copyFileSync(
+    join(cluster.generated, 'archive', archives().at(-1) ?? '', 'kubeconfig'),
+    kubeconfig,
+  )
+  const bytes = readFileSync(kubeconfig)
+  try {
+    const { code, output } = await nx('cluster:up')
+    assert.is.not(code, 0)
+    assert.match(output, 'ETCD_LOST')
+    assert.match(output, 'there is a kubeconfig')
+    assert.equal(readFileSync(kubeconfig), bytes)
+  } finally {
+    rmSync(kubeconfig, { force: true })
+    renameSync(aside, record)
+  }
+})
 
 test('a dry run then lists what is left to do, and where the old secrets are', async () => {
   const { code, output } = await run([...regenerate, '--dry-run'])
@@ -69,6 +119,21 @@ test('the next run ends with a healthy cluster with another CA, and the old acce
   assert.is.not(ca(), before)
   assert.is.not(talosCa(), talosBefore)
   assert.is((await kubernetesNodes(cluster)).length, 3)
+})
+
+test('a record of other secrets does not turn the next regeneration into one that does nothing', async () => {
+  const archive = `archive/${archives().at(-1)}`
+  const stale = { archive, machinesAreNew: true, secrets: '0'.repeat(64) }
+  writeFileSync(record, JSON.stringify(stale))
+  const { code, output } = await run([...regenerate, '--dry-run'])
+  assert.is(code, 2)
+  assert.match(output, 'regenerating.json is ignored')
+  assert.match(output, /Archive secrets\.yaml in archive\//)
+  assert.not.match(output, `secrets.yaml in ${archive}`)
+  for (const { name } of cluster.nodes) assert.match(output, `Remove virtual machine ${name}`)
+  // Once the cluster is healthy, no record counts.
+  assert.is((await nx('bootstrap:health')).code, 0)
+  assert.not(existsSync(record))
 })
 
 test('clients are rejected with the archived files, and work with the new ones', async () => {

@@ -1,8 +1,11 @@
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Host } from '@talosmith/core'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { local, type Host } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { plant } from './planted.ts'
+import { assertRefused } from './refused.ts'
 import {
   access,
   stateDigest,
@@ -129,23 +132,25 @@ test('cluster:destroy completes it, and leaves only what does not belong to the 
   assert.equal(
     readdirSync(cluster.generated).filter(
       (name) =>
-        ![
-          'runs',
-          'images.json',
-          'cluster-id',
-          'backups',
-          'bundles',
-          'archive',
-          'destroyed.json',
-        ].includes(name),
+        !['runs', 'images.json', 'backups', 'bundles', 'archive', 'destroyed.json'].includes(name),
     ),
     [],
   )
 })
 
-test('cluster:restore recreates the destroyed cluster from its final backup', async () => {
+test('a restore is killed while machines are created; cluster:up is refused, and makes nothing', async () => {
+  const restore = scriptOf('scripts/restore.ts', '--cluster', 'lab')
+  const { signal } = await killWhen(/✓ Create the disk/, restore, confirmed)
+  assert.is(signal, 'SIGKILL')
+  // What it had begun on the host ends by itself.
+  await sleep(3000)
+  await assertRefused(cluster, 'RESTORE_UNFINISHED')
+})
+
+test('cluster:restore then recreates the destroyed cluster from its final backup', async () => {
   const { code, output } = await nx('cluster:restore', confirmed)
   assert.is(code, 0)
+  assert.match(output, 'continuing an interrupted restore of etcd-')
   assert.match(output, 'Restore secrets.yaml')
   assert.match(
     await access(cluster, 'kubectl', 'get', 'configmaps', '-o', 'name'),
@@ -164,8 +169,23 @@ test('a second run does nothing, and needs no CONFIRM', async () => {
   assert.match(output, 'nothing of cluster lab to destroy')
 })
 
-test('machines without Kubernetes are removed too: the pool stopped, a domain removed by hand', async () => {
+test('a machine keeps the VNC password that it was given by hand', async () => {
   assert.is((await nx('vm:create')).code, 0)
+  const { vncPassword } = plant()
+  const dump = ['--inactive', '--security-info', 'lab-w2']
+  await withHost(cluster, async ({ $ }) => {
+    const { stdout } = await $`virsh dumpxml ${dump}`
+    const graphics = `<graphics type='vnc' passwd='${vncPassword}'/></devices>`
+    await $`virsh -q define <(printf %s ${stdout.replace('</devices>', graphics)})
+virsh -q setmaxmem lab-w2 2G --config`
+  })
+  assert.match((await nx('vm:create')).output, '✓ Change lab-w2')
+  const { stdout } = await withHost(cluster, ({ $ }) => $`virsh dumpxml ${dump}`)
+  assert.match(stdout, `passwd='${vncPassword}'`)
+  assert.match(stdout, /<memory unit='KiB'>1048576</)
+})
+
+test('machines without Kubernetes are removed too: the pool stopped, a domain removed by hand', async () => {
   await withHost(cluster, async ({ $ }) => {
     await $`virsh -q destroy lab-w1; virsh -q undefine lab-w1 --nvram; rm ${`${pool}/lab-w1.qcow2`}`
     await $`virsh -q pool-destroy ${cluster.settings.STORAGE_POOL}`
@@ -179,6 +199,47 @@ test('machines without Kubernetes are removed too: the pool stopped, a domain re
   )
   assert.equal(left, [])
 })
+
+test('the commands of doctor --orphans remove orphans, whatever their names are, and nothing else', async () => {
+  const gone = { CLUSTER_NAME: 'gone', WORKER_COUNT: '0', NFS_SERVER: '' }
+  const create = scriptOf('packages/vm/scripts/create.ts', '--cluster', 'lab')
+  assert.is((await run(create, gone)).code, 0)
+  const odd = `${pool}/lab'gone $(touch touched)-w1.qcow2`
+  const before = await bystanders()
+  await withHost(
+    cluster,
+    ({ $ }) => $`
+image=$(ls ${pool}/talos-*.raw | head -n 1)
+qemu-img create -q -f qcow2 -F raw -b "$image" ${odd}`,
+  )
+  assert.match(await orphans(), 'do not remove it: it is running')
+  await withHost(cluster, ({ $ }) => $`virsh -q destroy gone-cp1`)
+  // First the machine, then the files that it used.
+  for (let round = 0; round < 2; round++) {
+    const commands = [...(await orphans()).matchAll(/to remove it, on root@\S+: (.+)$/gm)]
+    assert.ok(commands.length > 0)
+    for (const [, command = ''] of commands) {
+      await local.$`bash -nc ${command}`
+      await withHost(cluster, ({ $ }) => $`bash -c ${command}`)
+    }
+  }
+  const left = await withHost(
+    cluster,
+    ({ $ }) => $`virsh -q list --all --name; ls ${pool}; find . -maxdepth 1 -name touched`,
+  )
+  assert.not.match(left.stdout, /gone|touched/)
+  assert.is(await bystanders(), before)
+  // It has the cluster's ID, so there is no command for it.
+  rmSync(join(cluster.generated, '..', 'gone'), { recursive: true })
+  assert.not.match(await orphans(), /gone-cp1|generated\/gone/)
+})
+
+/** What cluster:doctor lists; never what belongs to others. */
+async function orphans(): Promise<string> {
+  const { output } = await run(scriptOf('scripts/doctor.ts', '--cluster', 'lab', '--orphans'))
+  assert.not.match(output, /lab-bystander|lab-w9/)
+  return output
+}
 
 test('image:prune removes the image once nothing backs onto it', async () => {
   const { output } = await run(scriptOf('packages/image/scripts/list.ts'))

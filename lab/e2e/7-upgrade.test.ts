@@ -3,6 +3,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { versions } from '../src/versions.ts'
 import { cluster, on, right } from './diagnosis.ts'
+import { allLeaks } from './leaks.ts'
 import {
   access,
   kubernetesNodes,
@@ -34,7 +35,9 @@ test('the upgrade of Talos is killed while the control plane restarts', async ()
 
 test('the next run upgrades Talos on the other machines, and Kubernetes without a restart', async () => {
   const since = Date.now()
-  assert.is((await nx('cluster:upgrade', newest)).code, 0)
+  const { code, output } = await nx('cluster:upgrade', newest)
+  assert.is(code, 0)
+  assert.match(output, '✓ Run UPGRADE_GATE_COMMAND before labdx-w1')
   assert.equal(await nodeVersions(cluster), both(`${versions.talos} ${versions.kubernetes}`))
   assert.equal(
     restarts(cluster, since).filter((name) => name !== 'labdx-cp1'),
@@ -56,6 +59,11 @@ test('a second upgrade changes nothing at all', async () => {
   assert.is((await nx('cluster:upgrade', newest)).code, 0)
   assert.is(await stateDigest(upgraded), state)
   assert.equal(restarts(cluster, since), [])
+})
+
+test('no secret of the upgraded cluster is anywhere but in its own files', async () => {
+  assert.is((await nx('bootstrap:backup', newest)).code, 0)
+  assert.equal(await allLeaks(), [])
 })
 
 test('the cluster is removed', async () => {

@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert'
 import { kvm1, labFolder } from '../src/layout.ts'
 import { startTimeOf } from '../src/processes.ts'
 import { builtTools, isBuilt } from '../src/tools.ts'
+import { plantedPatch, removePlanted } from './planted.ts'
 import { labCluster, nx } from './support.ts'
 
 /** The processes of the lab's host: IDs with their start times, which detect reused IDs. */
@@ -50,6 +51,11 @@ test('lab:stop leaves no process, namespace, veth, mount or file', async () => {
   )
   assert.equal(alive, [])
   assert.equal(await leftovers(), [])
+})
+
+test('what the chapters planted is removed', () => {
+  removePlanted()
+  assert.not(existsSync(plantedPatch))
 })
 
 test('a second lab:stop finds nothing to do', async () => {

@@ -15,6 +15,8 @@ import {
   type ToolName,
 } from '@talosmith/core'
 import { versions } from '../src/versions.ts'
+import { plant } from './planted.ts'
+import { record } from './record.ts'
 
 /** Environment variables that override env/lab.env, as a user would set them. */
 export type Overrides = Readonly<Record<string, string>>
@@ -47,12 +49,14 @@ export const threeUpgraded: Overrides = {
   TALOS_EXTENSIONS: 'siderolabs/nfs-utils',
 }
 
-/** Starts a command of the project; its output is copied to the test's output. */
+/** Starts a command of the project; its output is copied to the test's output, and recorded for 8-secrets. */
 export function start(
   command: readonly string[],
   overrides: Overrides = {},
 ): { child: ChildProcess; ended: Promise<Finished> } {
   const [program = '', ...args] = command
+  const { gateCommand } = plant()
+  const endRecord = record(command)
   const child = spawn(program, args, {
     cwd: projectRoot,
     detached: true,
@@ -64,6 +68,7 @@ export function start(
       NO_COLOR: '1',
       CLUSTER: 'lab',
       FAILURE_BUNDLE: 'false',
+      UPGRADE_GATE_COMMAND: gateCommand,
       ...overrides,
     },
   })
@@ -75,7 +80,10 @@ export function start(
   child.stdout?.on('data', keep)
   child.stderr?.on('data', keep)
   const ended = new Promise<Finished>((resolve) => {
-    child.on('close', (code, signal) => resolve({ code, signal, output }))
+    child.on('close', (code, signal) => {
+      endRecord(output)
+      resolve({ code, signal, output })
+    })
   })
   return { child, ended }
 }
@@ -139,7 +147,7 @@ export async function access(cluster: Cluster, name: ToolName, ...args: string[]
     name === 'talosctl'
       ? ['--talosconfig', files.path('talosconfig')]
       : ['--kubeconfig', files.path('kubeconfig')]
-  return (await local.$({ timeoutMs: 120_000 })`${path} ${file} ${args}`).stdout
+  return (await local.$({ timeoutMs: 300_000 })`${path} ${file} ${args}`).stdout
 }
 
 /** A node, as far as chapters look at it. */

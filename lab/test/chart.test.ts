@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { findTool, local, projectRoot } from '@talosmith/core'
 import { temporaryFolder, testCluster } from '@talosmith/core/testing'
@@ -17,7 +17,10 @@ interface KubeObject {
 }
 interface PodTemplate {
   readonly metadata: { readonly labels: Readonly<Record<string, string>> }
-  readonly spec: { readonly containers: readonly { name: string; image: string }[] }
+  readonly spec: {
+    readonly affinity?: object
+    readonly containers: readonly { name: string; image: string }[]
+  }
 }
 
 test('the chart has every value of the public chart that the product sets', async () => {
@@ -73,6 +76,29 @@ else {
     assert.match(await text('--set', 'feature.propagateHostMountOptions=true'), 'nfsmount.conf.d')
     assert.match(await text(), 'csi-snapshotter')
     assert.not.match(await text('--set', 'controller.enableSnapshotter=false'), 'csi-snapshotter')
+  })
+
+  test('an affinity is rendered only with nodeSelectorTerms, as by the public chart', async () => {
+    const values = join(temporaryFolder('values'), 'values.json')
+    const affinityWith = async (given: object): Promise<object | undefined> => {
+      await writeFile(values, JSON.stringify(given))
+      const objects = await render(`--values=${values}`)
+      return objects.find(({ kind }) => kind === 'Deployment')?.spec?.template?.spec.affinity
+    }
+    const term = { labelSelector: {}, topologyKey: 'kubernetes.io/hostname' }
+    const alone = { podAntiAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [term] } }
+    const nodeSelectorTerms = [
+      { matchExpressions: [{ key: 'kubernetes.io/os', operator: 'In', values: ['linux'] }] },
+    ]
+    const both = {
+      ...alone,
+      nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms } },
+    }
+    assert.equal(await affinityWith({ controller: { affinity: both } }), both)
+    assert.is(await affinityWith({ controller: { affinity: alone } }), undefined)
+    const role = await affinityWith({ controller: { affinity: alone, runOnControlPlane: true } })
+    assert.match(JSON.stringify(role), 'node-role.kubernetes.io/control-plane')
+    assert.not.match(JSON.stringify(role), 'podAntiAffinity')
   })
 
   test('the repository is created once, with the version from the settings', async () => {

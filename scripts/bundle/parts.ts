@@ -1,7 +1,7 @@
 /** The parts of a bundle: settings, plan, diagnosis, run records, and states of hosts, Talos and Kubernetes. */
 import { readFile } from 'node:fs/promises'
 import { readKubernetes } from '@talosmith/bootstrap'
-import { openTalosctl, probeMachines } from '@talosmith/clients/talos'
+import { openTalosctl, probeMachines, supportArguments } from '@talosmith/clients/talos'
 import {
   consoleLog,
   findTool,
@@ -134,15 +134,11 @@ async function readSupport({ cluster, workFile }: Context): Promise<Part[]> {
   const answering = cluster.nodes.filter(({ name }) => probes.get(name)?.kind !== 'silent')
   const endpoints = answering.filter(({ role }) => role === 'controlplane').map(addressOf)
   if (endpoints.length === 0) throw new Error('no control plane answers')
-  await talosctl.ask(
-    answering.map(addressOf),
-    ['support', '--output', path, '--num-workers', '4'],
-    {
-      timeoutMs: partMs - probeMs - 2000,
-      nothrow: true,
-      endpoints,
-    },
-  )
+  await talosctl.ask(answering.map(addressOf), supportArguments(talosctl.version, path), {
+    timeoutMs: partMs - probeMs - 2000,
+    nothrow: true,
+    endpoints,
+  })
   const entries = unzipSync(new Uint8Array(await readFile(path)))
   return Object.entries(entries).flatMap(([name, bytes]) =>
     // Secrets can be removed from text only: leave binary files out.

@@ -1,5 +1,11 @@
 /** What is left of a cluster, and the changes that delete it. */
-import { generatedFiles, type Change, type Cluster, type Host } from '@talosmith/core'
+import {
+  clusterIdFile,
+  generatedFiles,
+  type Change,
+  type Cluster,
+  type Host,
+} from '@talosmith/core'
 import {
   hasRemoved,
   observeKeptFiles,
@@ -45,10 +51,13 @@ export async function observeRemains(
   return { storage, files, notes, kept, hosts: observedHosts }
 }
 
-/** The record of the hosts that machines were created on: useless without machines. */
+/**
+ * The record of the hosts that machines were created on, useless without machines, and the cluster's ID, last: the
+ * next cluster must not be that of another checkout that has the ID.
+ */
 export async function observeNotes(cluster: Cluster): Promise<RemovableFile[]> {
   const all = await generatedFiles(cluster).list()
-  return all.filter(({ name }) => name === hostsFile)
+  return [hostsFile, clusterIdFile].flatMap((note) => all.filter(({ name }) => name === note))
 }
 
 /** Everything that the stages of a destroy would do, in order. */

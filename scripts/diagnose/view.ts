@@ -1,11 +1,12 @@
 /** Everything that was observed of one machine. */
 import type { NodePlan, TalosEvidence } from '@talosmith/bootstrap'
-import type { NodeObject } from '@talosmith/clients/kubernetes'
+import { nodeOf, type NodeObject } from '@talosmith/clients/kubernetes'
 import type { ProbeResult } from '@talosmith/clients/talos'
-import type { Cluster, Node } from '@talosmith/core'
+import type { Cluster, Node, Problem } from '@talosmith/core'
 import {
   domainOf,
   hostOf,
+  lostDiskProblem,
   type MachineEvidence,
   type ObservedDomain,
   type ObservedHost,
@@ -18,6 +19,8 @@ export interface View {
   /** Undefined: its host could not be observed. */
   readonly host: ObservedHost | undefined
   readonly domain: ObservedDomain | undefined
+  /** DISK_LOST or POOL_EMPTY, if the machine's disk is lost. */
+  readonly diskLost: Problem | undefined
   readonly evidence: MachineEvidence | undefined
   readonly probe: ProbeResult | undefined
   /** It did not answer at first, and came up during the observation. */
@@ -42,12 +45,13 @@ export function viewsOf(cluster: Cluster, observed: Observations): View[] {
       node,
       host,
       domain: found?.owner === cluster.name ? found : undefined,
+      diskLost: lostDiskProblem(cluster, hosts, node.name),
       evidence: machines?.ok === true ? machines.value.machines.get(node.name) : undefined,
       probe: observed.findings.ok ? observed.findings.value.probes.get(node.name) : undefined,
       isJustUp: observed.justUp.has(node.name),
       talos: observed.findings.ok ? observed.findings.value.machines.get(node.name) : undefined,
       plan: plan?.ok === true ? plan.value : undefined,
-      kubernetes: nodes.find(({ metadata }) => metadata.name === node.name),
+      kubernetes: nodeOf(node, nodes),
     }
   })
 }

@@ -1,7 +1,8 @@
 /** The vm part of a plan. */
-import type { Cluster, Host } from '@talosmith/core'
+import { findUnfinishedMachines, type Cluster, type Host } from '@talosmith/core'
 import {
   checkHosts,
+  createsMachines,
   describeMachineStatus,
   findMissingImages,
   findProblems,
@@ -41,13 +42,14 @@ export async function planMachines(
   const changes = planCreate(cluster, observed).filter(
     ({ target }) => isComplete || found.has(target),
   )
+  const unfinished = createsMachines(changes) ? await findUnfinishedMachines(cluster) : undefined
   const notes = describeMachineStatus(cluster, observed).flatMap(({ machine, notes: ofMachine }) =>
     ofMachine.map((note) => `${machine}: ${note}`),
   )
   return {
     plan: partOf('vm', [...hosts, allowed, ...observations], {
       changes,
-      problems: findProblems(cluster, observed),
+      problems: [...(unfinished ? [unfinished] : []), ...findProblems(cluster, observed)],
       notes: [...findWarnings(cluster, observed).map(({ text }) => text), ...notes],
     }),
     fresh: new Set(

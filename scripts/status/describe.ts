@@ -1,7 +1,7 @@
 /** Makes a status of what was observed. */
 import type { AccessFile } from '@talosmith/bootstrap'
 import type { EtcdStatus } from '@talosmith/clients/etcd'
-import { readinessOf } from '@talosmith/clients/kubernetes'
+import { nodeOf, readinessOf } from '@talosmith/clients/kubernetes'
 import type { Answer, Cluster, Node } from '@talosmith/core'
 import { describeMachineStatus, type StatusRow } from '@talosmith/vm'
 import type { Gathered } from './gather.ts'
@@ -94,7 +94,8 @@ function describeNode(node: Node, gathered: Gathered, row: StatusRow | undefined
     disk: facts?.disk ?? null,
     reasons: [
       ...(vm === null ? [] : (row?.notes ?? [])),
-      ...(facts?.reason === undefined ? [] : [facts.reason]),
+      // One that is off does not answer, and is not booting.
+      ...(facts?.reason === undefined || vm?.state === 'shut off' ? [] : [facts.reason]),
       ...ofKubernetes.reasons,
     ],
   }
@@ -109,12 +110,12 @@ function describeVm({ hosts }: Gathered, row: StatusRow | undefined): NodeStatus
 }
 
 function describeKubernetes(
-  { name }: Node,
+  node: Node,
   { kubernetes }: Gathered,
 ): { value: NodeStatus['kubernetes']; reasons: readonly string[] } {
   const nodes = kubernetes.ok ? kubernetes.value.nodes : kubernetes
   if (!nodes.ok) return { value: null, reasons: [] }
-  const found = nodes.value.find(({ metadata }) => metadata.name === name)
+  const found = nodeOf(node, nodes.value)
   if (found === undefined) return { value: null, reasons: ['it is not registered in Kubernetes'] }
   const condition = readinessOf(found)
   const ready = condition?.status === 'True'

@@ -100,6 +100,16 @@ destroy('deletes everything of the cluster, and nothing of others', async ({ mad
   assert.match(lines.join('\n'), `left alone: ${made.pool}/${nameOf(made)}-w9.qcow2`)
 })
 
+destroy(
+  "the ID is gone too: another checkout that has it does not own the next cluster's machines",
+  async ({ made }) => {
+    await runChain(made.cluster, { ...confirmed(made), until: 'vm:remove-seeds' })
+    assert.ok(existsSync(join(made.generated, 'cluster-id')))
+    await runChain(made.cluster, { ...confirmed(made), only: 'cluster:destroy' })
+    assert.not.ok(existsSync(join(made.generated, 'cluster-id')))
+  },
+)
+
 destroy('a second run does nothing, and needs no CONFIRM', async ({ made }) => {
   await runChain(made.cluster, confirmed(made))
   const before = made.everything()

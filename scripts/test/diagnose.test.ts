@@ -1,7 +1,14 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { KubernetesFindings, TalosEvidence, TalosFindings } from '@talosmith/bootstrap'
-import { codes as sharedCodes, Problem, projectRoot, type Answer, type Node } from '@talosmith/core'
+import {
+  bootsOf,
+  codes as sharedCodes,
+  Problem,
+  projectRoot,
+  type Answer,
+  type Node,
+} from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import {
   describeMachine,
@@ -15,7 +22,6 @@ import { finishedHost } from '@talosmith/vm/testing'
 import { findCauses } from '../diagnose/find.ts'
 import type { Observations } from '../diagnose/gather.ts'
 import { findingsAsJson, renderFindings } from '../diagnose/report.ts'
-import { bootsOf } from '../diagnose/rules/boot.ts'
 
 const cluster = testCluster({
   CONTROL_PLANE_COUNT: '3',
@@ -191,7 +197,8 @@ const running = (name: string) => {
 }
 const boot = (...lines: string[]): string[] => ['[    0.000000] Linux version 6.18.0', ...lines]
 const failedBoot = boot(
-  '[  211.1] [talos] boot sequence failed: kubelet not up',
+  '[  211.1] [talos] boot sequence: failed',
+  '[  211.2] [talos] fatal sequencer error in "boot" sequence: error running phase 5 in boot sequence: kubelet not up',
   '[  211.4] rebooting',
 )
 const starting = { status: { stage: 'booting', status: { ready: false, unmetConditions: null } } }
@@ -246,6 +253,44 @@ const problems: [string, Parts, string[]][] = [
       probes: { [w1]: 'silent' },
     },
     [`MACHINE_OFF ${w1}`],
+  ],
+  [
+    'a machine whose disk is lost',
+    {
+      host: {
+        disks: new Map([...host.disks].filter(([path]) => path !== files.disk({ name: w1 }))),
+        domains: host.domains.map((domain) =>
+          domain.name === w1 ? { ...domain, live: { ...domain.live, state: 'shut off' } } : domain,
+        ),
+      },
+      evidence: { [w1]: { state: 'shut off', stateReason: 'failed', running: undefined } },
+      probes: { [w1]: 'silent' },
+    },
+    [`DISK_LOST ${w1}`],
+  ],
+  [
+    'a machine that runs on a deleted disk',
+    { host: { disks: new Map([...host.disks].filter(([path]) => !path.includes(w1))) } },
+    [`DISK_LOST ${w1}`],
+  ],
+  [
+    'a pool that is not mounted',
+    {
+      host: {
+        ...{ disks: new Map(), seeds: new Map(), hasImage: false },
+        domains: host.domains.map((domain) => ({
+          ...domain,
+          live: { ...domain.live, state: 'shut off' },
+        })),
+      },
+      evidence: Object.fromEntries(
+        cluster.nodes.map(({ name }) => [
+          name,
+          { state: 'shut off', stateReason: 'shutdown', running: undefined },
+        ]),
+      ),
+    },
+    cluster.nodes.map(({ name }) => `POOL_EMPTY ${name}`),
   ],
   [
     'a machine that crashed',
@@ -353,6 +398,14 @@ const problems: [string, Parts, string[]][] = [
     [`KERNEL_PANIC ${w1}`],
   ],
   [
+    'a boot that hangs in the initialize sequence',
+    {
+      evidence: { [w1]: { console: boot('[ 3.1] [talos] initialize sequence: failed') } },
+      probes: { [w1]: 'silent' },
+    },
+    [`BOOT_HANGS ${w1}`],
+  ],
+  [
     'two failed boots in a row',
     {
       evidence: { [w1]: { console: [...failedBoot, ...failedBoot, ...boot()] } },
@@ -403,6 +456,22 @@ const problems: [string, Parts, string[]][] = [
       },
     },
     [`IMAGE_PULL_FAILS ${w1}`],
+  ],
+  [
+    'a failing pull of etcd that only the log of Talos tells',
+    {
+      talos: {
+        'home-cp3': {
+          ...starting,
+          services: [service('etcd', 'Preparing', '?', 'Running pre state')],
+          pulls: [
+            'retrying error: failed to pull image "registry.k8s.io/etcd:v3.6.14": 401 Unauthorized',
+            'retrying error: failed to pull image "registry.k8s.io/etcd:v3.6.14": lookup registry.k8s.io: no such host',
+          ],
+        },
+      },
+    },
+    ['IMAGE_PULL_FAILS home-cp3'],
   ],
   [
     'a kubelet with another CA',
@@ -463,7 +532,18 @@ const problems: [string, Parts, string[]][] = [
   ],
   [
     'an etcd member that is not a control plane',
-    { etcd: { members: [{ id: 'x', name: 'home-old', isLearner: false }] } },
+    {
+      etcd: {
+        members: [
+          ...cluster.controlPlanes.map(({ name }) => ({
+            id: `id-${name}`,
+            name,
+            isLearner: false,
+          })),
+          { id: 'x', name: 'home-old', addresses: ['10.0.0.99'], isLearner: false },
+        ],
+      },
+    },
     ['ETCD_MEMBER_MISMATCH'],
   ],
   [
@@ -595,14 +675,98 @@ test('an image in kube-system that cannot be pulled is diagnosed with its pod', 
   assert.equal(codes({ api: { pods: up([pod]) } }), [`POD_IMAGE_PULL_FAILS ${w1}`])
 })
 
-test('a machine that registered under another name is diagnosed', () => {
-  const named = [
-    {
-      metadata: { name: 'talos-abc' },
-      status: { addresses: [{ type: 'InternalIP', address: '10.0.0.80' }] },
-    },
+const namedNode = (name: string, address: string) => ({
+  metadata: { name },
+  status: {
+    conditions: [{ type: 'Ready', status: 'True' }],
+    addresses: [{ type: 'InternalIP', address }],
+    nodeInfo: { kubeletVersion: cluster.settings.KUBERNETES_VERSION },
+  },
+})
+
+test('the remedy of an ended service is one that Talos accepts', () => {
+  const remedyOf = (id: string, machine: string): string => {
+    const talos = { [machine]: { services: [service(id, 'Failed')] } }
+    const [found] = findCauses(cluster, observedWith({ talos })).diagnoses
+    return found?.remedy.at(-1) ?? ''
+  }
+  assert.match(remedyOf('kubelet', w1), /service kubelet start$/)
+  assert.match(remedyOf('ext-iscsid', w1), /service ext-iscsid start$/)
+  assert.match(remedyOf('etcd', 'home-cp3'), /-n 10\.0\.0\.72 reboot$/)
+  assert.match(remedyOf('trustd', 'home-cp3'), / reboot$/)
+})
+
+test('the last failed pull of the very service is the reason shown', () => {
+  const pulls = [
+    'retrying error: failed to pull image "ghcr.io/siderolabs/kubelet:v1.36.3": EOF',
+    'retrying error: failed to pull image "registry.k8s.io/etcd:v3.6.14": not found',
   ]
-  assert.equal(codes({ api: { nodes: up(named) } }), [`KUBELET_NAME ${w1}`])
+  const services = [service('kubelet', 'Preparing', '?', 'Running pre state')]
+  const parts: Parts = { talos: { [w1]: { ...starting, services, pulls } } }
+  const [found] = findCauses(cluster, observedWith(parts)).diagnoses
+  assert.is(found?.code, 'IMAGE_PULL_FAILS')
+  assert.match(found?.cause ?? '', 'the registry does not answer')
+  assert.match(found?.evidence.at(-1) ?? '', 'kubelet:v1.36.3')
+})
+
+test('a machine that registered under a name that Talos generated is diagnosed', () => {
+  const nodes = up([namedNode('talos-4km-1xz', '10.0.0.80')])
+  assert.equal(codes({ api: { nodes } }), [`KUBELET_NAME ${w1}`])
+  assert.equal(codes({ api: { nodes: up([namedNode('talos-w1', '10.0.0.80')]) } }), [])
+})
+
+test('machines that a patch has given names of their own are well', () => {
+  const own = new Map(cluster.nodes.map(({ name }, index) => [name, `host-${index}`]))
+  const members = cluster.controlPlanes.map(({ name, address }) => ({
+    id: `id-${name}`,
+    name: own.get(name) ?? '',
+    addresses: [address],
+    isLearner: false,
+  }))
+  const nodes = up(
+    cluster.nodes.map(({ name, address }) => namedNode(own.get(name) ?? '', address)),
+  )
+  assert.equal(codes({ etcd: { members }, api: { nodes } }), [])
+  // Neither does one that is down become a stranger, although it reports no member ID.
+  const status = cluster.controlPlanes.slice(0, 2).map((node) => member(node))
+  const silence = new Map([['home-cp3', 'connection refused']])
+  const down = { etcd: { members, status, silence }, probes: { 'home-cp3': 'silent' } } as const
+  const remedies = findCauses(cluster, observedWith({ ...down, api: { nodes } })).diagnoses
+  assert.not.match(JSON.stringify(remedies), /remove-member|delete node/)
+  const hidden = members.map(({ id, name, isLearner }) => ({ id, name, isLearner }))
+  const unknown = { etcd: { ...down.etcd, members: hidden }, api: { nodes } }
+  assert.not.match(
+    JSON.stringify(
+      findCauses(cluster, observedWith({ ...unknown, probes: down.probes })).diagnoses,
+    ),
+    /remove-member|delete node/,
+  )
+})
+
+test('a member with the address of our control plane is never to be removed', () => {
+  const members = cluster.controlPlanes.map(({ name, address }) => ({
+    ...{ id: `id-${name}`, name: name === 'home-cp3' ? '' : name, addresses: [address] },
+    isLearner: false,
+  }))
+  const status = cluster.controlPlanes.slice(0, 2).map((node) => member(node))
+  const { diagnoses } = findCauses(cluster, observedWith({ etcd: { members, status } }))
+  assert.not.match(JSON.stringify(diagnoses), /remove-member/)
+})
+
+test('a cluster that waits for a CNI of its user is diagnosed at once', () => {
+  const message =
+    'container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: cni plugin not initialized'
+  const nodes = up(
+    cluster.nodes.map(({ name, address }) => ({
+      ...namedNode(name, address),
+      status: {
+        addresses: [{ type: 'InternalIP', address }],
+        conditions: [{ type: 'Ready', status: 'False', message }],
+      },
+    })),
+  )
+  assert.equal(codes({ api: { nodes, expectedWorkloads: ['coredns'] } }), ['NO_CNI'])
+  assert.not(codes({ api: { nodes, expectedWorkloads: ['kube-flannel'] } }).includes('NO_CNI'))
 })
 
 test('a node that is not in the settings is diagnosed once it is not Ready', () => {
@@ -861,6 +1025,15 @@ for (const [words, why] of [
     assert.match(found?.cause ?? '', why)
   })
 
+test('a host that could not be inspected has the remedy of its problem', () => {
+  const problem = new Problem('STORAGE_SILENT', 'the pool does not answer', { hint: 'mount it' })
+  const hosts = [{ ...down('STORAGE_SILENT'), problem }]
+  const more = { hosts, evidence: [down('the host could not be observed')] }
+  const [found] = findCauses(cluster, observedWith({ more })).diagnoses
+  assert.is(found?.code, 'STORAGE_SILENT')
+  assert.equal(found?.remedy, ['# mount it'])
+})
+
 test('commands for a KVM host follow a line that names it', () => {
   for (const [title, parts] of problems)
     for (const { code, remedy } of findCauses(cluster, observedWith(parts)).diagnoses)
@@ -868,7 +1041,7 @@ test('commands for a KVM host follow a line that names it', () => {
         if (!/\bvirsh (?!-c)/.test(line)) return
         assert.match(
           remedy.slice(0, index).join('\n'),
-          /(?:^|\n)# on root@kvm1$/,
+          /(?:^|\n)# on root@kvm1(?:\n#.*)*$/,
           `${title}: ${code}`,
         )
       })
@@ -980,7 +1153,7 @@ test('a boot of a quiet kernel is recognized by its timestamps', () => {
   )
   const failedBoot = [
     '[    7.1] loading',
-    '[   10.9] [talos] boot sequence failed: mounting EPHEMERAL: invalid argument',
+    '[   10.9] [talos] fatal sequencer error in "boot" sequence: error running phase 3 in boot sequence: mounting EPHEMERAL: invalid argument',
   ]
   const console = [...booted, ...failedBoot, ...failedBoot]
   assert.equal(codes({ evidence: { 'home-w1': { console } }, probes: { 'home-w1': 'silent' } }), [

@@ -179,6 +179,25 @@ test('a machine that is no longer in the settings is left over, not a node', () 
   assert.equal(leftOver, [{ name: 'home-w7', host: 'root@kvm1', state: 'running' }])
 })
 
+test('a machine that is off is not reported as one that boots', () => {
+  const live = { state: 'shut off', memoryMib: undefined, cpu: undefined }
+  const hosts = [
+    { ok: true, value: { ...host, domains: host.domains.map((one) => ({ ...one, live })) } },
+  ] as const
+  const silent: TalosFacts = { ...facts, stage: undefined, reason: 'it may still be booting' }
+  const machines = new Map(cluster.nodes.map(({ name }) => [name, silent]))
+  const talos = {
+    ok: true,
+    value: { machines, etcd: down('no answer'), vipHolder: down('no answer') },
+  } as const
+  const { nodes } = describeClusterStatus(cluster, { ...nothing, hosts, talos }, now)
+  assert.is(nodes[0]?.vm?.state, 'shut off')
+  assert.equal(
+    nodes.flatMap(({ reasons }) => reasons),
+    [],
+  )
+})
+
 test('when nothing answers, everything is null and every source has its reason', () => {
   const { nodes, unknown, endpoint, vip, access } = describeClusterStatus(cluster, nothing, now)
   for (const node of nodes)

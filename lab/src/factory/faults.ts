@@ -26,9 +26,15 @@ export function orderFaults(file: string, text: string): void {
 }
 
 /** The injected fault that a request gets, counted down in the file; undefined for none. */
-export function nextFault(file: string, path: string): Fault | undefined {
+export function nextFault(
+  file: string,
+  path: string,
+  isPossible: (fault: Fault) => boolean = () => true,
+): Fault | undefined {
   const faults = readFaults(file)
-  const fault = faults.find((one) => one.times > 0 && new RegExp(one.path).test(path))
+  const fault = faults.find(
+    (one) => one.times > 0 && isPossible(one) && new RegExp(one.path).test(path),
+  )
   if (fault === undefined) return undefined
   fault.times--
   writeFileSync(file, JSON.stringify(faults))

@@ -6,6 +6,7 @@ import { basename, join } from 'node:path'
 import { Refused, type Assets } from './assets.ts'
 import { brokenVersion, extensions, offeredVersion, talosVersions } from './catalogue.ts'
 import { nextFault, orderFaults, sendFaulty, type Fault } from './faults.ts'
+import { installerIndex, registryUrl, sendIndex } from './registry.ts'
 import { InvalidSchematic } from './schematic.ts'
 
 /** The content that the server serves. */
@@ -87,31 +88,42 @@ export function createFactory(options: FactoryOptions): Server {
       },
     ],
     [
+      // image-factory internal/frontend/http/image.go, handleImage: HEAD is answered, GET is sent to the cache. It
+      // has no ranges of its own; the cache, S3 or a CDN, has.
       'GET',
       /^\/image\/([^/]+)\/([^/]+)\/([^/]+)$/,
+      async (request, response, [id = '', version = '', file = '']) => {
+        const path = await options.assets.image(id, version, file)
+        if (request.method === 'HEAD') describeFile(response, path).writeHead(200).end()
+        else response.writeHead(302, { location: `${cachePrefix}${request.url ?? ''}` }).end()
+      },
+    ],
+    [
+      'GET',
+      new RegExp(`^${cachePrefix}/image/([^/]+)/([^/]+)/([^/]+)$`),
       async (request, response, [id = '', version = '', file = ''], fault) =>
         sendFile(request, response, await options.assets.image(id, version, file), fault),
     ],
     ['GET', /^\/v2\/?$/, (_, response) => json(response, 200, {})],
     [
       'GET',
-      /^\/v2\/(?:nocloud-)?installer\/([^/]+)\/manifests\/([^/]+)$/,
-      (_, response, [id = '', tag = '']) => {
-        const version = options.assets.checkVersion(options.assets.schematic(id), tag)
-        const manifest = JSON.stringify({
-          schemaVersion: 2,
-          mediaType: 'application/vnd.oci.image.index.v1+json',
-          manifests: [],
-          annotations: { 'org.opencontainers.image.version': version },
-        })
-        response
-          .writeHead(200, {
-            'content-type': 'application/vnd.oci.image.index.v1+json',
-            'docker-content-digest': `sha256:${createHash('sha256')
-              .update(manifest + id)
-              .digest('hex')}`,
-          })
-          .end(manifest)
+      /^\/v2\/((?:nocloud-)?installer)\/([^/]+)\/manifests\/([^/]+)$/,
+      (request, response, [image = '', id = '', tag = '']) => {
+        const schematic = options.assets.schematic(id)
+        const version = options.assets.checkVersion(schematic, tag)
+        const { digest } = installerIndex(id, version)
+        response.writeHead(307, { location: registryUrl(request, image, id, digest) }).end()
+      },
+    ],
+    [
+      'GET',
+      /^\/v2\/registry\/(?:nocloud-)?installer\/([^/]+)\/manifests\/([^/]+)$/,
+      (request, response, [id = '', digest = '']) => {
+        const index = talosVersions
+          .concat(brokenVersion)
+          .map((version) => installerIndex(id, version))
+          .find((one) => one.digest === digest)
+        sendIndex(request, response, index)
       },
     ],
     [
@@ -168,7 +180,16 @@ export function createFactory(options: FactoryOptions): Server {
     response.setHeader('server', 'Image Factory (lab)')
     const id = request.headers['x-request-id']
     if (typeof id === 'string') response.setHeader('x-request-id', id)
-    const fault = path === '/lab/faults' ? undefined : nextFault(options.faultsFile, path)
+    // A redirect to the cache carries no body to spoil.
+    const isRedirect = path.startsWith('/image/') && request.method === 'GET'
+    const fault =
+      path === '/lab/faults'
+        ? undefined
+        : nextFault(
+            options.faultsFile,
+            path.startsWith(cachePrefix) ? path.slice(cachePrefix.length) : path,
+            ({ kind }) => !isRedirect || kind === 'status',
+          )
     const answer = async (): Promise<void> => {
       if (fault?.kind === 'status') throw new Refused(fault.status ?? 500, 'internal server error')
       for (const [verb, pattern, run] of routes) {
@@ -192,6 +213,9 @@ export function createFactory(options: FactoryOptions): Server {
   })
 }
 
+/** Below it are the images that the factory has built, as in the cache that it redirects to. */
+const cachePrefix = '/cache'
+
 function json(response: ServerResponse, status: number, value: unknown): void {
   response
     .writeHead(status, { 'content-type': 'application/json' })
@@ -212,6 +236,19 @@ function digestOf(path: string): string {
   return known
 }
 
+/** Sets the headers of a file, as the factory does: without accept-ranges. */
+function describeFile(response: ServerResponse, path: string): ServerResponse {
+  const type = path.endsWith('.xz')
+    ? 'application/x-xz'
+    : path.endsWith('.gz')
+      ? 'application/gzip'
+      : 'application/octet-stream'
+  return response
+    .setHeader('content-length', statSync(path).size)
+    .setHeader('content-type', type)
+    .setHeader('content-disposition', `attachment; filename="${basename(path)}"`)
+}
+
 /** Sends a file, or the requested range of it. */
 async function sendFile(
   request: IncomingMessage,
@@ -222,16 +259,7 @@ async function sendFile(
   const { size } = statSync(path)
   const [, from] = /^bytes=(\d+)-$/.exec(request.headers.range ?? '') ?? []
   const start = Number(from ?? 0)
-  response.setHeader('accept-ranges', 'bytes')
-  response.setHeader(
-    'content-type',
-    path.endsWith('.xz')
-      ? 'application/x-xz'
-      : path.endsWith('.gz')
-        ? 'application/gzip'
-        : 'application/octet-stream',
-  )
-  response.setHeader('content-disposition', `attachment; filename="${basename(path)}"`)
+  describeFile(response, path).setHeader('accept-ranges', 'bytes')
   if (start > 0 && start >= size)
     return void response.writeHead(416, { 'content-range': `bytes */${size}` }).end()
   response.setHeader('content-length', size - start)

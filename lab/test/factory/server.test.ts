@@ -67,7 +67,9 @@ const answers: [string, number, RegExp][] = [
   [`/image/${plain}/v1.13.9/nocloud-amd64.raw.zst.sha256`, 402, /^enterprise not enabled: /],
   [`/image/${'0'.repeat(64)}/v1.13.9/nocloud-amd64.raw.zst`, 404, /schematic ID ".*" not found/],
   [`/image/${plain}/v9.9.9/nocloud-amd64.raw.zst`, 404, /version v9\.9\.9 is not available/],
-  [`/v2/nocloud-installer/${plain}/manifests/v1.13.9`, 200, /schemaVersion/],
+  // Without the index type in Accept, as fetch asks.
+  [`/v2/nocloud-installer/${plain}/manifests/v1.13.9`, 404, /accept header does not support/],
+  [`/v2/nocloud-installer/${plain}/manifests/v9.9.9`, 404, /version v9\.9\.9 is not available/],
   ['/lab/binaries/etcd/v3.6.14', 200, /^program$/],
   ['/lab/binaries/etcd/v9.9.9', 404, /not found/],
   ['/lab/binaries/nginx/v1.36.3', 404, /not found/],
@@ -93,6 +95,25 @@ factory(
     assert.match(await refused.text(), 'official extension "a/b" is not available')
   },
 )
+
+factory('redirects to the registry that has the built installer', async () => {
+  const manifest = `${url}/v2/nocloud-installer/${plain}/manifests/v1.13.9`
+  const headers = { accept: 'text/plain, application/vnd.oci.image.index.v1+json' }
+  const redirect = await fetch(manifest, { redirect: 'manual' })
+  assert.is(redirect.status, 307)
+  assert.match(redirect.headers.get('location') ?? '', /^http:.*\/manifests\/sha256:[0-9a-f]{64}$/)
+  const index = await fetch(manifest, { headers })
+  assert.is(index.status, 200)
+  assert.match(await index.text(), 'schemaVersion')
+})
+
+factory('redirects to its cache, and has no ranges of its own', async () => {
+  const redirect = await fetch(image, { redirect: 'manual', headers: { range: 'bytes=5-' } })
+  assert.is(redirect.status, 302)
+  const head = await fetch(image, { method: 'HEAD', headers: { range: 'bytes=5-' } })
+  assert.is(head.status, 200)
+  assert.is(head.headers.get('accept-ranges'), null)
+})
 
 factory('sends a whole file, its head, or the rest of it', async () => {
   const head = await fetch(image, { method: 'HEAD' })

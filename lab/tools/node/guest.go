@@ -127,7 +127,7 @@ func applySeed(ctx context.Context, m *machine.Machine) []byte {
 		return files["user-data"]
 	}
 
-	m.SetPlatform(nocloud.ParseMetadata(files["meta-data"], files["user-data"]), n.Nameservers)
+	m.SetPlatform(nocloud.ParseMetadata(m.Version(), files["meta-data"], files["user-data"]), n.Nameservers)
 
 	if len(n.Unmatched) > 0 {
 		go retryNetwork(ctx, m, files)
@@ -180,7 +180,7 @@ func retryNetwork(ctx context.Context, m *machine.Machine, files map[string][]by
 			return
 		}
 
-		m.SetPlatform(nocloud.ParseMetadata(files["meta-data"], files["user-data"]), n.Nameservers)
+		m.SetPlatform(nocloud.ParseMetadata(m.Version(), files["meta-data"], files["user-data"]), n.Nameservers)
 
 		if len(n.Unmatched) == 0 {
 			return

@@ -10,12 +10,13 @@ import (
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v13/controller"
 	"talosmith.dev/lab/tools/nfs"
 )
 
 // exports makes and removes sub-directories of NFS exports, one for each volume.
-type exports struct{}
+type exports struct{ client kubernetes.Interface }
 
 // handle names a volume as csi-driver-nfs does: server#share#subDir#uuid#onDelete.
 type handle struct{ server, share, subDir, onDelete string }
@@ -72,15 +73,30 @@ func newHandle(o controller.ProvisionOptions) (handle, error) {
 }
 
 // Provision makes the sub-directory of a claim.
-func (exports) Provision(ctx context.Context, o controller.ProvisionOptions) (*v1.PersistentVolume, controller.ProvisioningState, error) {
+func (e exports) Provision(ctx context.Context, o controller.ProvisionOptions) (*v1.PersistentVolume, controller.ProvisioningState, error) {
 	h, err := newHandle(o)
 	if err != nil {
 		return nil, controller.ProvisioningFinished, err
 	}
 
+	secret := secretOf(o.StorageClass.Parameters)
+	if _, err := e.mountOptions(ctx, secret); err != nil {
+		return nil, controller.ProvisioningFinished, err
+	}
+
+	permissions, err := permissionsOf(o.StorageClass.Parameters)
+	if err != nil {
+		return nil, controller.ProvisioningFinished, err
+	}
+
 	err = h.mounted(ctx, o.StorageClass.MountOptions, func(folder string) error {
-		if err := os.MkdirAll(filepath.Join(folder, h.subDir), 0o777); err != nil {
+		own := filepath.Join(folder, h.subDir)
+		if err := os.MkdirAll(own, 0o777); err != nil {
 			return mkdirError(err)
+		}
+
+		if permissions > 0 {
+			_ = os.Chmod(own, permissions) // only logged by csi-driver-nfs
 		}
 
 		return nil
@@ -89,11 +105,14 @@ func (exports) Provision(ctx context.Context, o controller.ProvisionOptions) (*v
 		return nil, controller.ProvisioningFinished, err
 	}
 
-	return newVolume(o, h), controller.ProvisioningFinished, nil
+	volume := newVolume(o, h)
+	secret.note(volume)
+
+	return volume, controller.ProvisioningFinished, nil
 }
 
 // Delete removes a volume's sub-directory with its content, unless its handle's onDelete retains it.
-func (exports) Delete(ctx context.Context, volume *v1.PersistentVolume) error {
+func (e exports) Delete(ctx context.Context, volume *v1.PersistentVolume) error {
 	if volume.Spec.CSI == nil || volume.Spec.CSI.Driver != driverName {
 		return &controller.IgnoredError{Reason: "the volume is not of " + driverName}
 	}
@@ -103,7 +122,13 @@ func (exports) Delete(ctx context.Context, volume *v1.PersistentVolume) error {
 		return err
 	}
 
-	return h.mounted(ctx, volume.Spec.MountOptions, func(folder string) error {
+	// Not the volume's own options: csi-driver-nfs, pkg/nfs/controllerserver.go, DeleteVolume.
+	options, err := e.mountOptions(ctx, notedOn(volume))
+	if err != nil {
+		return err
+	}
+
+	return h.mounted(ctx, options, func(folder string) error {
 		own := filepath.Join(folder, h.subDir)
 
 		if h.onDelete == "archive" {

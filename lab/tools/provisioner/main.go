@@ -58,7 +58,7 @@ func main() {
 
 	shared.Start(ctx.Done())
 
-	controller.NewProvisionController(ctx, client, driverName, exports{},
+	controller.NewProvisionController(ctx, client, driverName, exports{client: client},
 		controller.ClaimsInformer(claims),
 		controller.LeaderElection(*elect), controller.LeaderElectionNamespace(*namespace),
 		controller.ProvisionTimeout(*timeout), controller.DeletionTimeout(*timeout), controller.RetryIntervalMax(*retryMax),

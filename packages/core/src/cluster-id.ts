@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { generatedFiles, type Generated } from './generated.ts'
 import { Problem } from './problem.ts'
 
-/** The file in `generated/<cluster>` with the ID. It stays after a destroy: the next cluster has the same ID. */
+/** The file in `generated/<cluster>` with the ID. A destroy removes it: the next cluster gets another ID. */
 export const clusterIdFile = 'cluster-id'
 
 type OfCluster = Parameters<typeof generatedFiles>[0]
@@ -27,12 +27,17 @@ export async function readClusterId(cluster: OfCluster): Promise<string | undefi
   })
 }
 
-/** Writes the ID where there is none: `id`, or a new random one. Returns the ID that holds. */
+/**
+ * Writes the ID where there is no file: `id`, that of the cluster's machines, or a new random one. The ID in a
+ * backup is not taken: without a machine, it is of a cluster that is gone, and another checkout may have it.
+ */
 export async function keepClusterId(cluster: OfCluster, id?: string): Promise<string> {
-  const kept = (await readClusterId(cluster)) ?? id ?? randomUUID()
   const files = generatedFiles(cluster)
-  if (!(await files.has(clusterIdFile))) await files.write(clusterIdFile, `${kept}\n`)
-  return kept
+  const kept = (await files.has(clusterIdFile)) ? await readClusterId(cluster) : undefined
+  if (kept !== undefined) return kept
+  const made = id ?? randomUUID()
+  await files.write(clusterIdFile, `${made}\n`)
+  return made
 }
 
 /** Backups are named by their time; each description has the ID of its cluster. */

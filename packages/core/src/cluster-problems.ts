@@ -1,4 +1,5 @@
 /** Problems of a cluster that several packages report with the same text. */
+import { commandFor, type Cluster } from './cluster.ts'
 import { codes } from './codes.ts'
 import { Problem } from './problem.ts'
 import type { Settings } from './settings/schema.ts'
@@ -30,6 +31,25 @@ export function controlPlanesLeft(
       hint: [
         `set CONTROL_PLANE_COUNT=${needed} again, then run the same command`,
         `if they are to go, remove them first (docs/operations.md, "Fewer machines")`,
+      ].join('\n'),
+    },
+  )
+}
+
+/** The Problem of a cluster without secrets or access files on this computer: it does not exist, or half. */
+export function notStarted(
+  cluster: Pick<Cluster, 'name' | 'file' | 'generated'>,
+  because: string,
+): Problem {
+  return new Problem(
+    codes.notStarted,
+    `cluster ${cluster.name} was not started from this computer`,
+    {
+      because,
+      now: 'nothing was changed',
+      hint: [
+        `create it, or finish creating it: ${commandFor(cluster, 'cluster:up')}`,
+        `if it was created from another computer, copy generated/${cluster.name} from there to ${cluster.generated}`,
       ].join('\n'),
     },
   )

@@ -41,6 +41,10 @@ export const codes = {
   notStarted: 'NOT_STARTED',
   /** A machine or file has a name of this cluster, and belongs to another owner. */
   vmNotOurs: 'VM_NOT_OURS',
+  /** A folder holds none of the disks that it held: its file system is not mounted. */
+  poolEmpty: 'POOL_EMPTY',
+  /** A file system of a KVM host does not answer: its server is down. */
+  storageSilent: 'STORAGE_SILENT',
   /** The storage pool has too little free space, for new disks or for running machines. */
   poolFull: 'POOL_FULL',
   /** The storage pool is defined but not active. */

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import { lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
+import { quote } from './process/command.ts'
 import { Problem } from './problem.ts'
 
 /** The generated files of one cluster: folders 0700, files 0600, atomic writes. */
@@ -137,7 +138,7 @@ async function refuseLink(path: string): Promise<void> {
     throw new Problem('GENERATED_IS_A_LINK', `${path} is a symbolic link`, {
       because:
         'secrets are written only to real folders and files, because a link could redirect them to another place',
-      hint: `check where it points (ls -l ${path}), remove it, then run the same command again`,
+      hint: `check where it points (ls -l ${quote(path)}), remove it, then run the same command again`,
     })
 }
 

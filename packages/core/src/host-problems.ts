@@ -1,6 +1,7 @@
 /** Problems of a KVM host that several packages report with the same text. */
 import { codes } from './codes.ts'
 import { Problem } from './problem.ts'
+import { quote } from './process/command.ts'
 
 const now = 'nothing was changed'
 
@@ -47,4 +48,40 @@ export function poolFull(
     now,
     hint: `free space there (image:prune removes images that no cluster uses), or set STORAGE_POOL to a larger pool`,
   })
+}
+
+/**
+ * The Problem of a folder, `place` in words, that holds none of the disks `lost`; `otherwise`: what to do if it has
+ * nothing to mount. A pool is refreshed, and started first where it is not active.
+ */
+export function poolEmpty(
+  cluster: string,
+  at: {
+    readonly place: string
+    readonly folder: string
+    readonly host: string
+    /** The storage pool of the folder; undefined: it is none. */
+    readonly pool?: string
+    readonly isActive?: boolean
+  },
+  lost: readonly string[],
+  otherwise: readonly string[],
+): Problem {
+  const { place, folder, host, pool, isActive = true } = at
+  const count = lost.length === 1 ? 'the disk of a machine' : `any of the ${lost.length} disks`
+  // A pool of type fs or netfs mounts its file system when it starts (libvirt: docs/storage.rst).
+  const start = pool === undefined || isActive ? '' : `virsh pool-start ${quote(pool)}, or `
+  const refresh = pool === undefined ? '' : `; virsh pool-refresh ${quote(pool)}`
+  return new Problem(
+    codes.poolEmpty,
+    `${place} on ${host} does not hold ${count} of ${cluster}: is its file system mounted?`,
+    {
+      because: `missing: ${lost.join(', ')}`,
+      now: `${now}; what is written there now is hidden when it is mounted again`,
+      hint: [
+        `on ${host}, see what is not mounted (findmnt -T ${quote(folder)}; findmnt --fstab), then ${start}mount it (mount -a${refresh}), and run the same command again`,
+        ...otherwise,
+      ].join('\n'),
+    },
+  )
 }

@@ -11,8 +11,9 @@ export {
 export type { Answer } from './answer.ts'
 export { applyAll, renderPlan, type Change } from './change.ts'
 export { clusterIdFile, keepClusterId, readClusterId } from './cluster-id.ts'
-export { controlPlanesLeft, type LeftControlPlane } from './cluster-problems.ts'
+export { controlPlanesLeft, notStarted, type LeftControlPlane } from './cluster-problems.ts'
 export { codes } from './codes.ts'
+export { bootFailure, bootsOf, type BootFailure, type BootFailureKind } from './boots.ts'
 export { checkConfirm } from './confirm.ts'
 export {
   commandFor,
@@ -26,12 +27,19 @@ export { withoutCredentials } from './credentials.ts'
 export { consoleLog, plainLines } from './console.ts'
 export { nearest } from './did-you-mean.ts'
 export { generatedFiles, type Generated } from './generated.ts'
+export {
+  diskNamespace,
+  machineNamespace,
+  readDomainMetadata,
+  type DiskNote,
+} from './host/domain-metadata.ts'
 export type { Host } from './host/host.ts'
 export { local } from './host/local.ts'
 export { openHost } from './host/open.ts'
 export { poolPath } from './host/pool.ts'
+export { onStorage, type Place } from './host/storage.ts'
 export { virsh, virshBatch } from './host/virsh.ts'
-export { firmwareMissing, hostToolsMissing, poolFull } from './host-problems.ts'
+export { firmwareMissing, hostToolsMissing, poolEmpty, poolFull } from './host-problems.ts'
 export { parseLabelledLines, splitFields, type LabelledLines } from './labelled-lines.ts'
 export { isRunning } from './liveness.ts'
 export { withLock } from './lock.ts'
@@ -58,11 +66,19 @@ export type { Settings } from './settings/schema.ts'
 export {
   defaultKubernetesVersion,
   minorOf,
+  newestDefaultKubernetes,
   supportedTalosMinors,
   unsupportedPair,
 } from './settings/versions.ts'
 export { renderTable } from './table.ts'
 export { findTool, toolFolder, type Tool, type ToolName } from './tools.ts'
+export {
+  findUnfinishedMachines,
+  regenerationFile,
+  restoreFile,
+  unfinishedProblem,
+  type Flow,
+} from './unfinished.ts'
 export { minute, Unrecoverable, waitFor } from './wait.ts'
 export { listUserFolder, readUserFile } from './user-files.ts'
 export { elementsAt, parseXml, textAt, type XmlElement, type XmlNode } from './xml.ts'

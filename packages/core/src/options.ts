@@ -87,6 +87,15 @@ function fromShell(
   )
 }
 
+/** The text of --help. */
+export function usageOf(summary: string, options: Options): string {
+  const lines = Object.entries(options).map(
+    ([name, { type, about }]) =>
+      `  --${name}${type === 'string' ? ' <text>' : ''}`.padEnd(28) + about,
+  )
+  return [summary, '', ...lines].join('\n')
+}
+
 function wrongOption(message: string, names: readonly string[], meant?: string): Problem {
   const all = names.map((name) => `--${name}`).join(', ')
   return new Problem('OPTION_UNKNOWN', message, {

@@ -1,8 +1,6 @@
-/** Turns a file into a program with typed options, and is the one place that prints errors and exits. */
+/** Turns a file into a program with typed options that works on one cluster. */
 import { mkdirSync } from 'node:fs'
-import { realpath } from 'node:fs/promises'
 import { join, relative } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { reportFailure } from './failure-report.ts'
 import { renderPlan, type Change } from './change.ts'
 import type { Cluster } from './cluster.ts'
@@ -13,8 +11,9 @@ import { newHostLock } from './host/host-lock.ts'
 import type { Host } from './host/host.ts'
 import { withLock } from './lock.ts'
 import { checkBeforeSteps, createLog, type Log } from './log.ts'
-import { readOptions, type Options, type OptionValues } from './options.ts'
-import { exitCodes, Problem, reasonOf, renderProblem, type ExitCode } from './problem.ts'
+import { readOptions, usageOf, type Options, type OptionValues } from './options.ts'
+import { exitCodes, Problem, reasonOf, type ExitCode } from './problem.ts'
+import { helpOption, isProgram, reportError } from './program.ts'
 import { projectRoot } from './root.ts'
 import { loadCluster } from './settings/find.ts'
 import { stopOnSignals, stopping, untilStopped } from './stop.ts'
@@ -64,7 +63,7 @@ const laterStage = 'TALOSMITH_LATER_STAGE'
 const standardOptions = {
   cluster: { type: 'string', about: 'reads env/<name>.env (or CLUSTER)', env: 'CLUSTER' },
   json: { type: 'boolean', about: 'print the result as JSON' },
-  help: { type: 'boolean', about: 'print this and stop' },
+  ...helpOption,
 } as const satisfies Options
 
 const dryRunOption = {
@@ -91,13 +90,6 @@ export function script<const O extends Options>(
   return definition
 }
 
-async function isProgram(url: string): Promise<boolean> {
-  const started = process.argv[1]
-  return (
-    started !== undefined && (await realpath(started).catch(() => started)) === fileURLToPath(url)
-  )
-}
-
 async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>): Promise<void> {
   let record: string | undefined
   const { log, hasActed } = trackingLog(createLog({ record: () => record }))
@@ -108,32 +100,16 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
   )
   let connections: Connections | undefined
   try {
-    const given = readOptions(
-      {
-        ...standardOptions,
-        ...dryRunOption,
-        ...(definition.losesData === true ? confirmOption : {}),
-        ...definition.options,
-      },
-      process.argv.slice(2),
-      process.env,
-    )
-    if (given.help === true) return console.log(usage(definition))
+    const options = optionsOf(definition)
+    const given = readOptions(options, process.argv.slice(2), process.env)
+    if (given.help === true) return console.log(usageOf(definition.summary, options))
     const dryRun = given['dry-run'] === true
-    if (dryRun && definition.changes !== true)
-      throw new Problem(
-        'OPTION_UNKNOWN',
-        'there is no option --dry-run: this script changes nothing',
-        {
-          exitCode: exitCodes.wrongOption,
-        },
-      )
     const { cluster, warnings, fromShell } = await loadCluster(
       projectRoot,
       given.cluster,
       process.env,
     )
-    const confirm = 'confirm' in given ? given.confirm : undefined
+    const { confirm } = given
     if (!dryRun && cluster.settings.FAILURE_BUNDLE) onFailure = () => reportFailure(cluster, log)
     // Once in a run: the first stage of a chain prints it for the later ones.
     if (fromShell.length > 0 && process.env[laterStage] !== 'true')
@@ -174,7 +150,7 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
     }
   } catch (error) {
     if (!stopping.aborted) {
-      process.exitCode = report(error, log)
+      process.exitCode = reportError(error, log)
       if (hasActed()) await onFailure?.()
     }
   } finally {
@@ -240,35 +216,24 @@ async function openRecord(cluster: Cluster, log: Log): Promise<string | undefine
   }
 }
 
-function report(error: unknown, log: Log): ExitCode {
-  if (error instanceof Problem) {
-    process.stderr.write(`${renderProblem(error)}\n`)
-    log.event('problem', { code: error.code, text: error.message })
-    return error.exitCode
-  }
-  console.error('This is a bug in Talosmith. Please report it with these lines:')
-  console.error(error)
-  log.event('bug', { text: error instanceof Error ? error.message : String(error) })
-  return exitCodes.failed
-}
-
 /** The source file of this program, also when it runs compiled. */
 function programName(): string {
   const started = relative(projectRoot, process.argv[1] ?? 'unknown')
   return started.replace(/^dist\/programs\/[^/]+\/(.*)\.js$/, '$1.ts')
 }
 
-function usage<O extends Options>(definition: ScriptDefinition<O>): string {
-  const { summary, options, changes, losesData } = definition
-  const all: Options = {
+type OwnOptions = typeof standardOptions & typeof dryRunOption & typeof confirmOption
+
+/** The options that a script accepts; the values of those of `OwnOptions` that it does not accept are undefined. */
+function optionsOf<O extends Options>({
+  changes,
+  losesData,
+  options,
+}: ScriptDefinition<O>): OwnOptions {
+  return {
     ...standardOptions,
     ...(changes === true ? dryRunOption : {}),
     ...(losesData === true ? confirmOption : {}),
     ...options,
-  }
-  const lines = Object.entries(all).map(
-    ([name, { type, about }]) =>
-      `  --${name}${type === 'string' ? ' <text>' : ''}`.padEnd(28) + about,
-  )
-  return [summary, '', ...lines].join('\n')
+  } as OwnOptions
 }

@@ -54,11 +54,12 @@ const rules: Record<
     source: ({ settings }) =>
       `https://dl.k8s.io/release/${settings.KUBERNETES_VERSION}/bin/linux/amd64/kubectl`,
   },
+  // `helm upgrade --labels`, by which we know our release, came with 3.13: https://github.com/helm/helm/releases/tag/v3.13.0
   helm: {
     versionArgs: ['version', '--short'],
     preferred: () => 'v4',
-    fits: (version) => semver.major(version) >= 3,
-    requirement: () => 'helm 3.x or 4.x',
+    fits: (version) => semver.gte(version, '3.13.0'),
+    requirement: () => 'helm 3.13 or newer',
     source: () => 'https://helm.sh/docs/intro/install/',
   },
 }

@@ -2,6 +2,7 @@
 import { lstat, readdir, readFile, stat } from 'node:fs/promises'
 import { TextDecoder } from 'node:util'
 import { exitCodes, Problem } from './problem.ts'
+import { quote } from './process/command.ts'
 
 /** No file that a user writes is larger; a device may have no end. */
 const largestBytes = 4 * 1024 * 1024
@@ -17,7 +18,7 @@ export async function readUserFile(path: string, shown: string): Promise<string>
       throw unreadable(
         shown,
         'it is a folder',
-        `rename it (mv ${shown} ${shown}.old), and write a file`,
+        `rename it (mv ${quote(shown)} ${quote(`${shown}.old`)}), and write a file`,
       )
     if (!found.isFile())
       throw unreadable(shown, 'it is a pipe, socket or device', `remove ${shown}, and write a file`)
@@ -59,7 +60,7 @@ function decode(bytes: Buffer, shown: string): string {
     shown,
     isUtf16 ? 'it is saved as UTF-16' : 'it is not UTF-8 text',
     isUtf16
-      ? `save it as UTF-8: iconv -f UTF-16 -t UTF-8 ${shown}`
+      ? `save it as UTF-8: iconv -f UTF-16 -t UTF-8 ${quote(shown)}`
       : 'save it as UTF-8 in your editor',
   )
 }
@@ -70,22 +71,30 @@ function explain(shown: string, error: unknown): Problem {
     return unreadable(
       shown,
       'it is a link that leads nowhere',
-      `ls -l ${shown} shows where; correct the link`,
+      `ls -l ${quote(shown)} shows where; correct the link`,
     )
   if (code === 'ELOOP')
     return unreadable(
       shown,
       'it is a link to itself',
-      `ls -l ${shown} shows where; correct the link`,
+      `ls -l ${quote(shown)} shows where; correct the link`,
     )
   if (code === 'ENOTDIR')
-    return unreadable(shown, 'it is a file, not a folder', `rename it (mv ${shown} ${shown}.old)`)
+    return unreadable(
+      shown,
+      'it is a file, not a folder',
+      `rename it (mv ${quote(shown)} ${quote(`${shown}.old`)})`,
+    )
   if (code === 'EACCES' || code === 'EPERM')
-    return unreadable(shown, 'permission denied', `make it readable for you: chmod u+rX ${shown}`)
+    return unreadable(
+      shown,
+      'permission denied',
+      `make it readable for you: chmod u+rX ${quote(shown)}`,
+    )
   return unreadable(
     shown,
     error instanceof Error ? error.message : String(error),
-    `check it with ls -l ${shown}`,
+    `check it with ls -l ${quote(shown)}`,
   )
 }
 

@@ -21,6 +21,8 @@ export class Unrecoverable extends Error {
 interface WaitOptions {
   readonly log: Log
   readonly withinMs: number
+  /** Asked after each check that failed: whether something has moved since, so that the time starts again. */
+  readonly hasMoved?: () => boolean
   /** Pause between two checks; longer after a slow check: as long as it took, at most three times this. */
   readonly everyMs?: number
   /** What to type when the wait fails. */
@@ -43,6 +45,7 @@ export async function waitFor<T>(
   {
     log,
     withinMs,
+    hasMoved = () => false,
     everyMs = 2000,
     hint,
     code = 'WAIT_TIMED_OUT',
@@ -50,6 +53,8 @@ export async function waitFor<T>(
   }: WaitOptions,
 ): Promise<T> {
   let spentMs = 0
+  /** When something moved for the last time, on the clock of spentMs. */
+  let movedMs = 0
   let reason: string | undefined
   let announced = false
   for (;;) {
@@ -76,7 +81,8 @@ export async function waitFor<T>(
     }
     const tookMs = performance.now() - started
     spentMs += tookMs
-    const leftMs = withinMs - spentMs
+    if (hasMoved()) movedMs = spentMs
+    const leftMs = withinMs - (spentMs - movedMs)
     if (leftMs < everyMs)
       throw new Problem(code, `gave up after ${seconds(spentMs)} s waiting for ${fact}`, {
         because: reason,

@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'nod
 import { dirname, join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { Problem } from '../src/problem.ts'
 import { problemOf } from '../src/testing/failure.ts'
 import { testCluster } from '../src/testing/test-cluster.ts'
 import { findTool, toolFolder } from '../src/tools.ts'
@@ -39,7 +40,8 @@ function put(path: string, text: string, mode = 0o755): string {
 const printing = (version: string): string => `#!/bin/sh\necho Talos ${version}\n`
 const kept = (folder: string, text: string): string =>
   put(join(toolFolder('talosctl'), folder, 'talosctl'), text)
-const onPath = (root: string, text: string): string => put(join(root, 'bin', 'talosctl'), text)
+const onPath = (root: string, text: string, name = 'talosctl'): string =>
+  put(join(root, 'bin', name), text)
 
 tools('the preferred version is used before one on PATH', async ({ root }) => {
   onPath(root, printing('v1.13.2'))
@@ -116,6 +118,23 @@ tools(
     assert.match(hint ?? '', 'get talosctl 1.13.x: https://factory.talos.dev/talosctl/v1.13.9/')
   },
 )
+
+for (const [version, fits] of [
+  ['v3.12.3', false],
+  ['v3.13.0', true],
+  ['v3.18.4', true],
+  ['v4.0.1', true],
+] as const)
+  tools(
+    `helm ${version} ${fits ? 'fits' : 'lacks --labels and does not fit'}`,
+    async ({ root }) => {
+      onPath(root, printing(version), 'helm')
+      const found = await findTool('helm', cluster).catch(
+        (error: unknown) => (error as Problem).code,
+      )
+      assert.equal(found, fits ? { path: join(root, 'bin', 'helm'), version } : 'TOOL_UNFIT')
+    },
+  )
 
 tools('when there is none, the searched places are listed', async ({ root }) => {
   put(join(root, 'bin', 'talosctl'), printing('v1.13.9'), 0o644)

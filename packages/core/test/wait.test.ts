@@ -100,4 +100,17 @@ test('an unrecoverable error ends the wait at once, with the message of the call
   assert.is((await problemOf(waitFor('it to open', check, { ...quick, failure }))).message, failure)
 })
 
+test('the time starts again whenever something has moved', async () => {
+  const moves = [true, true, true, true, false]
+  const stuck = async () => {
+    throw new Error('locked')
+  }
+  const options = { ...quick, withinMs: 30, everyMs: 10 }
+  const tries: number[] = []
+  const hasMoved = (): boolean => (tries.push(1), moves.shift() ?? false)
+  const problem = await problemOf(waitFor('the door to open', stuck, { ...options, hasMoved }))
+  assert.is(problem.code, 'WAIT_TIMED_OUT')
+  assert.ok(tries.length >= 6, `${tries.length} checks`)
+})
+
 test.run()

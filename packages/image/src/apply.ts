@@ -1,5 +1,5 @@
 /** Applies the changes of the image. */
-import type { Cluster, Host, Log } from '@talosmith/core'
+import type { Cluster, Host, Log, RunOptions } from '@talosmith/core'
 import { postSchematic } from '@talosmith/clients/factory'
 import { partialFolder } from './observe.ts'
 import type { ImageChange } from './plan.ts'
@@ -37,9 +37,13 @@ export async function applyImageChange(
 }
 
 /** Removes the files of an interrupted transfer, unless another run is transferring. */
-export async function removePartial(image: string, host: Host): Promise<void> {
+export async function removePartial(
+  image: string,
+  host: Host,
+  options: RunOptions = {},
+): Promise<void> {
   const folder = partialFolder(image)
-  await host.$`if [ -e ${folder} ]; then
+  await host.$(options)`if [ -e ${folder} ]; then
       exec 8>>${folder}/lock
       if flock -n 8; then rm -rf -- ${folder}; fi
     fi`

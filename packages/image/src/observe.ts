@@ -1,11 +1,17 @@
 /** Observes the image on a host. */
-import { dirname } from 'node:path'
+import { dirname, posix } from 'node:path'
 import {
   hostFiles,
+  onStorage,
   parseLabelledLines,
+  parseXml,
   poolPath,
+  readDomainMetadata,
+  virsh,
+  virshBatch,
   type Cluster,
   type Host,
+  type Place,
   type Settings,
 } from '@talosmith/core'
 import { readLedger, type HostLedger, type LedgerEntry } from './ledger.ts'
@@ -25,6 +31,8 @@ export interface ObservedImage {
   readonly freeBytes: number
   /** Programs that a transfer needs and the host lacks. */
   readonly missingTools: readonly string[]
+  /** The disks that the cluster's machines have in the image's folder, if it holds neither these nor the image. */
+  readonly lostDisks: readonly string[]
 }
 
 /** The program that decompresses each format. */
@@ -35,11 +43,46 @@ export function partialFolder(image: string): string {
   return `${image}.partial`
 }
 
-/** Observes the image on a host with two commands, or one if IMAGE_PATH is set. */
+/** Observes the image on a host; with further commands where it is to be downloaded into a pool. */
 export async function observeImage(host: Host, cluster: Cluster): Promise<ObservedImage> {
   const { IMAGE_PATH, STORAGE_POOL } = cluster.settings
   const pool = IMAGE_PATH === undefined ? await poolPath(host, STORAGE_POOL) : dirname(IMAGE_PATH)
-  return observeImageIn(pool, host, cluster)
+  const observed = await observeImageIn(pool, host, cluster)
+  if (IMAGE_PATH !== undefined || observed.file !== undefined) return observed
+  return { ...observed, lostDisks: await observeLostDisks(pool, host, cluster) }
+}
+
+/** The disks that the cluster's machines have in a folder, if it has none of their files: it is not mounted. */
+async function observeLostDisks(pool: string, host: Host, cluster: Cluster): Promise<string[]> {
+  const ids = (await virsh(host, 'list', '--all', '--uuid')).split(/\s+/).filter(Boolean)
+  const dumps = await virshBatch(
+    host,
+    ids.map((id) => ['dumpxml', '--inactive', id]),
+  )
+  const ours = dumps
+    // One that was removed in the meantime has no disk.
+    .flatMap(({ stdout, error }) => (error === undefined ? [stdout] : []))
+    .flatMap((xml) => readDomainMetadata(parseXml(xml)) ?? [])
+    .filter((one) => one.cluster === cluster.name)
+  const here = (path: string): boolean => posix.dirname(path) === pool
+  const disks = ours
+    .flatMap(({ disk, diskNote }) => (diskNote === 'created' ? [disk] : []))
+    .filter(here)
+  if (disks.length === 0) return []
+  const files = [...disks, ...ours.map(({ seed }) => seed).filter(here)]
+  const { stdout } = await onStorage(
+    host,
+    [imagePlace(cluster, files[0] ?? '')],
+    (options) => host.$(options)`for file in ${files}; do [ ! -e "$file" ] || echo there; done`,
+  )
+  return stdout === '' ? disks : []
+}
+
+/** The folder of an image, or of another file of the pool. */
+export function imagePlace({ settings }: Pick<Cluster, 'settings'>, image: string): Place {
+  const { IMAGE_PATH, STORAGE_POOL } = settings
+  const what = IMAGE_PATH === image ? 'the folder of IMAGE_PATH' : `the pool ${STORAGE_POOL}`
+  return { what, folder: dirname(image) }
 }
 
 /** Observes the image in the folder `pool`. */
@@ -50,12 +93,16 @@ export async function observeImageIn(
 ): Promise<ObservedImage> {
   const { image, ledger } = hostFiles(cluster, pool)
   const folder = partialFolder(image)
-  const { stdout } = await host.$`
+  const { stdout } = await onStorage(
+    host,
+    [imagePlace(cluster, image)],
+    (options) => host.$(options)`
     stat -L -c ${'file %s %.9Y'} ${image} 2>/dev/null || true
     if [ -e ${ledger} ]; then echo "ledger $(tr -d ${'\\n'} < ${ledger})"; fi
     if [ -e ${folder} ]; then echo "partial $(stat -c %s ${folder}/compressed 2>/dev/null || echo 0)"; fi
     echo "free $(df --output=avail -B1 ${dirname(image)} | tail -n 1)"
-    for tool in ${neededTools(cluster.settings, host)}; do command -v "$tool" >/dev/null || echo "missing $tool"; done`
+    for tool in ${neededTools(cluster.settings, host)}; do command -v "$tool" >/dev/null || echo "missing $tool"; done`,
+  )
   const report = parseLabelledLines(stdout)
   const [bytes, modified] = report.first('file')?.split(' ') ?? []
   const partial = report.first('partial')
@@ -68,6 +115,7 @@ export async function observeImageIn(
     partialBytes: partial === undefined ? undefined : Number(partial),
     freeBytes: Number(report.first('free') ?? 0),
     missingTools: report.all('missing'),
+    lostDisks: [],
   }
 }
 

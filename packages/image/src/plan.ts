@@ -1,7 +1,9 @@
 /** Plans the changes of the image: post the schematic, download, verify. */
+import { dirname } from 'node:path'
 import {
   codes,
   hostToolsMissing,
+  poolEmpty,
   poolFull,
   Problem,
   type Change,
@@ -107,7 +109,8 @@ function planCleanup({ path, host, partialBytes }: ObservedImage): ImageChange[]
   ]
 }
 
-function checkRequirements({ settings }: Cluster, observed: ObservedImage): void {
+function checkRequirements(cluster: Cluster, observed: ObservedImage): void {
+  const { settings } = cluster
   if (settings.IMAGE_PATH !== undefined)
     throw new Problem(
       codes.imageMissing,
@@ -117,6 +120,15 @@ function checkRequirements({ settings }: Cluster, observed: ObservedImage): void
         hint: 'copy the raw image there, or unset IMAGE_PATH so that it is downloaded',
       },
     )
+  const { host, path, lostDisks } = observed
+  if (lostDisks.length > 0) {
+    const folder = dirname(path)
+    const place = `the pool ${settings.STORAGE_POOL} at ${folder}`
+    const pool = settings.STORAGE_POOL
+    // Through Nx it would begin with this stage.
+    const others = `if the disks cannot be recovered: npx tsx packages/vm/scripts/create.ts --cluster ${cluster.file} names the commands that remove their machines`
+    throw poolEmpty(cluster.name, { place, folder, host, pool }, lostDisks, [others])
+  }
   if (observed.missingTools.length > 0) throw hostToolsMissing(observed.host, observed.missingTools)
   const needed =
     rawBytes + compressedBytes[settings.IMAGE_COMPRESSION] - (observed.partialBytes ?? 0)

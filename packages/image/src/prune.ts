@@ -1,5 +1,6 @@
 /** Removes images that no disk uses. */
-import { Problem, renderTable, type Change, type Host } from '@talosmith/core'
+import { dirname } from 'node:path'
+import { minute, onStorage, Problem, renderTable, type Change, type Host } from '@talosmith/core'
 import { removePartial } from './apply.ts'
 import type { StoredImage, StoredImages } from './stored.ts'
 
@@ -74,7 +75,10 @@ export async function applyPrune(
   host: Host,
   observe: () => Promise<StoredImages>,
 ): Promise<void> {
-  if (kind === 'remove-partial') return removePartial(target, host)
+  const places = [{ what: 'the pool', folder: dirname(target) }]
+  const limits = { withinMs: 10 * minute, now: 'it may be removed once the storage answers' }
+  if (kind === 'remove-partial')
+    return onStorage(host, places, (options) => removePartial(target, host, options), limits)
   const observed = await observe()
   const users = observed.images.find(({ path }) => path === target)?.usedBy ?? []
   if (users.length > 0 || observed.unreadable.length > 0)
@@ -87,7 +91,13 @@ export async function applyPrune(
         hint: 'run the same command again: it checks the host again',
       },
     )
-  await host.$`rm -f -- ${target}; rm -f -- ${`${target}.ledger.json`}`
+  const ledger = `${target}.ledger.json`
+  await onStorage(
+    host,
+    places,
+    (options) => host.$(options)`rm -f -- ${target}; rm -f -- ${ledger}`,
+    limits,
+  )
 }
 
 /** The images of all hosts as a table. */

@@ -188,7 +188,7 @@ async function* piecesOf(response: Response, onData: () => void): AsyncGenerator
 }
 
 /** Aborts when the timeout that was last set with `allow` expires, or when `outer` aborts. */
-function watchdog(outer: AbortSignal) {
+export function watchdog(outer: AbortSignal) {
   const abort = new AbortController()
   let timer: NodeJS.Timeout | undefined
   const dog = {

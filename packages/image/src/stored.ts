@@ -1,6 +1,9 @@
 /** Observes the images in a host's pool and what uses them. */
+import { dirname } from 'node:path'
 import {
   hostToolsMissing,
+  minute,
+  onStorage,
   parseLabelledLines,
   poolPath,
   splitFields,
@@ -34,6 +37,8 @@ export interface StoredImages {
   readonly unreadable: readonly string[]
 }
 
+/** The backing chain of every disk is read. */
+const listMs = 5 * minute
 const suffix = '-nocloud-amd64.raw'
 
 /** Observes the images in a host's pool and the disks of any owner, in any folder, that use them. */
@@ -64,7 +69,15 @@ export async function observeImagesIn(
   { machines = new Map(), optional = new Set(), folders = [] }: DiskSearch = {},
 ): Promise<StoredImages> {
   // Files are compared by device and inode, because a backing file may be a symbolic link.
-  const { stdout } = await host.$`
+  const all = [...new Set([pool, ...folders])]
+  const places = [
+    ...all.map((folder) => ({ what: 'the pool', folder })),
+    ...[...machines.keys()].map((path) => ({ what: 'a folder of disks', folder: dirname(path) })),
+  ]
+  const { stdout } = await onStorage(
+    host,
+    places,
+    (options) => host.$(options)`
 shopt -s nullglob
 pool=${pool}
 command -v qemu-img >/dev/null || { echo "missing qemu-img"; exit 0; }
@@ -102,12 +115,14 @@ for disk in ${[...machines.keys()]}; do
   looked[$disk]=1
   if [ -e "$disk" ]; then uses "$disk"; else echo "absent $disk"; fi
 done
-for folder in ${[...new Set([pool, ...folders])]}; do
+for folder in ${all}; do
   for file in "$folder"/*; do
     case $file in *${suffix}) continue ;; esac
     if [ -z "\${looked[$file]-}" ] && [ -f "$file" ] && [ "$(head -c 3 -- "$file" | tr -d '\\0')" = QFI ]; then uses "$file"; fi
   done
-done`
+done`,
+    { withinMs: listMs },
+  )
   const report = parseLabelledLines(stdout)
   const missing = report.all('missing')
   if (missing.length > 0)

@@ -33,7 +33,7 @@ pause() { read -rt "$1" -u 9 || :; } # never readable: sleeps without a process
 while :; do
   mkdir -p -m 700 -- "$folder"
   exec 8>>"$folder/lock"
-  flock -n 8 || { echo busy >&2; flock 8; }
+  flock -n 8 || until echo busy >&2; flock -w 5 8; do :; done
   # The previous owner of the lock may have removed the folder.
   [ "$folder/lock" -ef /proc/self/fd/8 ] && break
 done

@@ -19,9 +19,12 @@ import {
 } from './ledger.ts'
 import { isRelayed, partialFolder, unpackers } from './observe.ts'
 import { progressReader } from './progress.ts'
-import { relay } from './relay.ts'
+import { relay, watchdog } from './relay.ts'
 import { attemptLimit, defaultTimeouts, type TransferTimeouts } from './timeouts.ts'
 import { verifyImage } from './verify.ts'
+
+/** The script reports every second; only writing to disk at its end takes minutes, and its last requests. */
+const silentS = 15 * 60
 
 /** What a transfer needs. */
 export interface TransferContext {
@@ -102,14 +105,23 @@ async function attempt(
     timeouts.firstByte,
     timeouts.idle,
   ]
+  const watch = watchdog(signal)
+  const onLine = (line: string): void => {
+    watch.allow(silentS)
+    reader.read(line)
+  }
   try {
+    watch.allow(silentS)
     const { stdout } = await host.$({
-      onLine: reader.read,
-      signal,
+      onLine,
+      signal: watch.signal,
+      timeoutMs: Infinity,
     })`bash -c ${transferScript} talosmith-image ${words}`
     const [kind = '', ...rest] = stdout.trim().split(' ')
     return { kind, words: rest, text: rest.join(' ') }
   } catch (error) {
+    signal.throwIfAborted()
+    if (watch.signal.aborted) throw hanging(path, cluster, host)
     if (!(error instanceof CommandFailed)) throw error
     // Without the progress lines.
     const output = error.stderr.replaceAll(/^(at|waiting) .*\n?/gm, '').slice(-500)
@@ -121,7 +133,17 @@ async function attempt(
       hint: `check that the folder on ${host.name} is writable, then run the same command again`,
       cause: error,
     })
+  } finally {
+    watch.stop()
   }
+}
+
+function hanging(path: string, { settings }: Cluster, host: Host): Problem {
+  return new Problem('IMAGE_TRANSFER_FAILED', `the transfer of the image to ${host.name} hangs`, {
+    because: `it made no progress for ${silentS / 60} minutes`,
+    now: `the partial download is kept in ${partialFolder(path)}`,
+    hint: `on ${host.name}: see whether the pool ${settings.STORAGE_POOL} answers (findmnt -T, df, dmesg), then run the same command again: it resumes the download`,
+  })
 }
 
 /** Whether the transfer is retried. */

@@ -1,5 +1,5 @@
 /** Verifies an image that exists on a host. */
-import { Problem, type Cluster, type Host } from '@talosmith/core'
+import { minute, onStorage, Problem, quote, type Cluster, type Host } from '@talosmith/core'
 import { verifyScript } from './host-scripts.ts'
 import {
   readLedger,
@@ -8,6 +8,10 @@ import {
   type HostLedger,
   type LedgerEntry,
 } from './ledger.ts'
+import { imagePlace } from './observe.ts'
+
+/** Less than a MiB/s. */
+const hashMs = 30 * minute
 
 /** Formats that an image must not have, by their first four bytes in hexadecimal. */
 const formats: Readonly<Record<string, string>> = {
@@ -21,7 +25,12 @@ const formats: Readonly<Record<string, string>> = {
  * on the operator's machine. An image without a record is accepted as it is.
  */
 export async function verifyImage(path: string, host: Host, cluster: Cluster): Promise<void> {
-  const { stdout } = await host.$`bash -c ${verifyScript} talosmith-image ${path}`
+  const { stdout } = await onStorage(
+    host,
+    [imagePlace(cluster, path)],
+    (options) => host.$(options)`bash -c ${verifyScript} talosmith-image ${path}`,
+    { withinMs: hashMs },
+  )
   const [bytes, sha256 = '', modified = '', start = ''] = stdout.trim().split(' ')
   if (start !== 'disk') throw notRaw(path, host, start)
   const raw = { bytes: Number(bytes), sha256 }
@@ -48,7 +57,7 @@ function notRaw(path: string, host: Host, start: string): Problem {
     now: 'it was not changed',
     hint:
       format === 'qcow2'
-        ? `qemu-img convert -O raw ${path} <new file>, and use the new file`
+        ? `qemu-img convert -O raw ${quote(path)} <new file>, and use the new file`
         : format === undefined
           ? 'replace it with a raw Talos nocloud image'
           : `decompress it first: ${isGzip ? 'gzip' : format} -d`,

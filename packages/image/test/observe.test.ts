@@ -1,12 +1,13 @@
 import { existsSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { generatedFiles, local, silentLog } from '@talosmith/core'
-import { problemOf, recordingHost } from '@talosmith/core/testing'
+import { problemOf, recordingHost, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { applyImageChange } from '../src/apply.ts'
 import { observeImage, observeImageIn, type ObservedImage } from '../src/observe.ts'
 import { planDownload } from '../src/plan.ts'
+import { hostWith } from './fake-virsh.ts'
 import { rawImage, sha256, startRig, type Rig } from './support.ts'
 
 const image = suite<{ rig: Rig }>('an image on a host')
@@ -134,6 +135,40 @@ image('for a host with IMAGE_RELAY needs no curl there', async ({ rig }) => {
   rig.settings({})
   await observeImageIn('/pool', host, rig.cluster)
   assert.match(host.commands[1] ?? '', 'curl sha256sum flock zstd')
+})
+
+const machine = (cluster: string, name: string, disk: string, note = 'created'): string =>
+  `<domain><name>${name}</name><metadata>
+    <t:machine xmlns:t='https://talosmith.dev/xmlns/machine/1.0' cluster='${cluster}' node='${name}'>
+      <t:disk file='${disk}'/><t:seed file='/pool/${name}-seed.iso'/>
+    </t:machine>
+    <d:disk xmlns:d='https://talosmith.dev/xmlns/disk/1.0' state='${note}'/>
+  </metadata></domain>`
+
+for (const [title, xml, files, lost] of [
+  ['that lost every disk', machine('home', 'home-w1', '/pool/home-w1.qcow2'), '', 1],
+  ['with a disk or a seed ISO', machine('home', 'home-w1', '/pool/home-w1.qcow2'), 'there\n', 0],
+  ['before disks are created', machine('home', 'home-w1', '/pool/home-w1.qcow2', 'none'), '', 0],
+  ['with the machines of another cluster', machine('site', 'site-w1', '/pool/a.qcow2'), '', 0],
+  ['whose machines have disks elsewhere', machine('home', 'home-w1', '/srv/a.qcow2'), '', 0],
+  ['beside a clone made by hand', machine('home', 'x', '/pool/x').replace('>x<', '>y<'), '', 0],
+] as const)
+  image(`is missing in a pool ${title}`, async ({ rig }) => {
+    const answers = {
+      'list --all': 'aa-1\n',
+      'dumpxml --inactive aa-1': xml,
+    }
+    const host = hostWith(answers, (command) =>
+      command.startsWith('for file in') ? files : 'free 5\n',
+    )
+    const { lostDisks } = await observeImage(host, testCluster({}, rig.cluster.root))
+    assert.equal(lostDisks, lost === 0 ? [] : ['/pool/home-w1.qcow2'])
+  })
+
+image('that is there needs no look at machines', async ({ rig }) => {
+  const host = hostWith({ list: undefined }, () => 'file 1000 1.5\nfree 5\n')
+  await observeImage(host, rig.cluster)
+  assert.not.ok(host.commands.some((command) => /dumpxml --inactive/.test(command)))
 })
 
 image.run()

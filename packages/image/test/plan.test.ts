@@ -26,6 +26,7 @@ const missing: ObservedImage = {
   partialBytes: undefined,
   freeBytes: 10 * 2 ** 30,
   missingTools: [],
+  lostDisks: [],
 }
 const recorded: ObservedImage = {
   ...missing,
@@ -49,6 +50,15 @@ test('downloads a missing image', () => {
 })
 test('the plan is empty when the image is as recorded', () => {
   assert.equal(kinds(recorded), [])
+})
+test('refuses to download into a folder that lost every disk, before anything else', () => {
+  const lost = {
+    ...missing,
+    lostDisks: ['/pool/home-cp1.qcow2'],
+    missingTools: ['zstd'],
+  }
+  assert.is(refusal(lost), 'POOL_EMPTY')
+  assert.is(refusal({ ...lost, partialBytes: 5 }), 'POOL_EMPTY')
 })
 test('resumes an interrupted transfer', () => {
   const [change] = planDownload(cluster, { ...missing, partialBytes: 50 * 2 ** 20 })

@@ -2,9 +2,10 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { local } from '@talosmith/core'
-import { problemOf, recordingHost, temporaryFolder, testCluster } from '@talosmith/core/testing'
+import { problemOf, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { hostWith } from './fake-virsh.ts'
 import { applyPrune, describeKept, planPrune, renderImages } from '../src/prune.ts'
 import { observeImages, observeImagesIn, type StoredImages } from '../src/stored.ts'
 
@@ -177,37 +178,6 @@ if (existsSync('/usr/bin/qemu-img')) {
     assert.match(row, /v1\.13\.9 +0123456789ab +1 MiB +\S+orphan\.qcow2$/)
   })
 } else stored.skip('no qemu-img on this machine')
-
-/** A host whose virsh answers with `answers`, by the beginning of the command; pools are folders named like them. */
-function hostWith(
-  answers: Readonly<Record<string, string | undefined>>,
-  files: (command: string) => string,
-) {
-  const answer = (words: string): string | undefined => {
-    const found = Object.entries(answers).find(([start]) => words.startsWith(start))
-    if (found !== undefined) return found[1]
-    if (words.startsWith('pool-list')) return 'default'
-    return "<pool type='dir'><target><path>/pool</path></target></pool>"
-  }
-  return recordingHost((command) => {
-    const separator = /echo --err ([\w.-]+)/.exec(command)?.[1]
-    const alone = /^virsh -q -c qemu:\/\/\/system (.*)$/.exec(command)?.[1]
-    if (separator === undefined) return alone === undefined ? files(command) : (answer(alone) ?? '')
-    const outputs = command
-      .slice(command.indexOf("'") + 1, -1)
-      .replaceAll(`'\\''`, "'")
-      .split(`; echo ${separator}; echo --err ${separator}`)
-      .map((words) => words.replace(/^; /, ''))
-      .filter(Boolean)
-      .map(answer)
-    return {
-      stdout: outputs.map((one) => `${one === undefined ? '' : `${one}\n`}${separator}\n`).join(''),
-      stderr: outputs
-        .map((one) => `${one === undefined ? 'error: no such pool\n' : ''}error: ${separator}\n`)
-        .join(''),
-    }
-  })
-}
 
 const image = `/pool/${imageName('v1.13.9')}`
 const fileDisk = (path: string, more = ''): string =>

@@ -10,7 +10,7 @@ import { checkNodes } from './proof/node-check.ts'
 import { observeStorage } from './observe.ts'
 import { fingerprint, isUnfinished, type StorageChange } from './plan.ts'
 import { describeProof, proveStorage } from './proof/proof.ts'
-import { storageClassObject } from './storage-class.ts'
+import { mountOptionsObject, storageClassObject } from './storage-class.ts'
 import { awaitGone, removeTests } from './proof/cleanup.ts'
 import { chartValues } from './values.ts'
 
@@ -30,11 +30,15 @@ const appliers: Record<StorageChange['kind'], (context: ApplyContext) => Promise
   'check-nodes': ({ cluster, kubernetes, log }) => checkNodes(cluster, kubernetes, log),
   'clear-release': clearRelease,
   'install-release': installRelease,
-  'create-storage-class': applyStorageClass,
-  'update-storage-class': applyStorageClass,
+  'create-storage-class': (context) => applyStorageClass(context),
+  async 'update-storage-class'(context) {
+    const { storageClass: updated } = await observeStorage(context.kubernetes)
+    await applyStorageClass(context, updated?.isDefault === true ? true : undefined)
+  },
   async 'replace-storage-class'(context) {
-    await removeStorageClass(context)
-    await applyStorageClass(context)
+    const { storageClass: replaced } = await observeStorage(context.kubernetes)
+    await context.kubernetes.delete(storageClass)
+    await applyStorageClass(context, replaced?.isDefault === true ? true : undefined)
   },
   async 'prove-storage'({ cluster, kubernetes, log }) {
     const proof = await proveStorage(cluster, kubernetes, log)
@@ -103,8 +107,13 @@ async function installRelease({ cluster, kubernetes, helm, log }: ApplyContext):
   await awaitDriver(kubernetes, log, cluster.settings.HEALTH_TIMEOUT * 1000)
 }
 
-async function applyStorageClass({ cluster, kubernetes }: ApplyContext): Promise<void> {
-  await kubernetes.apply([storageClassObject(cluster)])
+async function applyStorageClass(
+  { cluster, kubernetes }: ApplyContext,
+  wasDefault?: boolean,
+): Promise<void> {
+  const isDefault = cluster.settings.NFS_DEFAULT_CLASS ?? wasDefault
+  // The Secret first: without it, no claim of the class is provisioned.
+  await kubernetes.apply([mountOptionsObject(cluster), storageClassObject(cluster, isDefault)])
 }
 
 async function removeStorageClass({ kubernetes }: ApplyContext): Promise<void> {
@@ -125,6 +134,8 @@ async function removeRelease({ kubernetes, helm, log }: ApplyContext): Promise<v
       hint: 'run the same command again: it carries on',
     })
   }
+  // Not together with the StorageClass: the volumes of tests were deleted with it.
+  await kubernetes.delete(objectPath('Secret', names.mountOptionsSecret, names.releaseNamespace))
   await waitFor(
     'the NFS driver to be gone',
     async () => {

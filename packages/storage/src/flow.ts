@@ -2,8 +2,8 @@
 import {
   applyAll,
   codes,
-  commandFor,
   generatedFiles,
+  notStarted,
   Problem,
   type Change,
   type Cluster,
@@ -108,13 +108,6 @@ export async function openStorage({
   kubernetes,
 }: Pick<FlowContext, 'cluster' | 'kubernetes'>): Promise<Kubernetes> {
   if (!(await hasAccess(cluster)))
-    throw new Problem(
-      codes.notStarted,
-      `${generatedFiles(cluster).path('kubeconfig')} is not there`,
-      {
-        because: 'bootstrap:start writes it, and has not run for this cluster',
-        hint: commandFor(cluster, 'bootstrap:start'),
-      },
-    )
+    throw notStarted(cluster, `there is no ${generatedFiles(cluster).path('kubeconfig')}`)
   return kubernetes ?? openApi(cluster)
 }

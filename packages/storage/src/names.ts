@@ -12,6 +12,13 @@ export const controllerName = 'csi-nfs-controller'
 export const nodeDriverName = 'csi-nfs-node'
 /** The StorageClass that claims name. */
 export const storageClassName = 'nfs-appdata'
+/**
+ * The Secret with the mount options of nfs-appdata: the driver gets no others when it deletes a volume
+ * (pkg/nfs/controllerserver.go, DeleteVolume).
+ */
+export const mountOptionsSecret = 'nfs-appdata-mount-options'
+/** On the StorageClass that claims without a class get (https://kubernetes.io/docs/concepts/storage/storage-classes/#default-storageclass). */
+export const defaultAnnotation = 'storageclass.kubernetes.io/is-default-class'
 
 /** Marks what is ours: the release's record, the StorageClass, namespaces of tests. */
 export const oursLabel = { 'app.kubernetes.io/managed-by': 'talosmith' } as const

@@ -1,6 +1,6 @@
 /** The nodes of a cluster on which storage can be tested. */
 import type { Cluster } from '@talosmith/core'
-import { listPath, type Kubernetes, type NodeObject } from '@talosmith/clients/kubernetes'
+import { listPath, nodeOf, type Kubernetes, type NodeObject } from '@talosmith/clients/kubernetes'
 
 /** The state of a node that matters to storage tests. */
 export interface ObservedNode {
@@ -19,9 +19,7 @@ export async function observeNodes(
   kubernetes: Kubernetes,
 ): Promise<ObservedNode[]> {
   const nodes = await kubernetes.list<NodeObject>(listPath('Node'))
-  const ours = nodes.filter(({ metadata }) =>
-    cluster.nodes.some(({ name }) => name === metadata.name),
-  )
+  const ours = cluster.nodes.flatMap((machine) => nodeOf(machine, nodes) ?? [])
   return ours.map(({ metadata, spec, status }) => {
     const isReady = status?.conditions?.some(
       (condition) => condition.type === 'Ready' && condition.status === 'True',

@@ -33,6 +33,10 @@ export interface ObservedStorage {
   readonly storageClass?: {
     readonly ours: boolean
     readonly spec: StorageClassSpec
+    /** Whether claims without a class get it. */
+    readonly isDefault: boolean
+    /** The options in its Secret, for the deletion of volumes. */
+    readonly mountOptions?: string
     readonly proven?: string
   }
   readonly controller?: Workload
@@ -44,19 +48,22 @@ export async function hasAccess(cluster: Cluster): Promise<boolean> {
   return generatedFiles(cluster).has('kubeconfig')
 }
 
-/** Looks at the release, the StorageClass and the driver: four requests side by side, no helm. */
+/** Looks at the release, the StorageClass and the driver: five requests side by side, no helm. */
 export async function observeStorage(kubernetes: Kubernetes): Promise<ObservedStorage> {
-  const [secrets, storageClass, workloads] = await Promise.all([
+  const [secrets, storageClass, options, workloads] = await Promise.all([
     kubernetes.list<SecretObject>(listPath('Secret', names.releaseNamespace), {
       labels: `owner=helm,name=${names.releaseName}`,
     }),
     kubernetes.get<StorageClassObject>(objectPath('StorageClass', names.storageClassName)),
+    kubernetes.get<SecretObject>(
+      objectPath('Secret', names.mountOptionsSecret, names.releaseNamespace),
+    ),
     observeWorkloads(kubernetes),
   ])
   const release = readRelease(secrets)
   return {
     ...(release === undefined ? {} : { release }),
-    ...(storageClass === undefined ? {} : { storageClass: readClass(storageClass) }),
+    ...(storageClass === undefined ? {} : { storageClass: readClass(storageClass, options) }),
     ...workloads,
   }
 }
@@ -112,8 +119,12 @@ function current(
     : Math.min(updated, available)
 }
 
-function readClass(object: StorageClassObject): NonNullable<ObservedStorage['storageClass']> {
+function readClass(
+  object: StorageClassObject,
+  secret: SecretObject | undefined,
+): NonNullable<ObservedStorage['storageClass']> {
   const proven = object.metadata.annotations?.[names.provenAnnotation]
+  const options = secret?.data?.['mountOptions']
   return {
     ours: names.isOurs(object.metadata.labels),
     spec: {
@@ -124,6 +135,10 @@ function readClass(object: StorageClassObject): NonNullable<ObservedStorage['sto
       volumeBindingMode: object.volumeBindingMode ?? 'Immediate',
       allowVolumeExpansion: object.allowVolumeExpansion ?? false,
     },
+    isDefault: object.metadata.annotations?.[names.defaultAnnotation] === 'true',
+    ...(options === undefined
+      ? {}
+      : { mountOptions: Buffer.from(options, 'base64').toString('utf8') }),
     ...(proven === undefined ? {} : { proven }),
   }
 }

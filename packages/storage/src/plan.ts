@@ -14,6 +14,7 @@ import type { Release } from './release.ts'
 import {
   canChangeInPlace,
   compareSpecs,
+  compareSurroundings,
   neededExport,
   nfsExport,
   storageClassSpec,
@@ -173,7 +174,10 @@ function planStorageClass(cluster: Cluster, { storageClass }: ObservedStorage): 
   const wanted = storageClassSpec(cluster)
   if (storageClass === undefined)
     return [change('create-storage-class', target, `Create StorageClass ${storageClassName}`)]
-  const differences = compareSpecs(storageClass.spec, wanted)
+  const differences = [
+    ...compareSpecs(storageClass.spec, wanted),
+    ...compareSurroundings(cluster, storageClass),
+  ]
   if (differences.length === 0) return []
   const list = (side: 'from' | 'to'): string =>
     differences.map((difference) => `${difference.field}=${difference[side]}`).join(' ')

@@ -1,7 +1,14 @@
 /** The StorageClass nfs-appdata: desired, compared, and as an object. */
-import type { StorageClassObject } from '@talosmith/clients/kubernetes'
+import type { SecretObject, StorageClassObject } from '@talosmith/clients/kubernetes'
 import { commandFor, Problem, type Cluster } from '@talosmith/core'
-import { driverName, oursLabel, storageClassName } from './names.ts'
+import {
+  defaultAnnotation,
+  driverName,
+  mountOptionsSecret,
+  oursLabel,
+  releaseNamespace,
+  storageClassName,
+} from './names.ts'
 
 /** The NFS export of a cluster that has storage. */
 export interface NfsExport {
@@ -43,9 +50,17 @@ export function neededExport(cluster: Cluster): NfsExport {
 /** The desired nfs-appdata. */
 export function storageClassSpec(cluster: Cluster): StorageClassSpec {
   const { server, share } = neededExport(cluster)
+  const { NFS_MOUNT_PERMISSIONS: mountPermissions } = cluster.settings
   return {
     provisioner: driverName,
-    parameters: { server, share, subDir: subDirectory },
+    parameters: {
+      server,
+      share,
+      subDir: subDirectory,
+      ...(mountPermissions === undefined ? {} : { mountPermissions }),
+      'csi.storage.k8s.io/provisioner-secret-name': mountOptionsSecret,
+      'csi.storage.k8s.io/provisioner-secret-namespace': releaseNamespace,
+    },
     mountOptions: cluster.settings.NFS_MOUNT_OPTIONS,
     reclaimPolicy: cluster.settings.NFS_RECLAIM_POLICY,
     volumeBindingMode: 'Immediate',
@@ -53,13 +68,30 @@ export function storageClassSpec(cluster: Cluster): StorageClassSpec {
   }
 }
 
-/** nfs-appdata as a Kubernetes object. */
-export function storageClassObject(cluster: Cluster): StorageClassObject {
+/** nfs-appdata as a Kubernetes object; `isDefault` undefined: without the annotation of a default class. */
+export function storageClassObject(cluster: Cluster, isDefault?: boolean): StorageClassObject {
+  const annotations =
+    isDefault === undefined ? {} : { annotations: { [defaultAnnotation]: String(isDefault) } }
   return {
     apiVersion: 'storage.k8s.io/v1',
     kind: 'StorageClass',
-    metadata: { name: storageClassName, labels: oursLabel },
+    metadata: { name: storageClassName, labels: oursLabel, ...annotations },
     ...storageClassSpec(cluster),
+  }
+}
+
+/** The mount options as the driver reads them from a Secret. */
+export function describeMountOptions({ settings }: Cluster): string {
+  return settings.NFS_MOUNT_OPTIONS.join(',')
+}
+
+/** The Secret with the mount options, for the deletion of volumes. */
+export function mountOptionsObject(cluster: Cluster): SecretObject {
+  return {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { name: mountOptionsSecret, namespace: releaseNamespace, labels: oursLabel },
+    data: { mountOptions: Buffer.from(describeMountOptions(cluster)).toString('base64') },
   }
 }
 
@@ -79,9 +111,28 @@ export function compareSpecs(from: StorageClassSpec, to: StorageClassSpec): Diff
     .map((field) => ({ field, from: before[field] ?? 'none', to: after[field] ?? 'none' }))
 }
 
+/** What differs beside the fields of the class: whether it is the default, and the options in its Secret. */
+export function compareSurroundings(
+  cluster: Cluster,
+  { isDefault, mountOptions = 'none' }: { isDefault: boolean; mountOptions?: string | undefined },
+): Difference[] {
+  const { NFS_DEFAULT_CLASS: wanted } = cluster.settings
+  const options = describeMountOptions(cluster)
+  return [
+    ...(wanted === undefined || wanted === isDefault
+      ? []
+      : [{ field: defaultField, from: String(isDefault), to: String(wanted) }]),
+    ...(mountOptions === options ? [] : [{ field: secretField, from: mountOptions, to: options }]),
+  ]
+}
+
+const defaultField = 'default'
+const secretField = 'mountOptions of the Secret'
+const inPlace: readonly string[] = ['allowVolumeExpansion', defaultField, secretField]
+
 /** Whether Kubernetes lets every one of these fields change in place; the rest needs a new object. */
 export function canChangeInPlace(differences: readonly Difference[]): boolean {
-  return differences.every(({ field }) => field === 'allowVolumeExpansion')
+  return differences.every(({ field }) => inPlace.includes(field))
 }
 
 function flat({ parameters, mountOptions, ...rest }: StorageClassSpec): Record<string, string> {

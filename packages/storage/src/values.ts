@@ -1,5 +1,6 @@
 /** The values of the NFS driver's chart. */
 import type { Cluster } from '@talosmith/core'
+import semver from 'semver'
 import { controllerName } from './names.ts'
 import type { ValueName } from './value-names.ts'
 
@@ -8,8 +9,17 @@ export function chosenValues(cluster: Cluster): Partial<Record<ValueName, unknow
   return {
     kubeletDir: '/var/lib/kubelet',
     'controller.replicas': replicas(cluster),
-    // The controller uses the host's network: two on one node would fight over its ports.
+    // The controller uses the host's network: two on one node would fight over its ports, and the second would
+    // crash. The chart leaves out an affinity without `nodeSelectorTerms` (templates/csi-nfs-controller.yaml), so
+    // there is one that every node fulfils.
     'controller.affinity': {
+      nodeAffinity: {
+        requiredDuringSchedulingIgnoredDuringExecution: {
+          nodeSelectorTerms: [
+            { matchExpressions: [{ key: 'kubernetes.io/os', operator: 'In', values: ['linux'] }] },
+          ],
+        },
+      },
       podAntiAffinity: {
         requiredDuringSchedulingIgnoredDuringExecution: [
           {
@@ -27,8 +37,12 @@ export function chosenValues(cluster: Cluster): Partial<Record<ValueName, unknow
   }
 }
 
-/** Two controllers, one of them leading, where two nodes take workloads; otherwise one. */
-function replicas({ workers, controlPlanes }: Cluster): number {
+/** Charts before it never render `controller.affinity`: the arguments of `contains` are swapped in their template. */
+const rendersAffinity = '4.10.0'
+
+/** Two controllers, one of them leading, where two nodes take workloads and they keep apart; otherwise one. */
+function replicas({ workers, controlPlanes, settings }: Cluster): number {
+  if (semver.lt(settings.NFS_CSI_VERSION, rendersAffinity)) return 1
   return Math.min(2, workers.length === 0 ? controlPlanes.length : workers.length)
 }
 

@@ -203,7 +203,7 @@ if (kubelab === undefined) {
       requests.every((command) => command.startsWith('GET ')),
       requests.join('\n'),
     )
-    assert.is(requests.length, 4)
+    assert.is(requests.length, 5)
     assert.match(lines.join('\n'), 'match the settings')
     assert.equal((await server.api('GET', classPath)).body, before.body)
   })
@@ -232,7 +232,7 @@ if (kubelab === undefined) {
         'nfsvers=4.2',
         'hard',
       ])
-      assert.is((await run(installStorage, changed)).requests.length, 4)
+      assert.is((await run(installStorage, changed)).requests.length, 5)
     },
   )
 
@@ -241,7 +241,7 @@ if (kubelab === undefined) {
     const { lines } = await run(installStorage, older)
     assert.ok(lines.includes('Change the NFS driver to 4.13.3'), lines.join('\n'))
     const spelt = cluster({ NFS_CSI_VERSION: 'v4.13.3' })
-    assert.is((await run(installStorage, spelt)).requests.length, 4)
+    assert.is((await run(installStorage, spelt)).requests.length, 5)
     const prefixed = cluster({ NFS_CSI_VERSION: '4.10.0' })
     await checkChart(prefixed, openHelm(prefixed))
   })
@@ -255,7 +255,7 @@ if (kubelab === undefined) {
     assert.is(problem.code, 'PROVISIONER_NOT_RUNNING')
     assert.match(problem.because ?? '', 'csi-nfs-controller: 0 of 2 ready')
     await run(installStorage, cluster({ NFS_CSI_VERSION: '4.13.3' }))
-    assert.is((await run(installStorage, older)).requests.length, 4)
+    assert.is((await run(installStorage, older)).requests.length, 5)
   })
 
   for (const path of [controllerPath, nodeDriverPath])
@@ -266,7 +266,7 @@ if (kubelab === undefined) {
       assert.ok(plan.some(({ kind }) => kind === 'install-release'))
       await run(installStorage, older)
       assert.ok(await exists(path))
-      assert.is((await run(installStorage, older)).requests.length, 4)
+      assert.is((await run(installStorage, older)).requests.length, 5)
     })
 
   real('a helm killed half-way is cleared away and finished', async () => {
@@ -307,7 +307,7 @@ if (kubelab === undefined) {
     assert.ok(kinds.includes('clear-release'), kinds.join())
     await run(installStorage, one)
     assert.is((await observeStorage(kubernetes)).release?.status, 'deployed')
-    assert.is((await run(installStorage, one)).requests.length, 4)
+    assert.is((await run(installStorage, one)).requests.length, 5)
   })
 
   real('a run that ended after any step is finished by the next', async () => {
@@ -319,7 +319,7 @@ if (kubelab === undefined) {
     await server.api('PATCH', classPath, { metadata: { annotations } })
     const { lines } = await run(installStorage, one)
     assert.match(lines[0] ?? '', 'Prove storage')
-    assert.is((await run(installStorage, one)).requests.length, 4)
+    assert.is((await run(installStorage, one)).requests.length, 5)
   })
 
   for (const step of ['Check that every node', 'Install the NFS driver', 'Prove storage'])
@@ -327,7 +327,7 @@ if (kubelab === undefined) {
       await run(uninstallStorage, cluster())
       await killedIn(step)
       await run(installStorage, cluster())
-      assert.is((await run(installStorage, cluster())).requests.length, 4)
+      assert.is((await run(installStorage, cluster())).requests.length, 5)
       const spaces = (await server.api('GET', '/api/v1/namespaces')).body['items'] as Json[]
       const left = spaces
         .map((space) => space['metadata'] as Json)

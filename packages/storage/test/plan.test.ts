@@ -18,7 +18,13 @@ const release: Release = {
   record: 'sh.helm.release.v1.csi-driver-nfs.v1',
   begun: new Date(0),
 }
-const storageClass = { ours: true, spec: storageClassSpec(cluster), proven: fingerprint(cluster) }
+const storageClass = {
+  ours: true,
+  spec: storageClassSpec(cluster),
+  isDefault: false,
+  mountOptions: 'nfsvers=4.1',
+  proven: fingerprint(cluster),
+}
 const workloads = { controller: { wanted: 2, ready: 2 }, nodeDriver: { wanted: 3, ready: 3 } }
 const exact: ObservedStorage = { release, storageClass, ...workloads }
 const kinds = (observed: ObservedStorage): string[] =>
@@ -41,7 +47,7 @@ const table: [string, ObservedStorage, string[]][] = [
   ],
   [
     'killed before the proof: proves',
-    { ...exact, storageClass: { ours: true, spec: storageClass.spec } },
+    { ...exact, storageClass: { ...storageClass, proven: '' } },
     ['prove-storage'],
   ],
   [
@@ -85,6 +91,28 @@ const table: [string, ObservedStorage, string[]][] = [
     ['check-nodes', 'replace-storage-class', 'prove-storage'],
   ],
   [
+    'a lost Secret of the mount options is an update',
+    { ...exact, storageClass: { ...storageClass, mountOptions: '' } },
+    ['check-nodes', 'update-storage-class', 'prove-storage'],
+  ],
+  [
+    'a class that was made the default by hand is left so',
+    { ...exact, storageClass: { ...storageClass, isDefault: true } },
+    [],
+  ],
+  [
+    'a class from before its Secret is a replacement',
+    {
+      ...exact,
+      storageClass: {
+        ...storageClass,
+        mountOptions: '',
+        spec: { ...storageClass.spec, parameters: { server: '10.0.0.5', share: '/srv/appdata' } },
+      },
+    },
+    ['check-nodes', 'replace-storage-class', 'prove-storage'],
+  ],
+  [
     'a mutable field is an update',
     {
       ...exact,
@@ -110,11 +138,31 @@ for (const [what, over] of [
   ['the chart changes', { NFS_CSI_VERSION: '4.12.1' }],
   ['the mount options change', { NFS_MOUNT_OPTIONS: 'nfsvers=3,nolock' }],
   ['the share changes', { NFS_SHARE: '/srv/other' }],
+  ['the permissions of folders change', { NFS_MOUNT_PERMISSIONS: '0777' }],
 ] as const)
   test(`storage is proven again when ${what}`, () => {
     const proven = other(over)
     assert.is.not(proven, fingerprint(cluster))
     assert.equal(kinds({ ...exact, storageClass: { ...storageClass, proven } }), ['prove-storage'])
+  })
+
+for (const [setting, isDefault, expected] of [
+  ['true', false, ['check-nodes', 'update-storage-class', 'prove-storage']],
+  ['true', true, []],
+  ['false', true, ['check-nodes', 'update-storage-class', 'prove-storage']],
+  ['false', false, []],
+] as const)
+  test(`NFS_DEFAULT_CLASS=${setting}, and it ${isDefault ? 'is' : 'is not'} the default class`, () => {
+    const wanted = testCluster({
+      NFS_SERVER: '10.0.0.5',
+      NFS_SHARE: '/srv/appdata',
+      NFS_DEFAULT_CLASS: setting,
+    })
+    const observed = { ...exact, storageClass: { ...storageClass, isDefault } }
+    assert.equal(
+      planInstall(wanted, observed).map(({ kind }) => kind),
+      expected,
+    )
   })
 
 test('a proof holds while nothing has changed', () => {

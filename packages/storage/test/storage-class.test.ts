@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert'
 import {
   canChangeInPlace,
   compareSpecs,
+  mountOptionsObject,
   nfsExport,
   storageClassObject,
   storageClassSpec,
@@ -25,6 +26,8 @@ test('nfs-appdata keeps data, binds at once, grows, and gives each claim its sub
       server: '10.0.0.5',
       share: '/srv/appdata',
       subDir: '${pvc.metadata.namespace}-${pvc.metadata.name}-${pv.metadata.name}',
+      'csi.storage.k8s.io/provisioner-secret-name': 'nfs-appdata-mount-options',
+      'csi.storage.k8s.io/provisioner-secret-namespace': 'kube-system',
     },
     mountOptions: ['nfsvers=4.1'],
     reclaimPolicy: 'Retain',
@@ -42,6 +45,24 @@ for (const [options, expected] of [
     const cluster = testCluster({ ...nfs, NFS_MOUNT_OPTIONS: options })
     assert.equal(storageClassSpec(cluster).mountOptions, expected)
   })
+
+test('permissions and the default class are settings', () => {
+  const cluster = testCluster({ ...nfs, NFS_MOUNT_PERMISSIONS: '0770' })
+  assert.is(storageClassSpec(cluster).parameters['mountPermissions'], '0770')
+  assert.is(storageClassObject(cluster).metadata.annotations, undefined)
+  for (const isDefault of [true, false])
+    assert.equal(storageClassObject(cluster, isDefault).metadata.annotations, {
+      'storageclass.kubernetes.io/is-default-class': String(isDefault),
+    })
+})
+
+test('a Secret has the mount options, which the driver deletes volumes with', () => {
+  const secret = mountOptionsObject(testCluster({ ...nfs, NFS_MOUNT_OPTIONS: 'nfsvers=3,nolock' }))
+  const { parameters } = storageClassSpec(testCluster(nfs))
+  assert.is(secret.metadata.name, parameters['csi.storage.k8s.io/provisioner-secret-name'])
+  const options = Buffer.from(secret.data?.['mountOptions'] ?? '', 'base64').toString()
+  assert.is(options, 'nfsvers=3,nolock')
+})
 
 const base = storageClassSpec(testCluster(nfs))
 for (const [field, other, isInPlace] of [

@@ -5,6 +5,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { valueNames } from '../src/value-names.ts'
 import { chartValues, chosenValues } from '../src/values.ts'
+import { renderAffinity } from './support/controller-template.ts'
 
 const nfs = { NFS_SERVER: '10.0.0.5', NFS_SHARE: '/srv/appdata' }
 
@@ -52,8 +53,15 @@ for (const [workers, controlPlanes, replicas] of [
     assert.is(chosen['controller.replicas'], replicas)
   })
 
-test('the controllers keep apart: they use the network of their nodes', () => {
-  assert.match(JSON.stringify(chartValues(testCluster(nfs))), '"app":"csi-nfs-controller"')
+test('the rendered controllers keep apart: they use the network of their nodes', () => {
+  const affinity = renderAffinity(chartValues(testCluster(nfs)))
+  assert.match(JSON.stringify(affinity), '"podAntiAffinity"')
+  assert.match(JSON.stringify(affinity), '"app":"csi-nfs-controller"')
+})
+
+test('there is one controller with a chart that cannot keep two apart', () => {
+  const older = testCluster({ ...nfs, WORKER_COUNT: '2', NFS_CSI_VERSION: '4.9.0' })
+  assert.is(chosenValues(older)['controller.replicas'], 1)
 })
 
 test.run()

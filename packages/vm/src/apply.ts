@@ -17,6 +17,7 @@ import { keepChannel } from './drift.ts'
 import { editDomain, withClusterId } from './edit-domain.ts'
 import { explain } from './explain.ts'
 import { typeFor } from './host-facts.ts'
+import { lostDiskProblem } from './lost-disks.ts'
 import { describeMachine, plainUri, type Machine } from './machine.ts'
 import { partialSuffix } from './observe-files.ts'
 import type { ObservedHost } from './observe.ts'
@@ -66,7 +67,10 @@ export async function applyVmChange(
     await actions[change.kind]({ cluster, host, observed, clusterId, log, force, target, path })
   } catch (cause) {
     if (cause instanceof Problem || !(cause instanceof CommandFailed)) throw cause
-    throw explain(change, host.name, cause)
+    const lost = change.kind === 'start-domain' && lostDiskProblem(cluster, observedHosts, target)
+    if (!lost) throw explain(change, host.name, cause)
+    const { code, message, because, hint } = lost
+    throw new Problem(code, message, { because, hint, cause, now: `${target} is not running` })
   }
 }
 

@@ -1,13 +1,10 @@
 /** The domain XML of a new machine, and helpers to read and edit domain XML. */
-import { consoleLog } from '@talosmith/core'
+import { consoleLog, machineNamespace } from '@talosmith/core'
 import { XMLBuilder } from 'fast-xml-parser'
 import { diskNoteElement } from './disk-note.ts'
 import type { Attachment, Machine, Origin } from './machine.ts'
 
-/** The namespace of Talosmith's element in a domain's metadata, which names the cluster that owns the domain. */
-export const metadataNamespace = 'https://talosmith.dev/xmlns/machine/1.0'
-
-/** The attribute of that element with the cluster's ID. */
+/** The attribute of Talosmith's element in a domain's metadata with the cluster's ID. */
 export const clusterIdAttribute = '@cluster-id'
 
 /** The virtio port of the QEMU guest agent; Talos' extension waits for it. */
@@ -116,7 +113,7 @@ export type Element = { [key: string]: unknown }
 
 function ownElement(machine: Machine, { image, diskGib, uri, clusterId }: Origin): Element {
   return {
-    '@xmlns:talosmith': metadataNamespace,
+    '@xmlns:talosmith': machineNamespace,
     '@cluster': machine.cluster,
     ...(clusterId === undefined ? {} : { [clusterIdAttribute]: clusterId }),
     '@node': machine.name,

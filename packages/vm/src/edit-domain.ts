@@ -1,5 +1,6 @@
 /** Edits the XML of an existing domain. */
 import { isDeepStrictEqual } from 'node:util'
+import { machineNamespace } from '@talosmith/core'
 import { XMLParser } from 'fast-xml-parser'
 import {
   builder,
@@ -8,7 +9,6 @@ import {
   cpuOf,
   guestAgentElement,
   guestAgentPort,
-  metadataNamespace,
   networkOf,
   networkParts,
   parsing,
@@ -64,7 +64,7 @@ export function withClusterId(xml: string, clusterId: string): string {
   for (const name of Object.keys(metadata)) {
     const element = part(metadata, name)
     const isNamespace = (key: string): boolean =>
-      key.startsWith('@xmlns') && element[key] === metadataNamespace
+      key.startsWith('@xmlns') && element[key] === machineNamespace
     if (/^(?:.*:)?machine$/.test(name) && Object.keys(element).some(isNamespace))
       element[clusterIdAttribute] = clusterId
   }

@@ -75,6 +75,14 @@ const remedies: readonly (readonly [RegExp, string])[] = [
     'its disk, or a file below it, is missing: mount the file system, or see what vm:create reports',
   ],
   [
+    /did not end within/,
+    'the host, or the storage of the pool, does not answer: see findmnt, df and dmesg there, then run the same command again: it continues from here',
+  ],
+  [
+    /Read-only file system/,
+    'the kernel makes a file system with errors read-only: look at dmesg, check the disk, mount it again (mount -o remount,rw), then run the same command again: it continues from here',
+  ],
+  [
     /No space left/,
     'free up space in the pool, then run the same command again: it continues from here',
   ],

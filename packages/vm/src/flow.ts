@@ -84,7 +84,8 @@ export async function runFlow(
 
 /** Records the hosts and the cluster's ID, its machines' or a new one, before the first change; returns the ID. */
 async function claim(cluster: Cluster, observed: readonly ObservedHost[]): Promise<string> {
-  const [taken] = observed.flatMap(({ identity }) => identity.clusterId ?? [])
+  const machines = observed.flatMap((host) => clusterDomains(cluster, host))
+  const [taken] = machines.flatMap(({ clusterId }) => clusterId ?? [])
   const clusterId = await keepClusterId(cluster, taken)
   await rememberHosts(cluster)
   return clusterId

@@ -1,6 +1,6 @@
 /** Disks of machines that existed and are gone: never replaced by empty ones. */
 import { posix } from 'node:path'
-import { codes, commandFor, Problem, quote, type Cluster } from '@talosmith/core'
+import { codes, commandFor, poolEmpty, Problem, quote, type Cluster } from '@talosmith/core'
 import { lostDiskOf } from './disk-use.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
 import { clusterDomains } from './place.ts'
@@ -8,6 +8,12 @@ import { clusterDomains } from './place.ts'
 interface Lost {
   readonly domain: ObservedDomain
   readonly path: string
+}
+
+/** A problem, and the machines that cannot start because of it. */
+interface LostDisk {
+  readonly machines: readonly string[]
+  readonly problem: Problem
 }
 
 /**
@@ -19,6 +25,25 @@ export function findLostDisks(
   hosts: readonly ObservedHost[],
   recreated: ReadonlySet<string> = new Set(),
 ): Problem[] {
+  return lostDisks(cluster, hosts)
+    .filter(({ machines, problem: { code } }) => {
+      const isWanted = (name: string): boolean =>
+        cluster.nodes.some((node) => node.name === name) && !recreated.has(name)
+      return code !== codes.diskLost || machines.some(isWanted)
+    })
+    .map(({ problem }) => problem)
+}
+
+/** DISK_LOST or POOL_EMPTY of one machine; undefined: it has its disk, or never had one. */
+export function lostDiskProblem(
+  cluster: Cluster,
+  hosts: readonly ObservedHost[],
+  machine: string,
+): Problem | undefined {
+  return lostDisks(cluster, hosts).find(({ machines }) => machines.includes(machine))?.problem
+}
+
+function lostDisks(cluster: Cluster, hosts: readonly ObservedHost[]): LostDisk[] {
   return hosts.flatMap((observed) => {
     const lost = clusterDomains(cluster, observed).flatMap((domain): Lost[] => {
       const path = lostDiskOf(domain, observed)
@@ -29,13 +54,16 @@ export function findLostDisks(
       lost.filter(({ path }) => posix.dirname(path) === folder)
     const empty = folders.filter((folder) => isEmptied(folder, inFolder(folder), observed))
     return [
-      ...empty.map((folder) => folderLost(cluster, observed, folder, inFolder(folder))),
+      ...empty.map((folder) => ({
+        machines: inFolder(folder).map(({ domain }) => domain.name),
+        problem: folderLost(cluster, observed, folder, { lost: inFolder(folder), hosts }),
+      })),
       ...lost
-        .filter(({ domain, path }) => {
-          const isInSettings = cluster.nodes.some(({ name }) => name === domain.name)
-          return isInSettings && !recreated.has(domain.name) && !empty.includes(posix.dirname(path))
-        })
-        .map((one) => machineLost(cluster, observed, one, hasOthers(cluster, hosts, one))),
+        .filter(({ path }) => !empty.includes(posix.dirname(path)))
+        .map((one) => ({
+          machines: [one.domain.name],
+          problem: machineLost(cluster, observed, one, hosts),
+        })),
     ]
   })
 }
@@ -56,30 +84,57 @@ const unchanged = 'nothing was changed; an empty disk in its place would be a ne
 
 function folderLost(
   cluster: Cluster,
-  { host, files }: ObservedHost,
+  observed: ObservedHost,
   folder: string,
-  lost: readonly Lost[],
+  { lost, hosts }: { readonly lost: readonly Lost[]; readonly hosts: readonly ObservedHost[] },
 ): Problem {
+  const { host, files, poolProblem } = observed
+  const pool = cluster.settings.STORAGE_POOL
   const isPool = posix.dirname(files.disk({ name: '' })) === folder
-  const place = isPool ? `the pool ${cluster.settings.STORAGE_POOL} at ${folder}` : folder
-  const count = lost.length === 1 ? 'the disk of a machine' : `any of the ${lost.length} disks`
-  return new Problem(
-    'POOL_EMPTY',
-    `${place} on ${host} does not hold ${count} of ${cluster.name}: is its file system mounted?`,
-    {
-      because: `missing: ${lost.map(({ path }) => path).join(', ')}`,
-      now: unchanged,
-      hint: `on ${host}: findmnt -T ${quote(folder)}; findmnt --fstab; mount it (mount -a) and run the same command again. If the disks cannot be recovered: ${giveUp(lost)}`,
-    },
+  const place = isPool ? `the pool ${pool} at ${folder}` : folder
+  const running = lost.filter(({ domain }) => domain.live.state === 'running')
+  const runsEtcd = running.some(({ domain }) => domain.machine.role === 'controlplane')
+  return poolEmpty(
+    cluster.name,
+    { place, folder, host, ...(isPool && { pool, isActive: poolProblem === undefined }) },
+    lost.map(({ path }) => path),
+    [
+      ...(runsEtcd
+        ? [
+            `${running.map(({ domain }) => domain.name).join(', ')} still run on deleted or hidden files: back up etcd while it answers: ${commandFor(cluster, 'bootstrap:backup')}`,
+          ]
+        : []),
+      `if the disks cannot be recovered: on ${host}: ${giveUp(lost)}${moveAside(lost, observed)}; then ${nextAfter(cluster, lost, hosts)}`,
+    ],
   )
 }
 
-/** Whether another control plane still has its disk: etcd may have quorum without the lost one. */
-function hasOthers(cluster: Cluster, hosts: readonly ObservedHost[], { domain }: Lost): boolean {
+/** What brings machines back once they are undefined, into which state and with which command. */
+function nextAfter(
+  cluster: Cluster,
+  lost: readonly Lost[],
+  hosts: readonly ObservedHost[],
+): string {
+  const it = lost.length === 1 ? 'it' : 'them'
+  const again = `${commandFor(cluster, 'cluster:up')} creates ${it} again`
+  const restore = `CONFIRM=${cluster.name} ${commandFor(cluster, 'cluster:restore')} restores the control planes from a backup of etcd`
+  if (lost.every(({ domain }) => domain.machine.role !== 'controlplane')) return again
+  if (!hasOthers(cluster, hosts, lost)) return restore
+  // With an empty disk it replaces its former member: Talos' addMember (internal/app/machined/pkg/system/services/etcd.go).
+  const joins = lost.length === 1 ? 'it joins' : 'control planes join'
+  return `${again}, and ${joins} the others while etcd has quorum; without quorum, ${restore}, on new disks for all of them`
+}
+
+/** Whether another control plane still has its disk: etcd may have quorum without the lost ones. */
+function hasOthers(
+  cluster: Cluster,
+  hosts: readonly ObservedHost[],
+  lost: readonly Lost[],
+): boolean {
   return hosts.some((observed) =>
     clusterDomains(cluster, observed).some(
       (one) =>
-        one.name !== domain.name &&
+        lost.every(({ domain }) => domain.name !== one.name) &&
         one.machine.role === 'controlplane' &&
         lostDiskOf(one, observed) === undefined,
     ),
@@ -88,21 +143,14 @@ function hasOthers(cluster: Cluster, hosts: readonly ObservedHost[], { domain }:
 
 function machineLost(
   cluster: Cluster,
-  { host, disks }: ObservedHost,
+  observed: ObservedHost,
   lost: Lost,
-  hasOthers: boolean,
+  hosts: readonly ObservedHost[],
 ): Problem {
+  const { host } = observed
   const { domain, path } = lost
   const { name } = domain
   const isRunning = domain.live.state === 'running'
-  const again = `${commandFor(cluster, 'cluster:up')} creates it again`
-  const restore = `CONFIRM=${cluster.name} ${commandFor(cluster, 'cluster:restore')} restores the control planes from a backup of etcd`
-  // With an empty disk it replaces its former member: Talos' addMember (internal/app/machined/pkg/system/services/etcd.go).
-  const joins = `${again}, and it joins the others while etcd has quorum; without quorum, ${restore}, on new disks for all of them`
-  const next = domain.machine.role !== 'controlplane' ? again : hasOthers ? joins : restore
-  // A snapshot is lost, the disk below it is not: vm:create refuses a disk without a machine.
-  const below = domain.own?.disk ?? ''
-  const aside = disks.has(below) ? `; move ${quote(below)} elsewhere` : ''
   // QEMU keeps the deleted file open.
   const save = `on ${host}: virsh blockcopy ${name} vda --dest ${quote(path)} --format qcow2 --transient-job --wait --pivot`
   const back = `mount the file system or put the file back on ${host}, and run the same command again`
@@ -111,8 +159,14 @@ function machineLost(
       ? `the machine still runs on the deleted file: what it holds is lost as soon as it stops`
       : `the file, or its backing file, was removed or moved, or its file system is not mounted`,
     now: unchanged,
-    hint: `${isRunning ? `copy it while it runs, ${save}` : back}. If it cannot be recovered: ${giveUp([lost])}${aside}; then ${next}`,
+    hint: `${isRunning ? `copy it while it runs, ${save}` : back}. If it cannot be recovered: ${giveUp([lost])}${moveAside([lost], observed)}; then ${nextAfter(cluster, [lost], hosts)}`,
   })
+}
+
+/** A snapshot is lost, the disk below it is not: vm:create refuses a disk without a machine. */
+function moveAside(lost: readonly Lost[], { disks }: ObservedHost): string {
+  const below = lost.flatMap(({ domain }) => domain.own?.disk ?? []).filter((one) => disks.has(one))
+  return below.map((path) => `; move ${quote(path)} elsewhere`).join('')
 }
 
 function giveUp(lost: readonly Lost[]): string {

@@ -2,11 +2,13 @@
 import { posix } from 'node:path'
 import {
   consoleLog,
+  onStorage,
   parseLabelledLines,
   splitFields,
   type Cluster,
   type Host,
   type HostFiles,
+  type Place,
 } from '@talosmith/core'
 import type { ObservedDomain } from './observe.ts'
 import type { Identity } from './ownership.ts'
@@ -119,7 +121,17 @@ export async function observeFiles(
   // The disks of other clusters' machines back onto an image: they are known without looking.
   const known = domains.flatMap(({ own }) => own?.disk ?? [])
   const seedFolder = settings.SEED_ISO_DIR ?? pool
-  const { stdout } = await host.$`
+  const places = [
+    { what: `the pool ${settings.STORAGE_POOL}`, folder: pool },
+    { what: 'the folder of seed ISOs', folder: seedFolder },
+    { what: 'the folder of the image', folder: posix.dirname(files.image) },
+    ...[...others, ...ours.map(({ disk }) => disk)].map((path) => disksIn(path)),
+    ...[...foreign, ...known, ...everySeed].map((path) => disksIn(path)),
+  ]
+  const { stdout } = await onStorage(
+    host,
+    places,
+    (options) => host.$(options)`
 shopt -s nullglob
 image=${files.image} pool=${pool} seeds=${seedFolder} cluster=${name}
 free() { df --output=avail -B1 -- "$1" 2>/dev/null | tail -n 1 | tr -d ' '; }
@@ -184,7 +196,8 @@ for name in ${machines.map((machine) => machine.name)}; do
 done
 [ \${#beside[@]} = 0 ] || stat -c 'beside %s %n' -- "\${beside[@]}" 2>/dev/null || true
 for file in "$pool/$cluster"-{cp,w}[0-9]*${partialSuffix} "$seeds/$cluster"-{cp,w}[0-9]*${partialSuffix}; do echo "partial $file"; done
-true`
+true`,
+  )
   const report = parseLabelledLines(stdout)
   const paths = new Set([...ours.flatMap(({ disk, seed }) => [disk, seed]), ...others])
   const mine = (path: string): boolean => paths.has(path) || readFileName(name, path) !== undefined
@@ -245,6 +258,10 @@ true`
     memoryFreeMib: Math.floor(Number(report.first('memory') ?? 0) / 1024),
     poolFreeBytes: Number(report.first('free') ?? 0),
   }
+}
+
+function disksIn(path: string): Place {
+  return { what: 'a folder of disks', folder: posix.dirname(path) }
 }
 
 /** `home-cp1.qcow2` belongs to cluster home; `home-cp1-w1.qcow2` does not, but to a cluster home-cp1. */

@@ -140,11 +140,14 @@ async function stoppedPool(host: Host, name: string, [dumped, all]: Answers): Pr
   return poolPath(host, name, async () => answers).catch(() => '/nonexistent')
 }
 
-/** The persistent definition of a domain, and its disks as it runs. */
+/**
+ * The persistent definition of a domain, and the one that it runs with. virsh domblklist is of no use for its disks:
+ * in the C locale it prints letters other than ASCII as \xff (tools/vsh-table.c, vshTableSafeEncode).
+ */
 function dump(domain: string): readonly (readonly string[])[] {
   return [
     ['dumpxml', '--inactive', domain],
-    ['domblklist', '--details', domain],
+    ['dumpxml', domain],
   ]
 }
 
@@ -153,18 +156,14 @@ function parsed(dumps: Answers): (ParsedDomain & Pick<ObservedDomain, 'attached'
   return dumps.flatMap(({ stdout, error }, index) => {
     if (index % 2 !== 0 || error !== undefined) return []
     const domain = parseDomain(stdout)
-    const all = [...parseDisks(dumps[index + 1]?.stdout ?? ''), ...domain.disks]
+    const running = dumps[index + 1]
+    const now =
+      running === undefined || running.error !== undefined ? [] : parseDomain(running.stdout).disks
+    const all = [...now, ...domain.disks]
     const sources = all.filter(({ target }) => target === ownTarget)
     const attached = [...new Map(sources.map((one) => [one.source, one])).values()]
     return { ...domain, attached }
   })
-}
-
-/** Reads `virsh domblklist --details`: type, device, target and source of each disk. */
-function parseDisks(text: string): DiskSource[] {
-  return [...text.matchAll(/^\s*(\S+)\s+disk\s+(\S+)\s+(.+?)\s*$/gm)].flatMap(
-    ([, type = '', target = '', source = '']) => (source === '-' ? [] : [{ type, target, source }]),
-  )
 }
 
 function words(text: string | undefined): string[] {

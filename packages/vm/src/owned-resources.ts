@@ -1,6 +1,12 @@
 /** Finds everything on a host that Talosmith created, for all clusters. */
 import { posix } from 'node:path'
-import { parseLabelledLines, splitFields, type Cluster, type Host } from '@talosmith/core'
+import {
+  onStorage,
+  parseLabelledLines,
+  splitFields,
+  type Cluster,
+  type Host,
+} from '@talosmith/core'
 import { observeHost } from './observe.ts'
 import { partialSuffix } from './observe-files.ts'
 import { headerBytes, readQcow2 } from './qcow2.ts'
@@ -42,7 +48,11 @@ export async function observeOwnedResources(
         ? []
         : [{ kind: 'machine', name, cluster: owner, isUsed: true, state: live.state, madeThrough }],
   )
-  const { stdout } = await host.$`
+  const places = folders.map((folder) => ({ what: 'a folder of disks', folder }))
+  const { stdout } = await onStorage(
+    host,
+    places,
+    (options) => host.$(options)`
 shopt -s nullglob
 # The rest of a name with a newline would be taken for another file.
 named_on_one_line() { [[ $file != *[[:cntrl:]]* ]]; }
@@ -58,7 +68,8 @@ for folder in ${folders}; do
   for file in "$folder"/*${partialSuffix}; do
     if named_on_one_line; then echo "leftover - $file"; fi
   done
-done`
+done`,
+  )
   const found = parseLabelledLines(stdout).lines.flatMap(
     ({ label: kind, value }): OwnedResource[] => {
       const [head = '', path = ''] = splitFields(value, 2)

@@ -1,7 +1,6 @@
 /** Which machines that bear the cluster's name are its own: the ID in their metadata, or evidence in generated/. */
-import { probe } from '@talosmith/clients/talos'
+import { probe, talosAuthorities } from '@talosmith/clients/talos'
 import { codes, generatedFiles, Problem, readClusterId, type Cluster } from '@talosmith/core'
-import { parse } from 'yaml'
 import { hostsFile, wasMadeOn } from './made-on.ts'
 import type { ObservedHost } from './observe.ts'
 import type { ParsedDomain } from './parse-domain.ts'
@@ -114,26 +113,11 @@ async function knownCas(cluster: Cluster): Promise<string[]> {
   const cas = new Set<string>()
   for (const name of names)
     try {
-      for (const ca of casIn(parse((await files.read(name)) ?? ''))) cas.add(ca)
+      for (const ca of talosAuthorities((await files.read(name)) ?? '')) cas.add(ca)
     } catch {
       // Cut short, or another kind of file: bootstrap reports it.
     }
   return [...cas]
-}
-
-function casIn(document: unknown): string[] {
-  const { certs, contexts } = (document ?? {}) as {
-    certs?: { os?: { crt?: string } }
-    contexts?: Record<string, { ca?: string }>
-  }
-  return [certs?.os?.crt, ...Object.values(contexts ?? {}).map(({ ca }) => ca)].flatMap(
-    (encoded) => {
-      const pem = Buffer.from(encoded ?? '', 'base64')
-        .toString()
-        .trim()
-      return pem.startsWith('-----BEGIN CERTIFICATE-----') ? [pem] : []
-    },
-  )
 }
 
 /** Domains with the cluster's name that are another cluster's: no command touches anything beside them. */

@@ -1,7 +1,7 @@
 /** Reads the XML of an existing domain. */
+import { readDomainMetadata, type DiskNote } from '@talosmith/core'
 import { XMLParser } from 'fast-xml-parser'
-import { diskNamespace, type DiskNote } from './disk-note.ts'
-import { cpuOf, guestAgentPort, metadataNamespace, networkOf, parsing } from './domain-xml.ts'
+import { cpuOf, guestAgentPort, networkOf, parsing } from './domain-xml.ts'
 import type { Machine } from './machine.ts'
 
 /** The files that a domain's metadata names: created for it, and removed with it. */
@@ -51,9 +51,7 @@ const parser = new XMLParser({
 export function parseDomain(xml: string): ParsedDomain {
   const { domain } = parser.parse(xml) as { domain: Xml }
   const name = textOf(domain, 'name')
-  const element = ownElement(at(domain, 'metadata'), 'machine', metadataNamespace)
-  // A clone made by hand has a copy of our element, but is not ours.
-  const ours = element?.('@node') === name ? element : undefined
+  const ours = readDomainMetadata({ domain })
   const devices = at(domain, 'devices')
   const [nic] = list(devices, 'interface')
   const file = (device: string): string =>
@@ -62,23 +60,20 @@ export function parseDomain(xml: string): ParsedDomain {
       'source',
       '@file',
     )
-  const own = ours && { disk: ours('disk', '@file'), seed: ours('seed', '@file') }
+  const own = ours && { disk: ours.disk, seed: ours.seed }
   return {
     name,
     uuid: textOf(domain, 'uuid'),
-    owner: ours?.('@cluster'),
-    clusterId: ours?.('@cluster-id') || undefined,
+    owner: ours?.cluster,
+    clusterId: ours?.clusterId,
     own,
-    madeThrough: ours?.('@host'),
-    diskNote:
-      ownElement(at(domain, 'metadata'), 'disk', diskNamespace)?.('@state') === 'none'
-        ? 'none'
-        : 'created',
+    madeThrough: ours?.madeThrough,
+    diskNote: ours?.diskNote ?? 'created',
     disks: list(devices, 'disk').flatMap(diskSource),
     machine: {
       name,
-      cluster: ours?.('@cluster') ?? '',
-      role: ours?.('@role') === 'controlplane' ? 'controlplane' : 'worker',
+      cluster: ours?.cluster ?? '',
+      role: ours?.role === 'controlplane' ? 'controlplane' : 'worker',
       type: textOf(domain, '@type') === 'kvm' ? 'kvm' : 'qemu',
       cpu: Number(textOf(domain, 'vcpu', '@current') || content(at(domain, 'vcpu'))),
       cpuModel: cpuOf(domain),
@@ -102,28 +97,6 @@ function diskSource(disk: Xml): DiskSource[] {
   return (disk['@device'] ?? 'disk') !== 'disk' || source === undefined
     ? []
     : [{ target: textOf(disk, 'target', '@dev'), type: textOf(disk, '@type'), source }]
-}
-
-/** A reader of our metadata element `element`, which is found by its namespace with any prefix. */
-function ownElement(
-  metadata: Xml | undefined,
-  element: 'machine' | 'disk',
-  namespace: string,
-): ((...path: readonly string[]) => string) | undefined {
-  if (typeof metadata !== 'object') return undefined
-  for (const [name, found] of Object.entries<Xml>(metadata)) {
-    const [local = '', prefix] = name.split(':').toReversed()
-    const declared = prefix === undefined ? '@xmlns' : `@xmlns:${prefix}`
-    if (local !== element || textOf(found, declared) !== namespace) continue
-    return (...path) =>
-      textOf(
-        found,
-        ...path.map((key) =>
-          key.startsWith('@') || prefix === undefined ? key : `${prefix}:${key}`,
-        ),
-      )
-  }
-  return undefined
 }
 
 /** `virsh dumpxml` prints KiB; renderDomain writes MiB. */

@@ -95,6 +95,14 @@ function planMachine(cluster: Cluster, node: Node, observed: ObservedHost): VmCh
   return changes
 }
 
+/** A seed alone creates none: those of existing machines are replaced, too. */
+const creating: readonly VmChange['kind'][] = ['define-domain', 'create-disk', 'record-disk']
+
+/** Whether a plan creates a machine, or a part of one; it does not where machines are only started. */
+export function createsMachines(changes: readonly VmChange[]): boolean {
+  return changes.some(({ kind }) => creating.includes(kind))
+}
+
 /** Removes the guest-agent channels, once every machine runs without the agent's extension. */
 export function planDropChannels(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
   if (cluster.image.hasGuestAgent) return []

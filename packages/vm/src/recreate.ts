@@ -1,5 +1,5 @@
 /** Recreates machines: destroys them with their disks, then creates them again. */
-import { controlPlanesLeft, Problem, type Cluster, type ExitCode } from '@talosmith/core'
+import { controlPlanesLeft, Problem, quote, type Cluster, type ExitCode } from '@talosmith/core'
 import { findMissingImages, findProblems, refuse } from './check.ts'
 import { otherUsers } from './disk-use.ts'
 import { runFlow, type FlowContext } from './flow.ts'
@@ -9,7 +9,8 @@ import { planCreate } from './plan-create.ts'
 import { planDestroy } from './plan-destroy.ts'
 
 /**
- * Recreates the machines of `names` with empty disks, and creates those that no host has; needs CONFIRM.
+ * Recreates the machines of `names` with empty disks, creates those that no host has, and starts those that are off;
+ * needs CONFIRM.
  * After a run that was stopped in between, the next one continues with the machines that still exist.
  */
 export async function recreateMachines(
@@ -26,10 +27,11 @@ export async function recreateMachines(
   })
   if (context.dryRun) return exitCode
   return runFlow(context, {
-    // Machines that no host has are created as well, for example the workers of a destroyed cluster.
+    // Machines that no host has are created as well, for example the workers of a destroyed cluster; those that are
+    // off are finished and started: a killed run may have defined them, and the cluster waits for all.
     plan: (cluster, observed) =>
       planCreate(cluster, observed).filter(
-        ({ target }) => names.has(target) || isAbsent(target, observed),
+        ({ target }) => names.has(target) || !isUp(target, observed),
       ),
     nothing,
   })
@@ -93,7 +95,7 @@ function findSharedDisks(
         {
           because: `${domain.own?.disk} is not removed while another machine uses it, and ${domain.name} would start with it again`,
           now: 'nothing was changed',
-          hint: `copy it for ${users.join(', ')} (virsh domblklist ${users[0]} names it), detach the original, then run the same command again`,
+          hint: `copy it for ${users.join(', ')} (virsh domblklist ${quote(users[0] ?? '')} names it), detach the original, then run the same command again`,
         },
       )
     }),
@@ -122,6 +124,6 @@ function without(
   }
 }
 
-function isAbsent(name: string, hosts: readonly ObservedHost[]): boolean {
-  return hosts.every((host) => domainOf({ name }, host) === undefined)
+function isUp(name: string, hosts: readonly ObservedHost[]): boolean {
+  return hosts.some((host) => (domainOf({ name }, host)?.live.state ?? 'shut off') !== 'shut off')
 }

@@ -7,7 +7,7 @@ import { stringify, type ToStringOptions } from 'yaml'
 export interface Seed {
   readonly metaData: string
   readonly networkConfig: string
-  /** Digest of the content; also part of the ISO's marker. */
+  /** Digest of what the settings determine; also part of the ISO's marker. */
   readonly digest: string
 }
 
@@ -15,15 +15,13 @@ export interface Seed {
 const quoted: ToStringOptions = { defaultStringType: 'QUOTE_DOUBLE', defaultKeyType: 'PLAIN' }
 
 /**
- * The NoCloud files of a node. Network config version 2, because Talos ignores the name servers of the subnets
- * in version 1 (internal/app/machined/.../platform/nocloud/metadata.go).
+ * The NoCloud files of a node (internal/app/machined/.../platform/nocloud/metadata.go). Network config version 2,
+ * because Talos ignores the name servers of the subnets in version 1. The name under both keys: before 1.10.3,
+ * MetadataConfig.InternalDNS had a JSON tag, which yaml.v3 does not read, so `local-hostname` was ignored.
  */
 export function describeSeed({ settings, name: cluster, prefixLength }: Cluster, node: Node): Seed {
-  const metaData = stringify(
-    {
-      'instance-id': `${cluster}-${node.name}`,
-      'local-hostname': node.name,
-    },
+  const identity = stringify(
+    { 'instance-id': `${cluster}-${node.name}`, 'local-hostname': node.name },
     quoted,
   )
   const networkConfig = stringify(
@@ -40,12 +38,14 @@ export function describeSeed({ settings, name: cluster, prefixLength }: Cluster,
     },
     quoted,
   )
+  // Not of `hostname`, which repeats the name: seeds from before it was written are not to be replaced.
   const digest = createHash('sha256')
-    .update(metaData)
+    .update(identity)
     .update('\0')
     .update(networkConfig)
     .digest('hex')
     .slice(0, 32)
+  const metaData = identity + stringify({ hostname: node.name }, quoted)
   return { metaData, networkConfig, digest }
 }
 

@@ -1,6 +1,7 @@
 /** The status of the machines, for vm:status and cluster:status. */
 import { renderTable, type Cluster } from '@talosmith/core'
-import { diskInUse, lostDiskOf, otherDiskOf } from './disk-use.ts'
+import { diskInUse, otherDiskOf } from './disk-use.ts'
+import { lostDiskProblem } from './lost-disks.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
 import { domainOf, hostOf, clusterDomains } from './place.ts'
 
@@ -46,7 +47,9 @@ export function describeMachineStatus(
           ? [found.strangerBecause ?? 'a machine of this name belongs to another owner']
           : []),
         ...(domain === undefined ? [] : pendingOf(domain)),
-        ...(domain === undefined || observed === undefined ? [] : diskNotesOf(domain, observed)),
+        ...(domain === undefined || observed === undefined
+          ? []
+          : diskNotesOf(cluster, domain, observed)),
       ],
     }
   })
@@ -88,9 +91,9 @@ export function pendingOf({ live, machine }: ObservedDomain): string[] {
 }
 
 /** What is unusual about the disk that a machine uses. */
-function diskNotesOf(domain: ObservedDomain, observed: ObservedHost): string[] {
-  const lost = lostDiskOf(domain, observed)
-  if (lost !== undefined) return [`its disk is missing: ${lost}`]
+function diskNotesOf(cluster: Cluster, domain: ObservedDomain, observed: ObservedHost): string[] {
+  const lost = lostDiskProblem(cluster, [observed], domain.name)
+  if (lost !== undefined) return [`${lost.code}: ${lost.message}`]
   const other = otherDiskOf(domain, observed)
   if (other === undefined) return []
   return [

@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert'
 import { applyVmChange } from '../src/apply.ts'
 import { planCreate } from '../src/plan-create.ts'
 import { planDestroy, planRemoveSeeds } from '../src/plan-destroy.ts'
-import { planMachineStop } from '../src/plan-power.ts'
+import { planMachineStart, planMachineStop } from '../src/plan-power.ts'
 import type { VmChange } from '../src/vm-change.ts'
 import type { ObservedHost } from '../src/observe.ts'
 import { domainXml } from './fake-host.ts'
@@ -176,6 +176,7 @@ const refusals: readonly [string, VmChange['kind'], string, string][] = [
   ["network 'lan' is not active", 'start-domain', 'VM_START_FAILED', 'net-start'],
   ['Cannot allocate memory', 'start-domain', 'VM_START_FAILED', 'memory'],
   ['Could not access KVM kernel module', 'start-domain', 'VM_START_FAILED', 'DOMAIN_TYPE=qemu'],
+  ['Read-only file system', 'create-disk', 'VM_DISK_FAILED', 'remount,rw'],
   ['No space left on device', 'create-disk', 'VM_DISK_FAILED', 'free up space'],
   ['something odd', 'create-seed', 'VM_SEED_FAILED', 'same command again'],
   ["domain 'home-w1' already exists", 'define-domain', 'VM_DEFINE_FAILED', 'checks the host again'],
@@ -191,6 +192,22 @@ for (const [words, kind, code, hint] of refusals)
     assert.match(problem.now ?? '', 'home-w1')
     assert.match(problem.hint ?? '', hint)
   })
+
+test('a machine that does not start because its disk is lost is reported as such', async () => {
+  const domains = all.domains.map((domain) => ({
+    ...domain,
+    live: { ...domain.live, state: 'shut off' },
+  }))
+  const disks = new Map([...all.disks].filter(([path]) => !path.includes('home-w1')))
+  const lost = { ...all, domains, disks }
+  const problem = await problemOf(
+    run(planMachineStart(cluster, [lost]), 'start-domain', lost, (command) =>
+      / start /.test(command) ? { stderr: 'error: Cannot access storage file', exitCode: 1 } : '',
+    ),
+  )
+  assert.is(problem.code, 'DISK_LOST')
+  assert.is(problem.now, 'home-w1 is not running')
+})
 
 test('what libvirt quotes of a definition has no password in it', async () => {
   const stderr = `error: (domain_definition):3: mismatched tag\n<graphics type='vnc' passwd='s3cretvalue99'/>\n----^\n`

@@ -40,7 +40,6 @@ export function fakeHost({ domains = {}, files = [], hasImage = true, virsh = {}
     if (words.startsWith('net-dumpxml')) return '<network/>'
     if (words.startsWith('echo')) return ''
     const name = words.split(' ').at(-1) ?? ''
-    if (words.startsWith('domblklist')) return ''
     return withUuid(domains[name]) ?? { error: `failed to get domain '${name}'` }
   }
   const image = hasImage ? ['image'] : []

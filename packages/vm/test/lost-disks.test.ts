@@ -1,4 +1,4 @@
-import { type Cluster, type Problem } from '@talosmith/core'
+import { Problem, type Cluster } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -40,7 +40,7 @@ test('a missing disk is lost, and nothing is planned for its machine', () => {
   assert.not.ok(planCreate(cluster, [host]).some(({ target }) => target === 'home-w1'))
   assert.equal(findMissingImages(cluster, [{ ...host, hasImage: false }]), [])
   const row = describeMachineStatus(cluster, [host]).find(({ machine }) => machine === 'home-w1')
-  assert.equal(row?.notes, [`its disk is missing: ${pool}/home-w1.qcow2`])
+  assert.equal(row?.notes, [`DISK_LOST: ${problem?.message}`])
 })
 
 test('for a control plane, restoring from a backup is named', () => {
@@ -105,8 +105,46 @@ test('a pool that holds nothing of the machines any more is named, also when the
       `the pool default at ${pool} on root@kvm1 does not hold any of the 3 disks of home: is its file system mounted?`,
     )
     assert.match(problem?.hint ?? '', `findmnt -T ${pool}`)
+    assert.match(problem?.hint ?? '', 'mount it (mount -a; virsh pool-refresh default)')
+    assert.not.match(problem?.hint ?? '', 'pool-start')
   }
   assert.equal(planCreate(cluster, [host]), [])
+})
+
+test('an empty pool: the way to a cluster is named to its end, and it is one', () => {
+  const hintOf = (host: ObservedHost, desired = cluster): string =>
+    findProblems(desired, [host])[0]?.hint ?? ''
+  const gone = without(/./)
+  const restore = /undefine .* home-cp1; then CONFIRM=home CLUSTER=home npx nx run cluster:restore/
+  assert.match(hintOf(gone), restore)
+  // What it leads to: nothing stops the machines from being created, with what is left on the host.
+  const undefined_ = { ...gone, domains: [] }
+  assert.equal(codes(undefined_), [])
+  const planned = planCreate(cluster, [undefined_])
+  assert.is(planned.filter(({ kind }) => kind === 'create-disk').length, 3)
+  // On another host a control plane has its disk: the lost one joins it.
+  const three = testCluster({ CONTROL_PLANE_COUNT: '3', WORKER_COUNT: '0' })
+  const [first, ...others] = without(/./, three).domains
+  const [lost, kept] = [
+    { ...without(/./, three), domains: first ? [first] : [], hasImage: false },
+    { ...finishedHost(three, { index: 1 }), domains: others },
+  ]
+  const [problem] = findProblems(three, [lost, kept])
+  assert.is(problem?.code, 'POOL_EMPTY')
+  assert.match(problem?.hint ?? '', 'cluster:up creates it again, and it joins the others')
+})
+
+test('an empty pool that is not active is started, and machines that still run are saved first', () => {
+  const gone = without(/./)
+  const poolProblem = new Problem('POOL_INACTIVE', 'inactive')
+  const running = gone.domains.map((domain) => ({ ...domain, live: { ...off, state: 'running' } }))
+  const [problem] = found({ ...gone, poolProblem, domains: running })
+  assert.is(problem?.code, 'POOL_EMPTY')
+  assert.match(problem?.hint ?? '', 'then virsh pool-start default, or mount it')
+  assert.match(
+    problem?.hint ?? '',
+    /home-cp1 still run on deleted .* files: back up etcd .*: CLUSTER=home npx nx run bootstrap:backup/,
+  )
 })
 
 test('a pool with a single disk is empty only without its image and seed ISO', () => {

@@ -242,6 +242,33 @@ test('the ID of machines that are taken over on a new computer is kept there', a
   assert.is(readFileSync(join(cluster.generated, clusterIdFile), 'utf8').trim(), otherId)
 })
 
+const backups = {
+  'backups/etcd-2026-01-02T00-00-00.000Z.json': JSON.stringify({ clusterId }),
+}
+
+test('the next cluster gets another ID, not that of a backup of the destroyed one', async () => {
+  const cluster = ownCluster(settings, backups)
+  const plan: typeof planCreate = (...args) =>
+    planCreate(...args).filter(({ kind }) => kind === 'set-autostart')
+  const create = (host: ReturnType<typeof fakeHost>) =>
+    run((context) => runFlow(context, { plan, nothing: '' }), cluster, host)
+  assert.is((await create(fakeHost())).problem, undefined)
+  const kept = readFileSync(join(cluster.generated, clusterIdFile), 'utf8').trim()
+  assert.is.not(kept, clusterId)
+  // The machines of the destroyed cluster, on a host that was offline, are none of the next one.
+  assert.is((await create(hostWith(cluster, clusterId))).problem?.code, codes.vmNotOurs)
+})
+
+test('machines with the ID of a backup keep it on a new computer', async () => {
+  const cluster = ownCluster({ ...settings, AUTOSTART: 'false' }, backups)
+  const plan: typeof planCreate = (...args) =>
+    planCreate(...args).filter(({ kind }) => kind === 'set-autostart')
+  const host = hostWith(cluster, clusterId)
+  const { problem } = await run((context) => runFlow(context, { plan, nothing: '' }), cluster, host)
+  assert.is(problem, undefined)
+  assert.is(readFileSync(join(cluster.generated, clusterIdFile), 'utf8').trim(), clusterId)
+})
+
 test('a refused run leaves no ID behind', async () => {
   const cluster = ownCluster(settings, {})
   await run(flows['vm:create'], cluster, hostWith(cluster, undefined))

@@ -1,3 +1,4 @@
+import { minorOf, supportedTalosMinors } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -20,7 +21,48 @@ test('meta-data names the machine', () => {
   assert.equal(parse(describeSeed(cluster, node).metaData), {
     'instance-id': 'home-home-cp1',
     'local-hostname': 'home-cp1',
+    hostname: 'home-cp1',
   })
+})
+
+/**
+ * The host name that each version reads from meta-data: MetadataConfig and Nocloud.ParseMetadata in
+ * platform/nocloud. Up to 1.10.2 `json:"local-hostname"`, of which yaml.v3 makes the key `internaldns`.
+ */
+const jsonTagged = (meta: Record<string, string>) => meta['hostname'] || meta['internaldns']
+const yamlTagged = (meta: Record<string, string>) => meta['hostname'] || meta['local-hostname']
+const readers = {
+  'v1.9.6': jsonTagged,
+  'v1.10.2': jsonTagged,
+  'v1.10.3': yamlTagged,
+  'v1.11.6': yamlTagged,
+  'v1.12.11': yamlTagged,
+  'v1.13.9': yamlTagged,
+  'v1.14.0': yamlTagged,
+}
+for (const [version, nameIn] of Object.entries(readers))
+  test(`Talos ${version} reads the machine’s name from meta-data`, () => {
+    assert.is(
+      nameIn(parse(describeSeed(cluster, node).metaData) as Record<string, string>),
+      'home-cp1',
+    )
+  })
+
+test('every supported minor reads it', () => {
+  assert.equal([...new Set(Object.keys(readers).map(minorOf))], supportedTalosMinors)
+})
+
+test('seeds from before the key hostname keep their digest, so they are not replaced', () => {
+  // Computed by the version before, over instance-id, local-hostname and network-config.
+  const plain = testCluster()
+  assert.equal(
+    plain.nodes.map((each) => describeSeed(plain, each).digest),
+    [
+      '5202db7e3247169794a6ea9bc0830dbc',
+      '6fd6f2b49b299c06fcf306328449c641',
+      '234479258c9c881b555c6b0d52395686',
+    ],
+  )
 })
 
 test('network-config is version 2, static, matched by MAC, with name servers', () => {

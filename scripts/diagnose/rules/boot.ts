@@ -1,17 +1,10 @@
 /** Problems that only the console shows: the machine runs, but Talos does not start. */
-import { codes, commandFor, type Cluster } from '@talosmith/core'
+import { bootFailure, bootsOf, codes, commandFor, type Cluster } from '@talosmith/core'
 import type { ObservedHost } from '@talosmith/vm'
 import { talosctl, type Diagnosis } from '../diagnosis.ts'
 import { onHost, powerCycle } from '../on-host.ts'
 import { isReady, type View } from '../view.ts'
 
-const kernelStart = /^\[ {0,4}0\.0{6}\] Linux version /
-/** The kernel's timestamp, in seconds since its start. */
-const kernelTime = /^\[ *(\d+\.\d+)\] /
-/** How far timestamps of one boot may be out of order. */
-const jitterS = 1
-/** How Talos or its kernel reports that a boot failed. */
-const bootEnd = /boot sequence failed|fatal sequencer error|Kernel panic - not syncing/
 const bootDone = /boot sequence: done/
 
 /** Lines to look for in the last boot on the console. */
@@ -73,15 +66,29 @@ export function judgeBoot(cluster: Cluster, view: View): Diagnosis | undefined {
         commandFor(cluster, 'cluster:upgrade'),
       ],
     }
-  const panic = last.find((text) => /Kernel panic - not syncing/.test(text))
-  if (panic === undefined) return undefined
+  const failure = bootFailure(last)
+  if (failure === undefined || failure.kind === 'reverts') return undefined
+  const previous = [
+    '# if this began with an upgrade: Talos does not roll back by itself; reset the machine once more, choose the',
+    '# older entry in the boot menu on its console, which shows for 10 s, and keep that version:',
+    talosctl(cluster, node.address, 'rollback'),
+  ]
+  if (failure.kind === 'hangs')
+    return {
+      code: 'BOOT_HANGS',
+      where: node.name,
+      cause: `the boot of ${node.name} failed in the initialize sequence; Talos stays there and does not reboot`,
+      evidence: [`console: ${failure.line}`],
+      remedy: [...powerCycle(host, node.name), ...previous],
+    }
   return {
     code: 'KERNEL_PANIC',
     where: node.name,
     cause: `the kernel of ${node.name} panicked`,
-    evidence: last.slice(last.indexOf(panic), last.indexOf(panic) + 3),
+    evidence: last.slice(last.indexOf(failure.line), last.indexOf(failure.line) + 3),
     remedy: [
       ...onHost(host, `virsh reset ${node.name}`),
+      ...previous,
       '# if it panics again, check its memory size and its disk',
     ],
   }
@@ -89,21 +96,8 @@ export function judgeBoot(cluster: Cluster, view: View): Diagnosis | undefined {
 
 /** The errors of the last consecutive failed boots, without a boot that is still in progress. */
 function failedBoots(boots: readonly string[][]): string[] {
-  const ends = boots.map((boot) => boot.findLast((text) => bootEnd.test(text)))
+  const ends = boots.map((boot) => bootFailure(boot)?.line)
   const isBooting = ends.at(-1) === undefined && !boots.at(-1)?.some((text) => bootDone.test(text))
   const finished = isBooting ? ends.slice(0, -1) : ends
   return finished.slice(finished.lastIndexOf(undefined) + 1).flatMap((end) => end ?? [])
-}
-
-/** The console, boot by boot: a boot begins with the kernel's first line, or where the timestamps restart. */
-export function bootsOf(console: readonly string[]): string[][] {
-  const boots: string[][] = [[]]
-  let latest = 0
-  for (const line of console) {
-    const time = Number(kernelTime.exec(line)?.[1] ?? latest)
-    if (kernelStart.test(line) || time < latest - jitterS) boots.push([])
-    boots.at(-1)?.push(line)
-    latest = time
-  }
-  return boots.filter((boot) => boot.length > 0)
 }

@@ -1,6 +1,6 @@
 /** Problems of the cluster as a whole: etcd, the API servers, the VIP, access files. */
-import { hasEnded, nodesLeftBehind } from '@talosmith/bootstrap'
-import { judgeEtcd, type EtcdProblem } from '@talosmith/clients/etcd'
+import { hasEnded, lacksCni, nodesLeftBehind } from '@talosmith/bootstrap'
+import { judgeEtcd, memberOf, type EtcdProblem } from '@talosmith/clients/etcd'
 import { readinessOf } from '@talosmith/clients/kubernetes'
 import { codes, commandFor, type Cluster } from '@talosmith/core'
 import { kubectl, talosctl, type Diagnosis } from '../diagnosis.ts'
@@ -16,6 +16,7 @@ export const judgeCluster: Judge = (...args) =>
     judgeMembers,
     judgeApi,
     judgeNames,
+    judgeCni,
     judgeLeftBehind,
     judgeVip,
     judgeImages,
@@ -114,8 +115,13 @@ const judgeMembers: Judge = (cluster, { findings }) => {
   ]
   // A member that is joining has no name yet, or is a learner.
   const isAboutToJoin = idsOf('missing-member').size > 0
+  // One with the address of a machine of the settings is that machine, whatever it is called.
+  const ours = new Set(cluster.controlPlanes.map((node) => memberOf(node, findings.value.etcd)?.id))
   const strangers = members.filter(
-    ({ id }) => !learners.has(id) && (unknown.has(id) || (unstarted.has(id) && !isAboutToJoin)),
+    ({ id }) =>
+      !ours.has(id) &&
+      !learners.has(id) &&
+      (unknown.has(id) || (unstarted.has(id) && !isAboutToJoin)),
   )
   const alarmed = alarms.map(({ member, alarm }) => `talosctl etcd alarm list: ${member} ${alarm}`)
   return [
@@ -124,12 +130,15 @@ const judgeMembers: Judge = (cluster, { findings }) => {
       : one(
           'ETCD_MEMBER_MISMATCH',
           'etcd has members that are not control planes of this cluster',
-          strangers.map(
-            ({ id, name }) => `talosctl etcd members: ${id} ${name || '(never started)'}`,
+          strangers.map(({ id, name, addresses = [] }) =>
+            ['talosctl etcd members:', id, name || '(never started)', ...addresses].join(' '),
           ),
-          strangers.map(({ id }) =>
-            talosctl(cluster, cluster.controlPlanes[0]?.address ?? '', `etcd remove-member ${id}`),
-          ),
+          [
+            '# only if none of these machines is still in use: removing a member also removes its vote',
+            ...strangers.map(({ id }) =>
+              talosctl(cluster, respondingMember(cluster, status), `etcd remove-member ${id}`),
+            ),
+          ],
         )),
     ...(idsOf('alarm').size === 0
       ? []
@@ -139,6 +148,14 @@ const judgeMembers: Judge = (cluster, { findings }) => {
           talosctl(cluster, cluster.controlPlanes[0]?.address ?? '', 'etcd alarm disarm'),
         ])),
   ]
+}
+
+/** The address of a control plane whose etcd answers. */
+function respondingMember(
+  { controlPlanes }: Cluster,
+  status: readonly { readonly node: string }[],
+): string {
+  return status[0]?.node ?? controlPlanes[0]?.address ?? ''
 }
 
 /** Connection errors that a blocked port shows as. */
@@ -171,25 +188,49 @@ const judgeApi: Judge = (cluster, { api, apiOpens }, views) =>
     )
   })
 
-const judgeNames: Judge = (cluster, { api }, views) => {
-  const nodes = api.ok && api.value.nodes.ok ? api.value.nodes.value : []
-  return nodes.flatMap(({ metadata: { name }, status }) => {
-    const addresses = (status?.addresses ?? []).filter(({ type: kind }) => kind === 'InternalIP')
-    const view = views.find(({ node }) => addresses.some(({ address }) => address === node.address))
-    if (view === undefined || view.node.name === name || view.kubernetes !== undefined) return []
+/**
+ * A host name that Talos makes up when neither the seed nor the config has one
+ * (HostnameConfigController.getStableDefault, network/hostname_config.go). Any other name was given by a patch.
+ */
+const generatedName = /^talos-[0-9a-z]{3}-[0-9a-z]{3}$/
+
+const judgeNames: Judge = (cluster, _observed, views) =>
+  views.flatMap(({ node, kubernetes }) => {
+    const name = kubernetes?.metadata.name ?? node.name
+    if (name === node.name || !generatedName.test(name)) return []
     return one(
       'KUBELET_NAME',
-      `${view.node.name} is registered in Kubernetes as ${name}`,
-      [`kubectl get node ${name}: ${view.node.address}`],
+      `${node.name} is registered in Kubernetes as ${name}, a name that Talos generated`,
+      [`kubectl get node ${name}: ${node.address}`],
       [
-        '# Talos reads its hostname from the seed ISO at boot',
-        commandFor(cluster, 'vm:create'),
-        talosctl(cluster, view.node.address, 'reboot'),
+        '# The machine works with this name; to change it, write',
+        `# env/${cluster.file}/patches/${node.name}.yaml: {machine: {network: {hostname: ${node.name}}}}`,
+        '# or from Talos 1.12 on: {apiVersion: v1alpha1, kind: HostnameConfig, auto: off, hostname: ...}; then',
+        commandFor(cluster, 'bootstrap:configure'),
         kubectl(cluster, `delete node ${name}`),
       ],
-      view.node.name,
+      node.name,
     )
   })
+
+const judgeCni: Judge = (cluster, { api }, views) => {
+  const expected = api.ok ? api.value.expectedWorkloads : ['kube-flannel']
+  const registered = views.flatMap(({ kubernetes }) => kubernetes ?? [])
+  const waiting = views.flatMap(({ kubernetes }) =>
+    kubernetes !== undefined && lacksCni(kubernetes, registered, expected) ? [kubernetes] : [],
+  )
+  if (waiting.length === 0) return []
+  return one(
+    'NO_CNI',
+    'no CNI is installed: the machine configs leave it to you',
+    waiting.map(
+      (node) => `kubectl get node ${node.metadata.name}: ${readinessOf(node)?.message ?? ''}`,
+    ),
+    [
+      `# install your CNI, for example by Helm with KUBECONFIG=${cluster.generated}/kubeconfig, then`,
+      commandFor(cluster, 'bootstrap:health'),
+    ],
+  )
 }
 
 const judgeLeftBehind: Judge = (cluster, { api }) => {

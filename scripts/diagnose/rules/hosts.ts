@@ -24,7 +24,10 @@ export function judgeHosts(cluster: Cluster, observed: Observations): Diagnosis[
           where: uri,
           cause: 'the KVM host could not be inspected, so nothing is known about its machines',
           evidence: [answer.reason],
-          remedy: ['# fix SSH access to the host, then check with', `virsh -c '${uri}' list --all`],
+          remedy:
+            answer.problem?.hint === undefined
+              ? ['# fix SSH access to the host, then check with', `virsh -c '${uri}' list --all`]
+              : answer.problem.hint.split('\n').map((line) => `# ${line}`),
         },
       ]
     const { host, poolProblem, poolFreeBytes, domains, hasUefi, files } = answer.value

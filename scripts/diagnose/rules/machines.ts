@@ -3,7 +3,7 @@ import { guestAgentService } from '@talosmith/clients/talos'
 import { codes, commandFor, type Cluster } from '@talosmith/core'
 import { domainOf, seedLabels, strangerProblems } from '@talosmith/vm'
 import { settingOf, type Diagnosis } from '../diagnosis.ts'
-import { offAndOn, powerCycle } from '../on-host.ts'
+import { offAndOn, onHost, powerCycle } from '../on-host.ts'
 import { isReady, stateOf, type View } from '../view.ts'
 
 /** Talos' minimum (docs: System Requirements); with less, services are killed. */
@@ -17,7 +17,7 @@ export function judgeMachine(cluster: Cluster, view: View): Diagnosis | undefine
 }
 
 function judgeState(cluster: Cluster, view: View): Diagnosis | undefined {
-  const { node, host, domain, evidence } = view
+  const { node, host, domain, evidence, diskLost } = view
   const at = (code: string, cause: string, remedy: string[], more: string[] = []): Diagnosis => ({
     code,
     where: node.name,
@@ -45,6 +45,14 @@ function judgeState(cluster: Cluster, view: View): Diagnosis | undefined {
     return at('MACHINE_MISSING', `the virtual machine ${node.name} does not exist`, [
       commandFor(cluster, 'cluster:up'),
     ])
+  // Also while it runs on the deleted file, which is gone as soon as it stops.
+  if (diskLost !== undefined && host !== undefined)
+    return at(
+      diskLost.code,
+      diskLost.message,
+      onHost(host, ...(diskLost.hint ?? '').split('\n').map((line) => `# ${line}`)),
+      diskLost.because?.split('\n'),
+    )
   const { stateReason = '', diskErrors = '' } = evidence ?? {}
   const state = stateOf(view)
   if (state === 'paused' && /I\/O error/.test(stateReason))
@@ -117,7 +125,10 @@ function judgeParts(cluster: Cluster, view: View): Diagnosis | undefined {
   return judgeSeed(cluster, view, restart)
 }
 
-/** Talos reads its name and network configuration from the seed ISO at every boot. */
+/**
+ * Talos prefers the seed ISO at each boot, and keeps a copy of its name and network configuration in STATE once it has
+ * a machine config: without a seed it uses that (controllers/network/platform_config_{apply,load}.go).
+ */
 function judgeSeed(
   cluster: Cluster,
   { node, host, evidence, ...view }: View,
@@ -134,7 +145,7 @@ function judgeSeed(
       : {
           code: 'SEED_MISSING',
           where,
-          cause: `${node.name} has no seed ISO, so it gets no hostname and no network configuration`,
+          cause: `${node.name} has no seed ISO, so it gets no hostname and no network configuration at its first boot`,
           evidence: [
             path === ''
               ? `virsh dumpxml ${node.name}: no ISO in its CD-ROM drive`

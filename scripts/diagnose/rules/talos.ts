@@ -70,7 +70,7 @@ export function judgeTalos(cluster: Cluster, view: View): Diagnosis | undefined 
 function judgeServices(
   cluster: Cluster,
   view: View,
-  { services, status }: TalosEvidence,
+  { services, status, pulls }: TalosEvidence,
 ): Diagnosis | undefined {
   const { node } = view
   for (const service of services) {
@@ -82,14 +82,15 @@ function judgeServices(
     if (refused === undefined && isWell(service)) continue
     const evidence = [`talosctl service ${id}: ${state}: ${event}`, ...log.slice(-3)]
     const where = node.name
-    // Only the event: the log also contains image pulls of pods.
-    const pull = /failed to pull|pull.*(?:failed|error)/i.test(event) ? event : undefined
+    // Not its own log: that also contains image pulls of pods.
+    const inEvent = /failed to pull|pull.*(?:failed|error)/i.test(event)
+    const pull = inEvent ? `talosctl service ${id}: ${event}` : pullOf(service, pulls)
     if (pull !== undefined)
       return {
         code: 'IMAGE_PULL_FAILS',
         where,
         cause: `${node.name} cannot pull the image of ${id}: ${pullFailure(pull)}`,
-        evidence: [`talosctl service ${id}: ${pull}`],
+        evidence: [`talosctl service ${id}: ${state}: ${event}`, pull],
         remedy: [
           '# check that the machine can reach its name servers, its gateway and the registry:',
           talosctl(cluster, node.address, 'get resolvers'),
@@ -115,11 +116,36 @@ function judgeServices(
         where,
         cause: `${id} is not running on ${node.name}`,
         evidence,
-        remedy: [talosctl(cluster, node.address, `service ${id} start`)],
+        remedy: restartService(cluster, view, id),
       }
     }
   }
   return undefined
+}
+
+/**
+ * How to start a service that has ended. The API starts the kubelet and extensions only (APIStart in
+ * internal/app/machined/pkg/system/system.go: `service "etcd" doesn't support start operation via API`); the rest
+ * starts when the machine boots.
+ */
+function restartService(cluster: Cluster, { node }: View, id: string): string[] {
+  if (id === 'kubelet' || id.startsWith('ext-'))
+    return [talosctl(cluster, node.address, `service ${id} start`)]
+  return [
+    `# ${id} cannot be started through the API: remove the cause that its log shows, then restart the machine;`,
+    '# one control plane at a time: wait until it is healthy again before the next one',
+    talosctl(cluster, node.address, 'reboot'),
+  ]
+}
+
+/** The failed pull of a service's image: Talos retries it, and the service stays "Preparing" without a reason. */
+function pullOf(
+  { id, state }: TalosEvidence['services'][number],
+  pulls: readonly string[] = [],
+): string | undefined {
+  return state === 'Preparing'
+    ? pulls.findLast((line) => new RegExp(`/${id}[:@"]`).test(line))
+    : undefined
 }
 
 function isNodeReady({ kubernetes }: View): boolean {
@@ -138,7 +164,10 @@ function judgeRest(cluster: Cluster, { node, talos, plan }: View): Diagnosis | u
     }
   const { INSTALL_DISK: disk } = cluster.settings
   const paths = talos?.diskPaths ?? []
-  if (paths.length > 0 && !paths.includes(disk))
+  // Before 1.10, Talos reports no links of its disks (pkg/machinery/resources/block/disk.go, DiskSpec).
+  const isUnknown =
+    disk.startsWith('/dev/disk/') && !paths.some((path) => path.startsWith('/dev/disk/'))
+  if (paths.length > 0 && !isUnknown && !paths.includes(disk))
     return {
       code: 'INSTALL_DISK_WRONG',
       where: node.name,

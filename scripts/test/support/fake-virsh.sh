@@ -19,7 +19,6 @@ domcapabilities() { builtin printf "<domainCapabilities><os><enum name='firmware
 net-list() { builtin printf 'default\n'; }
 net-dumpxml() { builtin printf '<network/>\n'; }
 dumpxml() { sed 's#<name>\(.*\)</name>#<uuid>\1</uuid>&#' "$here/domains/${*: -1}/xml" 2>/dev/null || no-domain "${*: -1}"; }
-domblklist() { [ -d "$here/domains/${*: -1}" ] || no-domain "${*: -1}"; }
 metadata() { # <domain> ... --set "<disk state='...'/>"
   [ -d "$here/domains/$1" ] || no-domain "$1" || return
   local state=${*: -1}

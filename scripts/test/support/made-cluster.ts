@@ -83,9 +83,7 @@ export async function makeCluster(settings: Readonly<Record<string, string>> = {
     ours: () =>
       Object.keys(allBelow(root)).filter(
         (file) =>
-          file.includes(names.ours) &&
-          !file.endsWith('-w9.qcow2') &&
-          !/\/(?:images\.json|cluster-id)$/.test(file),
+          file.includes(names.ours) && !file.endsWith('-w9.qcow2') && !/\/images\.json$/.test(file),
       ),
     close() {
       api.stop()

@@ -209,6 +209,13 @@ func (s *Store) get(ctx context.Context, method, path string) (*http.Response, e
 		return nil, err
 	}
 
+	// As containerd's resolver asks (core/remotes/docker/resolver.go); registries do not find an index without its type.
+	if strings.HasPrefix(path, "/v2/") {
+		request.Header.Set("Accept", "application/vnd.docker.distribution.manifest.v2+json, "+
+			"application/vnd.docker.distribution.manifest.list.v2+json, "+
+			"application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, */*")
+	}
+
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return nil, err

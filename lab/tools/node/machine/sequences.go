@@ -91,7 +91,9 @@ func (m *Machine) end(how func() error) {
 
 // fail ends a boot that cannot continue: it reverts to the old version if this one is new, and always reboots.
 func (m *Machine) fail(err error) {
-	log.Printf("boot sequence failed: %v", err)
+	// The texts of Talos: internal/app/machined/pkg/runtime/v1alpha1/v1alpha1_controller.go (Run) and main.go (handle).
+	log.Print("boot sequence: failed")
+	log.Printf("fatal sequencer error in \"boot\" sequence: error running phase 1 in boot sequence: %v", err)
 
 	m.Events.Publish(&machine.SequenceEvent{Sequence: "boot", Action: machine.SequenceEvent_NOOP, Error: &common.Error{Code: common.Code_FATAL, Message: err.Error()}}, "")
 
@@ -108,7 +110,7 @@ func (m *Machine) fail(err error) {
 		wait = 5 * time.Second
 	}
 
-	log.Printf("rebooting in %s", wait)
+	log.Printf("rebooting in %d seconds", int(wait.Seconds()))
 	time.Sleep(wait)
 	m.Reboot("", true)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"go.yaml.in/yaml/v4"
+	"golang.org/x/mod/semver"
 )
 
 // Metadata is the part of meta-data that Talos looks at.
@@ -29,18 +30,28 @@ func (m Metadata) Name() string {
 	return m.LocalHostname
 }
 
-// ParseMetadata reads meta-data; of a broken document, what could be read is used without a warning, as in Talos.
-// When it names no host, the same two keys of user-data are tried (Proxmox writes them there).
-func ParseMetadata(doc, userData []byte) Metadata {
+// ParseMetadata reads meta-data as a version of Talos does; of a broken document, what could be read is used without
+// a warning, as in Talos. When it names no host, the same two keys of user-data are tried (Proxmox writes them there).
+func ParseMetadata(version string, doc, userData []byte) Metadata {
+	m := unmarshal(version, doc)
+
+	if m.Name() == "" && userData != nil {
+		fallback := unmarshal(version, userData)
+		m.Hostname, m.LocalHostname = fallback.Hostname, fallback.LocalHostname
+	}
+
+	return m
+}
+
+// unmarshal reads the keys that a version reads: before 1.10.3 the fields with a hyphen in their keys had JSON tags
+// (platform/nocloud/metadata.go, MetadataConfig), which yaml.v3 does not look at.
+func unmarshal(version string, doc []byte) Metadata {
 	var m Metadata
 
 	_ = yaml.Unmarshal(doc, &m) // silent on purpose
 
-	if m.Name() == "" && userData != nil {
-		var fallback Metadata
-
-		_ = yaml.Unmarshal(userData, &fallback) // silent on purpose
-		m.Hostname, m.LocalHostname = fallback.Hostname, fallback.LocalHostname
+	if semver.Compare(version, "v1.10.3") < 0 {
+		m.LocalHostname, m.PublicHostname, m.InstanceID, m.InstanceType, m.ProviderID = "", "", "", "", ""
 	}
 
 	return m

@@ -129,20 +129,35 @@ func TestNetmaskForm(t *testing.T) {
 }
 
 func TestMetadata(t *testing.T) {
-	if m := nocloud.ParseMetadata([]byte("instance-id: i-1\nlocal-hostname: cp1\n"), nil); m.Name() != "cp1" || m.InstanceID != "i-1" {
+	if m := nocloud.ParseMetadata("v1.13.9", []byte("instance-id: i-1\nlocal-hostname: cp1\n"), nil); m.Name() != "cp1" || m.InstanceID != "i-1" {
 		t.Errorf("%+v", m)
 	}
 
-	if m := nocloud.ParseMetadata([]byte("hostname: a\nlocal-hostname: b\n"), nil); m.Name() != "a" {
+	if m := nocloud.ParseMetadata("v1.13.9", []byte("hostname: a\nlocal-hostname: b\n"), nil); m.Name() != "a" {
 		t.Errorf("%+v", m)
 	}
 
-	if m := nocloud.ParseMetadata([]byte("{broken"), nil); m.Name() != "" {
+	if m := nocloud.ParseMetadata("v1.13.9", []byte("{broken"), nil); m.Name() != "" {
 		t.Errorf("%+v", m)
 	}
 
-	if m := nocloud.ParseMetadata(nil, []byte("#cloud-config\nhostname: pve\n")); m.Name() != "pve" {
+	if m := nocloud.ParseMetadata("v1.13.9", nil, []byte("#cloud-config\nhostname: pve\n")); m.Name() != "pve" {
 		t.Errorf("%+v", m)
+	}
+}
+
+// The seed's two keys, by each version's own rule (platform/nocloud/metadata.go).
+func TestLocalHostnameByVersion(t *testing.T) {
+	for version, want := range map[string]string{
+		"v1.9.6": "", "v1.10.2": "", "v1.10.3": "cp1", "v1.11.6": "cp1", "v1.12.11": "cp1", "v1.13.9": "cp1", "v1.14.0": "cp1",
+	} {
+		if m := nocloud.ParseMetadata(version, []byte("local-hostname: cp1\n"), nil); m.Name() != want {
+			t.Errorf("%s: local-hostname is read as %q", version, m.Name())
+		}
+
+		if m := nocloud.ParseMetadata(version, []byte("local-hostname: cp1\nhostname: cp1\n"), nil); m.Name() != "cp1" {
+			t.Errorf("%s: hostname is read as %q", version, m.Name())
+		}
 	}
 }
 

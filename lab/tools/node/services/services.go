@@ -238,6 +238,14 @@ func (r *Registry) Stop(ctx context.Context, id string) error {
 
 // Restart stops and starts a service for an API caller.
 func (r *Registry) Restart(ctx context.Context, id string) error {
+	r.mu.Lock()
+	s, ok := r.services[id]
+	r.mu.Unlock()
+
+	if ok && s.controls.Start == nil {
+		return status.Errorf(codes.Unknown, "service %q doesn't support restart operation via API", id)
+	}
+
 	if err := r.control(ctx, id, "restart", func(c Controls) func(context.Context) error { return c.Stop }); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package services_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/siderolabs/talos/pkg/machinery/api/machine"
@@ -42,6 +43,21 @@ func TestControls(t *testing.T) {
 
 	if err := r.Stop(context.Background(), "apid"); err == nil {
 		t.Error("apid cannot be stopped")
+	}
+
+	stopped := false
+	r.Register("etcd", services.Controls{Stop: func(context.Context) error {
+		stopped = true
+
+		return nil
+	}})
+
+	if err := r.Restart(context.Background(), "etcd"); err == nil || stopped {
+		t.Errorf("etcd cannot be restarted, and is not stopped for it: %v, %v", err, stopped)
+	}
+
+	if err := r.Start(context.Background(), "etcd"); err == nil || !strings.Contains(err.Error(), "doesn't support start operation via API") {
+		t.Errorf("etcd cannot be started: %v", err)
 	}
 
 	if err := r.Start(context.Background(), "nope"); err == nil {

@@ -10,10 +10,17 @@ import {
   type Cluster,
 } from '@talosmith/core'
 import semver from 'semver'
-import { backupFolder, descriptionOf, listBackups, type Backup } from '../generated/backups.ts'
+import {
+  backupFolder,
+  descriptionOf,
+  historyOf,
+  listBackups,
+  type Backup,
+} from '../generated/backups.ts'
 import { observeEvidence } from '../generated/evidence.ts'
+import { readHistory } from '../generated/history.ts'
 import { findContradiction } from '../generated/recovered-secrets.ts'
-import { ownerFile, sha256, type PublicSecrets } from '../generated/secrets.ts'
+import { isOfSecrets, ownerFile, sha256, type SecretsId } from '../generated/secrets.ts'
 import { checkBackupFile } from './backup-file.ts'
 
 /** A backup that can be restored. */
@@ -21,6 +28,8 @@ export interface ChosenBackup extends Backup {
   readonly path: string
   /** There is no secrets.yaml: the one stored with the backup is restored first. */
   readonly bringsSecrets: boolean
+  /** etcd continues from another backup since: none of what was written after that is in this one. */
+  readonly isFormer: boolean
 }
 
 const keptCount = 10
@@ -43,21 +52,21 @@ export async function readRevision({ read }: Pick<Kubernetes, 'read'>): Promise<
 
 /**
  * A backup by its file name, verified again; without a name the newest that was taken with these secrets, or,
- * where there are no secrets, the newest that is stored with its own, and not what a restore replaced.
- * Throws BACKUP_UNUSABLE.
+ * where there are no secrets, the newest that is stored with its own; of the current history of etcd, and not what
+ * a restore replaced. Throws BACKUP_UNUSABLE.
  */
 export async function chooseBackup(
   cluster: Cluster,
-  secrets: Pick<PublicSecrets, 'digest'> | undefined,
+  secrets: SecretsId | undefined,
   name?: string,
 ): Promise<ChosenBackup> {
   const all = await listBackups(cluster)
   const files = generatedFiles(cluster)
   const fits = await Promise.all(
-    all.map(async ({ file, secrets: own }) =>
+    all.map(async (one) =>
       secrets === undefined
-        ? files.has(`${backupFolder}/${keptSecretsOf(file)}`)
-        : own === secrets.digest,
+        ? files.has(`${backupFolder}/${keptSecretsOf(one.file)}`)
+        : isOfSecrets(one, secrets),
     ),
   )
   const fileName = name?.replace(/^.*\//, '')
@@ -65,6 +74,10 @@ export async function chooseBackup(
     fileName === undefined
       ? (all.find(({ beforeRestore }, index) => fits[index] && beforeRestore !== true) ?? all[0])
       : all.find(({ file }) => file === fileName)
+  const current = Math.max(
+    await readHistory(cluster),
+    ...all.filter((_, index) => fits[index]).map(historyOf),
+  )
   const refuse = (because: string, hint?: string): Problem =>
     new Problem(
       'BACKUP_UNUSABLE',
@@ -99,12 +112,18 @@ export async function chooseBackup(
         `recover those first: ${commandFor(cluster, 'bootstrap:recover-secrets')}`,
       )
   }
-  if (secrets !== undefined && backup.secrets !== undefined && backup.secrets !== secrets.digest)
+  if (secrets !== undefined && backup.secrets !== undefined && !isOfSecrets(backup, secrets))
     throw refuse(
       'it was taken when the cluster had other secrets than those in secrets.yaml',
       backup.isFinal
         ? `destroy the cluster that uses the current secrets first (cluster:destroy, with FINAL_SNAPSHOT=true to keep its data); cluster:restore then uses the secrets that are stored with this backup`
         : undefined,
+    )
+  const isFormer = historyOf(backup) < current
+  if (isFormer && fileName === undefined && secrets !== undefined)
+    throw refuse(
+      'an older backup has been restored, and no backup was taken since',
+      `name the backup to restore with --snapshot: ${all.map(({ file }) => file).join(', ')}`,
     )
   const { KUBERNETES_VERSION: kubernetes } = cluster.settings
   if (
@@ -119,15 +138,17 @@ export async function chooseBackup(
     throw refuse(reasonOf(error) ?? 'it cannot be read')
   })
   if (sha256 !== backup.sha256) throw refuse('its checksum differs from the one in its description')
-  return { ...backup, path, bringsSecrets: secrets === undefined }
+  return { ...backup, path, bringsSecrets: secrets === undefined, isFormer }
 }
 
 /** What shows that the secrets stored with a backup are of an earlier cluster of this name; undefined: nothing. */
 async function findOtherCluster(cluster: Cluster, backup: Backup): Promise<string | undefined> {
   const text = (await readKeptSecrets(cluster, backup)) ?? ''
   const { digest, ...authorities } = await observeEvidence(cluster)
-  if (digest !== undefined && digest !== sha256(text)) return `${ownerFile} has another checksum`
-  if (Object.keys(authorities).length === 0) return undefined
+  if (Object.keys(authorities).length === 0)
+    return digest === undefined || digest === sha256(text)
+      ? undefined
+      : `${ownerFile} has another checksum`
   try {
     return findContradiction(text, authorities)
   } catch {
@@ -149,22 +170,31 @@ export function keptSecretsOf(file: string): string {
 }
 
 /**
- * Deletes all but the newest ten backups of the cluster that `taken`, the one just taken, belongs to; never
- * `taken`, the final one of a destroyed cluster, nor those of an earlier cluster, which had other secrets.
- * Older ones that a killed run left without a description are deleted, too.
+ * Once the history of `taken`, the backup just taken, has ten, deletes all others of its cluster: of this history all
+ * but the newest ten, of each former one all but the newest. Never deletes `taken`, the final one of a destroyed cluster, nor those of an
+ * earlier cluster, which had other secrets. Older ones that a killed run left without a description are deleted, too.
  */
-export async function deleteOldest(
-  cluster: Cluster,
-  taken: Pick<Backup, 'file' | 'secrets'>,
-): Promise<void> {
+export async function deleteOldest(cluster: Cluster, taken: Backup): Promise<void> {
   const files = generatedFiles(cluster)
   const described = await listBackups(cluster)
+  const id = { digest: taken.secrets ?? '', ...(taken.caDigest && { caDigest: taken.caDigest }) }
   const all = described.filter(
-    ({ file, isFinal, secrets }) =>
-      isFinal !== true && file !== taken.file && secrets === taken.secrets,
+    (one) =>
+      one.isFinal !== true &&
+      one.file !== taken.file &&
+      (taken.secrets === undefined ? one.secrets === undefined : isOfSecrets(one, id)),
   )
-  const excess = all.slice(keptCount - 1).map(({ file }) => file)
-  if (all.length < keptCount - 1) return
+  const current = all.filter((one) => historyOf(one) === historyOf(taken))
+  if (current.length < keptCount - 1) return
+  const newest = new Set([
+    ...current.slice(0, keptCount - 1),
+    ...all.filter(
+      (one) =>
+        historyOf(one) !== historyOf(taken) &&
+        all.find((other) => historyOf(other) === historyOf(one)) === one,
+    ),
+  ])
+  const excess = all.filter((one) => !newest.has(one)).map(({ file }) => file)
   const kept = described.map(({ file }) => file).filter((file) => !excess.includes(file))
   const left = (await readdir(files.path(backupFolder))).filter(
     (name) =>

@@ -1,21 +1,27 @@
 /** The backup that FINAL_SNAPSHOT takes of a cluster whose machines are about to be destroyed. */
-import { generatedFiles, Problem, type Change, type Cluster } from '@talosmith/core'
+import { generatedFiles, Problem, readClusterId, type Change, type Cluster } from '@talosmith/core'
 import { openKubernetes } from '@talosmith/clients/kubernetes'
 import { openTalosctl } from '@talosmith/clients/talos'
 import { removedFolder } from '../generated/removal.ts'
-import { secretsFile, sha256 } from '../generated/secrets.ts'
+import { identifySecrets, isOfSecrets, secretsFile } from '../generated/secrets.ts'
 import { backupFolder, listBackups, type Backup } from '../generated/backups.ts'
 import { takeBackup } from './take-backup.ts'
 
 /**
- * The final backup of this cluster; undefined: none was taken. Ignores those of an earlier
- * cluster of the same name, which had other secrets.
+ * The final backup of this cluster; undefined: none was taken. Ignores those of an earlier cluster of the same
+ * name, which had other secrets or, when it was restored, another ID.
  */
 export async function findFinalBackup(cluster: Cluster): Promise<Backup | undefined> {
   const text = await findSecrets(cluster)
   if (text === undefined) return undefined
-  const digest = sha256(text)
-  return (await listBackups(cluster)).find((one) => one.isFinal && one.secrets === digest)
+  const secrets = identifySecrets(text)
+  const clusterId = await readClusterId(cluster)
+  return (await listBackups(cluster)).find(
+    (one) =>
+      one.isFinal === true &&
+      isOfSecrets(one, secrets) &&
+      (one.clusterId ?? clusterId) === clusterId,
+  )
 }
 
 /** The final backup as a change of a plan. */

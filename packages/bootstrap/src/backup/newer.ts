@@ -1,16 +1,14 @@
 /** What a restore would throw away: data of a running etcd that its backup does not have. */
-import { relative } from 'node:path'
 import { observeEtcdFacts } from '@talosmith/clients/etcd'
 import { openKubernetes } from '@talosmith/clients/kubernetes'
-import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
+import { type Talosctl } from '@talosmith/clients/talos'
 import { commandFor, generatedFiles, Problem, type Change, type Cluster } from '@talosmith/core'
-import { renderTalosconfig } from '../config/machine-config.ts'
-import { checkTalosconfig, completeTalosconfig } from '../generated/access.ts'
-import { readSecrets, type PublicSecrets } from '../generated/secrets.ts'
-import { withWorkFolder } from '../generated/work-folder.ts'
-import { backupFolder, listBackups, type Backup } from '../generated/backups.ts'
+import { isOfSecrets, readSecrets, type PublicSecrets } from '../generated/secrets.ts'
+import { backupFolder, historyOf, listBackups, type Backup } from '../generated/backups.ts'
+import { readHistory } from '../generated/history.ts'
 import { readIdentity, readRevision } from './backup.ts'
 import { takeBackup } from './take-backup.ts'
+import { withTemporaryAccess } from './temporary-access.ts'
 
 /** A running etcd of the cluster. */
 export interface RunningEtcd {
@@ -19,15 +17,20 @@ export interface RunningEtcd {
   readonly identity: string | undefined
 }
 
-type Compared = Pick<Backup, 'file' | 'takenAt' | 'revision' | 'identity'>
+type Compared = Pick<Backup, 'file' | 'takenAt' | 'revision' | 'identity'> & {
+  readonly isFormer?: boolean
+}
 
 /** What a running etcd has that a backup has not; undefined: nothing. Pure. */
 export function describeNewer(
-  { file, takenAt, revision, identity }: Compared,
+  { file, takenAt, revision, identity, isFormer = false }: Compared,
   etcd: RunningEtcd,
 ): string | undefined {
   if (identity !== undefined && etcd.identity !== undefined && identity !== etcd.identity)
     return `etcd runs with data of another cluster than ${file} (kube-system has the UID ${etcd.identity})`
+  // Revisions of two histories have nothing to do with each other.
+  if (isFormer)
+    return `etcd answers, and continues from another backup, which was restored after ${file} was taken`
   if (etcd.revision === undefined)
     return `etcd answers, and may be newer than ${file} of ${takenAt} (its revision is not known)`
   const newer = etcd.revision - revision
@@ -42,10 +45,13 @@ export async function planUnsaved(cluster: Cluster): Promise<Change[]> {
   // Secrets that are lost or damaged are what a regeneration is for.
   const etcd = await observeRunningEtcd(cluster).catch(() => undefined)
   if (etcd === undefined) return []
-  const digest = (await readSecrets(cluster))?.digest
-  const newest = (await listBackups(cluster)).find((one) => one.secrets === digest)
+  const secrets = await readSecrets(cluster)
+  const newest = (await listBackups(cluster)).find((one) => secrets && isOfSecrets(one, secrets))
+  const isFormer = newest !== undefined && historyOf(newest) < (await readHistory(cluster))
   const newer =
-    newest === undefined ? 'etcd answers, and no backup has its data' : describeNewer(newest, etcd)
+    newest === undefined
+      ? 'etcd answers, and no backup has its data'
+      : describeNewer({ ...newest, isFormer }, etcd)
   if (newer === undefined) return []
   const summary = `Lose data that no backup has: ${newer}; FINAL_SNAPSHOT=true backs it up first`
   return [{ kind: 'lose', target: 'etcd', summary, risk: 'data-loss' }]
@@ -61,9 +67,15 @@ export function planSaving(newer: string): Change {
   }
 }
 
-/** The running etcd of this cluster; undefined: none answers, or there are no secrets to ask it with. */
-export async function observeRunningEtcd(cluster: Cluster): Promise<RunningEtcd | undefined> {
-  return askEtcd(cluster, async () => {
+/**
+ * The running etcd of this cluster; undefined: none answers, or there are no secrets to ask it with. `kept` are
+ * secrets stored with a backup, for a cluster without secrets.yaml.
+ */
+export async function observeRunningEtcd(
+  cluster: Cluster,
+  kept?: string,
+): Promise<RunningEtcd | undefined> {
+  return askEtcd(cluster, kept, async () => {
     const kubernetes = await openKubernetes(cluster).catch(() => undefined)
     const [revision, identity] = await Promise.all([
       kubernetes && readRevision(kubernetes).catch(() => undefined),
@@ -74,8 +86,8 @@ export async function observeRunningEtcd(cluster: Cluster): Promise<RunningEtcd 
 }
 
 /** Backs the running etcd up and returns the path of the backup. Throws BACKUP_FAILED. */
-export async function saveRunningEtcd(cluster: Cluster): Promise<string> {
-  const saved = await askEtcd(cluster, async (talosctl, secrets) => {
+export async function saveRunningEtcd(cluster: Cluster, kept?: string): Promise<string> {
+  const saved = await askEtcd(cluster, kept, async (talosctl, secrets) => {
     const kubernetes = await openKubernetes(cluster).catch(() => undefined)
     return takeBackup({ cluster, talosctl, kubernetes, secrets, beforeRestore: true })
   }).catch((error: unknown) => {
@@ -85,26 +97,16 @@ export async function saveRunningEtcd(cluster: Cluster): Promise<string> {
   return generatedFiles(cluster).path(backupFolder, saved.file)
 }
 
-/** Runs `ask` when etcd answers on a control plane; the talosconfig is made for it where there is none. */
+/** Runs `ask` when etcd answers on a control plane. */
 async function askEtcd<T>(
   cluster: Cluster,
+  kept: string | undefined,
   ask: (talosctl: Talosctl, secrets: PublicSecrets) => Promise<T>,
 ): Promise<T | undefined> {
-  const secrets = await readSecrets(cluster)
-  if (secrets === undefined) return undefined
-  const answers = async (talosctl: Talosctl): Promise<T | undefined> => {
+  return withTemporaryAccess(cluster, kept, async (talosctl, secrets) => {
     const options = { talosCa: secrets.talosCa, asksAlarms: false }
     const { status } = await observeEtcdFacts(cluster, talosctl, options)
     return status.length === 0 ? undefined : ask(talosctl, secrets)
-  }
-  const tool = await openTalosctl(cluster)
-  const problem = await checkTalosconfig(cluster, secrets)
-  if (problem === undefined || problem === 'expiring') return answers(tool)
-  return withWorkFolder(cluster, async (folder) => {
-    const text = await renderTalosconfig(cluster, tool)
-    await folder.write('talosconfig', completeTalosconfig(cluster, text))
-    const path = relative(cluster.generated, folder.path('talosconfig'))
-    return answers(await openTalosctl(cluster, path))
   })
 }
 

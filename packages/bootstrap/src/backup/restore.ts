@@ -19,7 +19,7 @@ import { type Kubernetes, type NodeObject } from '@talosmith/clients/kubernetes'
 import { checkGeneratedFiles } from '../configure/generated-files.ts'
 import { planTalosconfig, type BootstrapChange } from '../configure/plan.ts'
 import { refuseEtcdElsewhere } from '../configure/refuse-bootstrap.ts'
-import { readSecrets, secretsFile, writeSecrets, type PublicSecrets } from '../generated/secrets.ts'
+import { readSecrets, secretsFile, writeSecrets, type SecretsId } from '../generated/secrets.ts'
 import {
   beginRestore,
   endRestore,
@@ -39,7 +39,8 @@ import {
   type UpgradeContext,
   type UpgradeScript,
 } from '../restart/context.ts'
-import { noteRestored, type Backup } from '../generated/backups.ts'
+import { type Backup } from '../generated/backups.ts'
+import { beginHistory } from '../generated/history.ts'
 import {
   chooseBackup,
   readIdentity,
@@ -47,7 +48,8 @@ import {
   readRevision,
   type ChosenBackup,
 } from './backup.ts'
-import { describeNewer, observeRunningEtcd, planSaving } from './newer.ts'
+import { describeNewer, observeRunningEtcd, planSaving, saveRunningEtcd } from './newer.ts'
+import { withTemporaryAccess } from './temporary-access.ts'
 
 /** The part of a script context that a restore uses. */
 export type RestoreScript = UpgradeScript & {
@@ -63,7 +65,7 @@ const stages = { configure, startCluster }
 /** The verified backup that a restore would use: that of a stopped restore, unless one is named. Throws BACKUP_UNUSABLE. */
 export async function findBackup(
   { options, cluster }: Pick<RestoreScript, 'cluster' | 'options'>,
-  given?: Pick<PublicSecrets, 'digest'>,
+  given?: SecretsId,
 ): Promise<ChosenBackup> {
   const name = options.snapshot ?? (await findRestore(cluster))?.backup
   return chooseBackup(cluster, given ?? (await readSecrets(cluster)), name)
@@ -91,12 +93,19 @@ export async function prepareRestore(
   await refuseUnfinished(cluster, 'cluster:restore')
   const talosctl = await openTalosctl(cluster)
   await checkGeneratedFiles(cluster, talosctl)
-  const secrets = await readSecrets(cluster)
-  if (secrets !== undefined) await refuseEtcdElsewhere(cluster, talosctl, secrets)
+  const kept = await readKeptSecrets(cluster, backup)
+  await withTemporaryAccess(cluster, kept, (access, secrets) =>
+    refuseEtcdElsewhere(cluster, access, secrets),
+  )
   // Also of a restore that was stopped: what it left may have been used since.
-  const etcd = await observe(cluster)
+  const etcd = await observe(cluster, kept)
   const newer = etcd && describeNewer(backup, etcd)
   return newer === undefined ? [] : [planSaving(newer)]
+}
+
+/** Backs up the running etcd that a restore of this backup replaces; returns the path. Throws BACKUP_FAILED. */
+export async function saveReplacedEtcd(cluster: Cluster, backup: ChosenBackup): Promise<string> {
+  return saveRunningEtcd(cluster, await readKeptSecrets(cluster, backup))
 }
 
 /**
@@ -137,13 +146,14 @@ export async function restoreEtcd(
       hint: commandFor(cluster, 'vm:status'),
     },
   )
-  await inStep(log, `Restore etcd from ${backup.file} on ${first.name}`, () =>
-    bootstrapEtcd(tools, first, backup.path),
-  )
+  await inStep(log, `Restore etcd from ${backup.file} on ${first.name}`, async () => {
+    // First: a run that is stopped in between must not leave later backups as the newest.
+    await beginHistory(cluster, backup)
+    await bootstrapEtcd(tools, first, backup.path)
+  })
   await startCluster({ ...script, within })
   const context = given ?? (await openUpgrade(script, tools.talosctl))
   await verify(context, backup)
-  await noteRestored(cluster, backup)
   await uncordonAnnotated(context)
   await restartEach(context)
   await verify(context, backup)
@@ -164,7 +174,7 @@ function planSecrets({
 
 async function restoreSecrets(cluster: Cluster, backup: ChosenBackup): Promise<void> {
   const text = await readKeptSecrets(cluster, backup)
-  if (text !== undefined) await writeSecrets(cluster, text)
+  if (text !== undefined) await writeSecrets(cluster, text, { recovered: true })
 }
 
 async function openRestore({
@@ -279,7 +289,10 @@ async function restartEach(context: UpgradeContext): Promise<void> {
   const { cluster, talosctl, log } = context
   const left = new Set(cluster.controlPlanes.map(({ name }) => name))
   while (left.size > 0) {
-    const leader = leaderOf(await observeEtcdFacts(cluster, talosctl, context.secrets))
+    const leader = leaderOf(
+      cluster.controlPlanes,
+      await observeEtcdFacts(cluster, talosctl, context.secrets),
+    )
     const turn = nextTurn(cluster, left, { leader, unfinished: new Set() })
     for (const node of turn) {
       await passGate(context, [node], 'etcd was restored', gateOf(context))

@@ -10,9 +10,16 @@ import {
   type Cluster,
   type Generated,
 } from '@talosmith/core'
-import { sha256, type PublicSecrets } from '../generated/secrets.ts'
+import { identifySecrets, isOfSecrets, type SecretsId } from '../generated/secrets.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
-import { backupFolder, describeBackup, descriptionOf, type Backup } from '../generated/backups.ts'
+import {
+  backupFolder,
+  describeBackup,
+  descriptionOf,
+  listBackups,
+  type Backup,
+} from '../generated/backups.ts'
+import { historyAt, readHistory } from '../generated/history.ts'
 import { deleteOldest, keptSecretsOf, readIdentity } from './backup.ts'
 import { checkBackupFile } from './backup-file.ts'
 
@@ -22,7 +29,7 @@ export interface BackupTools {
   readonly talosctl: Talosctl
   /** Undefined: there is no kubeconfig. */
   readonly kubernetes: Pick<Kubernetes, 'read'> | undefined
-  readonly secrets?: Pick<PublicSecrets, 'digest'>
+  readonly secrets?: SecretsId
   /** Makes this the final backup of a cluster, which is never deleted, with its machine secrets where they are known. */
   readonly final?: { readonly keptSecrets: string | undefined }
   /** Taken by a restore of what it replaces: no other backup is deleted for it. */
@@ -46,7 +53,7 @@ export async function takeBackup(tools: BackupTools, now = new Date()): Promise<
   ])
   const clusterId = await readClusterId(cluster)
   const secrets =
-    final?.keptSecrets === undefined ? tools.secrets?.digest : sha256(final.keptSecrets)
+    final?.keptSecrets === undefined ? tools.secrets : identifySecrets(final.keptSecrets)
   return withWorkFolder(cluster, async (work) => {
     const path = work.path('etcd.db')
     const { machine, output } = await streamSnapshot(tools, path)
@@ -61,18 +68,22 @@ export async function takeBackup(tools: BackupTools, now = new Date()): Promise<
     await rename(path, files.path(backupFolder, file))
     if (final?.keptSecrets !== undefined)
       await files.write(`${backupFolder}/${keptSecretsOf(file)}`, final.keptSecrets)
+    // `talosctl etcd snapshot` prints both: cmd/talosctl/cmd/talos/etcd.go, etcdSnapshotCmd.
+    const revision = Number(/revision (\d+)/.exec(output)?.[1] ?? 0)
+    const keys = Number(/total keys (\d+)/.exec(output)?.[1] ?? 0)
+    const own = (await listBackups(cluster)).filter((one) => secrets && isOfSecrets(one, secrets))
+    const history = historyAt(await readHistory(cluster), own, revision)
     const backup: Backup = {
       ...{ file, cluster: cluster.name, takenAt, machine },
       ...(clusterId !== undefined && { clusterId }),
       ...(version !== undefined && { kubernetes: version }),
       ...(identity !== undefined && { identity }),
-      ...(secrets !== undefined && { secrets }),
+      ...(secrets !== undefined && { secrets: secrets.digest }),
+      ...(secrets?.caDigest !== undefined && { caDigest: secrets.caDigest }),
+      ...(history > 0 && { history }),
       ...(final !== undefined && { isFinal: true }),
       ...(tools.beforeRestore === true && { beforeRestore: true }),
-      ...bytes,
-      // `talosctl etcd snapshot` prints both: cmd/talosctl/cmd/talos/etcd.go, etcdSnapshotCmd.
-      revision: Number(/revision (\d+)/.exec(output)?.[1] ?? 0),
-      keys: Number(/total keys (\d+)/.exec(output)?.[1] ?? 0),
+      ...{ ...bytes, revision, keys },
     }
     // Written last: a snapshot with a description is verified.
     await files.write(`${backupFolder}/${descriptionOf(file)}`, describeBackup(backup))

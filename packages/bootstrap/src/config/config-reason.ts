@@ -19,7 +19,14 @@ export function configReason(error: unknown, texts: readonly string[]): string {
 export function withoutValues(text: string, texts: readonly string[]): string {
   const redact = createRedactor(texts.flatMap(secretsInConfig))
   // The decoder of YAML quotes the beginning of a value: cannot construct !!str `hunter2...` into int
-  return redact(withoutUnknownValues(text).replaceAll(/`[^`\n]*`/g, '`...`'))
+  return explained(redact(withoutUnknownValues(text).replaceAll(/`[^`\n]*`/g, '`...`')))
+}
+
+/** With what to write instead, where a text names two forms of one thing (Talos' V1Alpha1ConflictValidate). */
+function explained(text: string): string {
+  return text.includes('UnattendedInstallConfig config is incompatible')
+    ? `${text.trimEnd()}\nTalos 1.14 configures the installation in a document of its own: instead of machine.install, give your patch the document "apiVersion: v1alpha1, kind: UnattendedInstallConfig" with the fields to change`
+    : text
 }
 
 function withoutUnknownValues(text: string): string {

@@ -68,10 +68,17 @@ export async function renderConfigs(
   })
 }
 
-/** Generates an admin talosconfig, as talosctl writes it. */
-export async function renderTalosconfig(cluster: Cluster, talosctl: Talosctl): Promise<string> {
+/** Generates an admin talosconfig, as talosctl writes it, with the cluster's secrets or those of a backup. */
+export async function renderTalosconfig(
+  cluster: Cluster,
+  talosctl: Talosctl,
+  kept?: string,
+): Promise<string> {
   return withWorkFolder(cluster, async (folder) => {
-    await talosctl.offline(...genConfig(cluster, 'talosconfig', folder.path('talosconfig')))
+    if (kept !== undefined) await folder.write(secretsFile, kept)
+    const secrets = kept === undefined ? 'own' : { path: folder.path(secretsFile) }
+    const output = folder.path('talosconfig')
+    await talosctl.offline(...genConfig(cluster, 'talosconfig', output, secrets))
     return folder.read('talosconfig')
   })
 }
@@ -81,11 +88,12 @@ function genConfig(
   cluster: Cluster,
   types: string,
   output: string,
-  secrets: 'own' | 'throwaway' = 'own',
+  secrets: 'own' | 'throwaway' | { readonly path: string } = 'own',
 ): string[] {
   const { settings, image } = cluster
+  const own = generatedFiles(cluster).path(secretsFile)
   const options = {
-    ...(secrets === 'own' && { 'with-secrets': generatedFiles(cluster).path(secretsFile) }),
+    ...(secrets !== 'throwaway' && { 'with-secrets': secrets === 'own' ? own : secrets.path }),
     'output-types': types,
     output,
     'talos-version': settings.TALOS_VERSION,

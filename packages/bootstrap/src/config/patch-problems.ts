@@ -1,7 +1,7 @@
 /** What is wrong with the folder of the user's patches. */
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { exitCodes, nearest, Problem, type Cluster } from '@talosmith/core'
+import { exitCodes, nearest, Problem, quote, type Cluster } from '@talosmith/core'
 
 /** The folder was there when the last configs were made, and is gone. */
 export async function patchesLost(cluster: Cluster, before: readonly string[]): Promise<Problem> {
@@ -14,7 +14,7 @@ export async function patchesLost(cluster: Cluster, before: readonly string[]): 
     hint:
       old === undefined
         ? `restore the folder, then run the same command again; ${empty}`
-        : `mkdir -p env/${file} && mv env/${old}/patches env/${file}/patches, then run the same command again; ${empty}`,
+        : `mkdir -p env/${file} && mv ${quote(`env/${old}/patches`)} env/${file}/patches, then run the same command again; ${empty}`,
     exitCode: exitCodes.wrongSetting,
   })
 }
@@ -51,7 +51,7 @@ export function patchNamesUnknown(
     {
       because: `\n${lines.join('\n')}`,
       now: 'nothing was changed',
-      hint: `rename each: a name begins with all, controlplane, worker or a machine's name, then . - or _; to keep one out of use, put a dot in front of its name (mv ${folder}/${unknown[0]} ${folder}/.${unknown[0]})`,
+      hint: `rename each: a name begins with all, controlplane, worker or a machine's name, then . - or _; to keep one out of use, put a dot in front of its name (mv ${quote(`${folder}/${unknown[0]}`)} ${quote(`${folder}/.${unknown[0]}`)})`,
       exitCode: exitCodes.wrongSetting,
     },
   )

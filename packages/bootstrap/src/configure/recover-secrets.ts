@@ -4,6 +4,7 @@ import {
   applyAll,
   commandFor,
   generatedFiles,
+  notStarted,
   Problem,
   type Change,
   type Cluster,
@@ -13,6 +14,7 @@ import {
 import { parseAllDocuments } from 'yaml'
 import { configReason } from '../config/config-reason.ts'
 import { observeEvidence } from '../generated/evidence.ts'
+import { observeTraces } from '../generated/lost-secrets.ts'
 import { judgeCandidate, type Candidate, type Evidence } from '../generated/recovered-secrets.ts'
 import { parseSecrets, readSecrets, secretsFile, writeSecrets } from '../generated/secrets.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
@@ -27,7 +29,8 @@ interface Source extends Omit<Candidate, 'text'> {
 
 /**
  * Recovers a lost secrets.yaml from machine configs, copies, or a running control plane, the first that is
- * verified. Never replaces a file. Throws SECRETS_NOT_RECOVERED with the reason of each place.
+ * verified. Never replaces a file. Throws SECRETS_NOT_RECOVERED with the reason of each place, and NOT_STARTED for a
+ * cluster that never had secrets.
  */
 export async function recoverSecrets(
   { cluster, log, dryRun, showPlan }: Context,
@@ -49,7 +52,9 @@ export async function recoverSecrets(
     risk: 'none',
   }
   if (dryRun) return showPlan([change])
-  await applyAll([change], () => writeSecrets(cluster, candidate.text), { log })
+  await applyAll([change], () => writeSecrets(cluster, candidate.text, { recovered: true }), {
+    log,
+  })
   log.info(`   it ${because}. Keep a copy elsewhere. Next: ${commandFor(cluster, 'cluster:plan')}`)
   return 0
 }
@@ -80,6 +85,9 @@ async function findSecrets(
     if (verdict.isAccepted) return { candidate, because: verdict.because }
     reasons.push(`${source}: ${verdict.because}`)
   }
+  const { files } = await observeTraces(cluster)
+  if (reasons.length === 0 && files.length === 0)
+    throw notStarted(cluster, 'there are no secrets, and nothing that is created with secrets')
   throw new Problem(
     'SECRETS_NOT_RECOVERED',
     `could not recover the secrets of cluster ${cluster.name}`,

@@ -1,11 +1,11 @@
 /** Whether etcd may be bootstrapped: an empty etcd in the place of a former one is data loss. */
-import { commandFor, controlPlanesLeft, Problem, type Cluster } from '@talosmith/core'
+import { commandFor, controlPlanesLeft, Problem, type Cluster, type Flow } from '@talosmith/core'
 import { observeEtcdElsewhere } from '@talosmith/clients/etcd'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 import type { AccessProblem } from '../generated/access.ts'
 import { listBackups, type Backup } from '../generated/backups.ts'
-import { readSecrets, type PublicSecrets } from '../generated/secrets.ts'
-import { refuseUnfinished, type Flow } from '../generated/under-way.ts'
+import { isOfSecrets, readSecrets, type PublicSecrets } from '../generated/secrets.ts'
+import { refuseUnfinished } from '../generated/under-way.ts'
 
 /** What shows that the cluster has run, although no control plane of the settings has etcd data. */
 export interface FormerEtcd {
@@ -37,7 +37,7 @@ export async function refuseBootstrap(
   if (secrets !== undefined)
     await refuseEtcdElsewhere(cluster, given?.talosctl ?? (await openTalosctl(cluster)), secrets)
   const backups = await listBackups(cluster)
-  const own = backups.filter((one) => one.secrets !== undefined && one.secrets === secrets?.digest)
+  const own = backups.filter((one) => secrets !== undefined && isOfSecrets(one, secrets))
   const problem = findLoss(cluster, { kubeconfig, backups: own })
   // A restore is confirmed for the data of its backup, never for an empty etcd.
   if (problem !== undefined && (!confirmed || within === 'cluster:restore')) throw problem

@@ -1,6 +1,7 @@
 /** The descriptions of the backups in generated/<cluster>/backups. */
 import { readdir } from 'node:fs/promises'
 import { generatedFiles, type Cluster } from '@talosmith/core'
+import { withCaDigests } from './backup-secrets.ts'
 
 /** A backup of etcd: a snapshot with what a restore has to know. */
 export interface Backup {
@@ -14,8 +15,10 @@ export interface Backup {
   readonly machine: string
   /** The API server's version: an older one may not be able to read its data. Undefined: it did not answer. */
   readonly kubernetes?: string
-  /** Digest of the machine secrets of the cluster: with other secrets the backup cannot be used. */
+  /** SHA-256 of the file with the cluster's machine secrets: with other secrets the backup cannot be used. */
   readonly secrets?: string
+  /** SHA-256 of their CAs, which identifies them also in another file. Undefined: taken before it was recorded. */
+  readonly caDigest?: string
   readonly sha256: string
   readonly bytes: number
   readonly revision: number
@@ -24,10 +27,12 @@ export interface Backup {
   readonly identity?: string
   /** The last backup of a destroyed cluster: never deleted, stored with the machine secrets where they were known. */
   readonly isFinal?: true
-  /** An older backup was restored since: the cluster does not continue from this one. */
+  /** The history of etcd that it was taken of, or restored into: each restore begins the next. Undefined: the first. */
+  readonly history?: number
+  /** Instead of a former history, by versions without `history`: an older backup was restored since. */
   readonly isAbandoned?: boolean
   /** Saved by a restore, which then removed this data: it is restored only when it is named. */
-  readonly beforeRestore?: true
+  readonly beforeRestore?: boolean
 }
 
 /** The folder of the backups in generated/<cluster>. */
@@ -50,21 +55,32 @@ export async function listBackups(cluster: Cluster): Promise<Backup[]> {
         }
       }),
   )
-  return newestFirst(found.flat())
+  return newestFirst(await withCaDigests(cluster, found.flat()))
 }
 
 /** Whether a description has what is read from it; `file` is a name in the folder of the backups. */
-function isBackup({ file, takenAt, revision }: Backup): boolean {
-  return /^etcd-[^/]+\.db$/.test(file) && typeof takenAt === 'string' && Number.isFinite(revision)
+function isBackup({ file, takenAt, revision, history = 0 }: Backup): boolean {
+  return (
+    /^etcd-[^/]+\.db$/.test(file) &&
+    typeof takenAt === 'string' &&
+    Number.isFinite(revision) &&
+    Number.isSafeInteger(history)
+  )
+}
+
+/** The number of a backup's history, the current one's is the highest. */
+export function historyOf({ history = 0, isAbandoned }: Backup): number {
+  return isAbandoned === true ? -1 : history
 }
 
 /**
- * Newest first. Of one cluster by etcd's revision, which no wrong clock changes, those that a restore has
- * abandoned last; between clusters, whose revisions have nothing to do with each other, by time. Pure.
+ * Newest first. Of one cluster by the history of etcd, then by its revision, which no wrong clock changes; between
+ * clusters, whose revisions have nothing to do with each other, by time. Pure.
  */
 function newestFirst(backups: readonly Backup[]): Backup[] {
-  const clusters = [...new Set(backups.map(({ secrets }) => secrets))].map((own) =>
-    backups.filter(({ secrets }) => secrets === own),
+  const secretsOf = ({ caDigest, secrets }: Backup): string | undefined => caDigest ?? secrets
+  const clusters = [...new Set(backups.map(secretsOf))].map((own) =>
+    backups.filter((one) => secretsOf(one) === own),
   )
   const latest = (list: readonly Backup[]): string =>
     list.map(({ takenAt }) => takenAt).reduce((one, other) => (one > other ? one : other), '')
@@ -73,27 +89,11 @@ function newestFirst(backups: readonly Backup[]): Backup[] {
     .flatMap((list) =>
       list.sort(
         (one, other) =>
-          Number(one.isAbandoned === true) - Number(other.isAbandoned === true) ||
+          historyOf(other) - historyOf(one) ||
           other.revision - one.revision ||
           other.takenAt.localeCompare(one.takenAt),
       ),
     )
-}
-
-/** Records that the cluster continues from `restored`: those of later revisions are abandoned. */
-export async function noteRestored(cluster: Cluster, restored: Backup): Promise<void> {
-  const files = generatedFiles(cluster)
-  for (const backup of await listBackups(cluster)) {
-    if (backup.secrets !== restored.secrets) continue
-    const isAbandoned =
-      backup.file !== restored.file &&
-      (backup.isAbandoned === true || backup.revision > restored.revision)
-    if (isAbandoned !== (backup.isAbandoned === true))
-      await files.write(
-        `${backupFolder}/${descriptionOf(backup.file)}`,
-        describeBackup({ ...backup, isAbandoned }),
-      )
-  }
 }
 
 /** The text of a backup's description. */

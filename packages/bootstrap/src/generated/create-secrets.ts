@@ -2,7 +2,7 @@
 import type { Talosctl } from '@talosmith/clients/talos'
 import type { Cluster } from '@talosmith/core'
 import { noteNewSecrets } from './regeneration.ts'
-import { secretsFile, sha256, writeSecrets } from './secrets.ts'
+import { identifySecrets, secretsFile, writeSecrets } from './secrets.ts'
 import { withWorkFolder } from './work-folder.ts'
 
 /** Generates the secrets, once in a cluster's life, or when they are regenerated. */
@@ -13,6 +13,6 @@ export async function createSecrets(cluster: Cluster, talosctl: Talosctl): Promi
     return folder.read(secretsFile)
   })
   // First: a record without its secrets is completed by the next run, secrets without it look like others.
-  await noteNewSecrets(cluster, sha256(text))
+  await noteNewSecrets(cluster, identifySecrets(text))
   await writeSecrets(cluster, text)
 }

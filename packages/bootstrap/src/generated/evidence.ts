@@ -3,9 +3,9 @@ import { parseKubeconfig } from '@talosmith/clients/kubernetes'
 import { generatedFiles, type Cluster } from '@talosmith/core'
 import { readTalosconfig } from './access.ts'
 import type { Evidence } from './recovered-secrets.ts'
-import { readOwnDigest } from './secrets.ts'
+import { readOwnRecord } from './secrets.ts'
 
-/** Reads the CAs of the access files, and the checksum of the secrets that were created for this cluster. */
+/** Reads the CAs of the access files, and the record of the secrets that were created for this cluster. */
 export async function observeEvidence(cluster: Cluster): Promise<Omit<Evidence, 'machines'>> {
   const files = generatedFiles(cluster)
   const caIn = async (
@@ -19,16 +19,17 @@ export async function observeEvidence(cluster: Cluster): Promise<Omit<Evidence, 
       return undefined
     }
   }
-  const [talosCa, kubernetesCa, digest] = await Promise.all([
+  const [talosCa, kubernetesCa, owner] = await Promise.all([
     caIn('talosconfig', (text) =>
       Buffer.from(readTalosconfig(text).context.ca, 'base64').toString(),
     ),
     caIn('kubeconfig', (text) => parseKubeconfig(text).ca),
-    readOwnDigest(cluster),
+    readOwnRecord(cluster),
   ])
   return {
     ...(talosCa !== undefined && { talosCa }),
     ...(kubernetesCa !== undefined && { kubernetesCa }),
-    ...(digest !== undefined && { digest }),
+    ...(owner !== undefined && { digest: owner.sha256 }),
+    ...(owner?.caDigest !== undefined && { caDigest: owner.caDigest }),
   }
 }

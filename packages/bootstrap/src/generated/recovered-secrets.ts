@@ -1,6 +1,6 @@
 /** Judges whether secrets that were found somewhere are the lost ones of this cluster. Pure. */
 import { parse } from 'yaml'
-import { parseSecrets } from './secrets.ts'
+import { isOfSecrets, ownerFile, parseSecrets } from './secrets.ts'
 
 /** Secrets that may be the lost ones. */
 export interface Candidate {
@@ -19,6 +19,8 @@ export interface Evidence {
   readonly kubernetesCa?: string
   /** SHA-256 of the file that was created for this cluster. */
   readonly digest?: string
+  /** SHA-256 of its CAs. */
+  readonly caDigest?: string
   /** Of these secrets: machines whose certificate their CA signed, and machines with that of another CA. */
   readonly machines: { readonly ours: readonly string[]; readonly foreign: readonly string[] }
 }
@@ -34,12 +36,18 @@ export function judgeCandidate({ kind, text }: Candidate, evidence: Evidence): V
   const refuse = (because: string): Verdict => ({ isAccepted: false, because })
   const contradiction = findLacking(text) ?? findContradiction(text, evidence)
   if (contradiction !== undefined) return refuse(contradiction)
-  const { digest } = parseSecrets(text)
+  const { digest, caDigest } = evidence
+  const isLost =
+    digest !== undefined &&
+    isOfSecrets(
+      { secrets: digest, ...(caDigest !== undefined && { caDigest }) },
+      parseSecrets(text),
+    )
   const { ours, foreign } = evidence.machines
   const confirmedBy = [
     ...(evidence.talosCa === undefined ? [] : ['the CA of the talosconfig']),
     ...(evidence.kubernetesCa === undefined ? [] : ['the CA of the kubeconfig']),
-    ...(digest === evidence.digest ? ['the checksum of the lost file'] : []),
+    ...(isLost ? ['the checksum of the lost file'] : []),
     ...(ours.length === 0 ? [] : [`the certificate of ${ours.join(', ')}`]),
   ]
   if (confirmedBy.length > 0)
@@ -55,9 +63,10 @@ export function judgeCandidate({ kind, text }: Candidate, evidence: Evidence): V
 /** Why secrets cannot be those of this cluster; undefined: nothing contradicts it. Throws for a text without secrets. */
 export function findContradiction(
   text: string,
-  evidence: Pick<Evidence, 'talosCa' | 'kubernetesCa'>,
+  evidence: Pick<Evidence, 'talosCa' | 'kubernetesCa' | 'caDigest'>,
 ): string | undefined {
-  const { talosCa, kubernetesCa } = parseSecrets(text)
+  const { talosCa, kubernetesCa, caDigest = '' } = parseSecrets(text)
+  if (differs(evidence.caDigest, caDigest)) return `${ownerFile} is of secrets with another CA`
   if (differs(evidence.talosCa, talosCa)) return 'the talosconfig has another CA'
   return differs(evidence.kubernetesCa, kubernetesCa) ? 'the kubeconfig has another CA' : undefined
 }

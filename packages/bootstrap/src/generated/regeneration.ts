@@ -2,6 +2,7 @@
 import {
   applyAll,
   generatedFiles,
+  regenerationFile,
   withLock,
   type Change,
   type Cluster,
@@ -13,11 +14,10 @@ import {
   observeRemovableFiles,
   planRemoveAccess,
   planRemoveConfig,
-  regenerationFile,
   removeEmptyFolders,
   type RemovalChange,
 } from './removal.ts'
-import { secretsFile, sha256 } from './secrets.ts'
+import { identifySecrets, isOfSecrets, secretsFile, type SecretsId } from './secrets.ts'
 import { unlessLocked } from './unless-locked.ts'
 
 /** The record of a regeneration that has not ended: where the old secrets are, and whether the machines are new. */
@@ -27,6 +27,8 @@ export interface Regeneration {
   readonly machinesAreNew: boolean
   /** Digest of the new secrets; undefined: there are none yet. */
   readonly secrets?: string
+  /** Digest of their CAs. */
+  readonly caDigest?: string
 }
 
 /** The regeneration that the record names; undefined: there is no record, or none that can be read. */
@@ -46,25 +48,25 @@ export async function findRegeneration(
   const record = await readRegeneration(cluster)
   if (record === undefined) return {}
   const text = await generatedFiles(cluster).read(secretsFile)
-  const digest = text === undefined ? undefined : sha256(text)
+  const secrets = text === undefined ? undefined : identifySecrets(text)
   const left = await observeRemovableFiles(cluster)
   const exists = [...planRemoveAccess(cluster, left), ...planRemoveConfig(cluster, left)].some(
     ({ target }) => target !== regenerationFile && !/^work\/|\.tmp$/.test(target),
   )
-  return isStale(record, { digest, exists }) ? { stale: record } : { underWay: record }
+  return isStale(record, { secrets, exists }) ? { stale: record } : { underWay: record }
 }
 
 /**
- * Whether a record is of other secrets than those that exist: `digest` is that of secrets.yaml, `exists` whether
+ * Whether a record is of other secrets than those that exist: `secrets` are those in secrets.yaml, `exists` whether
  * there is any file that is only written for a cluster with secrets. Until the machines are new, it never is: the
  * old files, put back or not, are archived.
  */
 export function isStale(
-  { machinesAreNew, secrets }: Regeneration,
-  { digest, exists }: { readonly digest: string | undefined; readonly exists: boolean },
+  record: Regeneration,
+  { secrets, exists }: { readonly secrets: SecretsId | undefined; readonly exists: boolean },
 ): boolean {
-  if (!machinesAreNew) return false
-  return digest === undefined ? exists : digest !== secrets
+  if (!record.machinesAreNew) return false
+  return secrets === undefined ? exists : !isOfSecrets(record, secrets)
 }
 
 /** What a run continues, in one sentence. */
@@ -86,9 +88,12 @@ export async function planArchive(
 ): Promise<RemovalChange[]> {
   if (machinesAreNew) return []
   const files = await observeRemovableFiles(cluster)
-  return [...planRemoveAccess(cluster, files), ...planRemoveConfig(cluster, files)]
-    .filter(({ target }) => target !== regenerationFile)
-    .map((change) => ({ ...change, summary: `Archive ${change.target} in ${archive}` }))
+  return (
+    [...planRemoveAccess(cluster, files), ...planRemoveConfig(cluster, files)]
+      // What a killed run left in its work folder is removed by the next one, this one included: it can't be moved then.
+      .filter(({ target }) => target !== regenerationFile && !target.startsWith('work/'))
+      .map((change) => ({ ...change, summary: `Archive ${change.target} in ${archive}` }))
+  )
 }
 
 /** What is lost permanently besides files and machines; once the machines are new, what is left to do. */
@@ -144,9 +149,13 @@ export async function noteNewMachines(
 }
 
 /** Records which secrets are the new ones of a regeneration, if one is under way. */
-export async function noteNewSecrets(cluster: Cluster, digest: string): Promise<void> {
+export async function noteNewSecrets(
+  cluster: Cluster,
+  { digest, ...ca }: SecretsId,
+): Promise<void> {
   const record = await readRegeneration(cluster)
-  if (record?.machinesAreNew === true) await writeRecord(cluster, { ...record, secrets: digest })
+  if (record?.machinesAreNew === true)
+    await writeRecord(cluster, { ...record, secrets: digest, ...ca })
 }
 
 /**

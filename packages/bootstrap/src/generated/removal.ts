@@ -3,6 +3,8 @@ import { dirname, join } from 'node:path'
 import {
   applyAll,
   generatedFiles,
+  regenerationFile,
+  restoreFile,
   type Change,
   type Cluster,
   type ExitCode,
@@ -23,11 +25,6 @@ export interface RemovableFile {
   readonly bytes: number
 }
 
-/** The record of a regeneration under way; without the cluster it is meaningless, and misleads the next one. */
-export const regenerationFile = 'regenerating.json'
-
-/** The record of a restore under way; the same holds for it. */
-export const restoreFile = 'restoring.json'
 const records = [regenerationFile, restoreFile]
 
 /** Keeps the files until the machines are gone, so that a destroy that failed midway can be undone. */

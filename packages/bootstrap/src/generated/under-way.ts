@@ -1,18 +1,15 @@
 /** Restores and regenerations that were stopped: what other commands must not do before they have ended. */
 import {
-  commandFor,
   generatedFiles,
-  Problem,
+  restoreFile,
+  unfinishedProblem,
   withLock,
   type Cluster,
+  type Flow,
   type Log,
 } from '@talosmith/core'
 import { findRegeneration } from './regeneration.ts'
-import { regenerationFile, restoreFile } from './removal.ts'
 import { unlessLocked } from './unless-locked.ts'
-
-/** The flows that a stopped run leaves unfinished. */
-export type Flow = 'cluster:restore' | 'cluster:regenerate-secrets'
 
 /** The record of a restore that has not ended. */
 export interface Restore {
@@ -66,24 +63,9 @@ export async function endRestoreAfterHealth(
  * new secrets or an empty etcd in between, it could not go on.
  */
 export async function refuseUnfinished(cluster: Cluster, within?: Flow): Promise<void> {
-  const { name } = cluster
-  const files = generatedFiles(cluster)
-  const because =
-    'it has removed machines or secrets, so the cluster would begin again without its data'
-  const now = 'nothing was changed'
-  const goOn = (flow: Flow): string =>
-    `to continue it: CONFIRM=${name} ${commandFor(cluster, flow)}`
-  if (within !== 'cluster:restore' && (await files.has(restoreFile))) {
-    const instead = `to begin with an empty cluster instead, remove ${files.path(restoreFile)} first`
-    const hint = `${goOn('cluster:restore')}\n${instead}`
-    const message = `a restore of cluster ${name} was interrupted`
-    throw new Problem('RESTORE_UNFINISHED', message, { because, now, hint })
-  }
+  if (within !== 'cluster:restore' && (await generatedFiles(cluster).has(restoreFile)))
+    throw unfinishedProblem(cluster, 'cluster:restore')
   const { underWay } = await findRegeneration(cluster)
-  if (within !== 'cluster:regenerate-secrets' && underWay !== undefined) {
-    const instead = `if the cluster was completed in another way, remove ${files.path(regenerationFile)} first`
-    const hint = `${goOn('cluster:regenerate-secrets')}\n${instead}`
-    const message = `a regeneration of the secrets of cluster ${name} was interrupted`
-    throw new Problem('REGENERATION_UNFINISHED', message, { because, now, hint })
-  }
+  if (within !== 'cluster:regenerate-secrets' && underWay !== undefined)
+    throw unfinishedProblem(cluster, 'cluster:regenerate-secrets')
 }

@@ -1,6 +1,6 @@
 /** What a healthy cluster is. Pure. */
-import { readinessOf, type NodeObject } from '@talosmith/clients/kubernetes'
-import type { Answer, Cluster, Node } from '@talosmith/core'
+import { nodeOf, readinessOf, type NodeObject } from '@talosmith/clients/kubernetes'
+import { commandFor, type Answer, type Cluster, type Node } from '@talosmith/core'
 import { judgeEtcd, type EtcdFacts } from '@talosmith/clients/etcd'
 import {
   aspectProblem,
@@ -31,6 +31,8 @@ export interface HealthFacts {
   readonly leftBehind: readonly NodeObject[]
   readonly workloads: Answer<readonly Workload[]>
   readonly expectedWorkloads: readonly string[]
+  /** The machine configs bring manifests, which may install a CNI. */
+  readonly bringsManifests?: boolean
 }
 
 /** A condition of a healthy cluster. */
@@ -121,7 +123,7 @@ export function judgeHealth(cluster: Cluster, observed: HealthFacts): Condition[
       'every Kubernetes node to be Ready',
       `every node is Ready, at its address, with Kubernetes ${kubernetes}`,
       observed.nodes.ok
-        ? (nodesFinding(cluster, observed.nodes.value) ?? leftBehindFinding(observed))
+        ? (nodesFinding(cluster, observed.nodes.value, observed) ?? leftBehindFinding(observed))
         : findingOf(observed.nodes),
     ),
     condition(
@@ -174,12 +176,22 @@ function machineFinding({ name }: Node, aspect: Aspect, observed: HealthFacts): 
   return `${name}: ${problem}`
 }
 
-function nodesFinding({ nodes, settings }: Cluster, registered: readonly NodeObject[]): Finding {
-  return first(nodes, ({ name, address }) => {
-    const node = registered.find(({ metadata }) => metadata.name === name)
+function nodesFinding(
+  cluster: Cluster,
+  registered: readonly NodeObject[],
+  observed: HealthFacts,
+): Finding {
+  const { nodes, settings, generated } = cluster
+  return first(nodes, (machine) => {
+    const { name, address } = machine
+    const node = nodeOf(machine, registered)
     if (node === undefined) return `${name} has not registered`
     const { addresses = [], nodeInfo } = node.status ?? {}
     const ready = readinessOf(node)
+    if (lacksCni(node, registered, observed.expectedWorkloads)) {
+      const reason = `${name} is not Ready: no CNI is installed, and the machine configs leave it to you: install one with ${generated}/kubeconfig, then run the same command again`
+      return isCniOnItsWay(observed) ? reason : { reason, final: true }
+    }
     if (ready?.status !== 'True')
       return `${name} is not Ready: ${ready?.message ?? 'no reason reported'}`
     const internal = addresses.filter(({ type }) => type === 'InternalIP')
@@ -188,8 +200,36 @@ function nodesFinding({ nodes, settings }: Cluster, registered: readonly NodeObj
     const runs = nodeInfo?.kubeletVersion
     return runs === settings.KUBERNETES_VERSION
       ? undefined
-      : { reason: `${name} runs Kubernetes ${runs ?? 'of no known version'}`, final: true }
+      : {
+          reason: `${name} runs Kubernetes ${runs ?? 'of no known version'}, not ${settings.KUBERNETES_VERSION}: ${commandFor(cluster, 'cluster:upgrade')} changes it, or set KUBERNETES_VERSION to keep it`,
+          final: true,
+        }
   })
+}
+
+/**
+ * Whether a node waits for a CNI that Talos does not install, and none of the registered nodes has one. The container
+ * runtime reports it until the first CNI config is in /etc/cni/net.d (containerd's go-cni, ErrCNINotInitialized).
+ */
+export function lacksCni(
+  node: NodeObject,
+  registered: readonly NodeObject[],
+  expectedWorkloads: readonly string[],
+): boolean {
+  // One node is Ready: the CNI is there, and its pod may still be starting on this one.
+  if (registered.some((one) => readinessOf(one)?.status === 'True')) return false
+  const { status, message = '' } = readinessOf(node) ?? {}
+  const isWaiting = status !== 'True' && /cni plugin not initialized/i.test(message)
+  return isWaiting && !expectedWorkloads.includes('kube-flannel')
+}
+
+/** Whether a CNI may be on its way: by manifests of the machine configs, or as a DaemonSet that is there already. */
+function isCniOnItsWay({ bringsManifests = false, workloads }: HealthFacts): boolean {
+  if (bringsManifests || !workloads.ok) return true
+  return workloads.value.some(
+    ({ metadata, status }) =>
+      status?.desiredNumberScheduled !== undefined && metadata.name !== 'kube-proxy',
+  )
 }
 
 function leftBehindFinding({ leftBehind: [node] }: HealthFacts): Finding {
@@ -209,13 +249,8 @@ export function nodesLeftBehind(
   cluster: Pick<Cluster, 'nodes'>,
   listed: readonly NodeObject[],
 ): NodeObject[] {
-  const registered = new Set(listed.map(({ metadata }) => metadata.name))
-  // A machine that registered under another name is that node, unless it has its own as well.
-  const nameless = cluster.nodes.filter(({ name }) => !registered.has(name))
-  const stands = ({ metadata, status }: NodeObject): boolean =>
-    cluster.nodes.some(({ name }) => name === metadata.name) ||
-    nameless.some(({ address }) => status?.addresses?.some((one) => one.address === address))
-  return listed.filter((node) => readinessOf(node)?.status !== 'True' && !stands(node))
+  const ours = cluster.nodes.map((machine) => nodeOf(machine, listed))
+  return listed.filter((node) => readinessOf(node)?.status !== 'True' && !ours.includes(node))
 }
 
 function findingOf(answer: Answer<unknown> | undefined): Finding {

@@ -20,7 +20,7 @@ import { generatedFiles, type Answer, type Cluster } from '@talosmith/core'
 import { configFile } from '../config/machine-config.ts'
 import type { PublicSecrets } from '../generated/secrets.ts'
 import { nodesLeftBehind, type HealthFacts } from './health.ts'
-import { expectedWorkloads, type Workload } from './rollout.ts'
+import { bringsManifests, expectedWorkloads, type Workload } from './rollout.ts'
 
 /** Asks Talos and Kubernetes side by side: one handshake a machine, four processes in all, the rest HTTPS. */
 export async function observeHealth(
@@ -35,7 +35,11 @@ export async function observeHealth(
   ])
   const [controlPlane] = cluster.controlPlanes
   const config = controlPlane && (await generatedFiles(cluster).read(configFile(controlPlane)))
-  return { ...talos, ...api, expectedWorkloads: expectedWorkloads(config ?? '') }
+  return {
+    ...{ ...talos, ...api },
+    expectedWorkloads: expectedWorkloads(config ?? ''),
+    bringsManifests: bringsManifests(config ?? ''),
+  }
 }
 
 const questions = { version: versionQuestion, machine: machineStatusQuestion }

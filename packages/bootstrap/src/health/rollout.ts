@@ -16,6 +16,8 @@ export interface Workload {
 }
 
 interface ClusterSection {
+  readonly inlineManifests?: readonly unknown[]
+  readonly extraManifests?: readonly unknown[]
   readonly coreDNS?: { readonly disabled?: boolean }
   readonly proxy?: { readonly disabled?: boolean }
   readonly network?: { readonly cni?: { readonly name?: string } }
@@ -41,6 +43,15 @@ export function expectedWorkloads(controlPlaneConfig: string): string[] {
   ]
 }
 
+/** Whether a control plane's config brings manifests of its own, which may install a CNI after the bootstrap. */
+export function bringsManifests(controlPlaneConfig: string): boolean {
+  const { cluster = {} } = (parseAllDocuments(controlPlaneConfig)
+    .find((document) => document.get('kind') === undefined)
+    ?.toJS() ?? {}) as { cluster?: ClusterSection }
+  const { inlineManifests = [], extraManifests = [], network } = cluster
+  return inlineManifests.length + extraManifests.length > 0 || network?.cni?.name === 'custom'
+}
+
 /** Why an expected workload is not rolled out; undefined: all are. */
 export function rolloutProblem(
   expected: readonly string[],
@@ -55,7 +66,6 @@ export function rolloutProblem(
     const updated = (isDaemonSet ? status.updatedNumberScheduled : status.updatedReplicas) ?? 0
     const available = (isDaemonSet ? status.numberAvailable : status.availableReplicas) ?? 0
     if (status.observedGeneration !== metadata.generation) return `${name} is being changed`
-    if (isDaemonSet && wanted === 0) return `${name} is on no machine yet`
     if (Math.min(updated, available) < wanted)
       return `${name} has ${Math.min(updated, available)} of ${wanted} ready`
   }

@@ -1,9 +1,8 @@
 /** bootstrap:health: waits until a cluster is healthy. */
 import {
-  commandFor,
   generatedFiles,
+  notStarted,
   Unrecoverable,
-  Problem,
   waitFor,
   type Cluster,
   type Log,
@@ -77,13 +76,6 @@ export async function waitUntilHealthy(
       hint: `each reason names its machine; TALOSCONFIG=${generatedFiles(cluster).path('talosconfig')} talosctl service -n <address> shows more`,
     },
   )
-}
-
-function notStarted(cluster: Cluster, because: string): Problem {
-  return new Problem('NOT_STARTED', `cluster ${cluster.name} has not been started yet`, {
-    because,
-    hint: commandFor(cluster, 'bootstrap:start'),
-  })
 }
 
 /** The first unmet condition, by name; the others follow from it more often than not. */

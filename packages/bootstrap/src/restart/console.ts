@@ -1,23 +1,66 @@
-/** The console tail: the last lines of a machine's console log, from its KVM host. */
-import { consoleLog, plainLines, reasonOf, redactShapes, type Node } from '@talosmith/core'
+/** The console log of a machine, from its KVM host: its last lines, and whether the boot that it shows has failed. */
+import {
+  bootFailure,
+  bootsOf,
+  consoleLog,
+  plainLines,
+  reasonOf,
+  redactShapes,
+  type BootFailure,
+  type Node,
+} from '@talosmith/core'
 import type { UpgradeContext } from './context.ts'
 
 const lines = 15
 
 /** The last lines of a machine's console log, or why they cannot be read. */
 export async function consoleTail(
-  { hosts }: Pick<UpgradeContext, 'hosts'>,
+  context: Pick<UpgradeContext, 'hosts'>,
   node: Node,
 ): Promise<string> {
+  const found = await readConsole(context, node)
+  return 'reason' in found ? found.reason : redactShapes(found.lines.slice(-lines).join('\n'))
+}
+
+/** How many checks share one look at the console: each is a command on the host. */
+const checksPerLook = 5
+
+/**
+ * Looks at the console of a machine that restarts, at every fifth check: how its last boot failed, once two looks show
+ * the same; undefined: it has not, or its console cannot be read.
+ */
+export function createBootWatch(
+  context: Pick<UpgradeContext, 'hosts'>,
+  node: Node,
+): () => Promise<BootFailure | undefined> {
+  let checks = 0
+  let last: BootFailure | undefined
+  let certain: BootFailure | undefined
+  return async () => {
+    if (checks++ % checksPerLook > 0) return certain
+    const found = await readConsole(context, node)
+    const failure = 'reason' in found ? undefined : bootFailure(bootsOf(found.lines).at(-1) ?? [])
+    certain = failure !== undefined && failure.kind === last?.kind ? failure : undefined
+    last = failure
+    return certain
+  }
+}
+
+/** The end of a machine's console log, or why it cannot be read. */
+async function readConsole(
+  { hosts }: Pick<UpgradeContext, 'hosts'>,
+  node: Node,
+): Promise<{ readonly lines: readonly string[] } | { readonly reason: string }> {
   const path = consoleLog(node.name)
   try {
     const host = (await hosts())[node.host]
-    if (host === undefined) return `its host is not in LIBVIRT_URI`
+    if (host === undefined) return { reason: 'its host is not in LIBVIRT_URI' }
     const { stdout, stderr, exitCode } = await host.$({ nothrow: true, timeoutMs: 20_000 })`
       if [ -r ${path} ]; then tail -c 20000 -- ${path}; else sudo -n tail -c 20000 -- ${path}; fi`
-    if (exitCode !== 0) return `${path} on ${host.name} cannot be read: ${stderr.trim()}`
-    return redactShapes(plainLines(stdout).slice(-lines).join('\n'))
+    if (exitCode !== 0)
+      return { reason: `${path} on ${host.name} cannot be read: ${stderr.trim()}` }
+    return { lines: plainLines(stdout) }
   } catch (error) {
-    return `its console cannot be read: ${reasonOf(error)}`
+    return { reason: `its console cannot be read: ${reasonOf(error)}` }
   }
 }

@@ -1,12 +1,5 @@
 /** The context of an upgrade and of a restore: clients for Talos and Kubernetes, secrets, generated files. */
-import {
-  commandFor,
-  Problem,
-  type Cluster,
-  type Host,
-  type Log,
-  type ScriptContext,
-} from '@talosmith/core'
+import { notStarted, type Cluster, type Host, type Log, type ScriptContext } from '@talosmith/core'
 import { observeGeneratedFiles, type ObservedGeneratedFiles } from '../configure/generated-files.ts'
 import { openKubernetes, type Kubernetes, throughNodes } from '@talosmith/clients/kubernetes'
 import { refuseLostSecrets } from '../generated/lost-secrets.ts'
@@ -55,18 +48,6 @@ export async function openUpgrade(
     generated,
     hosts,
   }
-}
-
-function notStarted(cluster: Cluster, because: string): Problem {
-  return new Problem(
-    'NOT_STARTED',
-    `cluster ${cluster.name} was not bootstrapped from this computer`,
-    {
-      because,
-      now: 'nothing was changed',
-      hint: commandFor(cluster, 'bootstrap:start'),
-    },
-  )
 }
 
 /** How long a machine may take to reboot. */

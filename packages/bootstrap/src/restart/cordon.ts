@@ -1,10 +1,13 @@
 /** Cordons and uncordons nodes; an annotation tells which ones an upgrade has cordoned. */
 import { waitFor, type Node } from '@talosmith/core'
-import type { NodeObject } from '@talosmith/clients/kubernetes'
+import { listPath, nodeOf, objectPath, type NodeObject } from '@talosmith/clients/kubernetes'
 import { renderUpgradeAnnotation, upgradeAnnotation } from './upgrade-annotation.ts'
 import type { Target } from '@talosmith/clients/talos'
 import { gateClosed } from './pass-gate.ts'
 import type { UpgradeContext } from './context.ts'
+
+/** A machine, or a node by its name alone. */
+type Machine = Pick<Node, 'name'> & Partial<Pick<Node, 'address'>>
 
 type Tools = Pick<UpgradeContext, 'kubernetes' | 'log'>
 
@@ -16,11 +19,12 @@ const apiMs = 300_000
  */
 export async function cordon(
   tools: Tools,
-  { name }: Node,
+  machine: Machine,
   target: Target,
   now: string,
 ): Promise<void> {
-  await change(tools, name, `${name} to be cordoned`, (node) => {
+  const { name } = machine
+  await change(tools, machine, `${name} to be cordoned`, (node) => {
     if (node.spec?.unschedulable === true && !isAnnotated(node))
       throw gateClosed(name, `${name}: was cordoned by another user or tool`, now)
     return {
@@ -33,18 +37,18 @@ export async function cordon(
 /** Adds the boot ID before the restart to the annotation: a later boot with the old version means a rollback. */
 export async function annotateRestart(
   tools: Tools,
-  { name }: Node,
+  machine: Machine,
   target: Target,
   boot: string,
 ): Promise<void> {
-  await change(tools, name, `the upgrade annotation of ${name} to be updated`, () => ({
+  await change(tools, machine, `the upgrade annotation of ${machine.name} to be updated`, () => ({
     metadata: { annotations: { [upgradeAnnotation]: renderUpgradeAnnotation(target, boot) } },
   }))
 }
 
 /** Uncordons an annotated node and removes the annotation; returns false for a node without it. */
-export async function uncordon(tools: Tools, { name }: Pick<Node, 'name'>): Promise<boolean> {
-  return change(tools, name, `${name} to be uncordoned`, (node) =>
+export async function uncordon(tools: Tools, machine: Machine): Promise<boolean> {
+  return change(tools, machine, `${machine.name} to be uncordoned`, (node) =>
     isAnnotated(node)
       ? { metadata: { annotations: { [upgradeAnnotation]: null } }, spec: { unschedulable: null } }
       : undefined,
@@ -58,21 +62,20 @@ function isAnnotated({ metadata }: NodeObject): boolean {
 /** Patches a node with its resourceVersion: after a concurrent change it is read again. */
 async function change(
   { kubernetes, log }: Tools,
-  name: string,
+  machine: Machine,
   fact: string,
   bodyFor: (node: NodeObject) => { readonly metadata: object; readonly spec?: object } | undefined,
 ): Promise<boolean> {
-  const path = `/api/v1/nodes/${name}`
   return waitFor(
     fact,
     async () => {
-      const node = await kubernetes.get<NodeObject>(path)
-      if (node === undefined) throw new Error(`Kubernetes has no node ${name}`)
+      const node = nodeOf(machine, await kubernetes.list<NodeObject>(listPath('Node')))
+      if (node === undefined) throw new Error(`Kubernetes has no node ${machine.name}`)
       const body = bodyFor(node)
       if (body === undefined) return false
       const { resourceVersion } = node.metadata
       const metadata = { ...body.metadata, resourceVersion }
-      await kubernetes.patch(path, { ...body, metadata })
+      await kubernetes.patch(objectPath('Node', node.metadata.name), { ...body, metadata })
       return true
     },
     {

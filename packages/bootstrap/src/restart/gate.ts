@@ -1,7 +1,7 @@
 /** The safety gate: whether machines can be restarted without harm to the cluster. Pure. */
 import type { Cluster, Node } from '@talosmith/core'
-import { judgeEtcd, type EtcdFacts, type EtcdProblem } from '@talosmith/clients/etcd'
-import { nodeProblem, type NodeObject } from '@talosmith/clients/kubernetes'
+import { judgeEtcd, memberOf, type EtcdFacts, type EtcdProblem } from '@talosmith/clients/etcd'
+import { nodeOf, nodeProblem, type NodeObject } from '@talosmith/clients/kubernetes'
 import { machineProblem, type MachineStatuses } from '@talosmith/clients/talos'
 import { upgradeAnnotation } from './upgrade-annotation.ts'
 
@@ -44,9 +44,10 @@ const not = (who: string, why: string, final = false): GateReason => ({ who, why
 
 function judgeQuorum(
   { controlPlanes }: Cluster,
-  { members, status }: EtcdFacts,
+  etcd: EtcdFacts,
   candidates: readonly Pick<Node, 'name' | 'role'>[],
 ): GateReason[] {
+  const { members, status } = etcd
   const leaving = candidates.filter(({ role }) => role === 'controlplane')
   if (leaving.length === 0) return []
   if (leaving.length > 1) return [not('etcd', 'control planes are restarted one at a time', true)]
@@ -56,10 +57,10 @@ function judgeQuorum(
   if (members.length === 1) return []
   const needed = Math.floor(members.length / 2) + 1
   const staying = controlPlanes.filter(
-    ({ name, address }) =>
-      !leaving.some((one) => one.name === name) &&
-      members.some((one) => one.name === name && !one.isLearner) &&
-      status.some(({ node, errors }) => node === address && errors === ''),
+    (own) =>
+      !leaving.some(({ name }) => name === own.name) &&
+      memberOf(own, etcd)?.isLearner === false &&
+      status.some(({ node, errors }) => node === own.address && errors === ''),
   )
   if (staying.length >= needed) return []
   const names = leaving.map(({ name }) => name).join(', ')
@@ -95,8 +96,9 @@ function judgeNodes(
   cordons: boolean,
 ): GateReason[] {
   if ('reason' in nodes) return [not('Kubernetes', `nodes cannot be listed: ${nodes.reason}`)]
-  return cluster.nodes.flatMap(({ name }) => {
-    const node = nodes.find(({ metadata }) => metadata.name === name)
+  return cluster.nodes.flatMap((machine) => {
+    const { name } = machine
+    const node = nodeOf(machine, nodes)
     if (node === undefined) return [not(name, 'is not registered as a Kubernetes node')]
     const isCandidate = candidates.some((one) => one.name === name)
     const problem = nodeProblem(node)

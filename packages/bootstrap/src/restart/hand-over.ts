@@ -17,7 +17,8 @@ export async function prepareRestart(
 ): Promise<void> {
   await inStep(context.log, `Drain ${node.name}`, () => drain(context, node, target, now))
   const { etcd } = await passGate(context, turn, now)
-  if (leaderOf(etcd) === node.name && etcd.members.length > 1) await moveLeadership(context, node)
+  const leader = leaderOf(context.cluster.controlPlanes, etcd)
+  if (leader === node.name && etcd.members.length > 1) await moveLeadership(context, node)
 }
 
 async function drain(

@@ -1,5 +1,5 @@
 /** Restarts a machine and waits until it has booted again. */
-import { minute, Problem, waitFor, type Node } from '@talosmith/core'
+import { minute, Problem, waitFor, type BootFailure, type Node } from '@talosmith/core'
 import {
   machineProblem,
   readMachineStatus,
@@ -14,7 +14,7 @@ import {
   type RunningTalos,
   type Target,
 } from '@talosmith/clients/talos'
-import { consoleTail } from './console.ts'
+import { consoleTail, createBootWatch } from './console.ts'
 import { installFailed, installMs, isTimeout } from './install.ts'
 import { describeRunning } from './proof.ts'
 import type { GateTools } from './observe-gate.ts'
@@ -92,12 +92,19 @@ export async function waitForReboot(
 ): Promise<NodeFacts> {
   const { cluster, talosctl, log, secrets } = context
   const { name, address } = node
+  const readFailure = createBootWatch(context, node)
   let hasRestarted = false
   return waitFor(
     `${name} to come back with Talos ${target.version}`,
     async () => {
       const unreachable = unreachableBecause(await probe(address, secrets.talosCa))
-      if (unreachable !== undefined) throw new Error(unreachable)
+      if (unreachable !== undefined) {
+        const failure = await readFailure()
+        if (failure?.kind === 'reverts')
+          throw new Error(`its boot failed, and Talos rolls back: ${failure.line}`)
+        if (failure !== undefined) throw await stuck(context, node, target, failure)
+        throw new Error(unreachable)
+      }
       if (!hasRestarted) {
         const boot = await readBootId(node, talosctl).catch((error: unknown) => {
           throw new Error(talosReason(error))
@@ -118,17 +125,40 @@ export async function waitForReboot(
       withinMs: rebootTimeoutMs(cluster),
       everyMs: 500,
       code: 'UPGRADE_UNFINISHED',
-      hint: `check its console (virsh console ${name}), then run the same command again: it checks this machine again. Talos rolls back by itself when the boot does not finish within 70 minutes, and the same command then reports UPGRADE_ROLLED_BACK`,
+      hint: `check its console (virsh console ${name}), then run the same command again: it checks this machine again, and reports UPGRADE_ROLLED_BACK if Talos has rolled back by then`,
     },
   ).catch(async (error: unknown) => {
     if (!(error instanceof Problem) || error.code !== 'UPGRADE_UNFINISHED') throw error
+    if (error.because?.includes(endedWith) === true) throw error
     const state = await readNode(node, talosctl).then(
       (facts) => `it runs ${describeRunning(facts)}`,
       () => 'it does not answer',
     )
     throw restateProblem(error, {
-      because: `${error.because}\n${state}, and its console ended with\n${await consoleTail(context, node)}`,
+      because: `${error.because}\n${state}, and ${endedWith}\n${await consoleTail(context, node)}`,
     })
+  })
+}
+
+const endedWith = 'its console ended with'
+
+/** The problem of a machine whose boot has failed in a way that Talos does not recover from. */
+async function stuck(
+  context: UpgradeContext,
+  node: Node,
+  target: Target,
+  { kind, line }: BootFailure,
+): Promise<Problem> {
+  const { name, address } = node
+  const what =
+    kind === 'panics'
+      ? 'its kernel panicked, which systemd-boot does not revert'
+      : 'Talos failed in its initialize sequence, where it neither rolls back nor reboots'
+  const back = `choose the older entry in its boot menu: virsh reset ${name}, then within 10 s virsh console ${name}; then keep it: talosctl -n ${address} -e ${address} rollback`
+  return new Problem('UPGRADE_UNFINISHED', `${name} does not boot Talos ${target.version}`, {
+    because: `${what} (${line.trim()}); ${endedWith}\n${await consoleTail(context, node)}`,
+    now: `${name} is down and stays down; it is cordoned, and its old version is still on its disk; the remaining machines were not upgraded`,
+    hint: `${back}; then set TALOS_VERSION, TALOS_EXTENSIONS and TALOS_KERNEL_ARGS to values that boot, and run the same command again`,
   })
 }
 
@@ -179,7 +209,7 @@ export async function rolledBack(
     'UPGRADE_ROLLED_BACK',
     `${node.name} rolled back from Talos ${target.version} to ${describeRunning(running)}`,
     {
-      because: `its console ended with\n${await consoleTail(context, node)}`,
+      because: `${endedWith}\n${await consoleTail(context, node)}`,
       now: `${node.name} runs its old version; the remaining machines were not upgraded`,
       hint: 'set TALOS_VERSION (or TALOS_EXTENSIONS, TALOS_KERNEL_ARGS) to values that boot, then run the same command again; with unchanged settings it retries the same upgrade',
     },

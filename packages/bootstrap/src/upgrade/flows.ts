@@ -1,5 +1,5 @@
 /** bootstrap:upgrade-talos, bootstrap:upgrade-kubernetes and bootstrap:backup, stage by stage. */
-import { warmInstaller } from '@talosmith/clients/factory'
+import { tryWarmInstaller } from '@talosmith/clients/factory'
 import {
   commandFor,
   Problem,
@@ -38,8 +38,9 @@ export async function upgradeTalos(
   }
   if (path.length > 0) log.info(`   upgrade path: ${describePath(path)}`)
   await refuseAllRolledBack(context, observed.machines, steps)
-  // Before any change: no machine has to wait for the factory, and none stays unfinished because of it.
-  for (const { kind, to } of steps) if (kind === 'talos') await warmInstaller(cluster, to, { log })
+  // Before any change: no machine has to wait for the factory.
+  for (const { kind, to } of steps)
+    if (kind === 'talos') await tryWarmInstaller(cluster, to, { log })
   await writeGeneratedFiles(context, fileChanges)
   if (steps.length === 0) await finishLeftovers(context, observed.machines)
   else await backUp(context)

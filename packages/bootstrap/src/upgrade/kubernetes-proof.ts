@@ -1,6 +1,6 @@
 /** Verifies which Kubernetes version every component runs. Pure. */
-import type { Cluster } from '@talosmith/core'
-import { nodeProblem, type NodeObject, type PodObject } from '@talosmith/clients/kubernetes'
+import type { Cluster, Node } from '@talosmith/core'
+import { nodeOf, nodeProblem, type NodeObject, type PodObject } from '@talosmith/clients/kubernetes'
 
 /** The objects that show which Kubernetes version runs. */
 export interface KubernetesFacts {
@@ -17,11 +17,12 @@ export function versionsOf(
   { nodes, pods }: KubernetesFacts,
 ): ReadonlyMap<string, ReadonlyMap<string, string | undefined>> {
   return new Map(
-    machines.map(({ name }) => {
-      const kubelet = nodes.find(({ metadata }) => metadata.name === name)?.status?.nodeInfo
+    machines.map((machine) => {
+      const { name } = machine
+      const kubelet = nodeOf(machine, nodes)?.status?.nodeInfo
       const isControlPlane = controlPlanes.some((one) => one.name === name)
       const own = (isControlPlane ? components : []).map((component) => {
-        const pod = pods.find(({ metadata }) => metadata.name === `${component}-${name}`)
+        const pod = staticPod(component, machine, { nodes, pods })
         return [component, tagOf(pod?.spec?.containers?.[0]?.image)] as const
       })
       return [name, new Map([['kubelet', kubelet?.kubeletVersion], ...own])] as const
@@ -38,11 +39,10 @@ export function findKubernetesProblem(
   for (const [machine, versions] of versionsOf(cluster, facts))
     for (const [component, runs] of versions)
       if (runs !== version) return `${component} on ${machine} is ${runs ?? 'not running'}`
-  for (const { name } of cluster.controlPlanes)
-    for (const component of components) {
-      const pod = facts.pods.find(({ metadata }) => metadata.name === `${component}-${name}`)
-      if (!isReady(pod)) return `${component} on ${name} is not ready`
-    }
+  for (const machine of cluster.controlPlanes)
+    for (const component of components)
+      if (!isReady(staticPod(component, machine, facts)))
+        return `${component} on ${machine.name} is not ready`
   for (const pod of facts.pods) {
     if (pod.metadata.labels?.['k8s-app'] !== 'kube-proxy') continue
     const runs = tagOf(pod.spec?.containers?.[0]?.image)
@@ -55,6 +55,16 @@ export function findKubernetesProblem(
     if (problem !== undefined) return `${node.metadata.name} ${problem}`
   }
   return undefined
+}
+
+/** A static pod of a machine: the kubelet appends the name of its node. */
+function staticPod(
+  component: string,
+  machine: Node,
+  { nodes, pods }: KubernetesFacts,
+): PodObject | undefined {
+  const node = nodeOf(machine, nodes)?.metadata.name ?? machine.name
+  return pods.find(({ metadata }) => metadata.name === `${component}-${node}`)
 }
 
 function isReady(pod: PodObject | undefined): boolean {

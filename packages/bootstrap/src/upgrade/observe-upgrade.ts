@@ -11,7 +11,12 @@ import {
 } from '@talosmith/core'
 import { observeNodeStates, type ObservedNode } from '../configure/observe.ts'
 import { refuseForeign } from '../configure/plan.ts'
-import { type Kubernetes, type NodeObject, type PodObject } from '@talosmith/clients/kubernetes'
+import {
+  nodeOf,
+  type Kubernetes,
+  type NodeObject,
+  type PodObject,
+} from '@talosmith/clients/kubernetes'
 import { leaderOf, observeEtcdFacts } from '@talosmith/clients/etcd'
 import { versionsOf, type KubernetesFacts } from './kubernetes-proof.ts'
 import { readUpgradeAnnotation, type Begun } from '../restart/upgrade-annotation.ts'
@@ -89,7 +94,7 @@ export async function observeUpgrade(
           return []
         }),
   ])
-  return { machines, leader: leaderOf(etcd), offered, removedApis }
+  return { machines, leader: leaderOf(cluster.controlPlanes, etcd), offered, removedApis }
 }
 
 async function observeMachines({
@@ -112,7 +117,7 @@ async function observeMachines({
     const own = facts.get(node.name)
     if (own?.ok !== true || state.kind !== 'running')
       throw new Error(`${node.name}: ${own?.ok === false ? own.reason : 'it was not queried'}`)
-    const object = objects.nodes.find(({ metadata }) => metadata.name === node.name)
+    const object = nodeOf(node, objects.nodes)
     const parts = [...(versions.get(node.name) ?? [])]
     const [missing] = parts.filter(([, version]) => version === undefined)
     if (missing !== undefined)

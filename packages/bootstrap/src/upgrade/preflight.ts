@@ -5,7 +5,7 @@ import { applyBootstrapChange } from '../configure/apply.ts'
 import { planGeneratedFiles, type BootstrapChange } from '../configure/plan.ts'
 import { refuseMoved } from '../config/fixed-addresses.ts'
 import { takeBackup } from '../backup/take-backup.ts'
-import { refuseBlocked } from '../restart/drain.ts'
+import { warnOfBlocked } from '../restart/drain.ts'
 import { refuseMissingChannel } from './guest-agent.ts'
 import { observeUpgrade, type ObservedUpgrade } from './observe-upgrade.ts'
 import { machinesOf, planSteps } from './plan-upgrade.ts'
@@ -36,7 +36,7 @@ export async function preflightUpgrade(
     ...new Set(talos.flatMap((step) => machinesOf(cluster, step, observed.machines))),
   ]
   await refuseMissingChannel(context, restarting)
-  await refuseBlocked(
+  await warnOfBlocked(
     context,
     restarting.map(({ node }) => node),
   )

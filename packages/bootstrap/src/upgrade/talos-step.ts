@@ -33,7 +33,10 @@ export async function takeTalosStep(
     // The leader matters only while there is a choice.
     const isChoice = cluster.controlPlanes.filter(({ name }) => left.has(name)).length > 1
     const leader = isChoice
-      ? leaderOf(await observeEtcdFacts(cluster, context.talosctl, context.secrets))
+      ? leaderOf(
+          cluster.controlPlanes,
+          await observeEtcdFacts(cluster, context.talosctl, context.secrets),
+        )
       : undefined
     const turn = nextTurn(cluster, left, { leader, unfinished })
     const own = machines.filter(({ node }) => turn.includes(node))

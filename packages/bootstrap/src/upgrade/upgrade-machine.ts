@@ -13,7 +13,7 @@ import {
 } from '@talosmith/clients/talos'
 import { annotateRestart, uncordon } from '../restart/cordon.ts'
 import { install, installsLive } from '../restart/install.ts'
-import { type NodeObject } from '@talosmith/clients/kubernetes'
+import { nodeOf, type NodeObject } from '@talosmith/clients/kubernetes'
 import { observeEtcdFacts } from '@talosmith/clients/etcd'
 import { observeGate } from '../restart/observe-gate.ts'
 import type { ObservedMachine } from './observe-upgrade.ts'
@@ -91,7 +91,7 @@ export async function rebootSafely(
     context.kubernetes.list<NodeObject>('/api/v1/nodes'),
   ])
   const target = { version, schematic }
-  const own = nodes.find(({ metadata }) => metadata.name === name)
+  const own = nodeOf(node, nodes)
   await passGateCommand(context, name)
   await passGate(context, [node], now)
   await uncordonAfterFailure(context, [node], async () => {
@@ -164,7 +164,7 @@ async function verify(
       const isUp = facts.machine !== undefined && machineProblem(facts.machine) === undefined
       if (isUp && !isRight(facts, expected.target))
         throw await rolledBack(context, node, expected.target, facts)
-      const own = nodes.find(({ metadata }) => metadata.name === node.name)
+      const own = nodeOf(node, nodes)
       const problem = findRestartProblem(cluster, node, expected, { facts, node: own, etcd })
       if (problem?.final === true) throw new Unrecoverable(problem.reason)
       if (problem !== undefined) throw new Error(problem.reason)

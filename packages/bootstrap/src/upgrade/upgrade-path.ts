@@ -3,6 +3,7 @@ import { refuseMissingVersion } from '@talosmith/clients/factory'
 import {
   defaultKubernetesVersion,
   minorOf,
+  newestDefaultKubernetes,
   Problem,
   supportedTalosMinors,
   unsupportedPair,
@@ -181,7 +182,7 @@ function nextKubernetes(runs: string, desired: string): string {
   const minor = `1.${semver.minor(runs) + 1}`
   if (minor === minorOf(desired)) return desired
   const known = supportedTalosMinors
-    .map((talos) => defaultKubernetesVersion(`${talos}.0`))
+    .map((talos) => newestDefaultKubernetes(talos))
     .find((version) => version !== undefined && minorOf(version) === minor)
   return known ?? `v${minor}.0`
 }

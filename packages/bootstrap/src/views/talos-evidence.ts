@@ -9,6 +9,7 @@ import {
   observeTalos,
   openTalosctl,
   probeMachines,
+  readFailedPulls,
   reachableOf,
   resourcesOf,
   tableOf,
@@ -55,6 +56,8 @@ export interface TalosEvidence {
   readonly disk: DiskUse | undefined
   /** The paths of its disks, including by-id links; empty: not reported. */
   readonly diskPaths: readonly string[]
+  /** Lines of Talos' own log about image pulls that failed, while a service is being prepared. */
+  readonly pulls?: readonly string[]
   /** The warnings of Talos itself (Diagnostics.runtime.talos.dev). */
   readonly diagnostics: readonly string[]
 }
@@ -128,8 +131,12 @@ export async function observeTalosEvidence(
       if (own === undefined) return []
       const isUnready = own.status.ok && !own.status.value.status.ready
       const rows = own.services.ok ? own.services.value : []
-      const services = await withLogs(rows, isUnready, node, endpointsOf(node), talosctl)
-      return [[node.name, { ...evidenceOf(own), services, clockAheadS: clocks[index] }]]
+      const isPreparing = rows.some((row) => row['STATE'] === 'Preparing')
+      const [services, pulls] = await Promise.all([
+        withLogs(rows, isUnready, node, endpointsOf(node), talosctl),
+        isPreparing ? readFailedPulls(node, talosctl, { endpoints: endpointsOf(node) }) : [],
+      ])
+      return [[node.name, { ...evidenceOf(own), services, pulls, clockAheadS: clocks[index] }]]
     }),
   )
   return { probes, machines: new Map(machines.flat()), etcd }
@@ -137,7 +144,7 @@ export async function observeTalosEvidence(
 
 function evidenceOf(
   own: AnswersTo<typeof questions>,
-): Omit<TalosEvidence, 'services' | 'clockAheadS'> {
+): Omit<TalosEvidence, 'services' | 'pulls' | 'clockAheadS'> {
   const { status } = own
   const valueOf = <T>(answer: Answer<T>): T | undefined => (answer.ok ? answer.value : undefined)
   return {

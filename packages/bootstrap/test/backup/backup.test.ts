@@ -5,7 +5,9 @@ import type { Cluster } from '@talosmith/core'
 import { problemOf, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { listBackups, noteRestored } from '../../src/generated/backups.ts'
+import { listBackups } from '../../src/generated/backups.ts'
+import { beginHistory } from '../../src/generated/history.ts'
+import { parseSecrets, writeSecrets } from '../../src/generated/secrets.ts'
 import { chooseBackup } from '../../src/backup/backup.ts'
 import { takeBackup, type BackupTools } from '../../src/backup/take-backup.ts'
 import { checkBackupFile } from '../../src/backup/backup-file.ts'
@@ -66,9 +68,9 @@ test('a snapshot is private, whole, and described with what it takes to restore 
     assert.is(statSync(pathOf(cluster, name)).mode & 0o777, 0o600)
   assert.is(statSync(pathOf(cluster, '.')).mode & 0o777, 0o700)
   assert.equal(readFileSync(pathOf(cluster, backup.file)), backupBytes())
-  const { path, bringsSecrets, ...chosen } = await chooseBackup(cluster, secrets)
+  const { path, bringsSecrets, isFormer, ...chosen } = await chooseBackup(cluster, secrets)
   assert.equal(chosen, backup)
-  assert.is(bringsSecrets, false)
+  assert.equal([bringsSecrets, isFormer], [false, false])
   assert.is(path, pathOf(cluster, backup.file))
 })
 
@@ -197,7 +199,7 @@ test('after an older backup was restored, later ones are abandoned, and the next
     )
   const [old, , newest] = taken
   assert.ok(old !== undefined && newest !== undefined)
-  await noteRestored(cluster, old)
+  await beginHistory(cluster, old)
   assert.is((await chooseBackup(cluster, secrets)).file, old.file)
   assert.is((await chooseBackup(cluster, secrets, newest.file)).file, newest.file)
   for (const hour of [10, 11, 12, 13, 14, 15, 16, 17, 18])
@@ -206,10 +208,131 @@ test('after an older backup was restored, later ones are abandoned, and the next
     ).backup
   assert.equal(
     (await listBackups(cluster)).map(({ revision }) => revision),
-    [18, 17, 16, 15, 14, 13, 12, 11, 10, 10],
+    [18, 17, 16, 15, 14, 13, 12, 11, 10, 10, 30],
   )
-  await noteRestored(cluster, old)
+  await beginHistory(cluster, old)
   assert.is((await chooseBackup(cluster, secrets)).revision, 10)
+})
+
+/** Takes a backup of each revision, an hour apart. */
+async function takeEach(cluster: Cluster, day: number, revisions: readonly number[]) {
+  const taken = []
+  for (const [hour, revision] of revisions.entries()) {
+    const at = `2026-11-${day}T${String(hour).padStart(2, '0')}:00:00.000Z`
+    taken.push(await (await take(cluster, { at, revision })).backup)
+  }
+  return taken
+}
+const revisionsOf = async (cluster: Cluster): Promise<number[]> =>
+  (await listBackups(cluster)).map(({ revision }) => revision)
+const chosenOf = async (cluster: Cluster): Promise<number> =>
+  (await chooseBackup(cluster, secrets)).revision
+
+test('backups of a former history are never the newest, also when their revisions are lower', async () => {
+  const cluster = fresh()
+  const [first, second] = await takeEach(cluster, 20, [100, 200])
+  assert.ok(first !== undefined && second !== undefined)
+  await beginHistory(cluster, first)
+  await takeEach(cluster, 21, [150])
+  await beginHistory(cluster, first)
+  await takeEach(cluster, 22, [110])
+  assert.equal(await revisionsOf(cluster), [110, 100, 150, 200])
+  assert.is(await chosenOf(cluster), 110)
+  // One of a former history is restored by its name, and the others stay what they are.
+  assert.is((await chooseBackup(cluster, secrets, second.file)).isFormer, true)
+  await beginHistory(cluster, second)
+  assert.is((await chooseBackup(cluster, secrets, second.file)).isFormer, false)
+  await takeEach(cluster, 23, [210])
+  assert.equal(await revisionsOf(cluster), [210, 200, 110, 100, 150])
+})
+
+test('of former histories all backups are kept until the current one has ten, then the newest', async () => {
+  const cluster = fresh()
+  const [first] = await takeEach(
+    cluster,
+    20,
+    Array.from({ length: 10 }, (_, index) => 100 + index),
+  )
+  assert.ok(first !== undefined)
+  await beginHistory(cluster, first)
+  await takeEach(cluster, 21, [101, 102, 103, 104, 105, 106, 107, 108])
+  assert.is((await listBackups(cluster)).length, 18)
+  await takeEach(cluster, 22, [109])
+  // The newest of the former history stays.
+  assert.equal(await revisionsOf(cluster), [109, 108, 107, 106, 105, 104, 103, 102, 101, 100, 109])
+})
+
+test('an etcd that is behind its backups was restored elsewhere: a new history', async () => {
+  const cluster = fresh()
+  await takeEach(cluster, 20, [100, 200])
+  await takeEach(cluster, 21, [150])
+  assert.equal(await revisionsOf(cluster), [150, 200, 100])
+  assert.is(await chosenOf(cluster), 150)
+  // A revision that is not known tells nothing.
+  await takeEach(cluster, 22, [0, 160])
+  assert.is(await chosenOf(cluster), 160)
+})
+
+test('without the restored backup, no former one goes for the newest', async () => {
+  const cluster = fresh()
+  const [first, second] = await takeEach(cluster, 20, [100, 200])
+  assert.ok(first !== undefined && second !== undefined)
+  await beginHistory(cluster, first)
+  rmSync(pathOf(cluster, first.file.replace('.db', '.json')))
+  const { code, because, hint } = await problemOf(chooseBackup(cluster, secrets))
+  assert.is(code, 'BACKUP_UNUSABLE')
+  assert.match(because ?? '', 'an older backup has been restored')
+  assert.match(hint ?? '', `--snapshot: ${second.file}`)
+  assert.is((await chooseBackup(cluster, secrets, second.file)).file, second.file)
+})
+
+test('what an earlier version recorded as abandoned is of a former history', async () => {
+  const cluster = fresh()
+  const [, second] = await takeEach(cluster, 20, [100, 200])
+  const json = pathOf(cluster, second?.file.replace('.db', '.json') ?? '')
+  const described = JSON.parse(readFileSync(json, 'utf8')) as object
+  writeFileSync(json, JSON.stringify({ ...described, isAbandoned: true }))
+  assert.is(await chosenOf(cluster), 100)
+})
+
+/** A secrets file of one CA, in one of several texts. */
+const secretsText = (ca: string, comment = ''): string => {
+  const crt = Buffer.from(`-----BEGIN CERTIFICATE-----\n${ca}`).toString('base64')
+  return `${comment}certs: {os: {crt: ${crt}}, k8s: {crt: ${crt}}}\n`
+}
+
+test('recovered secrets have another text, and the same backups', async () => {
+  const cluster = fresh()
+  const [original, recovered] = [secretsText('a'), secretsText('a', '# recovered\n')]
+  await writeSecrets(cluster, original)
+  const { backup } = await take(cluster, { more: { secrets: parseSecrets(original) } })
+  const { file } = await backup
+  // One of before descriptions had the CAs.
+  const old = await (await take(cluster, { more: { secrets: parseSecrets(original) } })).backup
+  const { caDigest, ...before } = old
+  assert.ok(caDigest)
+  writeFileSync(pathOf(cluster, old.file.replace('.db', '.json')), JSON.stringify(before))
+  rmSync(join(cluster.generated, 'secrets.yaml'))
+  await writeSecrets(cluster, recovered, { recovered: true })
+  for (const name of [file, old.file])
+    assert.is((await chooseBackup(cluster, parseSecrets(recovered), name)).file, name)
+  assert.is((await listBackups(cluster))[0]?.caDigest, caDigest)
+  const other = chooseBackup(cluster, parseSecrets(secretsText('b')), file)
+  assert.match((await problemOf(other)).because ?? '', 'other secrets')
+})
+
+test('a final backup of the lost secrets is restored also when their record has another text', async () => {
+  const cluster = fresh()
+  await writeSecrets(cluster, secretsText('a'))
+  const more = { final: { keptSecrets: secretsText('a', '# a copy\n') } }
+  const { file } = await (await take(cluster, { more })).backup
+  rmSync(join(cluster.generated, 'secrets.yaml'))
+  assert.is((await chooseBackup(cluster, undefined)).file, file)
+  rmSync(join(cluster.generated, 'secrets.owner.json'))
+  await writeSecrets(cluster, secretsText('b'))
+  rmSync(join(cluster.generated, 'secrets.yaml'))
+  const { because } = await problemOf(chooseBackup(cluster, undefined))
+  assert.match(because ?? '', 'secrets.owner.json is of secrets with another CA')
 })
 
 test('a backup does not replace one of the same time', async () => {

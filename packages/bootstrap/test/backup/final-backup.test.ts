@@ -103,6 +103,18 @@ final('of an earlier cluster of the same name is none of this one', async ({ clu
   assert.ok(path.endsWith((await findFinalBackup(cluster))?.file ?? 'none'))
 })
 
+final(
+  'of the cluster before it was destroyed and restored is none of this one',
+  async ({ cluster }) => {
+    const ids = ['11111111-1111-4222-8333-444444444444', '22222222-1111-4222-8333-444444444444']
+    put(cluster, 'cluster-id', ids[0] ?? '')
+    await take(cluster)
+    assert.ok(await findFinalBackup(cluster))
+    put(cluster, 'cluster-id', ids[1] ?? '')
+    assert.is(await findFinalBackup(cluster), undefined)
+  },
+)
+
 final('is found again once the secrets are set aside', async ({ cluster }) => {
   const path = await take(cluster)
   mkdirSync(join(cluster.generated, 'removed'))

@@ -68,4 +68,10 @@ for (const [title, patch, stderr, shown] of refusals)
     assert.not.match(reason, 'hunter2')
   })
 
+test('a patch with machine.install for 1.14 is told what to write instead', () => {
+  const text =
+    '1 error occurred:\n\t* UnattendedInstallConfig config is incompatible with v1alpha1 config (.machine.install)'
+  assert.match(reasonFor(text, 'machine: {install: {wipe: true}}'), 'kind: UnattendedInstallConfig')
+})
+
 test.run()

@@ -107,6 +107,11 @@ for (const [name, meant] of [
     assert.match(problem.hint ?? '', `mv env/home/patches/${name}`)
   })
 
+test('a name with a space is quoted in the command that renames it', async () => {
+  const { hint } = await problemOf(readPatches(withPatches('all of them.yaml').cluster))
+  assert.match(hint ?? '', "mv 'env/home/patches/all of them.yaml' 'env/home/patches/.all of")
+})
+
 test('a subfolder is refused, and a hidden one is not', async () => {
   const { cluster, folder } = withPatches()
   mkdirSync(join(folder, '.old'))

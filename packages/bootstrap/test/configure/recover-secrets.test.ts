@@ -167,9 +167,16 @@ it('with nothing left, each place is named with what it lacks', async () => {
     ),
   )
   assert.match(because ?? '', 'the machine config of home-cp1: 127.13.41.70')
-  renameSync(path('talosconfig'), path('talosconfig.old'))
+  renameSync(path('talosconfig'), path('kubeconfig'))
   const nothing = await problemOf(recover())
   assert.match(nothing.because ?? '', 'no machine config, no copy and no talosconfig is left')
+})
+
+it('a cluster that was never created has nothing to recover, and is to be created', async () => {
+  rmSync(cluster.generated, { recursive: true })
+  const { code, hint } = await problemOf(recover())
+  assert.is(code, 'NOT_STARTED')
+  assert.match(hint ?? '', /^create it, .* npx nx run cluster:up$/m)
 })
 
 test.run()

@@ -1,4 +1,11 @@
-import { generatedFiles, Problem, silentLog, type Change, type Cluster } from '@talosmith/core'
+import {
+  generatedFiles,
+  Problem,
+  silentLog,
+  type Change,
+  type Cluster,
+  type Flow,
+} from '@talosmith/core'
 import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import {
   createCa,
@@ -13,7 +20,7 @@ import { stringify } from 'yaml'
 import { configure } from '../../src/configure/configure.ts'
 import { startCluster } from '../../src/configure/start.ts'
 import { sha256 } from '../../src/generated/secrets.ts'
-import { beginRestore, findRestore, type Flow } from '../../src/generated/under-way.ts'
+import { beginRestore, findRestore } from '../../src/generated/under-way.ts'
 
 // One control plane of the settings, and two that a lowered count no longer names.
 const network = '127.13.21'

@@ -19,7 +19,8 @@ import {
   type Regeneration,
 } from '../../src/generated/regeneration.ts'
 import { observeRemovableFiles, planRemoveConfig } from '../../src/generated/removal.ts'
-import { sha256 } from '../../src/generated/secrets.ts'
+import { identifySecrets, sha256 } from '../../src/generated/secrets.ts'
+import { withWorkFolder } from '../../src/generated/work-folder.ts'
 
 const test = suite<{ cluster: Cluster }>('regenerating secrets')
 const old = [
@@ -61,6 +62,19 @@ test('secrets, machine configs and access files go into a dated archive, for the
   assert.is(await generatedFiles(cluster).read('images.json'), '{}')
 })
 
+test('what a killed run left in its work folder is not archived: the next one removes it', async ({
+  cluster,
+}) => {
+  const files = generatedFiles(cluster)
+  await files.write('work/4194305-0/etcd.db', 'a snapshot that was not finished')
+  const regeneration = newRegeneration(now)
+  const changes = await planArchive(cluster, regeneration)
+  await withWorkFolder(cluster, async () => undefined)
+  await archiveSecrets(cluster, regeneration, changes, silentLog)
+  assert.is((await archived(cluster)).length, old.length)
+  assert.equal(await files.list('work'), [])
+})
+
 for (const kept of [0, 1, 3, old.length])
   test(`a run that was killed after ${kept} files goes on with the same archive`, async ({
     cluster,
@@ -82,7 +96,7 @@ test('once the machines are new, the new secrets are left where they are', async
   await archiveSecrets(cluster, regeneration, await planArchive(cluster, regeneration), silentLog)
   const next = await noteNewMachines(cluster, regeneration)
   assert.equal(await findRegeneration(cluster), { underWay: next })
-  await noteNewSecrets(cluster, sha256('new'))
+  await noteNewSecrets(cluster, identifySecrets('new'))
   assert.equal(await findRegeneration(cluster), { underWay: { ...next, secrets: sha256('new') } })
   await generatedFiles(cluster).write('secrets.yaml', 'new')
   assert.equal(await findRegeneration(cluster), { underWay: { ...next, secrets: sha256('new') } })
@@ -101,8 +115,17 @@ const staleness: [string, Regeneration, string | undefined, boolean, boolean][] 
 ]
 for (const [what, regeneration, digest, exists, expected] of staleness)
   test(`a record is ${expected ? 'stale' : 'continued'} with ${what}`, () => {
-    assert.is(isStale(regeneration, { digest, exists }), expected)
+    const secrets = digest === undefined ? undefined : { digest }
+    assert.is(isStale(regeneration, { secrets, exists }), expected)
   })
+
+test('a record is continued with recovered secrets, whose file has another text', () => {
+  const regeneration = { ...record, secrets: 'a', caDigest: 'ca' }
+  const secrets = { digest: 'recovered', caDigest: 'ca' }
+  assert.is(isStale(regeneration, { secrets, exists: true }), false)
+  const other = { ...secrets, caDigest: 'another' }
+  assert.is(isStale(regeneration, { secrets: other, exists: true }), true)
+})
 
 test('a record of other secrets is no regeneration to continue: it would regenerate nothing', async ({
   cluster,
@@ -133,7 +156,7 @@ for (const text of [
   })
 
 test('secrets of a cluster without a regeneration are recorded nowhere', async ({ cluster }) => {
-  await noteNewSecrets(cluster, 'a')
+  await noteNewSecrets(cluster, { digest: 'a' })
   assert.not.ok(await generatedFiles(cluster).has('regenerating.json'))
 })
 

@@ -44,6 +44,11 @@ const deployment = {
   spec: { replicas: 2 },
   status: { observedGeneration: 1, updatedReplicas: 2, availableReplicas: 2 },
 }
+const withoutCni = {
+  ...{ type: 'Ready', status: 'False' },
+  message:
+    'container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: cni plugin not initialized',
+}
 const healthy: HealthFacts = {
   probes: new Map(cluster.nodes.map(({ name }) => [name, { kind: 'ours' }])),
   versions: new Map(cluster.nodes.map(({ name }) => [name, 'v1.13.9'])),
@@ -100,6 +105,14 @@ const withNode = (name: string, over: object): Partial<HealthFacts> => ({
     ),
   },
 })
+const allWithoutCni: Partial<HealthFacts> = {
+  nodes: {
+    ok: true,
+    value: cluster.nodes.map(({ name, address }) =>
+      kubernetesNode(name, address, { conditions: [withoutCni] }),
+    ),
+  },
+}
 const rows: [string, Partial<HealthFacts>, RegExp, boolean][] = [
   [
     'a machine that is off',
@@ -231,6 +244,48 @@ const rows: [string, Partial<HealthFacts>, RegExp, boolean][] = [
     false,
   ],
   [
+    'nodes without the CNI that their user brings',
+    allWithoutCni,
+    /^home-cp1 is not Ready: no CNI is installed.* install one with .*\/kubeconfig/,
+    true,
+  ],
+  [
+    'a new node whose CNI is still starting, as its fellow is Ready',
+    withNode('home-w1', { conditions: [withoutCni] }),
+    /^home-w1 is not Ready: .*cni plugin not initialized/,
+    false,
+  ],
+  [
+    'a node without a CNI that is on its way',
+    {
+      ...allWithoutCni,
+      workloads: {
+        ok: true,
+        value: [
+          deployment,
+          { metadata: { name: 'cilium' }, status: { desiredNumberScheduled: 2 } },
+        ],
+      },
+    },
+    /^home-cp1 is not Ready: no CNI is installed/,
+    false,
+  ],
+  [
+    'a node without a CNI that manifests of the config may bring',
+    { ...allWithoutCni, bringsManifests: true },
+    /^home-cp1 is not Ready: no CNI is installed/,
+    false,
+  ],
+  [
+    "a node that still waits for Talos' own CNI",
+    {
+      ...withNode('home-w1', { conditions: [withoutCni] }),
+      expectedWorkloads: ['coredns', 'kube-flannel'],
+    },
+    /^home-w1 is not Ready: container runtime network not ready/,
+    false,
+  ],
+  [
     'a node with another address',
     withNode('home-w1', { addresses: [{ type: 'InternalIP', address: '10.0.0.99' }] }),
     /^home-w1 registered with 10\.0\.0\.99 instead of 10\.0\.0\.80$/,
@@ -239,7 +294,7 @@ const rows: [string, Partial<HealthFacts>, RegExp, boolean][] = [
   [
     'another version of Kubernetes',
     withNode('home-w1', { nodeInfo: { kubeletVersion: 'v1.36.2' } }),
-    /^home-w1 runs Kubernetes v1\.36\.2$/,
+    /^home-w1 runs Kubernetes v1\.36\.2, not v1\.36\.3: .*cluster:upgrade .*KUBERNETES_VERSION/,
     true,
   ],
   [
@@ -416,5 +471,19 @@ for (const [title, listed, expected] of leftBehindRows)
       nodesLeftBehind(cluster, listed).map(({ metadata }) => metadata.name),
       expected,
     ))
+
+test('machines that a patch has given names of their own are healthy', () => {
+  const own = cluster.nodes.map(({ address }, index) => kubernetesNode(`own-${index}`, address))
+  const members = healthy.etcd.members.map((member, index) => ({
+    ...{ ...member, name: `own-${index}` },
+    addresses: [cluster.controlPlanes[index]?.address ?? ''],
+  }))
+  const etcd = { ...healthy.etcd, members }
+  const conditions = judgeHealth(cluster, { ...healthy, etcd, nodes: { ok: true, value: own } })
+  assert.equal(
+    conditions.flatMap(({ reason }) => reason ?? []),
+    [],
+  )
+})
 
 test.run()

@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { expectedWorkloads, rolloutProblem } from '../../src/health/rollout.ts'
+import { bringsManifests, expectedWorkloads, rolloutProblem } from '../../src/health/rollout.ts'
 
 const configs: [string, string, string[]][] = [
   [
@@ -36,6 +36,14 @@ for (const [title, config, expected] of configs)
     assert.equal(expectedWorkloads(config), expected)
   })
 
+test('manifests of the config may bring a CNI', () => {
+  const none = 'cluster:\n  network: {cni: {name: none}}\n'
+  assert.is(bringsManifests(none), false)
+  assert.is(bringsManifests(`${none}  inlineManifests: [{name: cilium, contents: x}]\n`), true)
+  assert.is(bringsManifests(`${none}  extraManifests: [https://x/y.yaml]\n`), true)
+  assert.is(bringsManifests('cluster:\n  network: {cni: {name: custom, urls: [x]}}\n'), true)
+})
+
 const set = (desired: number, available: number, generation = 1) => ({
   metadata: { name: 'kube-proxy', generation: 1 },
   status: {
@@ -49,7 +57,7 @@ const rows: [string, ReturnType<typeof set>, string | undefined][] = [
   ['on every machine', set(3, 3), undefined],
   ['on some machines', set(3, 2), 'kube-proxy has 2 of 3 ready'],
   ['not observed by its controller yet', set(3, 3, 0), 'kube-proxy is being changed'],
-  ['on no machine yet', set(0, 0), 'kube-proxy is on no machine yet'],
+  ['parked on no machine by a node selector', set(0, 0), undefined],
 ]
 for (const [title, workload, reason] of rows)
   test(`a daemon set that is ${title}: ${reason ?? 'rolled out'}`, () => {

@@ -123,7 +123,9 @@ test('when the time is up, what is missing first is why', async () => {
 test('a cluster without secrets has not been started', async () => {
   const fresh = testCluster({}, temporaryFolder('health'))
   const context = { cluster: fresh, log: silentLog, json: false, answer: () => undefined }
-  assert.is((await problemOf(waitForHealth(context))).code, 'NOT_STARTED')
+  const { code, hint } = await problemOf(waitForHealth(context))
+  assert.is(code, 'NOT_STARTED')
+  assert.match(hint ?? '', 'npx nx run cluster:up')
 })
 
 test.run()

@@ -1,4 +1,4 @@
-import { silentLog, type Problem } from '@talosmith/core'
+import { silentLog } from '@talosmith/core'
 import { problemOf, quicken, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import {
@@ -7,9 +7,10 @@ import {
   selects,
   type BudgetObject,
   type LabelSelector,
+  type NodeObject,
   type PodObject,
 } from '@talosmith/clients/kubernetes'
-import { evictPods, findBlocked, podsToMove, refuseBlocked } from '../../src/restart/drain.ts'
+import { evictPods, findBlocked, podsToMove, warnOfBlocked } from '../../src/restart/drain.ts'
 import type { UpgradeContext } from '../../src/restart/context.ts'
 import * as assert from 'uvu/assert'
 
@@ -136,10 +137,14 @@ test('a pod that stays with its machine is not blocked by a budget', () => {
   assert.equal(findBlocked([pod('a', { owner: 'DaemonSet' })], [budget(0, 1, 1)]), [])
 })
 
+/** The node that a list of pods is limited to; else the pod's own. */
+const nodeIn = (path: string, { spec }: PodObject): string =>
+  /nodeName%3D(.+)$/.exec(path)?.[1] ?? spec?.nodeName ?? ''
+
 type Refusals = Readonly<Record<string, number>>
 
 /** An API whose pods terminate when evicted, after the given number of refusals. */
-function api(pods: PodObject[], refusals: Refusals = {}) {
+function api(pods: PodObject[], refusals: Refusals = {}, nodes: readonly NodeObject[] = []) {
   const left: Record<string, number> = { ...refusals }
   const evicted: string[] = []
   const context = {
@@ -147,7 +152,13 @@ function api(pods: PodObject[], refusals: Refusals = {}) {
     log: silentLog,
     kubernetes: kubernetesOver(async ({ method, path }) => {
       if (method === 'GET')
-        return JSON.stringify({ items: path.includes('budgets') ? [budget(0, 1, 1)] : pods })
+        return JSON.stringify({
+          items: path.includes('budgets')
+            ? [budget(0, 1, 1)]
+            : path.includes('/pods')
+              ? pods.filter((one) => one.spec?.nodeName === nodeIn(path, one))
+              : nodes,
+        })
       const name = path.split('/').at(-2) ?? ''
       evicted.push(name)
       const more = left[name] ?? 0
@@ -215,12 +226,72 @@ test('a terminating pod is not evicted again', async () => {
   assert.equal(evicted, [])
 })
 
-test('a blocked pod is refused where its machine restarts, and nowhere else', async () => {
+test('a blocked pod is warned of where its machine restarts, and nowhere else', async () => {
   const { context, node } = api([pod('a', { owner: 'ReplicaSet' })])
-  const problem: Problem = await problemOf(refuseBlocked(context, [node]))
-  assert.is(problem.code, 'DRAIN_IMPOSSIBLE')
-  assert.match(problem.because ?? '', 'apps/a: PodDisruptionBudget keep: it requires 1 of 1 pods')
-  await refuseBlocked(context, context.cluster.controlPlanes)
+  const warnings: string[] = []
+  const log = { ...silentLog, warn: (text: string) => void warnings.push(text) }
+  await warnOfBlocked({ ...context, log }, context.cluster.controlPlanes)
+  assert.equal(warnings, [])
+  await warnOfBlocked({ ...context, log }, [node])
+  assert.is(warnings.length, 1)
+  assert.match(
+    warnings[0] ?? '',
+    'apps/a blocks the drain of its machine: PodDisruptionBudget keep',
+  )
+})
+
+test('pods are found on a machine that has registered under another name', async () => {
+  const on = { ...pod('a', { owner: 'ReplicaSet' }), spec: { nodeName: 'alpha', containers: [] } }
+  const { context, evicted, node } = api([on], {}, [
+    {
+      metadata: { name: 'alpha' },
+      status: { addresses: [{ type: 'InternalIP', address: '10.0.0.80' }] },
+    },
+  ])
+  await evictPods(context, node)
+  assert.equal(evicted, ['a'])
+})
+
+const operated: [string, PodObject, BudgetObject][] = [
+  ['CloudNativePG', pod('pg-1', { owner: 'Cluster' }), budget(0, 1, 1)],
+  ['Longhorn', pod('instance-manager', { owner: 'InstanceManager' }), budget(0, 1, 1)],
+  ['KubeVirt', pod('virt-launcher', { owner: 'VirtualMachineInstance' }), budget(0, 1, 1)],
+  [
+    'Rook, which owns the budget',
+    pod('osd', { owner: 'ReplicaSet' }),
+    budget(0, 1, 1, {
+      metadata: {
+        ...{ name: 'keep', namespace: 'apps' },
+        ownerReferences: [{ kind: 'CephCluster', controller: true }],
+      },
+    }),
+  ],
+]
+for (const [operator, one, kept] of operated)
+  test(`a budget that its operator lifts after the cordon does not block: ${operator}`, () => {
+    assert.equal(findBlocked([one], [kept]), [])
+  })
+
+test('a drain goes on as long as a pod leaves within the limit, and ends when none does', async () => {
+  const names = ['a', 'b', 'c', 'd']
+  const pods = () => names.map((name) => pod(name, { owner: 'Cluster' }))
+  const slow = api(pods(), { a: 2, b: 4, c: 6, d: 8 })
+  await evictPods(slow.context, slow.node, { withinMs: 4000 })
+  const stuck = api(pods(), { a: 2, b: 4, c: 1000, d: 1000 })
+  const problem = await problemOf(evictPods(stuck.context, stuck.node, { withinMs: 4000 }))
+  assert.is(problem.code, 'DRAIN_INCOMPLETE')
+  assert.match(problem.because ?? '', 'apps/c: Cannot evict')
+})
+
+test('a pod that is recreated on the machine again and again does not keep a drain alive', async () => {
+  let count = 0
+  const { context, node } = api([])
+  const kubernetes = kubernetesOver(async ({ method, path }) => {
+    const items = path.includes('/pods') ? [pod(`a${count++}`, { owner: 'ReplicaSet' })] : []
+    return JSON.stringify(method === 'GET' ? { items } : {})
+  })
+  const problem = await problemOf(evictPods({ ...context, kubernetes }, node, { withinMs: 3100 }))
+  assert.is(problem.code, 'DRAIN_INCOMPLETE')
 })
 
 test.run()

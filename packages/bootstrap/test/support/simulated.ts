@@ -5,6 +5,7 @@ import { recordingHost } from '@talosmith/core/testing'
 import { parse, stringify } from 'yaml'
 import {
   ApiRefusal,
+  selects,
   type Kubernetes,
   type BudgetObject,
   type PodObject,
@@ -58,6 +59,8 @@ export class Simulation {
   readonly violations: string[] = []
   readonly pods: PodObject[] = []
   readonly budgets: BudgetObject[] = []
+  /** Names of budgets whose operator makes room once a node is cordoned. */
+  readonly lifted = new Set<string>()
   leader: string
   /** The error with which machines refuse to install a version; all, or the named ones. */
   refusal: string | undefined
@@ -221,7 +224,7 @@ export class Simulation {
   }
 
   /** What a command changes on a machine; undefined: nothing. */
-  private effectOf(machine: Machine, words: string): (() => void) | undefined {
+  protected effectOf(machine: Machine, words: string): (() => void) | undefined {
     const image = /--image=\S+:(v\S+)/.exec(words)?.[1]
     if (words.startsWith('upgrade-k8s'))
       return () => {
@@ -251,7 +254,7 @@ export class Simulation {
     }
   }
 
-  private reply(words: string, nodes: readonly string[]): Reply {
+  protected reply(words: string, nodes: readonly string[]): Reply {
     const queried = nodes.map((address) => this.at(address))
     const there = queried.filter((machine) => machine.away === 0)
     for (const machine of queried) if (machine.away > 0) machine.away--
@@ -334,11 +337,11 @@ export class Simulation {
     return ''
   }
 
-  private get controlPlanes(): Machine[] {
+  protected get controlPlanes(): Machine[] {
     return this.machines.filter(({ node }) => node.role === 'controlplane')
   }
 
-  private kubernetes(alive: () => Promise<void>): Kubernetes {
+  protected kubernetes(alive: () => Promise<void>): Kubernetes {
     const reach = (server = ''): void => {
       const machine = this.at(new URL(server).hostname)
       if (machine.away === 0) return
@@ -382,12 +385,21 @@ export class Simulation {
   private async evict(path: string, alive: () => Promise<void>): Promise<string> {
     const name = path.split('/').at(-2)
     const index = this.pods.findIndex(({ metadata }) => metadata.name === name)
-    if (index < 0) throw new ApiRefusal(404, 'not found')
+    const pod = this.pods[index]
+    if (pod === undefined) throw new ApiRefusal(404, 'not found')
+    const isCordoned = this.named(pod.spec?.nodeName ?? '').cordoned
+    const blocked = this.budgets.some(
+      ({ metadata, spec, status }) =>
+        selects(spec?.selector, pod.metadata.labels) &&
+        status?.disruptionsAllowed === 0 &&
+        !(isCordoned && this.lifted.has(metadata.name)),
+    )
+    if (blocked) throw new ApiRefusal(429, 'Cannot evict pod as it would violate the budget')
     await this.change(`evict ${name}`, () => this.pods.splice(index, 1), alive)
     return '{}'
   }
 
-  private answer(path: string): object {
+  protected answer(path: string): object {
     if (path === '/version') return { gitVersion: this.machines[0]?.kubernetes }
     if (path === '/api/v1/namespaces/kube-system') return { metadata: { uid: 'uid-1' } }
     if (path === '/api/v1/namespaces?limit=1')

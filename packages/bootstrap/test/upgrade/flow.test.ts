@@ -23,6 +23,8 @@ let address = ''
 const requested: string[] = []
 /** Called when an installer is requested: after the first observation of machines, before the second. */
 let warmed: (() => void) | undefined
+/** What the factory answers then: a redirect to the registry that it has pushed to. */
+let installerStatus = 307
 
 test.before(async () => {
   for (const last of [70, 71, 72, 80, 81, 82])
@@ -33,7 +35,7 @@ test.before(async () => {
       response.end(JSON.stringify(['v1.12.11', 'v1.13.8', 'v1.13.9']))
     else if (request.url?.startsWith('/v2/') === true) {
       warmed?.()
-      response.end('{}')
+      response.writeHead(installerStatus, { location: 'http://127.0.0.1:1/v2/' }).end()
     } else if (request.url === '/version/v1.13.9/extensions/official')
       response.end(JSON.stringify([{ name: 'siderolabs/qemu-guest-agent' }, { name: 'a/new' }]))
     else if (request.url === '/version/v1.12.11/extensions/official')
@@ -294,18 +296,35 @@ test('a machine that another user cordoned closes the gate at once, and stays co
   assert.equal(restarts(simulation), [])
 })
 
-test('a budget that can never be met is named before anything is changed', async () => {
-  const simulation = new Simulation(described(), 'v1.13.8')
-  simulation.pods.push(pod('db', 'home-w1', 'StatefulSet'))
+/** A worker with one pod, which its budget wants to stay. */
+function keptPod(owner: string): Simulation {
+  const simulation = new Simulation(described({ UPGRADE_DRAIN_TIMEOUT: '4s' }), 'v1.13.8')
+  simulation.pods.push(pod('db', 'home-w1', owner))
   simulation.budgets.push({
     metadata: { name: 'keep', namespace: 'default' },
     spec: { selector: { matchLabels: { app: 'db' } } },
     status: { disruptionsAllowed: 0, desiredHealthy: 1, expectedPods: 1 },
   })
-  const { problem } = await run(simulation)
-  assert.is(problem?.code, 'DRAIN_IMPOSSIBLE')
-  assert.match(problem?.because ?? '', 'default/db: PodDisruptionBudget keep')
-  assert.equal(simulation.changes, [])
+  return simulation
+}
+
+test('a budget that can never be met is named beforehand, and stops the upgrade at its machine', async () => {
+  const simulation = keptPod('StatefulSet')
+  const { problem, output } = await run(simulation)
+  assert.match(output.split('Back up etcd')[0] ?? '', 'default/db blocks the drain of its machine')
+  assert.is(problem?.code, 'DRAIN_INCOMPLETE')
+  assert.match(problem?.because ?? '', 'default/db: Cannot evict')
+  assert.equal(restarts(simulation), ['home-cp2', 'home-cp3', 'home-cp1'])
+  assert.not(simulation.named('home-w1').cordoned)
+})
+
+test('a budget that an operator lifts after the cordon does not stop an upgrade', async () => {
+  const simulation = keptPod('Cluster')
+  simulation.lifted.add('keep')
+  const { problem, output } = await run(simulation)
+  assert.is(problem, undefined)
+  assert.not.match(output, 'blocks the drain')
+  assertDone(simulation)
 })
 
 test('as many workers restart together as the settings allow', async () => {
@@ -411,18 +430,18 @@ test('a machine that another user cordons during its installation stays cordoned
 test('a node that changes while it is cordoned is read again', async () => {
   const simulation = new Simulation(described({ CONTROL_PLANE_COUNT: '1' }), 'v1.13.8')
   const tools = { ...simulation.context({ talosCa: ca.cert }) }
-  let gets = 0
+  let lists = 0
   const machine = simulation.named('home-w1')
   const kubernetes = {
     ...tools.kubernetes,
-    async get<T>(path: string) {
-      const node = await tools.kubernetes.get<T>(path)
-      if (gets++ === 0) machine.resourceVersion++
-      return node
+    async list<T>(path: string) {
+      const nodes = await tools.kubernetes.list<T>(path)
+      if (lists++ === 0) machine.resourceVersion++
+      return nodes
     },
   }
   await cordon({ ...tools, kubernetes }, machine.node, { version: 'v1', schematic: 's' }, '')
-  assert.equal([gets, machine.cordoned, machine.annotation], [2, true, 'v1 s'])
+  assert.equal([lists, machine.cordoned, machine.annotation], [2, true, 'v1 s'])
 })
 
 test('a machine that runs its target at the second check still gets its config', async () => {
@@ -543,6 +562,16 @@ test('the installer of every version of the path is built once, before anything 
     requested.slice(first).filter((url) => url.startsWith('/v2/')),
     ['v1.12.11', 'v1.13.9'].map((version) => `/v2/nocloud-installer/${id}/manifests/${version}`),
   )
+})
+
+test('an installer that could not be built in advance is a warning, and the upgrade continues', async () => {
+  const simulation = new Simulation(described({ CONTROL_PLANE_COUNT: '1' }), 'v1.13.8')
+  installerStatus = 404
+  const { problem, output } = await run(simulation)
+  installerStatus = 307
+  assert.is(problem, undefined)
+  assertDone(simulation)
+  assert.match(output, /installer of Talos v1\.13\.9 was not built in advance: .* answered 404/)
 })
 
 test('Kubernetes waits for Talos, then goes through a node, and every component is checked', async () => {

@@ -146,4 +146,23 @@ for (const [state, health, expected] of [
     assert.is(isWell({ state, health }), expected)
   })
 
+test('the reason of a failing pull is read from the log of Talos, while a service is prepared', async () => {
+  const requests: string[] = []
+  const preparing = fakeTalosctl((words): Reply => {
+    requests.push(words)
+    if (words === 'services')
+      return `NODE          SERVICE   STATE       HEALTH   LAST CHANGE   LAST EVENT
+${w1}   kubelet   Preparing   ?        3m1s ago      Running pre state
+`
+    if (words.startsWith('logs machined'))
+      return `${w1}: task startAllServices\n${w1}: retrying error: failed to pull image "x/kubelet:v1": EOF\n`
+    return replies[words] ?? { stderr: `rpc error: code = Unavailable desc = ${words}` }
+  })
+  const { machines } = await observeTalosEvidence(cluster, preparing)
+  assert.equal(machines.get('home-w1')?.pulls, [
+    'retrying error: failed to pull image "x/kubelet:v1": EOF',
+  ])
+  assert.is(requests.filter((words) => words.startsWith('logs machined')).length, 1)
+})
+
 test.run()

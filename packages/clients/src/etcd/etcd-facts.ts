@@ -1,11 +1,14 @@
 /** What is known of etcd, and how talosctl's tables about it are read; none of them has a JSON form. */
 import { parseTable, type Question } from '@talosmith/clients/talos'
+import type { Node } from '@talosmith/core'
 
 /** A member, as etcd lists it. */
 export interface EtcdMember {
   readonly id: string
   /** Empty: the member was added, but never started. */
   readonly name: string
+  /** Its peer addresses; none: they are not known. */
+  readonly addresses?: readonly string[]
   readonly isLearner: boolean
 }
 
@@ -49,6 +52,7 @@ export function parseEtcdMembers(table: string): EtcdMember[] {
   return parseTable(table).map((row) => ({
     id: row['ID'] ?? '',
     name: row['HOSTNAME'] ?? '',
+    addresses: (row['PEER URLS'] ?? '').split(',').flatMap((url) => hostOf(url) ?? []),
     isLearner: row['LEARNER'] === 'true',
   }))
 }
@@ -85,8 +89,31 @@ export const etcdStatusQuestion: Question<EtcdStatus> = {
   },
 }
 
-/** The name of the control plane that leads etcd; undefined while there is none. */
-export function leaderOf({ members, status }: Pick<EtcdFacts, 'members' | 'status'>) {
-  const leader = status.find(({ leader }) => leader !== '')?.leader
-  return members.find(({ id }) => id === leader)?.name
+function hostOf(url: string): string | undefined {
+  return /^https?:\/\/(.+):\d+$/.exec(url.trim())?.[1]?.replace(/^\[(.*)\]$/, '$1')
+}
+
+/**
+ * The member that runs on a machine. Members are named by host name, which a patch may change, so they are matched
+ * by what the machine itself reports, then by address; by name only where neither is known to be another's.
+ */
+export function memberOf(
+  { name, address }: Pick<Node, 'name' | 'address'>,
+  { members, status }: Pick<EtcdFacts, 'members' | 'status'>,
+): EtcdMember | undefined {
+  const reported = status.find(({ node }) => node === address)?.id
+  return (
+    members.find(({ id }) => id === reported) ??
+    members.find(({ addresses = [] }) => addresses.includes(address)) ??
+    members.find((member) => member.name === name)
+  )
+}
+
+/** The name of the machine that leads etcd; undefined while there is none. */
+export function leaderOf(
+  controlPlanes: readonly Node[],
+  etcd: Pick<EtcdFacts, 'members' | 'status'>,
+): string | undefined {
+  const leader = etcd.status.find(({ leader }) => leader !== '')?.leader
+  return controlPlanes.find((node) => memberOf(node, etcd)?.id === leader)?.name
 }

@@ -5,6 +5,7 @@ import {
   etcdStateMs,
   parseService,
   probeMachines,
+  readFailedPulls,
   reachableOf,
   resourcesOf,
   talosReason,
@@ -107,7 +108,10 @@ export async function etcdServiceProblem(
   try {
     const service = await readEtcdService(node, talosctl)
     if (service?.state === 'Running') return undefined
-    return `etcd on ${node.name} is ${service?.state ?? 'not there'}: ${service?.event ?? 'no event'}`
+    const event = `etcd on ${node.name} is ${service?.state ?? 'not there'}: ${service?.event ?? 'no event'}`
+    if (service?.state !== 'Preparing') return event
+    const pull = (await readFailedPulls(node, talosctl)).findLast((line) => /etcd/.test(line))
+    return pull === undefined ? event : `${event}: ${pull}`
   } catch (error) {
     return `${node.name} does not report the state of etcd: ${talosReason(error)}`
   }

@@ -2,6 +2,7 @@
 export {
   etcdStatusQuestion,
   leaderOf,
+  memberOf,
   parseEtcdAlarms,
   parseEtcdMembers,
   parseEtcdStatus,

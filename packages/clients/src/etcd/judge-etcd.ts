@@ -1,6 +1,6 @@
 /** The one judgement of etcd: health, the gate, the proof of an upgrade and a diagnosis go by it. */
 import type { Cluster } from '@talosmith/core'
-import type { EtcdFacts } from './etcd-facts.ts'
+import { memberOf, type EtcdFacts } from './etcd-facts.ts'
 
 /** What is wrong with etcd. */
 export type EtcdProblemKind =
@@ -61,17 +61,20 @@ export function judgeEtcd(cluster: Pick<Cluster, 'controlPlanes'>, etcd: EtcdFac
 
 function judgeMembers(
   { controlPlanes }: Pick<Cluster, 'controlPlanes'>,
-  { members, memberSilence = 'it names none' }: EtcdFacts,
+  etcd: EtcdFacts,
 ): EtcdProblem[] {
+  const { members, memberSilence = 'it names none', status } = etcd
   if (members.length === 0) {
     const why = `does not list its members: ${memberSilence}`
     return [{ kind: 'members-unknown', who: 'etcd', why, final: false }]
   }
-  const missing = controlPlanes
-    .filter(({ name }) => !members.some((one) => one.name === name))
-    .map(({ name }): EtcdProblem => {
-      return { kind: 'missing-member', who: name, why: 'is not a member of etcd', final: false }
-    })
+  const absent = controlPlanes.filter((node) => !memberOf(node, etcd)?.name)
+  const missing = absent.map(({ name }): EtcdProblem => {
+    return { kind: 'missing-member', who: name, why: 'is not a member of etcd', final: false }
+  })
+  const ours = new Set(controlPlanes.map((node) => memberOf(node, etcd)?.id))
+  // A machine that does not answer may be a member by another address than the one that we know.
+  const isSettled = absent.every(({ address }) => status.some(({ node }) => node === address))
   const about = (
     kind: EtcdProblemKind,
     why: string,
@@ -87,7 +90,7 @@ function judgeMembers(
     ...about(
       'unknown-member',
       'is a member of etcd, but no control plane of the settings',
-      ({ name }) => name !== '' && !controlPlanes.some((node) => node.name === name),
+      ({ id, name }) => name !== '' && !ours.has(id) && isSettled,
       true,
     ),
     ...about('learner', 'is still learning and has no vote in etcd', ({ isLearner }) => isLearner),

@@ -1,6 +1,6 @@
 /** The Image Factory, as every part asks it. */
 export { fetchChecksum } from './checksum.ts'
-export { warmInstaller } from './installer.ts'
+export { tryWarmInstaller, warmInstaller } from './installer.ts'
 export {
   checkOffer,
   listExtensions,

@@ -1,10 +1,29 @@
 /** The installer image, which running machines upgrade with. */
-import { inStep, type Cluster } from '@talosmith/core'
+import { codes, inStep, Problem, type Cluster } from '@talosmith/core'
 import { request, type RequestOptions } from './request.ts'
 
 const buildTimeoutMs = 20 * 60_000
 
-/** Has the factory build a version's installer, which it does when its manifest is first requested. */
+/**
+ * The types of an image's manifest. The factory pushes an index, which a registry reports as missing (404) to a
+ * request that doesn't accept it.
+ */
+const manifestTypes = [
+  'application/vnd.oci.image.index.v1+json',
+  'application/vnd.oci.image.manifest.v1+json',
+  'application/vnd.docker.distribution.manifest.list.v2+json',
+  'application/vnd.docker.distribution.manifest.v2+json',
+]
+
+/** The factory's redirect to the registry that it has pushed an image to. */
+const built = 307
+
+/**
+ * Has the factory build a version's installer, which it does when its manifest is first requested; then it sends a
+ * redirect to its registry, or that registry's answer (image-factory internal/frontend/http/registry.go,
+ * handleManifest). The redirect isn't followed: the registry may demand a token. Throws FACTORY_ERROR and
+ * FACTORY_UNREACHABLE.
+ */
 export async function warmInstaller(
   { settings, schematic }: Cluster,
   version: string,
@@ -12,9 +31,32 @@ export async function warmInstaller(
 ): Promise<void> {
   const factory = settings.TALOS_FACTORY_URL
   await inStep(options.log, `Have the factory build the installer of Talos ${version}`, () =>
-    request(`${factory}/v2/nocloud-installer/${schematic.id}/manifests/${version}`, {
-      timeoutMs: buildTimeoutMs,
-      ...options,
-    }),
+    request(
+      `${factory}/v2/nocloud-installer/${schematic.id}/manifests/${version}`,
+      { timeoutMs: buildTimeoutMs, ...options },
+      {
+        init: { headers: { accept: manifestTypes.join(', ') }, redirect: 'manual' },
+        accepted: [built],
+      },
+    ),
   )
+}
+
+/** The same, where it only saves time: a failure is a warning, since machines pull the installer themselves. */
+export async function tryWarmInstaller(
+  cluster: Cluster,
+  version: string,
+  options: RequestOptions,
+): Promise<void> {
+  try {
+    await warmInstaller(cluster, version, options)
+  } catch (error) {
+    const isFactory =
+      error instanceof Problem &&
+      (error.code === 'FACTORY_ERROR' || error.code === codes.factoryUnreachable)
+    if (!isFactory) throw error
+    options.log.warn(
+      `the installer of Talos ${version} was not built in advance: ${error.message} (${error.because}); continuing, since each machine pulls it by itself`,
+    )
+  }
 }

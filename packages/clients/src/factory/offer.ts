@@ -85,7 +85,9 @@ export function refuseMissingExtensions(
   version: string,
   offered: readonly string[],
 ): void {
-  const missing = desired.filter((name) => !offered.includes(name))
+  const missing = desired.filter(
+    (name) => !offered.includes(name) && !offered.includes(aliases.get(name) ?? name),
+  )
   if (missing.length === 0) return
   const lines = missing.map((name) => {
     const meant = nearestExtension(name, offered)
@@ -101,6 +103,26 @@ export function refuseMissingExtensions(
     },
   )
 }
+
+/**
+ * Former and misspelt names that the factory still takes for another extension
+ * (image-factory internal/profile/profile.go, extensionNameAlias).
+ */
+const aliases: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    'v4l-uvc': 'v4l-uvc-drivers',
+    'usb-modem': 'usb-modem-drivers',
+    gasket: 'gasket-driver',
+    'talos-vmtoolsd': 'vmtoolsd-guest-agent',
+    'xe-guest-utilities': 'xen-guest-agent',
+    'nvidia-container-toolkit': 'nvidia-container-toolkit-lts',
+    'nvidia-open-gpu-kernel-modules': 'nvidia-open-gpu-kernel-modules-lts',
+    'nonfree-kmod-nvidia': 'nonfree-kmod-nvidia-lts',
+    'nvidia-fabricmanager': 'nvidia-fabric-manager-lts',
+    'i915-ucode': 'i915',
+    'amdgpu-firmware': 'amdgpu',
+  }).map(([alias, name]) => [`siderolabs/${alias}`, `siderolabs/${name}`]),
+)
 
 /** The extension that was probably meant: the owner is what is forgotten or misspelt most. */
 function nearestExtension(name: string, offered: readonly string[]): string | undefined {

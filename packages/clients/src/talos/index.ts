@@ -1,4 +1,5 @@
 /** Talos: talosctl, what machines answer to it, and how long they may take. */
+export { certificateIn, talosAuthorities } from './authorities.ts'
 export { guestAgentPort, guestAgentService, hasGuestAgentChannel } from './guest-agent.ts'
 export {
   aspectProblem,
@@ -17,6 +18,7 @@ export {
   type AnswersTo,
   type Probes,
 } from './observe-talos.ts'
+export { readFailedPulls } from './image-pulls.ts'
 export { apiPort, probe, unreachableBecause, type ProbeResult } from './probe.ts'
 export {
   addressesQuestion,
@@ -61,3 +63,4 @@ export {
   patientTimeouts,
   statusTimeouts,
 } from './time-limits.ts'
+export { supportArguments } from './support.ts'

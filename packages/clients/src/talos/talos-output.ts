@@ -28,20 +28,29 @@ export function parseResources<Spec>(text: string): Resource<Spec>[] {
 }
 
 /**
- * Reads a table of talosctl, row by row, by column title. Columns are cut where the titles begin,
- * since a cell may be empty; titles and cells may hold single spaces.
+ * Reads a table of talosctl, row by row, by column title; titles and cells may hold single spaces. Columns are cut
+ * where the titles begin, since a cell may be empty. A row that does not fit is cut at runs of spaces: 1.14 writes
+ * the answer of a slow node as a table of its own, without a header (cmd/talosctl/cmd/talos/root.go).
  */
 export function parseTable(text: string): Readonly<Record<string, string>>[] {
   const [header = '', ...rows] = text.split('\n').filter((line) => line.trim() !== '')
   const titles = [...header.matchAll(/\S+(?: \S+)*/g)]
-  return rows.map((row) =>
-    Object.fromEntries(
-      titles.map(({ 0: title, index }, column) => [
-        title,
-        row.slice(index, titles[column + 1]?.index).trim(),
-      ]),
-    ),
-  )
+  const starts = titles.map(({ index }) => index)
+  return rows.map((row) => {
+    const aligned = starts.map((start, column) => row.slice(start, starts[column + 1]))
+    const cells = isAligned(aligned) ? aligned : row.trim().split(/ {2,}/)
+    return Object.fromEntries(
+      titles.map(([title], column) => [title, (cells[column] ?? '').trim()]),
+    )
+  })
+}
+
+/** Whether each cell begins where its title does, and ends before the next one with the writer's padding. */
+function isAligned(cells: readonly string[]): boolean {
+  return cells.every((cell, column) => {
+    const isLast = cells.slice(column + 1).every((later) => later === '')
+    return cell.trim() === '' || (!cell.startsWith(' ') && (isLast || cell.endsWith('  ')))
+  })
 }
 
 /**

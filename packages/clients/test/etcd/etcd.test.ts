@@ -3,6 +3,8 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
   judgeEtcd,
+  leaderOf,
+  memberOf,
   observeEtcdFacts,
   parseEtcdMembers,
   parseEtcdStatus,
@@ -43,7 +45,7 @@ const rows: [string, string, string, string[]][] = [
   ],
   [
     'a member that is no control plane',
-    members.concat((members.split('\n')[3] ?? '').replace('home-cp3', 'home-old')),
+    `${members}10.0.0.70   00000000000000aa   home-old   https://10.0.0.79:2380   https://10.0.0.79:2379   false\n`,
     status,
     ['!unknown-member: home-old: is a member of etcd, but no control plane of the settings'],
   ],
@@ -186,6 +188,28 @@ test('an etcd that refuses is known by its reason', async () => {
 test('nothing is asked of an etcd whose control planes are all off', async () => {
   const { calls, memberSilence } = await look(probed())
   assert.equal([calls, memberSilence], [[], 'no control plane answers'])
+})
+
+test('members are matched by what a machine reports, by address and then by name', () => {
+  const renamed = members.replaceAll('home-cp', 'node--0')
+  const facts = { members: parseEtcdMembers(renamed), status: parseEtcdStatus(status) }
+  assert.equal(found(renamed, status), [])
+  assert.is(leaderOf(cluster.controlPlanes, facts), 'home-cp1')
+  const [cp1, cp2] = cluster.controlPlanes.map((node) => memberOf(node, { ...facts, status: [] }))
+  assert.equal([cp1?.name, cp2?.name], ['node--01', 'node--02'])
+})
+
+test('a member that no machine reports is not called unknown while a control plane is silent', () => {
+  const other = members.replace(
+    /home-cp3(.*)$/m,
+    'node--03   https://192.168.7.3:2380   https://192.168.7.3:2379   false',
+  )
+  const silent = status.replace(/^10\.0\.0\.72.*\n/m, '')
+  assert.equal(found(other, status), [])
+  assert.is(
+    found(other, silent).some((text) => text.includes('unknown-member')),
+    false,
+  )
 })
 
 test.run()

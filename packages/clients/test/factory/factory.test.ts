@@ -12,6 +12,7 @@ import {
   observeFactory,
   postSchematic,
   refuseMissingExtensions,
+  tryWarmInstaller,
   warmInstaller,
   type RequestOptions,
 } from '../../src/factory/index.ts'
@@ -19,6 +20,8 @@ import {
 const factory = suite<{ server: Server; answer: RequestListener; cluster: Cluster }>('the factory')
 const extensions = 'siderolabs/qemu-guest-agent'
 const soon: RequestOptions = { log: silentLog, timeoutMs: 300, retryDelayMs: 5 }
+/** For tests that count requests, whatever else this machine does. */
+const patient: RequestOptions = { ...soon, timeoutMs: 30_000 }
 
 factory.before.each(async (context) => {
   context.server = createServer((request, response) => context.answer(request, response))
@@ -228,9 +231,58 @@ factory('is queried for the installer of the schematic, until it has built it', 
     urls.push(url)
     response.writeHead(urls.length < 2 ? 503 : 200).end('{}')
   }
-  await warmInstaller(context.cluster, 'v1.13.9', soon)
+  await warmInstaller(context.cluster, 'v1.13.9', patient)
   const { id } = context.cluster.schematic
   assert.equal(urls, Array(2).fill(`/v2/nocloud-installer/${id}/manifests/v1.13.9`))
+})
+
+factory(
+  'has built an installer when it redirects to its registry, which is not asked',
+  async (context) => {
+    const requests: string[] = []
+    context.answer = ({ url = '', headers }, response) => {
+      requests.push(url)
+      assert.is(headers.accept?.split(', ').length, 4)
+      assert.match(headers.accept ?? '', 'application/vnd.oci.image.index.v1+json')
+      // The registry behind it demands a token.
+      if (url.startsWith('/v2/registry/')) response.writeHead(401).end()
+      else response.writeHead(307, { location: '/v2/registry/manifests/sha256:0' }).end()
+    }
+    await warmInstaller(context.cluster, 'v1.13.9', patient)
+    assert.is(requests.length, 1)
+  },
+)
+
+for (const [status, text] of [
+  [401, '{"errors":[{"code":"UNAUTHORIZED"}]}'],
+  [404, '{"errors":[{"code":"MANIFEST_UNKNOWN"}]}'],
+  [400, 'official extension "a/b" is not available'],
+  [503, 'backend not ready'],
+] as const)
+  factory(
+    `that answers ${status} for an installer is a warning with its reason`,
+    async (context) => {
+      context.answer = (_, response) => response.writeHead(status).end(text)
+      const warnings: string[] = []
+      const log = { ...silentLog, warn: (line: string) => warnings.push(line) }
+      await tryWarmInstaller(context.cluster, 'v1.13.9', { ...patient, log })
+      assert.match(warnings.at(-1) ?? '', `answered ${status}`)
+      assert.match(warnings.at(-1) ?? '', text)
+      assert.match(
+        (await problemOf(warmInstaller(context.cluster, 'v1.13.9', patient))).code,
+        'FACTORY_ERROR',
+      )
+    },
+  )
+
+factory('accepts the former name of an extension, where the factory has the new one', () => {
+  const { settings } = testCluster({ TALOS_EXTENSIONS: 'siderolabs/i915-ucode' })
+  refuseMissingExtensions(settings, 'v1.13.9', ['siderolabs/i915'])
+  refuseMissingExtensions(settings, 'v1.9.5', ['siderolabs/i915-ucode'])
+  assert.throws(
+    () => refuseMissingExtensions(settings, 'v1.13.9', ['siderolabs/amdgpu']),
+    (error: Problem) => error.code === 'EXTENSION_NOT_OFFERED',
+  )
 })
 
 factory.run()

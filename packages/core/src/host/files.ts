@@ -57,6 +57,7 @@ export function hostOver(run: Run, rest: Pick<Host, 'name' | 'isLocal' | 'close'
         await run(receive(remotePath, size, mode), {
           input: file.pipe(counted),
           called: commandText`upload ${remotePath}`,
+          timeoutMs: Infinity,
           signal: late.signal,
           outlivesStop: true,
         })

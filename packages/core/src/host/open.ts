@@ -8,6 +8,10 @@ import type { Host } from './host.ts'
 import { local } from './local.ts'
 import { findPrivilege, sudo } from './privilege.ts'
 import { parseLibvirtUri } from './uri.ts'
+import { minute } from '../wait.ts'
+
+/** Ends what hangs on a host, such as the removal of a file whose server is down; what may take longer has its own. */
+const limitMs = 10 * minute
 
 /**
  * Opens the host of a LIBVIRT_URI entry; relative paths in it are resolved against `root`. `user` is the
@@ -48,7 +52,7 @@ async function login(
   transport: Transport,
   lock: HostLock | undefined,
 ): Promise<{ run: Run; release: Release }> {
-  const run = runner(name, transport)
+  const run = runner(name, transport, { limitMs })
   const [privilege, locked] = await Promise.allSettled([
     findPrivilege(name, run),
     lock === undefined ? async () => undefined : lockHost(name, run, lock),
@@ -58,6 +62,7 @@ async function login(
     throw privilege.reason
   }
   if (locked.status === 'rejected') throw locked.reason
-  const strong = privilege.value === 'sudo' ? runner(name, transport, sudo) : run
+  const strong =
+    privilege.value === 'sudo' ? runner(name, transport, { become: sudo, limitMs }) : run
   return { run: strong, release: locked.value }
 }

@@ -49,10 +49,14 @@ const graceMs = 3000
 
 /**
  * Runs commands over a transport, the same way on every machine. `become` is put before bash, for example
- * ['sudo', '-n', '--'].
+ * ['sudo', '-n', '--']; `limitMs` is the time limit of commands that have none of their own.
  */
-export function runner(name: string, transport: Transport, become: readonly string[] = []): Run {
-  return async (command, options) => {
+export function runner(
+  name: string,
+  transport: Transport,
+  { become = [], limitMs }: { readonly become?: readonly string[]; readonly limitMs?: number } = {},
+): Run {
+  return async (command, { timeoutMs = limitMs, ...options }) => {
     const signals = [options.signal, options.outlivesStop ? undefined : stopping].filter(
       (signal) => signal !== undefined,
     )
@@ -77,7 +81,7 @@ export function runner(name: string, transport: Transport, become: readonly stri
       if (become.length === 0 && running.kill !== undefined) return running.kill(signal)
       void stderr.pid.then((pid) => signalFrom(transport, become, killText(pid, signal)))
     }
-    const { exitCode, timedOut } = await endOf(running, kill, signals, options.timeoutMs)
+    const { exitCode, timedOut } = await endOf(running, kill, signals, timeoutMs)
     signals.forEach((signal) => signal.throwIfAborted())
     const output = { stdout: stdout.text(), stderr: stderr.text(), exitCode }
     // With `become`, it may be sudo that has refused.
@@ -87,7 +91,7 @@ export function runner(name: string, transport: Transport, become: readonly stri
         name,
         options.called ?? command,
         output,
-        timedOut ? options.timeoutMs : undefined,
+        timedOut ? timeoutMs : undefined,
       )
     return output
   }
@@ -114,7 +118,7 @@ async function endOf(
       }, 2 * graceMs),
     )
   }
-  if (timeoutMs !== undefined)
+  if (timeoutMs !== undefined && Number.isFinite(timeoutMs))
     timers.push(
       setTimeout(() => {
         timedOut = true

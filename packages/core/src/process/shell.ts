@@ -18,7 +18,7 @@ export interface RunOptions {
   readonly nothrow?: boolean
   /** The command's standard input; empty by default. */
   readonly input?: string | Uint8Array
-  /** Ends the command and its children after this many milliseconds. */
+  /** Ends the command and its children after this many milliseconds; on a KVM host 10 minutes, if not given. */
   readonly timeoutMs?: number
   /** Called with each line of stdout and stderr while the command runs. */
   readonly onLine?: (line: string) => void

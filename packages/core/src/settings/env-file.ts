@@ -117,6 +117,8 @@ function problemOfQuoted(rest: string, quote: string): string | undefined {
   const other = quote === "'" ? '"' : "'"
   const end = rest.indexOf(quote, 1)
   if (end === -1) return `has an open quote; end the value with ${quote} on the same line`
+  if (quote === '`')
+    return 'is between backticks, which quote a text here, and run no command; put the value in single quotes'
   if (rest[end - 1] === '\\')
     return `has \\${quote} in the value, whose backslash would stay; put the whole value in ${other} instead`
   if (!/^(?:[ \t]+#.*)?$/.test(rest.slice(end + 1)))

@@ -187,6 +187,9 @@ export const kernelArgument = text('', /^[A-Za-z_-][^\s"'#\\`]*[^\s"'#:\\`]$/)
 /** A mount option. */
 export const mountOption = text('', /^[a-z][\w]*(?:=[\w./:-]+)?$/)
 
+/** File permissions as chmod takes them, in octal, with a leading zero as YAML and csi-driver-nfs write them. */
+export const permissions = text('permissions in octal such as 0777', /^0?[0-7]{3}$/)
+
 /** A libvirt CPU model's name, or one of libvirt's modes. */
 export const cpuModel = text(
   'a libvirt CPU mode or model such as host-passthrough, max or Skylake-Server',

@@ -240,6 +240,18 @@ export const settingGroups = {
       default: 'Retain',
       about: "What happens to a claim's data when the claim is deleted.",
     },
+    NFS_MOUNT_PERMISSIONS: {
+      type: kind.permissions,
+      example: '0777',
+      about:
+        "Permissions of each claim's folder, and of the export itself; set again at every mount. Without it, a folder keeps its initial owner and mode (root, 0755), and pods that are not root need an fsGroup.",
+    },
+    NFS_DEFAULT_CLASS: {
+      type: kind.flag,
+      example: 'true',
+      about:
+        'Whether nfs-appdata is the default StorageClass, of claims that name none; without it, that stays as it is.',
+    },
   },
   Behavior: {
     HEALTH_TIMEOUT: {
@@ -259,6 +271,12 @@ export const settingGroups = {
       default: '1',
       about:
         'How many workers are upgraded in parallel; control planes are upgraded one at a time.',
+    },
+    UPGRADE_DRAIN_TIMEOUT: {
+      type: kind.duration,
+      default: '10m',
+      about:
+        'How long the drain of a machine may make no progress, with no pod evicted, before the upgrade stops.',
     },
     UPGRADE_GATE_COMMAND: {
       type: kind.commandLine,
@@ -290,6 +308,8 @@ type Optional =
   | 'IMAGE_SHA256'
   | 'NFS_SERVER'
   | 'NFS_SHARE'
+  | 'NFS_MOUNT_PERMISSIONS'
+  | 'NFS_DEFAULT_CLASS'
   | 'UPGRADE_GATE_COMMAND'
 
 type ValueOf<K extends SettingName> = AllSettings[K] extends { type: z.ZodType<infer T> }

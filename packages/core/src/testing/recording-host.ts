@@ -9,9 +9,11 @@ export type Answer = string | Partial<Output> | Error
 /**
  * Results by command: a key matches the command that equals it, that starts with it and a space, or, written
  * as '/.../', that matches the regular expression; the first match wins. A function is called with every
- * command, and returns undefined for an unexpected one.
+ * command and its standard input, and returns undefined for an unexpected one.
  */
-export type Answers = Readonly<Record<string, Answer>> | ((command: string) => Answer | undefined)
+export type Answers =
+  | Readonly<Record<string, Answer>>
+  | ((command: string, input?: string) => Answer | undefined | Promise<Answer | undefined>)
 
 /** A host that runs nothing: it returns prepared results and records all commands. */
 export interface RecordingHost extends Host {
@@ -34,8 +36,11 @@ export function recordingHost(
   const commands: string[] = []
   const written: RecordingHost['written'] = new Map()
   const inputs = new Map<string, string>()
-  const answer = (command: string): Output => {
-    const found = typeof answers === 'function' ? answers(command) : find(answers, command)
+  const answer = async (command: string): Promise<Output> => {
+    const found =
+      typeof answers === 'function'
+        ? await answers(command, inputs.get(command))
+        : find(answers, command)
     if (found === undefined) throw new Error(`recordingHost has no answer to: ${command}`)
     if (found instanceof Error) throw found
     const output = typeof found === 'string' ? { stdout: found } : found
@@ -50,7 +55,7 @@ export function recordingHost(
     $: shellOf(async (command, options) => {
       commands.push(command)
       if (options.input !== undefined) inputs.set(command, Buffer.from(options.input).toString())
-      const output = answer(command)
+      const output = await answer(command)
       if (options.onLine !== undefined)
         (output.stdout + output.stderr).split('\n').filter(Boolean).forEach(options.onLine)
       if (output.exitCode !== 0 && options.nothrow !== true)
@@ -62,7 +67,7 @@ export function recordingHost(
       commands.push(command)
       const text = written.get(path)?.text
       if (text !== undefined) return text
-      const output = answer(command)
+      const output = await answer(command)
       if (output.exitCode !== 0) throw new CommandFailed(name, command, output)
       return output.stdout
     },

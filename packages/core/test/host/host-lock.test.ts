@@ -207,7 +207,11 @@ test('can be taken over by another user', async ({ folder, file }) => {
   await leave(file, 1, ended)
   chmodSync(folder, 0o777)
   const asUser = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--']
-  const release = await lockHost('kvm1', runner('kvm1', localTransport, asUser), lockIn(folder))
+  const release = await lockHost(
+    'kvm1',
+    runner('kvm1', localTransport, { become: asUser }),
+    lockIn(folder),
+  )
   assert.is(statSync(file).uid, 65_534)
   const problem = await problemOf(take(folder))
   assert.is(problem.code, 'LOCKED')

@@ -36,10 +36,17 @@ await local.$\`echo $$ >\${${JSON.stringify(join(folder, 'pid'))}}; sleep 60 | c
 // As sudo does with use_pty: the command runs in another session than the process started here.
 test('a command of another user is ended by a timeout too', async () => {
   const folder = temporaryFolder('local')
-  const run = runner('as root', localTransport, ['setsid', '-w', '--'])
+  const run = runner('as root', localTransport, { become: ['setsid', '-w', '--'] })
   await run(`echo $$ >${join(folder, 'pid')}; sleep 60 | cat`, { timeoutMs: 1000, nothrow: true })
   await ended(join(folder, 'pid'), 1)
   assert.is((await run('cat', { input: 'through' })).stdout, 'through')
+})
+
+test('a command without a time limit has that of its host; one may have none', async () => {
+  const run = runner('kvm1', localTransport, { limitMs: 500 })
+  const failed = await run('sleep 60', {}).catch((error: Error) => error.message)
+  assert.is(failed, 'sleep 60 did not end within 0.5 s')
+  assert.is((await run('sleep 1; echo done', { timeoutMs: Infinity })).stdout, 'done\n')
 })
 
 test('an error that no one expected is printed without command and output', async () => {

@@ -103,9 +103,22 @@ test('a version may be written without its v', () => {
   assert.is(readSettings(`${smallest}NFS_CSI_VERSION=v4.13.4`).settings.NFS_CSI_VERSION, '4.13.4')
 })
 
-test('the default Kubernetes version is that of the Talos version', () => {
-  assert.is(readSettings(`${smallest}TALOS_VERSION=v1.12.0`).settings.KUBERNETES_VERSION, 'v1.35.0')
-})
+for (const [talos, kubernetes] of [
+  ['v1.9.5', 'v1.32.3'],
+  ['v1.10.0', 'v1.33.0'],
+  ['v1.11.0', 'v1.34.0'],
+  ['v1.11.6', 'v1.34.1'],
+  ['v1.12.0', 'v1.35.0'],
+  ['v1.12.4', 'v1.35.0'],
+  ['v1.12.11', 'v1.35.4'],
+  ['v1.13.0', 'v1.36.3'],
+  ['v1.13.9', 'v1.36.3'],
+  ['v1.14.1', 'v1.37.0'],
+] as const)
+  test(`the default Kubernetes version of Talos ${talos} is ${kubernetes}`, () => {
+    const { settings } = readSettings(`${smallest}TALOS_VERSION=${talos}`)
+    assert.is(settings.KUBERNETES_VERSION, kubernetes)
+  })
 
 test('all errors of a file are reported at once', () => {
   const file = 'CLUSTER_NAME=Home\nWORKR_COUNT=1\nCONTROL_PLANE_COUNT=2\nUEFI=maybe\n'
