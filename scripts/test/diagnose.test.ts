@@ -579,6 +579,24 @@ const problems: [string, Parts, string[]][] = [
     },
     ['ACCESS_EXPIRED'],
   ],
+  [
+    'a config that is in memory only',
+    {
+      talos: {
+        [w1]: {
+          ...starting,
+          services: [],
+          failedVolumes: [{ id: 'STATE', phase: 'failed', error: 'no disks matched' }],
+        },
+      },
+    },
+    [`VOLUME_FAILED ${w1}`],
+  ],
+  [
+    'a user volume that failed',
+    { talos: { [w1]: { failedVolumes: [{ id: 'u-data', phase: 'failed', error: undefined }] } } },
+    [`VOLUME_FAILED ${w1}`],
+  ],
   ['a full disk', { talos: { [w1]: { disk: { sizeGb: 10, usedGb: 9.9 } } } }, [`DISK_FULL ${w1}`]],
   [
     'a pool that is stopped',

@@ -28,6 +28,7 @@ import { probe, openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 import { refuseMovedAddresses } from '../config/fixed-addresses.ts'
 import { refuseLostSecrets } from '../generated/lost-secrets.ts'
 import { refuseUnfinished } from '../generated/under-way.ts'
+import { nodesWithoutState, waitForState } from './state-volume.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
 
 /** What bootstrap:configure and bootstrap:start need of a script, or of the flow that they are part of. */
@@ -80,6 +81,7 @@ export async function configure(
     { log },
   )
   const plans = await configureNodes(context, observed)
+  await waitForStates(context, observed)
   warnOfHeldVersions(cluster, plans, log)
   if (missing.length + changesOf(plans).length === 0)
     log.already(`${cluster.nodes.length} machines have their config`)
@@ -119,6 +121,16 @@ async function configureNodes(
     { log },
   )
   return plans
+}
+
+/** Waits for the machines that an earlier run has configured, and that have not saved their configs. */
+async function waitForStates(
+  context: ApplyContext,
+  observed: readonly ObservedNode[],
+): Promise<void> {
+  const running = observed.filter(({ state }) => state.kind === 'running').map(({ node }) => node)
+  const without = await nodesWithoutState(running, context.talosctl)
+  await Promise.all(without.map((node) => waitForState(context, node)))
 }
 
 /**

@@ -64,3 +64,4 @@ export {
   statusTimeouts,
 } from './time-limits.ts'
 export { supportArguments } from './support.ts'
+export { describeVolume, stateProblem, volumesQuestion, type Volume } from './volumes.ts'
