@@ -406,6 +406,16 @@ const problems: [string, Parts, string[]][] = [
     [`BOOT_HANGS ${w1}`],
   ],
   [
+    'a machine that waits for its seed ISO for ever',
+    {
+      evidence: {
+        [w1]: { console: boot('[  3.8] [talos] downloading config {}'), consoleQuietS: 200 },
+      },
+      probes: { [w1]: 'silent' },
+    },
+    [`SEED_STALLED ${w1}`],
+  ],
+  [
     'two failed boots in a row',
     {
       evidence: { [w1]: { console: [...failedBoot, ...failedBoot, ...boot()] } },
@@ -852,6 +862,19 @@ const slow: [string, Parts][] = [
   [
     'a machine that boots again after one failed boot',
     { evidence: { [w1]: { console: [...failedBoot, ...boot()] } }, talos: { [w1]: starting } },
+  ],
+  [
+    'a machine that reads its seed ISO',
+    {
+      evidence: {
+        [w1]: {
+          console: boot('[  3.8] [talos] downloading config {}'),
+          consoleQuietS: 20,
+          opens: false,
+        },
+      },
+      probes: { [w1]: 'silent' },
+    },
   ],
   [
     'old failures on the console of a healthy machine',
