@@ -33,6 +33,7 @@ export {
   type Question,
 } from './questions.ts'
 export {
+  anySchematic,
   isMachineReady,
   isRight,
   readBootId,
