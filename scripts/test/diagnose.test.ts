@@ -19,7 +19,7 @@ import {
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { finishedHost } from '@talosmith/vm/testing'
-import { findCauses } from '../diagnose/find.ts'
+import { findCauses, isUncertain } from '../diagnose/find.ts'
 import type { Observations } from '../diagnose/gather.ts'
 import { findingsAsJson, renderFindings } from '../diagnose/report.ts'
 
@@ -1176,6 +1176,18 @@ test('lines of logs are shown without secrets', () => {
     assert.match(text, 'login with token=[removed]')
     assert.not.match(text, 'nightfall')
   }
+})
+
+test('unmet conditions without a cause are looked at again, a diagnosis is not', () => {
+  const late = { apiServers: new Map([['home-cp1', refused]]) }
+  const uncertain = findCauses(
+    cluster,
+    observedWith({ talos: { 'home-cp1': starting }, api: late }),
+  )
+  assert.equal([uncertain.diagnoses.length, uncertain.unmet.length > 0], [0, true])
+  assert.ok(isUncertain(uncertain))
+  assert.not.ok(isUncertain(findCauses(cluster, observedWith())))
+  assert.not.ok(isUncertain(findCauses(cluster, observedWith({ probes: { [w1]: 'foreign' } }))))
 })
 
 test('a console is split into boots', () => {

@@ -40,6 +40,7 @@ export {
   readDomainMetadata,
   type DiskNote,
 } from './host/domain-metadata.ts'
+export { withHeartbeat } from './heartbeat.ts'
 export { readConsole, type ConsoleEnd } from './host/console-log.ts'
 export type { Host } from './host/host.ts'
 export { local } from './host/local.ts'
