@@ -1179,10 +1179,10 @@ test('lines of logs are shown without secrets', () => {
 })
 
 test('unmet conditions without a cause are looked at again, a diagnosis is not', () => {
-  const late = { apiServers: new Map([['home-cp1', refused]]) }
+  const noAnswer = { apiServers: new Map([['home-cp1', refused]]) }
   const uncertain = findCauses(
     cluster,
-    observedWith({ talos: { 'home-cp1': starting }, api: late }),
+    observedWith({ talos: { 'home-cp1': starting }, api: noAnswer }),
   )
   assert.equal([uncertain.diagnoses.length, uncertain.unmet.length > 0], [0, true])
   assert.ok(isUncertain(uncertain))

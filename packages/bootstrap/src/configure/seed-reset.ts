@@ -71,9 +71,9 @@ async function findStall(
   wasReset: boolean,
 ): Promise<{ readonly text: string; readonly isReset: boolean } | undefined> {
   const host = (await hosts?.())?.[node.host]
-  const seen = host && (await readConsole(host, node.name))
-  if (host === undefined || seen === undefined || 'reason' in seen) return undefined
-  const stall = seedStall(bootsOf(seen.lines).at(-1) ?? [], seen.quietS)
+  const end = host && (await readConsole(host, node.name))
+  if (host === undefined || end === undefined || 'reason' in end) return undefined
+  const stall = seedStall(bootsOf(end.lines).at(-1) ?? [], end.quietS)
   if (stall === undefined) return undefined
   const text = `it stands at its seed ISO: its console ends with "${shortened(stall)}"`
   if (wasReset) return { text: `${text}, again after a reset`, isReset: false }

@@ -5,7 +5,7 @@ import { installerIn } from '../config/config-update.ts'
 
 /** What an upgrade does to a machine. */
 export interface Installation extends Target {
-  /** Undefined: nobody knows an installer that keeps what is in the machine's own image. */
+  /** Undefined: no installer is known that keeps what is in the machine's own image. */
   readonly image: string | undefined
 }
 
