@@ -20,6 +20,11 @@ export interface Findings {
   readonly unmet: readonly string[]
 }
 
+/** Whether conditions are unmet and nothing explains them: they may have been met a moment later. */
+export function isUncertain({ diagnoses, unmet }: Findings): boolean {
+  return diagnoses.length === 0 && unmet.length > 0
+}
+
 /**
  * Finds the causes. Rules go from the host to the machine, its boot, its network and its Talos; the first diagnosis
  * of a machine ends the search on it, since the rest usually follows from it.

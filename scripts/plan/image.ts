@@ -13,6 +13,8 @@ export async function planImage(
 ): Promise<PartPlan> {
   const [offer, ...images] = await Promise.all([
     attempt(async () => {
+      // The image is there already, and the settings do not describe it.
+      if (cluster.settings.IMAGE_PATH !== undefined) return []
       const offered = await observeFactory(cluster, { log: silentLog, signal, ...quickRequest })
       checkOffer(cluster, offered)
       return planBuild(cluster, offered)

@@ -34,6 +34,13 @@ export async function planStoragePart(
   }
   if (plan === undefined) {
     const reason = api?.ok === false ? api.reason : 'the access files could not be read'
+    // Only what earlier settings may have left: no reason to call the plan incomplete.
+    if (!isWanted)
+      return partOf('storage', [], {
+        notes: [
+          `NFS_SERVER is not set; whether a driver is left from before is not known: ${reason}`,
+        ],
+      })
     return partOf('storage', [], { unknown: [`driver and StorageClass: ${reason}`] })
   }
   return partOf('storage', [plan], { changes: plan.value ?? [] })

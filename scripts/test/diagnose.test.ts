@@ -19,7 +19,7 @@ import {
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { finishedHost } from '@talosmith/vm/testing'
-import { findCauses } from '../diagnose/find.ts'
+import { findCauses, isUncertain } from '../diagnose/find.ts'
 import type { Observations } from '../diagnose/gather.ts'
 import { findingsAsJson, renderFindings } from '../diagnose/report.ts'
 
@@ -406,6 +406,16 @@ const problems: [string, Parts, string[]][] = [
     [`BOOT_HANGS ${w1}`],
   ],
   [
+    'a machine that waits for its seed ISO for ever',
+    {
+      evidence: {
+        [w1]: { console: boot('[  3.8] [talos] downloading config {}'), consoleQuietS: 200 },
+      },
+      probes: { [w1]: 'silent' },
+    },
+    [`SEED_STALLED ${w1}`],
+  ],
+  [
     'two failed boots in a row',
     {
       evidence: { [w1]: { console: [...failedBoot, ...failedBoot, ...boot()] } },
@@ -578,6 +588,24 @@ const problems: [string, Parts, string[]][] = [
       },
     },
     ['ACCESS_EXPIRED'],
+  ],
+  [
+    'a config that is in memory only',
+    {
+      talos: {
+        [w1]: {
+          ...starting,
+          services: [],
+          failedVolumes: [{ id: 'STATE', phase: 'failed', error: 'no disks matched' }],
+        },
+      },
+    },
+    [`VOLUME_FAILED ${w1}`],
+  ],
+  [
+    'a user volume that failed',
+    { talos: { [w1]: { failedVolumes: [{ id: 'u-data', phase: 'failed', error: undefined }] } } },
+    [`VOLUME_FAILED ${w1}`],
   ],
   ['a full disk', { talos: { [w1]: { disk: { sizeGb: 10, usedGb: 9.9 } } } }, [`DISK_FULL ${w1}`]],
   [
@@ -834,6 +862,19 @@ const slow: [string, Parts][] = [
   [
     'a machine that boots again after one failed boot',
     { evidence: { [w1]: { console: [...failedBoot, ...boot()] } }, talos: { [w1]: starting } },
+  ],
+  [
+    'a machine that reads its seed ISO',
+    {
+      evidence: {
+        [w1]: {
+          console: boot('[  3.8] [talos] downloading config {}'),
+          consoleQuietS: 20,
+          opens: false,
+        },
+      },
+      probes: { [w1]: 'silent' },
+    },
   ],
   [
     'old failures on the console of a healthy machine',
@@ -1135,6 +1176,18 @@ test('lines of logs are shown without secrets', () => {
     assert.match(text, 'login with token=[removed]')
     assert.not.match(text, 'nightfall')
   }
+})
+
+test('unmet conditions without a cause are looked at again, a diagnosis is not', () => {
+  const noAnswer = { apiServers: new Map([['home-cp1', refused]]) }
+  const uncertain = findCauses(
+    cluster,
+    observedWith({ talos: { 'home-cp1': starting }, api: noAnswer }),
+  )
+  assert.equal([uncertain.diagnoses.length, uncertain.unmet.length > 0], [0, true])
+  assert.ok(isUncertain(uncertain))
+  assert.not.ok(isUncertain(findCauses(cluster, observedWith())))
+  assert.not.ok(isUncertain(findCauses(cluster, observedWith({ probes: { [w1]: 'foreign' } }))))
 })
 
 test('a console is split into boots', () => {

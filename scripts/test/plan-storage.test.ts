@@ -48,8 +48,18 @@ plan(
 plan('with an API server that does not answer, storage is unknown', async ({ made }) => {
   const down = { ok: false, reason: 'connection refused' } as const
   const access = Promise.resolve({ kubeconfig: undefined, api: down })
-  const { unknown } = await planStoragePart(made.cluster, { ...dependencies, access })
+  const settings = { ...made.cluster.settings, NFS_SERVER: '10.0.0.5' }
+  const cluster = { ...made.cluster, settings }
+  const { unknown } = await planStoragePart(cluster, { ...dependencies, access })
   assert.equal(unknown, ['driver and StorageClass: connection refused'])
+})
+
+plan('without NFS_SERVER, an API server that does not answer blocks nothing', async ({ made }) => {
+  const down = { ok: false, reason: 'connection refused' } as const
+  const access = Promise.resolve({ kubeconfig: undefined, api: down })
+  const { unknown, notes } = await planStoragePart(made.cluster, { ...dependencies, access })
+  assert.equal(unknown, [])
+  assert.match(notes[0] ?? '', /NFS_SERVER is not set.*connection refused/)
 })
 
 plan('without a kubeconfig there is no cluster to query', async ({ made }) => {

@@ -63,3 +63,39 @@ export function bootFailure(boot: readonly string[]): BootFailure | undefined {
   }
   return undefined
 }
+
+/** A boot that does not get past reading its seed ISO. */
+export interface SeedStall {
+  readonly line: string
+  /** For how long it has stood there, in seconds. */
+  readonly seconds: number
+}
+
+/** How long a boot may read its seed ISO, in seconds: it takes a few, also under emulation. */
+const seedLimitS = 120
+/** What Talos prints when it begins to read it (controllers/config/acquire.go, loadFromPlatform). */
+const readsSeed = /\bdownloading config\b/
+/** What it prints once it has gone on: the same controller again, the end of a sequence, maintenance mode. */
+const wentOn =
+  /AcquireController|sequence: (?:done|failed)|entering maintenance|reachable at|Kernel panic/
+
+/**
+ * Whether a boot stands at the seed ISO, by its console and how long that has printed nothing. On NoCloud two readers
+ * of the ISO can wait for each other for ever (platform/nocloud and platform/internal/blockutils), and a reset ends it.
+ * Talos reads a seed only where the volume STATE holds no config (acquire.go, stateDisk). Undefined: it does not stand
+ * there, or not for two minutes yet.
+ */
+export function seedStall(boot: readonly string[], quietS: number): SeedStall | undefined {
+  const at = boot.findLastIndex((text) => readsSeed.test(text))
+  const line = boot[at]
+  if (line === undefined || boot.some((text, index) => index !== at && readsSeed.test(text)))
+    return undefined
+  const later = boot.slice(at + 1)
+  if (later.some((text) => wentOn.test(text))) return undefined
+  const times = boot.slice(at).flatMap((text) => {
+    const time = kernelTime.exec(text)?.[1]
+    return time === undefined ? [] : [Number(time)]
+  })
+  const seconds = Math.round(quietS + Math.max(0, ...times) - (times[0] ?? 0))
+  return seconds >= seedLimitS ? { line, seconds } : undefined
+}

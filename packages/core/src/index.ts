@@ -13,7 +13,14 @@ export { applyAll, renderPlan, type Change } from './change.ts'
 export { clusterIdFile, keepClusterId, readClusterId } from './cluster-id.ts'
 export { controlPlanesLeft, notStarted, type LeftControlPlane } from './cluster-problems.ts'
 export { codes } from './codes.ts'
-export { bootFailure, bootsOf, type BootFailure, type BootFailureKind } from './boots.ts'
+export {
+  bootFailure,
+  bootsOf,
+  seedStall,
+  type BootFailure,
+  type BootFailureKind,
+  type SeedStall,
+} from './boots.ts'
 export { checkConfirm } from './confirm.ts'
 export {
   commandFor,
@@ -33,6 +40,8 @@ export {
   readDomainMetadata,
   type DiskNote,
 } from './host/domain-metadata.ts'
+export { withHeartbeat } from './heartbeat.ts'
+export { readConsole, type ConsoleEnd } from './host/console-log.ts'
 export type { Host } from './host/host.ts'
 export { local } from './host/local.ts'
 export { openHost } from './host/open.ts'

@@ -26,6 +26,8 @@ export interface MachineEvidence {
   readonly seedLabel: string | undefined
   /** The last lines of its serial console; empty when it cannot be read. */
   readonly console: readonly string[]
+  /** For how long its console has printed nothing, in seconds; undefined: not known. */
+  readonly consoleQuietS?: number | undefined
   /** MAC addresses that answer ARP for the machine's address. */
   readonly answering: readonly string[]
   /** Other addresses for which the machine's own MAC address answers. */
@@ -87,6 +89,7 @@ export async function observeEvidence(
         isSeedKnown: probes.labels.has(node.name),
         seedLabel: probes.labels.get(node.name),
         console: probes.consoles.get(node.name) ?? [],
+        consoleQuietS: probes.quiet.get(node.name),
         answering: probes.macsOf(node.address),
         elsewhere: probes
           .addressesOf(node.mac)
@@ -146,6 +149,7 @@ logs=(${nodes.map(({ name }) => consoleLog(name))})
 isos=(${nodes.map(({ name }) => seeds.get(name) ?? '/nonexistent')})
 for at in "\${!names[@]}"; do
   echo "console \${names[at]} $(as_root tail -c ${consoleBytes} -- "\${logs[at]}" | base64 -w0)"
+  changed=$(as_root stat -c %Y -- "\${logs[at]}") && echo "quiet \${names[at]} $(($(date +%s) - changed))"
   iso=\${isos[at]}
   if as_root test -r "$iso"; then
     echo "iso \${names[at]} $(as_root dd if="$iso" bs=2048 skip=${descriptorSector} count=1 status=none | base64 -w0)"
@@ -158,6 +162,7 @@ true`
 function parseProbes(text: string) {
   const open = new Set<string>()
   const consoles = new Map<string, string[]>()
+  const quiet = new Map<string, number>()
   const labels = new Map<string, string | undefined>()
   const replies: { address: string; mac: string }[] = []
   const cached: { address: string; mac: string }[] = []
@@ -169,6 +174,7 @@ function parseProbes(text: string) {
     const bytes = (): Buffer => Buffer.from(second, 'base64')
     if (kind === 'open') open.add(`${first} ${second}`)
     if (kind === 'console') consoles.set(first, plainLines(bytes().toString()))
+    if (kind === 'quiet') quiet.set(first, Number(second))
     if (kind === 'iso') labels.set(first, readLabel(bytes()))
     if (kind === 'probed') probed.add(first)
     if (kind === 'replied') replies.push({ address: first, mac: second.toLowerCase() })
@@ -185,6 +191,7 @@ function parseProbes(text: string) {
   return {
     open,
     consoles,
+    quiet,
     labels,
     neighbors,
     silent,

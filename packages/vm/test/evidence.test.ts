@@ -195,11 +195,12 @@ test('reads the console and the label of the ISO', async () => {
   const observed = await observe({}, [
     `open ${node.address} 50000`,
     `console ${node.name} ${console}`,
+    `quiet ${node.name} 42`,
     `iso ${node.name} ${sector.toString('base64')}`,
   ])
   assert.equal(
-    [observed.opens, observed.seedLabel, observed.console],
-    [true, 'cidata', ['one', 'two']],
+    [observed.opens, observed.seedLabel, observed.console, observed.consoleQuietS],
+    [true, 'cidata', ['one', 'two'], 42],
   )
   assert.is(observed.opensApi, false)
 })

@@ -1,5 +1,5 @@
 /** Problems that only the console shows: the machine runs, but Talos does not start. */
-import { bootFailure, bootsOf, codes, commandFor, type Cluster } from '@talosmith/core'
+import { bootFailure, bootsOf, codes, commandFor, seedStall, type Cluster } from '@talosmith/core'
 import type { ObservedHost } from '@talosmith/vm'
 import { talosctl, type Diagnosis } from '../diagnosis.ts'
 import { onHost, powerCycle } from '../on-host.ts'
@@ -64,6 +64,20 @@ export function judgeBoot(cluster: Cluster, view: View): Diagnosis | undefined {
         talosctl(cluster, node.address, 'rollback'),
         '# or set TALOS_VERSION, TALOS_EXTENSIONS and TALOS_KERNEL_ARGS to values that boot, then',
         commandFor(cluster, 'cluster:upgrade'),
+      ],
+    }
+  const stall =
+    view.probe?.kind === 'silent' ? seedStall(last, evidence.consoleQuietS ?? 0) : undefined
+  if (stall !== undefined)
+    return {
+      code: 'SEED_STALLED',
+      where: node.name,
+      cause: `${node.name} has stood at its seed ISO for ${stall.seconds} s: two readers of Talos wait for each other`,
+      evidence: [`console: ${stall.line}`],
+      remedy: [
+        ...onHost(host, `virsh reset ${node.name}`),
+        '# Talos reads the seed only where no config is saved: a new machine then answers in maintenance mode, and',
+        commandFor(cluster, 'bootstrap:configure'),
       ],
     }
   const failure = bootFailure(last)

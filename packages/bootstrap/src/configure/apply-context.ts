@@ -1,5 +1,5 @@
 /** The context of applying changes. */
-import type { Cluster, Log, Node } from '@talosmith/core'
+import type { Cluster, Host, Log, Node } from '@talosmith/core'
 import type { ObservedGeneratedFiles } from './generated-files.ts'
 import type { PublicSecrets } from '../generated/secrets.ts'
 import type { Talosctl } from '@talosmith/clients/talos'
@@ -13,6 +13,8 @@ export interface ApplyContext {
   readonly secrets?: PublicSecrets
   /** Changed configs of running machines, by name. */
   readonly updates?: ReadonlyMap<string, string>
+  /** The KVM hosts, to look at machines that do not answer. */
+  readonly hosts?: (() => Promise<readonly Host[]>) | undefined
 }
 
 /** The hint for a machine whose API does not tell enough. */

@@ -28,18 +28,21 @@ import { probe, openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 import { refuseMovedAddresses } from '../config/fixed-addresses.ts'
 import { refuseLostSecrets } from '../generated/lost-secrets.ts'
 import { refuseUnfinished } from '../generated/under-way.ts'
+import { createSeedWatch } from './seed-reset.ts'
+import { nodesWithoutState, waitForState } from './state-volume.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
 
 /** What bootstrap:configure and bootstrap:start need of a script, or of the flow that they are part of. */
 export type Context = Bootstrapper &
-  Pick<ScriptContext<Record<never, never>>, 'cluster' | 'log' | 'dryRun' | 'showPlan'>
+  Pick<ScriptContext<Record<never, never>>, 'cluster' | 'log' | 'dryRun' | 'showPlan'> &
+  Partial<Pick<ScriptContext<Record<never, never>>, 'hosts'>>
 
 /** Fresh machines answer within seconds on KVM; under emulation several at once take minutes. */
 const bootMs = 900_000
 
 /** Generates secrets and configs, then applies each machine's config. */
 export async function configure(
-  { cluster, log, dryRun, showPlan, within }: Context,
+  { cluster, log, dryRun, showPlan, within, hosts }: Context,
   tool?: Talosctl,
 ): Promise<ExitCode> {
   const talosctl = tool ?? (await openTalosctl(cluster))
@@ -61,7 +64,7 @@ export async function configure(
   const missing = planGeneratedFiles(cluster, generated)
   const [first, ...rest] = missing
   if (first?.kind === 'create-secrets') {
-    observed = await waitForFreshControlPlanes({ cluster, talosctl, log }, observed)
+    observed = await waitForFreshControlPlanes({ cluster, talosctl, log, hosts }, observed)
     await applyAll([first], (change) => applyBootstrapChange(change, { cluster, talosctl, log }), {
       log,
     })
@@ -71,6 +74,7 @@ export async function configure(
     cluster,
     talosctl,
     log,
+    hosts,
     generated,
     ...(generated.secrets ? { secrets: generated.secrets } : {}),
   }
@@ -80,6 +84,7 @@ export async function configure(
     { log },
   )
   const plans = await configureNodes(context, observed)
+  await waitForStates(context, observed)
   warnOfHeldVersions(cluster, plans, log)
   if (missing.length + changesOf(plans).length === 0)
     log.already(`${cluster.nodes.length} machines have their config`)
@@ -121,6 +126,16 @@ async function configureNodes(
   return plans
 }
 
+/** Waits for the machines that an earlier run has configured, and that have not saved their configs. */
+async function waitForStates(
+  context: ApplyContext,
+  observed: readonly ObservedNode[],
+): Promise<void> {
+  const running = observed.filter(({ state }) => state.kind === 'running').map(({ node }) => node)
+  const without = await nodesWithoutState(running, context.talosctl)
+  await Promise.all(without.map((node) => waitForState(context, node)))
+}
+
 /**
  * Waits until every control plane is in maintenance mode: one that does not answer may have a config, and would
  * not accept new secrets. A machine with a config throws NODE_FOREIGN.
@@ -143,9 +158,10 @@ async function waitForFreshControlPlanes(
 }
 
 async function waitForAnswer(
-  { cluster, talosctl, log, secrets }: ApplyContext,
+  { cluster, talosctl, log, secrets, hosts }: ApplyContext,
   node: Node,
 ): Promise<ObservedNode> {
+  const seed = createSeedWatch({ cluster, log, hosts }, node)
   return waitFor(
     `${node.name} to answer`,
     async () => {
@@ -153,7 +169,7 @@ async function waitForAnswer(
       if (result.kind === 'silent')
         throw result.isStranger === true
           ? new Unrecoverable(result.reason)
-          : new Error(result.reason)
+          : new Error((await seed.look()) ?? result.reason)
       const [observed] = await observeNodeStates(cluster, talosctl, secrets, [node])
       if (observed === undefined || observed.state.kind === 'silent')
         throw new Error(observed?.state.kind === 'silent' ? observed.state.reason : 'not observed')
@@ -163,6 +179,7 @@ async function waitForAnswer(
     {
       log,
       withinMs: bootMs,
+      hasMoved: () => seed.hasReset(),
       everyMs: 1000,
       code: 'NODE_SILENT',
       hint: [

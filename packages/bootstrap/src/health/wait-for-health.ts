@@ -10,10 +10,10 @@ import {
 } from '@talosmith/core'
 import { checkKubeconfig, checkTalosconfig } from '../generated/access.ts'
 import { isUnrecoverable, judgeHealth, type Condition, type HealthFacts } from './health.ts'
-import { openKubernetes } from '@talosmith/clients/kubernetes'
+import { isOfFormerBoot, nodeOf, openKubernetes } from '@talosmith/clients/kubernetes'
 import { observeHealth } from './observe-health.ts'
 import { readSecretsUnlessLost } from '../generated/lost-secrets.ts'
-import { openTalosctl } from '@talosmith/clients/talos'
+import { openTalosctl, readBootId, type Talosctl } from '@talosmith/clients/talos'
 
 /** Waits until every condition of a healthy cluster holds, and logs each once when it is met, its reason until then. */
 export async function waitForHealth({
@@ -37,31 +37,66 @@ export async function waitForHealth({
       throw notStarted(cluster, `the ${name} is ${reason}`)
   const [talosctl, kubernetes] = await Promise.all([openTalosctl(cluster), openKubernetes(cluster)])
   const observe = () => observeHealth(cluster, talosctl, kubernetes, secrets)
-  const met = await waitUntilHealthy(cluster, observe, log)
+  const confirm = ({ nodes }: HealthFacts) => findFormerBoot(cluster, nodes, talosctl)
+  const met = await waitUntilHealthy(cluster, observe, log, { confirm })
   if (json) answer(met.map(({ fact, holds }) => ({ fact, holds })))
   log.info(`   export KUBECONFIG=${files.path('kubeconfig')}`)
 }
 
-/** Looks until every condition holds; throws UNHEALTHY on timeout, or when waiting is pointless. */
+/** Why what Kubernetes shows of a machine is from before its last boot; undefined: it is not. */
+async function findFormerBoot(
+  cluster: Cluster,
+  nodes: HealthFacts['nodes'],
+  talosctl: Talosctl,
+): Promise<string | undefined> {
+  const stale = await Promise.all(
+    cluster.nodes.map(async (node) => {
+      const own = nodes.ok ? nodeOf(node, nodes.value) : undefined
+      const boot = await readBootId(node, talosctl).catch(() => undefined)
+      return own !== undefined && isOfFormerBoot(own, boot)
+        ? `${node.name} is shown in Kubernetes as it was before its last boot`
+        : undefined
+    }),
+  )
+  return stale.find((reason) => reason !== undefined)
+}
+
+/**
+ * Looks until every condition holds; throws UNHEALTHY on timeout, or when waiting is pointless. Where one did not hold
+ * at first, `confirm` is asked at the end: machines may have just booted.
+ */
 export async function waitUntilHealthy(
   cluster: Cluster,
   observe: () => Promise<HealthFacts>,
   log: Log,
-  now: () => number = Date.now,
+  {
+    now = Date.now,
+    confirm = async () => undefined,
+  }: {
+    readonly now?: () => number
+    readonly confirm?: (facts: HealthFacts) => Promise<string | undefined>
+  } = {},
 ): Promise<Condition[]> {
   const held = new Set<string>()
   let finalSince: number | undefined
+  let wasUnmet = false
   return waitFor(
     `cluster ${cluster.name} to be healthy`,
     async () => {
-      const conditions = judgeHealth(cluster, await observe())
+      const facts = await observe()
+      const conditions = judgeHealth(cluster, facts)
       for (const { fact, holds, reason } of conditions) {
         if (reason !== undefined || held.has(fact)) continue
         held.add(fact)
         log.already(holds)
       }
       const unmet = conditions.filter(({ reason }) => reason !== undefined)
-      if (unmet.length === 0) return conditions
+      if (unmet.length === 0) {
+        const reason = wasUnmet ? await confirm(facts) : undefined
+        if (reason === undefined) return conditions
+        throw new Error(reason)
+      }
+      wasUnmet = true
       const time = now()
       finalSince = unmet.some(({ final }) => final) ? (finalSince ?? time) : undefined
       if (isUnrecoverable(unmet, time - (finalSince ?? time)))

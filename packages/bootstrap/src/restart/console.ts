@@ -2,11 +2,11 @@
 import {
   bootFailure,
   bootsOf,
-  consoleLog,
-  plainLines,
+  readConsole,
   reasonOf,
   redactShapes,
   type BootFailure,
+  type ConsoleEnd,
   type Node,
 } from '@talosmith/core'
 import type { UpgradeContext } from './context.ts'
@@ -18,7 +18,7 @@ export async function consoleTail(
   context: Pick<UpgradeContext, 'hosts'>,
   node: Node,
 ): Promise<string> {
-  const found = await readConsole(context, node)
+  const found = await consoleOf(context, node)
   return 'reason' in found ? found.reason : redactShapes(found.lines.slice(-lines).join('\n'))
 }
 
@@ -38,7 +38,7 @@ export function createBootWatch(
   let certain: BootFailure | undefined
   return async () => {
     if (checks++ % checksPerLook > 0) return certain
-    const found = await readConsole(context, node)
+    const found = await consoleOf(context, node)
     const failure = 'reason' in found ? undefined : bootFailure(bootsOf(found.lines).at(-1) ?? [])
     certain = failure !== undefined && failure.kind === last?.kind ? failure : undefined
     last = failure
@@ -46,20 +46,14 @@ export function createBootWatch(
   }
 }
 
-/** The end of a machine's console log, or why it cannot be read. */
-async function readConsole(
+async function consoleOf(
   { hosts }: Pick<UpgradeContext, 'hosts'>,
   node: Node,
-): Promise<{ readonly lines: readonly string[] } | { readonly reason: string }> {
-  const path = consoleLog(node.name)
+): Promise<ConsoleEnd | { readonly reason: string }> {
   try {
     const host = (await hosts())[node.host]
     if (host === undefined) return { reason: 'its host is not in LIBVIRT_URI' }
-    const { stdout, stderr, exitCode } = await host.$({ nothrow: true, timeoutMs: 20_000 })`
-      if [ -r ${path} ]; then tail -c 20000 -- ${path}; else sudo -n tail -c 20000 -- ${path}; fi`
-    if (exitCode !== 0)
-      return { reason: `${path} on ${host.name} cannot be read: ${stderr.trim()}` }
-    return { lines: plainLines(stdout) }
+    return await readConsole(host, node.name)
   } catch (error) {
     return { reason: `its console cannot be read: ${reasonOf(error)}` }
   }

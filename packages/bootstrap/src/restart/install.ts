@@ -6,6 +6,7 @@ import {
   plainLines,
   Problem,
   waitFor,
+  withHeartbeat,
   type Node,
 } from '@talosmith/core'
 import semver from 'semver'
@@ -35,7 +36,11 @@ export async function install(
       onProgress(line)
     }
     try {
-      await talosctl.ask([node.address], args, { timeoutMs: installMs, onLine })
+      // talosctl prints nothing while the machine pulls the image, which takes minutes.
+      await withHeartbeat(
+        () => talosctl.ask([node.address], args, { timeoutMs: installMs, onLine }),
+        (seconds) => onProgress(`still installing after ${seconds} s: ${output.at(-1) ?? image}`),
+      )
     } catch (error) {
       // Refused while the installation of a killed run is still in progress.
       const isTransient =

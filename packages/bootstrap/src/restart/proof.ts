@@ -8,7 +8,7 @@ import {
   type Target,
 } from '@talosmith/clients/talos'
 import { judgeEtcd, type EtcdFacts } from '@talosmith/clients/etcd'
-import { nodeProblem, type NodeObject } from '@talosmith/clients/kubernetes'
+import { isOfFormerBoot, nodeProblem, type NodeObject } from '@talosmith/clients/kubernetes'
 
 /** A machine after its restart, as reported by itself, Kubernetes and etcd. */
 export interface RestartedMachine {
@@ -17,6 +17,8 @@ export interface RestartedMachine {
   readonly node: NodeObject | undefined
   /** Undefined: not queried, because workers run no etcd. */
   readonly etcd: EtcdFacts | undefined
+  /** The ID of its boot; undefined: it did not report it. */
+  readonly boot?: string | undefined
 }
 
 /** The desired state of a machine after its restart. */
@@ -31,7 +33,7 @@ export function findRestartProblem(
   cluster: Cluster,
   { name, address, role }: Node,
   { target, kubernetes }: Expected,
-  { facts, node, etcd }: RestartedMachine,
+  { facts, node, etcd, boot }: RestartedMachine,
 ): { readonly reason: string; readonly final: boolean } | undefined {
   const permanent = (reason: string) => ({ reason, final: true })
   const transient = (reason: string) => ({ reason, final: false })
@@ -55,6 +57,8 @@ export function findRestartProblem(
   if (node === undefined) return transient(`${name} is not registered as a Kubernetes node`)
   const notReady = nodeProblem(node)
   if (notReady !== undefined) return transient(`${name} ${notReady}`)
+  if (isOfFormerBoot(node, boot))
+    return transient(`${name} is shown in Kubernetes as it was before its restart`)
   const { addresses = [], nodeInfo } = node.status ?? {}
   if (!addresses.some((one) => one.type === 'InternalIP' && one.address === address))
     return transient(`${name} is registered in Kubernetes without its address ${address}`)

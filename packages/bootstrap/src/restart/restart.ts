@@ -1,5 +1,12 @@
 /** Restarts a machine and waits until it has booted again. */
-import { minute, Problem, waitFor, type BootFailure, type Node } from '@talosmith/core'
+import {
+  minute,
+  Problem,
+  waitFor,
+  withHeartbeat,
+  type BootFailure,
+  type Node,
+} from '@talosmith/core'
 import {
   machineProblem,
   readMachineStatus,
@@ -53,7 +60,10 @@ export async function restart(
       if (boot === undefined || boot !== before) return
       if (requested) throw new Error('it is shutting down')
       const limit = image === undefined ? minute : installMs
-      await talosctl.ask([node.address], args, { timeoutMs: limit }).catch((error: unknown) => {
+      await withHeartbeat(
+        () => talosctl.ask([node.address], args, { timeoutMs: limit }),
+        (seconds) => log.info(`   ${node.name} still pulls its image after ${seconds} s`),
+      ).catch((error: unknown) => {
         const code = grpcCode(error)
         // After a broken connection or a timeout, the machine may be shutting down.
         if (code === undefined && !isTimeout(error)) unexplained++

@@ -12,7 +12,8 @@ import { takeBackup } from '../backup/take-backup.ts'
 import { takeKubernetesStep } from './kubernetes-step.ts'
 import { backUp, preflightUpgrade, writeGeneratedFiles } from './preflight.ts'
 import { observeUpgrade, type ObservedMachine } from './observe-upgrade.ts'
-import { configOf, describePath, planUpgrade, targetOf } from './plan-upgrade.ts'
+import { configOf, describePath, planUpgrade } from './plan-upgrade.ts'
+import { installationOf, usesFactory } from './installation.ts'
 import { refuseRolledBack } from '../restart/restart.ts'
 import { uncordonAfterFailure } from '../restart/uncordon-after-failure.ts'
 import { finishLeftovers, takeTalosStep } from './talos-step.ts'
@@ -39,7 +40,8 @@ export async function upgradeTalos(
   if (path.length > 0) log.info(`   upgrade path: ${describePath(path)}`)
   await refuseAllRolledBack(context, observed.machines, steps)
   // Before any change: no machine has to wait for the factory.
-  for (const { kind, to } of steps)
+  const warms = observed.machines.some((machine) => usesFactory(cluster, machine))
+  for (const { kind, to } of warms ? steps : [])
     if (kind === 'talos') await tryWarmInstaller(cluster, to, { log })
   await writeGeneratedFiles(context, fileChanges)
   if (steps.length === 0) await finishLeftovers(context, observed.machines)
@@ -73,7 +75,7 @@ async function refuseAllRolledBack(
         refuseRolledBack(
           context,
           { ...machine, running: machine.facts },
-          targetOf(context.cluster, to),
+          installationOf(context.cluster, machine, to),
         ),
       )
 }

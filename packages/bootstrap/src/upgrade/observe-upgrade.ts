@@ -20,7 +20,8 @@ import {
 import { leaderOf, observeEtcdFacts } from '@talosmith/clients/etcd'
 import { versionsOf, type KubernetesFacts } from './kubernetes-proof.ts'
 import { readUpgradeAnnotation, type Begun } from '../restart/upgrade-annotation.ts'
-import { readNodes, type NodeFacts } from '@talosmith/clients/talos'
+import { installationOf, ownInstallerOf } from './installation.ts'
+import { isRight, readNodes, type NodeFacts } from '@talosmith/clients/talos'
 import { refuseUnhealthyEtcd } from '../restart/pass-gate.ts'
 import { observeRemovedApis, type RemovedApi } from './removed-apis.ts'
 import { rebootTimeoutMs, type UpgradeContext } from '../restart/context.ts'
@@ -35,6 +36,8 @@ export interface ObservedMachine {
   readonly kubelet: string
   /** The oldest Kubernetes component on it. */
   readonly kubernetes: string
+  /** The installer image that a patch names for it. */
+  readonly ownInstaller?: string | undefined
   /** The upgrade that an earlier run began and did not finish. */
   readonly begun: Begun | undefined
 }
@@ -43,7 +46,8 @@ export interface ObservedMachine {
 export interface ObservedUpgrade {
   readonly machines: readonly ObservedMachine[]
   readonly leader: string | undefined
-  readonly offered: readonly string[]
+  /** Talos versions that the factory offers; undefined: no machine needs its installer. */
+  readonly offered: readonly string[] | undefined
   /** APIs that are in use and that the desired Kubernetes version no longer serves. */
   readonly removedApis: readonly RemovedApi[]
 }
@@ -78,14 +82,16 @@ export async function observeUpgrade(
     throw error
   })
   const { TALOS_VERSION: version } = cluster.settings
-  const isThere = machines.every(
-    ({ facts }) => facts.talosVersion === version && facts.schematic === cluster.schematic.id,
-  )
+  const needsFactory = machines.some((machine) => {
+    const target = installationOf(cluster, machine, version)
+    const isFactory = machine.ownInstaller === undefined && target.image !== undefined
+    return isFactory && !isRight(machine.facts, target)
+  })
   const { KUBERNETES_VERSION: desired } = cluster.settings
   const keepsMinor = machines.every(({ kubernetes: runs }) => minorOf(runs) === minorOf(desired))
   const [etcd, offered, removedApis] = await Promise.all([
     observeEtcdFacts(cluster, context.talosctl, context.secrets),
-    isThere ? [] : listVersions(cluster, { log }),
+    needsFactory ? listVersions(cluster, { log }) : undefined,
     keepsMinor
       ? []
       : // Only a preview: checked again right before the step that removes them.
@@ -102,6 +108,7 @@ async function observeMachines({
   talosctl,
   kubernetes,
   secrets,
+  generated,
 }: UpgradeContext): Promise<ObservedMachine[]> {
   const states = await observeNodeStates(cluster, talosctl, secrets)
   refuseForeign(states, true)
@@ -129,6 +136,7 @@ async function observeMachines({
       config: state.config,
       kubelet: object?.status?.nodeInfo?.kubeletVersion ?? '',
       kubernetes: oldest,
+      ownInstaller: ownInstallerOf(cluster, generated.desired?.get(node.name)),
       begun: object && readUpgradeAnnotation(object),
     }
   })

@@ -4,7 +4,8 @@ import type { Change, Cluster } from '@talosmith/core'
 import semver from 'semver'
 import { planConfigUpdate } from '../config/config-update.ts'
 import type { Configs } from '../config/machine-config.ts'
-import { isRight, type Target } from '@talosmith/clients/talos'
+import { anySchematic, isRight } from '@talosmith/clients/talos'
+import { installationOf, type Installation } from './installation.ts'
 import type { ObservedMachine, ObservedUpgrade } from './observe-upgrade.ts'
 import { foreseeTurns } from '../restart/order.ts'
 import { describeRunning } from '../restart/proof.ts'
@@ -23,12 +24,7 @@ export interface UpgradeChange extends Change {
     | 'upgrade-kubernetes'
 }
 
-/** The installer image of a version, with the cluster's own schematic. */
-export function installerOf({ image }: Pick<Cluster, 'image'>, version: string): string {
-  return image.installer.replace(/:[^:/]+$/, `:${version}`)
-}
-
-/** The path of a cluster, with a step for a change of the schematic alone. Throws what findPath throws. */
+/** The path of a cluster, with a step for a change of the image alone. Throws what findPath throws. */
 export function planSteps(cluster: Cluster, { machines, offered }: ObservedUpgrade): PathStep[] {
   const {
     TALOS_VERSION: talos,
@@ -47,9 +43,11 @@ export function planSteps(cluster: Cluster, { machines, offered }: ObservedUpgra
     factory,
   })
   if (steps.some(({ kind }) => kind === 'talos')) return steps
-  const hasOther = machines.some(({ facts }) => facts.schematic !== cluster.schematic.id)
+  const hasOther = machines.some(
+    (machine) => !isRight(machine.facts, installationOf(cluster, machine, talos)),
+  )
   if (!hasOther) return steps
-  refuseMissingVersion(talos, offered, factory)
+  if (offered !== undefined) refuseMissingVersion(talos, offered, factory)
   return [{ kind: 'talos', from: talos, to: talos }, ...steps]
 }
 
@@ -61,14 +59,11 @@ export function machinesOf(
 ): readonly ObservedMachine[] {
   if (kind !== 'talos') return []
   const { TALOS_VERSION: talos } = cluster.settings
-  return machines.filter(({ facts }) =>
-    to === talos ? !isRight(facts, targetOf(cluster, to)) : semver.lt(facts.talosVersion, to),
+  return machines.filter((machine) =>
+    to === talos
+      ? !isRight(machine.facts, installationOf(cluster, machine, to))
+      : semver.lt(machine.facts.talosVersion, to),
   )
-}
-
-/** What a machine has to run after a step. */
-export function targetOf({ schematic }: Cluster, version: string): Target {
-  return { version, schematic: schematic.id }
 }
 
 /** A path as a list: Talos v1.12.11, Talos v1.13.9, Kubernetes v1.36.3. */
@@ -91,8 +86,9 @@ export function planUpgrade(
     if (step.kind === 'kubernetes') changes.push(kubernetesChange(step, observed.removedApis))
     else
       for (const machine of foreseeOrder(cluster, observed, step, [...now.values()])) {
-        const after = { talosVersion: step.to, schematic: cluster.schematic.id }
-        changes.push(talosChange(machine, after))
+        const target = installationOf(cluster, machine, step.to)
+        const after = { talosVersion: target.version, schematic: target.schematic }
+        changes.push(talosChange(machine, target))
         now.set(machine.node.name, { ...machine, facts: { ...machine.facts, ...after } })
       }
   const restarting = new Set(changes.map(({ target }) => target))
@@ -135,14 +131,17 @@ function kubernetesChange({ from, to }: PathStep, used: readonly RemovedApi[]): 
 
 function talosChange(
   { node, facts }: ObservedMachine,
-  after: Pick<ObservedMachine['facts'], 'talosVersion' | 'schematic'>,
+  { version, schematic, image }: Installation,
 ): UpgradeChange {
   return {
     kind: 'upgrade-talos',
     target: node.name,
     summary: `Upgrade Talos on ${node.name}`,
     from: describeRunning(facts),
-    to: describeRunning(after),
+    to:
+      schematic === anySchematic
+        ? `${version} (${image ?? 'no installer is known'})`
+        : describeRunning({ talosVersion: version, schematic }),
     risk: 'restart',
   }
 }

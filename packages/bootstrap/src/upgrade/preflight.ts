@@ -8,6 +8,7 @@ import { takeBackup } from '../backup/take-backup.ts'
 import { warnOfBlocked } from '../restart/drain.ts'
 import { refuseMissingChannel } from './guest-agent.ts'
 import { observeUpgrade, type ObservedUpgrade } from './observe-upgrade.ts'
+import { refuseUnknownInstaller, usesFactory } from './installation.ts'
 import { machinesOf, planSteps } from './plan-upgrade.ts'
 import type { UpgradeContext } from '../restart/context.ts'
 import type { PathStep } from './upgrade-path.ts'
@@ -31,10 +32,12 @@ export async function preflightUpgrade(
     refuseMoved(cluster, node.name, context.generated.desired?.get(node.name) ?? config, config)
   const steps = planSteps(cluster, observed)
   const talos = steps.filter(({ kind }) => kind === 'talos')
-  await refuseWithoutExtensions(context, talos)
   const restarting = [
     ...new Set(talos.flatMap((step) => machinesOf(cluster, step, observed.machines))),
   ]
+  refuseUnknownInstaller(cluster, restarting)
+  if (restarting.some((machine) => usesFactory(cluster, machine)))
+    await refuseWithoutExtensions(context, talos)
   await refuseMissingChannel(context, restarting)
   await warnOfBlocked(
     context,

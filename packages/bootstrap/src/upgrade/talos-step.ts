@@ -4,7 +4,8 @@ import { inStep, Problem, reasonOf, type Node } from '@talosmith/core'
 import type { ObservedMachine } from './observe-upgrade.ts'
 import { nextTurn } from '../restart/order.ts'
 import { passGateCommand } from '../restart/pass-gate.ts'
-import { installerOf, machinesOf, targetOf, unfinishedOf } from './plan-upgrade.ts'
+import { installationOf } from './installation.ts'
+import { machinesOf, unfinishedOf } from './plan-upgrade.ts'
 import { finishMachine, upgradeMachine } from './upgrade-machine.ts'
 import { uncordonAfterFailure } from '../restart/uncordon-after-failure.ts'
 import type { UpgradeContext } from '../restart/context.ts'
@@ -92,8 +93,9 @@ async function takeMachine(
 ): Promise<void> {
   const { cluster, log } = context
   const { node } = machine
-  const target = { ...targetOf(cluster, version), image: installerOf(cluster, version) }
-  await upgradeMachine(context, machine, target, turn)
+  const { image, ...target } = installationOf(cluster, machine, version)
+  if (image === undefined) throw new Error(`no installer image is known for ${node.name}`)
+  await upgradeMachine(context, machine, { ...target, image }, turn)
   if (version === cluster.settings.TALOS_VERSION)
     await inStep(log, `Update the machine config of ${node.name} for Talos ${version}`, () =>
       updateConfig(context, node),

@@ -152,8 +152,9 @@ async function verify(
   await waitFor(
     `${node.name} to be healthy`,
     async () => {
-      const [facts, nodes, etcd] = await Promise.all([
+      const [facts, boot, nodes, etcd] = await Promise.all([
         known ?? readNode(node, talosctl),
+        readBootId(node, talosctl).catch(() => undefined),
         kubernetes.list<NodeObject>('/api/v1/nodes'),
         node.role === 'controlplane'
           ? observeEtcdFacts(cluster, talosctl, context.secrets)
@@ -165,7 +166,10 @@ async function verify(
       if (isUp && !isRight(facts, expected.target))
         throw await rolledBack(context, node, expected.target, facts)
       const own = nodeOf(node, nodes)
-      const problem = findRestartProblem(cluster, node, expected, { facts, node: own, etcd })
+      const problem = findRestartProblem(cluster, node, expected, {
+        ...{ facts, boot, etcd },
+        node: own,
+      })
       if (problem?.final === true) throw new Unrecoverable(problem.reason)
       if (problem !== undefined) throw new Error(problem.reason)
     },

@@ -23,8 +23,8 @@ export interface PathQuestion {
   readonly running: readonly RunningVersions[]
   readonly talos: string
   readonly kubernetes: string
-  /** Talos versions that the factory offers. */
-  readonly offered: readonly string[]
+  /** Talos versions that the factory offers; undefined: installers come from elsewhere, and only the desired one is known. */
+  readonly offered: readonly string[] | undefined
   /** The factory's URL. */
   readonly factory: string
 }
@@ -91,9 +91,9 @@ export function findPath(question: PathQuestion): PathStep[] {
 
 function talosHops(from: string, { talos, offered, factory }: PathQuestion): string[] {
   if (from === talos) return []
-  refuseMissingVersion(talos, offered, factory)
+  if (offered !== undefined) refuseMissingVersion(talos, offered, factory)
   if (minorOf(from) === minorOf(talos)) return [talos]
-  const releases = releasesOf(offered)
+  const releases = releasesOf(offered ?? [])
   const newestOf = (minor: string): string | undefined =>
     releases.findLast((one) => minorOf(one) === minor)
   const own = newestOf(minorOf(from))
@@ -116,11 +116,11 @@ function refuseSkip(from: string, to: string): void {
   })
   throw new Problem(
     'UPGRADE_SKIPS_MINORS',
-    `Talos ${to} cannot be installed over ${from}, and the factory offers nothing in between`,
+    `Talos ${to} cannot be installed over ${from}, and no version in between is known`,
     {
       because: `Talos ${minorOf(to)} can be installed over Talos ${oldest ?? 'an older one'} and newer`,
       now: 'nothing was changed',
-      hint: `set TALOS_VERSION to a ${reachable ?? minorOf(from)} version that the factory offers, upgrade, then continue from there`,
+      hint: `set TALOS_VERSION to a ${reachable ?? minorOf(from)} version that you have an installer of, upgrade, then continue from there`,
     },
   )
 }

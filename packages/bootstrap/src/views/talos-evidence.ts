@@ -16,11 +16,13 @@ import {
   talosReason,
   varUseQuestion,
   versionQuestion,
+  volumesQuestion,
   type AnswersTo,
   type DiskUse,
   type MachineStatus,
   type Probes,
   type Talosctl,
+  type Volume,
 } from '@talosmith/clients/talos'
 import type { Answer, Cluster, Node } from '@talosmith/core'
 import { readSecrets } from '../generated/secrets.ts'
@@ -58,6 +60,8 @@ export interface TalosEvidence {
   readonly diskPaths: readonly string[]
   /** Lines of Talos' own log about image pulls that failed, while a service is being prepared. */
   readonly pulls?: readonly string[]
+  /** Volumes that Talos could not make or open. */
+  readonly failedVolumes?: readonly Volume[]
   /** The warnings of Talos itself (Diagnostics.runtime.talos.dev). */
   readonly diagnostics: readonly string[]
 }
@@ -94,6 +98,7 @@ const questions = {
     'disks',
     (specs) => specs.flatMap(({ dev_path, symlinks = [] }) => [dev_path, ...symlinks]),
   ),
+  volumes: volumesQuestion,
   diagnostics: resourcesOf<{ message: string; details?: string[] }, readonly string[]>(
     'diagnostics',
     (specs) => specs.map(({ message, details = [] }) => [message, ...details].join(': ')),
@@ -101,7 +106,7 @@ const questions = {
 }
 
 /**
- * Queries Talos on every machine that answers a handshake: ten processes for all of them together, two more
+ * Queries Talos on every machine that answers a handshake: eleven processes for all of them together, two more
  * per machine for its clock, and one for the log of each unhealthy service.
  */
 export async function observeTalosEvidence(
@@ -157,6 +162,7 @@ function evidenceOf(
     timeSynced: valueOf(own.timeSynced),
     disk: valueOf(own.disk),
     diskPaths: valueOf(own.diskPaths) ?? [],
+    failedVolumes: (valueOf(own.volumes) ?? []).filter(({ phase }) => phase === 'failed'),
     diagnostics: valueOf(own.diagnostics) ?? [],
   }
 }

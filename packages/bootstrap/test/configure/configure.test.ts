@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } 
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { generatedFiles, Problem, silentLog, type Change, type Log } from '@talosmith/core'
-import { temporaryFolder, testCluster } from '@talosmith/core/testing'
+import { quicken, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import { parse } from 'yaml'
 import { configure } from '../../src/configure/configure.ts'
@@ -19,6 +19,7 @@ import {
 } from '@talosmith/clients/testing'
 import * as assert from 'uvu/assert'
 
+quicken()
 // One control plane and one worker, on addresses of this test alone.
 const root = temporaryFolder('configure')
 const cluster = testCluster(
@@ -58,6 +59,9 @@ async function show(address: string, kind: 'waiting' | 'ours'): Promise<void> {
   shown.set(address, machine)
 }
 
+/** Why the volume STATE of a machine can't be made, by address. */
+const stateFails = new Map<string, string>()
+
 /** Machines that take configs as Talos does; the generated files are made by the real talosctl. */
 function machines(dryRun: Reply = ''): Talosctl & { readonly calls: string[] } {
   const fake = fakeTalosctl((words, nodes): Reply => {
@@ -71,6 +75,8 @@ function machines(dryRun: Reply = ''): Talosctl & { readonly calls: string[] } {
     }
     if (words.startsWith('get machineconfig'))
       return nodes.map((one) => resource(one, configs.get(one))).join('')
+    if (words.startsWith('get volumestatus'))
+      return nodes.map((one) => resource(one, volumeOf(one), 'STATE')).join('')
     if (words.startsWith('version'))
       return versions(Object.fromEntries(nodes.map((one) => [one, 'v1.13.9'])))
     return resource(node, { stage: 'running', status: { ready: true, unmetConditions: null } })
@@ -80,6 +86,11 @@ function machines(dryRun: Reply = ''): Talosctl & { readonly calls: string[] } {
     version: 'v1.13.9',
     offline: (...args) => real?.offline(...args) ?? fake.offline(),
   }
+}
+
+function volumeOf(address: string): object {
+  const errorMessage = stateFails.get(address)
+  return errorMessage === undefined ? { phase: 'ready' } : { phase: 'failed', errorMessage }
 }
 
 async function run(
@@ -149,6 +160,22 @@ it('a recreated machine gets its config, the other is left alone', async () => {
   const sent = talosctl.calls.filter((call) => !reads.test(call))
   assert.is(sent.length, 1)
   assert.match(sent[0] ?? '', `--insecure @ ${worker}`)
+})
+
+it('a machine that cannot save its config fails, also in a later run that finds it configured', async () => {
+  configs.delete(worker)
+  await show(worker, 'waiting')
+  stateFails.set(worker, 'no disks matched for volume')
+  for (const attempt of ['first', 'second']) {
+    const error: unknown = await run(machines()).catch((reason: unknown) => reason)
+    assert.ok(error instanceof Problem, attempt)
+    assert.is(error.code, 'STATE_NOT_READY')
+    assert.is(error.because, 'its volume STATE is failed: no disks matched for volume')
+    assert.match(error.hint ?? '', 'virsh reset home-w1')
+  }
+  assert.equal(await run(machines(), true), { code: 0, plan: [] })
+  stateFails.clear()
+  assert.is((await run(machines())).code, 0)
 })
 
 it('a changed patch is sent only to its machine, and a dry run shows whether that reboots it', async () => {

@@ -51,7 +51,15 @@ const noEtcd: Partial<HealthFacts> = {
 /** Waits on a row of looks, each `secondsApart` after the other; the last one stays. */
 async function wait(
   looks: readonly Partial<HealthFacts>[],
-  { of = cluster, secondsApart = 4 } = {},
+  {
+    of = cluster,
+    secondsApart = 4,
+    confirm = async () => undefined,
+  }: {
+    readonly of?: typeof cluster
+    readonly secondsApart?: number
+    readonly confirm?: () => Promise<string | undefined>
+  } = {},
 ) {
   const lines: string[] = []
   const note = (text: string): void => void lines.push(text)
@@ -61,7 +69,7 @@ async function wait(
     of,
     async () => ({ ...healthy, ...looks[Math.min(++at, looks.length - 1)] }),
     log,
-    () => at * secondsApart * 1000,
+    { now: () => at * secondsApart * 1000, confirm },
   )
   const settled: { problem?: Problem } = await end.then(
     () => ({}),
@@ -118,6 +126,19 @@ test('when the time is up, what is missing first is why', async () => {
     problem?.because ?? '',
     /^etcd to have all control planes as members: etcd: does not list its members: no quorum$/,
   )
+})
+
+test('after something did not hold, what Kubernetes shows of a former boot is not taken for health', async () => {
+  const answers = ['home-cp1 is shown in Kubernetes as it was before its last boot', undefined]
+  let confirmed = 0
+  const confirm = async () => answers[confirmed++]
+  const { lines, looks, problem } = await wait([noEtcd, {}], { confirm })
+  assert.is(problem, undefined)
+  assert.equal([looks, confirmed], [3, 2])
+  assert.match(lines.join('\n'), 'as it was before its last boot')
+  confirmed = 0
+  assert.is((await wait([{}], { confirm })).looks, 1)
+  assert.is(confirmed, 0)
 })
 
 test('a cluster without secrets has not been started', async () => {

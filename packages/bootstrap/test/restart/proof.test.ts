@@ -58,6 +58,38 @@ const rows: [string, RestartedMachine, string | undefined][] = [
     { ...well, facts: { ...facts, platform: undefined } },
     'does not report its platform yet',
   ],
+  [
+    'Kubernetes shows it as it was before its restart',
+    {
+      ...well,
+      boot: 'new',
+      node: {
+        ...well.node,
+        metadata: { name: controlPlane.name },
+        status: {
+          ...well.node?.status,
+          nodeInfo: { ...well.node?.status?.nodeInfo, bootID: 'old' },
+        },
+      } as RestartedMachine['node'],
+    },
+    'home-cp1 is shown in Kubernetes as it was before its restart',
+  ],
+  [
+    'Kubernetes shows its new boot',
+    {
+      ...well,
+      boot: 'new',
+      node: {
+        ...well.node,
+        metadata: { name: controlPlane.name },
+        status: {
+          ...well.node?.status,
+          nodeInfo: { ...well.node?.status?.nodeInfo, bootID: 'new' },
+        },
+      } as RestartedMachine['node'],
+    },
+    undefined,
+  ],
   ['it boots', of({ machine: { ...ready, stage: 'booting' } }), 'home-cp1 is booting'],
   [
     'a service does not run',

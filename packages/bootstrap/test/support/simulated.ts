@@ -280,6 +280,8 @@ export class Simulation {
       )
     if (get === 'platformmetadata')
       return all(({ node }) => resource(node.address, { platform: 'nocloud' }))
+    if (get === 'volumestatus')
+      return all(({ node }) => resource(node.address, { phase: 'ready' }, 'STATE'))
     if (get === 'machinestatus')
       return all(({ node, trial }) =>
         resource(node.address, {

@@ -574,6 +574,22 @@ test('an installer that could not be built in advance is a warning, and the upgr
   assert.match(output, /installer of Talos v1\.13\.9 was not built in advance: .* answered 404/)
 })
 
+test('machines of IMAGE_PATH keep their image: Kubernetes alone is upgraded, without a factory', async () => {
+  const cluster = described({
+    IMAGE_PATH: '/srv/talos/own.raw',
+    KUBERNETES_VERSION: 'v1.36.3',
+    TALOS_FACTORY_URL: 'http://127.0.0.1:1',
+  })
+  const simulation = new Simulation(cluster, 'v1.13.9', 'b'.repeat(64))
+  for (const machine of simulation.machines) machine.kubernetes = 'v1.36.0'
+  requested.length = 0
+  assert.is((await run(simulation)).problem, undefined)
+  assert.is((await run(simulation, { flow: upgradeKubernetes })).problem, undefined)
+  assert.equal(restarts(simulation), [])
+  assert.equal(requested, [])
+  assert.ok(simulation.machines.every(({ kubernetes }) => kubernetes === 'v1.36.3'))
+})
+
 test('Kubernetes waits for Talos, then goes through a node, and every component is checked', async () => {
   const simulation = new Simulation(described({ CONTROL_PLANE_COUNT: '1' }), 'v1.13.8')
   for (const machine of simulation.machines) machine.kubernetes = 'v1.35.0'

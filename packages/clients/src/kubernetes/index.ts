@@ -9,7 +9,7 @@ export {
   NotOurApi,
   statusOf,
 } from './errors.ts'
-export { nodeOf } from './machine-nodes.ts'
+export { isOfFormerBoot, nodeOf } from './machine-nodes.ts'
 export { parseKubeconfig, type KubeAccess } from './kubeconfig.ts'
 export type { ApiRequest, Ask, AskOptions } from './transport.ts'
 export {

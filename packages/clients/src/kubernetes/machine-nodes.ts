@@ -33,3 +33,12 @@ function addressesOf({ status }: NodeObject): (string | undefined)[] {
 function isNodeReady(node: NodeObject): boolean {
   return readinessOf(node)?.status === 'True'
 }
+
+/**
+ * Whether a node's status is from before the machine's last boot: the API shows it until the kubelet has reported
+ * again, and Talos takes it over (controllers/runtime/machine_status.go). The kubelet reports the boot ID of its machine.
+ */
+export function isOfFormerBoot({ status }: NodeObject, boot: string | undefined): boolean {
+  const reported = status?.nodeInfo?.bootID
+  return boot !== undefined && reported !== undefined && reported !== boot
+}

@@ -33,6 +33,7 @@ export {
   type Question,
 } from './questions.ts'
 export {
+  anySchematic,
   isMachineReady,
   isRight,
   readBootId,
@@ -64,3 +65,4 @@ export {
   statusTimeouts,
 } from './time-limits.ts'
 export { supportArguments } from './support.ts'
+export { describeVolume, stateProblem, volumesQuestion, type Volume } from './volumes.ts'

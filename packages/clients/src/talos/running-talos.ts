@@ -26,12 +26,17 @@ export interface NodeFacts extends RunningTalos {
 /** What a machine is to run. */
 export interface Target {
   readonly version: string
+  /** Undefined: an image that does not come from a factory. */
   readonly schematic: string | undefined
 }
 
+/** The schematic of a target whose installer is the user's own: what is in it is not compared. */
+export const anySchematic = 'any'
+
 /** Whether a machine runs what it should. */
 export function isRight(facts: Pick<RunningTalos, 'talosVersion' | 'schematic'>, target: Target) {
-  return facts.talosVersion === target.version && facts.schematic === target.schematic
+  const isSame = target.schematic === anySchematic || facts.schematic === target.schematic
+  return facts.talosVersion === target.version && isSame
 }
 
 const questions = {
