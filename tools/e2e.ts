@@ -1,6 +1,6 @@
 /**
  * Runs the life of a cluster with the project's own commands, from its creation on an older Talos version to its
- * removal, and writes a record of it for docs/compatibility.md. env/<cluster>.env says where; the cluster must not
+ * removal, and writes a record of it for docs/compatibility.md. The place is that of env/<cluster>.env; the cluster must not
  * exist yet, and is destroyed at the end. After a failure it stays as it is.
  *
  *   npx tsx tools/e2e.ts <cluster> --from v1.12.11 [--from-kubernetes v1.35.4] [--record e2e.json]

@@ -90,7 +90,7 @@ export function stepsOf(cluster: Cluster, { before, after }: Stages): readonly L
   ]
 }
 
-/** Runs the steps until one fails, and says how each of them ended. */
+/** Runs the steps until one fails; resolves with the outcome of each that began or was skipped. */
 export async function runSteps(
   steps: readonly LifeStep[],
   world: World,
@@ -171,7 +171,7 @@ async function patchLive(world: World, cluster: Cluster, settings: Settings): Pr
   if ((await boots()) !== before) throw new Error('a machine was restarted')
 }
 
-/** Talos applies kernel parameters in the background (KernelParamSpecController), so it is asked for 30 s. */
+/** Talos applies kernel parameters in the background (KernelParamSpecController), so it is read again for up to 30 s. */
 async function hasParameter(world: World, name: string, address: string): Promise<void> {
   let value = ''
   for (let tries = 0; tries < 15; tries++) {

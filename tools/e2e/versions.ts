@@ -11,7 +11,7 @@ export interface Stages {
   readonly after: Versions
 }
 
-/** The target is what the env file says; throws when `from` is not older, or not a version. */
+/** The target is that of the env file; throws when `from` is not older, or not a version. */
 export function stagesFor(
   { settings }: Cluster,
   from: string,
@@ -21,7 +21,7 @@ export function stagesFor(
   if (fromKubernetes === undefined)
     throw new Error(`--from ${from} is not a Talos version that is supported`)
   if (from === after.talos)
-    throw new Error(`--from ${from} is what TALOS_VERSION says: there would be no upgrade`)
+    throw new Error(`--from ${from} is also TALOS_VERSION: there would be no upgrade`)
   return { before: { talos: from, kubernetes: fromKubernetes }, after }
 }
 

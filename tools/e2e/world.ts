@@ -1,4 +1,4 @@
-/** What a run does and asks: the project's commands, and kubectl, talosctl and virsh, which do not know the project. */
+/** How a run acts and looks: the project's commands, and kubectl, talosctl and virsh, which do not know the project. */
 import { spawn } from 'node:child_process'
 import {
   findTool,
@@ -22,7 +22,7 @@ export interface World {
 
 export function openWorld(cluster: Cluster): World {
   const files = generatedFiles(cluster)
-  const asked = async (name: 'kubectl' | 'talosctl', args: readonly string[]): Promise<string> => {
+  const query = async (name: 'kubectl' | 'talosctl', args: readonly string[]): Promise<string> => {
     const { path } = await findTool(name, cluster)
     const access =
       name === 'kubectl'
@@ -40,8 +40,8 @@ export function openWorld(cluster: Cluster): World {
         child.on('error', reject)
         child.on('close', (code) => resolve(code ?? 130))
       }),
-    kubectl: (...args) => asked('kubectl', args),
-    talosctl: (...args) => asked('talosctl', args),
+    kubectl: (...args) => query('kubectl', args),
+    talosctl: (...args) => query('talosctl', args),
     domains: async () => (await onHosts(cluster, 'virsh -q list --all --name')).flat(),
   }
 }

@@ -118,7 +118,7 @@ for (const [version, reason] of [
     assert.throws(() => stagesFor(made(), version), reason)
   })
 
-test('the record says what ran where, and who ran it', async () => {
+test('the record has what ran where, and who ran it', async () => {
   const { cluster, stages, steps } = await live({})
   const env = {
     GITHUB_SERVER_URL: 'https://github.com',
