@@ -41,9 +41,11 @@ const recorded = new Set<string>()
 /** Begins to record a run; the returned function ends that, with what the run has printed. */
 export function record(command: readonly string[]): (output: string) => void {
   const stop = sampleArguments()
-  // Before, too: a destroy removes them.
+  // Before, too: a destroy removes them. And in between: tools/e2e.ts creates and destroys a cluster in one run.
   keepSecrets()
+  const timer = setInterval(keepSecrets, 5000)
   return (output) => {
+    clearInterval(timer)
     const fresh = [...stop()].filter((line) => !recorded.has(line))
     for (const line of fresh) recorded.add(line)
     keepSecrets()
@@ -82,8 +84,12 @@ function keepSecrets(): void {
 
 /** Copies all secret files below a folder into another one. */
 export function copySecrets(from: string, to: string): void {
-  if (!existsSync(from)) return
-  const names = readdirSync(from, { recursive: true, encoding: 'utf8' })
+  let names: string[] = []
+  try {
+    names = readdirSync(from, { recursive: true, encoding: 'utf8' })
+  } catch {
+    // It does not exist, or a folder in it was removed meanwhile: the next time finds what is left.
+  }
   for (const name of names.filter((one) => secretFile.test(one)))
     try {
       const text = readFileSync(join(from, name))

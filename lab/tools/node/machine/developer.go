@@ -52,6 +52,9 @@ func (f *Folder) ESP(func(slots.ESP) error) error {
 // SetHostname implements Host.
 func (f *Folder) SetHostname(string, []netip.Addr, []netip.Addr) error { return nil }
 
+// SetKernelParameters implements Host.
+func (f *Folder) SetKernelParameters(map[string]string) error { return nil }
+
 // Addresses implements Host.
 func (f *Folder) Addresses() []netip.Addr { return []netip.Addr{f.Address} }
 

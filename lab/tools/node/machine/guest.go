@@ -28,6 +28,7 @@ type Guest struct {
 	mu      sync.Mutex
 	mounted map[string]bool
 	esp     sync.Mutex
+	sysctls kernelParameters
 }
 
 func (g *Guest) mount(label, target string) error {
@@ -176,6 +177,16 @@ func (g *Guest) SetHostname(name string, addresses, nameservers []netip.Addr) er
 	}
 
 	return err
+}
+
+// SetKernelParameters implements Host.
+func (g *Guest) SetKernelParameters(sysctls map[string]string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+
+	g.sysctls.root = "/proc/sys"
+
+	return g.sysctls.apply(sysctls)
 }
 
 // Addresses implements Host.

@@ -21,6 +21,8 @@ type Host interface {
 	ESP(do func(slots.ESP) error) error
 	// SetHostname makes the name known to the kernel and in /etc.
 	SetHostname(name string, addresses []netip.Addr, nameservers []netip.Addr) error
+	// SetKernelParameters writes sysctls; those of the call before that are missing get their former values.
+	SetKernelParameters(sysctls map[string]string) error
 	// Addresses are the machine's own, shared ones included.
 	Addresses() []netip.Addr
 	Unmount()

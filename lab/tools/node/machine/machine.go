@@ -241,6 +241,12 @@ func (m *Machine) Activate(cfg config.Provider) error {
 
 	m.updateHostname()
 
+	if machineconfig.Complete(cfg) {
+		if err := m.o.Host.SetKernelParameters(cfg.Machine().Sysctls()); err != nil {
+			log.Printf("kernel parameters: %v", err)
+		}
+	}
+
 	if first {
 		close(m.complete)
 	}
