@@ -1,5 +1,5 @@
 /** Restarts a machine and waits until it has booted again. */
-import { minute, Problem, waitFor, type BootFailure, type Node } from '@talosmith/core'
+import { commandFor, minute, Problem, waitFor, type BootFailure, type Node } from '@talosmith/core'
 import {
   machineProblem,
   readMachineStatus,
@@ -125,7 +125,7 @@ export async function waitForReboot(
       withinMs: rebootTimeoutMs(cluster),
       everyMs: 500,
       code: 'UPGRADE_UNFINISHED',
-      hint: `check its console (virsh console ${name}), then run the same command again: it checks this machine again, and reports UPGRADE_ROLLED_BACK if Talos has rolled back by then`,
+      hint: `check its console (virsh console ${name}), then run the same command again: it checks this machine again, and reports UPGRADE_ROLLED_BACK if Talos has rolled back by then. If it hangs: ${commandFor(cluster, 'vm:boot-previous')} --machine ${name}`,
     },
   ).catch(async (error: unknown) => {
     if (!(error instanceof Problem) || error.code !== 'UPGRADE_UNFINISHED') throw error
@@ -149,12 +149,12 @@ async function stuck(
   target: Target,
   { kind, line }: BootFailure,
 ): Promise<Problem> {
-  const { name, address } = node
+  const { name } = node
   const what =
     kind === 'panics'
       ? 'its kernel panicked, which systemd-boot does not revert'
       : 'Talos failed in its initialize sequence, where it neither rolls back nor reboots'
-  const back = `choose the older entry in its boot menu: virsh reset ${name}, then within 10 s virsh console ${name}; then keep it: talosctl -n ${address} -e ${address} rollback`
+  const back = `boot its previous version: ${commandFor(context.cluster, 'vm:boot-previous')} --machine ${name}`
   return new Problem('UPGRADE_UNFINISHED', `${name} does not boot Talos ${target.version}`, {
     because: `${what} (${line.trim()}); ${endedWith}\n${await consoleTail(context, node)}`,
     now: `${name} is down and stays down; it is cordoned, and its old version is still on its disk; the remaining machines were not upgraded`,
