@@ -4,6 +4,7 @@ import {
   machineProblem,
   type Talosctl,
   isRight,
+  readKernelArguments,
   readBootId,
   readNode,
   readRunning,
@@ -22,6 +23,7 @@ import { findRestartProblem, type Expected } from '../restart/proof.ts'
 import { refuseRolledBack, restart, rolledBack, waitForReboot } from '../restart/restart.ts'
 import { uncordonAfterFailure } from '../restart/uncordon-after-failure.ts'
 import { prepareRestart } from '../restart/hand-over.ts'
+import { prepareKernelArguments } from './grub-arguments.ts'
 import { rebootTimeoutMs, type UpgradeContext } from '../restart/context.ts'
 
 /** What a machine has to run, and the image that installs it. */
@@ -59,6 +61,7 @@ export async function upgradeMachine(
     await uncordonAfterFailure(context, [node], async () => {
       await refuseRolledBack(context, { node, running, begun }, target)
       await passGate(context, turn, untouched, { observed: gate })
+      await prepareKernelArguments(context, node, running.talosVersion)
       if (live)
         await inStep(log, `Install Talos ${target.version} on ${name}`, (step) =>
           install(context, node, target.image, (line) => step.progress(line)),
@@ -152,11 +155,14 @@ async function verify(
   await waitFor(
     `${node.name} to be healthy`,
     async () => {
-      const [facts, nodes, etcd] = await Promise.all([
+      const [facts, nodes, etcd, kernelArguments] = await Promise.all([
         known ?? readNode(node, talosctl),
         kubernetes.list<NodeObject>('/api/v1/nodes'),
         node.role === 'controlplane'
           ? observeEtcdFacts(cluster, talosctl, context.secrets)
+          : undefined,
+        cluster.settings.TALOS_KERNEL_ARGS.length > 0
+          ? readKernelArguments(node, talosctl)
           : undefined,
       ])
       known = undefined
@@ -165,7 +171,9 @@ async function verify(
       if (isUp && !isRight(facts, expected.target))
         throw await rolledBack(context, node, expected.target, facts)
       const own = nodeOf(node, nodes)
-      const problem = findRestartProblem(cluster, node, expected, { facts, node: own, etcd })
+      const problem = findRestartProblem(cluster, node, expected, {
+        ...{ facts, node: own, etcd, kernelArguments },
+      })
       if (problem?.final === true) throw new Unrecoverable(problem.reason)
       if (problem !== undefined) throw new Error(problem.reason)
     },
