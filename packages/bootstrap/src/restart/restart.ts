@@ -23,17 +23,26 @@ import { restateProblem } from './restated.ts'
 import { rebootTimeoutMs, type UpgradeContext } from './context.ts'
 import semver from 'semver'
 
-/** Restarts a machine and waits until its boot ID has changed or it no longer answers. */
+/**
+ * Restarts a machine and waits until its boot ID has changed or it no longer answers. By default Talos starts the next
+ * kernel with kexec, past firmware and boot menu; a `coldStart` goes through both, and so tests the boot entry
+ * (v1alpha1_sequencer_tasks.go, KexecPrepare; both flags exist in every supported Talos).
+ */
 export async function restart(
   { talosctl, log, secrets }: Pick<UpgradeContext, 'talosctl' | 'log'> & Pick<GateTools, 'secrets'>,
   node: Node,
   before: string,
   image: string | undefined,
+  { coldStart = false } = {},
 ): Promise<void> {
+  const cold = (flag: string): string[] => (coldStart ? [`${flag}=powercycle`] : [])
   const args =
     image === undefined
-      ? ['reboot', '--wait=false']
-      : ['upgrade', `--image=${image}`, '--wait=false', ...flagsOf(talosctl.version)]
+      ? ['reboot', '--wait=false', ...cold('--mode')]
+      : [
+          ...['upgrade', `--image=${image}`, '--wait=false', ...flagsOf(talosctl.version)],
+          ...cold('--reboot-mode'),
+        ]
   let requested = false
   let unexplained = 0
   await waitFor(

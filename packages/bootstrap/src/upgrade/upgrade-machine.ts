@@ -36,13 +36,14 @@ export type MachineToUpgrade = Pick<ObservedMachine, 'node' | 'kubelet' | 'begun
 
 /**
  * Upgrades one machine to its target and verifies it; completed parts are not repeated. `turn` is every
- * machine that restarts at the same time.
+ * machine that restarts at the same time. After a `coldStart` the proof also covers its boot entry.
  */
 export async function upgradeMachine(
   context: UpgradeContext,
   { node, kubelet, begun }: MachineToUpgrade,
   target: MachineTarget,
   turn: readonly Node[],
+  { coldStart = false } = {},
 ): Promise<void> {
   const { talosctl, log } = context
   const { name } = node
@@ -70,7 +71,7 @@ export async function upgradeMachine(
       const before = await readBootId(node, talosctl)
       await inStep(log, `Restart ${name}`, async () => {
         await annotateRestart(context, node, target, before)
-        await restart(context, node, before, live ? undefined : target.image)
+        await restart(context, node, before, live ? undefined : target.image, { coldStart })
         back = await waitForReboot(context, node, before, target)
       })
     })

@@ -60,6 +60,8 @@ export function configText(cluster: Cluster, installer: string): string {
 export class Simulation {
   readonly machines: Machine[]
   readonly changes: string[] = []
+  /** Names of the machines that started through firmware and boot menu, in order. */
+  readonly coldStarts: string[] = []
   /** Violations of the safe order of restarts. */
   readonly violations: string[] = []
   readonly pods: PodObject[] = []
@@ -232,6 +234,7 @@ export class Simulation {
 
   /** What a command changes on a machine; undefined: nothing. */
   protected effectOf(machine: Machine, words: string): (() => void) | undefined {
+    if (/^(?:reboot|upgrade) .*mode=powercycle/.test(words)) this.coldStarts.push(machine.node.name)
     const image = /--image=\S+:(v\S+)/.exec(words)?.[1]
     if (words.startsWith('upgrade-k8s'))
       return () => {

@@ -128,6 +128,7 @@ test('three control planes and a worker are upgraded one by one, the leader last
   const { problem } = await run(simulation)
   assert.is(problem, undefined)
   assert.equal(restarts(simulation), ['home-cp2', 'home-cp3', 'home-cp1', 'home-w1'])
+  assert.equal(simulation.coldStarts, ['home-cp2'])
   assertDone(simulation)
   assert.is(
     simulation.changes[0],
@@ -186,6 +187,7 @@ test('a Talos that cannot install live is upgraded in one call, after its drain'
   const simulation = new Simulation(cluster, 'v1.12.11')
   assert.is((await run(simulation)).problem, undefined)
   assertDone(simulation)
+  assert.equal(simulation.coldStarts, ['home-cp1'])
   assert.equal(simulation.changes.slice(1, 5), [
     'cordon home-cp1',
     'mark home-cp1',
