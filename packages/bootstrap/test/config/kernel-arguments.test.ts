@@ -9,6 +9,7 @@ const install = { disk: '/dev/vda', image: 'x/nocloud-installer/abc:v1' }
 /** What the installer section has, what runs, and what it has then; a string: the arguments that would be lost. */
 const rows: [string, string, object, object | undefined | string][] = [
   ['1.9 takes them from the config', 'v1.9.6', {}, { extraKernelArgs: ours }],
+  ['1.10 takes them from the config', 'v1.10.9', {}, { extraKernelArgs: ours }],
   ['1.11 takes them from the config', 'v1.11.6', {}, { extraKernelArgs: ours }],
   [
     'those of a patch stay',
