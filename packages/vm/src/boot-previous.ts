@@ -41,6 +41,8 @@ export interface ObservedHang {
   readonly answers: boolean
   /** How its last boot failed, by its console. */
   readonly failure: BootFailure | undefined
+  /** Whether its console can be read, which shows the boot menu. */
+  readonly hasConsole: boolean
   /** Whether its console went on while it was observed: it may still be booting. */
   readonly isWriting: boolean
 }
@@ -117,13 +119,14 @@ export async function observeHang(
     const result = await probe(address, undefined)
     return result.kind !== 'silent' || result.hasClosed === true
   }
-  const known = { name, address, state, uefi }
-  if (state !== 'running') return { ...known, answers: false, failure: undefined, isWriting: false }
+  const known = { name, address, state, uefi, hasConsole: true, isWriting: false }
+  if (state !== 'running') return { ...known, answers: false, failure: undefined }
   const [isUp, before] = await Promise.all([answers(), consoleSize(host, name)])
-  const text = await consoleSince(host, name, Math.max(0, before - consoleBytes))
-  const failure = bootFailure(bootsOf(plainLines(text)).at(-1) ?? [])
-  if (isUp || (failure !== undefined && failure.kind !== 'reverts'))
-    return { ...known, answers: isUp, failure, isWriting: false }
+  const start = Math.max(0, before - consoleBytes)
+  const text = await consoleSince(host, name, start).catch(() => undefined)
+  const failure = bootFailure(bootsOf(plainLines(text ?? '')).at(-1) ?? [])
+  if (isUp || text === undefined || (failure !== undefined && failure.kind !== 'reverts'))
+    return { ...known, answers: isUp, failure, hasConsole: text !== undefined }
   let looks = 0
   const watched = await waitFor(
     `${name} to show whether it hangs`,
@@ -140,7 +143,7 @@ export async function observeHang(
 
 /** What makes the machine boot its previous version, and stay with it. Throws BOOT_PREVIOUS_REFUSED where it is not for it. */
 export function planBootPrevious(cluster: Cluster, observed: ObservedHang): BootChange[] {
-  const { name, address, state, uefi, answers, failure, isWriting } = observed
+  const { name, address, state, uefi, answers, failure, hasConsole, isWriting } = observed
   const refused = (because: string, hint: string): Problem =>
     new Problem('BOOT_PREVIOUS_REFUSED', `${name} was not reset`, {
       because,
@@ -156,6 +159,11 @@ export function planBootPrevious(cluster: Cluster, observed: ObservedHang): Boot
     throw refused(
       'its Talos API answers',
       `talosctl --talosconfig ${cluster.generated}/talosconfig -n ${address} -e ${address} rollback boots its previous version and keeps it; ${commandFor(cluster, 'cluster:diagnose')} shows what is wrong`,
+    )
+  if (!hasConsole)
+    throw refused(
+      'its console log cannot be read on the host, and only it shows the boot menu',
+      'allow this login to read /var/log/libvirt/qemu there (root, or sudo without a password), then run the same command again',
     )
   if (failure?.kind === 'reverts')
     throw refused(

@@ -88,7 +88,15 @@ test('the menu of an earlier boot is not answered', async () => {
 })
 
 const hangs: ObservedHang = {
-  ...{ name, address, state: 'running', uefi: true, answers: false, isWriting: false },
+  ...{
+    name,
+    address,
+    state: 'running',
+    uefi: true,
+    answers: false,
+    hasConsole: true,
+    isWriting: false,
+  },
   failure: { kind: 'hangs', line: '[ 3.1] [talos] initialize sequence: failed' },
 }
 const reverts = { kind: 'reverts', line: 'boot sequence: failed' } as const
@@ -107,6 +115,7 @@ test('a machine that hangs is reset, and then rolled back by Talos', () => {
 
 for (const [because, over, hint] of [
   ['its Talos API answers', { answers: true }, /talosctl .*rollback/],
+  ['cannot be read', { hasConsole: false }, /sudo/],
   ['it is shut off', { state: 'shut off' }, /cluster:start/],
   ['there is no machine', { state: undefined }, /cluster:up/],
   ['still booting', { failure: undefined, isWriting: true }, /run the same command again/],
@@ -134,6 +143,15 @@ const start = '[    0.000000] Linux version 6.18\r\n'
 test('a machine that hangs by its console is not watched', async () => {
   const observed = await observe(() => `${start}[ 3.1] [talos] initialize sequence: failed\r\n`)
   assert.equal(observed, hangs)
+})
+
+test('a machine whose console cannot be read has none', async () => {
+  const host = recordingHost((command) =>
+    command.includes('tail -c') ? { exitCode: 1, stderr: 'Permission denied' } : '0\n',
+  )
+  const on = finishedHost(cluster)
+  const observed = await observeHang({ cluster, log: silentLog }, node, on, host)
+  assert.is(observed.hasConsole, false)
 })
 
 test('a silent machine hangs once its console has stopped, and boots while it goes on', async () => {
