@@ -73,7 +73,8 @@ function textOf(document: Document): string {
 }
 
 /**
- * The names of the configured kernel arguments that a kernel runs without. `-name` and `-name=value` remove an argument (siderolabs/go-procfs, WithDeleteNegatedArgs). Without values: they may be secrets.
+ * The names of the configured kernel arguments that a kernel runs without. `-name` and `-name=value` remove one
+ * (siderolabs/go-procfs, WithDeleteNegatedArgs). Without values: they may be secrets.
  */
 export function missingArguments(wanted: readonly string[], runs: readonly string[]): string[] {
   return wanted
