@@ -83,9 +83,8 @@ export function judgeBoot(cluster: Cluster, view: View): Diagnosis | undefined {
   const failure = bootFailure(last)
   if (failure === undefined || failure.kind === 'reverts') return undefined
   const previous = [
-    '# if this began with an upgrade: Talos does not roll back by itself; reset the machine once more, choose the',
-    '# older entry in the boot menu on its console, which shows for 10 s, and keep that version:',
-    talosctl(cluster, node.address, 'rollback'),
+    '# if this began with an upgrade: Talos does not roll back by itself here; boot the previous version with',
+    `${commandFor(cluster, 'vm:boot-previous')} --machine ${node.name}`,
   ]
   if (failure.kind === 'hangs')
     return {
@@ -93,7 +92,7 @@ export function judgeBoot(cluster: Cluster, view: View): Diagnosis | undefined {
       where: node.name,
       cause: `the boot of ${node.name} failed in the initialize sequence; Talos stays there and does not reboot`,
       evidence: [`console: ${failure.line}`],
-      remedy: [...powerCycle(host, node.name), ...previous],
+      remedy: [...previous, '# otherwise', ...powerCycle(host, node.name)],
     }
   return {
     code: 'KERNEL_PANIC',
@@ -101,8 +100,9 @@ export function judgeBoot(cluster: Cluster, view: View): Diagnosis | undefined {
     cause: `the kernel of ${node.name} panicked`,
     evidence: last.slice(last.indexOf(failure.line), last.indexOf(failure.line) + 3),
     remedy: [
-      ...onHost(host, `virsh reset ${node.name}`),
       ...previous,
+      '# otherwise',
+      ...onHost(host, `virsh reset ${node.name}`),
       '# if it panics again, check its memory size and its disk',
     ],
   }

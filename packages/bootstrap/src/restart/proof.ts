@@ -7,6 +7,7 @@ import {
   type RunningTalos,
   type Target,
 } from '@talosmith/clients/talos'
+import { missingArguments } from '../config/kernel-arguments.ts'
 import { judgeEtcd, type EtcdFacts } from '@talosmith/clients/etcd'
 import { isOfFormerBoot, nodeProblem, type NodeObject } from '@talosmith/clients/kubernetes'
 
@@ -19,6 +20,8 @@ export interface RestartedMachine {
   readonly etcd: EtcdFacts | undefined
   /** The ID of its boot; undefined: it did not report it. */
   readonly boot?: string | undefined
+  /** Undefined: not queried, because none are configured. */
+  readonly kernelArguments?: readonly string[] | undefined
 }
 
 /** The desired state of a machine after its restart. */
@@ -33,7 +36,7 @@ export function findRestartProblem(
   cluster: Cluster,
   { name, address, role }: Node,
   { target, kubernetes }: Expected,
-  { facts, node, etcd, boot }: RestartedMachine,
+  { facts, node, etcd, boot, kernelArguments }: RestartedMachine,
 ): { readonly reason: string; readonly final: boolean } | undefined {
   const permanent = (reason: string) => ({ reason, final: true })
   const transient = (reason: string) => ({ reason, final: false })
@@ -43,6 +46,10 @@ export function findRestartProblem(
     .map(baseName)
     .filter((extension) => !facts.extensions.includes(extension))
   if (missing.length > 0) return permanent(`${name} lacks the extension ${missing.join(', ')}`)
+  const wanted = isOurs ? cluster.settings.TALOS_KERNEL_ARGS : []
+  const lost = kernelArguments === undefined ? [] : missingArguments(wanted, kernelArguments)
+  if (lost.length > 0)
+    return permanent(`${name} runs without the kernel arguments ${lost.join(', ')}`)
   if (facts.platform !== 'nocloud')
     return facts.platform === undefined
       ? transient(`${name} does not report its platform yet`)

@@ -1,5 +1,6 @@
 /** Restarts a machine and waits until it has booted again. */
 import {
+  commandFor,
   minute,
   Problem,
   waitFor,
@@ -30,17 +31,26 @@ import { restateProblem } from './restated.ts'
 import { rebootTimeoutMs, type UpgradeContext } from './context.ts'
 import semver from 'semver'
 
-/** Restarts a machine and waits until its boot ID has changed or it no longer answers. */
+/**
+ * Restarts a machine and waits until its boot ID has changed or it no longer answers. By default Talos starts the next
+ * kernel with kexec, past firmware and boot menu; a `coldStart` goes through both, and so tests the boot entry
+ * (v1alpha1_sequencer_tasks.go, KexecPrepare; both flags exist in every supported Talos).
+ */
 export async function restart(
   { talosctl, log, secrets }: Pick<UpgradeContext, 'talosctl' | 'log'> & Pick<GateTools, 'secrets'>,
   node: Node,
   before: string,
   image: string | undefined,
+  { coldStart = false } = {},
 ): Promise<void> {
+  const cold = (flag: string): string[] => (coldStart ? [`${flag}=powercycle`] : [])
   const args =
     image === undefined
-      ? ['reboot', '--wait=false']
-      : ['upgrade', `--image=${image}`, '--wait=false', ...flagsOf(talosctl.version)]
+      ? ['reboot', '--wait=false', ...cold('--mode')]
+      : [
+          ...['upgrade', `--image=${image}`, '--wait=false', ...flagsOf(talosctl.version)],
+          ...cold('--reboot-mode'),
+        ]
   let requested = false
   let unexplained = 0
   await waitFor(
@@ -135,7 +145,7 @@ export async function waitForReboot(
       withinMs: rebootTimeoutMs(cluster),
       everyMs: 500,
       code: 'UPGRADE_UNFINISHED',
-      hint: `check its console (virsh console ${name}), then run the same command again: it checks this machine again, and reports UPGRADE_ROLLED_BACK if Talos has rolled back by then`,
+      hint: `check its console (virsh console ${name}), then run the same command again: it checks this machine again, and reports UPGRADE_ROLLED_BACK if Talos has rolled back by then. If it hangs: ${commandFor(cluster, 'vm:boot-previous')} --machine ${name}`,
     },
   ).catch(async (error: unknown) => {
     if (!(error instanceof Problem) || error.code !== 'UPGRADE_UNFINISHED') throw error
@@ -159,12 +169,12 @@ async function stuck(
   target: Target,
   { kind, line }: BootFailure,
 ): Promise<Problem> {
-  const { name, address } = node
+  const { name } = node
   const what =
     kind === 'panics'
       ? 'its kernel panicked, which systemd-boot does not revert'
       : 'Talos failed in its initialize sequence, where it neither rolls back nor reboots'
-  const back = `choose the older entry in its boot menu: virsh reset ${name}, then within 10 s virsh console ${name}; then keep it: talosctl -n ${address} -e ${address} rollback`
+  const back = `boot its previous version: ${commandFor(context.cluster, 'vm:boot-previous')} --machine ${name}`
   return new Problem('UPGRADE_UNFINISHED', `${name} does not boot Talos ${target.version}`, {
     because: `${what} (${line.trim()}); ${endedWith}\n${await consoleTail(context, node)}`,
     now: `${name} is down and stays down; it is cordoned, and its old version is still on its disk; the remaining machines were not upgraded`,

@@ -30,6 +30,8 @@ export async function takeTalosStep(
   const left = new Set(machines.map(({ node }) => node.name))
   const unfinished = unfinishedOf(machines)
   const done: string[] = []
+  // The first machine of each version starts cold: an entry that does not boot shows here, and not years later.
+  let isFirst = true
   while (left.size > 0) {
     // The leader matters only while there is a choice.
     const isChoice = cluster.controlPlanes.filter(({ name }) => left.has(name)).length > 1
@@ -41,7 +43,8 @@ export async function takeTalosStep(
       : undefined
     const turn = nextTurn(cluster, left, { leader, unfinished })
     const own = machines.filter(({ node }) => turn.includes(node))
-    const failures = await takeTurn(context, own, step)
+    const failures = await takeTurn(context, own, step, isFirst)
+    isFirst = false
     for (const { name } of turn) {
       left.delete(name)
       if (!failures.has(name)) done.push(name)
@@ -55,6 +58,7 @@ async function takeTurn(
   context: UpgradeContext,
   machines: readonly ObservedMachine[],
   step: PathStep,
+  isFirst: boolean,
 ): Promise<ReadonlyMap<string, unknown>> {
   const turn = machines.map(({ node }) => node)
   // When the command fails, machines that an earlier run cordoned are uncordoned.
@@ -63,7 +67,9 @@ async function takeTurn(
     passGateCommand(context, turn.map(({ name }) => name).join(', ')),
   )
   const results = await Promise.allSettled(
-    machines.map((machine) => takeMachine(context, machine, turn, step.to)),
+    machines.map((machine, index) =>
+      takeMachine(context, machine, { turn, version: step.to, coldStart: isFirst && index === 0 }),
+    ),
   )
   return new Map(
     turn.flatMap(({ name }, index) => {
@@ -88,14 +94,17 @@ export async function finishLeftovers(
 async function takeMachine(
   context: UpgradeContext,
   machine: ObservedMachine,
-  turn: readonly Node[],
-  version: string,
+  {
+    turn,
+    version,
+    coldStart,
+  }: { readonly turn: readonly Node[]; readonly version: string; readonly coldStart: boolean },
 ): Promise<void> {
   const { cluster, log } = context
   const { node } = machine
   const { image, ...target } = installationOf(cluster, machine, version)
   if (image === undefined) throw new Error(`no installer image is known for ${node.name}`)
-  await upgradeMachine(context, machine, { ...target, image }, turn)
+  await upgradeMachine(context, machine, { ...target, image }, turn, { coldStart })
   if (version === cluster.settings.TALOS_VERSION)
     await inStep(log, `Update the machine config of ${node.name} for Talos ${version}`, () =>
       updateConfig(context, node),

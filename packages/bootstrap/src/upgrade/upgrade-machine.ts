@@ -4,6 +4,7 @@ import {
   machineProblem,
   type Talosctl,
   isRight,
+  readKernelArguments,
   readBootId,
   readNode,
   readRunning,
@@ -22,6 +23,7 @@ import { findRestartProblem, type Expected } from '../restart/proof.ts'
 import { refuseRolledBack, restart, rolledBack, waitForReboot } from '../restart/restart.ts'
 import { uncordonAfterFailure } from '../restart/uncordon-after-failure.ts'
 import { prepareRestart } from '../restart/hand-over.ts'
+import { prepareKernelArguments } from './grub-arguments.ts'
 import { rebootTimeoutMs, type UpgradeContext } from '../restart/context.ts'
 
 /** What a machine has to run, and the image that installs it. */
@@ -34,13 +36,14 @@ export type MachineToUpgrade = Pick<ObservedMachine, 'node' | 'kubelet' | 'begun
 
 /**
  * Upgrades one machine to its target and verifies it; completed parts are not repeated. `turn` is every
- * machine that restarts at the same time.
+ * machine that restarts at the same time. After a `coldStart` the proof also covers its boot entry.
  */
 export async function upgradeMachine(
   context: UpgradeContext,
   { node, kubelet, begun }: MachineToUpgrade,
   target: MachineTarget,
   turn: readonly Node[],
+  { coldStart = false } = {},
 ): Promise<void> {
   const { talosctl, log } = context
   const { name } = node
@@ -59,6 +62,7 @@ export async function upgradeMachine(
     await uncordonAfterFailure(context, [node], async () => {
       await refuseRolledBack(context, { node, running, begun }, target)
       await passGate(context, turn, untouched, { observed: gate })
+      await prepareKernelArguments(context, node, running.talosVersion)
       if (live)
         await inStep(log, `Install Talos ${target.version} on ${name}`, (step) =>
           install(context, node, target.image, (line) => step.progress(line)),
@@ -67,7 +71,7 @@ export async function upgradeMachine(
       const before = await readBootId(node, talosctl)
       await inStep(log, `Restart ${name}`, async () => {
         await annotateRestart(context, node, target, before)
-        await restart(context, node, before, live ? undefined : target.image)
+        await restart(context, node, before, live ? undefined : target.image, { coldStart })
         back = await waitForReboot(context, node, before, target)
       })
     })
@@ -152,12 +156,15 @@ async function verify(
   await waitFor(
     `${node.name} to be healthy`,
     async () => {
-      const [facts, boot, nodes, etcd] = await Promise.all([
+      const [facts, boot, nodes, etcd, kernelArguments] = await Promise.all([
         known ?? readNode(node, talosctl),
         readBootId(node, talosctl).catch(() => undefined),
         kubernetes.list<NodeObject>('/api/v1/nodes'),
         node.role === 'controlplane'
           ? observeEtcdFacts(cluster, talosctl, context.secrets)
+          : undefined,
+        cluster.settings.TALOS_KERNEL_ARGS.length > 0
+          ? readKernelArguments(node, talosctl)
           : undefined,
       ])
       known = undefined
@@ -167,7 +174,7 @@ async function verify(
         throw await rolledBack(context, node, expected.target, facts)
       const own = nodeOf(node, nodes)
       const problem = findRestartProblem(cluster, node, expected, {
-        ...{ facts, boot, etcd },
+        ...{ facts, boot, etcd, kernelArguments },
         node: own,
       })
       if (problem?.final === true) throw new Unrecoverable(problem.reason)

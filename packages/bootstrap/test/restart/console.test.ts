@@ -39,7 +39,7 @@ for (const [line, because] of rows)
     assert.match(problem.message, 'does not boot Talos v1.13.9')
     assert.match(problem.because ?? '', because)
     assert.match(problem.because ?? '', 'its console ended with')
-    assert.match(problem.hint ?? '', /boot menu.* rollback/)
+    assert.match(problem.hint ?? '', /vm:boot-previous --machine home-cp1/)
     assert.not.match(JSON.stringify(problem), '70 minutes')
   })
 

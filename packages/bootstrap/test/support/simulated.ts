@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { silentLog, type Cluster, type Node } from '@talosmith/core'
 import { recordingHost } from '@talosmith/core/testing'
+import semver from 'semver'
 import { parse, stringify } from 'yaml'
 import {
   ApiRefusal,
@@ -33,6 +34,10 @@ export interface Machine {
   resourceVersion: number
   config: string
   etcdError: string | undefined
+  /** Whether it was created with GRUB, which it keeps. */
+  grub: boolean
+  /** The arguments of its kernel that are not Talos' own. */
+  kernelArguments: readonly string[]
   /** The version that it rolls back to, after so many further checks of its status. */
   trial: { readonly version: string; left: number } | undefined
 }
@@ -55,6 +60,8 @@ export function configText(cluster: Cluster, installer: string): string {
 export class Simulation {
   readonly machines: Machine[]
   readonly changes: string[] = []
+  /** Names of the machines that started through firmware and boot menu, in order. */
+  readonly coldStarts: string[] = []
   /** Violations of the safe order of restarts. */
   readonly violations: string[] = []
   readonly pods: PodObject[] = []
@@ -110,6 +117,8 @@ export class Simulation {
       resourceVersion: 1,
       config: configText(cluster, `old/${schematic}:${version}`),
       etcdError: undefined,
+      grub: false,
+      kernelArguments: cluster.settings.TALOS_KERNEL_ARGS,
       trial: undefined,
     }))
   }
@@ -225,6 +234,7 @@ export class Simulation {
 
   /** What a command changes on a machine; undefined: nothing. */
   protected effectOf(machine: Machine, words: string): (() => void) | undefined {
+    if (/^(?:reboot|upgrade) .*mode=powercycle/.test(words)) this.coldStarts.push(machine.node.name)
     const image = /--image=\S+:(v\S+)/.exec(words)?.[1]
     if (words.startsWith('upgrade-k8s'))
       return () => {
@@ -235,6 +245,7 @@ export class Simulation {
     if (words.startsWith('upgrade'))
       return () => {
         machine.installed = image
+        machine.kernelArguments = argumentsAfter(machine, this.cluster)
         if (!words.includes('--no-reboot')) this.restart(machine)
       }
     if (words.startsWith('bootstrap --recover-from'))
@@ -282,6 +293,10 @@ export class Simulation {
       return all(({ node }) => resource(node.address, { platform: 'nocloud' }))
     if (get === 'volumestatus')
       return all(({ node }) => resource(node.address, { phase: 'ready' }, 'STATE'))
+    if (get === 'securitystate')
+      return all(({ node, grub }) =>
+        resource(node.address, { secureBoot: false, ...(!grub && { bootedWithUKI: true }) }),
+      )
     if (get === 'machinestatus')
       return all(({ node, trial }) =>
         resource(node.address, {
@@ -297,6 +312,8 @@ export class Simulation {
         : all(({ node }) => `${node.address}   member\n`)
     if (get === 'machineconfig') return all(({ node, config }) => resource(node.address, config))
     if (first === undefined) return { stderr: silence }
+    if (words === 'read /proc/cmdline')
+      return `talos.platform=nocloud console=ttyS0 ${first.kernelArguments.join(' ')}\n`
     if (words.startsWith('read')) return `boot-${first.node.name}-${first.boot}\n`
     if (words === 'etcd alarm list') return ''
     if (words === 'service etcd')
@@ -415,6 +432,22 @@ export class Simulation {
     const only = /spec.nodeName%3D(.*)$/.exec(path)?.[1]
     return { items: this.pods.filter(({ spec }) => only === undefined || spec?.nodeName === only) }
   }
+}
+
+/** The kernel arguments that an installer writes: with GRUB, those that the config of the running version lets through. */
+function argumentsAfter(
+  { grub, config, version }: Machine,
+  { settings }: Cluster,
+): readonly string[] {
+  if (!grub) return settings.TALOS_KERNEL_ARGS
+  const { extraKernelArgs = [], grubUseUKICmdline = false } = (
+    parse(config) as {
+      machine: { install: { extraKernelArgs?: string[]; grubUseUKICmdline?: boolean } }
+    }
+  ).machine.install
+  if (grubUseUKICmdline && extraKernelArgs.length > 0) throw new Error('both are set')
+  if (grubUseUKICmdline) return settings.TALOS_KERNEL_ARGS
+  return semver.lt(version, '1.13.0') ? extraKernelArgs : []
 }
 
 /** What Talos does with a version that does not boot. */

@@ -128,6 +128,7 @@ test('three control planes and a worker are upgraded one by one, the leader last
   const { problem } = await run(simulation)
   assert.is(problem, undefined)
   assert.equal(restarts(simulation), ['home-cp2', 'home-cp3', 'home-cp1', 'home-w1'])
+  assert.equal(simulation.coldStarts, ['home-cp2'])
   assertDone(simulation)
   assert.is(
     simulation.changes[0],
@@ -186,12 +187,60 @@ test('a Talos that cannot install live is upgraded in one call, after its drain'
   const simulation = new Simulation(cluster, 'v1.12.11')
   assert.is((await run(simulation)).problem, undefined)
   assertDone(simulation)
+  assert.equal(simulation.coldStarts, ['home-cp1'])
   assert.equal(simulation.changes.slice(1, 5), [
     'cordon home-cp1',
     'mark home-cp1',
     'upgrade home-cp1',
     'uncordon home-cp1',
   ])
+})
+
+const withArguments = (overrides: Record<string, string> = {}): Cluster =>
+  described({
+    TALOS_KERNEL_ARGS: 'amd_iommu=on mitigations=off',
+    CONTROL_PLANE_COUNT: '1',
+    ...overrides,
+  })
+
+for (const [from, grub, writes] of [
+  ['v1.12.11', true, 1],
+  ['v1.13.8', true, 1],
+  ['v1.13.8', false, 0],
+] as const)
+  test(`kernel arguments survive an upgrade from ${from} ${grub ? 'with GRUB' : 'with systemd-boot'}`, async () => {
+    const simulation = new Simulation(withArguments({ KUBERNETES_VERSION: 'v1.35.0' }), from)
+    const machine = simulation.named('home-cp1')
+    machine.grub = grub
+    const { problem } = await run(simulation)
+    assert.is(problem, undefined)
+    assertDone(simulation)
+    assert.equal(machine.kernelArguments, ['amd_iommu=on', 'mitigations=off'])
+    const upgraded = simulation.changes.indexOf('upgrade home-cp1')
+    const before = simulation.changes.slice(0, upgraded)
+    assert.is(before.filter((change) => change === 'apply-config home-cp1').length, writes)
+  })
+
+test('a machine that has lost its kernel arguments ends the upgrade, without their values', async () => {
+  const simulation = new Simulation(withArguments(), 'v1.13.8')
+  simulation.onChange = () => {
+    simulation.named('home-cp1').kernelArguments = ['mitigations=off']
+  }
+  const { problem } = await run(simulation)
+  assert.is(problem?.code, 'UPGRADE_UNPROVEN')
+  assert.match(problem?.because ?? '', 'home-cp1 runs without the kernel arguments amd_iommu')
+  assert.not.match(problem?.because ?? '', 'amd_iommu=')
+})
+
+test('kernel arguments of a patch that GRUB would lose are named before the machine is upgraded', async () => {
+  const simulation = new Simulation(withArguments(), 'v1.13.8')
+  const machine = simulation.named('home-cp1')
+  machine.grub = true
+  machine.config = machine.config.replace('install:', 'install:\n    extraKernelArgs: [secret=1]')
+  const { problem } = await run(simulation)
+  assert.is(problem?.code, 'KERNEL_ARGS_LOST')
+  assert.match(problem?.because ?? '', /secret$/)
+  assert.equal(restarts(simulation), [])
 })
 
 test('other extensions alone restart every machine, too', async () => {

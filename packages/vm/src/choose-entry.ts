@@ -1,0 +1,91 @@
+/** Resets a machine and chooses the entry of its previous version in systemd-boot's menu, by virsh send-key. */
+import { consoleLog, minute, Problem, virsh, waitFor, type Host, type Log } from '@talosmith/core'
+import {
+  nextKey,
+  previousEntry,
+  readBootMenu,
+  titlesOf,
+  type BootMenu,
+  type MenuEntry,
+  type MenuKey,
+} from './boot-menu.ts'
+
+/** From the reset until the menu shows: the firmware's own start, which takes a minute under emulation. */
+const menuMs = 3 * minute
+const lookMs = 500
+/** A key that moves the highlight shows within a fraction of a second; for so many looks no other one is sent. */
+const looksPerKey = 6
+
+/** How many bytes the machine's console log has; it may be readable for root only. */
+export async function consoleSize(host: Host, name: string): Promise<number> {
+  const path = consoleLog(name)
+  const { stdout } = await host.$({
+    nothrow: true,
+    timeoutMs: 20_000,
+  })`stat -c %s -- ${path} 2>/dev/null || sudo -n stat -c %s -- ${path} 2>/dev/null || echo 0`
+  return Number(stdout.trim())
+}
+
+/** What a machine's console has shown since its log had `size` bytes; all of it, when the log was rotated since. */
+export async function consoleSince(host: Host, name: string, size: number): Promise<string> {
+  const path = consoleLog(name)
+  const { stdout } = await host.$({ timeoutMs: 20_000 })`
+as_root() { "$@" 2>/dev/null || sudo -n "$@"; }
+size=${String(size)}
+if [ "$(as_root stat -c %s -- ${path})" -lt "$size" ]; then size=0; fi
+as_root tail -c "+$((size + 1))" -- ${path}`
+  return stdout
+}
+
+/**
+ * Resets the machine, and chooses the other version than its default in the boot menu. Returns the entry. Enter is sent
+ * only once the console shows that this entry is highlighted. Throws BOOT_MENU_UNKNOWN without it; the machine then
+ * boots its default version again, or waits in its menu.
+ */
+export async function choosePrevious(host: Host, name: string, log: Log): Promise<MenuEntry> {
+  const size = await consoleSize(host, name)
+  await virsh(host, 'reset', name)
+  let chosen: MenuEntry | undefined
+  let sent: { readonly from: number; looks: number } | undefined
+  const press = async (key: MenuKey, menu: BootMenu): Promise<void> => {
+    sent = { from: menu.highlighted.row, looks: 0 }
+    await virsh(host, 'send-key', name, '--codeset', 'linux', key)
+  }
+  return waitFor(
+    `the boot menu of ${name}`,
+    async () => {
+      const menu = readBootMenu(await consoleSince(host, name, size))
+      if (menu === undefined) throw new Error('its console does not show the menu')
+      if (chosen === undefined) {
+        const found = previousEntry(menu)
+        if ('reason' in found) throw unknownMenu(name, host, `${found.reason}: ${shown(menu)}`)
+        chosen = found
+      }
+      const isPending = sent !== undefined && ++sent.looks < looksPerKey
+      if (isPending && menu.highlighted.row === sent?.from) throw new Error('a key was sent')
+      const key = nextKey(menu, chosen)
+      // Another key may still be on its way, and would move the highlight on, before Enter.
+      if (key === undefined || (key === 'KEY_ENTER' && isPending))
+        throw new Error(`"${menu.highlighted.title}" is highlighted`)
+      await press(key, menu)
+      if (key === 'KEY_ENTER') return chosen
+      throw new Error(`choosing "${chosen.title}"`)
+    },
+    { log, withinMs: menuMs, everyMs: lookMs },
+  ).catch((error: unknown) => {
+    if (!(error instanceof Problem) || error.code !== 'WAIT_TIMED_OUT') throw error
+    throw unknownMenu(name, host, error.because ?? error.message)
+  })
+}
+
+function shown({ entries }: BootMenu): string {
+  return titlesOf(entries)
+}
+
+function unknownMenu(name: string, host: Host, because: string): Problem {
+  return new Problem('BOOT_MENU_UNKNOWN', `no previous version was chosen on ${name}`, {
+    because,
+    now: `${name} was reset and boots its default version again, or waits in its boot menu; nothing else was changed`,
+    hint: `choose it by hand: on ${host.name} run virsh reset ${name}, then virsh console ${name}, and choose the older version in the menu, which shows for 5 to 10 s. Never choose "Reset to maintenance mode": it deletes the machine's data`,
+  })
+}

@@ -1,0 +1,132 @@
+/** After a previous version was chosen in the boot menu: waits for it, and makes it the version that stays. */
+import {
+  bootFailure,
+  bootsOf,
+  minute,
+  plainLines,
+  Problem,
+  reasonOf,
+  Unrecoverable,
+  waitFor,
+  type Cluster,
+  type Host,
+  type Log,
+  type Node,
+} from '@talosmith/core'
+import { judgeEtcd, observeEtcdFacts } from '@talosmith/clients/etcd'
+import {
+  probe,
+  readBootId,
+  readRunning,
+  talosReason,
+  unreachableBecause,
+  type Talosctl,
+} from '@talosmith/clients/talos'
+import { versionOf, type MenuEntry } from './boot-menu.ts'
+import { consoleSince } from './choose-entry.ts'
+
+/** What these steps use. */
+export interface PreviousContext {
+  readonly cluster: Cluster
+  readonly talosctl: Talosctl
+  readonly talosCa: string
+  readonly log: Log
+  readonly host: Host
+}
+
+/** etcd catches up within a minute or two after its member is back. */
+const etcdSettleMs = 5 * minute
+
+/**
+ * Waits until the machine answers with the chosen version. Throws PREVIOUS_NOT_BOOTED when that one fails too, or another
+ * one has booted; `size` is that of its console log before the reset.
+ */
+export async function waitForPrevious(
+  { cluster, talosctl, talosCa, log, host }: PreviousContext,
+  node: Node,
+  entry: MenuEntry,
+  size: number,
+): Promise<void> {
+  const { name, address } = node
+  const wanted = versionOf(entry)
+  await waitFor(
+    `${name} to boot ${entry.title}`,
+    async () => {
+      const unreachable = unreachableBecause(await probe(address, talosCa))
+      if (unreachable !== undefined) {
+        const lines = plainLines(await consoleSince(host, name, size))
+        const failure = bootFailure(bootsOf(lines).at(-1) ?? [])
+        if (failure !== undefined && failure.kind !== 'reverts')
+          throw new Unrecoverable(failure.line.trim())
+        throw new Error(unreachable)
+      }
+      const { talosVersion } = await readRunning(node, talosctl).catch((error: unknown) => {
+        throw new Error(talosReason(error))
+      })
+      if (talosVersion !== wanted) throw new Unrecoverable(`it runs ${talosVersion}`)
+    },
+    { log, withinMs: cluster.settings.HEALTH_TIMEOUT * 1000 },
+  ).catch((error: unknown) => {
+    if (!(error instanceof Problem)) throw error
+    throw new Problem('PREVIOUS_NOT_BOOTED', `${name} did not boot ${entry.title}`, {
+      because: error.because ?? error.message,
+      now: `${name} was reset, and "${entry.title}" was chosen in its boot menu; its default entry is unchanged`,
+      hint: `check its console (virsh console ${name}); a control plane whose versions all fail is recreated with the others by cluster:restore, from a backup`,
+    })
+  })
+}
+
+/**
+ * Makes the running version the default one: `talosctl rollback`, which turns the default entry round and restarts the
+ * machine (internal/app/machined/internal/server/v1alpha1/v1alpha1_server.go, Rollback). A control plane waits for a
+ * healthy etcd first, as before every restart. Throws PREVIOUS_NOT_KEPT with the command that remains.
+ */
+export async function keepPrevious(
+  { cluster, talosctl, talosCa, log }: PreviousContext,
+  node: Node,
+): Promise<void> {
+  const { name, address } = node
+  const report = (error: unknown): Promise<never> => {
+    const because = error instanceof Problem ? error.because : undefined
+    throw new Problem(
+      'PREVIOUS_NOT_KEPT',
+      `${name} runs its previous version, but only until its next cold start`,
+      {
+        because: because ?? talosReason(error) ?? reasonOf(error),
+        now: `its boot entry of the new version is still the default one`,
+        hint: `once etcd is healthy, run: talosctl --talosconfig ${cluster.generated}/talosconfig -n ${address} -e ${address} rollback`,
+      },
+    )
+  }
+  if (node.role === 'controlplane')
+    await waitFor(
+      `etcd to be healthy before ${name} restarts`,
+      async () => {
+        const etcd = await observeEtcdFacts(cluster, talosctl, { talosCa })
+        const [problem] = judgeEtcd(cluster, etcd)
+        if (problem !== undefined) throw new Error(`${problem.who} ${problem.why}`)
+        if (etcd.members.length === 2)
+          throw new Unrecoverable('of two members etcd loses its quorum with either')
+      },
+      { log, withinMs: etcdSettleMs, everyMs: 4000 },
+    ).catch(report)
+  const before = await readBootId(node, talosctl).catch(report)
+  await talosctl.ask([address], ['rollback'], { timeoutMs: minute }).catch(report)
+  await waitFor(
+    `${name} to restart with the version that it keeps`,
+    async () => {
+      const unreachable = unreachableBecause(await probe(address, talosCa))
+      if (unreachable !== undefined) throw new Error(unreachable)
+      const boot = await readBootId(node, talosctl).catch((error: unknown) => {
+        throw new Error(talosReason(error))
+      })
+      if (boot === before) throw new Error('it has not restarted yet')
+    },
+    {
+      log,
+      withinMs: cluster.settings.HEALTH_TIMEOUT * 1000,
+      code: 'NODE_SILENT',
+      hint: `check its console (virsh console ${name})`,
+    },
+  )
+}
