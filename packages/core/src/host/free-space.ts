@@ -1,6 +1,6 @@
 /** The free space in the file system of a folder, or why the folder cannot be read. */
 
-/** What `df` said of a folder: the folder itself, and not the one that it would be in. */
+/** What `df` reports of a folder. */
 export type FreeSpace =
   | { readonly bytes: number; readonly error: undefined }
   | { readonly bytes: 0; readonly error: string }
