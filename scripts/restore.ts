@@ -7,6 +7,7 @@ import {
   forgetDestroyed,
   planRestore,
   prepareRestore,
+  refuseEtcdOnOtherHosts,
   restoreEtcd,
   saveReplacedEtcd,
 } from '@talosmith/bootstrap'
@@ -35,6 +36,7 @@ export default script(import.meta, {
     }
     // It also checks that they can be created again.
     await recreateMachines({ ...context, dryRun: true, showPlan: collect }, names)
+    if (machines.length === 0) await refuseEtcdOnOtherHosts(cluster, backup)
     const changes = [...saving, ...machines, ...planRestore(cluster, backup)]
     if (dryRun) return showPlan(changes)
     // Nothing is lost where no control plane exists.

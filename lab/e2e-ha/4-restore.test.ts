@@ -55,8 +55,9 @@ test('cluster:restore without CONFIRM changes nothing', async () => {
 
 const one = { ...threeUpgraded, CONTROL_PLANE_COUNT: '1' }
 for (const target of ['cluster:restore', 'cluster:regenerate-secrets'])
-  test(`${target} with a lowered CONTROL_PLANE_COUNT is refused, and changes nothing`, () =>
-    assertRefused(cluster, 'CONTROL_PLANES_LEFT', { ...one, CONFIRM: 'labha' }, target))
+  test(`${target} with a lowered CONTROL_PLANE_COUNT is refused, and changes nothing`, async () => {
+    await assertRefused(cluster, 'CONTROL_PLANES_LEFT', { ...one, CONFIRM: 'labha' }, target)
+  })
 
 test('cluster:up with a lowered CONTROL_PLANE_COUNT bootstraps no etcd beside the data of the others', async () => {
   const files = hostFiles(cluster, '/var/lib/libvirt/images')

@@ -2,24 +2,38 @@
  * Accidents around a cluster whose machines are off: each is refused before anything changes. Undone,
  * `cluster:start` ends healthy with the same certificate authorities, data and disks.
  */
-import { copyFileSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { copyFileSync, existsSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { projectRoot } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parse } from 'yaml'
-import { assertRefused } from './refused.ts'
-import { access, labCluster, nx, run, scriptOf, withHost, type Overrides } from './support.ts'
+import { assertRefused, stateOf } from './refused.ts'
+import { secondCheckout } from './second-checkout.ts'
+import {
+  access,
+  labCluster,
+  nx,
+  run,
+  scriptOf,
+  start,
+  withHost,
+  type Overrides,
+} from './support.ts'
 
 const cluster = await labCluster()
 const pool = '/var/lib/libvirt/images'
 const inGenerated = (name: string): string => join(cluster.generated, name)
 const away = `${cluster.generated}.away`
+const inEnv = (name: string): string => join(projectRoot, 'env', name)
+const [uri = ''] = cluster.settings.LIBVIRT_URI
 
 interface Accident {
   readonly title: string
   /** The code of the refusal. */
   readonly code: string
+  /** What the refusal names besides. */
+  readonly names?: string
   readonly settings?: Overrides
   readonly make?: () => Promise<unknown>
   readonly undo?: () => Promise<unknown>
@@ -63,9 +77,22 @@ const accidents: readonly Accident[] = [
   {
     title: 'a second env file of the same cluster',
     code: 'CLUSTER_NAME_TWICE',
-    make: async () =>
-      copyFileSync(join(projectRoot, 'env/lab.env'), join(projectRoot, 'env/twin.env')),
-    undo: async () => rmSync(join(projectRoot, 'env/twin.env')),
+    make: async () => copyFileSync(inEnv('lab.env'), inEnv('twin.env')),
+    undo: async () => rmSync(inEnv('twin.env')),
+  },
+  {
+    title: 'the same host by two names',
+    code: 'HOST_TWICE',
+    names: 'remove one of them from LIBVIRT_URI',
+    // The default port makes another name of it.
+    settings: { LIBVIRT_URI: `${uri},${uri.replace('/system', ':22/system')}` },
+  },
+  {
+    title: 'patches that stayed behind when their folder was renamed',
+    code: 'PATCHES_LOST',
+    names: 'mv env/gone/patches env/lab/patches',
+    make: async () => renameSync(inEnv('lab'), inEnv('gone')),
+    undo: async () => renameSync(inEnv('gone'), inEnv('lab')),
   },
   {
     title: 'a snapshot by another tool, on a disk that is to grow',
@@ -111,11 +138,11 @@ test('a cluster with data is shut down', async () => {
   cas = authorities()
 })
 
-for (const { title, code, settings, make, undo } of accidents)
+for (const { title, code, names = code, settings, make, undo } of accidents)
   test(`${title} is refused, and nothing is changed`, async () => {
     await make?.()
     try {
-      await assertRefused(cluster, code, settings)
+      assert.match(await assertRefused(cluster, code, settings), names)
     } finally {
       await undo?.()
     }
@@ -128,6 +155,49 @@ test('lost secrets are recovered from the machine configs', async () => {
   const of = (path: string): { certs: unknown } => parse(readFileSync(path, 'utf8')) as never
   assert.equal(of(inGenerated('secrets.yaml')).certs, of(kept).certs)
   renameSync(kept, inGenerated('secrets.yaml'))
+})
+
+test('while one checkout starts the cluster, another is refused, and after it too', async () => {
+  const other = secondCheckout()
+  const there = join(other, 'generated', 'lab')
+  const fromThere = async (script: string, ...flags: string[]): Promise<string> => {
+    const { code, output } = await run(scriptOf(script, '--cluster', 'lab', ...flags), {}, other)
+    assert.is(code, 1)
+    return output
+  }
+  const { child, ended } = start(scriptOf('scripts/start.ts', '--cluster', 'lab'))
+  // The machines are started, and the run holds the lock until the cluster is healthy.
+  const waits = new Promise((resolve) => {
+    let output = ''
+    const look = (chunk: Buffer): void => {
+      output += chunk.toString()
+      if (output.includes('✓ Start lab-w2')) resolve(true)
+    }
+    child.stdout?.on('data', look)
+    child.stderr?.on('data', look)
+    void ended.then(resolve)
+  })
+  await waits
+  assert.is(child.exitCode, null, 'it ended before the other checkout was tried')
+  for (const output of [
+    await fromThere('scripts/stop.ts', '--force'),
+    await fromThere('packages/vm/scripts/create.ts'),
+  ]) {
+    assert.match(output, 'LOCKED: another run is changing lab')
+    assert.match(output, 'has been running scripts/start.ts')
+  }
+  assert.is((await ended).code, 0)
+  const before = await stateOf(cluster)
+  for (const output of [
+    await fromThere('scripts/stop.ts', '--force'),
+    await fromThere('packages/vm/scripts/create.ts'),
+  ]) {
+    assert.match(output, 'VM_NOT_OURS')
+    assert.match(output, 'work in the checkout that created it')
+  }
+  assert.is(await stateOf(cluster), before)
+  for (const name of ['cluster-id', 'hosts.json', 'secrets.yaml'])
+    assert.not(existsSync(join(there, name)), name)
 })
 
 test('with every accident undone the cluster starts with its CAs, data and disks', async () => {

@@ -1,11 +1,12 @@
-import { existsSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { local, type Host } from '@talosmith/core'
+import { local, projectRoot, type Host } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { plant } from './planted.ts'
 import { assertRefused } from './refused.ts'
+import { secondCheckout } from './second-checkout.ts'
 import {
   access,
   stateDigest,
@@ -167,6 +168,46 @@ test('a second run does nothing, and needs no CONFIRM', async () => {
   const { code, output } = await nx('cluster:destroy')
   assert.is(code, 0)
   assert.match(output, 'nothing of cluster lab to destroy')
+})
+
+test('of two checkouts that create the cluster at once, one does, and the other touches nothing', async () => {
+  const small = { WORKER_COUNT: '0', NFS_SERVER: '' }
+  const folders = [projectRoot, secondCheckout()]
+  const create = scriptOf('packages/vm/scripts/create.ts', '--cluster', 'lab')
+  const ran = await Promise.all(
+    folders.map(async (folder) => ({ folder, ...(await run(create, small, folder)) })),
+  )
+  const winner = ran.find(({ code }) => code === 0)
+  const loser = ran.find(({ code }) => code !== 0)
+  if (winner === undefined || loser === undefined)
+    throw new Error(`not one of the two: exit codes ${ran.map(({ code }) => code).join(', ')}`)
+  assert.match(loser.output, /LOCKED|VM_NOT_OURS/)
+  const idFile = (folder: string): string => join(folder, 'generated/lab/cluster-id')
+  assert.not(existsSync(idFile(loser.folder)))
+  const id = readFileSync(idFile(winner.folder), 'utf8').trim()
+  const domain = (): Promise<string> =>
+    withHost(cluster, async ({ $ }) => (await $`virsh dumpxml --inactive lab-cp1`).stdout)
+  const defined = await domain()
+  assert.match(defined, id)
+  for (const [script, ...flags] of [
+    ['packages/vm/scripts/create.ts'],
+    ['packages/vm/scripts/destroy.ts'],
+    ['scripts/stop.ts', '--force'],
+  ]) {
+    const command = scriptOf(script ?? '', '--cluster', 'lab', ...flags)
+    const { code, output } = await run(command, { ...small, ...confirmed }, loser.folder)
+    assert.is(code, 1)
+    assert.match(output, 'VM_NOT_OURS')
+  }
+  assert.is(await domain(), defined)
+  for (const name of ['destroy', 'remove-seeds']) {
+    const command = scriptOf(`packages/vm/scripts/${name}.ts`, '--cluster', 'lab')
+    assert.is((await run(command, { ...small, ...confirmed }, winner.folder)).code, 0)
+  }
+  assert.equal(
+    (await ofCluster()).filter((line) => !line.endsWith('/lab-w9.qcow2')),
+    [],
+  )
 })
 
 test('a machine keeps the VNC password that it was given by hand', async () => {

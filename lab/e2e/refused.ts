@@ -19,16 +19,20 @@ for name in $(virsh -q list --all --name | sort); do virsh dumpxml --inactive $n
   return stdout + localFiles(cluster.generated)
 }
 
-/** Runs a target, by default cluster:up, which has to be refused with this code and to change nothing. */
+/**
+ * Runs a target, by default cluster:up, which has to be refused with this code and to change nothing; returns its
+ * output.
+ */
 export async function assertRefused(
   cluster: Cluster,
   code: string,
   overrides: Overrides = {},
   target = 'cluster:up',
-): Promise<void> {
+): Promise<string> {
   const before = await stateOf(cluster)
   const { code: exit, output } = await nx(target, overrides)
   assert.is.not(exit, 0)
   assert.match(output, code)
   assert.is(await stateOf(cluster), before)
+  return output
 }

@@ -49,16 +49,20 @@ export const threeUpgraded: Overrides = {
   TALOS_EXTENSIONS: 'siderolabs/nfs-utils',
 }
 
-/** Starts a command of the project; its output is copied to the test's output, and recorded for 8-secrets. */
+/**
+ * Starts a command of the project, by default in this checkout; its output is copied to the test's output, and
+ * recorded for 8-secrets.
+ */
 export function start(
   command: readonly string[],
   overrides: Overrides = {},
+  cwd: string = projectRoot,
 ): { child: ChildProcess; ended: Promise<Finished> } {
   const [program = '', ...args] = command
   const { gateCommand } = plant()
   const endRecord = record(command)
   const child = spawn(program, args, {
-    cwd: projectRoot,
+    cwd,
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
     // Failures caused by tests are not diagnosed: that takes up to a minute each.
@@ -91,8 +95,9 @@ export function start(
 export async function run(
   command: readonly string[],
   overrides: Overrides = {},
+  cwd: string = projectRoot,
 ): Promise<Finished> {
-  return start(command, overrides).ended
+  return start(command, overrides, cwd).ended
 }
 
 export async function nx(target: string, overrides: Overrides = {}): Promise<Finished> {

@@ -17,6 +17,7 @@ const checkOf: Readonly<Record<string, string>> = {
   [codes.poolNotFound]: 'storage pool',
   [codes.poolNotAFolder]: 'storage pool',
   [codes.poolFull]: 'storage pool',
+  [codes.poolUnreadable]: 'storage pool',
   [codes.poolEmpty]: 'storage pool',
   [codes.hostToolsMissing]: 'programs',
   KVM_UNUSABLE: 'KVM',

@@ -4,6 +4,7 @@ import type { KubernetesFindings, TalosEvidence, TalosFindings } from '@talosmit
 import {
   bootsOf,
   codes as sharedCodes,
+  poolUnreadable,
   Problem,
   projectRoot,
   type Answer,
@@ -241,6 +242,19 @@ const problems: [string, Parts, string[]][] = [
     ['HOST_SILENT qemu:///system'],
   ],
   ['a full pool', { host: { poolFreeBytes: 0 } }, ['POOL_FULL root@kvm1']],
+  [
+    'a pool whose folder is gone',
+    {
+      host: {
+        poolFreeBytes: 0,
+        poolProblem: poolUnreadable(
+          { pool: 'default', folder: '/pool', host: 'root@kvm1' },
+          'df: /pool/.: No such file or directory',
+        ),
+      },
+    },
+    ['POOL_UNREADABLE root@kvm1'],
+  ],
   [
     'a machine that does not exist',
     { host: { domains: host.domains.slice(0, 3) } },

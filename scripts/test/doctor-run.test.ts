@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { local, openHost, Problem, silentLog, type Host } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
@@ -102,6 +102,23 @@ test('a pool that lacks every disk and seed ISO fails, also in the quick checks'
     for (const suffix of ['.qcow2', '-seed.iso']) rmSync(`${made.pool}/${name}${suffix}`)
   rmSync(`${made.pool}/${made.cluster.name}-w9.qcow2`)
   assert.match(lineOf(await check(made), 'storage pool'), /fail: the pool .*\(POOL_EMPTY\) -> /)
+})
+
+test('a pool whose folder is gone is named as that, beside machines and without them', async ({
+  made,
+}) => {
+  renameSync(made.pool, `${made.pool}.away`)
+  const line = lineOf(await check(made), 'storage pool')
+  assert.match(line, /fail: the pool .*\(POOL_EMPTY\) -> /)
+  assert.match(line, `fail: the folder ${made.pool} of the pool default on this machine cannot`)
+  assert.match(line, /No such file or directory \(POOL_UNREADABLE\) -> .*virsh pool-build default/)
+  assert.not.match(line, 'POOL_FULL')
+  rmSync(made.path('domains'), { recursive: true })
+  mkdirSync(made.path('domains'))
+  const alone = await check(made)
+  assert.match(lineOf(alone, 'storage pool'), 'POOL_UNREADABLE')
+  assert.not.match(lineOf(alone, 'storage pool'), /POOL_EMPTY|POOL_FULL/)
+  assert.not(existsSync(made.pool))
 })
 
 test('a program that is not installed fails, with where to get it', async ({ made }) => {

@@ -72,6 +72,7 @@ const host: ObservedHost = {
   hasSeedFolder: true,
   memoryFreeMib: 0,
   poolFreeBytes: 0,
+  poolError: undefined,
 }
 const facts: TalosFacts = {
   stage: 'running',

@@ -10,9 +10,9 @@ import {
 import { dirname, join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { copyWorkspace } from './support/workspace-copy.ts'
+import { copyWorkspace } from '@talosmith/core/testing'
 
-const copy = copyWorkspace()
+const copy = copyWorkspace(['lab/tools'])
 const compiled = suite('a compiled program')
 compiled.after(() => rmSync(dirname(copy), { recursive: true }))
 

@@ -4,10 +4,10 @@ import { dirname, join } from 'node:path'
 import { projectRoot } from '@talosmith/core'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { copyWorkspace } from './support/workspace-copy.ts'
+import { copyWorkspace } from '@talosmith/core/testing'
 
 /** A copy that Nx really reads. */
-const copy = copyWorkspace()
+const copy = copyWorkspace(['lab/tools'])
 const env = { ...process.env, NX_DAEMON: 'false', NX_TUI: 'false' }
 const graph = suite('the graph that Nx makes of the sources')
 

@@ -6,9 +6,9 @@ import { promisify } from 'node:util'
 import { projectRoot } from '@talosmith/core'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { copyWorkspace } from './support/workspace-copy.ts'
+import { copyWorkspace } from '@talosmith/core/testing'
 
-const copy = copyWorkspace()
+const copy = copyWorkspace(['lab/tools'])
 const help = suite('the help of a script')
 help.after(() => rmSync(dirname(copy), { recursive: true }))
 

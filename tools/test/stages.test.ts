@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { runStages, stagesOf, type Stage } from '../checks/stages.ts'
-import { copyWorkspace } from './support/workspace-copy.ts'
+import { copyWorkspace } from '@talosmith/core/testing'
 
 const namesOf = (stages: readonly Stage[]): string[] => stages.map(({ name }) => name)
 const lines = (stages: readonly Stage[]): string =>
@@ -61,7 +61,7 @@ test('a stage that is killed ends the run, even if its tests passed', async () =
 })
 
 test('npm test ends at a file that is not formatted, before types and tests', async () => {
-  const copy = copyWorkspace()
+  const copy = copyWorkspace(['lab/tools'])
   try {
     appendFileSync(join(copy, 'packages/core/src/wait.ts'), 'export const  spaced = 1;\n')
     const child = spawn(process.execPath, ['--import', 'tsx', 'tools/checks/test.ts', '--no-lab'], {

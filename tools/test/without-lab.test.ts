@@ -6,9 +6,9 @@ import { projectRoot } from '@talosmith/core'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { targetsOf, tasksFor } from './support/nx-graph.ts'
-import { copyWorkspace } from './support/workspace-copy.ts'
+import { copyWorkspace } from '@talosmith/core/testing'
 
-const copy = copyWorkspace()
+const copy = copyWorkspace(['lab/tools'])
 rmSync(join(copy, 'lab'), { recursive: true })
 const without = suite('a workspace without lab/')
 without.after(() => rmSync(dirname(copy), { recursive: true }))

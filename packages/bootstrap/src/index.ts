@@ -55,6 +55,7 @@ export {
   findBackup,
   planRestore,
   prepareRestore,
+  refuseEtcdOnOtherHosts,
   restoreEtcd,
   saveReplacedEtcd,
 } from './backup/restore.ts'

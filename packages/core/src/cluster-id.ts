@@ -40,17 +40,35 @@ export async function keepClusterId(cluster: OfCluster, id?: string): Promise<st
   return made
 }
 
-/** Backups are named by their time; each description has the ID of its cluster. */
+interface Described {
+  readonly clusterId: string
+  readonly history: number
+}
+
+/**
+ * The ID of the cluster that has the newest data: each description has the ID of its cluster, and the number of etcd's
+ * history, which a restore increases. Within a history backups are named by their time.
+ */
 async function idOfBackups(files: Generated): Promise<string | undefined> {
   const names = (await files.list('backups')).map(({ name }) => name)
+  let newest: Described | undefined
   for (const name of names
     .filter((one) => /\/etcd-[^/]+\.json$/.test(one))
-    .sort((one, other) => other.localeCompare(one)))
-    try {
-      const { clusterId } = JSON.parse((await files.read(name)) ?? '') as { clusterId?: unknown }
-      if (typeof clusterId === 'string' && form.test(clusterId)) return clusterId
-    } catch {
-      // Not a description of a backup.
-    }
-  return undefined
+    .sort((one, other) => other.localeCompare(one))) {
+    const found = describedIn((await files.read(name)) ?? '')
+    if (found !== undefined && (newest === undefined || found.history > newest.history))
+      newest = found
+  }
+  return newest?.clusterId
+}
+
+/** Undefined: not a description of a backup, or one from before clusters had IDs. */
+function describedIn(text: string): Described | undefined {
+  try {
+    const { clusterId, history } = JSON.parse(text) as Record<string, unknown>
+    if (typeof clusterId !== 'string' || !form.test(clusterId)) return undefined
+    return { clusterId, history: Number.isSafeInteger(history) ? Number(history) : 0 }
+  } catch {
+    return undefined
+  }
 }

@@ -51,6 +51,8 @@ export const codes = {
   poolInactive: 'POOL_INACTIVE',
   /** There is no storage pool with that name. */
   poolNotFound: 'POOL_NOT_FOUND',
+  /** The folder of the storage pool does not exist, or cannot be read. */
+  poolUnreadable: 'POOL_UNREADABLE',
   /** The storage pool is not a folder of files. */
   poolNotAFolder: 'POOL_NOT_A_FOLDER',
   /** secrets.yaml is missing, and files are left of the cluster that it was created for. */

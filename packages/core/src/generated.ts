@@ -4,20 +4,23 @@ import { constants } from 'node:fs'
 import { lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { quote } from './process/command.ts'
-import { Problem } from './problem.ts'
+import { Problem, reasonOf } from './problem.ts'
 
 /** The generated files of one cluster: folders 0700, files 0600, atomic writes. */
 export interface Generated {
   path(...parts: string[]): string
   has(name: string): Promise<boolean>
+  /** Undefined: there is no such file. Throws FILE_UNREADABLE. */
   read(name: string): Promise<string | undefined>
-  /** A file's content as JSON; undefined: there is none, or it is not JSON, for example cut short. */
+  /** A file's content as JSON; undefined: there is none, or it is not JSON, for example cut short. Throws FILE_UNREADABLE. */
   readJson(name: string): Promise<unknown>
   /** Writes a temporary file, then renames it. */
   write(name: string, text: string | Uint8Array): Promise<void>
   remove(name: string): Promise<void>
   /** The files and links below a folder, by their paths from the cluster's folder; none when it does not exist. */
   list(folder?: string): Promise<{ readonly name: string; readonly bytes: number }[]>
+  /** The names in a folder, also of folders; none when it does not exist. Throws FILE_UNREADABLE. */
+  names(folder: string): Promise<string[]>
   /** Renames a file atomically; does nothing when only `to` exists. */
   move(from: string, to: string): Promise<void>
 }
@@ -41,7 +44,7 @@ export function generatedFiles({ generated: root }: { readonly generated: string
       return await readFile(full, 'utf8')
     } catch (error) {
       if (isMissing(error)) return undefined
-      throw error
+      throw notReadable(full, error)
     }
   }
   return {
@@ -87,7 +90,12 @@ export function generatedFiles({ generated: root }: { readonly generated: string
     },
     async list(folder = '.') {
       const full = await checked(folder)
-      const entries = await readdir(full, { recursive: true, withFileTypes: true }).catch(ifMissing)
+      const entries = await readdir(full, { recursive: true, withFileTypes: true }).catch(
+        (error: unknown) => {
+          if (isMissing(error)) return []
+          throw notReadable(full, error)
+        },
+      )
       const files = entries.filter((entry) => !entry.isDirectory())
       return Promise.all(
         files.map(async (entry) => {
@@ -95,6 +103,13 @@ export function generatedFiles({ generated: root }: { readonly generated: string
           return { name: relative(root, file), bytes: Number((await stats(file))?.size ?? 0) }
         }),
       )
+    },
+    async names(folder) {
+      const full = await checked(folder)
+      return readdir(full).catch((error: unknown) => {
+        if (isMissing(error)) return []
+        throw notReadable(full, error)
+      })
     },
     async move(from, to) {
       const [source, target] = [await checked(from), await checked(to)]
@@ -123,9 +138,14 @@ export function notWritable(root: string, what: string, cause: unknown): Problem
   })
 }
 
-function ifMissing(error: unknown): [] {
-  if (isMissing(error)) return []
-  throw error
+/** What can't be read is never taken for what is not there. */
+function notReadable(path: string, cause: unknown): Problem {
+  return new Problem('FILE_UNREADABLE', `could not read ${path}`, {
+    cause,
+    because: reasonOf(cause),
+    now: 'nothing was changed',
+    hint: `ls -ld ${quote(path)} shows what it is; make it readable for you (chmod u+rX), then run the same command again`,
+  })
 }
 
 function foldersBetween(root: string, full: string): string[] {

@@ -50,6 +50,23 @@ export function poolFull(
   })
 }
 
+/** The Problem of a pool whose folder does not exist or cannot be read; libvirt calls it active until it is refreshed. */
+export function poolUnreadable(
+  { pool, folder, host }: { readonly pool: string; readonly folder: string; readonly host: string },
+  because: string,
+): Problem {
+  return new Problem(
+    codes.poolUnreadable,
+    `the folder ${folder} of the pool ${pool} on ${host} cannot be read`,
+    {
+      because,
+      now,
+      // A pool of type dir or fs gets its folder from a build (libvirt: docs/storage.rst).
+      hint: `on ${host}, see what is there and what is not mounted (ls -ld ${quote(folder)}; findmnt --fstab), and put the folder back or mount it (mount -a; virsh pool-refresh ${quote(pool)}); if it was to be empty: virsh pool-build ${quote(pool)}. Or set STORAGE_POOL to another pool`,
+    },
+  )
+}
+
 /**
  * The Problem of a folder, `place` in words, that holds none of the disks `lost`; `otherwise`: what to do if it has
  * nothing to mount. A pool is refreshed, and started first where it is not active.

@@ -42,13 +42,21 @@ export {
 } from './host/domain-metadata.ts'
 export { withHeartbeat } from './heartbeat.ts'
 export { readConsole, type ConsoleEnd } from './host/console-log.ts'
+export { hadDisk, isEmptied } from './host/emptied-folder.ts'
+export { readFreeSpace } from './host/free-space.ts'
 export type { Host } from './host/host.ts'
 export { local } from './host/local.ts'
 export { openHost } from './host/open.ts'
 export { poolPath } from './host/pool.ts'
 export { onStorage, type Place } from './host/storage.ts'
 export { virsh, virshBatch } from './host/virsh.ts'
-export { firmwareMissing, hostToolsMissing, poolEmpty, poolFull } from './host-problems.ts'
+export {
+  firmwareMissing,
+  hostToolsMissing,
+  poolEmpty,
+  poolFull,
+  poolUnreadable,
+} from './host-problems.ts'
 export { parseLabelledLines, splitFields, type LabelledLines } from './labelled-lines.ts'
 export { isRunning } from './liveness.ts'
 export { withLock } from './lock.ts'

@@ -1,7 +1,8 @@
-import { readdirSync, statSync, symlinkSync } from 'node:fs'
+import { mkdirSync, readdirSync, statSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { keepClusterId, readClusterId } from '../src/cluster-id.ts'
 import { generatedFiles } from '../src/generated.ts'
 import { problemOf } from '../src/testing/failure.ts'
 import { temporaryFolder } from '../src/testing/temporary-folder.ts'
@@ -44,6 +45,20 @@ files(
     assert.is(await generated.readJson('nothing/here'), undefined)
   },
 )
+
+files('what cannot be read is not taken for what is not there', async ({ root }) => {
+  const generated = generatedFiles({ generated: root })
+  mkdirSync(join(root, 'record.json'))
+  for (const read of [generated.read('record.json'), generated.readJson('record.json')]) {
+    const { code, message, because } = await problemOf(read)
+    assert.equal([code, message], ['FILE_UNREADABLE', `could not read ${root}/record.json`])
+    assert.match(because ?? '', 'EISDIR')
+  }
+  mkdirSync(join(root, 'cluster-id'))
+  const cluster = { generated: root }
+  assert.is((await problemOf(readClusterId(cluster))).code, 'FILE_UNREADABLE')
+  assert.is((await problemOf(keepClusterId(cluster))).code, 'FILE_UNREADABLE')
+})
 
 files('a planted symbolic link is refused', async ({ root }) => {
   symlinkSync('/tmp', join(root, 'configs'))

@@ -1,12 +1,15 @@
 /** Observes the image on a host. */
 import { dirname, posix } from 'node:path'
 import {
+  hadDisk,
   hostFiles,
+  isEmptied,
   onStorage,
   parseLabelledLines,
   parseXml,
   poolPath,
   readDomainMetadata,
+  readFreeSpace,
   virsh,
   virshBatch,
   type Cluster,
@@ -29,9 +32,11 @@ export interface ObservedImage {
   /** Bytes of an interrupted transfer; undefined: there is none. */
   readonly partialBytes: number | undefined
   readonly freeBytes: number
+  /** Why the image's folder cannot be read; undefined: it can. */
+  readonly folderError: string | undefined
   /** Programs that a transfer needs and the host lacks. */
   readonly missingTools: readonly string[]
-  /** The disks that the cluster's machines have in the image's folder, if it holds neither these nor the image. */
+  /** The disks that the cluster's machines have in the image's folder, if they are lost: it is empty or not mounted. */
   readonly lostDisks: readonly string[]
 }
 
@@ -54,28 +59,43 @@ export async function observeImage(host: Host, cluster: Cluster): Promise<Observ
 
 /** The disks that the cluster's machines have in a folder, if it has none of their files: it is not mounted. */
 async function observeLostDisks(pool: string, host: Host, cluster: Cluster): Promise<string[]> {
-  const ids = (await virsh(host, 'list', '--all', '--uuid')).split(/\s+/).filter(Boolean)
+  const [ids, running] = await Promise.all([listMachines(host, '--all'), listMachines(host)])
   const dumps = await virshBatch(
     host,
     ids.map((id) => ['dumpxml', '--inactive', id]),
   )
   const ours = dumps
-    // One that was removed in the meantime has no disk.
-    .flatMap(({ stdout, error }) => (error === undefined ? [stdout] : []))
-    .flatMap((xml) => readDomainMetadata(parseXml(xml)) ?? [])
+    .flatMap(({ stdout, error }, index) => {
+      // One that was removed in the meantime has no disk.
+      const metadata = error === undefined ? readDomainMetadata(parseXml(stdout)) : undefined
+      return metadata === undefined
+        ? []
+        : [{ ...metadata, isOff: !running.includes(ids[index] ?? '') }]
+    })
     .filter((one) => one.cluster === cluster.name)
   const here = (path: string): boolean => posix.dirname(path) === pool
   const disks = ours
-    .flatMap(({ disk, diskNote }) => (diskNote === 'created' ? [disk] : []))
+    .flatMap(({ disk, diskNote, isOff }) => (hadDisk(diskNote, isOff) ? [disk] : []))
     .filter(here)
   if (disks.length === 0) return []
-  const files = [...disks, ...ours.map(({ seed }) => seed).filter(here)]
+  const seeds = ours.map(({ seed }) => seed).filter(here)
   const { stdout } = await onStorage(
     host,
-    [imagePlace(cluster, files[0] ?? '')],
-    (options) => host.$(options)`for file in ${files}; do [ ! -e "$file" ] || echo there; done`,
+    [imagePlace(cluster, disks[0] ?? '')],
+    (options) => host.$(options)`
+shopt -s nullglob
+cd -- ${pool} 2>/dev/null || exit 0
+for file in ${disks} ${seeds} ${`${pool}/${cluster.name}`}-{cp,w}[0-9]*{.qcow2,-seed.iso}; do [ ! -e "$file" ] || echo "$file"; done`,
   )
-  return stdout === '' ? disks : []
+  const left = stdout.split('\n').filter(Boolean)
+  const lost = disks.filter((path) => !left.includes(path))
+  // It is looked for only where the image is missing.
+  return isEmptied(pool, lost, { left, image: undefined }) ? lost : []
+}
+
+/** The UUIDs of the machines that are not off, or of all. */
+async function listMachines(host: Host, ...which: readonly '--all'[]): Promise<string[]> {
+  return (await virsh(host, 'list', ...which, '--uuid')).split(/\s+/).filter(Boolean)
 }
 
 /** The folder of an image, or of another file of the pool. */
@@ -100,10 +120,11 @@ export async function observeImageIn(
     stat -L -c ${'file %s %.9Y'} ${image} 2>/dev/null || true
     if [ -e ${ledger} ]; then echo "ledger $(tr -d ${'\\n'} < ${ledger})"; fi
     if [ -e ${folder} ]; then echo "partial $(stat -c %s ${folder}/compressed 2>/dev/null || echo 0)"; fi
-    echo "free $(df --output=avail -B1 ${dirname(image)} | tail -n 1)"
+    echo "free $(df --output=avail -B1 -- ${`${dirname(image)}/.`} 2>&1 | tail -n 1)"
     for tool in ${neededTools(cluster.settings, host)}; do command -v "$tool" >/dev/null || echo "missing $tool"; done`,
   )
   const report = parseLabelledLines(stdout)
+  const free = readFreeSpace(report.first('free'))
   const [bytes, modified] = report.first('file')?.split(' ') ?? []
   const partial = report.first('partial')
   return {
@@ -113,7 +134,8 @@ export async function observeImageIn(
     hostLedger: parseLedger(report.first('ledger')),
     ledger: await readLedger(cluster),
     partialBytes: partial === undefined ? undefined : Number(partial),
-    freeBytes: Number(report.first('free') ?? 0),
+    freeBytes: free.bytes,
+    folderError: free.error,
     missingTools: report.all('missing'),
     lostDisks: [],
   }

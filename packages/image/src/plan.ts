@@ -5,6 +5,7 @@ import {
   hostToolsMissing,
   poolEmpty,
   poolFull,
+  poolUnreadable,
   Problem,
   type Change,
   type Cluster,
@@ -129,6 +130,11 @@ function checkRequirements(cluster: Cluster, observed: ObservedImage): void {
     const others = `if the disks cannot be recovered: npx tsx packages/vm/scripts/create.ts --cluster ${cluster.file} names the commands that remove their machines`
     throw poolEmpty(cluster.name, { place, folder, host, pool }, lostDisks, [others])
   }
+  if (observed.folderError !== undefined)
+    throw poolUnreadable(
+      { pool: settings.STORAGE_POOL, folder: dirname(path), host },
+      observed.folderError,
+    )
   if (observed.missingTools.length > 0) throw hostToolsMissing(observed.host, observed.missingTools)
   const needed =
     rawBytes + compressedBytes[settings.IMAGE_COMPRESSION] - (observed.partialBytes ?? 0)

@@ -74,7 +74,7 @@ function interrupted(why: string, folder: string, url: string, host: Host): Prob
 
 async function observePartial(folder: string, host: Host): Promise<PartialDownload> {
   const { stdout } =
-    await host.$`mkdir -p -m 700 ${folder}; cd ${folder}; touch compressed; stat -c %s compressed; if [ -e source ]; then cat source; fi`
+    await host.$`[ -d ${folder} ] || mkdir -m 700 ${folder}; cd ${folder}; touch compressed; stat -c %s compressed; if [ -e source ]; then cat source; fi`
   const [bytes, url = '', validator = '', total] = stdout.split('\n')
   return { bytes: Number(bytes), url, validator, total: Number(total ?? 0) }
 }

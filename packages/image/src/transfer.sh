@@ -31,7 +31,8 @@ pause() { read -rt "$1" -u 9 || :; } # never readable: sleeps without a process
 
 # One transfer at a time: another cluster on this host may use the same image.
 while :; do
-  mkdir -p -m 700 -- "$folder"
+  # Not the folder that it is in: a pool that is not there, or not mounted, must not be created.
+  [ -d "$folder" ] || mkdir -m 700 -- "$folder" || [ -d "$folder" ] || exit 1
   exec 8>>"$folder/lock"
   flock -n 8 || until echo busy >&2; flock -w 5 8; do :; done
   # The previous owner of the lock may have removed the folder.

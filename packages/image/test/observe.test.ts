@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { generatedFiles, local, silentLog } from '@talosmith/core'
 import { problemOf, recordingHost, testCluster } from '@talosmith/core/testing'
@@ -137,6 +137,31 @@ image('for a host with IMAGE_RELAY needs no curl there', async ({ rig }) => {
   assert.match(host.commands[1] ?? '', 'curl sha256sum flock zstd')
 })
 
+image('in a folder that does not exist is not taken for one without space', async ({ rig }) => {
+  const gone = `${dirname(rig.path)}/gone`
+  const observed = await observeImageIn(gone, local, rig.cluster)
+  assert.match(observed.folderError ?? '', `${gone}/.: No such file or directory`)
+  const problem = await problemOf((async () => planDownload(rig.cluster, observed))())
+  assert.is(problem.code, 'POOL_UNREADABLE')
+  assert.match(problem.hint ?? '', `ls -ld ${gone}`)
+})
+
+image(
+  'is not transferred into a folder that has gone meanwhile, and does not create it',
+  async ({ rig }) => {
+    const changes = planDownload(rig.cluster, { ...(await observe(rig)), freeBytes: 2 ** 40 })
+    rmSync(dirname(rig.path), { recursive: true })
+    const signal = new AbortController().signal
+    const context = { cluster: rig.cluster, host: local, log: silentLog, signal }
+    const [change] = changes
+    if (change === undefined) throw new Error('nothing is planned')
+    const problem = await problemOf(applyImageChange(change, context))
+    assert.is(problem.code, 'IMAGE_TRANSFER_FAILED')
+    assert.match(problem.because ?? '', 'No such file or directory')
+    assert.not(existsSync(dirname(rig.path)))
+  },
+)
+
 const machine = (cluster: string, name: string, disk: string, note = 'created'): string =>
   `<domain><name>${name}</name><metadata>
     <t:machine xmlns:t='https://talosmith.dev/xmlns/machine/1.0' cluster='${cluster}' node='${name}'>
@@ -145,10 +170,14 @@ const machine = (cluster: string, name: string, disk: string, note = 'created'):
     <d:disk xmlns:d='https://talosmith.dev/xmlns/disk/1.0' state='${note}'/>
   </metadata></domain>`
 
-for (const [title, xml, files, lost] of [
-  ['that lost every disk', machine('home', 'home-w1', '/pool/home-w1.qcow2'), '', 1],
-  ['with a disk or a seed ISO', machine('home', 'home-w1', '/pool/home-w1.qcow2'), 'there\n', 0],
-  ['before disks are created', machine('home', 'home-w1', '/pool/home-w1.qcow2', 'none'), '', 0],
+const [own, seed] = ['/pool/home-w1.qcow2', '/pool/home-w1-seed.iso']
+for (const [title, xml, files, lost, running = ''] of [
+  ['that lost every disk', machine('home', 'home-w1', own), '', 1],
+  ['with a disk', machine('home', 'home-w1', own), `${own}\n`, 0],
+  ['with a seed ISO', machine('home', 'home-w1', own), `${seed}\n`, 0],
+  ['with a disk that no machine has', machine('home', 'home-w1', own), '/pool/home-w9.qcow2\n', 0],
+  ['before disks are created', machine('home', 'home-w1', own, 'none'), '', 0],
+  ['below a machine that runs', machine('home', 'home-w1', own, 'none'), '', 1, 'aa-1\n'],
   ['with the machines of another cluster', machine('site', 'site-w1', '/pool/a.qcow2'), '', 0],
   ['whose machines have disks elsewhere', machine('home', 'home-w1', '/srv/a.qcow2'), '', 0],
   ['beside a clone made by hand', machine('home', 'x', '/pool/x').replace('>x<', '>y<'), '', 0],
@@ -156,10 +185,11 @@ for (const [title, xml, files, lost] of [
   image(`is missing in a pool ${title}`, async ({ rig }) => {
     const answers = {
       'list --all': 'aa-1\n',
+      'list --uuid': running,
       'dumpxml --inactive aa-1': xml,
     }
     const host = hostWith(answers, (command) =>
-      command.startsWith('for file in') ? files : 'free 5\n',
+      command.includes('for file in /pool') ? files : 'free 5\n',
     )
     const { lostDisks } = await observeImage(host, testCluster({}, rig.cluster.root))
     assert.equal(lostDisks, lost === 0 ? [] : ['/pool/home-w1.qcow2'])

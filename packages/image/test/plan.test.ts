@@ -25,6 +25,7 @@ const missing: ObservedImage = {
   ledger: undefined,
   partialBytes: undefined,
   freeBytes: 10 * 2 ** 30,
+  folderError: undefined,
   missingTools: [],
   lostDisks: [],
 }
@@ -107,6 +108,11 @@ test('an uncompressed image needs twice the space', () => {
 })
 test('rejects a full pool', () => {
   assert.is(refusal({ ...missing, freeBytes: 2 ** 20 }), 'POOL_FULL')
+})
+test('a folder that cannot be read is named as such, not as a full one', () => {
+  const gone = { ...missing, freeBytes: 0, folderError: 'df: /pool/.: No such file or directory' }
+  assert.is(refusal(gone), 'POOL_UNREADABLE')
+  assert.is(refusal({ ...gone, lostDisks: ['/pool/home-cp1.qcow2'] }), 'POOL_EMPTY')
 })
 test('rejects a host without the decompressor', () => {
   assert.is(refusal({ ...missing, missingTools: ['zstd'] }), 'HOST_TOOLS_MISSING')

@@ -79,10 +79,14 @@ async function clearRelease({ kubernetes, log }: ApplyContext): Promise<void> {
     await kubernetes.delete(objectPath('Secret', cut.record, names.releaseNamespace))
 }
 
-async function installRelease({ cluster, kubernetes, helm, log }: ApplyContext): Promise<void> {
+/** What an API server under load answers (k8s.io/apiserver pkg/endpoints/handlers/finisher, finishRequest). */
+const overloaded = /request did not complete within requested timeout/
+
+async function installRelease(context: ApplyContext): Promise<void> {
+  const { cluster, kubernetes, helm, log } = context
   const [label] = Object.entries(names.oursLabel).map(([key, value]) => `${key}=${value}`)
-  try {
-    await helm(
+  const install = (): Promise<string> =>
+    helm(
       [
         'upgrade',
         '--install',
@@ -95,6 +99,12 @@ async function installRelease({ cluster, kubernetes, helm, log }: ApplyContext):
       ],
       JSON.stringify(chartValues(cluster)),
     )
+  try {
+    await install().catch(async (error: unknown) => {
+      if (!(await mayRepeat(error, kubernetes))) throw error
+      log.warn('the Kubernetes API was too slow for helm; helm is run once more')
+      return install()
+    })
   } catch (error) {
     if (!(error instanceof CommandFailed)) throw error
     throw new Problem('HELM_FAILED', `helm could not install ${names.releaseName}`, {
@@ -105,6 +115,18 @@ async function installRelease({ cluster, kubernetes, helm, log }: ApplyContext):
     })
   }
   await awaitDriver(kubernetes, log, cluster.settings.HEALTH_TIMEOUT * 1000)
+}
+
+/**
+ * Whether a failed helm may be run again at once: the API server was too slow, and helm has recorded the end of its
+ * revision, or none. It continues from a failed one (helm pkg/action/upgrade.go, prepareUpgrade), never from a pending one.
+ */
+async function mayRepeat(error: unknown, kubernetes: Kubernetes): Promise<boolean> {
+  if (!(error instanceof CommandFailed) || !overloaded.test(error.stderr)) return false
+  const observed = await observeStorage(kubernetes).catch(() => undefined)
+  return (
+    observed !== undefined && (observed.release === undefined || !isUnfinished(observed.release))
+  )
 }
 
 async function applyStorageClass(

@@ -1,5 +1,5 @@
 import { gzipSync } from 'node:zlib'
-import { silentLog } from '@talosmith/core'
+import { CommandFailed, silentLog } from '@talosmith/core'
 import { problemOf, quicken, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -74,6 +74,30 @@ for (const [title, found] of [
     const { work, deleted } = helms(found)
     await work()
     assert.equal(deleted, [])
+  })
+
+const slow =
+  'Error: server-side apply: request did not complete within requested timeout - context deadline exceeded'
+for (const [title, stderr, state, runs] of [
+  ['after a timeout of the API, its revision ended', slow, 'failed', 2],
+  ['after a timeout of the API, without a revision', slow, undefined, 2],
+  ['after a timeout of the API, its revision unfinished', slow, 'pending-upgrade', 1],
+  ['after another failure', 'Error: invalid ownership metadata', 'failed', 1],
+] as const)
+  test(`helm is run ${runs === 1 ? 'once' : 'twice'} ${title}`, async () => {
+    const found = state === undefined ? [] : [record(state, ago(1))]
+    const { kubernetes } = fakeApi((path) => (path.endsWith('/secrets') ? found : undefined))
+    let count = 0
+    const helm = async (): Promise<string> => {
+      count += 1
+      throw new CommandFailed('this machine', 'helm upgrade', { exitCode: 1, stdout: '', stderr })
+    }
+    const change = { ...clear, kind: 'install-release' } as const
+    const context = { cluster, kubernetes, helm, log: silentLog }
+    const { code, because } = await problemOf(applyStorageChange(change, context))
+    assert.is(code, 'HELM_FAILED')
+    assert.match(because ?? '', stderr.replace('Error: ', '').slice(0, 30))
+    assert.is(count, runs)
   })
 
 test.run()

@@ -11,9 +11,9 @@ import {
 import { diskInUse, otherDiskOf, type OtherDisk } from './disk-use.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
 import { domainOf } from './place.ts'
+import { gib } from './sizes.ts'
 
 const unchanged = 'nothing was changed'
-const gib = 2 ** 30
 
 /** What prevents one machine from being created or changed on its host. */
 export function nodeProblems(

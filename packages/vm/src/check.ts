@@ -9,8 +9,7 @@ import { findLostDisks } from './lost-disks.ts'
 import type { ObservedHost } from './observe.ts'
 import { strangerProblems } from './ownership.ts'
 import { domainOf, hostOf } from './place.ts'
-
-const gib = 2 ** 30
+import { gib, inGib } from './sizes.ts'
 
 /**
  * What would make creating the machines fail half-way, or touch domains and files of other owners. The machines
@@ -86,7 +85,7 @@ function findFullPools(cluster: Cluster, hosts: readonly ObservedHost[]): Proble
       observed.poolFreeBytes >= newDisks.length * minimumOverlayBytes
     )
       return []
-    const free = Math.round((observed.poolFreeBytes / gib) * 10) / 10
+    const free = inGib(observed.poolFreeBytes)
     return poolFull(
       { pool: cluster.settings.STORAGE_POOL, host: observed.host },
       `${free} GiB left for ${newDisks.length} disks`,

@@ -1,5 +1,5 @@
 /** What the machines use as their disks: those created for them, snapshots of these, other disks, or nothing. */
-import type { Cluster, Node } from '@talosmith/core'
+import { hadDisk, type Cluster, type Node } from '@talosmith/core'
 import type { ObservedDisk } from './observe-files.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
 import type { DiskSource } from './parse-domain.ts'
@@ -44,7 +44,7 @@ export function diskInUse(
 export function needsDisk(cluster: Cluster, node: Node, observed: ObservedHost): boolean {
   if (diskOf(cluster, node, observed) !== undefined) return false
   const domain = domainOf(node, observed)
-  return domain?.owner !== cluster.name || !hadDisk(domain)
+  return domain?.owner !== cluster.name || !hasHadDisk(domain)
 }
 
 /** The path of the disk that a machine of ours had and that is gone, or part of whose backing chain is. */
@@ -58,12 +58,11 @@ export function lostDiskOf(domain: ObservedDomain, observed: ObservedHost): stri
   )
   if (gone !== undefined) return gone.source
   if (others.length > 0 || observed.disks.has(own.disk)) return undefined
-  return hadDisk(domain) ? own.disk : undefined
+  return hasHadDisk(domain) ? own.disk : undefined
 }
 
-/** A machine that is not off has opened its disk. */
-function hadDisk({ diskNote, live }: ObservedDomain): boolean {
-  return diskNote !== 'none' || live.state !== 'shut off'
+function hasHadDisk({ diskNote, live }: ObservedDomain): boolean {
+  return hadDisk(diskNote, live.state === 'shut off')
 }
 
 /** The machines, apart from `domain`, that use its disk, directly or through an overlay. */

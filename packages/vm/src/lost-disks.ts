@@ -1,6 +1,14 @@
 /** Disks of machines that existed and are gone: never replaced by empty ones. */
 import { posix } from 'node:path'
-import { codes, commandFor, poolEmpty, Problem, quote, type Cluster } from '@talosmith/core'
+import {
+  codes,
+  commandFor,
+  isEmptied,
+  poolEmpty,
+  Problem,
+  quote,
+  type Cluster,
+} from '@talosmith/core'
 import { lostDiskOf } from './disk-use.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
 import { clusterDomains } from './place.ts'
@@ -52,7 +60,13 @@ function lostDisks(cluster: Cluster, hosts: readonly ObservedHost[]): LostDisk[]
     const folders = [...new Set(lost.map(({ path }) => posix.dirname(path)))]
     const inFolder = (folder: string): Lost[] =>
       lost.filter(({ path }) => posix.dirname(path) === folder)
-    const empty = folders.filter((folder) => isEmptied(folder, inFolder(folder), observed))
+    const { disks, seeds, files, hasImage } = observed
+    const there = {
+      left: [...disks.keys(), ...seeds.keys()],
+      image: hasImage ? files.image : undefined,
+    }
+    const paths = lost.map(({ path }) => path)
+    const empty = folders.filter((folder) => isEmptied(folder, paths, there))
     return [
       ...empty.map((folder) => ({
         machines: inFolder(folder).map(({ domain }) => domain.name),
@@ -68,18 +82,6 @@ function lostDisks(cluster: Cluster, hosts: readonly ObservedHost[]): LostDisk[]
   })
 }
 
-/** Whether a folder holds none of its disks and seed ISOs; of a single disk, only without the image. */
-function isEmptied(
-  folder: string,
-  lost: readonly Lost[],
-  { disks, seeds, files, hasImage }: ObservedHost,
-): boolean {
-  // The image may have been downloaded again.
-  const image = hasImage && lost.length === 1 ? [files.image] : []
-  const left = [...disks.keys(), ...seeds.keys(), ...image]
-  return left.every((path) => posix.dirname(path) !== folder)
-}
-
 const unchanged = 'nothing was changed; an empty disk in its place would be a new, empty machine'
 
 function folderLost(
@@ -89,6 +91,7 @@ function folderLost(
   { lost, hosts }: { readonly lost: readonly Lost[]; readonly hosts: readonly ObservedHost[] },
 ): Problem {
   const { host, files, poolProblem } = observed
+  const isActive = poolProblem === undefined || poolProblem.code === codes.poolUnreadable
   const pool = cluster.settings.STORAGE_POOL
   const isPool = posix.dirname(files.disk({ name: '' })) === folder
   const place = isPool ? `the pool ${pool} at ${folder}` : folder
@@ -96,7 +99,7 @@ function folderLost(
   const runsEtcd = running.some(({ domain }) => domain.machine.role === 'controlplane')
   return poolEmpty(
     cluster.name,
-    { place, folder, host, ...(isPool && { pool, isActive: poolProblem === undefined }) },
+    { place, folder, host, ...(isPool && { pool, isActive }) },
     lost.map(({ path }) => path),
     [
       ...(runsEtcd

@@ -4,6 +4,7 @@ import {
   consoleLog,
   onStorage,
   parseLabelledLines,
+  readFreeSpace,
   splitFields,
   type Cluster,
   type Host,
@@ -91,6 +92,8 @@ export interface ObservedFiles {
   readonly hasSeedFolder: boolean
   readonly memoryFreeMib: number
   readonly poolFreeBytes: number
+  /** Why the pool's folder cannot be read; undefined: it can. */
+  readonly poolError: string | undefined
 }
 
 interface SearchScope {
@@ -134,7 +137,6 @@ export async function observeFiles(
     (options) => host.$(options)`
 shopt -s nullglob
 image=${files.image} pool=${pool} seeds=${seedFolder} cluster=${name}
-free() { df --output=avail -B1 -- "$1" 2>/dev/null | tail -n 1 | tr -d ' '; }
 [ ! -e "$image" ] || echo image
 if [ -e "$image" ] && dd if="$image" iflag=direct bs=4096 count=1 of=/dev/null status=none 2>/dev/null; then
   case $(stat -f -c %T -- "$pool") in tmpfs|ramfs) ;; *) echo direct ;; esac
@@ -145,7 +147,7 @@ for bridge in /sys/class/net/*/bridge; do bridge=\${bridge%/bridge}; echo "bridg
 for tool in qemu-img xorriso; do command -v "$tool" >/dev/null || echo "missing $tool"; done
 [ ! -d "$seeds" ] || echo seedfolder
 while read -r key value _; do [ "$key" != MemAvailable: ] || echo "memory $value"; done < /proc/meminfo
-echo "free $(free "$pool")"
+echo "free $(df --output=avail -B1 -- "$pool/." 2>&1 | tail -n 1)"
 declare -A looked=()
 once() { [ -f "$1" ] && [ -z "\${looked[$1]-}" ] && looked[$1]=1; }
 for file in "$pool/$cluster"-{cp,w}[0-9]*.qcow2 ${[...ours.map(({ disk }) => disk), ...others]}; do
@@ -199,6 +201,7 @@ for file in "$pool/$cluster"-{cp,w}[0-9]*${partialSuffix} "$seeds/$cluster"-{cp,
 true`,
   )
   const report = parseLabelledLines(stdout)
+  const free = readFreeSpace(report.first('free'))
   const paths = new Set([...ours.flatMap(({ disk, seed }) => [disk, seed]), ...others])
   const mine = (path: string): boolean => paths.has(path) || readFileName(name, path) !== undefined
   return {
@@ -256,7 +259,8 @@ true`,
     bridges: report.all('bridge'),
     hasSeedFolder: report.has('seedfolder'),
     memoryFreeMib: Math.floor(Number(report.first('memory') ?? 0) / 1024),
-    poolFreeBytes: Number(report.first('free') ?? 0),
+    poolFreeBytes: free.bytes,
+    poolError: free.error,
   }
 }
 

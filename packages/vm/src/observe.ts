@@ -2,6 +2,7 @@
 import {
   hostFiles,
   poolPath,
+  poolUnreadable,
   Problem,
   virshBatch,
   type Cluster,
@@ -87,6 +88,13 @@ export async function observeHost(
   const rest = parsed(await virshBatch(host, others.flatMap(dump)))
   const { identity, domains } = await judgeDomains(cluster, index, [...known, ...rest])
   const observedFiles = await observeFiles(host, cluster, { pool, files, domains, identity })
+  const unreadable =
+    observedFiles.poolError === undefined
+      ? undefined
+      : poolUnreadable(
+          { pool: settings.STORAGE_POOL, folder: pool, host: host.name },
+          observedFiles.poolError,
+        )
   const live = parseStats(stats?.stdout ?? '')
   const autostart = new Set(words(automatic?.stdout))
   const { hasKvmDevice: hasDevice, hasKvmFlag: hasFlag } = observedFiles
@@ -96,7 +104,7 @@ export async function observeHost(
     index,
     files,
     identity,
-    poolProblem,
+    poolProblem: poolProblem ?? unreadable,
     domains: domains.map((domain) => ({
       ...domain,
       live: live.get(domain.name) ?? { state: 'unknown', memoryMib: undefined, cpu: undefined },

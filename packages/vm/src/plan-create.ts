@@ -9,9 +9,8 @@ import type { ObservedHost } from './observe.ts'
 import { diskOf, domainOf, hostOf, pathsOf } from './place.ts'
 import { planStarting } from './plan-power.ts'
 import { describeSeed, seedLabels } from './seed-iso.ts'
+import { gib } from './sizes.ts'
 import { changeOn, planLeftovers, type Make, type VmChange } from './vm-change.ts'
-
-const gib = 2 ** 30
 
 /**
  * Plans that every machine exists, matches the settings, and runs. Machines of other owners are not in the

@@ -5,9 +5,8 @@ import { otherUsers } from './disk-use.ts'
 import type { ObservedDisk } from './observe-files.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
 import { clusterDomains } from './place.ts'
+import { inGib } from './sizes.ts'
 import { changeOn, planLeftovers, type Make, type VmChange } from './vm-change.ts'
-
-const gib = 2 ** 30
 
 /**
  * Plans the removal of every machine of this cluster on every host, also of those no longer in the settings.
@@ -133,7 +132,7 @@ function describeDomain({ name, machine }: ObservedDomain, { beside }: ObservedH
 }
 
 function sizesOf({ qcow2, actualBytes }: ObservedDisk): string {
-  const show = (bytes: number): string => `${Math.round((bytes / gib) * 10) / 10} GiB`
+  const show = (bytes: number): string => `${inGib(bytes)} GiB`
   return qcow2 === undefined
     ? show(actualBytes)
     : `${show(qcow2.virtualBytes)}, ${show(actualBytes)} written`

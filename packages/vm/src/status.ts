@@ -4,6 +4,7 @@ import { diskInUse, otherDiskOf } from './disk-use.ts'
 import { lostDiskProblem } from './lost-disks.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
 import { domainOf, hostOf, clusterDomains } from './place.ts'
+import { inGib } from './sizes.ts'
 
 /** One machine in `vm:status`. */
 export interface StatusRow {
@@ -40,8 +41,8 @@ export function describeMachineStatus(
       state: domain?.live.state ?? 'missing',
       cpu: domain?.machine.cpu ?? node.cpu,
       memoryMib: domain?.machine.memoryMib ?? node.memoryMib,
-      diskGib: gib(disk?.qcow2?.virtualBytes),
-      usedGib: gib(disk?.actualBytes),
+      diskGib: inGib(disk?.qcow2?.virtualBytes),
+      usedGib: inGib(disk?.actualBytes),
       notes: [
         ...(found !== undefined && domain === undefined
           ? [found.strangerBecause ?? 'a machine of this name belongs to another owner']
@@ -67,8 +68,8 @@ export function describeMachineStatus(
           state: live.state,
           cpu: machine.cpu,
           memoryMib: machine.memoryMib,
-          diskGib: gib(disk?.qcow2?.virtualBytes),
-          usedGib: gib(disk?.actualBytes),
+          diskGib: inGib(disk?.qcow2?.virtualBytes),
+          usedGib: inGib(disk?.actualBytes),
           notes: ['no longer in the settings (to remove it: docs/operations.md, "Fewer machines")'],
         }
       }),
@@ -120,8 +121,4 @@ export function renderMachineStatus(rows: readonly StatusRow[]): string {
       row.notes.join('; '),
     ]),
   ])
-}
-
-function gib(bytes = 0): number {
-  return Math.round((bytes / 2 ** 30) * 10) / 10
 }

@@ -147,6 +147,14 @@ test('an empty pool that is not active is started, and machines that still run a
   )
 })
 
+test('an empty pool whose folder is gone is not to be started', () => {
+  const poolProblem = new Problem('POOL_UNREADABLE', 'gone')
+  const [problem, other] = found({ ...without(/./), poolProblem })
+  assert.is(problem?.code, 'POOL_EMPTY')
+  assert.not.match(problem?.hint ?? '', 'pool-start')
+  assert.is(other?.code, 'POOL_UNREADABLE')
+})
+
 test('a pool with a single disk is empty only without its image and seed ISO', () => {
   const one = testCluster({ WORKER_COUNT: '0' })
   const gone = without(/./, one)

@@ -39,7 +39,15 @@ export function judgeHosts(cluster: Cluster, observed: Observations): Diagnosis[
         evidence: [poolProblem.because ?? `virsh pool-info ${pool}: ${poolProblem.message}`],
         ...(poolProblem.code === codes.poolInactive
           ? { remedy: onHost({ host }, `virsh pool-start ${pool}`) }
-          : {}),
+          : poolProblem.code === codes.poolUnreadable
+            ? {
+                remedy: onHost(
+                  { host },
+                  '# mount what is not mounted, or put the folder back',
+                  `findmnt --fstab; mount -a; virsh pool-refresh ${pool}`,
+                ),
+              }
+            : {}),
       })
     else if (poolFreeBytes < poolMinimumBytes)
       found.push({

@@ -3,7 +3,6 @@ import {
   checkConfirm,
   local,
   renderPlan,
-  silentLog,
   type Change,
   type Cluster,
   type Log,
@@ -13,17 +12,16 @@ import {
 interface Given<O> {
   /** The value of CONFIRM. */
   readonly confirm?: string | undefined
-  readonly dryRun?: boolean
+  readonly dryRun: boolean
   readonly options: O
-  /** By default a silent one. */
-  readonly log?: Log
+  readonly log: Log
 }
 
 /** A context of a script; what it answers and plans, as text, goes to `answers`. */
 export function scriptContext<O>(
   cluster: Cluster,
   answers: string[],
-  { confirm, dryRun = false, options, log = silentLog }: Given<O>,
+  { confirm, dryRun, options, log }: Given<O>,
 ) {
   return {
     cluster,

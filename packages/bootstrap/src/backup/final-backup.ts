@@ -5,23 +5,27 @@ import { openTalosctl } from '@talosmith/clients/talos'
 import { removedFolder } from '../generated/removal.ts'
 import { identifySecrets, isOfSecrets, secretsFile } from '../generated/secrets.ts'
 import { backupFolder, listBackups, type Backup } from '../generated/backups.ts'
+import { isOfCurrentHistory } from '../generated/history.ts'
 import { takeBackup } from './take-backup.ts'
 
 /**
  * The final backup of this cluster; undefined: none was taken. Ignores those of an earlier cluster of the same
- * name, which had other secrets or, when it was restored, another ID.
+ * name, which had other secrets or another ID, and those from before a restore, also the restored one.
  */
 export async function findFinalBackup(cluster: Cluster): Promise<Backup | undefined> {
   const text = await findSecrets(cluster)
   if (text === undefined) return undefined
   const secrets = identifySecrets(text)
   const clusterId = await readClusterId(cluster)
-  return (await listBackups(cluster)).find(
-    (one) =>
+  for (const one of await listBackups(cluster))
+    if (
       one.isFinal === true &&
       isOfSecrets(one, secrets) &&
-      (one.clusterId ?? clusterId) === clusterId,
-  )
+      (one.clusterId ?? clusterId) === clusterId &&
+      (await isOfCurrentHistory(cluster, one))
+    )
+      return one
+  return undefined
 }
 
 /** The final backup as a change of a plan. */

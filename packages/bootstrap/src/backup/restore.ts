@@ -5,6 +5,7 @@ import {
   Problem,
   reasonOf,
   waitFor,
+  withoutCredentials,
   type Change,
   type Cluster,
   type ExitCode,
@@ -101,6 +102,25 @@ export async function prepareRestore(
   const etcd = await observe(cluster, kept)
   const newer = etcd && describeNewer(backup, etcd)
   return newer === undefined ? [] : [planSaving(newer)]
+}
+
+/**
+ * Throws RESTORE_REFUSED when etcd answers although no host of LIBVIRT_URI has a control plane: it runs on another
+ * host, perhaps from another checkout, and new machines would get its addresses.
+ */
+export async function refuseEtcdOnOtherHosts(
+  cluster: Cluster,
+  backup: ChosenBackup,
+  observe: typeof observeRunningEtcd = observeRunningEtcd,
+): Promise<void> {
+  const etcd = await observe(cluster, await readKeptSecrets(cluster, backup))
+  if (etcd === undefined) return
+  const { name, controlPlanes, settings } = cluster
+  throw new Problem('RESTORE_REFUSED', `cluster ${name} runs on another host`, {
+    because: `etcd answers at ${controlPlanes.map(({ address }) => address).join(', ')}, and no machine of the cluster is on ${settings.LIBVIRT_URI.map(withoutCredentials).join(', ')}: new ones would get the same addresses`,
+    now: 'nothing was changed',
+    hint: `put the host of the machines into LIBVIRT_URI, or, to move the cluster, back it up (${commandFor(cluster, 'bootstrap:backup')}) and stop it there (${commandFor(cluster, 'cluster:stop')}) first`,
+  })
 }
 
 /** Backs up the running etcd that a restore of this backup replaces; returns the path. Throws BACKUP_FAILED. */

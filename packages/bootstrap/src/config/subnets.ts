@@ -18,9 +18,21 @@ export function subnetsIn(
   documents: readonly Document[],
   field: (typeof subnetFields)[number]['field'],
 ): string[] {
+  return placesOf(documents, field).flatMap(({ subnets }) => subnets)
+}
+
+/** The same, with where each is set, as a patch writes it. */
+function placesOf(documents: readonly Document[], field: string) {
+  const own = ofKind(documents, 'KubeNetworkConfig')
   return [
-    ...texts(inBase(documents, ['cluster', 'network', field])),
-    ...texts(ofKind(documents, 'KubeNetworkConfig').map((document) => document.get(field))),
+    {
+      place: `cluster.network.${field}`,
+      subnets: texts(inBase(documents, ['cluster', 'network', field])),
+    },
+    {
+      place: `${field} of the document KubeNetworkConfig`,
+      subnets: texts(own.map((document) => document.get(field))),
+    },
   ]
 }
 
@@ -36,9 +48,10 @@ export function findOverlap(
   for (const text of new Set(configs.values())) {
     const documents = parseAllDocuments(text)
     for (const { field, what } of subnetFields)
-      for (const subnet of subnetsIn(documents, field))
-        if (isIpv4Network(subnet) && overlap(subnet, cidr))
-          return `NETWORK_CIDR ${cidr} overlaps the ${what} network ${subnet} (cluster.network.${field})`
+      for (const { place, subnets } of placesOf(documents, field))
+        for (const subnet of subnets)
+          if (isIpv4Network(subnet) && overlap(subnet, cidr))
+            return `NETWORK_CIDR ${cidr} overlaps the ${what} network ${subnet} (${place})`
   }
   return undefined
 }

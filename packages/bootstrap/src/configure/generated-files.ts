@@ -160,9 +160,6 @@ async function readConfigs(cluster: Cluster): Promise<Configs> {
 }
 
 async function readRecord(cluster: Cluster): Promise<MadeOf | undefined> {
-  try {
-    return JSON.parse((await generatedFiles(cluster).read(recordFile)) ?? '') as MadeOf
-  } catch {
-    return undefined
-  }
+  const record = (await generatedFiles(cluster).readJson(recordFile)) as MadeOf | null | undefined
+  return record ?? undefined
 }

@@ -1,5 +1,4 @@
 /** The descriptions of the backups in generated/<cluster>/backups. */
-import { readdir } from 'node:fs/promises'
 import { generatedFiles, type Cluster } from '@talosmith/core'
 import { withCaDigests } from './backup-secrets.ts'
 
@@ -41,26 +40,26 @@ export const backupFolder = 'backups'
 /** The backups of a cluster that were verified when they were taken, newest first (see `newestFirst`). */
 export async function listBackups(cluster: Cluster): Promise<Backup[]> {
   const files = generatedFiles(cluster)
-  const names = await readdir(files.path(backupFolder)).catch(() => [])
+  const names = await files.names(backupFolder)
   const found = await Promise.all(
     names
       .filter((name) => name.endsWith('.json'))
       .map(async (name) => {
-        try {
-          const backup = JSON.parse((await files.read(`${backupFolder}/${name}`)) ?? '') as Backup
-          // A description of another file could cause that file to be deleted.
-          return isBackup(backup) && descriptionOf(backup.file) === name ? [backup] : []
-        } catch {
-          return []
-        }
+        // One that can't be read is an error: a backup that seems to have no description may be deleted.
+        const backup = await files.readJson(`${backupFolder}/${name}`)
+        // A description of another file could cause that file to be deleted.
+        return isBackup(backup) && descriptionOf(backup.file) === name ? [backup] : []
       }),
   )
   return newestFirst(await withCaDigests(cluster, found.flat()))
 }
 
 /** Whether a description has what is read from it; `file` is a name in the folder of the backups. */
-function isBackup({ file, takenAt, revision, history = 0 }: Backup): boolean {
+function isBackup(described: unknown): described is Backup {
+  if (typeof described !== 'object' || described === null) return false
+  const { file, takenAt, revision, history = 0 } = described as Partial<Backup>
   return (
+    typeof file === 'string' &&
     /^etcd-[^/]+\.db$/.test(file) &&
     typeof takenAt === 'string' &&
     Number.isFinite(revision) &&

@@ -134,6 +134,16 @@ test('a snapshot without a description is deleted once it is older than every ke
   assert.ok(names.includes(left('23')))
 })
 
+test('a description that cannot be read is an error, and its backup is not deleted as one without', async () => {
+  const cluster = fresh()
+  const old = pathOf(cluster, 'etcd-2020-01-01T00-00-00.000Z.json')
+  await mkdir(old, { recursive: true })
+  writeFileSync(old.replace('.json', '.db'), 'data')
+  const { backup } = await take(cluster)
+  assert.is((await problemOf(backup)).code, 'FILE_UNREADABLE')
+  assert.ok(statSync(old.replace('.json', '.db')).isFile())
+})
+
 test('a clock that was fast once does not delete the backup just taken', async () => {
   const cluster = fresh()
   for (let hour = 10; hour < 22; hour++)

@@ -9,12 +9,13 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { fakeTalosctl, type Reply } from '@talosmith/clients/testing'
-import type { Cluster } from '@talosmith/core'
+import { readClusterId, type Cluster } from '@talosmith/core'
 import { problemOf, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { chooseBackup } from '../../src/backup/backup.ts'
 import { findFinalBackup, takeFinalBackup } from '../../src/backup/final-backup.ts'
+import { beginHistory } from '../../src/generated/history.ts'
 import { backupBytes } from '../support/simulated.ts'
 
 const final = suite<{ cluster: Cluster }>('the final backup')
@@ -112,6 +113,40 @@ final(
     assert.ok(await findFinalBackup(cluster))
     put(cluster, 'cluster-id', ids[1] ?? '')
     assert.is(await findFinalBackup(cluster), undefined)
+  },
+)
+
+final('that was restored is none of what was written since', async ({ cluster }) => {
+  // Machines were left when it was restored: the cluster keeps its ID.
+  const id = '11111111-1111-4222-8333-444444444444'
+  put(cluster, 'cluster-id', id)
+  await take(cluster)
+  const restored = await findFinalBackup(cluster)
+  if (restored === undefined) throw new Error('it was not taken')
+  await beginHistory(cluster, restored)
+  assert.is(await findFinalBackup(cluster), undefined)
+  const next = await take(cluster)
+  assert.ok(next.endsWith((await findFinalBackup(cluster))?.file ?? 'none'))
+})
+
+final(
+  'of another checkout becomes one of the cluster that it is restored to',
+  async ({ cluster }) => {
+    const [theirs, ours] = [1, 2].map((digit) => `${digit}1111111-1111-4222-8333-444444444444`)
+    put(cluster, 'cluster-id', theirs ?? '')
+    await take(cluster)
+    const backup = await findFinalBackup(cluster)
+    if (backup === undefined) throw new Error('it was not taken')
+    // A later one of theirs: the wrong answer to which cluster runs here.
+    const later = { ...backup, file: 'etcd-2099-01-01T00-00-00.000Z.db' }
+    put(cluster, 'backups/etcd-2099-01-01T00-00-00.000Z.json', JSON.stringify(later))
+    rmSync(join(cluster.generated, 'cluster-id'))
+    assert.is(await readClusterId(cluster), theirs)
+    put(cluster, 'cluster-id', ours ?? '')
+    await beginHistory(cluster, backup)
+    // On a third computer, with a copy of the backups alone.
+    rmSync(join(cluster.generated, 'cluster-id'))
+    assert.is(await readClusterId(cluster), ours)
   },
 )
 

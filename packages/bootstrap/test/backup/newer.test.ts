@@ -9,7 +9,11 @@ import * as assert from 'uvu/assert'
 import { parse } from 'yaml'
 import { chooseBackup } from '../../src/backup/backup.ts'
 import { planUnsaved } from '../../src/backup/newer.ts'
-import { prepareRestore, saveReplacedEtcd } from '../../src/backup/restore.ts'
+import {
+  prepareRestore,
+  refuseEtcdOnOtherHosts,
+  saveReplacedEtcd,
+} from '../../src/backup/restore.ts'
 import { takeBackup } from '../../src/backup/take-backup.ts'
 import { listBackups } from '../../src/generated/backups.ts'
 import { createSecrets } from '../../src/generated/create-secrets.ts'
@@ -109,6 +113,17 @@ it('is saved also where the secrets are only with the final backup, and leaves n
   for (const name of ['talosconfig', 'secrets.yaml'])
     assert.not.ok(existsSync(join(cluster.generated, name)))
   assert.equal(readdirSync(join(cluster.generated, 'work')), [])
+})
+
+it('on a host that is not in LIBVIRT_URI stops a restore, which would give its addresses to others', async () => {
+  const cluster = fresh()
+  await backUp(cluster, 80, secrets)
+  const backup = await chooseBackup(cluster, undefined)
+  const { code, because, hint } = await problemOf(refuseEtcdOnOtherHosts(cluster, backup))
+  assert.is(code, 'RESTORE_REFUSED')
+  assert.match(because ?? '', `etcd answers at ${cluster.controlPlanes[0]?.address}`)
+  assert.match(hint ?? '', 'cluster:stop')
+  await refuseEtcdOnOtherHosts(cluster, backup, async () => undefined)
 })
 
 it('is not compared by revision with a backup of a former history', async () => {

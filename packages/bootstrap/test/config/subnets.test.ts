@@ -8,12 +8,12 @@ const rows: [title: string, config: string, network: string][] = [
   [
     'in the base document, up to Talos 1.13',
     'version: v1alpha1\ncluster:\n  network:\n    podSubnets: [10.0.0.0/16]\n',
-    'the pod network 10.0.0.0/16',
+    'the pod network 10.0.0.0/16 (cluster.network.podSubnets)',
   ],
   [
     'in a document of its own, later',
     'version: v1alpha1\n---\napiVersion: v1alpha1\nkind: KubeNetworkConfig\nserviceSubnets: [10.0.0.0/20]\n',
-    'the service network 10.0.0.0/20',
+    'the service network 10.0.0.0/20 (serviceSubnets of the document KubeNetworkConfig)',
   ],
 ]
 for (const [where, config, network] of rows)

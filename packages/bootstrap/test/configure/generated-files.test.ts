@@ -4,6 +4,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmdirSync,
   statSync,
   writeFileSync,
 } from 'node:fs'
@@ -239,6 +240,16 @@ it('patches that are gone since the last configs are a problem, and nothing is w
   assert.is(code, 'PATCHES_LOST')
   assert.match(because ?? '', 'all.yaml, home-w2.yaml')
   assert.is(read('configs/home-w1.yaml'), before)
+})
+
+it('a record that cannot be read is not taken for none, by which lost patches would go unnoticed', async () => {
+  const record = join(cluster.generated, 'configs/made-of.json')
+  renameSync(record, `${record}.aside`)
+  mkdirSync(record)
+  const { code } = await problem(observe(cluster))
+  rmdirSync(record)
+  renameSync(`${record}.aside`, record)
+  assert.is(code, 'FILE_UNREADABLE')
 })
 
 it('an empty patch changes nothing', async () => {

@@ -1,5 +1,6 @@
 /** The installer image, which running machines upgrade with. */
 import { codes, inStep, Problem, type Cluster } from '@talosmith/core'
+import { FactoryError } from './problems.ts'
 import { request, type RequestOptions } from './request.ts'
 
 const buildTimeoutMs = 20 * 60_000
@@ -42,7 +43,20 @@ export async function warmInstaller(
   )
 }
 
-/** The same, where it only saves time: a failure is a warning, since machines pull the installer themselves. */
+/**
+ * Whether every machine will be refused as well. With 400 the factory rejects the request itself: the platform, or an
+ * extension that the version does not have, which it notices only here. All else may differ for a machine or later: 401
+ * and 403, for which machines may have credentials; 404, also a registry's or a mirror's; another redirect; 429 and 5xx
+ * (image-factory internal/frontend/http/transport/errors.go, ClassifyError).
+ */
+function isFinal(error: Problem): boolean {
+  return error instanceof FactoryError && error.status === 400
+}
+
+/**
+ * The same, where it only saves time: a failure is a warning, since machines pull the installer themselves. Throws
+ * FACTORY_ERROR where they would be refused as well.
+ */
 export async function tryWarmInstaller(
   cluster: Cluster,
   version: string,
@@ -54,7 +68,7 @@ export async function tryWarmInstaller(
     const isFactory =
       error instanceof Problem &&
       (error.code === 'FACTORY_ERROR' || error.code === codes.factoryUnreachable)
-    if (!isFactory) throw error
+    if (!isFactory || isFinal(error)) throw error
     options.log.warn(
       `the installer of Talos ${version} was not built in advance: ${error.message} (${error.because}); continuing, since each machine pulls it by itself`,
     )

@@ -1,16 +1,31 @@
 /** Failures of the Image Factory itself: no answer, and a refusal. */
 import { codes, Problem } from '@talosmith/core'
 
+/** A refusal, with the HTTP status. */
+export class FactoryError extends Problem {
+  readonly status: number
+
+  constructor(status: number, ...problem: ConstructorParameters<typeof Problem>) {
+    super(...problem)
+    this.status = status
+  }
+}
+
 /** The factory answered, and refused. */
-export function factoryError(url: string, status: number, text: string): Problem {
-  return new Problem('FACTORY_ERROR', `the Image Factory answered ${status} to ${url}`, {
-    because: text.trim().slice(0, 500),
-    now: 'nothing was changed',
-    hint:
-      status >= 500 || status === 429
-        ? 'run the same command again later'
-        : 'check whether TALOS_FACTORY_URL is an Image Factory, and whether it knows the version and the extensions',
-  })
+export function factoryError(url: string, status: number, text: string): FactoryError {
+  return new FactoryError(
+    status,
+    'FACTORY_ERROR',
+    `the Image Factory answered ${status} to ${url}`,
+    {
+      because: text.trim().slice(0, 500),
+      now: 'nothing was changed',
+      hint:
+        status >= 500 || status === 429
+          ? 'run the same command again later'
+          : 'check whether TALOS_FACTORY_URL is an Image Factory, and whether it knows the version and the extensions',
+    },
+  )
 }
 
 /** The factory did not answer at all. */

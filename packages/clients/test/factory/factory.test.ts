@@ -253,14 +253,32 @@ factory(
   },
 )
 
+factory(
+  'that rejects the request for an installer itself would reject the machines',
+  async (context) => {
+    const text = 'error enhancing profile from schematic: official extension "a/b" is not available'
+    let requests = 0
+    context.answer = (_, response) => ((requests += 1), response.writeHead(400).end(text))
+    const warnings: string[] = []
+    const log = { ...silentLog, warn: (line: string) => warnings.push(line) }
+    const tried = tryWarmInstaller(context.cluster, 'v1.13.9', { ...patient, log })
+    const { code, because, now } = await problemOf(tried)
+    assert.equal([code, because, now], ['FACTORY_ERROR', text, 'nothing was changed'])
+    assert.equal([requests, warnings], [1, []])
+  },
+)
+
 for (const [status, text] of [
+  [301, 'Moved Permanently'],
   [401, '{"errors":[{"code":"UNAUTHORIZED"}]}'],
+  [403, 'access denied'],
   [404, '{"errors":[{"code":"MANIFEST_UNKNOWN"}]}'],
-  [400, 'official extension "a/b" is not available'],
+  [404, 'version v1.13.9 is not available'],
+  [500, 'internal server error'],
   [503, 'backend not ready'],
 ] as const)
   factory(
-    `that answers ${status} for an installer is a warning with its reason`,
+    `that answers ${status} for an installer (${text}) is a warning with its reason`,
     async (context) => {
       context.answer = (_, response) => response.writeHead(status).end(text)
       const warnings: string[] = []

@@ -86,7 +86,10 @@ export function simulatedHost(
     if (words.startsWith('pool-list')) return 'default'
     if (words.startsWith('list') && words.includes('--autostart'))
       return names.filter((name) => domains.get(name)?.autostart).join('\n')
-    if (words.startsWith('list')) return names.join('\n')
+    if (words.startsWith('list'))
+      return names
+        .filter((name) => words.includes('--all') || domains.get(name)?.isRunning)
+        .join('\n')
     if (words.startsWith('domstats'))
       return [...domains]
         .map(([name, { isRunning }]) => `Domain: '${name}'\n  state.state=${isRunning ? 1 : 5}\n`)
@@ -153,8 +156,12 @@ export function simulatedHost(
     if (command.includes(`-L -c 'file %s`)) return observeImage(command)
     if (command.includes('$(id -un)'))
       return 'user root\ngroups root\nflags cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3\nflags-of-bridge 0x1003\n'
-    const files = /^for file in (.*); do \[ ! -e "\$file" \]/.exec(command)?.[1]?.split(' ')
-    if (files !== undefined) return files.some((path) => state().files.has(path)) ? 'there\n' : ''
+    const files = /^for file in (.*); do \[ ! -e "\$file" \]/m.exec(command)?.[1]?.split(' ')
+    if (files !== undefined)
+      return files
+        .filter((path) => state().files.has(path))
+        .map((path) => `${path}\n`)
+        .join('')
     if (command.includes('try_port()') || command.includes('-console.log')) return ''
     const disk = /qemu-img create -q -f qcow2 -F raw -b (\S+) (\S+)\.talosmith-partial (\d+)G/.exec(
       command,

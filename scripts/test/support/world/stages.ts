@@ -81,6 +81,7 @@ export async function runChain(
       const context = {
         ...scriptContext(cluster, answers, {
           confirm: confirmed ? cluster.name : undefined,
+          dryRun: false,
           options: { ...options, ...stage.options },
           log,
         }),

@@ -2,11 +2,14 @@
 import { execFileSync } from 'node:child_process'
 import { cpSync, mkdirSync, readdirSync, readlinkSync, realpathSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { projectRoot } from '@talosmith/core'
-import { temporaryFolder } from '@talosmith/core/testing'
+import { projectRoot } from '../root.ts'
+import { temporaryFolder } from './temporary-folder.ts'
 
-/** Copies all files that git tracks or would add into a new folder; returns its path. */
-export function copyWorkspace(): string {
+/**
+ * Copies all files that git tracks or would add, except those below the folders `without`, into a new folder; returns
+ * its path.
+ */
+export function copyWorkspace(without: readonly string[] = []): string {
   const copy = join(realpathSync(temporaryFolder('workspace')), 'copy')
   const listed = execFileSync(
     'git',
@@ -15,7 +18,7 @@ export function copyWorkspace(): string {
   )
   for (const file of listed
     .split('\0')
-    .filter((name) => name !== '' && !name.startsWith('lab/tools/')))
+    .filter((name) => name !== '' && !without.some((folder) => name.startsWith(`${folder}/`))))
     cpSync(join(projectRoot, file), join(copy, file), { recursive: true })
   linkModules(copy)
   return copy
