@@ -95,8 +95,12 @@ function planMachine(cluster: Cluster, node: Node, observed: ObservedHost): VmCh
   return changes
 }
 
-/** A seed alone creates none: those of existing machines are replaced, too. */
-const creating: readonly VmChange['kind'][] = ['define-domain', 'create-disk', 'record-disk']
+const creating: readonly VmChange['kind'][] = [
+  'define-domain',
+  'create-disk',
+  'record-disk',
+  'create-seed',
+]
 
 /** Whether a plan creates a machine, or a part of one; it does not where machines are only started. */
 export function createsMachines(changes: readonly VmChange[]): boolean {

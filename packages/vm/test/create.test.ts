@@ -36,11 +36,13 @@ async function run(
     dryRun = false,
     hasMachine = false,
     hasDisk = hasMachine,
+    hasSeed = hasDisk,
   }: {
     readonly files: Readonly<Record<string, string>>
     readonly dryRun?: boolean
     readonly hasMachine?: boolean
     readonly hasDisk?: boolean | undefined
+    readonly hasSeed?: boolean | undefined
   },
 ) {
   const cluster = ownCluster(settings, { [clusterIdFile]: clusterId, ...files })
@@ -50,7 +52,7 @@ async function run(
   )
   const host = fakeHost({
     domains: hasMachine ? { 'home-cp1': xml } : {},
-    files: hasDisk ? filesOf(cluster) : [],
+    files: filesOf(cluster).filter((line) => (line.startsWith('seed') ? hasSeed : hasDisk)),
     virsh: { domstats: "Domain: 'home-cp1'\n  state.state=5\n" },
   })
   const planned: Change[] = []
@@ -71,6 +73,7 @@ for (const [code, files] of [
   for (const [title, host] of Object.entries({
     'no machine': { hasMachine: false },
     'a machine without its disk': { hasMachine: true, hasDisk: false },
+    'a machine without its seed ISO': { hasMachine: true, hasSeed: false },
   }))
     test(`${code}, with ${title}: no empty one is created, and none is planned`, async () => {
       for (const dryRun of [false, true]) {
