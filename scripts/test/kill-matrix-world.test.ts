@@ -29,7 +29,7 @@ async function harmOf(
 ): Promise<readonly string[]> {
   await opened.load(running)
   await asProcess({ command, confirmed, killAt: Infinity }, () => act(opened))
-  return [...opened.world.harm]
+  return [...new Set(opened.world.harm)]
 }
 
 const removeDisk = ({ world }: Opened): Promise<unknown> =>
