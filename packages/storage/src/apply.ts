@@ -123,7 +123,7 @@ async function applyStorageClass(
     mountOptionsObject(cluster, wasDefault),
     storageClassObject(cluster, isDefault),
   ])
-  // Last: from here on the class says so itself.
+  // Last: from here on the class itself has it.
   if (wasDefault) await kubernetes.apply([mountOptionsObject(cluster)])
 }
 

@@ -21,7 +21,7 @@ export const mountOptionsSecret = 'nfs-appdata-mount-options'
 export const defaultAnnotation = 'storageclass.kubernetes.io/is-default-class'
 
 /**
- * On that Secret while nfs-appdata is replaced, if it was the default class: only the object itself says so, and a run
+ * On that Secret while nfs-appdata is replaced, if it was the default class: only the object itself shows it, and a run
  * that is killed before it exists again must not lose it.
  */
 export const wasDefaultAnnotation = 'talosmith.dev/was-default-class'

@@ -93,7 +93,7 @@ for (const [title, wasDefault, setting, expected] of cases)
     assert.ok(killAt >= 4)
   })
 
-test('the plan says that the class becomes the default class again', async () => {
+test('the plan shows that the class becomes the default class again', async () => {
   const world = opened(true)
   await world.run(changed, 2)
   assert.not(world.objects.has(classPath))
