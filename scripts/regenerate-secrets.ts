@@ -7,6 +7,7 @@ import {
   configure,
   endRegeneration,
   findRegeneration,
+  hasTraces,
   newRegeneration,
   noteNewMachines,
   planArchive,
@@ -21,13 +22,15 @@ import { openTalosctl } from '@talosmith/clients/talos'
 import {
   commandFor,
   findTool,
+  notStarted,
   script,
   type Change,
   type Cluster,
   type ExitCode,
+  type Host,
 } from '@talosmith/core'
 import { installStorage } from '@talosmith/storage'
-import { recreateMachines } from '@talosmith/vm'
+import { clusterDomains, observeHosts, recreateMachines } from '@talosmith/vm'
 
 export default script(import.meta, {
   summary:
@@ -43,6 +46,7 @@ export default script(import.meta, {
   },
   async run(context) {
     const { cluster, log, options, answer, dryRun, showPlan, confirm } = context
+    await refuseNothing(cluster, context.hosts)
     const { underWay, stale } = await findRegeneration(cluster)
     if (underWay !== undefined) log.info(`   ${describeRegeneration(underWay)}`)
     if (stale !== undefined)
@@ -105,6 +109,20 @@ export default script(import.meta, {
     )
   },
 })
+
+/** Throws NOT_STARTED for a cluster that never existed, or was destroyed: there is nothing to confirm or to recreate. */
+async function refuseNothing(
+  cluster: Cluster,
+  hosts: () => Promise<readonly Host[]>,
+): Promise<void> {
+  if (await hasTraces(cluster)) return
+  const observed = await observeHosts(cluster, await hosts())
+  if (observed.some((host) => clusterDomains(cluster, host).length > 0)) return
+  throw notStarted(
+    cluster,
+    `there are no secrets to regenerate: no host has a machine of it, and generated/${cluster.name} has none of its files`,
+  )
+}
 
 /** What the stages after the archive need: without it nothing begins. */
 async function checkTools(cluster: Cluster): Promise<void> {

@@ -68,7 +68,7 @@ export {
   observeKeptFiles,
   planNoteDestroyed,
 } from './generated/destroyed.ts'
-export { readSecretsUnlessLost } from './generated/lost-secrets.ts'
+export { hasTraces, readSecretsUnlessLost } from './generated/lost-secrets.ts'
 export { recoverSecrets } from './configure/recover-secrets.ts'
 export { proveOldAccessRefused } from './generated/old-access.ts'
 export {

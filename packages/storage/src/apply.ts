@@ -30,15 +30,21 @@ const appliers: Record<StorageChange['kind'], (context: ApplyContext) => Promise
   'check-nodes': ({ cluster, kubernetes, log }) => checkNodes(cluster, kubernetes, log),
   'clear-release': clearRelease,
   'install-release': installRelease,
-  'create-storage-class': (context) => applyStorageClass(context),
+  async 'create-storage-class'(context) {
+    const { wasDefault } = await observeStorage(context.kubernetes)
+    await applyStorageClass(context, wasDefault)
+  },
   async 'update-storage-class'(context) {
     const { storageClass: updated } = await observeStorage(context.kubernetes)
     await applyStorageClass(context, updated?.isDefault === true ? true : undefined)
   },
   async 'replace-storage-class'(context) {
-    const { storageClass: replaced } = await observeStorage(context.kubernetes)
-    await context.kubernetes.delete(storageClass)
-    await applyStorageClass(context, replaced?.isDefault === true ? true : undefined)
+    const { cluster, kubernetes } = context
+    const observed = await observeStorage(kubernetes)
+    const wasDefault = observed.storageClass?.isDefault === true ? true : observed.wasDefault
+    if (wasDefault) await kubernetes.apply([mountOptionsObject(cluster, wasDefault)])
+    await kubernetes.delete(storageClass)
+    await applyStorageClass(context, wasDefault)
   },
   async 'prove-storage'({ cluster, kubernetes, log }) {
     const proof = await proveStorage(cluster, kubernetes, log)
@@ -131,11 +137,16 @@ async function mayRepeat(error: unknown, kubernetes: Kubernetes): Promise<boolea
 
 async function applyStorageClass(
   { cluster, kubernetes }: ApplyContext,
-  wasDefault?: boolean,
+  wasDefault?: true,
 ): Promise<void> {
   const isDefault = cluster.settings.NFS_DEFAULT_CLASS ?? wasDefault
   // The Secret first: without it, no claim of the class is provisioned.
-  await kubernetes.apply([mountOptionsObject(cluster), storageClassObject(cluster, isDefault)])
+  await kubernetes.apply([
+    mountOptionsObject(cluster, wasDefault),
+    storageClassObject(cluster, isDefault),
+  ])
+  // Last: from here on the class itself has it.
+  if (wasDefault) await kubernetes.apply([mountOptionsObject(cluster)])
 }
 
 async function removeStorageClass({ kubernetes }: ApplyContext): Promise<void> {

@@ -20,6 +20,12 @@ export const mountOptionsSecret = 'nfs-appdata-mount-options'
 /** On the StorageClass that claims without a class get (https://kubernetes.io/docs/concepts/storage/storage-classes/#default-storageclass). */
 export const defaultAnnotation = 'storageclass.kubernetes.io/is-default-class'
 
+/**
+ * On that Secret while nfs-appdata is replaced, if it was the default class: only the object itself shows it, and a run
+ * that is killed before it exists again must not lose it.
+ */
+export const wasDefaultAnnotation = 'talosmith.dev/was-default-class'
+
 /** Marks what is ours: the release's record, the StorageClass, namespaces of tests. */
 export const oursLabel = { 'app.kubernetes.io/managed-by': 'talosmith' } as const
 /** Marks namespaces and volumes of tests, so that a later run finds what a killed one left. */

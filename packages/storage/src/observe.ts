@@ -39,6 +39,8 @@ export interface ObservedStorage {
     readonly mountOptions?: string
     readonly proven?: string
   }
+  /** A killed run has deleted the default class to replace it, or has replaced it. */
+  readonly wasDefault?: true
   readonly controller?: Workload
   readonly nodeDriver?: Workload
 }
@@ -64,6 +66,9 @@ export async function observeStorage(kubernetes: Kubernetes): Promise<ObservedSt
   return {
     ...(release === undefined ? {} : { release }),
     ...(storageClass === undefined ? {} : { storageClass: readClass(storageClass, options) }),
+    ...(options?.metadata.annotations?.[names.wasDefaultAnnotation] === 'true' && {
+      wasDefault: true as const,
+    }),
     ...workloads,
   }
 }

@@ -169,14 +169,22 @@ export function isUnfinished({ status }: Pick<Release, 'status'>): boolean {
   return status.startsWith('pending-') || status === 'uninstalling'
 }
 
-function planStorageClass(cluster: Cluster, { storageClass }: ObservedStorage): StorageChange[] {
+function planStorageClass(
+  cluster: Cluster,
+  { storageClass, wasDefault }: ObservedStorage,
+): StorageChange[] {
   const target = `StorageClass/${storageClassName}`
   const wanted = storageClassSpec(cluster)
   if (storageClass === undefined)
-    return [change('create-storage-class', target, `Create StorageClass ${storageClassName}`)]
+    return [
+      {
+        ...change('create-storage-class', target, `Create StorageClass ${storageClassName}`),
+        ...(isDefaultAgain(cluster, wasDefault) && { to: 'default=true, as it was' }),
+      },
+    ]
   const differences = [
     ...compareSpecs(storageClass.spec, wanted),
-    ...compareSurroundings(cluster, storageClass),
+    ...compareSurroundings(cluster, { ...storageClass, wasDefault }),
   ]
   if (differences.length === 0) return []
   const list = (side: 'from' | 'to'): string =>
@@ -199,6 +207,11 @@ function planStorageClass(cluster: Cluster, { storageClass }: ObservedStorage): 
           ...values,
         },
       ]
+}
+
+/** Whether a class that a killed run deleted becomes the default class again: no setting decides that. */
+function isDefaultAgain({ settings }: Cluster, wasDefault: true | undefined): boolean {
+  return wasDefault === true && settings.NFS_DEFAULT_CLASS === undefined
 }
 
 function refuseForeign({ release, storageClass }: ObservedStorage): void {

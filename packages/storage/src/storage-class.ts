@@ -8,6 +8,7 @@ import {
   oursLabel,
   releaseNamespace,
   storageClassName,
+  wasDefaultAnnotation,
 } from './names.ts'
 
 /** The NFS export of a cluster that has storage. */
@@ -85,12 +86,17 @@ export function describeMountOptions({ settings }: Cluster): string {
   return settings.NFS_MOUNT_OPTIONS.join(',')
 }
 
-/** The Secret with the mount options, for the deletion of volumes. */
-export function mountOptionsObject(cluster: Cluster): SecretObject {
+/** The Secret with the mount options, for the deletion of volumes; `wasDefault` notes it of a class that is replaced. */
+export function mountOptionsObject(cluster: Cluster, wasDefault?: true): SecretObject {
+  const annotations =
+    wasDefault === undefined ? {} : { annotations: { [wasDefaultAnnotation]: 'true' } }
   return {
     apiVersion: 'v1',
     kind: 'Secret',
-    metadata: { name: mountOptionsSecret, namespace: releaseNamespace, labels: oursLabel },
+    metadata: {
+      ...{ name: mountOptionsSecret, namespace: releaseNamespace, labels: oursLabel },
+      ...annotations,
+    },
     data: { mountOptions: Buffer.from(describeMountOptions(cluster)).toString('base64') },
   }
 }
@@ -111,10 +117,18 @@ export function compareSpecs(from: StorageClassSpec, to: StorageClassSpec): Diff
     .map((field) => ({ field, from: before[field] ?? 'none', to: after[field] ?? 'none' }))
 }
 
-/** What differs beside the fields of the class: whether it is the default, and the options in its Secret. */
+/** What differs beside the fields of the class: whether it is the default, and the options and the note in its Secret. */
 export function compareSurroundings(
   cluster: Cluster,
-  { isDefault, mountOptions = 'none' }: { isDefault: boolean; mountOptions?: string | undefined },
+  {
+    isDefault,
+    mountOptions = 'none',
+    wasDefault,
+  }: {
+    readonly isDefault: boolean
+    readonly mountOptions?: string | undefined
+    readonly wasDefault?: true | undefined
+  },
 ): Difference[] {
   const { NFS_DEFAULT_CLASS: wanted } = cluster.settings
   const options = describeMountOptions(cluster)
@@ -123,12 +137,14 @@ export function compareSurroundings(
       ? []
       : [{ field: defaultField, from: String(isDefault), to: String(wanted) }]),
     ...(mountOptions === options ? [] : [{ field: secretField, from: mountOptions, to: options }]),
+    ...(wasDefault === undefined ? [] : [{ field: noteField, from: 'default', to: 'none' }]),
   ]
 }
 
 const defaultField = 'default'
 const secretField = 'mountOptions of the Secret'
-const inPlace: readonly string[] = ['allowVolumeExpansion', defaultField, secretField]
+const noteField = 'note of the replaced class'
+const inPlace: readonly string[] = ['allowVolumeExpansion', defaultField, secretField, noteField]
 
 /** Whether Kubernetes lets every one of these fields change in place; the rest needs a new object. */
 export function canChangeInPlace(differences: readonly Difference[]): boolean {

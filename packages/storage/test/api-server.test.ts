@@ -236,6 +236,34 @@ if (kubelab === undefined) {
     },
   )
 
+  real(
+    'a default class whose replacement is killed midway is the default class again',
+    async () => {
+      const changed = cluster({ NFS_MOUNT_OPTIONS: 'nfsvers=4.1,hard' })
+      const annotation = 'storageclass.kubernetes.io/is-default-class'
+      const setDefault = (value: string | null) =>
+        server.api('PATCH', classPath, { metadata: { annotations: { [annotation]: value } } })
+      await setDefault('true')
+      const api = await openApi(changed)
+      let isKilled = false
+      const dying = kubernetesOver(async (request, options) => {
+        if (isKilled) throw new Error('killed')
+        isKilled = request.method === 'DELETE' && request.path === classPath
+        return api.ask(request, options)
+      })
+      const flow: typeof installStorage = (context) =>
+        installStorage({ ...context, kubernetes: dying })
+      await run(flow, changed).catch(() => undefined)
+      assert.not(await exists(classPath))
+      await run(installStorage, changed)
+      const { storageClass, wasDefault } = await observeStorage(api)
+      assert.is(storageClass?.isDefault, true)
+      assert.is(wasDefault, undefined)
+      assert.is((await run(installStorage, changed)).requests.length, 5)
+      await setDefault(null)
+    },
+  )
+
   real('another version is a change of the release, both spellings are one', async () => {
     const older = cluster({ NFS_CSI_VERSION: '4.13.3' })
     const { lines } = await run(installStorage, older)

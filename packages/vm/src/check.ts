@@ -3,6 +3,7 @@ import { codes, commandFor, poolFull, Problem, type Cluster } from '@talosmith/c
 import { addressProblems } from './check-addresses.ts'
 import { hostProblems } from './check-host.ts'
 import { nodeProblems } from './check-node.ts'
+import { findControlPlanesLeft } from './control-planes-left.ts'
 import { needsDisk } from './disk-use.ts'
 import { typeFor } from './host-facts.ts'
 import { findLostDisks } from './lost-disks.ts'
@@ -22,6 +23,7 @@ export function findProblems(
 ): Problem[] {
   return [
     ...strangerProblems(cluster, hosts),
+    ...findControlPlanesLeft(cluster, hosts),
     ...findLostDisks(cluster, hosts, recreated),
     ...hosts
       .filter(({ index }) =>

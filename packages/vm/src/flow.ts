@@ -93,7 +93,7 @@ async function claim(cluster: Cluster, observed: readonly ObservedHost[]): Promi
 
 /** Starts the machines that are not running, control planes first; does not wait for Talos in them. */
 export async function startMachines(context: FlowContext): Promise<0 | 1 | 2 | 64 | 78> {
-  return runFlow(context, { plan: planMachineStart, nothing: 'every machine runs', step: byRole })
+  return runFlow(context, { plan: planMachineStart, nothing: 'no machine to start', step: byRole })
 }
 
 /** Shuts the machines down, workers first; `force` cuts the power of those that do not shut down in time. */

@@ -1,6 +1,7 @@
 /** Recreates machines: destroys them with their disks, then creates them again. */
-import { controlPlanesLeft, Problem, quote, type Cluster, type ExitCode } from '@talosmith/core'
+import { codes, Problem, quote, type Cluster, type ExitCode } from '@talosmith/core'
 import { findMissingImages, findProblems, refuse } from './check.ts'
+import { findControlPlanesLeft } from './control-planes-left.ts'
 import { otherUsers } from './disk-use.ts'
 import { runFlow, type FlowContext } from './flow.ts'
 import type { ObservedHost } from './observe.ts'
@@ -46,37 +47,20 @@ export function findRecreateProblems(
   hosts: readonly ObservedHost[],
   names: ReadonlySet<string>,
 ): Problem[] {
-  const left = controlPlanesBeyond(cluster, hosts)
   const after = hosts.map((observed) => without(cluster, observed, names))
-  const recreated = { recreated: names }
-  const known = findProblems(cluster, hosts, recreated)
+  const problemsOf = (observed: readonly ObservedHost[]): Problem[] =>
+    findProblems(cluster, observed, { recreated: names }).filter(
+      ({ code }) => code !== codes.controlPlanesLeft,
+    )
+  const known = problemsOf(hosts)
   const isKnown = ({ code, message }: Problem): boolean =>
     known.some((one) => one.code === code && one.message === message)
   return [
-    ...(left.length === 0 ? [] : [controlPlanesLeft(cluster.settings, left)]),
+    ...findControlPlanesLeft(cluster, hosts, { startingWithHost: true }),
     ...findSharedDisks(cluster, hosts, names),
     ...known,
-    ...[...findProblems(cluster, after, recreated), ...findMissingImages(cluster, after)].filter(
-      (one) => !isKnown(one),
-    ),
+    ...[...problemsOf(after), ...findMissingImages(cluster, after)].filter((one) => !isKnown(one)),
   ]
-}
-
-/** Control planes of the cluster that the settings do not name, and that run or start with their host. */
-function controlPlanesBeyond(
-  cluster: Cluster,
-  hosts: readonly ObservedHost[],
-): { readonly name: string; readonly why: string }[] {
-  const isNamed = (name: string): boolean => cluster.nodes.some((node) => node.name === name)
-  return hosts.flatMap((observed) =>
-    clusterDomains(cluster, observed)
-      .filter(({ name, machine }) => machine.role === 'controlplane' && !isNamed(name))
-      .flatMap(({ name, live, autostart }) => {
-        if (live.state !== 'shut off')
-          return [{ name, why: `is ${live.state} on ${observed.host}` }]
-        return autostart ? [{ name, why: `starts with its host ${observed.host} (autostart)` }] : []
-      }),
-  )
 }
 
 /** Disks that stay, because another machine uses them: the recreated machine would start with the former data. */

@@ -32,6 +32,33 @@ test('an empty host and a finished one have no problems', () => {
   assert.equal(codes(cluster, finishedHost(cluster)), [])
 })
 
+for (const [state, expected] of [
+  ['running', ['CONTROL_PLANES_LEFT']],
+  ['paused', ['CONTROL_PLANES_LEFT']],
+  ['shut off', []],
+] as const)
+  test(`a control plane that a lowered count no longer names is ${state}`, () => {
+    const whole = testCluster({ CONTROL_PLANE_COUNT: '3' })
+    const host = finishedHost(cluster)
+    const live = { state, memoryMib: undefined, cpu: undefined }
+    const further = whole.controlPlanes.slice(1).map((node) => domainFor(whole, node, { live }))
+    const problems = findProblems(cluster, [{ ...host, domains: [...host.domains, ...further] }])
+    assert.equal(
+      problems.map(({ code }) => code),
+      expected,
+    )
+    if (problems[0] === undefined) return
+    assert.match(problems[0].because ?? '', `home-cp2 is ${state} on root@kvm1`)
+    assert.match(problems[0].hint ?? '', 'set CONTROL_PLANE_COUNT=3 again')
+  })
+
+test('a worker that a lowered count no longer names is no problem', () => {
+  const whole = testCluster({ WORKER_COUNT: '3' })
+  const host = finishedHost(cluster)
+  const further = whole.nodes.slice(-1).map((node) => domainFor(whole, node))
+  assert.equal(codes(cluster, { ...host, domains: [...host.domains, ...further] }), [])
+})
+
 test('names the bridges when there is no such bridge', () => {
   const problem = only(cluster, emptyHost(cluster, { bridges: ['virbr0', 'lan'] }))
   assert.is(problem.code, 'BRIDGE_NOT_FOUND')

@@ -15,17 +15,39 @@ interface Given {
   readonly confirmed?: string
   readonly dryRun?: boolean
   readonly hasImage?: boolean
+  /** Machines that are shut off; by default all run. */
+  readonly off?: readonly string[]
+  /** Machines that a killed run has only defined. */
+  readonly onlyDefined?: readonly string[]
 }
 
 /** Runs a flow on a host with all machines of the cluster; returns its plan, its commands and its problem. */
 async function run(
   flow: 'recreate cp1' | 'destroy',
-  { settings = {}, confirmed, dryRun = false, hasImage = true }: Given = {},
+  {
+    settings = {},
+    confirmed,
+    dryRun = false,
+    hasImage = true,
+    off = [],
+    onlyDefined = [],
+  }: Given = {},
 ) {
   const cluster = ownCluster(settings)
-  const domains = cluster.nodes.map(({ name }) => [name, domainXml(cluster, name)] as const)
-  const files = cluster.nodes.map(({ name }) => `disk 2048 - ${pool}/${name}.qcow2`)
-  const host = fakeHost({ domains: Object.fromEntries(domains), files, hasImage })
+  const names = cluster.nodes.map(({ name }) => name)
+  const xmlOf = (name: string): string => {
+    const xml = domainXml(cluster, name)
+    return onlyDefined.includes(name) ? xml.replace('state="created"', 'state="none"') : xml
+  }
+  const domains = Object.fromEntries(names.map((name) => [name, xmlOf(name)]))
+  const files = names
+    .filter((name) => !onlyDefined.includes(name))
+    .map((name) => `disk 2048 - ${pool}/${name}.qcow2`)
+  const isOff = (name: string): boolean => off.includes(name) || onlyDefined.includes(name)
+  const states = names
+    .map((name) => `Domain: '${name}'\n  state.state=${isOff(name) ? 5 : 1}\n`)
+    .join('\n')
+  const host = fakeHost({ domains, files, hasImage, virsh: { domstats: states } })
   const planned: Change[] = []
   const context = {
     cluster,
@@ -47,7 +69,11 @@ async function run(
     (command) => /^virsh .*undefine (\S+)/.exec(command)?.[1] ?? [],
   )
   const removed = host.commands.filter((command) => /^rm |undefine|destroy/.test(command))
-  return { problem, planned, undefined_, removed }
+  const matches = (pattern: RegExp): string[] =>
+    host.commands.flatMap((command) => pattern.exec(command)?.[1] ?? []).sort()
+  const started = matches(/^virsh .* start (\S+)/)
+  const disks = matches(/^qemu-img create .* (\S+\/[\w-]+)\.qcow2\.talosmith-partial \d/m)
+  return { problem, planned, undefined_, removed, started, disks }
 }
 
 for (const flow of ['recreate cp1', 'destroy'] as const) {
@@ -76,6 +102,20 @@ test('destroy: removes every machine when CONFIRM names the cluster', async () =
 test('recreate: removes only the given machines', async () => {
   const { undefined_ } = await run('recreate cp1', { confirmed: 'home' })
   assert.equal(undefined_, ['home-cp1'])
+})
+
+test('recreate: finishes and starts what a killed run has only defined, also of machines not given', async () => {
+  const given = { confirmed: 'home', onlyDefined: ['home-w1'], off: ['home-w2'] }
+  const { problem, started, disks, undefined_ } = await run('recreate cp1', given)
+  assert.is(problem, undefined)
+  assert.equal(disks, [`${pool}/home-w1`])
+  assert.equal(started, ['home-w1', 'home-w2'])
+  assert.equal(undefined_, ['home-cp1'])
+})
+
+test('recreate: leaves running machines that are not given as they are', async () => {
+  const { started, disks } = await run('recreate cp1', { confirmed: 'home' })
+  assert.equal([started, disks], [[], []])
 })
 
 test('recreate: removes no machine if they could not be created again', async () => {

@@ -60,6 +60,13 @@ export async function refuseLostSecrets(cluster: Cluster): Promise<void> {
   if (problem !== undefined) throw problem
 }
 
+/** Whether generated/<cluster> has anything of a cluster that exists, or that existed and was not destroyed. */
+export async function hasTraces(cluster: Cluster): Promise<boolean> {
+  const { files, regeneration } = await observeTraces(cluster)
+  if (files.length > 0 || regeneration !== undefined) return true
+  return generatedFiles(cluster).has(secretsFile)
+}
+
 /** Like readSecrets, but throws SECRETS_LOST unless secrets that are missing may be created. */
 export async function readSecretsUnlessLost(cluster: Cluster): Promise<PublicSecrets | undefined> {
   const secrets = await readSecrets(cluster)

@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import type { Case } from './matrix.ts'
 import type { Opened } from './open.ts'
-import { runChain } from './stages.ts'
+import { runChain, type ChainOptions } from './stages.ts'
 
+const finalSnapshot = { 'final-snapshot': true }
 const olderVersions = { TALOS_VERSION: 'v1.13.8', KUBERNETES_VERSION: 'v1.36.2' }
 
 /** Makes the world in which a command begins. */
@@ -36,7 +37,7 @@ export const cases: Readonly<Record<string, (opened: Opened) => Promise<Case>>> 
       start: opened.save(),
       cluster,
       confirmed: true,
-      options: { 'final-snapshot': true },
+      options: finalSnapshot,
       ended() {
         assert.is(world.domains.size, 0)
         assert.not.ok([...world.files.values()].some(({ kind }) => kind === 'disk'))
@@ -51,6 +52,28 @@ export const cases: Readonly<Record<string, (opened: Opened) => Promise<Case>>> 
     const cluster = opened.cluster()
     return { command: 'restore', start: opened.save(), cluster, confirmed: true, ended }
   },
+  async 'restore after destroy'(opened) {
+    await makeRunning(opened)
+    await expectDone(opened, 'destroy', {}, { confirmed: true, options: finalSnapshot })
+    assert.is(opened.world.domains.size, 0)
+    return {
+      command: 'restore',
+      start: opened.save(),
+      cluster: opened.cluster(),
+      confirmed: true,
+      losesNothing: true,
+      // Until the restore has begun, cluster:up is free to use the name for a new cluster.
+      afterNewCluster: 'BACKUP_UNUSABLE',
+      ended: () => assert.is(opened.world.uid, 'uid-1'),
+    }
+  },
+  async 'up without its control plane'(opened) {
+    await makeRunning(opened)
+    await opened.world.loseMachine('home-cp1')
+    const ended = () => assert.is(opened.world.uid, undefined)
+    const cluster = opened.cluster()
+    return { command: 'up', start: opened.save(), cluster, refusal: 'ETCD_LOST', ended }
+  },
   async 'regenerate-secrets'(opened) {
     await makeRunning(opened)
     const cluster = opened.cluster()
@@ -61,7 +84,7 @@ export const cases: Readonly<Record<string, (opened: Opened) => Promise<Case>>> 
       start: opened.save(),
       cluster,
       confirmed: true,
-      options: { 'final-snapshot': true },
+      options: finalSnapshot,
       ended() {
         assert.is.not(readFileSync(path('secrets.yaml'), 'utf8'), former)
         assert.ok(opened.world.uid !== undefined && opened.world.uid !== 'uid-1')
@@ -82,7 +105,8 @@ async function expectDone(
   { world, cluster }: Opened,
   command: string,
   settings: Readonly<Record<string, string>> = {},
+  options: ChainOptions = {},
 ): Promise<void> {
-  const { ending } = await runChain(world, cluster(settings), command)
+  const { ending } = await runChain(world, cluster(settings), command, options)
   assert.equal(ending, { kind: 'done' })
 }

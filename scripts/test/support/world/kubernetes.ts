@@ -15,7 +15,7 @@ export function answerOfKubernetes(
     return list(['kube-flannel', 'kube-proxy'].map((name) => daemonSet(name, count)))
   if (/\/(?:secrets|persistentvolumes|persistentvolumeclaims)$/.test(path)) return list([])
   // There is no storage.
-  return /^\/apis\/(?:storage|apps)/.test(path)
+  return /^\/apis\/(?:storage|apps)|\/secrets\/[^/]+$/.test(path)
     ? { status: 404, text: '{"message":"not found"}' }
     : undefined
 }

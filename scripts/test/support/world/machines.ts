@@ -128,6 +128,16 @@ export abstract class Machines extends Simulation {
       .find((etcd) => etcd !== undefined)
   }
 
+  /** An accident: no command of ours removes a machine with its disk. */
+  async loseMachine(name: string): Promise<void> {
+    const etcd = this.state.data.get(name)?.etcd
+    if (etcd !== undefined) this.state.lost.set(etcd, { by: 'an accident', confirmed: false })
+    this.state.domains.delete(name)
+    this.state.files.delete(diskOf(name))
+    this.state.data.delete(name)
+    await this.settle()
+  }
+
   /** Brings what follows from a change: members that join, APIs that listen. */
   async settle(): Promise<void> {
     const { uid } = this

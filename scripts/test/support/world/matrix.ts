@@ -9,7 +9,10 @@ import { suite } from 'uvu'
 import { cases } from './cases.ts'
 import { endProcess, openWorld, type Opened, type Saved } from './open.ts'
 import { endProcesses } from './runs.ts'
-import { runChain, type Ran } from './stages.ts'
+import { runChain, targetsOf, type Ran } from './stages.ts'
+
+/** The fewest changes of a case: with less of them, it would not test what it is to test. */
+export const fewestPoints = 6
 
 /** A command of the matrix. */
 export interface Case {
@@ -19,6 +22,12 @@ export interface Case {
   readonly cluster: Cluster
   readonly confirmed?: boolean
   readonly options?: Readonly<Record<string, boolean>>
+  /** The code with which it ends when nothing interrupts it; by default it succeeds. */
+  readonly refusal?: string
+  /** It needs no CONFIRM at the start, when nothing exists that it would delete. */
+  readonly losesNothing?: boolean
+  /** Its code after a kill before its first change, when cluster:up has created a cluster of its own. */
+  readonly afterNewCluster?: string
   /** Throws unless the world is as the command leaves it. */
   readonly ended: () => void
 }
@@ -30,26 +39,43 @@ export interface Row {
 }
 
 /** The test of one command, in a world at these loopback addresses. */
-export async function testCommand(command: string, cidr: string, title: string): Promise<void> {
-  const test = suite(`cluster:${command}, killed before any change`)
+export async function testCommand(name: string, cidr: string, title: string): Promise<void> {
+  const test = suite(`cluster:${name}, killed before any change`)
   const it = (await hasTalosctl(testCluster())) ? test : test.skip
   it(title, async () => {
     const opened = await openWorld(cidr)
-    const make = cases[command]
-    assert.ok(make, command)
+    const make = cases[name]
+    assert.ok(make, name)
     let rows: readonly Row[]
     try {
-      rows = await killEverywhere(opened, await make(opened))
+      const one = await make(opened)
+      await runUnconfirmed(opened, one)
+      rows = await killEverywhere(opened, one)
     } finally {
       await opened.close()
     }
     const endings = [...new Set(rows.map(({ up }) => up))].map(
       (up) => `${up} ${rows.filter((row) => row.up === up).length}`,
     )
-    console.log(`${rows.length} kill points of ${command}; then cluster:up: ${endings.join(', ')}`)
-    assert.ok(rows.length >= 10)
+    console.log(`${rows.length} kill points of ${name}; then cluster:up: ${endings.join(', ')}`)
+    assert.ok(rows.length >= fewestPoints)
   })
   test.run()
+}
+
+/** Runs what deletes data without CONFIRM, then each of its stages by itself. Throws when anything is harmed. */
+async function runUnconfirmed({ world, load }: Opened, one: Case): Promise<void> {
+  if (one.confirmed !== true || one.losesNothing === true) return
+  const { cluster, command, options = {}, start } = one
+  await load(start)
+  const whole = await runChain(world, cluster, command, { options })
+  assert.is(codeOf(whole), 'CONFIRM_MISSING', describe('without CONFIRM', whole))
+  assert.equal(whole.changes, [], 'without CONFIRM')
+  for (const target of targetsOf(command)) {
+    await load(start)
+    await runChain(world, cluster, target)
+    assert.equal(world.harm, [], `${target} without CONFIRM`)
+  }
 }
 
 /** Kills the command before each of its changes. Throws for the first point at which something is lost. */
@@ -65,7 +91,7 @@ async function killEverywhere(opened: Opened, one: Case): Promise<readonly Row[]
     })
   await opened.load(one.start)
   const whole = await run(one.command)
-  assert.is(whole.ending.kind, 'done', describe('without a kill', whole))
+  assert.is(codeOf(whole), one.refusal ?? 'done', describe('without a kill', whole))
   one.ended()
   const failures: string[] = []
   for (const at of whole.changes.keys()) {
@@ -73,7 +99,7 @@ async function killEverywhere(opened: Opened, one: Case): Promise<readonly Row[]
     try {
       const killed = await run(one.command, at)
       assert.is(killed.ending.kind, 'killed', describe('not killed', killed))
-      rows.push(await goOn(killed.changes.at(-1) ?? ''))
+      rows.push(await goOn(killed.changes.at(-1) ?? '', at === 0))
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error)
       failures.push(`${one.command} killed before change ${at} (${whole.changes[at]}): ${text}`)
@@ -83,7 +109,7 @@ async function killEverywhere(opened: Opened, one: Case): Promise<readonly Row[]
   return rows
 
   /** After a kill: cluster:up, then the command again. */
-  async function goOn(change: string): Promise<Row> {
+  async function goOn(change: string, isFirst: boolean): Promise<Row> {
     await processEnded(one.cluster)
     assert.equal(world.harm, [])
     const up = await run('up')
@@ -91,15 +117,23 @@ async function killEverywhere(opened: Opened, one: Case): Promise<readonly Row[]
     const { ending } = up
     if (ending.kind === 'refused') assert.ok(known.has(ending.code), describe('unknown code', up))
     else assert.ok(world.uid !== undefined, describe('no etcd', up))
-    if (one.command === 'up') assert.is(ending.kind, 'done', describe('up does not converge', up))
+    if (one.command === 'up')
+      assert.is(codeOf(up), one.refusal ?? 'done', describe('up does not converge', up))
     else {
       const again = await run(one.command)
       assert.equal(world.harm, [], 'after the command was run again')
-      assert.is(again.ending.kind, 'done', describe(`after up (${ending.kind}), again`, again))
+      const expected = (isFirst ? one.afterNewCluster : undefined) ?? 'done'
+      assert.is(codeOf(again), expected, describe(`after up (${codeOf(up)}), again`, again))
+      if (expected !== 'done') return { change, up: codeOf(up) }
     }
     one.ended()
-    return { change, up: ending.kind === 'refused' ? ending.code : ending.kind }
+    return { change, up: codeOf(up) }
   }
+}
+
+/** 'done', 'killed', or the code of a refusal. */
+function codeOf({ ending }: Ran): string {
+  return ending.kind === 'refused' ? ending.code : ending.kind
 }
 
 /** Lets what the killed run had under way come to where it ends: nothing of it goes on. */

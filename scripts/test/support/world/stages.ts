@@ -40,6 +40,11 @@ function stagesOf(command: string): readonly Stage[] {
   return chain.flatMap((line) => Object.keys(line).map(stageOf))
 }
 
+/** The targets of the chain that ends with cluster:<command>, first to last. */
+export function targetsOf(command: string): readonly string[] {
+  return stagesOf(command).map(({ target }) => target)
+}
+
 /** The file of a target, as tools/nx/infer-targets.js finds it, or as in project.json. */
 function stageOf(target: string): Stage {
   const [project = '', verb = ''] = target.split(':')
