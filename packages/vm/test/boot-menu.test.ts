@@ -127,7 +127,7 @@ test('what is no menu of this boot is none', () => {
     assert.is(readBootMenu(text), undefined, JSON.stringify(text.slice(-40)))
 })
 
-test('the mark before the default entry is no entry', () => {
+test('the star before the default entry is no entry', () => {
   const menu = menuOf(['Talos (v1.13.9)', 'Talos (v1.12.11)'])
   assert.equal(read(`${menu}\x1b[14;26H =>`).entries, read(menu).entries)
 })

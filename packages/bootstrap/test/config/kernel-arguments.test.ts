@@ -49,7 +49,7 @@ test('the form of 1.14 always takes the arguments of the image', () => {
   assert.equal(keepKernelArguments(config, ours, 'v1.14.2'), { kind: 'unchanged' })
 })
 
-test('a missing argument is named without its value, and one that is taken away must not be there', () => {
+test('a missing argument is named without its value, and one that is removed must not be there', () => {
   assert.equal(missingArguments(ours, ['console=ttyS0', 'amd_iommu=on']), [])
   assert.equal(missingArguments(ours, ['amd_iommu=off', 'quiet']), ['amd_iommu', '-quiet'])
   assert.equal(missingArguments(['-panic'], ['panic=10']), ['-panic'])

@@ -75,7 +75,7 @@ async function watch(console: string, info: string, looks: number) {
   return { found: [...found], warnings, resets, moved }
 }
 
-test('a new machine is reset once, and the run says so', async () => {
+test('a new machine is reset once, and the run reports it', async () => {
   const { found, warnings, resets, moved } = await watch(`quiet 180\n${reads}`, empty, 3)
   assert.is(resets.length, 1)
   assert.is(moved, 1)

@@ -114,13 +114,13 @@ for (const [what, schematic] of [
 
 test('a newer Talos is installed with the image of the patch, and without a factory', () => {
   const own = 'registry.lan/installer:v1.13.9'
-  const seen = observed(undefined, 'v1.12.11', own)
-  const steps = planSteps(ofFile, seen)
+  const upgradable = observed(undefined, 'v1.12.11', own)
+  const steps = planSteps(ofFile, upgradable)
   assert.equal(steps, [{ kind: 'talos', from: 'v1.12.11', to: 'v1.13.9' }])
-  const changes = planUpgrade(ofFile, seen, steps, undefined)
+  const changes = planUpgrade(ofFile, upgradable, steps, undefined)
   assert.ok(changes.some(({ to }) => to === `v1.13.9 (${own})`))
-  assert.not.throws(() => refuseUnknownInstaller(ofFile, seen.machines))
-  assert.not.ok(seen.machines.some((machine) => usesFactory(ofFile, machine)))
+  assert.not.throws(() => refuseUnknownInstaller(ofFile, upgradable.machines))
+  assert.not.ok(upgradable.machines.some((machine) => usesFactory(ofFile, machine)))
 })
 
 test('an image of no factory is not overwritten by the installer of a factory', () => {
