@@ -9,7 +9,7 @@ import { existsSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { generatedFiles, loadCluster, Problem, projectRoot, reasonOf } from '@talosmith/core'
 import { patchPath, runSteps, stepsOf } from './e2e/life.ts'
-import { describeHost, describeRun } from './e2e/record.ts'
+import { describeHost, describeRun, rowOf } from './e2e/record.ts'
 import { stagesFor } from './e2e/versions.ts'
 import { openWorld } from './e2e/world.ts'
 
@@ -45,6 +45,6 @@ async function run(name: string, from: string): Promise<number> {
   console.log('')
   for (const { step, outcome, because, seconds } of steps)
     console.log([outcome, step, seconds && `${seconds} s`, because].filter(Boolean).join('  '))
-  console.log(`record: ${values.record}`)
+  console.log(`record: ${values.record}, and its row for docs/compatibility.md:\n${rowOf(record)}`)
   return steps.some(({ outcome }) => outcome === 'failed') ? 1 : 0
 }

@@ -59,3 +59,19 @@ export function describeRun(
     steps,
   }
 }
+
+/** A run's row in docs/compatibility.md. */
+export function rowOf({ at, by, host, machines, before, after, steps }: RunRecord): string {
+  const failed = steps.find(({ outcome }) => outcome === 'failed')
+  const passed = steps.filter(({ outcome }) => outcome === 'passed').length
+  const outcome = failed === undefined ? `${passed} passed` : `failed: ${failed.step}`
+  return `| ${[
+    at.slice(0, 10),
+    by,
+    host,
+    machines,
+    `${before.talos} -> ${after.talos}`,
+    `${before.kubernetes} -> ${after.kubernetes}`,
+    outcome,
+  ].join(' | ')} |`
+}

@@ -1,13 +1,15 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { minorOf, projectRoot, supportedTalosMinors } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { rowOf, type RunRecord } from '../e2e/record.ts'
 
 const docs = join(projectRoot, 'docs')
 const page = readFileSync(join(docs, 'compatibility.md'), 'utf8')
-const rows = page
+const [matrix = '', runs = ''] = page.split('## Runs on real Talos')
+const rows = matrix
   .split('\n')
   .filter((line) => line.startsWith('|'))
   .map((line) =>
@@ -73,5 +75,15 @@ for (const [feature = '', ...cells] of features) {
     }
   })
 }
+
+test('every record in docs/runs has its row', () => {
+  const folder = join(docs, 'runs')
+  const records = existsSync(folder) ? readdirSync(folder) : []
+  const expected = records.map((name) =>
+    rowOf(JSON.parse(readFileSync(join(folder, name), 'utf8')) as RunRecord),
+  )
+  const shown = runs.split('\n').filter((line) => /^\| \d{4}-/.test(line))
+  assert.equal(shown.sort(), expected.sort())
+})
 
 test.run()

@@ -3,7 +3,7 @@ import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { patchPath, runSteps, stepsOf } from '../e2e/life.ts'
-import { describeRun } from '../e2e/record.ts'
+import { describeRun, rowOf } from '../e2e/record.ts'
 import { stagesFor } from '../e2e/versions.ts'
 import type { World } from '../e2e/world.ts'
 
@@ -130,6 +130,10 @@ test('the record has what ran where, and who ran it', async () => {
   assert.match(record.commit, /^[0-9a-f]{40}$/)
   assert.equal([record.machines, record.before.talos, record.host], ['1+1', from, 'Debian 12, KVM'])
   assert.is(describeRun(cluster, stages, '', steps, {}).by, 'by hand')
+  const row = rowOf({ ...record, at: '2030-01-02T03:04:05.678Z' })
+  assert.match(row, '| 2030-01-02 | https://github.com/a/b/actions/runs/7 | Debian 12, KVM | 1+1 |')
+  assert.match(row, `${from} -> ${stages.after.talos}`)
+  assert.ok(row.endsWith('| 8 passed |'))
 })
 
 test.run()
