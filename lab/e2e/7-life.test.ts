@@ -1,6 +1,7 @@
 /** The life of a cluster, from tools/e2e.ts, which also runs it on hosts with KVM and real Talos. */
-import { readFileSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { projectRoot } from '@talosmith/core'
 import { temporaryFolder } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -16,6 +17,9 @@ const own = { CLUSTER_NAME: 'lablife', WORKER_COUNT: '1' }
 test("the cluster of the failures' chapter makes room", async () => {
   assert.is((await nx('lab:start')).code, 0)
   await removeCluster(right)
+  // What an earlier run of this chapter that failed has left.
+  await removeCluster(own)
+  rmSync(join(projectRoot, 'env/lab/patches/all-e2e.yaml'), { force: true })
   // The small file system that the chapter filled.
   await on(({ $ }) => $`umount /srv/small 2>/dev/null || true`)
 })

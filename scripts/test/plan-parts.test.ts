@@ -73,13 +73,14 @@ test('an unreachable factory is a note while nothing is to be downloaded, and a 
     IMAGE_PATH: '/pool/my.raw',
   })
   const there = await planImage(cluster, [{ value: emptyHost('file 1000 1.0') }], signal)
-  assert.equal(there.problems, [])
-  assert.match(there.notes[0] ?? '', 'does not answer')
+  assert.equal([there.problems, there.notes], [[], []], 'with IMAGE_PATH no factory is queried')
   assert.equal(
     there.changes.map(({ kind }) => kind),
     ['verify-image'],
   )
   const download = testCluster({ TALOS_FACTORY_URL: 'http://127.0.0.1:1' })
+  const downloaded = await planImage(download, [{ value: emptyHost('file 1000 1.0') }], signal)
+  assert.match(downloaded.notes[0] ?? '', 'does not answer')
   const absent = await planImage(download, [{ value: emptyHost() }], signal)
   assert.equal(
     absent.problems.map(({ code }) => code),

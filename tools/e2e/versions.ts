@@ -20,8 +20,8 @@ export function stagesFor(
   const after = { talos: settings.TALOS_VERSION, kubernetes: settings.KUBERNETES_VERSION }
   if (fromKubernetes === undefined)
     throw new Error(`--from ${from} is not a Talos version that is supported`)
-  if (from === after.talos)
-    throw new Error(`--from ${from} is also TALOS_VERSION: there would be no upgrade`)
+  if (from.localeCompare(after.talos, 'en', { numeric: true }) >= 0)
+    throw new Error(`--from ${from} is not older than TALOS_VERSION: there would be no upgrade`)
   return { before: { talos: from, kubernetes: fromKubernetes }, after }
 }
 

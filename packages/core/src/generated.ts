@@ -144,7 +144,7 @@ function notReadable(path: string, cause: unknown): Problem {
     cause,
     because: reasonOf(cause),
     now: 'nothing was changed',
-    hint: `ls -ld ${quote(path)} shows what it is; make it readable for you (chmod u+rX), then run the same command again`,
+    hint: `ls -ld ${quote(path)} shows what it is; make it readable for you (chmod u+rX; sudo chown, if a run as root wrote it), then run the same command again`,
   })
 }
 

@@ -9,7 +9,9 @@ export async function withHeartbeat<T>(
   everyMs = beatMs,
 ): Promise<T> {
   const started = performance.now()
-  const timer = setInterval(() => tell(Math.round((performance.now() - started) / 1000)), everyMs)
+  const beat = (): void => tell(Math.round((performance.now() - started) / 1000))
+  // It never keeps a program alive that has nothing else to do.
+  const timer = setInterval(beat, everyMs).unref()
   try {
     return await work()
   } finally {

@@ -41,7 +41,9 @@ const appliers: Record<StorageChange['kind'], (context: ApplyContext) => Promise
   async 'replace-storage-class'(context) {
     const { cluster, kubernetes } = context
     const observed = await observeStorage(kubernetes)
-    const wasDefault = observed.storageClass?.isDefault === true ? true : observed.wasDefault
+    // The note counts only where the class itself is gone.
+    const isDefault = observed.storageClass === undefined ? observed.wasDefault : undefined
+    const wasDefault = observed.storageClass?.isDefault === true ? true : isDefault
     if (wasDefault) await kubernetes.apply([mountOptionsObject(cluster, wasDefault)])
     await kubernetes.delete(storageClass)
     await applyStorageClass(context, wasDefault)

@@ -117,7 +117,13 @@ export async function observeHang(
   // Any answer counts, also one by another CA or in maintenance mode.
   const answers = async (): Promise<boolean> => {
     const result = await probe(address, undefined)
-    return result.kind !== 'silent' || result.hasClosed === true
+    if (result.kind !== 'silent' || result.hasClosed === true) return true
+    // From its host, too: this computer may be cut off from the machines' network.
+    const { stdout } = await host.$({
+      nothrow: true,
+      timeoutMs: 20_000,
+    })`timeout 5 bash -c ${`exec 3<>/dev/tcp/${address}/50000`} 2>/dev/null && echo open || echo silent`
+    return stdout.trim() === 'open'
   }
   const known = { name, address, state, uefi, hasConsole: true, isWriting: false }
   if (state !== 'running') return { ...known, answers: false, failure: undefined }
@@ -158,7 +164,7 @@ export function planBootPrevious(cluster: Cluster, observed: ObservedHang): Boot
   if (answers)
     throw refused(
       'its Talos API answers',
-      `talosctl --talosconfig ${cluster.generated}/talosconfig -n ${address} -e ${address} rollback boots its previous version and keeps it; ${commandFor(cluster, 'cluster:diagnose')} shows what is wrong`,
+      `talosctl --talosconfig ${cluster.generated}/talosconfig -n ${address} -e ${address} rollback boots its other version and keeps it (once: a second one turns it back); ${commandFor(cluster, 'cluster:diagnose')} shows what is wrong`,
     )
   if (!hasConsole)
     throw refused(

@@ -13,8 +13,10 @@ import {
 /** From the reset until the menu shows: the firmware's own start, which takes a minute under emulation. */
 const menuMs = 3 * minute
 const lookMs = 500
-/** A key that moves the highlight shows within a fraction of a second; for so many looks no other one is sent. */
-const looksPerKey = 6
+/** A key moves the highlight within a fraction of a second; after so many looks without that, it has no effect. */
+const looksPerKey = 20
+/** Enter waits for so many looks after the last key, in case the highlight moves again. */
+const looksBeforeEnter = 6
 
 /** How many bytes the machine's console log has; it may be readable for root only. */
 export async function consoleSize(host: Host, name: string): Promise<number> {
@@ -61,11 +63,15 @@ export async function choosePrevious(host: Host, name: string, log: Log): Promis
         if ('reason' in found) throw unknownMenu(name, host, `${found.reason}: ${shown(menu)}`)
         chosen = found
       }
-      const isPending = sent !== undefined && ++sent.looks < looksPerKey
-      if (isPending && menu.highlighted.row === sent?.from) throw new Error('a key was sent')
+      const looks = sent === undefined ? looksBeforeEnter : ++sent.looks
+      if (menu.highlighted.row === sent?.from) {
+        // A second one would leave one on its way, which could move the highlight right before Enter.
+        if (looks >= looksPerKey)
+          throw unknownMenu(name, host, `the highlight does not move by a key: ${shown(menu)}`)
+        throw new Error('a key was sent')
+      }
       const key = nextKey(menu, chosen)
-      // Another key may still be on its way, and would move the highlight on, before Enter.
-      if (key === undefined || (key === 'KEY_ENTER' && isPending))
+      if (key === undefined || (key === 'KEY_ENTER' && looks < looksBeforeEnter))
         throw new Error(`"${menu.highlighted.title}" is highlighted`)
       await press(key, menu)
       if (key === 'KEY_ENTER') return chosen

@@ -18,7 +18,8 @@ export function findControlPlanesLeft(
     clusterDomains(cluster, observed)
       .filter(({ name, machine }) => machine.role === 'controlplane' && !named.has(name))
       .flatMap(({ name, live, autostart }) => {
-        if (live.state !== 'shut off')
+        // A crashed one has ended, like one that is off.
+        if (live.state !== 'shut off' && (startingWithHost || live.state !== 'crashed'))
           return [{ name, why: `is ${live.state} on ${observed.host}` }]
         return startingWithHost && autostart
           ? [{ name, why: `starts with its host ${observed.host} (autostart)` }]

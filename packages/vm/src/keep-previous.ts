@@ -94,7 +94,8 @@ export async function keepPrevious(
       {
         because: because ?? talosReason(error) ?? reasonOf(error),
         now: `its boot entry of the new version is still the default one`,
-        hint: `once etcd is healthy, run: talosctl --talosconfig ${cluster.generated}/talosconfig -n ${address} -e ${address} rollback`,
+        hint: `once etcd is healthy, run: talosctl --talosconfig ${cluster.generated}/talosconfig -n ${address} -e ${address} rollback
+once: it turns the default entry round, so a second one brings the new version back`,
       },
     )
   }
@@ -111,7 +112,11 @@ export async function keepPrevious(
       { log, withinMs: etcdSettleMs, everyMs: 4000 },
     ).catch(report)
   const before = await readBootId(node, talosctl).catch(report)
-  await talosctl.ask([address], ['rollback'], { timeoutMs: minute }).catch(report)
+  // Its answer may be lost after it has acted, and a second one would turn the default back: the restart decides.
+  let failure: unknown
+  await talosctl.ask([address], ['rollback'], { timeoutMs: minute }).catch((error: unknown) => {
+    failure = error
+  })
   await waitFor(
     `${name} to restart with the version that it keeps`,
     async () => {
@@ -124,9 +129,12 @@ export async function keepPrevious(
     },
     {
       log,
-      withinMs: cluster.settings.HEALTH_TIMEOUT * 1000,
+      withinMs: failure === undefined ? cluster.settings.HEALTH_TIMEOUT * 1000 : 2 * minute,
       code: 'NODE_SILENT',
       hint: `check its console (virsh console ${name})`,
     },
-  )
+  ).catch((error: unknown) => {
+    if (failure === undefined) throw error
+    return report(failure)
+  })
 }

@@ -15,6 +15,7 @@ import { parseAllDocuments, type Document } from 'yaml'
  * With a document UnattendedInstallConfig (1.14) the image's arguments are always taken (cmd/installer/cmd/installer/install.go).
  */
 const takesImageArguments = '1.12.0'
+const ignoresExtraArguments = '1.13.0'
 
 /** The config with which an upgrade keeps kernel arguments; or why there is none. */
 export type KeptArguments =
@@ -46,7 +47,8 @@ export function keepKernelArguments(
     if (value === undefined) base.deleteIn(path)
     else base.setIn(path, value)
   }
-  if (semver.lt(runs, takesImageArguments)) {
+  const passesExtra = semver.lt(runs, ignoresExtraArguments) && !takesImage && others.length > 0
+  if (passesExtra || semver.lt(runs, takesImageArguments)) {
     const all = [...extra, ...wanted.filter((argument) => !extra.includes(argument))]
     if (isDeepStrictEqual(all, extra)) return { kind: 'unchanged' }
     set('extraKernelArgs', all)
@@ -81,8 +83,11 @@ export function missingArguments(wanted: readonly string[], runs: readonly strin
     .filter((argument) => {
       if (!argument.startsWith('-')) return !runs.includes(argument)
       const unwanted = argument.slice(1)
+      // Removals come first (siderolabs/talos, pkg/imager/imager.go): `-console console=ttyS1` replaces one.
       return runs.some(
-        (one) => one === unwanted || (!unwanted.includes('=') && one.startsWith(`${unwanted}=`)),
+        (one) =>
+          !wanted.includes(one) &&
+          (one === unwanted || (!unwanted.includes('=') && one.startsWith(`${unwanted}=`))),
       )
     })
     .map(nameOfArgument)

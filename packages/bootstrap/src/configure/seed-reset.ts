@@ -121,7 +121,13 @@ export function resetProblem(
     .map((disk) => textAt(disk, 'source', '@file'))
   if (used.length !== 1 || used[0] !== machine.disk)
     return `its disk is ${used[0] ?? 'unknown'}, not the one that was created for it`
-  const bytes = Number(/^Allocation: +(\d+)$/m.exec(blockInfo)?.[1] ?? NaN)
+  // Of a running machine, Allocation counts from its start, and Physical is the file's length (qemu_driver.c,
+  // qemuDomainGetBlockInfo).
+  const bytes = Math.max(
+    ...['Allocation', 'Physical'].map((field) =>
+      Number(new RegExp(`^${field}: +(\\d+)$`, 'm').exec(blockInfo)?.[1] ?? NaN),
+    ),
+  )
   if (Number.isNaN(bytes)) return 'how much is on its disk cannot be read'
   return bytes <= emptyBytes
     ? undefined

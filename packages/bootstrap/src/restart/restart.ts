@@ -72,7 +72,10 @@ export async function restart(
       const limit = image === undefined ? minute : installMs
       await withHeartbeat(
         () => talosctl.ask([node.address], args, { timeoutMs: limit }),
-        (seconds) => log.info(`   ${node.name} still pulls its image after ${seconds} s`),
+        (seconds) =>
+          log.info(
+            `   ${node.name} still ${image === undefined ? 'takes the request to restart' : 'pulls its image'} after ${seconds} s`,
+          ),
       ).catch((error: unknown) => {
         const code = grpcCode(error)
         // After a broken connection or a timeout, the machine may be shutting down.

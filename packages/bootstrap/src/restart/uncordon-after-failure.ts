@@ -6,7 +6,7 @@ import type { UpgradeContext } from './context.ts'
 
 const usable = [
   ...['DRAIN_INCOMPLETE', codes.gateClosed, 'GATE_COMMAND_FAILED'],
-  ...['INSTALL_FAILED', 'CONFIG_REJECTED', 'UPGRADE_ROLLED_BACK'],
+  ...['INSTALL_FAILED', 'CONFIG_REJECTED', 'KERNEL_ARGS_LOST', 'UPGRADE_ROLLED_BACK'],
 ]
 
 /** Uncordons machines when `work` fails while they run their old version; the problem then reports it. */

@@ -1,5 +1,5 @@
 /** Writes the configured kernel arguments into the machine config before an upgrade, on machines with GRUB. */
-import { inStep, Problem, type Node } from '@talosmith/core'
+import { commandFor, inStep, minute, Problem, waitFor, type Node } from '@talosmith/core'
 import { readBootLoader } from '@talosmith/clients/talos'
 import { keepKernelArguments } from '../config/kernel-arguments.ts'
 import { updateNode } from '../configure/apply-config.ts'
@@ -17,10 +17,24 @@ export async function prepareKernelArguments(
   runs: string,
 ): Promise<void> {
   const wanted = cluster.settings.TALOS_KERNEL_ARGS
-  if (wanted.length === 0 || (await readBootLoader(node, talosctl)) !== 'GRUB') return
-  const [observed] = await observeNodeStates(cluster, talosctl, secrets, [node])
-  if (observed?.state.kind !== 'running') return
-  const kept = keepKernelArguments(observed.state.config, wanted, runs)
+  if (wanted.length === 0) return
+  const config = await waitFor(
+    `${node.name} to report its boot loader and machine config`,
+    async () => {
+      if ((await readBootLoader(node, talosctl)) !== 'GRUB') return undefined
+      const [observed] = await observeNodeStates(cluster, talosctl, secrets, [node])
+      if (observed?.state.kind !== 'running') throw new Error('it does not report its config')
+      return observed.state.config
+    },
+    {
+      log,
+      withinMs: 2 * minute,
+      code: 'NODE_SILENT',
+      hint: `check that it runs (${commandFor(cluster, 'vm:status')}), then run the same command again`,
+    },
+  )
+  if (config === undefined) return
+  const kept = keepKernelArguments(config, wanted, runs)
   if (kept.kind === 'lost')
     throw new Problem('KERNEL_ARGS_LOST', `${node.name} would lose kernel arguments`, {
       because: `it boots by GRUB, and its next version ignores machine.install.extraKernelArgs, where a patch sets: ${kept.names.join(', ')}`,

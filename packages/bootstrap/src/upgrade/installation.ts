@@ -58,11 +58,34 @@ export function usesFactory(cluster: Cluster, { facts, ownInstaller }: ToInstall
   return ownInstaller === undefined && schematic === cluster.schematic.id
 }
 
-/** Throws INSTALLER_UNKNOWN when machines that have to be upgraded have an image of which no installer is known. */
+/** Why an installer that a patch names must not be installed; undefined: nothing speaks against it. */
+function ownInstallerProblem({ settings }: Cluster, installer: string): string | undefined {
+  // Both come back without the NoCloud seed's address (facts of platform in the UKI).
+  if (/\/metal-installer\/|^ghcr\.io\/siderolabs\/installer[:@]/.test(installer))
+    return 'it is for the platform metal, which does not read the seed ISO'
+  const [version] = /(?<=:)v\d+\.\d+\.\d+/.exec(installer) ?? []
+  return version === undefined || version === settings.TALOS_VERSION
+    ? undefined
+    : `it is Talos ${version}, and TALOS_VERSION is ${settings.TALOS_VERSION}`
+}
+
+/**
+ * Throws INSTALLER_UNKNOWN when machines that have to be upgraded have an image of which no installer is known, or a
+ * patch names one that does not fit.
+ */
 export function refuseUnknownInstaller(
   cluster: Cluster,
   machines: readonly (ToInstall & { readonly node: { readonly name: string } })[],
 ): void {
+  for (const { node, ownInstaller } of machines) {
+    const because = ownInstaller && ownInstallerProblem(cluster, ownInstaller)
+    if (because)
+      throw new Problem('INSTALLER_UNKNOWN', `${ownInstaller} is no installer for ${node.name}`, {
+        because,
+        now: 'nothing was changed',
+        hint: `correct or remove machine.install.image in the patches (${cluster.patchesDir}), then run the same command again`,
+      })
+  }
   const unknown = machines.filter(
     (machine) => installationOf(cluster, machine, '').image === undefined,
   )

@@ -87,7 +87,9 @@ export async function finishLeftovers(
   for (const { node, facts, kubelet, begun } of machines) {
     if (begun === undefined) continue
     const asIs = { version: facts.talosVersion, schematic: facts.schematic }
-    await finishMachine(context, node, asIs, kubelet)
+    await finishMachine(context, node, {
+      ...{ target: asIs, kubernetes: kubelet, installs: false },
+    })
   }
 }
 

@@ -52,7 +52,8 @@ export async function upgradeMachine(
       ? await Promise.all([waitForRunning(context, node, readRunning), observeGate(context)])
       : [await waitForRunning(context, node, readUnlessShuttingDown), undefined]
   let back: NodeFacts | undefined
-  if (!isRight(running, target)) {
+  const installs = !isRight(running, target)
+  if (installs) {
     const live = installsLive(running.talosVersion, talosctl.version)
     const untouched = `${name} was not restarted`
     const installed = live
@@ -76,7 +77,7 @@ export async function upgradeMachine(
       })
     })
   }
-  await finishMachine(context, node, target, kubelet, back)
+  await finishMachine(context, node, { target, kubernetes: kubelet, installs }, back)
 }
 
 /**
@@ -102,21 +103,22 @@ export async function rebootSafely(
     await prepareRestart(context, node, target, { turn: [node], now })
     await reboot()
   })
-  await finishMachine(context, node, target, own?.status?.nodeInfo?.kubeletVersion ?? '')
+  const kubernetes = own?.status?.nodeInfo?.kubeletVersion ?? ''
+  await finishMachine(context, node, { target, kubernetes, installs: false })
 }
 
-/** Verifies a machine that runs its target, and uncordons it; `observed` is what it reported just now. */
+/**
+ * Verifies a machine that runs its target, and uncordons it; `observed` is what it reported just now. Kernel
+ * arguments are verified only where this run `installs` the version: no restart brings back those lost earlier.
+ */
 export async function finishMachine(
   context: UpgradeContext,
   node: Node,
-  target: Target,
-  kubernetes: string,
+  expected: Expected & { readonly installs: boolean },
   observed?: NodeFacts,
 ): Promise<void> {
   await uncordonAfterFailure(context, [node], () =>
-    inStep(context.log, `Verify ${node.name}`, () =>
-      verify(context, node, { target, kubernetes }, observed),
-    ),
+    inStep(context.log, `Verify ${node.name}`, () => verify(context, node, expected, observed)),
   )
 }
 
@@ -148,7 +150,7 @@ async function waitForRunning(
 async function verify(
   context: UpgradeContext,
   node: Node,
-  expected: Expected,
+  expected: Expected & { readonly installs: boolean },
   observed: NodeFacts | undefined,
 ): Promise<void> {
   const { cluster, talosctl, kubernetes, log } = context
@@ -163,7 +165,7 @@ async function verify(
         node.role === 'controlplane'
           ? observeEtcdFacts(cluster, talosctl, context.secrets)
           : undefined,
-        cluster.settings.TALOS_KERNEL_ARGS.length > 0
+        expected.installs && cluster.settings.TALOS_KERNEL_ARGS.length > 0
           ? readKernelArguments(node, talosctl)
           : undefined,
       ])

@@ -21,6 +21,12 @@ const rows: [string, string, object, object | undefined | string][] = [
   ["1.12 takes the image's", 'v1.12.0', {}, { grubUseUKICmdline: true }],
   ['a release candidate is of its minor before', 'v1.12.0-rc.1', {}, { extraKernelArgs: ours }],
   ['1.12 after 1.11', 'v1.12.11', { extraKernelArgs: ours }, { grubUseUKICmdline: true }],
+  [
+    "1.12 still passes a patch's",
+    'v1.12.11',
+    { extraKernelArgs: ['a=b'] },
+    { extraKernelArgs: ['a=b', ...ours] },
+  ],
   ['1.13 has it by itself', 'v1.13.9', { grubUseUKICmdline: true }, undefined],
   [
     'a patch that turned it off',
@@ -47,6 +53,12 @@ for (const [what, runs, has, expected] of rows)
 test('the form of 1.14 always takes the arguments of the image', () => {
   const config = 'machine: {}\n---\nkind: UnattendedInstallConfig\ninstaller: { image: x }\n'
   assert.equal(keepKernelArguments(config, ours, 'v1.14.2'), { kind: 'unchanged' })
+})
+
+test('a default that is replaced by another value is not missing', () => {
+  const wanted = ['-console', 'console=ttyS1']
+  assert.equal(missingArguments(wanted, ['console=ttyS1']), [])
+  assert.equal(missingArguments(wanted, ['console=tty0', 'console=ttyS1']), ['-console'])
 })
 
 test('a missing argument is named without its value, and one that is removed must not be there', () => {

@@ -131,6 +131,20 @@ test('an image of no factory is not overwritten by the installer of a factory', 
   )
 })
 
+for (const [installer, because] of [
+  ['registry.lan/installer:v1.12.11', 'it is Talos v1.12.11, and TALOS_VERSION is v1.13.9'],
+  [`factory.talos.dev/metal-installer/${other}:v1.13.9`, 'for the platform metal'],
+  ['ghcr.io/siderolabs/installer:v1.13.9', 'for the platform metal'],
+] as const)
+  test(`a patch's installer ${installer} is refused`, () => {
+    const { machines } = observed(undefined, 'v1.12.11', installer)
+    assert.throws(
+      () => refuseUnknownInstaller(ofFile, machines),
+      (error: { code?: string; because?: string }) =>
+        error.code === 'INSTALLER_UNKNOWN' && error.because?.includes(because) === true,
+    )
+  })
+
 test('what is in an own image is not compared, its version is', () => {
   const facts = { talosVersion: 'v1.13.9', schematic: undefined }
   assert.ok(isRight(facts, { version: 'v1.13.9', schematic: anySchematic }))

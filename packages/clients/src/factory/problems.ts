@@ -5,27 +5,23 @@ import { codes, Problem } from '@talosmith/core'
 export class FactoryError extends Problem {
   readonly status: number
 
-  constructor(status: number, ...problem: ConstructorParameters<typeof Problem>) {
-    super(...problem)
+  constructor(status: number, problem: Problem) {
+    super(problem.code, problem.message, problem)
     this.status = status
   }
 }
 
 /** The factory answered, and refused. */
 export function factoryError(url: string, status: number, text: string): FactoryError {
-  return new FactoryError(
-    status,
-    'FACTORY_ERROR',
-    `the Image Factory answered ${status} to ${url}`,
-    {
-      because: text.trim().slice(0, 500),
-      now: 'nothing was changed',
-      hint:
-        status >= 500 || status === 429
-          ? 'run the same command again later'
-          : 'check whether TALOS_FACTORY_URL is an Image Factory, and whether it knows the version and the extensions',
-    },
-  )
+  const problem = new Problem('FACTORY_ERROR', `the Image Factory answered ${status} to ${url}`, {
+    because: text.trim().slice(0, 500),
+    now: 'nothing was changed',
+    hint:
+      status >= 500 || status === 429
+        ? 'run the same command again later'
+        : 'check whether TALOS_FACTORY_URL is an Image Factory, and whether it knows the version and the extensions',
+  })
+  return new FactoryError(status, problem)
 }
 
 /** The factory did not answer at all. */
