@@ -29,7 +29,7 @@ export interface RunRecord extends Stages {
 /** One line, for example `Debian GNU/Linux 12, libvirt 9.0.0, QEMU 7.2.15, KVM`. */
 export async function describeHost(cluster: Cluster): Promise<string> {
   const command = `. /etc/os-release; echo "$PRETTY_NAME"
-virsh version | sed -n 's/^Using library: libvirt /libvirt /p; s/^Running hypervisor: /&/p' | sed 's/^Running hypervisor: //'
+virsh version | sed -n 's/^Using library: libvirt /libvirt /p; s/^Running hypervisor: //p'
 test -w /dev/kvm && echo KVM || echo 'no KVM'`
   const [first = []] = await onHosts(cluster, command)
   return first.join(', ')

@@ -64,6 +64,11 @@ export function bootFailure(boot: readonly string[]): BootFailure | undefined {
   return undefined
 }
 
+/** The last boot of a console; empty: the console shows none. */
+export function lastBoot(console: readonly string[]): readonly string[] {
+  return bootsOf(console).at(-1) ?? []
+}
+
 /** A boot that does not get past reading its seed ISO. */
 export interface SeedStall {
   readonly line: string

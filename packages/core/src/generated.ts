@@ -91,10 +91,7 @@ export function generatedFiles({ generated: root }: { readonly generated: string
     async list(folder = '.') {
       const full = await checked(folder)
       const entries = await readdir(full, { recursive: true, withFileTypes: true }).catch(
-        (error: unknown) => {
-          if (isMissing(error)) return []
-          throw notReadable(full, error)
-        },
+        noneIfMissing(full),
       )
       const files = entries.filter((entry) => !entry.isDirectory())
       return Promise.all(
@@ -106,10 +103,7 @@ export function generatedFiles({ generated: root }: { readonly generated: string
     },
     async names(folder) {
       const full = await checked(folder)
-      return readdir(full).catch((error: unknown) => {
-        if (isMissing(error)) return []
-        throw notReadable(full, error)
-      })
+      return readdir(full).catch(noneIfMissing(full))
     },
     async move(from, to) {
       const [source, target] = [await checked(from), await checked(to)]
@@ -136,6 +130,13 @@ export function notWritable(root: string, what: string, cause: unknown): Problem
     cause,
     hint: `make ${root} writable for you, then run the same command again`,
   })
+}
+
+function noneIfMissing(path: string): (error: unknown) => [] {
+  return (error) => {
+    if (isMissing(error)) return []
+    throw notReadable(path, error)
+  }
 }
 
 /** What can't be read is never taken for what is not there. */

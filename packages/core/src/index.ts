@@ -16,6 +16,7 @@ export { codes } from './codes.ts'
 export {
   bootFailure,
   bootsOf,
+  lastBoot,
   seedStall,
   type BootFailure,
   type BootFailureKind,

@@ -42,8 +42,10 @@ const appliers: Record<StorageChange['kind'], (context: ApplyContext) => Promise
     const { cluster, kubernetes } = context
     const observed = await observeStorage(kubernetes)
     // The note counts only where the class itself is gone.
-    const isDefault = observed.storageClass === undefined ? observed.wasDefault : undefined
-    const wasDefault = observed.storageClass?.isDefault === true ? true : isDefault
+    const wasDefault =
+      observed.storageClass === undefined
+        ? observed.wasDefault
+        : observed.storageClass.isDefault || undefined
     if (wasDefault) await kubernetes.apply([mountOptionsObject(cluster, wasDefault)])
     await kubernetes.delete(storageClass)
     await applyStorageClass(context, wasDefault)

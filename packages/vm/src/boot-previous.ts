@@ -1,11 +1,11 @@
 /** vm:boot-previous: boots the previous Talos version of a machine that its new version has put beyond Talos' API. */
 import {
   bootFailure,
-  bootsOf,
   commandFor,
   exitCodes,
   generatedFiles,
   inStep,
+  lastBoot,
   minute,
   notStarted,
   plainLines,
@@ -23,7 +23,7 @@ import { openTalosctl, probe, talosAuthorities } from '@talosmith/clients/talos'
 import { choosePrevious, consoleSince, consoleSize } from './choose-entry.ts'
 import { refuse } from './check.ts'
 import { observeHosts, type FlowContext } from './flow.ts'
-import { keepPrevious, waitForPrevious } from './keep-previous.ts'
+import { keepPrevious, rollbackCommand, waitForPrevious } from './keep-previous.ts'
 import { checkHosts } from './made-on.ts'
 import { strangerProblems } from './ownership.ts'
 import type { ObservedHost } from './observe.ts'
@@ -130,7 +130,7 @@ export async function observeHang(
   const [isUp, before] = await Promise.all([answers(), consoleSize(host, name)])
   const start = Math.max(0, before - consoleBytes)
   const text = await consoleSince(host, name, start).catch(() => undefined)
-  const failure = bootFailure(bootsOf(plainLines(text ?? '')).at(-1) ?? [])
+  const failure = bootFailure(lastBoot(plainLines(text ?? '')))
   if (isUp || text === undefined || (failure !== undefined && failure.kind !== 'reverts'))
     return { ...known, answers: isUp, failure, hasConsole: text !== undefined }
   let looks = 0
@@ -164,7 +164,7 @@ export function planBootPrevious(cluster: Cluster, observed: ObservedHang): Boot
   if (answers)
     throw refused(
       'its Talos API answers',
-      `talosctl --talosconfig ${cluster.generated}/talosconfig -n ${address} -e ${address} rollback boots its other version and keeps it (once: a second one turns it back); ${commandFor(cluster, 'cluster:diagnose')} shows what is wrong`,
+      `${rollbackCommand(cluster, address)} boots its other version and keeps it (once: a second one turns it back); ${commandFor(cluster, 'cluster:diagnose')} shows what is wrong`,
     )
   if (!hasConsole)
     throw refused(

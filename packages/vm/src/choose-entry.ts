@@ -60,14 +60,19 @@ export async function choosePrevious(host: Host, name: string, log: Log): Promis
       if (menu === undefined) throw new Error('its console does not show the menu')
       if (chosen === undefined) {
         const found = previousEntry(menu)
-        if ('reason' in found) throw unknownMenu(name, host, `${found.reason}: ${shown(menu)}`)
+        if ('reason' in found)
+          throw unknownMenu(name, host, `${found.reason}: ${titlesOf(menu.entries)}`)
         chosen = found
       }
       const looks = sent === undefined ? looksBeforeEnter : ++sent.looks
       if (menu.highlighted.row === sent?.from) {
         // A second one would leave one on its way, which could move the highlight right before Enter.
         if (looks >= looksPerKey)
-          throw unknownMenu(name, host, `the highlight does not move by a key: ${shown(menu)}`)
+          throw unknownMenu(
+            name,
+            host,
+            `the highlight does not move by a key: ${titlesOf(menu.entries)}`,
+          )
         throw new Error('a key was sent')
       }
       const key = nextKey(menu, chosen)
@@ -82,10 +87,6 @@ export async function choosePrevious(host: Host, name: string, log: Log): Promis
     if (!(error instanceof Problem) || error.code !== 'WAIT_TIMED_OUT') throw error
     throw unknownMenu(name, host, error.because ?? error.message)
   })
-}
-
-function shown({ entries }: BootMenu): string {
-  return titlesOf(entries)
 }
 
 function unknownMenu(name: string, host: Host, because: string): Problem {

@@ -1,7 +1,7 @@
 /** After a previous version was chosen in the boot menu: waits for it, and makes it the version that stays. */
 import {
   bootFailure,
-  bootsOf,
+  lastBoot,
   minute,
   plainLines,
   Problem,
@@ -34,6 +34,11 @@ export interface PreviousContext {
   readonly host: Host
 }
 
+/** The command that makes the other version of a machine the default one, and boots it. */
+export function rollbackCommand({ generated }: Cluster, address: string): string {
+  return `talosctl --talosconfig ${generated}/talosconfig -n ${address} -e ${address} rollback`
+}
+
 /** etcd catches up within a minute or two after its member is back. */
 const etcdSettleMs = 5 * minute
 
@@ -54,8 +59,7 @@ export async function waitForPrevious(
     async () => {
       const unreachable = unreachableBecause(await probe(address, talosCa))
       if (unreachable !== undefined) {
-        const lines = plainLines(await consoleSince(host, name, size))
-        const failure = bootFailure(bootsOf(lines).at(-1) ?? [])
+        const failure = bootFailure(lastBoot(plainLines(await consoleSince(host, name, size))))
         if (failure !== undefined && failure.kind !== 'reverts')
           throw new Unrecoverable(failure.line.trim())
         throw new Error(unreachable)
@@ -94,7 +98,7 @@ export async function keepPrevious(
       {
         because: because ?? talosReason(error) ?? reasonOf(error),
         now: `its boot entry of the new version is still the default one`,
-        hint: `once etcd is healthy, run: talosctl --talosconfig ${cluster.generated}/talosconfig -n ${address} -e ${address} rollback
+        hint: `once etcd is healthy, run: ${rollbackCommand(cluster, address)}
 once: it turns the default entry round, so a second one brings the new version back`,
       },
     )

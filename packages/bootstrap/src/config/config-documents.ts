@@ -1,4 +1,4 @@
-/** Reads values of the documents of a machine config. */
+/** Reads values of the documents of a machine config, and writes the documents as one text. */
 import type { Document } from 'yaml'
 
 /** The values at a path in the base documents, those without a kind. */
@@ -11,6 +11,13 @@ export function inBase(documents: readonly Document[], path: readonly string[]):
 /** The documents of a kind. */
 export function ofKind(documents: readonly Document[], kind: string): readonly Document[] {
   return documents.filter((document) => document.contents !== null && document.get('kind') === kind)
+}
+
+/** The documents as one text. A parsed document keeps the `---` before it when there was one. */
+export function textOf(documents: readonly Document[]): string {
+  return documents
+    .map((document) => document.toString({ lineWidth: 0 }).replace(/^---\n/, ''))
+    .join('---\n')
 }
 
 /** The texts among values, which may be lists of them. */

@@ -1,6 +1,7 @@
 /** Compares a machine's config with the desired one, and keeps the versions that it runs. */
 import { isDeepStrictEqual } from 'node:util'
 import { parseAllDocuments, type Document } from 'yaml'
+import { textOf } from './config-documents.ts'
 
 /** A version that a running machine keeps although the settings name another. */
 export interface HeldVersion {
@@ -66,7 +67,7 @@ export function planConfigUpdate(
   if (isDeepStrictEqual(contentOf(wanted), contentOf(running))) return { text: undefined, held }
   // Without held versions the config is sent byte for byte, so that the next comparison is of bytes.
   if (held.length === 0) return { text: desired, held }
-  return { text: wanted.map(textOf).join('---\n'), held }
+  return { text: textOf(wanted), held }
 }
 
 /** Where two configs differ, as dotted paths without values, which may be secrets. */
@@ -134,11 +135,6 @@ function findImage(documents: readonly Document[], places: readonly Place[]): Im
 export function installerIn(config: string): string | undefined {
   const { places } = versionFields.find(({ what }) => what === installer) ?? { places: [] }
   return findImage(parseAllDocuments(config), places)?.image
-}
-
-/** A parsed document keeps the `---` before it when there was one. */
-function textOf(document: Document): string {
-  return document.toString({ lineWidth: 0 }).replace(/^---\n/, '')
 }
 
 /** The documents as plain values, by kind and name, without empty ones. */

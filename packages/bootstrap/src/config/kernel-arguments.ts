@@ -1,7 +1,7 @@
 /** The kernel arguments in a machine config, where a machine with GRUB takes them from at an upgrade. Pure. */
-import { isDeepStrictEqual } from 'node:util'
 import semver from 'semver'
-import { parseAllDocuments, type Document } from 'yaml'
+import { parseAllDocuments } from 'yaml'
+import { ofKind, textOf } from './config-documents.ts'
 
 /**
  * What carries kernel arguments over an upgrade on a machine with GRUB, by the version that runs it. Without it the new
@@ -35,30 +35,24 @@ export function keepKernelArguments(
 ): KeptArguments {
   const documents = parseAllDocuments(config)
   const base = documents.find((document) => document.get('kind') === undefined)
-  const isUnattended = documents.some(
-    (document) => document.get('kind') === 'UnattendedInstallConfig',
-  )
+  const isUnattended = ofKind(documents, 'UnattendedInstallConfig').length > 0
   if (base === undefined || isUnattended) return { kind: 'unchanged' }
   const install = (base.toJS() as InstallSection).machine?.install ?? {}
   const { extraKernelArgs: extra = [], grubUseUKICmdline: takesImage = false } = install
   const others = extra.filter((argument) => !wanted.includes(argument))
-  const set = (field: string, value: unknown): void => {
-    const path = ['machine', 'install', field]
-    if (value === undefined) base.deleteIn(path)
-    else base.setIn(path, value)
-  }
+  const field = (name: string): string[] => ['machine', 'install', name]
   const passesExtra = semver.lt(runs, ignoresExtraArguments) && !takesImage && others.length > 0
   if (passesExtra || semver.lt(runs, takesImageArguments)) {
-    const all = [...extra, ...wanted.filter((argument) => !extra.includes(argument))]
-    if (isDeepStrictEqual(all, extra)) return { kind: 'unchanged' }
-    set('extraKernelArgs', all)
+    const added = wanted.filter((argument) => !extra.includes(argument))
+    if (added.length === 0) return { kind: 'unchanged' }
+    base.setIn(field('extraKernelArgs'), [...extra, ...added])
   } else {
     if (others.length > 0) return { kind: 'lost', names: others.map(nameOfArgument) }
     if (takesImage && extra.length === 0) return { kind: 'unchanged' }
-    if (extra.length > 0) set('extraKernelArgs', undefined)
-    set('grubUseUKICmdline', true)
+    if (extra.length > 0) base.deleteIn(field('extraKernelArgs'))
+    base.setIn(field('grubUseUKICmdline'), true)
   }
-  return { kind: 'changed', text: documents.map(textOf).join('---\n') }
+  return { kind: 'changed', text: textOf(documents) }
 }
 
 interface InstallSection {
@@ -68,10 +62,6 @@ interface InstallSection {
       readonly grubUseUKICmdline?: boolean
     }
   }
-}
-
-function textOf(document: Document): string {
-  return document.toString({ lineWidth: 0 }).replace(/^---\n/, '')
 }
 
 /**

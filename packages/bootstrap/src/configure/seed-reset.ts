@@ -1,7 +1,7 @@
 /** Resets a machine that does not get past reading its seed ISO, once, if it provably has no config and no data. */
 import {
-  bootsOf,
   elementsAt,
+  lastBoot,
   parseXml,
   readClusterId,
   readConsole,
@@ -73,7 +73,7 @@ async function findStall(
   const host = (await hosts?.())?.[node.host]
   const end = host && (await readConsole(host, node.name))
   if (host === undefined || end === undefined || 'reason' in end) return undefined
-  const stall = seedStall(bootsOf(end.lines).at(-1) ?? [], end.quietS)
+  const stall = seedStall(lastBoot(end.lines), end.quietS)
   if (stall === undefined) return undefined
   const text = `it stands at its seed ISO: its console ends with "${shortened(stall)}"`
   if (wasReset) return { text: `${text}, again after a reset`, isReset: false }

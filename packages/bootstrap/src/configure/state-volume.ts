@@ -31,7 +31,7 @@ export async function waitForState(
 
 async function observeStateProblem(node: Node, talosctl: Talosctl): Promise<string | undefined> {
   const answers = await askTalos([node], { volumes: volumesQuestion }, talosctl)
-  const volumes = answers?.get(node.name)?.volumes
+  const volumes = answers.get(node.name)?.volumes
   if (volumes === undefined) return 'it was not queried'
   return volumes.ok ? stateProblem(volumes.value) : volumes.reason
 }
@@ -41,14 +41,13 @@ export async function nodesWithoutState(
   nodes: readonly Node[],
   talosctl: Talosctl,
 ): Promise<Node[]> {
-  if (nodes.length === 0) return []
   const controlPlanes = nodes.filter(({ role }) => role === 'controlplane')
-  const answers =
-    controlPlanes.length === 0
-      ? undefined
-      : await askTalos(nodes, { volumes: volumesQuestion }, talosctl, { endpoints: controlPlanes })
+  // They are the endpoints for all.
+  if (controlPlanes.length === 0) return []
+  const endpoints = { endpoints: controlPlanes }
+  const answers = await askTalos(nodes, { volumes: volumesQuestion }, talosctl, endpoints)
   return nodes.filter((node) => {
-    const volumes = answers?.get(node.name)?.volumes
+    const volumes = answers.get(node.name)?.volumes
     return volumes?.ok === true && stateProblem(volumes.value) !== undefined
   })
 }

@@ -1,7 +1,7 @@
 /** The console log of a machine, from its KVM host: its last lines, and whether the boot that it shows has failed. */
 import {
   bootFailure,
-  bootsOf,
+  lastBoot,
   readConsole,
   reasonOf,
   redactShapes,
@@ -39,7 +39,7 @@ export function createBootWatch(
   return async () => {
     if (checks++ % checksPerLook > 0) return certain
     const found = await consoleOf(context, node)
-    const failure = 'reason' in found ? undefined : bootFailure(bootsOf(found.lines).at(-1) ?? [])
+    const failure = 'reason' in found ? undefined : bootFailure(lastBoot(found.lines))
     certain = failure !== undefined && failure.kind === last?.kind ? failure : undefined
     last = failure
     return certain

@@ -87,9 +87,7 @@ export async function finishLeftovers(
   for (const { node, facts, kubelet, begun } of machines) {
     if (begun === undefined) continue
     const asIs = { version: facts.talosVersion, schematic: facts.schematic }
-    await finishMachine(context, node, {
-      ...{ target: asIs, kubernetes: kubelet, installs: false },
-    })
+    await finishMachine(context, node, { target: asIs, kubernetes: kubelet, installs: false })
   }
 }
 

@@ -38,6 +38,14 @@ const of = (change: Partial<typeof facts>): RestartedMachine => ({
   facts: { ...facts, ...change },
 })
 
+/** A machine in its new boot, and the boot of which Kubernetes shows it. */
+const shownAs = (bootID: string): RestartedMachine => {
+  const { status } = well.node ?? {}
+  const nodeInfo = { ...status?.nodeInfo, bootID }
+  const metadata = { name: controlPlane.name }
+  return { ...well, boot: 'new', node: { ...well.node, metadata, status: { ...status, nodeInfo } } }
+}
+
 /** A machine after its restart, and its problem; `!`: final. */
 const rows: [string, RestartedMachine, string | undefined][] = [
   ['everything is healthy', well, undefined],
@@ -60,36 +68,10 @@ const rows: [string, RestartedMachine, string | undefined][] = [
   ],
   [
     'Kubernetes shows it as it was before its restart',
-    {
-      ...well,
-      boot: 'new',
-      node: {
-        ...well.node,
-        metadata: { name: controlPlane.name },
-        status: {
-          ...well.node?.status,
-          nodeInfo: { ...well.node?.status?.nodeInfo, bootID: 'old' },
-        },
-      },
-    },
+    shownAs('old'),
     'home-cp1 is shown in Kubernetes as it was before its restart',
   ],
-  [
-    'Kubernetes shows its new boot',
-    {
-      ...well,
-      boot: 'new',
-      node: {
-        ...well.node,
-        metadata: { name: controlPlane.name },
-        status: {
-          ...well.node?.status,
-          nodeInfo: { ...well.node?.status?.nodeInfo, bootID: 'new' },
-        },
-      },
-    },
-    undefined,
-  ],
+  ['Kubernetes shows its new boot', shownAs('new'), undefined],
   ['it boots', of({ machine: { ...ready, stage: 'booting' } }), 'home-cp1 is booting'],
   [
     'a service does not run',

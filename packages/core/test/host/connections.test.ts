@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { connectionsOf } from '../../src/host/connections.ts'
+import { connectionsOf, type Connections } from '../../src/host/connections.ts'
 import { newHostLock } from '../../src/host/host-lock.ts'
 import { problemOf } from '../../src/testing/failure.ts'
 import { hasSshd, startSshd } from '../../src/testing/sshd.ts'
@@ -13,10 +13,11 @@ if (hasSshd) {
     const folder = join(temporaryFolder('locks'), 'locks')
     const settings = { LIBVIRT_URI: [sshd.uri] }
     const commands = ['scripts/up.ts', 'scripts/destroy.ts']
-    const runs = commands.map((command) => {
+    const runOf = (command: string): Connections => {
       const lock = { ...newHostLock('home', command, assert.unreachable), folder }
       return connectionsOf({ settings, root: '/' } as never, lock)
-    })
+    }
+    const runs = commands.map(runOf)
     const results = await Promise.allSettled(runs.map((one) => Promise.all(one.each())))
     const won = results.findIndex(({ status }) => status === 'fulfilled')
     const lost = await problemOf(Promise.all(runs[1 - won]?.each() ?? []))
@@ -24,17 +25,11 @@ if (hasSshd) {
     assert.match(lost.because ?? '', `has been running ${commands[won]}`)
     // The one that lost does not free the lock of the other.
     await runs[1 - won]?.close()
-    const third = connectionsOf({ settings, root: '/' } as never, {
-      ...newHostLock('home', 'third', assert.unreachable),
-      folder,
-    })
+    const third = runOf('third')
     assert.is((await problemOf(Promise.all(third.each()))).code, 'LOCKED')
     await third.close()
     await runs[won]?.close()
-    const next = connectionsOf({ settings, root: '/' } as never, {
-      ...newHostLock('home', 'next', assert.unreachable),
-      folder,
-    })
+    const next = runOf('next')
     await Promise.all(next.each())
     await next.close()
     await sshd.stop()
