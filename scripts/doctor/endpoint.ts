@@ -60,15 +60,15 @@ export function judgeEndpoint(
         remedy: `if a load balancer is there, let it forward TCP ${port === '' ? 443 : port} to ${own.map((address) => `${address}:6443`).join(', ')}; otherwise let the name resolve to ${right}`,
       },
     ]
-  const missing = own.filter((address) => !addresses.includes(address))
+  const unnamed = own.filter((address) => !addresses.includes(address))
   if (vip !== undefined && addresses.includes(vip)) return [{ area, check, verdict: 'ok', detail }]
-  if (missing.length > 0)
+  if (unnamed.length > 0)
     return [
       {
         area,
         check,
         verdict: 'warning',
-        detail: `${detail}, not to ${missing.join(', ')}: without ${addresses.join(', ')} the API cannot be reached, even if other control planes run`,
+        detail: `${detail}, not to ${unnamed.join(', ')}: without ${addresses.join(', ')} the API cannot be reached, even if other control planes run`,
         remedy: `let the name resolve to ${right} as well, or set CLUSTER_VIP`,
       },
     ]

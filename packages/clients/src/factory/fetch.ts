@@ -1,7 +1,8 @@
 /** fetch as curl and Go do it: through the proxy that the environment names. */
 import { proxyFor } from '@talosmith/core'
+import type { ProxyAgent as Agent } from 'undici'
 
-const agents = new Map<string, import('undici').ProxyAgent>()
+const agents = new Map<string, Agent>()
 
 /**
  * The global fetch, or undici's own with a ProxyAgent. Node's own fetch asks no proxy, unless NODE_USE_ENV_PROXY is set,
@@ -15,6 +16,5 @@ export async function fetchThroughProxy(url: string, init: RequestInit): Promise
   // Without a tunnel where the address is http://: many proxies allow CONNECT to port 443 only.
   const dispatcher = agents.get(proxy) ?? new ProxyAgent({ uri: proxy, proxyTunnel: false })
   agents.set(proxy, dispatcher)
-  // The same interface, declared twice.
-  return proxied(url, { ...(init as object), dispatcher }) as unknown as Promise<Response>
+  return proxied(url, { ...(init as object), dispatcher })
 }
