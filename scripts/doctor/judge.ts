@@ -1,4 +1,5 @@
 /** Judges the facts about a host: one check per requirement. Pure. */
+import { posix } from 'node:path'
 import { codes, hostToolsMissing, type Cluster } from '@talosmith/core'
 import { type HostDetails, type Trial, typeFor } from '@talosmith/vm'
 import { failed, type Check } from './check.ts'
@@ -43,6 +44,9 @@ export function judgeHost(cluster: Cluster, host: CheckedHost): Check[] {
     ...(remedy === undefined ? {} : { remedy }),
   })
   const free = `${(observed.poolFreeBytes / 2 ** 30).toFixed(0)} GiB free`
+  const way = observed.isPoolWritable
+    ? ''
+    : '; this user may not write there: libvirt creates the files, as volumes'
   const rest = [
     line(
       'access',
@@ -52,7 +56,7 @@ export function judgeHost(cluster: Cluster, host: CheckedHost): Check[] {
     judgeLevel(cluster, host, line),
     line(
       'storage pool',
-      `${cluster.settings.STORAGE_POOL}: ${observed.files.image.replace(/\/[^/]*$/, '')}, ${free}`,
+      `${cluster.settings.STORAGE_POOL}: ${posix.dirname(observed.files.disk({ name: '' }))}, ${free}${way}`,
     ),
     judgeNetwork(cluster, details, line),
     judgeFilter(cluster, details, line),

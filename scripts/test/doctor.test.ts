@@ -228,6 +228,22 @@ doctor('a folder without secrets can be removed, one that cannot be read not', (
   assert.is(planFolder('/p/generated/x', undefined).remove, null)
 })
 
+doctor(
+  'an upload that was not finished is an orphan with its marker, except an image',
+  async ({ made }) => {
+    const seed = join(made.pool, 'talosmith-test-c-w9-seed.iso')
+    writeFileSync(seed, '')
+    writeFileSync(`${seed}.talosmith-upload`, '')
+    writeFileSync(join(made.pool, `${made.cluster.image.fileName}.talosmith-upload`), '')
+    describe(made, 'b', { ...testSettings, CLUSTER_NAME: 'talosmith-test-b' })
+    const found = await find(made)
+    assert.equal(
+      found.map(({ kind, name }) => `${kind} ${name}`),
+      [`leftover ${seed}`, `leftover ${seed}.talosmith-upload`],
+    )
+  },
+)
+
 doctor('a file whose name has a newline is not taken for two', async ({ made }) => {
   const disk = join(made.pool, 'talosmith-test-a-w9.qcow2')
   writeFileSync(`${disk}\nleftover - x.qcow2`, '')

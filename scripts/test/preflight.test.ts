@@ -48,6 +48,15 @@ const failures = (changed: Partial<CheckedHost>, settings: Record<string, string
     .filter(({ verdict }) => verdict !== 'ok')
     .map(({ verdict, check, detail }) => `${verdict} ${check}: ${detail}`)
 
+test('the pool tells whether its files are written in its folder or through libvirt', () => {
+  const detailOf = (isPoolWritable: boolean): string | undefined =>
+    judgeHost(cluster, { ...host, observed: { ...observed, isPoolWritable } }).find(
+      ({ check, verdict }) => check === 'storage pool' && verdict === 'ok',
+    )?.detail
+  assert.match(detailOf(true) ?? '', /GiB free$/)
+  assert.match(detailOf(false) ?? '', /libvirt creates the files, as volumes$/)
+})
+
 test('a host that has everything passes every check', () => {
   const checks = judgeHost(cluster, host)
   assert.equal([...new Set(checks.map(({ verdict }) => verdict))], ['ok'])

@@ -72,6 +72,8 @@ const host: ObservedHost = {
   hasSeedFolder: true,
   memoryFreeMib: 0,
   poolFreeBytes: 0,
+  isPoolWritable: true,
+  isSeedFolderWritable: true,
   poolError: undefined,
 }
 const facts: TalosFacts = {

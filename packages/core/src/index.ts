@@ -50,6 +50,7 @@ export type { Host } from './host/host.ts'
 export { local } from './host/local.ts'
 export { openHost } from './host/open.ts'
 export { poolPath } from './host/pool.ts'
+export { poolFiles, poolFunctions, uploadSuffix } from './host/pool-files.ts'
 export { onStorage, type Place } from './host/storage.ts'
 export { virsh, virshBatch } from './host/virsh.ts'
 export {

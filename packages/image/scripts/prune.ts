@@ -17,7 +17,8 @@ export default script(import.meta, {
       async (change) => {
         const host = opened[change.host]
         if (host === undefined) throw new Error(`no host ${change.host}`)
-        await applyPrune(change, host, () => observeImages(host, cluster))
+        const pool = cluster.settings.STORAGE_POOL
+        await applyPrune(change, { host, pool }, () => observeImages(host, cluster))
       },
       { log },
     )

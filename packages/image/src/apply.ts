@@ -1,7 +1,6 @@
 /** Applies the changes of the image. */
-import type { Cluster, Host, Log, RunOptions } from '@talosmith/core'
+import { poolFiles, type Cluster, type Host, type Log, type RunOptions } from '@talosmith/core'
 import { postSchematic } from '@talosmith/clients/factory'
-import { partialFolder } from './observe.ts'
 import type { ImageChange } from './plan.ts'
 import type { TransferTimeouts } from './timeouts.ts'
 import { transferImage } from './transfer.ts'
@@ -30,7 +29,7 @@ export async function applyImageChange(
     case 'verify-image':
       return verifyImage(change.target, host, cluster)
     case 'remove-partial':
-      return removePartial(change.target, host)
+      return removePartial(change.target, host, cluster.settings.STORAGE_POOL)
     case 'download-image':
       return transferImage(change.target, { ...context, host, progress })
   }
@@ -40,11 +39,16 @@ export async function applyImageChange(
 export async function removePartial(
   image: string,
   host: Host,
+  pool: string,
   options: RunOptions = {},
 ): Promise<void> {
-  const folder = partialFolder(image)
-  await host.$(options)`if [ -e ${folder} ]; then
-      exec 8>>${folder}/lock
-      if flock -n 8; then rm -rf -- ${folder}; fi
-    fi`
+  await host.$({ ...options, ...poolFiles(pool) })`: remove an interrupted transfer
+eval "$POOL_FILES"
+for folder in ${`${image}.partial`} "$(partial_folder ${image})"; do
+  if [ -e "$folder" ]; then
+    exec 8>>"$folder/lock"
+    if flock -n 8; then rm -rf -- "$folder"; else exit 0; fi
+  fi
+done
+if [ -e ${image}"$pool_marker" ]; then pool_remove ${image} ${image}"$pool_marker"; fi`
 }

@@ -7,6 +7,7 @@ import {
   onStorage,
   parseLabelledLines,
   parseXml,
+  poolFiles,
   poolPath,
   readDomainMetadata,
   readFreeSpace,
@@ -43,9 +44,14 @@ export interface ObservedImage {
 /** The program that decompresses each format. */
 export const unpackers = { zst: 'zstd', xz: 'xz', gz: 'gzip', none: 'cat' } as const
 
-/** The folder of an unfinished transfer, beside the image. */
-export function partialFolder(image: string): string {
-  return `${image}.partial`
+/** The folder of an unfinished transfer of an image into a pool of the host; see pool-files.sh. */
+export async function findPartialFolder(host: Host, pool: string, image: string): Promise<string> {
+  const { stdout } = await host.$(poolFiles(pool))`: find the folder of the transfer
+eval "$POOL_FILES"
+folder=$(partial_folder ${image})
+if ! may_write ${dirname(image)}; then mkdir -p -- "$(dirname -- "$folder")"; fi
+echo "$folder"`
+  return stdout.trimEnd()
 }
 
 /** Observes the image on a host; with further commands where it is to be downloaded into a pool. */
@@ -82,10 +88,14 @@ async function observeLostDisks(pool: string, host: Host, cluster: Cluster): Pro
   const { stdout } = await onStorage(
     host,
     [imagePlace(cluster, disks[0] ?? '')],
-    (options) => host.$(options)`
+    (options) => host.$({ ...options, ...poolFiles(cluster.settings.STORAGE_POOL) })`
 shopt -s nullglob
 cd -- ${pool} 2>/dev/null || exit 0
-for file in ${disks} ${seeds} ${`${pool}/${cluster.name}`}-{cp,w}[0-9]*{.qcow2,-seed.iso}; do [ ! -e "$file" ] || echo "$file"; done`,
+eval "$POOL_FILES"
+for file in ${disks} ${seeds}; do [ ! -e "$file" ] || echo "$file"; done
+files_in ${pool} | while IFS= read -r file; do
+  case \${file##*/} in ${cluster.name}-cp[0-9]*.qcow2 | ${cluster.name}-w[0-9]*.qcow2 | ${cluster.name}-cp[0-9]*-seed.iso | ${cluster.name}-w[0-9]*-seed.iso) echo "$file" ;; esac
+done`,
   )
   const left = stdout.split('\n').filter(Boolean)
   const lost = disks.filter((path) => !left.includes(path))
@@ -112,14 +122,15 @@ export async function observeImageIn(
   cluster: Cluster,
 ): Promise<ObservedImage> {
   const { image, ledger } = hostFiles(cluster, pool)
-  const folder = partialFolder(image)
   const { stdout } = await onStorage(
     host,
     [imagePlace(cluster, image)],
-    (options) => host.$(options)`
-    stat -L -c ${'file %s %.9Y'} ${image} 2>/dev/null || true
-    if [ -e ${ledger} ]; then echo "ledger $(tr -d ${'\\n'} < ${ledger})"; fi
-    if [ -e ${folder} ]; then echo "partial $(stat -c %s ${folder}/compressed 2>/dev/null || echo 0)"; fi
+    (options) => host.$({ ...options, ...poolFiles(cluster.settings.STORAGE_POOL) })`
+    eval "$POOL_FILES"
+    folder=$(partial_folder ${image})
+    if is_complete ${image}; then stat -L -c ${'file %s %.9Y'} ${image} 2>/dev/null || true; fi
+    if [ -r ${ledger} ]; then echo "ledger $(tr -d ${'\\n'} < ${ledger})"; fi
+    if [ -e "$folder" ]; then echo "partial $(stat -c %s "$folder/compressed" 2>/dev/null || echo 0)"; fi
     echo "free $(df --output=avail -B1 -- ${`${dirname(image)}/.`} 2>&1 | tail -n 1)"
     for tool in ${neededTools(cluster.settings, host)}; do command -v "$tool" >/dev/null || echo "missing $tool"; done`,
   )

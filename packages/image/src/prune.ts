@@ -1,6 +1,14 @@
 /** Removes images that no disk uses. */
 import { dirname } from 'node:path'
-import { minute, onStorage, Problem, renderTable, type Change, type Host } from '@talosmith/core'
+import {
+  minute,
+  onStorage,
+  poolFiles,
+  Problem,
+  renderTable,
+  type Change,
+  type Host,
+} from '@talosmith/core'
 import { removePartial } from './apply.ts'
 import type { StoredImage, StoredImages } from './stored.ts'
 
@@ -72,13 +80,13 @@ export function describeKept(hosts: readonly StoredImages[]): string[] {
 /** Removes one image; `observe` checks the host again, because a new machine may use the image. */
 export async function applyPrune(
   { kind, target }: PruneChange,
-  host: Host,
+  { host, pool }: { readonly host: Host; readonly pool: string },
   observe: () => Promise<StoredImages>,
 ): Promise<void> {
   const places = [{ what: 'the pool', folder: dirname(target) }]
   const limits = { withinMs: 10 * minute, now: 'it may be removed once the storage answers' }
   if (kind === 'remove-partial')
-    return onStorage(host, places, (options) => removePartial(target, host, options), limits)
+    return onStorage(host, places, (options) => removePartial(target, host, pool, options), limits)
   const observed = await observe()
   const users = observed.images.find(({ path }) => path === target)?.usedBy ?? []
   if (users.length > 0 || observed.unreadable.length > 0)
@@ -95,7 +103,9 @@ export async function applyPrune(
   await onStorage(
     host,
     places,
-    (options) => host.$(options)`rm -f -- ${target}; rm -f -- ${ledger}`,
+    (options) => host.$({ ...options, ...poolFiles(pool) })`: remove the image
+eval "$POOL_FILES"
+pool_remove ${target} ${ledger}`,
     limits,
   )
 }

@@ -5,6 +5,7 @@ import {
   minute,
   onStorage,
   parseLabelledLines,
+  poolFiles,
   poolPath,
   splitFields,
   type Cluster,
@@ -48,7 +49,11 @@ export async function observeImages(host: Host, { settings }: Cluster): Promise<
     poolFolders(host),
     observeMachineDisks(host),
   ])
-  const observed = await observeImagesIn(pool, host, { ...disks, folders })
+  const observed = await observeImagesIn(pool, host, {
+    ...disks,
+    folders,
+    poolName: settings.STORAGE_POOL,
+  })
   return { ...observed, unreadable: [...disks.unreadable, ...observed.unreadable] }
 }
 
@@ -60,13 +65,20 @@ interface DiskSearch {
   readonly optional?: MachineDisks['optional']
   /** Folders besides the pool's, whose disks count also without a machine. */
   readonly folders?: readonly string[]
+  /** The name of the pool whose folder it is. */
+  readonly poolName?: string
 }
 
 /** Observes the images in the folder `pool`. */
 export async function observeImagesIn(
   pool: string,
   host: Host,
-  { machines = new Map(), optional = new Set(), folders = [] }: DiskSearch = {},
+  {
+    machines = new Map(),
+    optional = new Set(),
+    folders = [],
+    poolName = 'default',
+  }: DiskSearch = {},
 ): Promise<StoredImages> {
   // Files are compared by device and inode, because a backing file may be a symbolic link.
   const all = [...new Set([pool, ...folders])]
@@ -77,15 +89,20 @@ export async function observeImagesIn(
   const { stdout } = await onStorage(
     host,
     places,
-    (options) => host.$(options)`
+    (options) => host.$({ ...options, ...poolFiles(poolName) })`
 shopt -s nullglob
+eval "$POOL_FILES"
 pool=${pool}
 command -v qemu-img >/dev/null || { echo "missing qemu-img"; exit 0; }
-for file in "$pool"/talos-*${suffix}{,.ledger.json,.partial}; do
-  image=\${file%.ledger.json}; image=\${image%.partial}; echo "$image"
+mapfile -t listed < <(files_in "$pool" || true)
+for file in "\${listed[@]}"; do
+  case \${file##*/} in talos-*${suffix} | talos-*${suffix}.ledger.json | talos-*${suffix}.partial | talos-*${suffix}"$pool_marker") ;; *) continue ;; esac
+  image=\${file%.ledger.json}; image=\${image%.partial}; echo "\${image%"$pool_marker"}"
 done | sort -u | while IFS= read -r image; do
-  echo "image $(stat -Lc '%d:%i %s %b' -- "$image" 2>/dev/null || echo '- - 0') $([ -e "$image.partial" ] && echo partial || echo -) $image"
-  [ ! -f "$image.ledger.json" ] || echo "ledger $(tr -d '\\n' < "$image.ledger.json")"
+  part=-
+  if [ -e "$image.partial" ] || [ -e "$image$pool_marker" ]; then part=partial; fi
+  echo "image $(is_complete "$image" && stat -Lc '%d:%i %s %b' -- "$image" 2>/dev/null || echo '- - 0') $part $image"
+  [ ! -r "$image.ledger.json" ] || echo "ledger $(tr -d '\\n' < "$image.ledger.json")"
 done
 inspect() { qemu-img info -U "$@" 2>/dev/null; }
 # The existing files of a broken chain. Where it ends is known only if the missing file is a raw one.
@@ -102,7 +119,7 @@ follow() {
 }
 uses() {
   local link links
-  links=$(inspect --backing-chain -- "$1" | sed -n 's/^image: //p') || links=$(follow "$1")
+  links=$(pool_chain "$1") || links=$(follow "$1")
   while IFS= read -r link; do
     case $link in
       /*) echo "uses $(stat -Lc %d:%i -- "$link" 2>/dev/null || echo -) $1" ;;
@@ -116,10 +133,12 @@ for disk in ${[...machines.keys()]}; do
   if [ -e "$disk" ]; then uses "$disk"; else echo "absent $disk"; fi
 done
 for folder in ${all}; do
-  for file in "$folder"/*; do
+  # Disks without a machine may be in a folder that this user may not list.
+  list=$(files_in "$folder") || { echo "unreadable $folder"; continue; }
+  while IFS= read -r file; do
     case $file in *${suffix}) continue ;; esac
-    if [ -z "\${looked[$file]-}" ] && [ -f "$file" ] && [ "$(head -c 3 -- "$file" | tr -d '\\0')" = QFI ]; then uses "$file"; fi
-  done
+    if [ -n "$file" ] && [ -z "\${looked[$file]-}" ] && [ -f "$file" ] && [ "$(peek 0 3 "$file" 2>/dev/null | tr -d '\\0')" = QFI ]; then uses "$file"; fi
+  done <<< "$list"
 done`,
     { withinMs: listMs },
   )

@@ -1,18 +1,18 @@
 # Transfers an image in one pipeline: download, decompress, write a sparse file, and hash both streams. The
-# compressed download is kept in a folder beside the image, so that an interrupted transfer can be resumed.
-# The image gets its final name when it is complete and verified.
+# compressed download is kept in a folder, beside the image if the user may write there, so that an interrupted
+# transfer can be resumed. The image gets its final name, or is uploaded as a volume, when it is complete and verified.
 #
 # On stderr: `busy`, `waiting <seconds>` for the first byte, `at <bytes> <total>`.
 # On stdout, one line: the result and its details (transfer.ts parses it).
 image=$1         # path of the image
-url=$2           # '' if the complete compressed file is already in the folder
-unpacker=$3      # zstd, xz, gzip or cat
-expected=$4      # sha256 of the raw bytes, or ''
-facts=$5         # the first members of the ledger, as JSON without the closing brace
-offered_sum=$6   # sha256 of the compressed bytes, if the caller has fetched it, or ''
-answer_within=$7 # seconds; the factory builds an image when it is first requested, which takes minutes
-stalled_after=$8 # seconds without data
-folder=$image.partial
+folder=$2        # of the unfinished transfer
+url=$3           # '' if the complete compressed file is already in the folder
+unpacker=$4      # zstd, xz, gzip or cat
+expected=$5      # sha256 of the raw bytes, or ''
+facts=$6         # the first members of the ledger, as JSON without the closing brace
+offered_sum=$7   # sha256 of the compressed bytes, if the caller has fetched it, or ''
+answer_within=$8 # seconds; the factory builds an image when it is first requested, which takes minutes
+stalled_after=$9 # seconds without data
 
 ended() {
   printf '%s\n' "$*"
@@ -39,7 +39,10 @@ while :; do
   [ "$folder/lock" -ef /proc/self/fd/8 ] && break
 done
 cd -- "$folder"
-[ ! -e "$image" ] || { rm -rf -- "$folder"; ended exists; }
+if is_complete "$image"; then
+  rm -rf -- "$folder"
+  ended exists
+fi
 rm -f raw raw.sum compressed.sum offered stalled
 helpers=()
 trap 'kill "${helpers[@]}" 2>/dev/null || :' EXIT
@@ -197,14 +200,42 @@ if [ -n "$expected" ] && [ "$raw_sum" != "$expected" ]; then
   ended sha256-differs "$raw_bytes" "$raw_sum"
 fi
 
-# --- Rename into place; if this is interrupted, the next run verifies what exists
-modified=$(stat -c %.9Y raw)
-printf '%s,"compressed":{"bytes":%s,"sha256":"%s"},"raw":{"bytes":%s,"sha256":"%s"},"at":"%s","modified":"%s"}\n' \
-  "$facts" "$arrived" "$compressed_sum" "$raw_bytes" "$raw_sum" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$modified" >ledger
-chmod 0644 raw ledger
-sync ledger
-mv -f -T -- ledger "$image.ledger.json"
-mv -f -T -- raw "$image"
-sync -- "$(dirname -- "$image")"
+ledger() {
+  printf '%s,"compressed":{"bytes":%s,"sha256":"%s"},"raw":{"bytes":%s,"sha256":"%s"},"at":"%s","modified":"%s"}\n' \
+    "$facts" "$arrived" "$compressed_sum" "$raw_bytes" "$raw_sum" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$(stat -c %.9Y "$1")" >ledger
+}
+if may_write "$(dirname -- "$image")"; then
+  # --- Rename into place; if this is interrupted, the next run verifies what exists
+  ledger raw
+  chmod 0644 raw ledger
+  sync ledger
+  mv -f -T -- ledger "$image.ledger.json"
+  mv -f -T -- raw "$image"
+  rm -f -- "$image$pool_marker"
+  sync -- "$(dirname -- "$image")"
+else
+  if is_complete "$image"; then # another user was faster
+    rm -rf -- "$folder"
+    ended exists
+  fi
+  # --- Upload; if this is interrupted, the image does not count, and the next run uploads it again
+  beat() { while kill -0 $$ 2>/dev/null; do echo "at $arrived $total" >&2; pause 1; done; }
+  (trap - EXIT; beat) & helpers+=("$!")
+  pool_upload raw "$image" 2>&6 || upload_failed=1
+  if [ -n "${upload_failed-}" ]; then
+    output=$(errors)
+    if [[ ${output,,} =~ 'no space left'|'quota exceeded'|'file too large' ]]; then ended full "$output"; fi
+    echo "$output" >&2
+    exit 1
+  fi
+  uploaded_sum=$(peek 0 "$raw_bytes" "$image" | digest)
+  if [ "${uploaded_sum:0:64}" != "$raw_sum" ] || [ "$(stat -c %s -- "$image")" != "$raw_bytes" ]; then
+    echo "the volume differs from what was uploaded: $(stat -c %s -- "$image") bytes, sha256 ${uploaded_sum:0:64}" >&2
+    exit 1
+  fi
+  ledger "$image"
+  pool_put ledger "$image.ledger.json"
+  pool_finish "$image"
+fi
 rm -rf -- "$folder"
 ended placed "$arrived" "$compressed_sum" "$raw_bytes" "$raw_sum" "${offered_sum:+checked}"

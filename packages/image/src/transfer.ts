@@ -18,7 +18,7 @@ import {
   checkDigest,
   type LedgerEntry,
 } from './ledger.ts'
-import { isRelayed, partialFolder, unpackers } from './observe.ts'
+import { findPartialFolder, isRelayed, unpackers } from './observe.ts'
 import { progressReader } from './progress.ts'
 import { relay, watchdog } from './relay.ts'
 import { attemptLimit, defaultTimeouts, type TransferTimeouts } from './timeouts.ts'
@@ -49,6 +49,7 @@ export async function transferImage(path: string, context: TransferContext): Pro
   const { cluster, host, signal, timeouts = defaultTimeouts } = context
   const known = await readLedger(cluster)
   const relayed = isRelayed(cluster.settings, host)
+  const folder = await findPartialFolder(host, cluster.settings.STORAGE_POOL, path)
   const reader = progressReader(context.progress)
   let before = 0
   let broken: Outcome | undefined
@@ -57,13 +58,13 @@ export async function transferImage(path: string, context: TransferContext): Pro
       before = reader.bytes
       broken = undefined
       const from = relayed
-        ? { url: '', offered: await relay(partialFolder(path), context, timeouts, reader) }
+        ? { url: '', offered: await relay(folder, context, timeouts, reader) }
         : { url: cluster.image.url, offered: '' }
-      const result = await attempt(path, from, known, context, reader)
+      const result = await attempt({ path, folder }, from, known, context, reader)
       if (result.kind === 'placed' || result.kind === 'exists') return result
-      const problem = outcomeProblem(result, path, context, known)
+      const problem = outcomeProblem(result, folder, context, known)
       if (problem === undefined || isTransient(result)) broken = result
-      throw problem ?? interrupted(result.text, path, context)
+      throw problem ?? interrupted(result.text, folder, context)
     },
     {
       attempts: attemptLimit,
@@ -83,7 +84,7 @@ export async function transferImage(path: string, context: TransferContext): Pro
 }
 
 async function attempt(
-  path: string,
+  { path, folder }: { readonly path: string; readonly folder: string },
   { url, offered }: { readonly url: string; readonly offered: string },
   known: LedgerEntry | undefined,
   { cluster, host, signal, timeouts = defaultTimeouts }: TransferContext,
@@ -98,6 +99,7 @@ async function attempt(
   }).slice(0, -1)
   const words = [
     path,
+    folder,
     url,
     unpackers[settings.IMAGE_COMPRESSION],
     expectedSha256(cluster, known) ?? '',
@@ -118,12 +120,12 @@ async function attempt(
       signal: watch.signal,
       timeoutMs: Infinity,
       env: hostProxy(settings),
-    })`bash -c ${transferScript} talosmith-image ${words}`
+    })`bash -c ${transferScript(settings.STORAGE_POOL)} talosmith-image ${words}`
     const [kind = '', ...rest] = stdout.trim().split(' ')
     return { kind, words: rest, text: rest.join(' ') }
   } catch (error) {
     signal.throwIfAborted()
-    if (watch.signal.aborted) throw hanging(path, cluster, host)
+    if (watch.signal.aborted) throw hanging(folder, cluster, host)
     if (!(error instanceof CommandFailed)) throw error
     // Without the progress lines.
     const output = error.stderr.replaceAll(/^(at|waiting) .*\n?/gm, '').slice(-500)
@@ -131,7 +133,7 @@ async function attempt(
       return { kind: 'full', words: [], text: output }
     throw new Problem('IMAGE_TRANSFER_FAILED', `could not transfer the image to ${host.name}`, {
       because: output,
-      now: `the partial download is kept in ${partialFolder(path)}`,
+      now: `the partial download is kept in ${folder}`,
       hint: `check that the folder on ${host.name} is writable, then run the same command again`,
       cause: error,
     })
@@ -140,10 +142,10 @@ async function attempt(
   }
 }
 
-function hanging(path: string, { settings }: Cluster, host: Host): Problem {
+function hanging(folder: string, { settings }: Cluster, host: Host): Problem {
   return new Problem('IMAGE_TRANSFER_FAILED', `the transfer of the image to ${host.name} hangs`, {
     because: `it made no progress for ${silentS / 60} minutes`,
-    now: `the partial download is kept in ${partialFolder(path)}`,
+    now: `the partial download is kept in ${folder}`,
     hint: `on ${host.name}: see whether the pool ${settings.STORAGE_POOL} answers (findmnt -T, df, dmesg), then run the same command again: it resumes the download`,
   })
 }
@@ -156,7 +158,7 @@ function isTransient({ kind, words: [status = ''] }: Outcome): boolean {
 /** The Problem of an outcome; undefined when the transfer is simply resumed. */
 function outcomeProblem(
   { kind, words: [first = '', second = '', ...rest], text }: Outcome,
-  path: string,
+  folder: string,
   { cluster, host }: TransferContext,
   known: LedgerEntry | undefined,
 ): Problem | undefined {
@@ -173,7 +175,7 @@ function outcomeProblem(
     case 'full':
       return new Problem(codes.poolFull, `${host.name} has no space left for the image`, {
         because: text,
-        now: `the partial download is kept in ${partialFolder(path)}`,
+        now: `the partial download is kept in ${folder}`,
         hint: `free up space there, then run the same command again: it resumes the download; or set STORAGE_POOL to another pool (now ${settings.STORAGE_POOL})`,
       })
     case 'damaged':
@@ -227,14 +229,14 @@ function digestProblem(
   }
 }
 
-function interrupted(why: string, path: string, { cluster, host }: TransferContext): Problem {
+function interrupted(why: string, folder: string, { cluster, host }: TransferContext): Problem {
   const { image } = cluster
   return new Problem(
     'IMAGE_TRANSFER_FAILED',
     `the transfer of ${image.url} to ${host.name} keeps being interrupted`,
     {
       because: why,
-      now: `the partial download is kept in ${partialFolder(path)}`,
+      now: `the partial download is kept in ${folder}`,
       hint: 'run the same command again: it resumes the download',
     },
   )

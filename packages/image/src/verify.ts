@@ -1,5 +1,14 @@
 /** Verifies an image that exists on a host. */
-import { minute, onStorage, Problem, quote, type Cluster, type Host } from '@talosmith/core'
+import { dirname } from 'node:path'
+import {
+  minute,
+  onStorage,
+  poolFiles,
+  Problem,
+  quote,
+  type Cluster,
+  type Host,
+} from '@talosmith/core'
 import { verifyScript } from './host-scripts.ts'
 import {
   readLedger,
@@ -25,10 +34,11 @@ const formats: Readonly<Record<string, string>> = {
  * on the operator's machine. An image without a record is accepted as it is.
  */
 export async function verifyImage(path: string, host: Host, cluster: Cluster): Promise<void> {
+  const pool = cluster.settings.STORAGE_POOL
   const { stdout } = await onStorage(
     host,
     [imagePlace(cluster, path)],
-    (options) => host.$(options)`bash -c ${verifyScript} talosmith-image ${path}`,
+    (options) => host.$(options)`bash -c ${verifyScript(pool)} talosmith-image ${path}`,
     { withinMs: hashMs },
   )
   const [bytes, sha256 = '', modified = '', start = ''] = stdout.trim().split(' ')
@@ -44,7 +54,15 @@ export async function verifyImage(path: string, host: Host, cluster: Cluster): P
     at: new Date().toISOString(),
   }
   const beside: HostLedger = { ...entry, modified }
-  await host.write(`${path}.ledger.json`, `${JSON.stringify(beside)}\n`)
+  // Where it can be neither a file nor a volume, the image is hashed again by every run.
+  await host.$({ ...poolFiles(pool), input: `${JSON.stringify(beside)}\n` })`: record the image
+eval "$POOL_FILES"
+if may_write ${dirname(path)} || in_pool ${path}; then
+  work=$(pool_work ${`${path}.ledger.json.talosmith-partial`})
+  cat >"$work/ledger"
+  pool_put "$work/ledger" ${`${path}.ledger.json`}
+  rm -rf -- "$work"
+fi`
   await recordInLedger(cluster, entry)
 }
 

@@ -7,12 +7,11 @@ import { temporaryFolder, within } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { removePartial } from '../src/apply.ts'
-import { partialFolder } from '../src/observe.ts'
 
 /** The files of an unfinished transfer. */
 function unfinished(): { image: string; folder: string } {
   const image = join(temporaryFolder('apply'), 'talos.raw')
-  const folder = partialFolder(image)
+  const folder = `${image}.partial`
   mkdirSync(folder)
   writeFileSync(join(folder, 'raw'), 'half')
   return { image, folder }
@@ -20,9 +19,9 @@ function unfinished(): { image: string; folder: string } {
 
 test('removes the files of an interrupted transfer', async () => {
   const { image, folder } = unfinished()
-  await removePartial(image, local)
+  await removePartial(image, local, 'default')
   assert.not(existsSync(folder))
-  await removePartial(image, local)
+  await removePartial(image, local, 'default')
 })
 
 test('keeps the files of a running transfer', async () => {
@@ -30,7 +29,7 @@ test('keeps the files of a running transfer', async () => {
   const transfer = spawn('sh', ['-c', `exec 8>>${folder}/lock; flock 8; echo locked; exec cat`])
   try {
     await within(10_000, 'the lock', once(transfer.stdout, 'data'))
-    await removePartial(image, local)
+    await removePartial(image, local, 'default')
     assert.ok(existsSync(join(folder, 'raw')))
   } finally {
     transfer.kill()

@@ -52,7 +52,8 @@ if (existsSync('/usr/bin/qemu-img')) {
       changes.map(({ target }) => target),
       [path],
     )
-    for (const change of changes) await applyPrune(change, local, () => observe(pool))
+    for (const change of changes)
+      await applyPrune(change, { host: local, pool: 'default' }, () => observe(pool))
     assert.equal(readdirSync(pool).sort(), [
       'home-w1.qcow2',
       imageName('v1.13.9'),
@@ -109,7 +110,7 @@ if (existsSync('/usr/bin/qemu-img')) {
       const path = addImage(pool, 'v1.13.9')
       rmSync(path)
       for (const change of planPrune([await observe(pool)]))
-        await applyPrune(change, local, () => observe(pool))
+        await applyPrune(change, { host: local, pool: 'default' }, () => observe(pool))
       assert.equal(readdirSync(pool), [])
     },
   )
@@ -166,7 +167,8 @@ if (existsSync('/usr/bin/qemu-img')) {
     if (change === undefined) throw new Error('nothing is planned')
     addDisk(pool, 'home-w1.qcow2', path)
     assert.is(
-      (await problemOf(applyPrune(change, local, () => observe(pool)))).code,
+      (await problemOf(applyPrune(change, { host: local, pool: 'default' }, () => observe(pool))))
+        .code,
       'IMAGE_IN_USE',
     )
     assert.ok(existsSync(path))

@@ -3,13 +3,16 @@ import { posix } from 'node:path'
 import {
   CommandFailed,
   consoleLog,
+  poolFiles,
   Problem,
+  uploadSuffix,
   virsh,
   waitFor,
   type Cluster,
   type Host,
   type Log,
   type Node,
+  type RunOptions,
 } from '@talosmith/core'
 import { writeDiskNote } from './disk-note.ts'
 import { renderDomain } from './domain-xml.ts'
@@ -107,11 +110,9 @@ const actions: Record<VmChange['kind'], (place: Place) => Promise<unknown>> = {
     const { host, observed, path } = place
     const partial = path + partialSuffix
     // Never overwrites a file that another process has created in the meantime.
-    await host.$`
-rm -rf -- ${partial}
-qemu-img create -q -f qcow2 -F raw -b ${observed.files.image} ${partial} ${`${diskGib}G`}
-mv -nT -- ${partial} ${path}
-if [ -e ${partial} ]; then echo ${`${path} already exists: another process has created it`} >&2; exit 1; fi`
+    await host.$(filesOf(place))`: create the disk
+eval "$POOL_FILES"
+pool_overlay ${observed.files.image} ${path} ${partial} ${diskGib}`
     await writeDiskNote(host, place.target, 'created')
   },
   'record-disk': ({ host, target }) => writeDiskNote(host, target, 'created'),
@@ -119,7 +120,10 @@ if [ -e ${partial} ]; then echo ${`${path} already exists: another process has c
     const node = nodeOf(place)
     const { host, observed, path } = place
     const isOff = domainOf(node, observed)?.live.state === 'shut off'
-    if (isOff) await host.$`qemu-img resize -q ${path} ${`${node.diskGib}G`}`
+    if (isOff)
+      await host.$(filesOf(place))`: grow the disk
+eval "$POOL_FILES"
+pool_resize ${path} ${node.diskGib}`
     else await virsh(host, 'blockresize', node.name, path, `${node.diskGib}GiB`)
   },
   async 'create-seed'(place) {
@@ -128,17 +132,16 @@ if [ -e ${partial} ]; then echo ${`${path} already exists: another process has c
     const { metaData, networkConfig, digest } = describeSeed(cluster, node)
     const seal = { cluster: cluster.name, clusterId, node: node.name, digest }
     const identifiers = encodeSeedMarker(seal)
-    const work = path + partialSuffix
     // Talos looks for the label in the Joliet descriptor first; 1.12.0 did not detect ISOs under 64 KiB.
-    await host.$`
-rm -rf -- ${work}
-mkdir -p -- ${`${work}/files`}
-printf %s ${metaData} > ${`${work}/files/meta-data`}
-printf %s ${networkConfig} > ${`${work}/files/network-config`}
-xorriso -as mkisofs -quiet -V cidata -publisher ${identifiers.publisher} -A ${identifiers.application} -J -r -pad -o ${`${work}/seed.iso`} ${`${work}/files`}
-chmod 0644 ${`${work}/seed.iso`}
-mv -fT -- ${`${work}/seed.iso`} ${path}
-rm -rf -- ${work}`
+    await host.$(filesOf(place))`: create the seed ISO
+eval "$POOL_FILES"
+work=$(pool_work ${path + partialSuffix})
+mkdir -- "$work/files"
+printf %s ${metaData} > "$work/files/meta-data"
+printf %s ${networkConfig} > "$work/files/network-config"
+xorriso -as mkisofs -quiet -V cidata -publisher ${identifiers.publisher} -A ${identifiers.application} -J -r -pad -o "$work/seed.iso" "$work/files"
+pool_put "$work/seed.iso" ${path}
+rm -rf -- "$work"`
   },
   async 'set-autostart'({ host, target, cluster }) {
     await virsh(host, 'autostart', target, ...(cluster.settings.AUTOSTART ? [] : ['--disable']))
@@ -155,21 +158,37 @@ rm -rf -- ${work}`
     const state = await unlessGone(virsh(host, 'domstate', target))
     if (state !== undefined && state !== 'shut off') await virsh(host, 'destroy', target)
   },
-  async 'remove-disk'({ host, target, path }) {
+  async 'remove-disk'(place) {
+    const { host, target, path } = place
     // Before the file is gone: a run that is killed in between did not lose the disk.
     await unlessGone(writeDiskNote(host, target, 'none'))
-    await host.$`rm -f -- ${path} ${path + partialSuffix}`
+    await removeFiles(place, path, path + partialSuffix)
   },
   async 'undefine-domain'({ host, target }) {
     const serial = consoleLog(target)
     const emulator = posix.join(posix.dirname(serial), `${target}.log`)
-    // virtlogd rotates logs to .0, .1, .2
-    await host.$`rm -f -- ${serial} ${serial}.[0-9]* ${emulator} ${emulator}.[0-9]*`
+    // virtlogd rotates logs to .0, .1, .2. They stay where only root may remove them: logrotate ends them.
+    await host.$`if [ -w ${posix.dirname(serial)} ]; then rm -f -- ${serial} ${serial}.[0-9]* ${emulator} ${emulator}.[0-9]*; fi`
     const all = ['--nvram', '--managed-save', '--snapshots-metadata', '--checkpoints-metadata']
     await unlessGone(virsh(host, 'undefine', target, ...all))
   },
-  'remove-seed': ({ host, path }) => host.$`rm -rf -- ${path} ${path + partialSuffix}`,
-  'remove-leftover': ({ host, path }) => host.$`rm -rf -- ${path}`,
+  'remove-seed': (place) =>
+    removeFiles(place, place.path, place.path + partialSuffix, place.path + uploadSuffix),
+  // What was uploaded only in part goes before its marker.
+  'remove-leftover': (place) =>
+    place.path.endsWith(uploadSuffix)
+      ? removeFiles(place, place.path.slice(0, -uploadSuffix.length), place.path)
+      : removeFiles(place, place.path),
+}
+
+function removeFiles(place: Place, ...paths: readonly string[]): Promise<unknown> {
+  return place.host.$(filesOf(place))`: remove files
+eval "$POOL_FILES"
+pool_remove ${paths}`
+}
+
+function filesOf({ cluster }: Pick<Place, 'cluster'>): RunOptions {
+  return poolFiles(cluster.settings.STORAGE_POOL)
 }
 
 async function stop({ host, target, log, force }: Place): Promise<void> {

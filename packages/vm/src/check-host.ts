@@ -1,5 +1,6 @@
 /** Checks a host for what creating machines needs: pool, tools, KVM, firmware, network. */
-import { firmwareMissing, hostToolsMissing, Problem, type Cluster } from '@talosmith/core'
+import { posix } from 'node:path'
+import { firmwareMissing, hostToolsMissing, Problem, quote, type Cluster } from '@talosmith/core'
 import type { ObservedHost } from './observe.ts'
 
 const unchanged = 'nothing was changed'
@@ -27,6 +28,22 @@ export function hostProblems({ settings }: Cluster, observed: ObservedHost): Pro
         {
           now: unchanged,
           hint: `mkdir -p ${settings.SEED_ISO_DIR} there, or leave SEED_ISO_DIR out`,
+        },
+      ),
+    )
+  else if (
+    settings.SEED_ISO_DIR !== undefined &&
+    !observed.isSeedFolderWritable &&
+    posix.dirname(observed.files.disk({ name: '' })) !== posix.normalize(settings.SEED_ISO_DIR)
+  )
+    problems.push(
+      new Problem(
+        'SEED_FOLDER_NOT_WRITABLE',
+        `this user may not create files in ${settings.SEED_ISO_DIR} on ${observed.host}`,
+        {
+          because: 'libvirt creates files for it only in the pool',
+          now: unchanged,
+          hint: `leave SEED_ISO_DIR out, so that seed ISOs go to the pool; or as root there: setfacl -m u:<user>:rwx ${quote(settings.SEED_ISO_DIR)}`,
         },
       ),
     )

@@ -99,7 +99,7 @@ const remedies: readonly (readonly [RegExp, string])[] = [
     'KVM cannot be used on this host: set DOMAIN_TYPE=qemu, or check kvm-ok and the firmware settings',
   ],
   [
-    /already exists/,
+    /already exists|exists already/,
     'another process has just created it: run the same command again, which checks the host again',
   ],
 ]

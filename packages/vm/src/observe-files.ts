@@ -4,8 +4,10 @@ import {
   consoleLog,
   onStorage,
   parseLabelledLines,
+  poolFiles,
   readFreeSpace,
   splitFields,
+  uploadSuffix,
   type Cluster,
   type Host,
   type HostFiles,
@@ -92,6 +94,9 @@ export interface ObservedFiles {
   readonly hasSeedFolder: boolean
   readonly memoryFreeMib: number
   readonly poolFreeBytes: number
+  /** Whether the user may create files in the pool's folder; otherwise they are created as volumes. */
+  readonly isPoolWritable: boolean
+  readonly isSeedFolderWritable: boolean
   /** Why the pool's folder cannot be read; undefined: it can. */
   readonly poolError: string | undefined
 }
@@ -134,10 +139,13 @@ export async function observeFiles(
   const { stdout } = await onStorage(
     host,
     places,
-    (options) => host.$(options)`
+    (options) => host.$({ ...options, ...poolFiles(settings.STORAGE_POOL) })`
 shopt -s nullglob
 image=${files.image} pool=${pool} seeds=${seedFolder} cluster=${name}
-[ ! -e "$image" ] || echo image
+eval "$POOL_FILES"
+if is_complete "$image"; then echo image; fi
+if may_write "$pool"; then echo writable; fi
+if may_write "$seeds"; then echo seedwritable; fi
 if [ -e "$image" ] && dd if="$image" iflag=direct bs=4096 count=1 of=/dev/null status=none 2>/dev/null; then
   case $(stat -f -c %T -- "$pool") in tmpfs|ramfs) ;; *) echo direct ;; esac
 fi
@@ -148,12 +156,21 @@ for tool in qemu-img xorriso; do command -v "$tool" >/dev/null || echo "missing 
 [ ! -d "$seeds" ] || echo seedfolder
 while read -r key value _; do [ "$key" != MemAvailable: ] || echo "memory $value"; done < /proc/meminfo
 echo "free $(df --output=avail -B1 -- "$pool/." 2>&1 | tail -n 1)"
+mapfile -t listed < <(files_in "$pool")
+mapfile -t beside_seeds < <(files_in "$seeds" || true)
+# Those of the files that are named after machines of the cluster: named <end of the name> <file>...
+named() {
+  local file end=$1
+  shift
+  for file; do case \${file##*/} in "$cluster"-cp[0-9]*"$end" | "$cluster"-w[0-9]*"$end") printf '%s\\n' "$file" ;; esac; done
+}
+mapfile -t found < <(named .qcow2 "\${listed[@]}")
 declare -A looked=()
 once() { [ -f "$1" ] && [ -z "\${looked[$1]-}" ] && looked[$1]=1; }
-for file in "$pool/$cluster"-{cp,w}[0-9]*.qcow2 ${[...ours.map(({ disk }) => disk), ...others]}; do
+for file in "\${found[@]}" ${[...ours.map(({ disk }) => disk), ...others]}; do
   once "$file" || continue
   printf 'disk %s ' "$(stat -c %b -- "$file")"
-  head -c ${headerBytes} -- "$file" | base64 -w0 || true
+  peek 0 ${headerBytes} "$file" 2>/dev/null | base64 -w0 || true
   echo " $file"
 done
 declare -A ours=()
@@ -161,7 +178,7 @@ disks=(${ours.map(({ disk }) => disk)})
 for at in "\${!disks[@]}"; do ours[$(stat -Lc %d:%i -- "\${disks[at]}" 2>/dev/null || echo none)]=$at; done
 overlay() {
   local chain link above=()
-  chain=$(qemu-img info -U --backing-chain -- "$2" 2>/dev/null | sed -n 's/^image: //p') || { echo "broken $1 $2"; return 0; }
+  chain=$(pool_chain "$2") || { [ $? = 2 ] || echo "broken $1 $2"; return 0; }
   while IFS= read -r link; do
     at=\${ours[$(stat -Lc %d:%i -- "$link" 2>/dev/null || echo -)]-}
     if [ -n "$at" ]; then
@@ -171,22 +188,23 @@ overlay() {
     above+=("$link")
   done <<< "$chain"
 }
-for file in "$seeds/$cluster"-{cp,w}[0-9]*-seed.iso ${ours.map(({ seed }) => seed)}; do
-  once "$file" || continue
+mapfile -t found < <(named -seed.iso "\${beside_seeds[@]}")
+for file in "\${found[@]}" ${ours.map(({ seed }) => seed)}; do
+  is_complete "$file" && once "$file" || continue
   printf 'seed '
-  dd if="$file" bs=2048 skip=${descriptorSector} count=1 status=none | base64 -w0 || true
+  peek ${descriptorSector * 2048} 2048 "$file" 2>/dev/null | base64 -w0 || true
   echo " $(stat -c %s -- "$file") $file"
 done
 for file in ${everySeed}; do
-  [ ! -f "$file" ] || echo "addresses $(head -c ${seedBytes} -- "$file" | grep -aoE '"(([0-9a-f]{2}:){5}[0-9a-f]{2}|[0-9.]+/[0-9]+)"' | head -n 2 | tr -d '"' | paste -sd, || true) $file"
+  [ ! -f "$file" ] || echo "addresses $(peek 0 ${seedBytes} "$file" 2>/dev/null | grep -aoE '"(([0-9a-f]{2}:){5}[0-9a-f]{2}|[0-9.]+/[0-9]+)"' | head -n 2 | tr -d '"' | paste -sd, || true) $file"
 done
 # After the seed ISOs, which may be in the pool too.
 if [ \${#disks[@]} != 0 ]; then
   for file in ${others}; do [ ! -e "$file" ] || overlay used "$file"; done
   for file in ${known}; do looked[$file]=1; done
-  for file in "$pool"/* ${foreign}; do
+  for file in "\${listed[@]}" ${foreign}; do
     once "$file" || continue
-    case $(head -c 16 -- "$file" | od -An -v -tx1 | tr -d ' ') in
+    case $(peek 0 16 "$file" 2>/dev/null | od -An -v -tx1 | tr -d ' ') in
       514649fb????????0000000000000000) ;;
       514649fb*) overlay unused "$file" ;;
     esac
@@ -197,7 +215,7 @@ for name in ${machines.map((machine) => machine.name)}; do
   beside+=(${nvramFolder}/"$name"_VARS.* ${logFolder}/"$name"{,-console}.log{,.[0-9]*})
 done
 [ \${#beside[@]} = 0 ] || stat -c 'beside %s %n' -- "\${beside[@]}" 2>/dev/null || true
-for file in "$pool/$cluster"-{cp,w}[0-9]*${partialSuffix} "$seeds/$cluster"-{cp,w}[0-9]*${partialSuffix}; do echo "partial $file"; done
+for end in ${[partialSuffix, uploadSuffix]}; do named "$end" "\${listed[@]}" "\${beside_seeds[@]}" | sed 's/^/partial /'; done
 true`,
   )
   const report = parseLabelledLines(stdout)
@@ -260,6 +278,8 @@ true`,
     hasSeedFolder: report.has('seedfolder'),
     memoryFreeMib: Math.floor(Number(report.first('memory') ?? 0) / 1024),
     poolFreeBytes: free.bytes,
+    isPoolWritable: report.has('writable'),
+    isSeedFolderWritable: report.has('seedwritable'),
     poolError: free.error,
   }
 }
@@ -273,7 +293,7 @@ function readFileName(cluster: string, path: string): ObservedLeftover | undefin
   const base = posix.basename(path)
   if (!base.startsWith(`${cluster}-`)) return undefined
   const [, node, suffix] =
-    /^((?:cp|w)\d+)(\.qcow2|-seed\.iso)(?:\.talosmith-partial)?$/.exec(
+    /^((?:cp|w)\d+)(\.qcow2|-seed\.iso)(?:\.talosmith-(?:partial|upload))?$/.exec(
       base.slice(cluster.length + 1),
     ) ?? []
   if (node === undefined) return undefined

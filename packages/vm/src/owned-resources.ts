@@ -3,7 +3,9 @@ import { posix } from 'node:path'
 import {
   onStorage,
   parseLabelledLines,
+  poolFiles,
   splitFields,
+  uploadSuffix,
   type Cluster,
   type Host,
 } from '@talosmith/core'
@@ -52,21 +54,20 @@ export async function observeOwnedResources(
   const { stdout } = await onStorage(
     host,
     places,
-    (options) => host.$(options)`
+    (options) => host.$({ ...options, ...poolFiles(cluster.settings.STORAGE_POOL) })`
 shopt -s nullglob
-# The rest of a name with a newline would be taken for another file.
-named_on_one_line() { [[ $file != *[[:cntrl:]]* ]]; }
+eval "$POOL_FILES"
 for folder in ${folders}; do
-  for file in "$folder"/*.qcow2; do
-    named_on_one_line || continue
-    [ ! -f "$file" ] || echo "disk $(head -c ${headerBytes} -- "$file" | base64 -w0) $file"
-  done
-  for file in "$folder"/*.iso; do
-    named_on_one_line || continue
-    [ ! -f "$file" ] || echo "seed $(dd if="$file" bs=2048 skip=${descriptorSector} count=1 status=none | base64 -w0) $file"
-  done
-  for file in "$folder"/*${partialSuffix}; do
-    if named_on_one_line; then echo "leftover - $file"; fi
+  mapfile -t listed < <(files_in "$folder" || true)
+  for file in "\${listed[@]}"; do
+    case $file in
+      *${partialSuffix}) echo "leftover - $file" ;;
+      # An image's next transfer uploads it again.
+      */talos-*${uploadSuffix}) ;;
+      *${uploadSuffix}) for part in "\${file%"$pool_marker"}" "$file"; do [ ! -e "$part" ] || echo "leftover - $part"; done ;;
+      *.qcow2) [ ! -f "$file" ] || echo "disk $(peek 0 ${headerBytes} "$file" | base64 -w0) $file" ;;
+      *.iso) [ ! -f "$file" ] || echo "seed $(peek ${descriptorSector * 2048} 2048 "$file" | base64 -w0) $file" ;;
+    esac
   done
 done`,
   )

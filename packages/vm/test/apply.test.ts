@@ -33,19 +33,18 @@ const all = finishedHost(cluster)
 const creating = planCreate(cluster, [nothing])
 const destroying = planDestroy(cluster, [all])
 
-test('a disk is created under a temporary name, backed by the image', async () => {
+test('a disk is created beside a temporary name, backed by the image', async () => {
   const [command = ''] = await run(creating, 'create-disk', nothing)
   assert.match(
     command,
-    /qemu-img create -q -f qcow2 -F raw -b \S+\/talos-v1\.13\.9-\S+\.raw \S+\.talosmith-partial 50G/,
+    /^pool_overlay \S+\/talos-v1\.13\.9-\S+\.raw (\S+\/home-w1\.qcow2) \1\.talosmith-partial 50$/m,
   )
-  assert.match(command, `mv -nT -- ${pool}/home-w1.qcow2.talosmith-partial ${pool}/home-w1.qcow2`)
 })
 
 test('a disk is recorded once it exists, and again before the machine starts', async () => {
   const record = /metadata home-w1 --config .*<disk state='.*created/
   const commands = await run(creating, 'create-disk', nothing)
-  assert.match(commands[0] ?? '', 'mv -nT')
+  assert.match(commands[0] ?? '', 'pool_overlay')
   assert.match(commands[1] ?? '', record)
   const unrecorded = withDomain(all, 'home-w1', (domain) => ({ ...domain, diskNote: 'none' }))
   assert.match((await run(creating, 'start-domain', unrecorded))[0] ?? '', record)
@@ -55,7 +54,7 @@ test('a disk is recorded once it exists, and again before the machine starts', a
 test('a seed ISO is created under a temporary name, with the label cidata and the marker', async () => {
   const [command = ''] = await run(creating, 'create-seed', nothing)
   assert.match(command, "-V cidata -publisher 'TALOSMITH CLUSTER=HOME NODE=HOME-W1'")
-  assert.match(command, `seed.iso ${pool}/home-w1-seed.iso`)
+  assert.match(command, `pool_put "$work/seed.iso" ${pool}/home-w1-seed.iso`)
   assert.not.match(command, 'user-data')
 })
 
@@ -102,7 +101,7 @@ test('virsh reads the XML as it is', async () => {
   assert.not.match(readFileSync(`${folder}/arguments`, 'utf8'), '<domain')
 })
 
-test('a running machine’s disk grows through libvirt, a stopped one’s through qemu-img', async () => {
+test('a running machine’s disk grows through its QEMU, a stopped one’s in the pool', async () => {
   const desired = testCluster({ WORKER_DISK_GIB: '60' })
   const off = withDomain(all, 'home-w1', (domain) => ({
     ...domain,
@@ -113,7 +112,7 @@ test('a running machine’s disk grows through libvirt, a stopped one’s throug
   if (grow === undefined) throw new Error('nothing grows')
   for (const [observed, expected] of [
     [all, `blockresize home-w1 ${pool}/home-w1.qcow2 60GiB`],
-    [off, `qemu-img resize -q ${pool}/home-w1.qcow2 60G`],
+    [off, `pool_resize ${pool}/home-w1.qcow2 60`],
   ] as const) {
     const host = recordingHost(() => '')
     await applyVmChange(grow, {
@@ -162,13 +161,24 @@ test('removing a machine that another process has removed succeeds', async () =>
 test('only the files named in the metadata are removed', async () => {
   const commands = await run(destroying, 'remove-disk', all)
   assert.match(commands[0] ?? '', /metadata home-w1 --config .* '<disk state='.*none/)
-  assert.equal(commands.slice(1), [
-    `rm -f -- ${pool}/home-w1.qcow2 ${pool}/home-w1.qcow2.talosmith-partial`,
-  ])
+  const disk = `${pool}/home-w1.qcow2`
+  assert.is(commands.length, 2)
+  assert.match(commands[1] ?? '', `\npool_remove ${disk} ${disk}.talosmith-partial`)
   const seeds = planRemoveSeeds(cluster, [{ ...all, domains: [] }])
-  assert.equal(await run(seeds, 'remove-seed', all), [
-    `rm -rf -- ${pool}/home-w1-seed.iso ${pool}/home-w1-seed.iso.talosmith-partial`,
-  ])
+  const seed = `${pool}/home-w1-seed.iso`
+  const [removal = '', ...others] = await run(seeds, 'remove-seed', all)
+  assert.equal(others, [])
+  assert.ok(
+    removal.endsWith(`\npool_remove ${seed} ${seed}.talosmith-partial ${seed}.talosmith-upload`),
+  )
+})
+
+test('the marker of an upload is removed after what was uploaded in part', async () => {
+  const seed = `${pool}/home-w1-seed.iso`
+  const leftover = { path: `${seed}.talosmith-upload`, node: 'home-w1', file: 'seed' } as const
+  const observed = { ...all, leftovers: [leftover] }
+  const [command] = await run(planCreate(cluster, [observed]), 'remove-leftover', observed)
+  assert.match(command ?? '', `\npool_remove ${seed} ${seed}.talosmith-upload`)
 })
 
 const refusals: readonly [string, VmChange['kind'], string, string][] = [

@@ -196,6 +196,17 @@ test('warns of too little memory only for machines that are not running', () => 
   assert.equal(findWarnings(cluster, [finishedHost(cluster, { memoryFreeMib: 100 })]), [])
 })
 
+test('a folder of seed ISOs must be writable, unless it is the pool’s', () => {
+  for (const [folder, expected] of [
+    ['/srv/seeds', ['SEED_FOLDER_NOT_WRITABLE']],
+    [pool, []],
+  ] as const) {
+    const desired = testCluster({ SEED_ISO_DIR: folder })
+    const rights = { isPoolWritable: false, isSeedFolderWritable: false }
+    assert.equal(codes(desired, emptyHost(desired, rights)), expected)
+  }
+})
+
 test('names missing firmware, tools and folders all at once', () => {
   const desired = testCluster({ SEED_ISO_DIR: '/srv/seeds' })
   const observed = emptyHost(desired, {

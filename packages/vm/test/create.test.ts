@@ -104,7 +104,7 @@ test('the flows that were stopped create their machines themselves', async () =>
   for (const files of [restoring, regenerating(false)]) {
     const { problem, changing } = await run(recreate, { files })
     assert.is(problem, undefined)
-    assert.match(changing.join('\n'), 'qemu-img create')
+    assert.match(changing.join('\n'), 'pool_overlay')
   }
 })
 

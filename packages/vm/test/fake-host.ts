@@ -43,7 +43,8 @@ export function fakeHost({ domains = {}, files = [], hasImage = true, virsh = {}
     return withUuid(domains[name]) ?? { error: `failed to get domain '${name}'` }
   }
   const image = hasImage ? ['image'] : []
-  const facts = [...image, 'direct', 'kvm', 'flag', 'bridge br0', 'seedfolder', 'memory 64000000']
+  const folders = ['seedfolder', 'writable', 'seedwritable']
+  const facts = [...image, 'direct', 'kvm', 'flag', 'bridge br0', ...folders, 'memory 64000000']
   return recordingHost(
     (command) =>
       answerBatch(command, answer) ??

@@ -87,6 +87,28 @@ if (existsSync('/usr/bin/qemu-img')) {
     },
   )
 
+  files(
+    'a seed ISO that was uploaded in part is not there, and is removed with its marker',
+    async (context) => {
+      const seed = join(context.pool, 'home-cp1-seed.iso')
+      writeFileSync(seed, Buffer.alloc(65_536))
+      writeFileSync(`${seed}.talosmith-upload`, '')
+      const { seeds, leftovers } = await observe(context)
+      assert.equal([...seeds.keys()], [])
+      assert.equal(leftovers, [
+        { path: `${seed}.talosmith-upload`, node: 'home-cp1', file: 'seed' },
+      ])
+    },
+  )
+
+  files('an image that was uploaded in part is not there', async (context) => {
+    const { image } = hostFiles(cluster, context.pool)
+    writeFileSync(image, '')
+    assert.ok((await observe(context)).hasImage)
+    writeFileSync(`${image}.talosmith-upload`, '')
+    assert.not((await observe(context)).hasImage)
+  })
+
   files('a snapshot without its disk is a broken chain', async (context) => {
     const above = addOverlay(join(context.pool, 'home-cp1.before'), context.disk)
     rmSync(context.disk)

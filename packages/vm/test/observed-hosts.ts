@@ -39,6 +39,8 @@ export function emptyHost(cluster: Cluster, more: Partial<ObservedHost> = {}): O
     hasSeedFolder: true,
     memoryFreeMib: 64_000,
     poolFreeBytes: 500 * gib,
+    isPoolWritable: true,
+    isSeedFolderWritable: true,
     poolError: undefined,
     ...more,
   }

@@ -68,11 +68,11 @@ async function run(
   const undefined_ = host.commands.flatMap(
     (command) => /^virsh .*undefine (\S+)/.exec(command)?.[1] ?? [],
   )
-  const removed = host.commands.filter((command) => /^rm |undefine|destroy/.test(command))
+  const removed = host.commands.filter((command) => /^pool_remove |undefine|destroy/m.test(command))
   const matches = (pattern: RegExp): string[] =>
     host.commands.flatMap((command) => pattern.exec(command)?.[1] ?? []).sort()
   const started = matches(/^virsh .* start (\S+)/)
-  const disks = matches(/^qemu-img create .* (\S+\/[\w-]+)\.qcow2\.talosmith-partial \d/m)
+  const disks = matches(/^pool_overlay .* (\S+\/[\w-]+)\.qcow2\.talosmith-partial \d/m)
   return { problem, planned, undefined_, removed, started, disks }
 }
 

@@ -80,8 +80,13 @@ export class CommandFailed extends Error {
   }
 }
 
-/** Program and verb of a command: enough to recognize it, too little to contain a secret. */
+/**
+ * Program and verb of a command: enough to recognize it, too little to contain a secret. A script that begins with a
+ * line such as `: create the disk` has that name.
+ */
 function firstWords(command: string): string {
+  const name = /^\s*: ([\w -]+)\n/.exec(command)?.[1]
+  if (name !== undefined) return name
   const words = command.trim().split(/\s+/)
   const odd = words.findIndex((word) => !/^[\w./:=@+-]+$/.test(word))
   const plain = words.slice(0, odd < 1 ? undefined : odd)

@@ -14,19 +14,23 @@ test('sudo without a password is preferred to the group, since it can write the 
   assert.is(await privilege('1000', 'ann', 'ann libvirt', 'sudo', ''), 'sudo')
 })
 
-test('the libvirt group is enough for virsh', async () => {
-  assert.is(await privilege('1000', 'ann', 'ann libvirt', 'no sudo: x', ''), 'libvirt-group')
+test('a connection to libvirt is enough, whichever group or rule allows it', async () => {
+  const lines = ['1000', 'ann', 'ann libvirtd', 'no sudo: x', 'libvirt', '']
+  assert.is(await privilege(...lines), 'libvirt')
 })
 
 test('a user with none of them gets the reason', async () => {
   try {
-    await privilege('1000', 'ann', 'ann libvirt-dnsmasq', 'no sudo: a password is required', '')
+    const denied = "denied error: Failed to connect socket to '/run/libvirt': Permission denied"
+    const lines = ['ann libvirt-dnsmasq', 'no sudo: a password is required', denied]
+    await privilege('1000', 'ann', ...lines, '')
     assert.unreachable()
   } catch (error) {
     assert.ok(error instanceof Problem)
     assert.is(error.code, 'HOST_NO_PRIVILEGE')
     assert.match(error.because ?? '', 'ann libvirt-dnsmasq')
     assert.match(error.because ?? '', 'a password is required')
+    assert.match(error.because ?? '', "to '/run/libvirt': Permission denied")
     assert.match(error.hint ?? '', 'usermod -aG libvirt ann')
   }
 })

@@ -34,6 +34,13 @@ test('fails like a real host, but not with nothrow', async () => {
   assert.is((await host.$({ nothrow: true })`false`).exitCode, 1)
 })
 
+test('a command that begins with its name fails by that name', async () => {
+  const host = recordingHost({ ':': { exitCode: 1, stderr: 'no\n' } })
+  const error = await host.$`: create the disk
+eval "$POOL_FILES"`.catch((thrown: unknown) => thrown)
+  assert.is((error as CommandFailed).message, 'create the disk exited with 1: no')
+})
+
 test('throws a prepared error, and calls a function', async () => {
   const lost = new Error('lost')
   const host = recordingHost((command) => (command === 'a' ? lost : 'fine'))

@@ -115,6 +115,8 @@ export function simulatedHost(
       'flag',
       'bridge br0',
       'seedfolder',
+      'writable',
+      'seedwritable',
       'memory 64000000',
       `free ${500 * gib}`,
     ]
@@ -151,6 +153,7 @@ export function simulatedHost(
       const output = virsh(single.replaceAll("'", ''))
       return typeof output === 'string' ? output : { exitCode: 1, stderr: `error: ${output.error}` }
     }
+    if (command.startsWith('bash -c ') && command.includes('talosmith-image')) return image(command)
     if (command.includes('virsh')) return undefined
     if (command.includes('shopt -s nullglob\nimage=')) return observeFiles()
     if (command.includes(`-L -c 'file %s`)) return observeImage(command)
@@ -163,9 +166,7 @@ export function simulatedHost(
         .map((path) => `${path}\n`)
         .join('')
     if (command.includes('try_port()') || command.includes('-console.log')) return ''
-    const disk = /qemu-img create -q -f qcow2 -F raw -b (\S+) (\S+)\.talosmith-partial (\d+)G/.exec(
-      command,
-    )
+    const disk = /^pool_overlay (\S+) (\S+) \S+ (\d+)$/m.exec(command)
     if (disk !== null) {
       const [, backing = '', path = '', size] = disk
       if (state().files.has(path)) return { exitCode: 1, stderr: `${path} already exists` }
@@ -173,22 +174,25 @@ export function simulatedHost(
         state().files.set(path, { kind: 'disk', gib: Number(size), backing }),
       )
     }
-    const seed = /-publisher '(.*?)' -A '(.*?)' .*\nmv -fT -- \S+ (\S+)/s.exec(
-      command.replace(/\nchmod.*/, ''),
-    )
+    const seed = /-publisher '(.*?)' -A '(.*?)' .*\npool_put \S+ (\S+)/s.exec(command)
     if (seed !== null) {
       const [, publisher = '', application = '', path = ''] = seed
       return change(`create ${path}`, () =>
         state().files.set(path, { kind: 'seed', publisher, application }),
       )
     }
-    const removed = /^rm -r?f -- (.*)$/.exec(command)?.[1]?.split(' ')
+    const removed = /^(?:pool_remove|rm -f --) (.*)$/m.exec(command)?.[1]?.split(' ')
     if (removed !== undefined)
       return removed.some((path) => state().files.has(path))
         ? change(`rm ${removed[0]}`, () => removed.forEach(remove))
         : ''
     if (command.startsWith('mkdir -p')) return ''
-    if (command.startsWith('bash -c ') && command.includes('talosmith-image')) return image(command)
+    if (command.startsWith(': find the folder of the transfer')) return '/partial\n'
+    const recorded = /^ {2}pool_put \S+ (\S+\.ledger\.json)$/m.exec(command)?.[1]
+    if (recorded !== undefined)
+      return change(`write ${recorded}`, () =>
+        state().files.set(recorded, { kind: 'text', text: input }),
+      )
     return undefined
   }
   /** transfer.sh places the image and its ledger; verify.sh hashes it. What interrupts them is the image's own test. */

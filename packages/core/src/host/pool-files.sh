@@ -1,0 +1,158 @@
+# Files in a storage pool: in its folder for a user who may write there; for others as volumes, which libvirt
+# creates, fills and removes. Needs $pool_name. File names contain no line break.
+#
+# The calls and their options are those of virsh(1), "Volume commands"; --sparse is from libvirt 3.4. A volume has its
+# name before its content, and libvirt cannot rename one (include/libvirt/libvirt-storage.h has no call for it). While one is uploaded, an empty volume
+# <name>.talosmith-upload is beside it: the file does not count, and the next run uploads it again.
+pool_marker=.talosmith-upload
+pool_virsh() { virsh -q -c qemu:///system "$@"; }
+# What the kernel allows this user: access lists and read-only file systems count, names of groups do not.
+may_write() { [ -w "$1" ] && [ -x "$1" ]; }
+is_complete() { [ -e "$1" ] && [ ! -e "$1$pool_marker" ]; }
+in_pool() {
+  [ "${1%/*}" = "$(pool_virsh pool-dumpxml "$pool_name" | sed -n 's|^ *<path>\(.*\)</path>$|\1|p' | head -n 1)" ]
+}
+# Files that others have created or removed are so for libvirt after a refresh; it fails while a volume is created.
+pool_refresh() { pool_virsh pool-refresh "$pool_name" >/dev/null 2>&1 || true; }
+pool_known() { pool_virsh vol-path "$1" >/dev/null 2>&1 || pool_refresh; }
+xml_text() { sed 's/&/\&amp;/g; s/</\&lt;/g' <<<"$1"; }
+
+# The files of a folder, a line each; fails if the user may not list it and it is not the pool's.
+files_in() {
+  local file line
+  if [ -r "$1" ] || [ ! -d "$1" ]; then
+    for file in "$1"/*; do
+      if [ -e "$file" ] && [[ $file != *[[:cntrl:]]* ]]; then printf '%s\n' "$file"; fi
+    done
+    return 0
+  fi
+  in_pool "$1/" || return 1
+  pool_refresh
+  pool_virsh vol-list "$pool_name" | while IFS= read -r line; do
+    case $line in *"   $1/"*) printf '%s\n' "$1/${line##*"   $1/"}" ;; esac
+  done
+}
+
+# Part of a file: peek <first byte> <bytes> <file>. The standard output must be a pipe.
+peek() {
+  if [ -r "$3" ]; then
+    dd if="$3" iflag=skip_bytes,count_bytes,fullblock skip="$1" count="$2" bs=64K status=none
+  else
+    pool_known "$3"
+    pool_virsh vol-download --offset "$1" --length "$2" "$3" /dev/stdout
+  fi
+}
+
+# The files of a disk's backing chain, from its top, a line each. Returns 1 if one is missing, 2 if that is not known.
+pool_chain() {
+  local link=$1 links='' hidden='' xml
+  if links=$(qemu-img info -U --backing-chain -- "$1" 2>/dev/null | sed -n 's/^image: //p'); then
+    printf '%s\n' "$links"
+    return 0
+  fi
+  links=''
+  for _ in {1..200}; do
+    if [ ! -e "$link" ]; then
+      if [ -d "${link%/*}" ] && [ ! -x "${link%/*}" ]; then return 2; fi
+      return 1
+    fi
+    [ -r "$link" ] || hidden=1
+    links+=$link$'\n'
+    if ! xml=$(pool_virsh vol-dumpxml "$link" 2>/dev/null); then [ -z "$hidden" ] || return 2; return 1; fi
+    link=$(sed -n '/<backingStore>/,/<\/backingStore>/s|.*<path>\(.*\)</path>.*|\1|p' <<<"$xml")
+    [ -n "$link" ] || break
+  done
+  # qemu-img has read all of it, and calls it broken.
+  [ -n "$hidden" ] || return 1
+  printf %s "$links"
+}
+
+# Removes files and folders.
+pool_remove() {
+  local file
+  for file in "$@"; do
+    if may_write "${file%/*}"; then
+      rm -rf -- "$file" || return 1
+    elif [ -e "$file" ]; then
+      pool_known "$file"
+      pool_virsh vol-delete "$file" >/dev/null || return 1
+    elif [ -d "${file%/*}" ] && [ ! -x "${file%/*}" ]; then
+      echo "$file: Permission denied" >&2
+      return 1
+    fi
+  done
+}
+
+# The folder of an unfinished transfer of an image: beside it, or in the user's cache on the host.
+partial_folder() {
+  if may_write "${1%/*}"; then
+    printf '%s\n' "$1.partial"
+  else
+    printf '%s\n' "${XDG_CACHE_HOME:-$HOME/.cache}/talosmith/images/${1##*/}.partial"
+  fi
+}
+
+# An empty volume: pool_volume <file> <bytes>
+pool_volume() {
+  if ! in_pool "$1"; then
+    echo "${1%/*}: Permission denied, and it is not the folder of the pool $pool_name" >&2
+    return 1
+  fi
+  [ -e "$1" ] || pool_refresh
+  pool_virsh vol-create "$pool_name" <(printf '<volume><name>%s</name><capacity unit="bytes">%s</capacity><allocation>0</allocation><target><format type="raw"/><permissions><mode>0644</mode></permissions></target></volume>' "${1##*/}" "$2") >/dev/null
+}
+
+# Uploads a local file as a volume that counts after pool_finish: pool_upload <local file> <file>
+pool_upload() {
+  # Chained, because `set -e` does not hold in a function of which the caller checks the result.
+  { [ -e "$2$pool_marker" ] || pool_volume "$2$pool_marker" 0; } &&
+    pool_remove "$2" &&
+    pool_volume "$2" "$(stat -c %s -- "$1")" &&
+    pool_virsh vol-upload --sparse --pool "$pool_name" "${2##*/}" "$1" >/dev/null
+}
+pool_finish() { pool_remove "$1$pool_marker"; }
+
+# A folder in which a file is made before pool_put: <folder of the file>/<name>, or a temporary one.
+pool_work() {
+  if may_write "${1%/*}"; then
+    rm -rf -- "$1" && mkdir -- "$1" && printf '%s\n' "$1"
+  else
+    mktemp -d
+  fi
+}
+# Moves a file from such a folder to the pool, where it replaces another one: pool_put <local file> <file>
+pool_put() {
+  chmod 0644 -- "$1"
+  if may_write "${2%/*}"; then
+    mv -fT -- "$1" "$2"
+    rm -f -- "$2$pool_marker"
+  else
+    pool_upload "$1" "$2"
+    pool_finish "$2"
+  fi
+}
+
+# An overlay of an image; never replaces a file: pool_overlay <image> <file> <temporary file> <GiB>
+pool_overlay() {
+  if may_write "${2%/*}"; then
+    rm -rf -- "$3"
+    qemu-img create -q -f qcow2 -F raw -b "$1" "$3" "$4G"
+    mv -nT -- "$3" "$2"
+    if [ -e "$3" ]; then echo "$2 already exists: another process has created it" >&2; return 1; fi
+  elif in_pool "$2"; then
+    [ -e "$2" ] || pool_refresh
+    pool_virsh vol-create "$pool_name" <(printf '<volume><name>%s</name><capacity unit="GiB">%s</capacity><allocation>0</allocation><target><format type="qcow2"/><compat>1.1</compat></target><backingStore><path>%s</path><format type="raw"/></backingStore></volume>' "${2##*/}" "$4" "$(xml_text "$1")") >/dev/null
+  else
+    echo "${2%/*}: Permission denied, and it is not the folder of the pool $pool_name" >&2
+    return 1
+  fi
+}
+# Grows a disk that no machine has open: pool_resize <file> <GiB>
+pool_resize() {
+  if [ -w "$1" ]; then
+    qemu-img resize -q "$1" "$2G"
+  else
+    pool_known "$1"
+    pool_virsh vol-resize "$1" "$2GiB" >/dev/null
+  fi
+}

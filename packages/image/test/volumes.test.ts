@@ -1,0 +1,64 @@
+import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { problemOf, volumeHost } from '@talosmith/core/testing'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { removePartial } from '../src/apply.ts'
+import { observeImageIn } from '../src/observe.ts'
+import { planDownload } from '../src/plan.ts'
+import { observeImagesIn } from '../src/stored.ts'
+import { startRig, type Rig } from './support.ts'
+
+const volumes = suite<{ rig: Rig }>('an image of a user who may not write in the pool’s folder')
+volumes.before.each(async (context) => void Object.assign(context, { rig: await startRig() }))
+volumes.after.each(({ rig }) => rig.close())
+
+volumes('is uploaded, recorded, and not downloaded again', async ({ rig }) => {
+  const pool = dirname(rig.path)
+  const host = volumeHost(pool)
+  await rig.transfer(host)
+  assert.ok(readFileSync(rig.path).equals(rig.raw))
+  assert.equal(
+    readdirSync(pool),
+    [rig.path, `${rig.path}.ledger.json`].map((path) => path.slice(pool.length + 1)),
+  )
+  assert.equal(planDownload(rig.cluster, await observeImageIn(pool, host, rig.cluster)), [])
+  const { images, unreadable } = await observeImagesIn(pool, host)
+  assert.equal(
+    images.map(({ path }) => path),
+    [rig.path],
+  )
+  assert.equal(unreadable, [])
+})
+
+volumes('that was uploaded in part counts for no one, and is uploaded again', async ({ rig }) => {
+  const pool = dirname(rig.path)
+  const host = volumeHost(pool)
+  writeFileSync(`${pool}.breaks`, '')
+  const problem = await problemOf(rig.transfer(host))
+  assert.is(problem.code, 'IMAGE_TRANSFER_FAILED')
+  assert.match(problem.because ?? '', 'cannot close volume')
+  assert.match(problem.now ?? '', /cache\/talosmith\/images/)
+  const observed = await observeImageIn(pool, host, rig.cluster)
+  assert.is(observed.file, undefined)
+  rmSync(`${pool}.breaks`)
+  await rig.transfer(host)
+  assert.ok(readFileSync(rig.path).equals(rig.raw))
+  assert.ok((await observeImageIn(pool, host, rig.cluster)).file)
+})
+
+volumes('that was uploaded in part can be removed', async ({ rig }) => {
+  const pool = dirname(rig.path)
+  const host = volumeHost(pool)
+  writeFileSync(`${pool}.breaks`, '')
+  await problemOf(rig.transfer(host))
+  const { images } = await observeImagesIn(pool, host)
+  assert.equal(
+    images.map(({ bytes, hasPartial }) => [bytes, hasPartial]),
+    [[undefined, true]],
+  )
+  await removePartial(rig.path, host, 'default')
+  assert.equal(readdirSync(pool), [])
+})
+
+volumes.run()
