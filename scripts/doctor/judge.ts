@@ -26,7 +26,7 @@ const checkOf: Readonly<Record<string, string>> = {
   NETWORK_INACTIVE: 'network',
   NETWORK_NOT_FOUND: 'network',
   ADDRESS_OUTSIDE_NETWORK: 'network',
-  ADDRESS_IN_DHCP_RANGE: 'network',
+  [codes.addressTaken]: 'addresses',
 }
 
 export function judgeHost(cluster: Cluster, host: CheckedHost): Check[] {
@@ -53,7 +53,7 @@ export function judgeHost(cluster: Cluster, host: CheckedHost): Check[] {
       'storage pool',
       `${cluster.settings.STORAGE_POOL}: ${observed.files.image.replace(/\/[^/]*$/, '')}, ${free}`,
     ),
-    judgeNetwork(cluster, details, line),
+    judgeNetwork(cluster, host, line),
     judgeFilter(cluster, details, line),
     line('UEFI firmware', cluster.settings.UEFI ? 'installed' : 'not needed'),
     judgePrograms(details, area, line),

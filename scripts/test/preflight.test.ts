@@ -22,10 +22,11 @@ const details: HostDetails = {
   missingPrograms: [],
   missingCpuFlags: [],
   isNested: false,
-  bridge: { isUp: true, addresses: ['10.0.0.2/24'] },
+  bridge: { isUp: true },
   bridgeFilter: { active: false, policy: 'ACCEPT' },
   confinement: [],
 }
+const lan = { bridge: 'br0', address: '192.168.1.2/24', gateway: '192.168.1.254' }
 const none = { host: observed.host, machines: new Map(), gatewayAnswers: true, vipAnswering: [] }
 const host: CheckedHost = {
   observed,
@@ -82,13 +83,19 @@ const rows: [string, Partial<CheckedHost>, RegExp, Record<string, string>?][] = 
   ],
   [
     'a bridge that is down',
-    { details: { ...details, bridge: { isUp: false, addresses: [] } } },
+    { details: { ...details, bridge: { isUp: false } } },
     /^warning network: bridge br0 is down/,
   ],
   [
-    'a bridge of another network',
-    { details: { ...details, bridge: { isUp: true, addresses: ['192.168.1.2/24'] } } },
+    'a bridge of another network, and a cluster that works there behind a router',
+    { observed: { ...observed, bridgeNetworks: [{ ...lan, gateway: undefined }] } },
     /^warning network: bridge br0 has 192\.168\.1\.2\/24, which is not in 10\.0\.0\.0\/24$/,
+  ],
+  [
+    'a gateway that is not that of the bridge',
+    { observed: { ...observed, bridgeNetworks: [lan] } },
+    /^warning network: the gateway of bridge br0 is 192\.168\.1\.254, and NETWORK_GATEWAY is 192\.168\.1\.1$/,
+    { NETWORK_CIDR: '192.168.1.0/24', NFS_SERVER: '192.168.1.9' },
   ],
   [
     'a firewall that only root can inspect',

@@ -4,6 +4,7 @@ export {
   contains,
   isBetween,
   networkOf,
+  prefixLengthOf,
   offsetOf,
   overlap,
   prefixLengthOfMask,
