@@ -217,8 +217,8 @@ test('a problem is one failed check, and hides no other', () => {
 })
 
 test('a bridge may have no address, or several', () => {
-  for (const addresses of [[], ['192.168.1.2/24', '10.0.0.2/24']])
-    assert.equal(failures({ details: { ...details, bridge: { isUp: true, addresses } } }), [])
+  for (const bridgeNetworks of [[], [lan, { ...lan, address: '10.0.0.2/24' }]])
+    assert.equal(failures({ observed: { ...observed, bridgeNetworks } }), [])
 })
 
 test('a control plane of the cluster may hold the VIP', () => {
