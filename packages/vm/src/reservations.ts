@@ -55,7 +55,7 @@ export function planReservations(cluster: Cluster, node: Node, observed: Observe
 /** Plans the removal of the cluster's reservations. */
 export function planReleases(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
   return hosts.flatMap((observed) =>
-    unique(ownReservations(cluster, observed)).map(({ name, address }) =>
+    [...byName(ownReservations(cluster, observed)).values()].map(({ name, address }) =>
       changeOn(observed, name)(
         'release-address',
         `Remove the reservation of ${address} for ${name} in the network ${cluster.settings.NETWORK_NAME}`,
@@ -197,6 +197,10 @@ function collides(one: Reservation, wanted: Reservation): boolean {
 
 function isSame(one: Reservation, other: Reservation): boolean {
   return one.address === other.address && one.mac === other.mac && one.name === other.name
+}
+
+function byName(reservations: readonly Reservation[]): Map<string, Reservation> {
+  return new Map(reservations.map((one) => [one.name, one]))
 }
 
 function unique(reservations: readonly Reservation[]): Reservation[] {

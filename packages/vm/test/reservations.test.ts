@@ -177,6 +177,11 @@ test("a destroy removes the cluster's reservations only, also of former machines
     update('delete', vip),
     update('delete', w1, '--config'),
   ])
+  const moved = stockNetwork({ live: cp1.replace('.70', '.50'), config: cp1 })
+  assert.equal(await commandsOf(planDestroy(cluster, [moved]), moved), [
+    update('delete', cp1.replace('.70', '.50'), '--live'),
+    update('delete', cp1, '--config'),
+  ])
   const inactive = { ...emptyHost(cluster).networks, active: [] }
   const stopped = stockNetwork({ live, config: cp1 }, { ...emptyHost(cluster), networks: inactive })
   assert.equal(await commandsOf(planDestroy(cluster, [stopped]), stopped), [
