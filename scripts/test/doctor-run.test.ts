@@ -237,17 +237,21 @@ test('--quick prints failed checks and warnings, nothing else', async ({ made })
   assert.is(code, 1)
   assert.match(String(answers[0]), 'TOOL_MISSING')
   assert.not.match(String(answers[0]), /^ {2}ok /m)
-  const found = (await check(made, { settings: onNetwork })).filter(({ verdict }) => verdict === 'warning')
+  const found = (await check(made, { settings: onNetwork })).filter(
+    ({ verdict }) => verdict === 'warning',
+  )
   for (const { detail } of found) assert.ok(String(answers[0]).includes(detail), detail)
 })
 
-test('--quick prints no check when all are ok; exit code 0, also with warnings', async ({ made }) => {
+test('--quick prints no check that is ok; exit code 0 with warnings', async ({ made }) => {
   putTalosctl(made, 'v1.13.9')
   putSecrets(made, undefined)
   for (const tool of ['qemu-img', 'xorriso'])
     writeFileSync(made.path(`bin/${tool}`), '#!/bin/sh\n', { mode: 0o755 })
   const { code, answers } = await runDoctor(made, { quick: true })
-  const found = (await check(made, { settings: onNetwork })).filter(({ verdict }) => verdict !== 'ok')
+  const found = (await check(made, { settings: onNetwork })).filter(
+    ({ verdict }) => verdict !== 'ok',
+  )
   assert.equal(answers, found.length === 0 ? [] : [renderChecks(found)])
   assert.is(code, 0)
 })
