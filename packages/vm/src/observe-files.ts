@@ -305,8 +305,8 @@ function readBridgeNetworks(
 ): BridgeNetwork[] {
   return links.flatMap((line) => {
     const [bridge = '', address = ''] = splitFields(line, 2)
-    const via = routes.find((route) => / dev (\S+)/.exec(route)?.[1] === bridge)
-    const gateway = / via ([\d.]+)/.exec(via ?? '')?.[1]
+    const byDefault = routes.find((route) => / dev (\S+)/.exec(route)?.[1] === bridge)
+    const gateway = / via ([\d.]+)/.exec(byDefault ?? '')?.[1]
     return bridges.includes(bridge) ? [{ bridge, address, gateway }] : []
   })
 }

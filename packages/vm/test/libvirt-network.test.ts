@@ -37,7 +37,7 @@ test('reads a network with a prefix, and one on a bridge of the host', () => {
 })
 
 test('reads the IPv4 leases in force', () => {
-  const text = ` Expiry Time           MAC address         Protocol   IP address           Hostname   Client ID or DUID
+  const text = ` Expiry Time           MAC address         Protocol   IP address           Hostname   Client ID
 ---------------------------------------------------------------------------------------------------
  2026-11-30 23:59:01   52:54:00:AA:bb:05   ipv4       192.168.122.75/24    -          ff:00:01
  2026-11-30 23:59:02   52:54:00:aa:bb:06   ipv4       192.168.122.76/24    vm6        -
