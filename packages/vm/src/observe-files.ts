@@ -306,7 +306,7 @@ function readBridgeNetworks(
   return links.flatMap((line) => {
     const [bridge = '', address = ''] = splitFields(line, 2)
     const byDefault = routes.find((route) => / dev (\S+)/.exec(route)?.[1] === bridge)
-    const gateway = / via ([\d.]+)/.exec(byDefault ?? '')?.[1]
+    const gateway = /^default \w+ ([\d.]+) /.exec(byDefault ?? '')?.[1]
     return bridges.includes(bridge) ? [{ bridge, address, gateway }] : []
   })
 }
