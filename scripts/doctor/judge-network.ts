@@ -1,6 +1,13 @@
 /** Judges what a host's machines can reach: network, firewall, addresses, Image Factory, NFS. Pure. */
 import { codes, contains, type Cluster } from '@talosmith/core'
-import { type HostDetails, domainOf, hostNetworks, isElsewhere, settingsFor } from '@talosmith/vm'
+import {
+  type HostDetails,
+  domainOf,
+  hostNetworks,
+  isElsewhere,
+  isProven,
+  settingsFor,
+} from '@talosmith/vm'
 import type { Check } from './check.ts'
 import type { CheckedHost, Line } from './checked-host.ts'
 
@@ -21,8 +28,8 @@ export function judgeNetwork(
     )
   const networks = hostNetworks(cluster, observed)
   const listed = networks.map(({ address }) => address).join(', ')
-  // For a cluster that has never run it is one of the problems: ADDRESS_OUTSIDE_NETWORK.
-  if (isElsewhere(cluster, networks) && observed.identity.hasRun)
+  // Otherwise it is one of the problems: ADDRESS_OUTSIDE_NETWORK.
+  if (isElsewhere(cluster, networks) && isProven(cluster, observed))
     return line(
       'network',
       `${what} has ${listed}, which is not in ${cidr}`,

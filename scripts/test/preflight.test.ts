@@ -5,7 +5,7 @@ import { testCluster } from '@talosmith/core/testing'
 import type { HostDetails } from '@talosmith/vm'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { emptyHost } from '@talosmith/vm/testing'
+import { emptyHost, finishedHost } from '@talosmith/vm/testing'
 import { failed, renderChecks, type Check } from '../doctor/check.ts'
 import type { CheckedHost } from '../doctor/checked-host.ts'
 import { judgeHost } from '../doctor/judge.ts'
@@ -88,7 +88,7 @@ const rows: [string, Partial<CheckedHost>, RegExp, Record<string, string>?][] = 
   ],
   [
     'a bridge of another network, and a cluster that works there behind a router',
-    { observed: { ...observed, bridgeNetworks: [{ ...lan, gateway: undefined }] } },
+    { observed: finishedHost(cluster, { bridgeNetworks: [lan] }) },
     /^warning network: bridge br0 has 192\.168\.1\.2\/24, which is not in 10\.0\.0\.0\/24$/,
   ],
   [

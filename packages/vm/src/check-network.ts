@@ -8,6 +8,7 @@ import {
   type Cluster,
 } from '@talosmith/core'
 import type { ObservedHost } from './observe.ts'
+import { clusterDomains } from './place.ts'
 
 const unchanged = 'nothing was changed'
 
@@ -47,6 +48,11 @@ export function isElsewhere(cluster: Cluster, networks: readonly HostNetwork[]):
   )
 }
 
+/** Whether machines on this host that have run prove that their addresses work, for example behind a router. */
+export function isProven(cluster: Cluster, observed: ObservedHost): boolean {
+  return observed.identity.hasRun && clusterDomains(cluster, observed).length > 0
+}
+
 /** The lines of an env file for a network. */
 export function settingsFor({ address, gateway }: HostNetwork): string {
   const cidr = networkOf(address)
@@ -84,18 +90,15 @@ export function networkProblems(cluster: Cluster, observed: ObservedHost): Probl
   ]
 }
 
-/**
- * ADDRESS_OUTSIDE_NETWORK. A cluster that has run proves that its addresses work where the bridge has no address in
- * NETWORK_CIDR, behind a router that is in both networks.
- */
+/** ADDRESS_OUTSIDE_NETWORK. */
 function outside(cluster: Cluster, observed: ObservedHost): Problem[] {
   const { settings, nodes } = cluster
   const networks = hostNetworks(cluster, observed)
   const isServed = settings.NETWORK_NAME !== undefined && observed.networks.address !== undefined
   const leaves =
     isServed && nodes.some((node) => !contains(networks[0]?.address ?? '', node.address))
-  const isNew = !observed.identity.hasRun
-  if (!leaves && !(isNew && isElsewhere(cluster, networks))) return []
+  const isWrong = isElsewhere(cluster, networks) && !isProven(cluster, observed)
+  if (!leaves && !isWrong) return []
   const what =
     settings.NETWORK_BRIDGE === undefined
       ? `the libvirt network ${settings.NETWORK_NAME}`

@@ -107,6 +107,13 @@ test('rejects a bridge of another network, with the lines of the env file', () =
   )
 })
 
+test('a bridge of another network is a problem where no machine has run', () => {
+  const bridgeNetworks = [lan]
+  // Without files of the cluster: it is new, or was created from another computer.
+  assert.equal(codes(cluster, emptyHost(cluster, { bridgeNetworks })), ['ADDRESS_OUTSIDE_NETWORK'])
+  assert.equal(codes(cluster, finishedHost(cluster, { bridgeNetworks })), [])
+})
+
 test('a libvirt network on a bridge of the host is in the network of that bridge', () => {
   const observed = emptyHost(onNetwork, { ...neverRan, bridgeNetworks: [lan] })
   const networks = { ...observed.networks, bridge: 'br0' }
@@ -115,7 +122,6 @@ test('a libvirt network on a bridge of the host is in the network of that bridge
 })
 
 for (const [title, more] of [
-  ['of a cluster that has run', { bridgeNetworks: [lan] }],
   ['without an address', { ...neverRan, bridgeNetworks: [] }],
   [
     'with a link-local address',
