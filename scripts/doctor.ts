@@ -14,7 +14,7 @@ export default script(import.meta, {
     },
     quick: {
       type: 'boolean',
-      about: 'only what cluster:up cannot start without; prints failed checks only',
+      about: 'only what cluster:up cannot start without; prints failed checks and warnings only',
     },
   },
   async run(context) {
@@ -23,7 +23,7 @@ export default script(import.meta, {
     if (!onlyOrphans) {
       const all = await runChecks(context, { quick })
       const hasFailed = ({ verdict }: Check): boolean => verdict === 'fail'
-      const checks = quick ? all.filter(hasFailed) : all
+      const checks = quick ? all.filter(({ verdict }) => verdict !== 'ok') : all
       if (json) answer(checksAsJson(cluster.name, checks))
       else if (checks.length > 0) answer(renderChecks(checks))
       return all.some(hasFailed) ? exitCodes.failed : exitCodes.done

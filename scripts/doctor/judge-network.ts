@@ -1,34 +1,56 @@
 /** Judges what a host's machines can reach: network, firewall, addresses, Image Factory, NFS. Pure. */
 import { codes, contains, type Cluster } from '@talosmith/core'
-import { type HostDetails, domainOf } from '@talosmith/vm'
+import {
+  type HostDetails,
+  domainOf,
+  hostNetworks,
+  isElsewhere,
+  isProven,
+  settingsFor,
+} from '@talosmith/vm'
 import type { Check } from './check.ts'
 import type { CheckedHost, Line } from './checked-host.ts'
 
 export function judgeNetwork(
-  { settings }: Cluster,
-  { bridge: observed }: HostDetails,
+  cluster: Cluster,
+  { observed, details }: CheckedHost,
   line: Line,
 ): Check {
-  const { NETWORK_BRIDGE: bridge, NETWORK_NAME: network, NETWORK_CIDR: cidr } = settings
-  if (bridge === undefined) return line('network', `libvirt network ${network} is active`)
-  if (observed === undefined) return line('network', `bridge ${bridge} exists`)
-  const { isUp, addresses } = observed
-  if (!isUp)
+  const { NETWORK_BRIDGE: bridge, NETWORK_NAME: name, NETWORK_CIDR: cidr } = cluster.settings
+  const { NETWORK_GATEWAY: gateway } = cluster.settings
+  const what = bridge === undefined ? `libvirt network ${name}` : `bridge ${bridge}`
+  if (details.bridge?.isUp === false)
     return line(
       'network',
       `bridge ${bridge} is down`,
       'warning',
       `run ip link set ${bridge} up on the host, and configure it to come up at boot`,
     )
-  const listed = addresses.join(', ')
-  if (addresses.length > 0 && !addresses.some((one) => contains(cidr, one.replace(/\/.*$/, ''))))
+  const networks = hostNetworks(cluster, observed)
+  const listed = networks.map(({ address }) => address).join(', ')
+  // Otherwise it is one of the problems: ADDRESS_OUTSIDE_NETWORK.
+  if (isElsewhere(cluster, networks) && isProven(cluster, observed))
     return line(
       'network',
-      `bridge ${bridge} has ${listed}, which is not in ${cidr}`,
+      `${what} has ${listed}, which is not in ${cidr}`,
       'warning',
-      'set NETWORK_CIDR and NETWORK_GATEWAY to the network of the bridge, or NETWORK_BRIDGE to another bridge',
+      `give ${what} an address in ${cidr}, so that the host reaches the machines without a router`,
     )
-  return line('network', `bridge ${bridge} is up${listed === '' ? '' : `, ${listed}`}`)
+  const other = networks.find(
+    (one) => one.gateway !== undefined && one.gateway !== gateway && contains(cidr, one.gateway),
+  )
+  if (other !== undefined)
+    return line(
+      'network',
+      `the gateway of ${what} is ${other.gateway}, and NETWORK_GATEWAY is ${gateway}`,
+      'warning',
+      `put into env/${cluster.file}.env: ${settingsFor(other)}; if machines are to use another router, ignore this`,
+    )
+  const state = bridge === undefined ? 'active' : 'up'
+  return line(
+    'network',
+    `${what} is ${state}${listed === '' ? '' : `, ${listed}`}; machines are in ${cidr}, gateway ${gateway}`,
+  )
 }
 
 export function judgeFilter(

@@ -28,7 +28,7 @@ const checkOf: Readonly<Record<string, string>> = {
   NETWORK_INACTIVE: 'network',
   NETWORK_NOT_FOUND: 'network',
   ADDRESS_OUTSIDE_NETWORK: 'network',
-  ADDRESS_IN_DHCP_RANGE: 'network',
+  [codes.addressTaken]: 'addresses',
 }
 
 export function judgeHost(cluster: Cluster, host: CheckedHost): Check[] {
@@ -58,7 +58,7 @@ export function judgeHost(cluster: Cluster, host: CheckedHost): Check[] {
       'storage pool',
       `${cluster.settings.STORAGE_POOL}: ${posix.dirname(observed.files.disk({ name: '' }))}, ${free}${way}`,
     ),
-    judgeNetwork(cluster, details, line),
+    judgeNetwork(cluster, host, line),
     judgeFilter(cluster, details, line),
     line('UEFI firmware', cluster.settings.UEFI ? 'installed' : 'not needed'),
     judgePrograms(details, area, line),

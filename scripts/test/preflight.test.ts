@@ -5,7 +5,7 @@ import { testCluster } from '@talosmith/core/testing'
 import type { HostDetails } from '@talosmith/vm'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { emptyHost } from '@talosmith/vm/testing'
+import { emptyHost, finishedHost } from '@talosmith/vm/testing'
 import { failed, renderChecks, type Check } from '../doctor/check.ts'
 import type { CheckedHost } from '../doctor/checked-host.ts'
 import { judgeHost } from '../doctor/judge.ts'
@@ -22,10 +22,11 @@ const details: HostDetails = {
   missingPrograms: [],
   missingCpuFlags: [],
   isNested: false,
-  bridge: { isUp: true, addresses: ['10.0.0.2/24'] },
+  bridge: { isUp: true },
   bridgeFilter: { active: false, policy: 'ACCEPT' },
   confinement: [],
 }
+const lan = { bridge: 'br0', address: '192.168.1.2/24', gateway: '192.168.1.254' }
 const none = { host: observed.host, machines: new Map(), gatewayAnswers: true, vipAnswering: [] }
 const host: CheckedHost = {
   observed,
@@ -91,13 +92,19 @@ const rows: [string, Partial<CheckedHost>, RegExp, Record<string, string>?][] = 
   ],
   [
     'a bridge that is down',
-    { details: { ...details, bridge: { isUp: false, addresses: [] } } },
+    { details: { ...details, bridge: { isUp: false } } },
     /^warning network: bridge br0 is down/,
   ],
   [
-    'a bridge of another network',
-    { details: { ...details, bridge: { isUp: true, addresses: ['192.168.1.2/24'] } } },
+    'a bridge of another network, and a cluster that works there behind a router',
+    { observed: finishedHost(cluster, { bridgeNetworks: [lan] }) },
     /^warning network: bridge br0 has 192\.168\.1\.2\/24, which is not in 10\.0\.0\.0\/24$/,
+  ],
+  [
+    'a gateway that is not that of the bridge',
+    { observed: { ...observed, bridgeNetworks: [lan] } },
+    /^warning network: the gateway of bridge br0 is 192\.168\.1\.254, and NETWORK_GATEWAY is 192\.168\.1\.1$/,
+    { NETWORK_CIDR: '192.168.1.0/24', NFS_SERVER: '192.168.1.9' },
   ],
   [
     'a firewall that only root can inspect',
@@ -219,8 +226,8 @@ test('a problem is one failed check, and hides no other', () => {
 })
 
 test('a bridge may have no address, or several', () => {
-  for (const addresses of [[], ['192.168.1.2/24', '10.0.0.2/24']])
-    assert.equal(failures({ details: { ...details, bridge: { isUp: true, addresses } } }), [])
+  for (const bridgeNetworks of [[], [lan, { ...lan, address: '10.0.0.2/24' }]])
+    assert.equal(failures({ observed: { ...observed, bridgeNetworks } }), [])
 })
 
 test('a control plane of the cluster may hold the VIP', () => {

@@ -49,7 +49,10 @@ const host: ObservedHost = {
       autostart: true,
     }
   }),
-  networks: { all: [], active: [], dhcp: undefined, address: undefined },
+  networks: {
+    ...{ all: [], active: [], ranges: [], leases: [] },
+    ...{ address: undefined, bridge: undefined, reservations: new Map() },
+  },
   kvmProblem: undefined,
   hasUefi: true,
   disks: new Map(
@@ -69,6 +72,7 @@ const host: ObservedHost = {
   hasKvmFlag: true,
   missingTools: [],
   bridges: [],
+  bridgeNetworks: [],
   hasSeedFolder: true,
   memoryFreeMib: 0,
   poolFreeBytes: 0,

@@ -5,6 +5,7 @@ export {
   isBetween,
   isIpv4,
   networkOf,
+  prefixLengthOf,
   offsetOf,
   overlap,
   prefixLengthOfMask,

@@ -25,6 +25,12 @@ import { describeMachine, plainUri, type Machine } from './machine.ts'
 import { partialSuffix } from './observe-files.ts'
 import type { ObservedHost } from './observe.ts'
 import { domainOf, pathsOf } from './place.ts'
+import {
+  elementOf,
+  updatesToRelease,
+  updatesToReserve,
+  type NetworkUpdate,
+} from './reservations.ts'
 import type { VmChange } from './vm-change.ts'
 import { describeSeed, encodeSeedMarker } from './seed-iso.ts'
 
@@ -179,6 +185,30 @@ rm -rf -- "$work"`
     place.path.endsWith(uploadSuffix)
       ? removeFiles(place, place.path.slice(0, -uploadSuffix.length), place.path)
       : removeFiles(place, place.path),
+  'reserve-address': (place) =>
+    updateNetwork(place, updatesToReserve(place.cluster, place.observed, place.target)),
+  'release-address': (place) =>
+    updateNetwork(place, updatesToRelease(place.cluster, place.observed, place.target)),
+}
+
+/** Changes reservations one after another; virsh takes text that begins with < for XML (tools/virsh-network.c). */
+async function updateNetwork(
+  { host, cluster }: Place,
+  updates: readonly NetworkUpdate[],
+): Promise<void> {
+  const network = cluster.settings.NETWORK_NAME ?? ''
+  for (const { command, reservation, scopes } of updates) {
+    const flags = scopes.map((scope) => `--${scope}`)
+    await virsh(
+      host,
+      'net-update',
+      network,
+      command,
+      'ip-dhcp-host',
+      elementOf(reservation),
+      ...flags,
+    )
+  }
 }
 
 function removeFiles(place: Place, ...paths: readonly string[]): Promise<unknown> {

@@ -1,12 +1,14 @@
 /** Checks a host for what creating machines needs: pool, tools, KVM, firmware, network. */
 import { posix } from 'node:path'
 import { firmwareMissing, hostToolsMissing, Problem, quote, type Cluster } from '@talosmith/core'
+import { networkProblems } from './check-network.ts'
 import type { ObservedHost } from './observe.ts'
 
 const unchanged = 'nothing was changed'
 
 /** What prevents a host from running the machines. */
-export function hostProblems({ settings }: Cluster, observed: ObservedHost): Problem[] {
+export function hostProblems(cluster: Cluster, observed: ObservedHost): Problem[] {
+  const { settings } = cluster
   const problems: Problem[] = []
   if (observed.poolProblem !== undefined) problems.push(observed.poolProblem)
   if (observed.missingTools.length > 0)
@@ -47,36 +49,5 @@ export function hostProblems({ settings }: Cluster, observed: ObservedHost): Pro
         },
       ),
     )
-  return [...problems, ...ofNetwork(settings, observed)]
-}
-
-function ofNetwork(
-  settings: Cluster['settings'],
-  { host, bridges, networks }: ObservedHost,
-): Problem[] {
-  const bridge = settings.NETWORK_BRIDGE
-  const name = settings.NETWORK_NAME
-  if (bridge !== undefined && !bridges.includes(bridge))
-    return [
-      new Problem('BRIDGE_NOT_FOUND', `there is no bridge ${bridge} on ${host}`, {
-        because: `bridges there: ${bridges.join(', ') || 'none'}`,
-        now: unchanged,
-        hint: 'set NETWORK_BRIDGE to one of them, or NETWORK_NAME to a libvirt network (virsh net-list)',
-      }),
-    ]
-  if (name === undefined || networks.active.includes(name)) return []
-  if (networks.all.includes(name))
-    return [
-      new Problem('NETWORK_INACTIVE', `the libvirt network ${name} on ${host} is not active`, {
-        now: unchanged,
-        hint: `on ${host}: virsh net-start ${name} && virsh net-autostart ${name}`,
-      }),
-    ]
-  return [
-    new Problem('NETWORK_NOT_FOUND', `there is no libvirt network ${name} on ${host}`, {
-      because: `networks there: ${networks.all.join(', ') || 'none'}`,
-      now: unchanged,
-      hint: 'set NETWORK_NAME to one of them (virsh net-list --all), or NETWORK_BRIDGE to a bridge of the host',
-    }),
-  ]
+  return [...problems, ...networkProblems(cluster, observed)]
 }

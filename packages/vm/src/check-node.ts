@@ -1,16 +1,9 @@
 /** Checks one machine against its host: ownership, addresses, and changes that are not possible in place. */
-import {
-  codes,
-  contains,
-  isBetween,
-  Problem,
-  quote,
-  type Cluster,
-  type Node,
-} from '@talosmith/core'
+import { codes, Problem, quote, type Cluster, type Node } from '@talosmith/core'
 import { diskInUse, otherDiskOf, type OtherDisk } from './disk-use.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
 import { domainOf } from './place.ts'
+import { reservationProblems } from './reservations.ts'
 import { gib } from './sizes.ts'
 
 const unchanged = 'nothing was changed'
@@ -24,7 +17,7 @@ export function nodeProblems(
 ): Problem[] {
   return [
     ...ofOwnership(cluster, node, observed, hosts),
-    ...ofAddress(cluster, node, observed),
+    ...reservationProblems(cluster, node, observed),
     ...(domainOf(node, observed)?.owner === cluster.name
       ? ofExisting(cluster, node, observed)
       : []),
@@ -155,43 +148,5 @@ function diskNotOurs(
       now: unchanged,
       hint: isOverlay ? `${merge}; or ${keep}` : `grow it yourself, or ${keep}`,
     },
-  )
-}
-
-function ofAddress(cluster: Cluster, node: Node, { host, networks }: ObservedHost): Problem[] {
-  const name = cluster.settings.NETWORK_NAME
-  const own = networks.address
-  if (own !== undefined && !contains(`${own.address}/${own.prefixLength}`, node.address))
-    return [
-      new Problem(
-        'ADDRESS_OUTSIDE_NETWORK',
-        `${node.name} would get ${node.address}, which is not in the libvirt network ${name}`,
-        {
-          because: `on ${host} it is ${own.address}/${own.prefixLength}`,
-          now: unchanged,
-          hint: `set NETWORK_CIDR to that of the network, and NETWORK_GATEWAY=${own.address}`,
-        },
-      ),
-    ]
-  const [start, end] = networks.dhcp ?? []
-  if (start === undefined || end === undefined) return []
-  const isGiven = (address: string): boolean => isBetween(address, start, end)
-  const taken = [
-    ...(isGiven(node.address) ? [`${node.name} would get ${node.address}`] : []),
-    ...(node === cluster.nodes[0] && cluster.vip !== undefined && isGiven(cluster.vip)
-      ? [`CLUSTER_VIP is ${cluster.vip}`]
-      : []),
-  ]
-  return taken.map(
-    (what) =>
-      new Problem(
-        'ADDRESS_IN_DHCP_RANGE',
-        `${what}, which is in the DHCP range of the network ${name}`,
-        {
-          because: `on ${host} its range is ${start} to ${end}`,
-          now: unchanged,
-          hint: 'move CONTROL_PLANE_IP_OFFSET, WORKER_IP_OFFSET or CLUSTER_VIP out of it, or shrink the range (virsh net-edit)',
-        },
-      ),
   )
 }

@@ -37,7 +37,14 @@ const remove: Failure = {
   now: (target) => `the next run finds what is left of ${target}`,
 }
 
+const network: Failure = {
+  code: 'ADDRESS_NOT_RESERVED',
+  what: (target) => `could not change the reservation of the address of ${target}`,
+  now: (target) => `the network has the reservation of ${target} as before`,
+}
+
 const failures: Record<VmChange['kind'], Failure> = {
+  'reserve-address': network,
   'define-domain': define,
   'update-domain': change,
   'note-cluster-id': change,
@@ -58,6 +65,7 @@ const failures: Record<VmChange['kind'], Failure> = {
   'undefine-domain': remove,
   'remove-seed': remove,
   'remove-leftover': remove,
+  'release-address': network,
 }
 
 /** Hints for common errors of libvirt and QEMU. */
@@ -99,8 +107,8 @@ const remedies: readonly (readonly [RegExp, string])[] = [
     'KVM cannot be used on this host: set DOMAIN_TYPE=qemu, or check kvm-ok and the firmware settings',
   ],
   [
-    /already exists|exists already/,
-    'another process has just created it: run the same command again, which checks the host again',
+    /already exists|exists already|dhcp host entry/,
+    'another process has just changed it: run the same command again, which checks the host again',
   ],
 ]
 

@@ -1,5 +1,5 @@
-/** Parses the output of virsh about a host: capabilities, networks, domain statistics. */
-import { elementsAt, parseXml, prefixLengthOfMask, textAt } from '@talosmith/core'
+/** Parses the output of virsh about a host: capabilities, domain statistics. */
+import { elementsAt, parseXml, textAt } from '@talosmith/core'
 import type { DomainType } from './machine.ts'
 
 /** Whether a host has UEFI firmware, by its `virsh domcapabilities`. */
@@ -7,32 +7,6 @@ export function offersUefi(capabilities: string): boolean {
   return elementsAt(parseXml(capabilities), 'domainCapabilities', 'os', 'enum')
     .filter((element) => textAt(element, '@name') === 'firmware')
     .some((firmware) => elementsAt(firmware, 'value').includes('efi'))
-}
-
-/** A libvirt network's own address and DHCP range. */
-export interface NetworkFacts {
-  readonly dhcp: readonly [string, string] | undefined
-  /** Address and mask, or prefix length, of the network's own interface; none on a plain bridge. */
-  readonly address: { readonly address: string; readonly prefixLength: number } | undefined
-}
-
-/** Reads a libvirt network's XML (`virsh net-dumpxml`). */
-export function parseNetworkXml(xml: string): NetworkFacts {
-  const ips = elementsAt(parseXml(xml), 'network', 'ip').filter(
-    (element) => textAt(element, '@family') !== 'ipv6',
-  )
-  const [range] = ips.flatMap((element) => elementsAt(element, 'dhcp', 'range'))
-  const [start, end] = [textAt(range, '@start'), textAt(range, '@end')]
-  const [ip] = ips
-  const address = textAt(ip, '@address')
-  const mask = textAt(ip, '@netmask')
-  const prefixLength =
-    mask === undefined ? Number(textAt(ip, '@prefix') ?? 24) : prefixLengthOfMask(mask)
-  return {
-    dhcp: start === undefined || end === undefined ? undefined : [start, end],
-    address:
-      address === undefined || prefixLength === undefined ? undefined : { address, prefixLength },
-  }
 }
 
 /** The requirements of KVM that a host meets. */

@@ -1,5 +1,6 @@
 /** The virtual machines of a cluster: observe, check, plan and apply. */
 export { applyVmChange, type VmApplyContext } from './apply.ts'
+export { hostNetworks, isElsewhere, isProven, settingsFor } from './check-network.ts'
 export { findMissingImages, findProblems, findWarnings, refuse, type HostWarning } from './check.ts'
 export { renderDomain } from './domain-xml.ts'
 export { editDomain } from './edit-domain.ts'

@@ -69,6 +69,14 @@ export interface ObservedLeftover {
   readonly file: 'disk' | 'seed'
 }
 
+/** An address of the host on one of its bridges. */
+export interface BridgeNetwork {
+  readonly bridge: string
+  /** With its prefix length. */
+  readonly address: string
+  readonly gateway: string | undefined
+}
+
 /** Files and other facts of a host that only a shell can tell. */
 export interface ObservedFiles {
   /** By path; also other files that machines of the cluster use as their disks. */
@@ -91,6 +99,8 @@ export interface ObservedFiles {
   readonly hasKvmFlag: boolean
   readonly missingTools: readonly string[]
   readonly bridges: readonly string[]
+  /** The host's addresses on its bridges, and the gateway of its default route over each. */
+  readonly bridgeNetworks: readonly BridgeNetwork[]
   readonly hasSeedFolder: boolean
   readonly memoryFreeMib: number
   readonly poolFreeBytes: number
@@ -152,6 +162,8 @@ fi
 [ ! -c /dev/kvm ] || echo kvm
 if grep -qEm1 '^flags.* (vmx|svm)( |$)' /proc/cpuinfo; then echo flag; fi
 for bridge in /sys/class/net/*/bridge; do bridge=\${bridge%/bridge}; echo "bridge \${bridge##*/}"; done
+ip -o -4 address show 2>/dev/null | while read -r _ link _ address _; do echo "link $link $address"; done || true
+ip -o -4 route show default 2>/dev/null | sed 's/^/route /' || true
 for tool in qemu-img xorriso; do command -v "$tool" >/dev/null || echo "missing $tool"; done
 [ ! -d "$seeds" ] || echo seedfolder
 while read -r key value _; do [ "$key" != MemAvailable: ] || echo "memory $value"; done < /proc/meminfo
@@ -275,6 +287,11 @@ true`,
     hasKvmFlag: report.has('flag'),
     missingTools: report.all('missing'),
     bridges: report.all('bridge'),
+    bridgeNetworks: readBridgeNetworks(
+      report.all('bridge'),
+      report.all('link'),
+      report.all('route'),
+    ),
     hasSeedFolder: report.has('seedfolder'),
     memoryFreeMib: Math.floor(Number(report.first('memory') ?? 0) / 1024),
     poolFreeBytes: free.bytes,
@@ -298,6 +315,20 @@ function readFileName(cluster: string, path: string): ObservedLeftover | undefin
     ) ?? []
   if (node === undefined) return undefined
   return { path, node: `${cluster}-${node}`, file: suffix === '.qcow2' ? 'disk' : 'seed' }
+}
+
+/** Reads `<link> <address>`, and default routes as `ip route` prints them, best first. */
+function readBridgeNetworks(
+  bridges: readonly string[],
+  links: readonly string[],
+  routes: readonly string[],
+): BridgeNetwork[] {
+  return links.flatMap((line) => {
+    const [bridge = '', address = ''] = splitFields(line, 2)
+    const byDefault = routes.find((route) => / dev (\S+)/.exec(route)?.[1] === bridge)
+    const gateway = /^default \w+ ([\d.]+) /.exec(byDefault ?? '')?.[1]
+    return bridges.includes(bridge) ? [{ bridge, address, gateway }] : []
+  })
 }
 
 function readDisk(line: string): ObservedDisk {

@@ -9,14 +9,8 @@ import {
   type Host,
   type HostFiles,
 } from '@talosmith/core'
-import {
-  kvmProblem,
-  offersUefi,
-  parseNetworkXml,
-  parseStats,
-  type LiveFacts,
-  type NetworkFacts,
-} from './host-facts.ts'
+import { kvmProblem, offersUefi, parseStats, type LiveFacts } from './host-facts.ts'
+import { networkCommands, readNetwork, type LibvirtNetwork } from './libvirt-network.ts'
 import { observeFiles, type ObservedFiles } from './observe-files.ts'
 import { judgeDomains, type Identity, type JudgedDomain } from './ownership.ts'
 import { parseDomain, type DiskSource, type ParsedDomain } from './parse-domain.ts'
@@ -32,8 +26,8 @@ export interface ObservedDomain extends JudgedDomain {
 /** The name in the machine of the disk that vm:create gives it. */
 const ownTarget = 'vda'
 
-/** The libvirt networks of a host, and the address and DHCP range of the configured one. */
-export interface ObservedNetworks extends NetworkFacts {
+/** The libvirt networks of a host, and what the configured one has. */
+export interface ObservedNetworks extends LibvirtNetwork {
   readonly all: readonly string[]
   readonly active: readonly string[]
 }
@@ -76,11 +70,12 @@ export async function observeHost(
     ['domcapabilities', '--machine', 'q35', '--virttype', 'kvm'],
     ['net-list', '--all', '--name'],
     ['net-list', '--name'],
-    network === undefined ? ['echo'] : ['net-dumpxml', network],
     ...nodes.flatMap(({ name }) => dump(name)),
+    ...(network === undefined ? [] : networkCommands(network)),
   ])
-  const [ids, automatic, stats, qemu, kvm, allNetworks, activeNetworks, networkXml] = answers
-  const dumps = answers.slice(8)
+  const [ids, automatic, stats, qemu, kvm, allNetworks, activeNetworks] = answers
+  const dumps = answers.slice(7, 7 + 2 * nodes.length)
+  const ofNetwork = answers.slice(7 + dumps.length)
   const files = hostFiles(cluster, pool)
   const known = parsed(dumps)
   const others = words(ids?.stdout).filter((id) => known.every(({ uuid }) => uuid !== id))
@@ -97,6 +92,7 @@ export async function observeHost(
         )
   const live = parseStats(stats?.stdout ?? '')
   const autostart = new Set(words(automatic?.stdout))
+  const active = words(activeNetworks?.stdout)
   const { hasKvmDevice: hasDevice, hasKvmFlag: hasFlag } = observedFiles
   return {
     ...observedFiles,
@@ -112,8 +108,11 @@ export async function observeHost(
     })),
     networks: {
       all: words(allNetworks?.stdout),
-      active: words(activeNetworks?.stdout),
-      ...parseNetworkXml(networkXml?.error === undefined ? (networkXml?.stdout ?? '') : ''),
+      active,
+      ...readNetwork(
+        ofNetwork.map(({ stdout, error }) => (error === undefined ? stdout : '')),
+        { isActive: network !== undefined && active.includes(network) },
+      ),
     },
     kvmProblem: kvmProblem({ hasDevice, hasFlag, libvirtOffers: kvm?.error === undefined }),
     hasUefi: offersUefi(qemu?.stdout ?? ''),

@@ -8,6 +8,7 @@ import { describeMachine } from './machine.ts'
 import type { ObservedHost } from './observe.ts'
 import { diskOf, domainOf, hostOf, pathsOf } from './place.ts'
 import { planStarting } from './plan-power.ts'
+import { planReservations } from './reservations.ts'
 import { describeSeed, seedLabels } from './seed-iso.ts'
 import { gib } from './sizes.ts'
 import { changeOn, planLeftovers, type Make, type VmChange } from './vm-change.ts'
@@ -48,7 +49,7 @@ function planMachine(cluster: Cluster, node: Node, observed: ObservedHost): VmCh
   const isRunning = domain?.live.state === 'running'
   const later = isRunning ? ', from its next start' : ''
   const risk = isRunning ? 'restart' : 'none'
-  const changes: VmChange[] = []
+  const changes: VmChange[] = planReservations(cluster, node, observed)
   if (domain === undefined)
     changes.push(change('define-domain', `Define virtual machine ${node.name}`))
   else {

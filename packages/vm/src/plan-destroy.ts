@@ -5,12 +5,13 @@ import { otherUsers } from './disk-use.ts'
 import type { ObservedDisk } from './observe-files.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
 import { clusterDomains } from './place.ts'
+import { planReleases } from './reservations.ts'
 import { inGib } from './sizes.ts'
 import { changeOn, planLeftovers, type Make, type VmChange } from './vm-change.ts'
 
 /**
  * Plans the removal of every machine of this cluster on every host, also of those no longer in the settings.
- * The domain is removed last, because its metadata names the owner of the files.
+ * The domain is removed last, because its metadata names the owner of the files, then the reservation of its address.
  */
 export function planDestroy(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
   const machines = hosts.flatMap((observed) =>
@@ -39,7 +40,11 @@ export function planDestroy(cluster: Cluster, hosts: readonly ObservedHost[]): V
       ]
     }),
   )
-  return [...machines, ...planLeftovers(hosts, ({ file }) => file === 'disk')]
+  return [
+    ...machines,
+    ...planReleases(cluster, hosts),
+    ...planLeftovers(hosts, ({ file }) => file === 'disk'),
+  ]
 }
 
 /**

@@ -16,13 +16,7 @@ export interface HostDetails {
   /** The host is itself a virtual machine. */
   readonly isNested: boolean
   /** The configured bridge; undefined: none is configured, or it does not exist. */
-  readonly bridge:
-    | {
-        readonly isUp: boolean
-        /** The host's own addresses on the bridge, as CIDR; a bridge may have none. */
-        readonly addresses: readonly string[]
-      }
-    | undefined
+  readonly bridge: { readonly isUp: boolean } | undefined
   /** Whether iptables filters bridged packets, and the policy of FORWARD; undefined: no permission to read it. */
   readonly bridgeFilter: { readonly active: boolean; readonly policy: string | undefined }
   /** AppArmor or SELinux, if enforced. */
@@ -53,7 +47,6 @@ echo "policy $({ iptables -S FORWARD || sudo -n iptables -S FORWARD; } 2>/dev/nu
 link=/sys/class/net/${bridge}
 if [ -d "$link/bridge" ]; then
   echo "flags-of-bridge $(cat "$link/flags")"
-  ip -o -4 address show dev "\${link##*/}" | while read -r _ _ _ address _; do echo "address $address"; done
 fi
 [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" != Y ] || echo "confined AppArmor"
 [ "$(cat /sys/fs/selinux/enforce 2>/dev/null)" != 1 ] || echo "confined SELinux"
@@ -67,10 +60,7 @@ true`
     missingPrograms: report.all('missing'),
     missingCpuFlags: levelFlags.filter((flag) => !flags.has(flag)),
     isNested: flags.has('hypervisor'),
-    bridge:
-      linkFlags === undefined
-        ? undefined
-        : { isUp: (Number(linkFlags) & isUpFlag) !== 0, addresses: report.all('address') },
+    bridge: linkFlags === undefined ? undefined : { isUp: (Number(linkFlags) & isUpFlag) !== 0 },
     bridgeFilter: {
       active: report.first('nf') === '1',
       policy: / FORWARD (\w+)/.exec(report.first('policy') ?? '')?.[1],

@@ -21,7 +21,10 @@ export async function recreateMachines(
   const nothing = 'none of the machines exists'
   const exitCode = await runFlow(context, {
     plan: (cluster, observed) =>
-      planDestroy(cluster, observed).filter(({ target }) => names.has(target)),
+      planDestroy(cluster, observed).filter(
+        // The new machine has the address of the former one, and its MAC address.
+        ({ target, kind }) => names.has(target) && kind !== 'release-address',
+      ),
     nothing,
     needsConfirm: true,
     check: (observed) => refuse(findRecreateProblems(context.cluster, observed, names)),

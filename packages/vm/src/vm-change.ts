@@ -6,6 +6,7 @@ import type { ObservedHost } from './observe.ts'
 /** One change of one machine. */
 export interface VmChange extends Change {
   readonly kind:
+    | 'reserve-address'
     | 'define-domain'
     | 'update-domain'
     | 'note-cluster-id'
@@ -22,7 +23,8 @@ export interface VmChange extends Change {
     | 'undefine-domain'
     | 'remove-seed'
     | 'remove-leftover'
-  /** The machine's name. */
+    | 'release-address'
+  /** The machine's name, or that of a reservation. */
   readonly target: string
   /** The host's index in LIBVIRT_URI. */
   readonly host: number

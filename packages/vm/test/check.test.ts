@@ -79,35 +79,83 @@ test('has a hint to start an inactive network', () => {
   assert.match(problem.hint ?? '', 'virsh net-start default')
 })
 
-test('rejects addresses in the DHCP range', () => {
-  const observed = emptyHost(onNetwork)
-  const dhcp = ['10.0.0.2', '10.0.0.75'] as const
-  const problem = only(onNetwork, { ...observed, networks: { ...observed.networks, dhcp } })
-  assert.is(problem.code, 'ADDRESS_IN_DHCP_RANGE')
-  assert.match(problem.message, 'home-cp1 would get 10.0.0.70')
-})
-
-test('rejects a VIP in the DHCP range', () => {
-  const desired = testCluster({
-    NETWORK_BRIDGE: '',
-    NETWORK_NAME: 'default',
-    CONTROL_PLANE_COUNT: '3',
-    CLUSTER_VIP: '10.0.0.200',
-  })
-  const observed = emptyHost(desired)
-  const dhcp = ['10.0.0.190', '10.0.0.254'] as const
-  const problem = only(desired, { ...observed, networks: { ...observed.networks, dhcp } })
-  assert.match(problem.message, 'CLUSTER_VIP is 10.0.0.200')
-})
-
-test('rejects addresses outside the libvirt network', () => {
+test('rejects addresses outside the libvirt network, with the lines of the env file', () => {
   const observed = emptyHost(onNetwork)
   const address = { address: '192.168.122.1', prefixLength: 24 }
-  const [problem] = findProblems(onNetwork, [
-    { ...observed, networks: { ...observed.networks, address } },
-  ])
-  assert.is(problem?.code, 'ADDRESS_OUTSIDE_NETWORK')
-  assert.is(problem?.because, 'on root@kvm1 it is 192.168.122.1/24')
+  const problem = only(onNetwork, { ...observed, networks: { ...observed.networks, address } })
+  assert.is(problem.code, 'ADDRESS_OUTSIDE_NETWORK')
+  assert.match(problem.message, 'the libvirt network default on root@kvm1 has 192.168.122.1/24')
+  assert.is(
+    problem.hint,
+    'put into env/home.env: NETWORK_CIDR=192.168.122.0/24 NETWORK_GATEWAY=192.168.122.1',
+  )
+})
+
+const lan = { bridge: 'br0', address: '192.168.1.2/24', gateway: '192.168.1.254' }
+const neverRan = { identity: { clusterId: undefined, hasEvidence: false, hasRun: false } }
+
+test('rejects a bridge of another network, with the lines of the env file', () => {
+  const problem = only(cluster, emptyHost(cluster, { ...neverRan, bridgeNetworks: [lan] }))
+  assert.is(problem.code, 'ADDRESS_OUTSIDE_NETWORK')
+  assert.is(
+    problem.message,
+    'bridge br0 on root@kvm1 has 192.168.1.2/24, which is not in NETWORK_CIDR 10.0.0.0/24',
+  )
+  assert.match(
+    problem.hint ?? '',
+    /^put into env\/home\.env: NETWORK_CIDR=192\.168\.1\.0\/24 NETWORK_GATEWAY=192\.168\.1\.254; if 10\.0\.0\.0\/24 is right, give the bridge an address in it$/,
+  )
+})
+
+test('a bridge of another network is a problem where no machine has run', () => {
+  const bridgeNetworks = [lan]
+  // Without files of the cluster: it is new, or was created from another computer.
+  assert.equal(codes(cluster, emptyHost(cluster, { bridgeNetworks })), ['ADDRESS_OUTSIDE_NETWORK'])
+  assert.equal(codes(cluster, finishedHost(cluster, { bridgeNetworks })), [])
+})
+
+test('a libvirt network on a bridge of the host is in the network of that bridge', () => {
+  const observed = emptyHost(onNetwork, { ...neverRan, bridgeNetworks: [lan] })
+  const networks = { ...observed.networks, bridge: 'br0' }
+  assert.equal(codes(onNetwork, { ...observed, networks }), ['ADDRESS_OUTSIDE_NETWORK'])
+  assert.equal(codes(onNetwork, observed), [])
+})
+
+for (const [title, more] of [
+  ['without an address', { ...neverRan, bridgeNetworks: [] }],
+  [
+    'with a link-local address',
+    { ...neverRan, bridgeNetworks: [{ ...lan, address: '169.254.3.4/16' }] },
+  ],
+  [
+    'with an address in NETWORK_CIDR and another one',
+    { ...neverRan, bridgeNetworks: [lan, { ...lan, address: '10.0.0.2/24' }] },
+  ],
+  ['beside one of another network', { ...neverRan, bridgeNetworks: [{ ...lan, bridge: 'br1' }] }],
+] as const)
+  test(`accepts a bridge ${title}`, () => {
+    assert.equal(codes(cluster, emptyHost(cluster, more)), [])
+  })
+
+test('names each host whose bridge is in another network', () => {
+  const two = testCluster({ LIBVIRT_URI: 'qemu+ssh://kvm1/system,qemu+ssh://kvm2/system' })
+  const hosts = [0, 1].map((index) =>
+    emptyHost(two, {
+      ...neverRan,
+      ...{ index, host: `kvm${index + 1}` },
+      bridgeNetworks: [{ ...lan, address: `192.168.${index + 1}.2/24`, gateway: undefined }],
+    }),
+  )
+  assert.equal(
+    findProblems(two, hosts).map(({ message, hint = '' }) => [
+      /on kvm\d/.exec(message)?.[0],
+      /NETWORK_CIDR=\S+ NETWORK_GATEWAY=.*?>/.exec(hint)?.[0],
+    ]),
+    [
+      ['on kvm1', 'NETWORK_CIDR=192.168.1.0/24 NETWORK_GATEWAY=<the router, such as 192.168.1.1>'],
+      ['on kvm2', 'NETWORK_CIDR=192.168.2.0/24 NETWORK_GATEWAY=<the router, such as 192.168.2.1>'],
+    ],
+  )
 })
 
 test('a domain of the same name and another owner is an error that names it', () => {
@@ -314,8 +362,9 @@ for (const [what, [settings, hint]] of Object.entries(moves))
     )
     // Nothing runs yet: a first attempt with a wrong network is corrected by the next run.
     const identity = { ...observed.identity, hasRun: false }
-    assert.equal(codes(desired, { ...observed, identity }), [])
-    assert.ok(planCreate(desired, [{ ...observed, identity }]).length > 0)
+    const unused = { ...observed, identity, bridgeNetworks: [] }
+    assert.equal(codes(desired, unused), [])
+    assert.ok(planCreate(desired, [unused]).length > 0)
   })
 
 test('another gateway, other name servers and more workers are no move', () => {

@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { kvmProblem, offersUefi, parseNetworkXml, parseStats, typeFor } from '../src/host-facts.ts'
+import { kvmProblem, offersUefi, parseStats, typeFor } from '../src/host-facts.ts'
 
 test('detects UEFI firmware in domcapabilities', () => {
   const capabilities = (values: string): string =>
@@ -24,27 +24,6 @@ test('auto is KVM where it can be used; an explicit type is kept', () => {
   assert.is(typeFor('auto', 'no'), 'qemu')
   assert.is(typeFor('qemu', undefined), 'qemu')
   assert.is(typeFor('kvm', 'no'), 'kvm')
-})
-
-test('parses the address and the DHCP range of a libvirt network', () => {
-  const xml = `<network><ip family='ipv6' address='fd00::1' prefix='64'/>
-    <ip address='192.168.122.1' netmask='255.255.255.0'>
-      <dhcp><range start='192.168.122.2' end='192.168.122.254'/></dhcp></ip></network>`
-  assert.equal(parseNetworkXml(xml), {
-    dhcp: ['192.168.122.2', '192.168.122.254'],
-    address: { address: '192.168.122.1', prefixLength: 24 },
-  })
-  const byPrefix = "<network><ip family='ipv4' address='10.1.0.1' prefix='16'/></network>"
-  assert.equal(parseNetworkXml(byPrefix).address, { address: '10.1.0.1', prefixLength: 16 })
-  const shuffled = `<network><ip prefix="25" address="10.1.0.129"><dhcp>
-    <host mac="52:54:00:00:00:01" ip="10.1.0.130"/><range end="10.1.0.250" start="10.1.0.131">
-    <lease expiry="1"/></range></dhcp></ip></network>`
-  assert.equal(parseNetworkXml(shuffled), {
-    dhcp: ['10.1.0.131', '10.1.0.250'],
-    address: { address: '10.1.0.129', prefixLength: 25 },
-  })
-  const bridged = "<network><forward mode='bridge'/><bridge name='br0'/></network>"
-  assert.equal(parseNetworkXml(bridged), { dhcp: undefined, address: undefined })
 })
 
 test('parses states, memory and CPUs of all domains at once', () => {

@@ -1,5 +1,6 @@
 /** Observed hosts for tests: without machines, or with those of the settings. */
 import { hostFiles, type Cluster, type Node } from '@talosmith/core'
+import { readNetwork } from '../src/libvirt-network.ts'
 import { describeMachine, type Machine } from '../src/machine.ts'
 import type { ObservedDisk } from '../src/observe-files.ts'
 import type { ObservedDomain, ObservedHost } from '../src/observe.ts'
@@ -20,7 +21,11 @@ export function emptyHost(cluster: Cluster, more: Partial<ObservedHost> = {}): O
     identity: { clusterId, hasEvidence: true, hasRun: true },
     poolProblem: undefined,
     domains: [],
-    networks: { all: ['default'], active: ['default'], dhcp: undefined, address: undefined },
+    networks: {
+      ...readNetwork([], { isActive: true }),
+      all: ['default'],
+      active: ['default'],
+    },
     kvmProblem: undefined,
     hasUefi: true,
     disks: new Map(),
@@ -36,6 +41,7 @@ export function emptyHost(cluster: Cluster, more: Partial<ObservedHost> = {}): O
     hasKvmFlag: true,
     missingTools: [],
     bridges: ['br0'],
+    bridgeNetworks: [{ bridge: 'br0', address: '10.0.0.2/24', gateway: '10.0.0.1' }],
     hasSeedFolder: true,
     memoryFreeMib: 64_000,
     poolFreeBytes: 500 * gib,

@@ -45,7 +45,8 @@ export const settingGroups = {
     },
     NETWORK_NAME: {
       type: kind.plainName('the name of a libvirt network'),
-      about: 'libvirt network to connect the machines to. Set either this or NETWORK_BRIDGE.',
+      about:
+        'libvirt network to connect the machines to, such as default; addresses in its DHCP range are reserved. Set either this or NETWORK_BRIDGE.',
     },
   },
   Cluster: {
@@ -138,7 +139,8 @@ export const settingGroups = {
     NETWORK_CIDR: {
       type: kind.ipv4Cidr,
       default: '10.0.0.0/24',
-      about: 'Network of the machines.',
+      about:
+        'Network of the machines: that of the bridge or libvirt network, which cluster:doctor prints.',
     },
     NETWORK_GATEWAY: {
       type: kind.ipv4,
