@@ -25,9 +25,10 @@ const files = [
   'generated/production/work/7-0/worker.yaml',
   'env/production/patches/all.yaml',
   'env/production/patches/notes.txt',
+  'env/production/manifests/cilium.yaml',
 ]
 
-test('every secret file of a cluster is known, its patches, and its gate command', async () => {
+test('every secret file of a cluster is known, its patches and manifests, and its gate command', async () => {
   const root = temporaryFolder('known')
   const cluster = testCluster(
     {
@@ -36,8 +37,8 @@ test('every secret file of a cluster is known, its patches, and its gate command
     },
     root,
   )
-  const folder = cluster.patchesDir.replace(`${root}/`, '')
-  const paths = files.map((file) => join(root, file.replace('env/production/patches', folder)))
+  const folder = dirname(cluster.patchesDir).replace(`${root}/`, '')
+  const paths = files.map((file) => join(root, file.replace('env/production', folder)))
   paths.forEach((path, index) => {
     mkdirSync(dirname(path), { recursive: true })
     writeFileSync(path, `a:\n  b: ${markerOf(index)}\n  server: ${cluster.endpoint}\n`)
