@@ -79,6 +79,10 @@ const configs: [title: string, text: string][] = [
     'cluster:\n  inlineManifests:\n    - name: a\n      contents: |-\n        apiVersion: v1\n        kind: Secret\n        stringData:\n          a: Zq1nightfall\n',
   ],
   [
+    'a file in a manifest',
+    'cluster:\n  inlineManifests:\n    - name: a\n      contents: |-\n        kind: ConfigMap\n        data:\n          a: |\n            token Zq1nightfall\n            b\n',
+  ],
+  [
     'an argument',
     'cluster: {apiServer: {extraArgs: {oidc-client-secret: Zq1nightfall, x: "a=Zq1nightfall"}}}',
   ],
@@ -118,6 +122,16 @@ cluster:
     auditPolicy: {rules: [{level: Metadata}]}
 `
   assert.equal(secretsInConfig(text), [])
+})
+
+test('a schema has no secrets, and what is beside it may', () => {
+  const schema = 'kind: CustomResourceDefinition\nspec:\n  description: see x-1.2_3\n'
+  assert.equal(secretsInConfig(schema), [])
+  assert.equal(secretsInConfig(`${schema}---\nkind: Secret\ndata: {a: Zq1nightfall}\n`), [
+    'Zq1nightfall',
+    'Zq1nightfall',
+    'Zq1nightfall',
+  ])
 })
 
 test.run()
