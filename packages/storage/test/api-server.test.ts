@@ -375,20 +375,25 @@ if (kubelab === undefined) {
     assert.match(problem.hint ?? '', 'no_root_squash')
   })
 
-  real('a server on which only root can write is a warning with its remedy, not a failure', async () => {
-    pretended.failures.pods.set('user', "sh: can't create /claim/user: Permission denied")
-    const warnings: string[] = []
-    const log: Log = { ...silentLog, warn: (text) => void warnings.push(text) }
-    const proof = await proveStorage(cluster(), await openApi(cluster()), log)
-    assert.is(proof.writesAsUser, false)
-    assert.is(warnings.length, 1)
-    assert.match(warnings[0] ?? '', /^NFS_ROOT_ONLY: .*Permission denied.*no_root_squash.*=0777/)
-    assert.match(describeProof(cluster(), proof), 'only pods that run as root can write')
-    pretended.failures.pods.set('user', 'Killed')
-    const problem = await refused(async () => proveStorage(cluster(), await openApi(cluster()), log))
-    pretended.failures.pods.clear()
-    assert.is(problem.code, 'STORAGE_TEST_FAILED')
-  })
+  real(
+    'a server on which only root can write is a warning with its remedy, not a failure',
+    async () => {
+      pretended.failures.pods.set('user', "sh: can't create /claim/user: Permission denied")
+      const warnings: string[] = []
+      const log: Log = { ...silentLog, warn: (text) => void warnings.push(text) }
+      const proof = await proveStorage(cluster(), await openApi(cluster()), log)
+      assert.is(proof.writesAsUser, false)
+      assert.is(warnings.length, 1)
+      assert.match(warnings[0] ?? '', /^NFS_ROOT_ONLY: .*Permission denied.*no_root_squash.*=0777/)
+      assert.match(describeProof(cluster(), proof), 'only pods that run as root can write')
+      pretended.failures.pods.set('user', 'Killed')
+      const problem = await refused(async () =>
+        proveStorage(cluster(), await openApi(cluster()), log),
+      )
+      pretended.failures.pods.clear()
+      assert.is(problem.code, 'STORAGE_TEST_FAILED')
+    },
+  )
 
   real('the API accepts expansion, and a refusal is named', async () => {
     await server.api('PATCH', classPath, { allowVolumeExpansion: false })

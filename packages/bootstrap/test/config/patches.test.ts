@@ -179,7 +179,11 @@ test('a folder that is gone since the last configs is a problem', async () => {
   assert.match(problem.because ?? '', 'all.yaml')
   assert.match(problem.hint ?? '', 'mkdir -p env/home/patches')
   mkdirSync(folder)
-  assert.equal((await readPatches(cluster, { patches: ['all.yaml'] })).used, [], 'an empty folder is a decision')
+  assert.equal(
+    (await readPatches(cluster, { patches: ['all.yaml'] })).used,
+    [],
+    'an empty folder is a decision',
+  )
 })
 
 test('of a renamed env file, the old folder is found', async () => {
