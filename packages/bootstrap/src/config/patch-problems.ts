@@ -3,6 +3,8 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { exitCodes, nearest, Problem, quote, type Cluster } from '@talosmith/core'
 
+const lost = { patches: { code: 'PATCHES_LOST' }, manifests: { code: 'MANIFESTS_LOST' } } as const
+
 /** A folder was there when the last configs were made, and is gone: PATCHES_LOST or MANIFESTS_LOST. */
 export async function folderLost(
   cluster: Cluster,
@@ -12,8 +14,7 @@ export async function folderLost(
   const { name, file, root } = cluster
   const old = await findMoved(root, what, before)
   const empty = `to continue without ${what}: mkdir -p env/${file}/${what}`
-  const code = what === 'patches' ? 'PATCHES_LOST' : 'MANIFESTS_LOST'
-  return new Problem(code, `the ${what} of cluster ${name} are gone`, {
+  return new Problem(lost[what].code, `the ${what} of cluster ${name} are gone`, {
     because: `its machine configs were made with ${before.join(', ')}, and there is no folder env/${file}/${what}`,
     now: `nothing was changed; the machines still have these ${what}`,
     hint:
