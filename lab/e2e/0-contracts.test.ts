@@ -4,7 +4,7 @@
  * unit test compares with the product's; arguments are those of packages/bootstrap/src/config/machine-config.ts.
  * No lab is needed, so this runs first.
  */
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createLog, local, projectRoot } from '@talosmith/core'
 import { temporaryFolder } from '@talosmith/core/testing'
@@ -78,6 +78,25 @@ for (const [tool, version, kubernetes] of contracts) {
       await validate(tool, configOf(version, part))
     })
 }
+
+/** As `readManifests` writes the user's manifests, and the patches of operations.md#a-cni-of-your-own. */
+const manifests =
+  'cluster:\n  inlineManifests:\n    - name: cilium.yaml\n      contents: |\n        ---\n        apiVersion: v1\n        kind: Namespace\n        metadata: {name: a}\n'
+const withoutCni = (version: string): string =>
+  version.startsWith('v1.14.')
+    ? '---\napiVersion: v1alpha1\nkind: KubeFlannelCNIConfig\n$patch: delete\n---\napiVersion: v1alpha1\nkind: KubeProxyConfig\nenabled: false\n'
+    : '  network: {cni: {name: none}}\n  proxy: {disabled: true}\n'
+
+for (const [tool, version] of contracts)
+  test(`Talos ${version} accepts manifests instead of its CNI`, async () => {
+    const patch = join(folder, `${version}-cni.patch.yaml`)
+    writeFileSync(patch, `${manifests}${withoutCni(version)}`)
+    const from = configOf(version, 'controlplane')
+    const output = `--output=${configOf(version, 'cni')}`
+    await call(tool, 'machineconfig', 'patch', from, `--patch=@${patch}`, output)
+    await validate(tool, configOf(version, 'cni'))
+    assert.match(readFileSync(configOf(version, 'cni'), 'utf8'), 'name: cilium.yaml')
+  })
 
 for (const [index, [tool, version]] of contracts.entries())
   if (index > 0)

@@ -39,6 +39,8 @@ export interface Cluster {
   readonly generated: string
   /** The user's own machine config patches. */
   readonly patchesDir: string
+  /** The user's own Kubernetes manifests. */
+  readonly manifestsDir: string
 }
 
 /** The cluster that `settings` of env/<file>.env describe. */
@@ -66,6 +68,7 @@ export function describeCluster(
     root,
     generated: join(root, 'generated', settings.CLUSTER_NAME),
     patchesDir: join(root, 'env', file, 'patches'),
+    manifestsDir: join(root, 'env', file, 'manifests'),
   }
 }
 

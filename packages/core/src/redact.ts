@@ -18,7 +18,7 @@ export function createRedactor(
   open: ReadonlySet<string> = new Set(),
 ): Redactor {
   const known = new Set<string>()
-  for (const secret of secrets)
+  for (const secret of new Set(secrets))
     for (const one of [secret, secret.trim(), ...linesOf(secret)])
       if (isLong(one) && !open.has(one)) formsOf(one).forEach((form) => known.add(form))
   const removeKnown = removerOf(known)

@@ -95,6 +95,7 @@ test('commands in hints select the cluster by its env file, not by its name', ()
   const cluster = describeCluster(settings, '/project', 'home')
   assert.is(commandFor(cluster, 'vm:create'), 'CLUSTER=home npx nx run vm:create')
   assert.is(cluster.patchesDir, '/project/env/home/patches')
+  assert.is(cluster.manifestsDir, '/project/env/home/manifests')
   assert.is(cluster.generated, '/project/generated/house')
 })
 

@@ -23,6 +23,7 @@ import {
   openApi,
   openHelm,
   planInstall,
+  describeProof,
   proveStorage,
   uninstallStorage,
 } from '../src/index.ts'
@@ -182,7 +183,7 @@ if (kubelab === undefined) {
       pretended.failures.pods.clear()
       assert.match(
         lines.join('\n'),
-        /Storage works: a claim on 10\.0\.0\.5:\/srv\/appdata was bound in/,
+        /Storage works: a claim on 10\.0\.0\.5:\/srv\/appdata was bound in .*pods that do not run as root can write/,
       )
       const { body } = await server.api('GET', classPath)
       assert.is(body['reclaimPolicy'], 'Retain')
@@ -373,6 +374,26 @@ if (kubelab === undefined) {
     assert.is(problem.code, 'NFS_NOT_WRITABLE')
     assert.match(problem.hint ?? '', 'no_root_squash')
   })
+
+  real(
+    'a server on which only root can write is a warning with its remedy, not a failure',
+    async () => {
+      pretended.failures.pods.set('user', "sh: can't create /claim/user: Permission denied")
+      const warnings: string[] = []
+      const log: Log = { ...silentLog, warn: (text) => void warnings.push(text) }
+      const proof = await proveStorage(cluster(), await openApi(cluster()), log)
+      assert.is(proof.writesAsUser, false)
+      assert.is(warnings.length, 1)
+      assert.match(warnings[0] ?? '', /^NFS_ROOT_ONLY: .*Permission denied.*no_root_squash.*=0777/)
+      assert.match(describeProof(cluster(), proof), 'only pods that run as root can write')
+      pretended.failures.pods.set('user', 'Killed')
+      const problem = await refused(async () =>
+        proveStorage(cluster(), await openApi(cluster()), log),
+      )
+      pretended.failures.pods.clear()
+      assert.is(problem.code, 'STORAGE_TEST_FAILED')
+    },
+  )
 
   real('the API accepts expansion, and a refusal is named', async () => {
     await server.api('PATCH', classPath, { allowVolumeExpansion: false })

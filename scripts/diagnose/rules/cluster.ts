@@ -227,8 +227,9 @@ const judgeCni: Judge = (cluster, { api }, views) => {
       (node) => `kubectl get node ${node.metadata.name}: ${readinessOf(node)?.message ?? ''}`,
     ),
     [
-      `# install your CNI, for example by Helm with KUBECONFIG=${cluster.generated}/kubeconfig, then`,
-      commandFor(cluster, 'bootstrap:health'),
+      `# put the manifests of your CNI into env/${cluster.file}/manifests, then`,
+      commandFor(cluster, 'cluster:up'),
+      `# or install it with KUBECONFIG=${cluster.generated}/kubeconfig, for example by Helm`,
     ],
   )
 }

@@ -51,6 +51,10 @@ func confine(c *containerRun) confinement {
 		}
 	}
 
+	if shared.FSGroup != nil {
+		credential.Groups = append(credential.Groups, uint32(*shared.FSGroup))
+	}
+
 	result.credential = &credential
 
 	if c.image.isPrivileged || own.Privileged != nil && *own.Privileged {

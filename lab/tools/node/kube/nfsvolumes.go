@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -113,6 +115,12 @@ func (run *podRun) mountNFS(name string, source nfsSource) (string, error) {
 			name, strings.Join(options, ","), source.server, source.path, target, err)
 	}
 
+	if security := run.snapshot().Spec.SecurityContext; source.kind == "csi" && !source.readOnly && security != nil && security.FSGroup != nil {
+		if err := giveToGroup(target, int(*security.FSGroup)); err != nil {
+			return "", err
+		}
+	}
+
 	run.mu.Lock()
 	run.mounts = append(run.mounts, target)
 	run.mu.Unlock()
@@ -138,4 +146,34 @@ func mountWithin(ctx context.Context, source nfsSource, target string, options [
 
 		return errors.Join(ctx.Err())
 	}
+}
+
+// giveToGroup lets the pod's fsGroup write to a volume, as the kubelet does for drivers with fsGroupPolicy File: it ignores what
+// the server refuses (pkg/volume/volume_linux.go, changeFilePermission).
+func giveToGroup(folder string, group int) error {
+	return filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+
+		os.Lchown(path, -1, group) //nolint:errcheck // logged by the kubelet only
+
+		if info.Mode()&os.ModeSymlink != 0 {
+			return nil
+		}
+
+		mask := os.FileMode(0o660)
+		if info.IsDir() {
+			mask |= os.ModeSetgid | 0o110
+		}
+
+		os.Chmod(path, info.Mode()|mask) //nolint:errcheck // logged by the kubelet only
+
+		return nil
+	})
 }

@@ -69,6 +69,7 @@ type volumeMount struct {
 type securityContext struct {
 	RunAsUser                *int64 `json:"runAsUser"`
 	RunAsGroup               *int64 `json:"runAsGroup"`
+	FSGroup                  *int64 `json:"fsGroup"`
 	Privileged               *bool  `json:"privileged"`
 	AllowPrivilegeEscalation *bool  `json:"allowPrivilegeEscalation"`
 	Capabilities             *struct {

@@ -17,6 +17,11 @@ import { ofKind, textOf } from './config-documents.ts'
 const takesImageArguments = '1.12.0'
 const ignoresExtraArguments = '1.13.0'
 
+/** Whether an upgrade that Talos `runs` carries out passes machine.install.extraKernelArgs to the installer. */
+export function passesExtraArguments(runs: string): boolean {
+  return semver.lt(runs, ignoresExtraArguments)
+}
+
 /** The config with which an upgrade keeps kernel arguments; or why there is none. */
 export type KeptArguments =
   | { readonly kind: 'unchanged' }
@@ -41,14 +46,14 @@ export function keepKernelArguments(
   const { extraKernelArgs: extra = [], grubUseUKICmdline: takesImage = false } = install
   const others = extra.filter((argument) => !wanted.includes(argument))
   const field = (name: string): string[] => ['machine', 'install', name]
-  const passesExtra = semver.lt(runs, ignoresExtraArguments) && !takesImage && others.length > 0
+  const passesExtra = passesExtraArguments(runs) && !takesImage && others.length > 0
   if (passesExtra || semver.lt(runs, takesImageArguments)) {
     const added = wanted.filter((argument) => !extra.includes(argument))
     if (added.length === 0) return { kind: 'unchanged' }
     base.setIn(field('extraKernelArgs'), [...extra, ...added])
   } else {
     if (others.length > 0) return { kind: 'lost', names: others.map(nameOfArgument) }
-    if (takesImage && extra.length === 0) return { kind: 'unchanged' }
+    if (extra.length === 0 && (takesImage || wanted.length === 0)) return { kind: 'unchanged' }
     if (extra.length > 0) base.deleteIn(field('extraKernelArgs'))
     base.setIn(field('grubUseUKICmdline'), true)
   }

@@ -1,31 +1,41 @@
-/** What is wrong with the folder of the user's patches. */
+/** What is wrong with the folders of the user's patches and manifests. */
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { exitCodes, nearest, Problem, quote, type Cluster } from '@talosmith/core'
 
-/** The folder was there when the last configs were made, and is gone. */
-export async function patchesLost(cluster: Cluster, before: readonly string[]): Promise<Problem> {
+const lost = { patches: { code: 'PATCHES_LOST' }, manifests: { code: 'MANIFESTS_LOST' } } as const
+
+/** A folder was there when the last configs were made, and is gone: PATCHES_LOST or MANIFESTS_LOST. */
+export async function folderLost(
+  cluster: Cluster,
+  what: 'patches' | 'manifests',
+  before: readonly string[],
+): Promise<Problem> {
   const { name, file, root } = cluster
-  const old = await findMoved(root, before)
-  const empty = `to continue without patches: mkdir -p env/${file}/patches`
-  return new Problem('PATCHES_LOST', `the patches of cluster ${name} are gone`, {
-    because: `its machine configs were made with ${before.join(', ')}, and there is no folder env/${file}/patches`,
-    now: 'nothing was changed; the machines still have these patches',
+  const old = await findMoved(root, what, before)
+  const empty = `to continue without ${what}: mkdir -p env/${file}/${what}`
+  return new Problem(lost[what].code, `the ${what} of cluster ${name} are gone`, {
+    because: `its machine configs were made with ${before.join(', ')}, and there is no folder env/${file}/${what}`,
+    now: `nothing was changed; the machines still have these ${what}`,
     hint:
       old === undefined
         ? `restore the folder, then run the same command again; ${empty}`
-        : `mkdir -p env/${file} && mv ${quote(`env/${old}/patches`)} env/${file}/patches, then run the same command again; ${empty}`,
+        : `mkdir -p env/${file} && mv ${quote(`env/${old}/${what}`)} env/${file}/${what}, then run the same command again; ${empty}`,
     exitCode: exitCodes.wrongSetting,
   })
 }
 
-/** The folder of an env file that no longer exists, with all these patches: the env file was renamed. */
-async function findMoved(root: string, patches: readonly string[]): Promise<string | undefined> {
+/** The folder of an env file that no longer exists, with all these files: the env file was renamed. */
+async function findMoved(
+  root: string,
+  what: 'patches' | 'manifests',
+  files: readonly string[],
+): Promise<string | undefined> {
   const names = await namesIn(join(root, 'env'))
   for (const name of names) {
     if (names.includes(`${name}.env`)) continue
-    const there = await namesIn(join(root, 'env', name, 'patches'))
-    if (patches.every((patch) => there.includes(patch))) return name
+    const there = await namesIn(join(root, 'env', name, what))
+    if (files.every((file) => there.includes(file))) return name
   }
   return undefined
 }

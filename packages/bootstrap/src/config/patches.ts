@@ -2,7 +2,8 @@
 import { stat } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { listUserFolder, readUserFile, type Cluster, type Node } from '@talosmith/core'
-import { patchesLost, patchNamesUnknown } from './patch-problems.ts'
+import { readManifests, type ManifestDigests } from './manifests.ts'
+import { folderLost, patchNamesUnknown } from './patch-problems.ts'
 
 /** A user's patch: its path and its text. */
 export interface Patch {
@@ -10,7 +11,7 @@ export interface Patch {
   readonly text: string
 }
 
-/** The user's patches of a cluster. */
+/** The user's patches of a cluster, and the manifests, which are a patch of the control planes. */
 export interface Patches {
   /** By machine, in the order in which they are applied. */
   readonly byNode: ReadonlyMap<string, readonly Patch[]>
@@ -18,6 +19,13 @@ export interface Patches {
   readonly used: readonly string[]
   /** Files for machines that the settings no longer have, or not yet. */
   readonly unused: readonly string[]
+  readonly manifests: ManifestDigests
+}
+
+/** What the last configs were made with. */
+export interface FormerPatches {
+  readonly patches?: readonly string[]
+  readonly manifests?: ManifestDigests
 }
 
 /** What talosctl reads as a patch; a file with another ending is none. */
@@ -54,18 +62,18 @@ function wordOf(name: string, words: readonly string[]): string | undefined {
 }
 
 /**
- * Reads the user's patches; a folder that does not exist means no patches, unless the last configs were made with
- * the patches `before`. Throws PATCHES_LOST then, PATCH_NAME_UNKNOWN for files and folders that apply to no
- * machine, FILE_UNREADABLE for what can't be read.
+ * Reads the user's patches and manifests; a folder that does not exist means none, unless the last configs were made
+ * with the files `before`. Throws PATCHES_LOST then, PATCH_NAME_UNKNOWN for files and folders that apply to no
+ * machine, FILE_UNREADABLE for what can't be read, and what `readManifests` throws.
  */
 export async function readPatches(
   cluster: Cluster,
-  before: readonly string[] = [],
+  { patches: before = [], manifests: manifestsBefore }: FormerPatches = {},
 ): Promise<Patches> {
   const { patchesDir, nodes, root } = cluster
   const shown = (name: string): string => relative(root, join(patchesDir, name))
   const names = await listUserFolder(patchesDir, shown('.'))
-  if (names === undefined && before.length > 0) throw await patchesLost(cluster, before)
+  if (names === undefined && before.length > 0) throw await folderLost(cluster, 'patches', before)
   const machines = nodes.map(({ name }) => name)
   const chosen = new Map(
     nodes.map((node) => [node.name, choosePatches(names ?? [], node, machines)]),
@@ -84,12 +92,20 @@ export async function readPatches(
     (names ?? []).filter((name) => !used.includes(name)),
   )
   if (unknown.length > 0) throw patchNamesUnknown(shown('.'), unknown, wordsOf(machines))
+  const manifests = await readManifests(cluster, manifestsBefore)
   return {
     byNode: new Map(
-      [...chosen].map(([node, files]) => [node, files.flatMap((file) => texts.get(file) ?? [])]),
+      nodes.map(({ name, role }) => [
+        name,
+        [
+          ...(role === 'controlplane' && manifests.patch !== undefined ? [manifests.patch] : []),
+          ...(chosen.get(name) ?? []).flatMap((file) => texts.get(file) ?? []),
+        ],
+      ]),
     ),
     used: used.sort(),
     unused,
+    manifests: manifests.digests,
   }
 }
 

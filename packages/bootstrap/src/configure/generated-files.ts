@@ -8,7 +8,8 @@ import {
   renderTalosconfig,
   type Configs,
 } from '../config/machine-config.ts'
-import { readPatches } from '../config/patches.ts'
+import { describeManifestChanges } from '../config/manifests.ts'
+import { readPatches, type FormerPatches } from '../config/patches.ts'
 import { findOverlap, refuseOverlap } from '../config/subnets.ts'
 import { archiveConfigsOfOthers, replaceAccess } from '../generated/replaced-files.ts'
 import { readSecrets, sha256, type PublicSecrets } from '../generated/secrets.ts'
@@ -27,11 +28,12 @@ export interface ObservedGeneratedFiles {
   readonly talosconfig: AccessProblem | undefined
 }
 
-/** Records the inputs of the configs in generated/, so that they are not generated again. */
-interface MadeOf {
+/**
+ * Records the inputs of the configs in generated/, so that they are not generated again, and the user's patches and
+ * manifests, to notice when their folder is gone.
+ */
+interface MadeOf extends FormerPatches {
   readonly inputs: string
-  /** Names of the user's patches, to notice when their folder is gone. */
-  readonly patches?: readonly string[]
   readonly files: Readonly<Record<string, string>>
 }
 const recordFile = 'configs/made-of.json'
@@ -43,7 +45,7 @@ export async function observeGeneratedFiles(
   log: Log,
 ): Promise<ObservedGeneratedFiles> {
   const made = await readRecord(cluster)
-  const patches = await readPatches(cluster, made?.patches)
+  const patches = await readPatches(cluster, made)
   for (const name of patches.unused)
     log.warn(
       `${cluster.patchesDir}/${name} is not used: the settings have no machine with that name`,
@@ -64,6 +66,8 @@ export async function observeGeneratedFiles(
     made?.inputs === digest &&
     namesIn(cluster).every((name) => made.files[name] === hashOf(current.get(name)))
   if (isCurrent) return { secrets, desired: current, digest, stale: [], talosconfig }
+  for (const text of describeManifestChanges(cluster, made?.manifests ?? {}, patches.manifests))
+    log.warn(text)
   const { configs, warnings } = await renderConfigs(cluster, patches, talosctl)
   for (const warning of warnings) log.warn(`machine config: ${warning}`)
   const overlapping = findOverlap(cluster, configs)
@@ -89,13 +93,13 @@ export async function checkGeneratedFiles(
 
 /**
  * Checks, with throwaway secrets, whether Talos accepts the machine configs. Throws CONFIG_INVALID, and PATCHES_LOST
- * when the last configs had patches that are gone; returns the warnings.
+ * or MANIFESTS_LOST when the last configs had some that are gone; returns the warnings.
  */
 export async function checkNewConfigs(
   cluster: Cluster,
   talosctl: Talosctl,
 ): Promise<readonly string[]> {
-  const patches = await readPatches(cluster, (await readRecord(cluster))?.patches)
+  const patches = await readPatches(cluster, await readRecord(cluster))
   const { configs, warnings } = await renderConfigs(cluster, patches, talosctl, 'throwaway')
   refuseOverlap(cluster, configs)
   return warnings.map((text) => `machine config: ${text}`)
@@ -125,8 +129,8 @@ export async function writeConfigs(
     if (!configs.has(name)) await files.remove(configFile({ name }))
   const hashes = Object.fromEntries([...configs].map(([name, text]) => [name, sha256(text)]))
   // Written last: if a run is killed before this, the next one generates all configs again.
-  const { used } = await readPatches(cluster)
-  const record: MadeOf = { inputs: digest, patches: used, files: hashes }
+  const { used, manifests } = await readPatches(cluster)
+  const record: MadeOf = { inputs: digest, patches: used, manifests, files: hashes }
   await files.write(recordFile, `${JSON.stringify(record, null, 2)}\n`)
 }
 

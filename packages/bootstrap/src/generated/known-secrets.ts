@@ -14,11 +14,12 @@ import { secretsInConfig, secretWords, stringsIn } from './secret-values.ts'
 const secretFile = /(?:^|[./])(?:secrets\.yaml|talosconfig|kubeconfig)(?:\.|$)/
 /** Records without secrets, and snapshots, which are no text. */
 const withoutSecrets = /^(?:runs|bundles)\/|\.db$|^[\w.-]+\.json$|^backups\/[^/]*\.json$/
-const largest = 4 * 2 ** 20
+/** A config with manifests of 4 MiB, indented, is smaller. */
+const largest = 16 * 2 ** 20
 
 /**
  * A redactor that knows all secrets of a cluster: its secret files, machine configs and access files, those
- * set aside, its patches, and settings such as UPGRADE_GATE_COMMAND. Keeps its names and addresses.
+ * set aside, its patches and manifests, and settings such as UPGRADE_GATE_COMMAND. Keeps its names and addresses.
  */
 export async function redactorOf(cluster: Cluster): Promise<Redactor> {
   const files = generatedFiles(cluster)
@@ -36,7 +37,7 @@ export async function redactorOf(cluster: Cluster): Promise<Redactor> {
   return createRedactor(
     [
       ...own.flat(),
-      ...(await secretsOfPatches(cluster)),
+      ...(await secretsOfUserFiles(cluster)),
       ...settings,
       ...settings.flatMap(secretWords),
     ],
@@ -44,14 +45,18 @@ export async function redactorOf(cluster: Cluster): Promise<Redactor> {
   )
 }
 
-async function secretsOfPatches({ patchesDir }: Cluster): Promise<string[]> {
-  const entries = await readdir(patchesDir, { withFileTypes: true }).catch(() => [])
+async function secretsOfUserFiles({ patchesDir, manifestsDir }: Cluster): Promise<string[]> {
   const texts = await Promise.all(
-    entries
-      .filter((entry) => !entry.isDirectory())
-      .map(({ name }) => readFile(join(patchesDir, name), 'utf8').catch(() => '')),
+    [patchesDir, manifestsDir].map(async (folder) => {
+      const entries = await readdir(folder, { withFileTypes: true }).catch(() => [])
+      return Promise.all(
+        entries
+          .filter((entry) => !entry.isDirectory())
+          .map(({ name }) => readFile(join(folder, name), 'utf8').catch(() => '')),
+      )
+    }),
   )
-  return texts.flatMap(secretsInConfig)
+  return texts.flat().flatMap(secretsInConfig)
 }
 
 /** Names and addresses of a cluster: its access files contain them beside the secrets. */

@@ -19,7 +19,9 @@ export function secretsInConfig(text: string): string[] {
     if (publicKey.test(path.at(-1) ?? '')) return found.push(...secretWords(value))
     const isSensitive = path.some((key) => sensitiveKey.test(key))
     if (value.includes('\n')) {
-      found.push(value, ...value.split('\n').flatMap(secretWords))
+      found.push(value)
+      // Talos accepts only YAML there, so its strings are found below; by words, a large one takes minutes.
+      if (!path.includes('inlineManifests')) found.push(...value.split('\n').flatMap(secretWords))
       // A file or a manifest in the config.
       if (path.length > 0) found.push(...secretsInConfig(value))
     } else if (isSensitive || !isOrdinary(value)) found.push(value, ...secretWords(value))
@@ -58,12 +60,17 @@ function isOrdinary(text: string): boolean {
   return ordinary.some((shape) => shape.test(text)) && redactShapes(text) === text
 }
 
+/** Charts have megabytes of them, which are public. */
+function isSchema(value: object): boolean {
+  return 'kind' in value && value.kind === 'CustomResourceDefinition'
+}
+
 function visit(text: string, each: (value: string, path: readonly string[]) => void): void {
   const walk = (value: unknown, path: readonly string[]): void => {
     if (typeof value === 'string') each(value, path)
     else if (typeof value === 'number' && String(value).length > 6) each(String(value), path)
     else if (Array.isArray(value)) value.forEach((one) => walk(one, path))
-    else if (typeof value === 'object' && value !== null)
+    else if (typeof value === 'object' && value !== null && !isSchema(value))
       for (const [key, one] of Object.entries(value)) walk(one, [...path, key])
   }
   for (const document of parseAllDocuments(text)) {

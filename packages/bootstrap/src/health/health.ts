@@ -189,8 +189,13 @@ function nodesFinding(
     const { addresses = [], nodeInfo } = node.status ?? {}
     const ready = readinessOf(node)
     if (lacksCni(node, registered, observed.expectedWorkloads)) {
-      const reason = `${name} is not Ready: no CNI is installed, and the machine configs leave it to you: install one with ${generated}/kubeconfig, then run the same command again`
-      return isCniOnItsWay(observed) ? reason : { reason, final: true }
+      const reason = `${name} is not Ready: no CNI is installed`
+      return isCniOnItsWay(observed)
+        ? `${reason} yet, and Talos brings none here (talosctl -n ${address} logs controller-runtime shows why manifests are not applied)`
+        : {
+            reason: `${reason}, and the machine configs leave it to you: put its manifests into env/${cluster.file}/manifests and run ${commandFor(cluster, 'cluster:up')}, or install one with ${generated}/kubeconfig`,
+            final: true,
+          }
     }
     if (ready?.status !== 'True')
       return `${name} is not Ready: ${ready?.message ?? 'no reason reported'}`

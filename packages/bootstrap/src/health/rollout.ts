@@ -45,9 +45,14 @@ export function expectedWorkloads(controlPlaneConfig: string): string[] {
 
 /** Whether a control plane's config brings manifests of its own, which may install a CNI after the bootstrap. */
 export function bringsManifests(controlPlaneConfig: string): boolean {
-  const { cluster = {} } = (parseAllDocuments(controlPlaneConfig)
-    .find((document) => document.get('kind') === undefined)
-    ?.toJS() ?? {}) as { cluster?: ClusterSection }
+  const documents = parseAllDocuments(controlPlaneConfig)
+  const kinds = documents.map((document) => document.get('kind'))
+  // Talos 1.14: machinery/config/types/k8s.
+  if (kinds.some((kind) => /^Kube(?:Inline|External)ManifestConfig$/.test(String(kind))))
+    return true
+  const { cluster = {} } = (documents[kinds.indexOf(undefined)]?.toJS() ?? {}) as {
+    cluster?: ClusterSection
+  }
   const { inlineManifests = [], extraManifests = [], network } = cluster
   return inlineManifests.length + extraManifests.length > 0 || network?.cni?.name === 'custom'
 }

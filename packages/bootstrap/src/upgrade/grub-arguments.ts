@@ -1,7 +1,7 @@
 /** Writes the configured kernel arguments into the machine config before an upgrade, on machines with GRUB. */
 import { commandFor, inStep, minute, Problem, waitFor, type Node } from '@talosmith/core'
 import { readBootLoader } from '@talosmith/clients/talos'
-import { keepKernelArguments } from '../config/kernel-arguments.ts'
+import { keepKernelArguments, passesExtraArguments } from '../config/kernel-arguments.ts'
 import { updateNode } from '../configure/apply-config.ts'
 import { observeNodeStates } from '../configure/observe.ts'
 import type { UpgradeContext } from '../restart/context.ts'
@@ -9,7 +9,8 @@ import type { UpgradeContext } from '../restart/context.ts'
 /**
  * Prepares a machine that runs Talos `runs` to keep TALOS_KERNEL_ARGS at its upgrade: nothing to do with systemd-boot,
  * whose entries have them from the image. Without a reboot: Talos applies machine.install at once
- * (v1alpha1_runtime.go, CanApplyImmediate). Throws KERNEL_ARGS_LOST for arguments of a patch that would be lost.
+ * (v1alpha1_runtime.go, CanApplyImmediate). Throws KERNEL_ARGS_LOST for arguments of a patch that would be lost, also
+ * when TALOS_KERNEL_ARGS is empty.
  */
 export async function prepareKernelArguments(
   { cluster, talosctl, log, secrets }: UpgradeContext,
@@ -17,7 +18,7 @@ export async function prepareKernelArguments(
   runs: string,
 ): Promise<void> {
   const wanted = cluster.settings.TALOS_KERNEL_ARGS
-  if (wanted.length === 0) return
+  if (wanted.length === 0 && passesExtraArguments(runs)) return
   const config = await waitFor(
     `${node.name} to report its boot loader and machine config`,
     async () => {

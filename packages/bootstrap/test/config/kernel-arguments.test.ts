@@ -50,6 +50,19 @@ for (const [what, runs, has, expected] of rows)
     assert.equal(keepKernelArguments(kept.text, ours, runs), { kind: 'unchanged' })
   })
 
+test('without arguments of ours, those of a patch stay or are reported, and nothing is written', () => {
+  const keep = (runs: string, has: object): unknown =>
+    keepKernelArguments(stringify({ machine: { install: { ...install, ...has } } }), [], runs)
+  for (const runs of ['v1.9.6', 'v1.11.6', 'v1.12.11'])
+    assert.equal(keep(runs, { extraKernelArgs: ['a=b'] }), { kind: 'unchanged' })
+  for (const runs of ['v1.13.0', 'v1.14.1'])
+    assert.equal(keep(runs, { extraKernelArgs: ['a=b'] }), { kind: 'lost', names: ['a'] })
+  for (const runs of ['v1.11.6', 'v1.12.11', 'v1.13.9']) {
+    assert.equal(keep(runs, {}), { kind: 'unchanged' })
+    assert.equal(keep(runs, { grubUseUKICmdline: true }), { kind: 'unchanged' })
+  }
+})
+
 test('the form of 1.14 always takes the arguments of the image', () => {
   const config = 'machine: {}\n---\nkind: UnattendedInstallConfig\ninstaller: { image: x }\n'
   assert.equal(keepKernelArguments(config, ours, 'v1.14.2'), { kind: 'unchanged' })

@@ -174,12 +174,16 @@ for (const [title, because, put] of [
 test('a folder that is gone since the last configs is a problem', async () => {
   const { cluster, folder } = withPatches('all.yaml')
   rmSync(folder, { recursive: true })
-  const problem = await problemOf(readPatches(cluster, ['all.yaml']))
+  const problem = await problemOf(readPatches(cluster, { patches: ['all.yaml'] }))
   assert.is(problem.code, 'PATCHES_LOST')
   assert.match(problem.because ?? '', 'all.yaml')
   assert.match(problem.hint ?? '', 'mkdir -p env/home/patches')
   mkdirSync(folder)
-  assert.equal((await readPatches(cluster, ['all.yaml'])).used, [], 'an empty folder is a decision')
+  assert.equal(
+    (await readPatches(cluster, { patches: ['all.yaml'] })).used,
+    [],
+    'an empty folder is a decision',
+  )
 })
 
 test('of a renamed env file, the old folder is found', async () => {
@@ -189,7 +193,7 @@ test('of a renamed env file, the old folder is found', async () => {
     patchesDir: join(cluster.root, 'env', 'house', 'patches'),
     file: 'house',
   }
-  const problem = await problemOf(readPatches(renamed, ['all.yaml']))
+  const problem = await problemOf(readPatches(renamed, { patches: ['all.yaml'] }))
   assert.is(problem.code, 'PATCHES_LOST')
   assert.match(problem.hint ?? '', 'mv env/home/patches env/house/patches')
 })

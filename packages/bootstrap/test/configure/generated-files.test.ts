@@ -6,6 +6,7 @@ import {
   renameSync,
   rmdirSync,
   statSync,
+  unlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
@@ -240,6 +241,46 @@ it('patches that are gone since the last configs are a problem, and nothing is w
   assert.is(code, 'PATCHES_LOST')
   assert.match(because ?? '', 'all.yaml, home-w2.yaml')
   assert.is(read('configs/home-w1.yaml'), before)
+})
+
+it("the user's manifests are in the configs of control planes, and what becomes of changed ones is reported", async () => {
+  if (openOnce === undefined) return
+  mkdirSync(cluster.manifestsDir, { recursive: true })
+  const put = (name: string, data: string): void =>
+    writeFileSync(
+      join(cluster.manifestsDir, name),
+      `# ${name}\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: kube-system}\ndata: {a: ${data}}\n`,
+    )
+  put('b.yaml', 'one')
+  put('a.yml', 'one')
+  assert.equal((await observe(cluster)).stale, ['home-cp1'])
+  await settle(cluster)
+  const inline = (): { name: string; contents: string }[] =>
+    parseAllDocuments(read('configs/home-cp1.yaml'))[0]?.toJS().cluster.inlineManifests
+  assert.equal(
+    inline().map(({ name }) => name),
+    ['a.yml', 'b.yaml'],
+  )
+  assert.match(inline()[1]?.contents ?? '', '# b.yaml\napiVersion: v1\n')
+  assert.not.match(read('configs/home-w1.yaml'), 'ConfigMap')
+  assert.is(statSync(join(cluster.generated, 'configs/home-cp1.yaml')).mode & 0o777, 0o600)
+  assert.equal(await checkGeneratedFiles(cluster, openOnce), [])
+
+  put('b.yaml', 'two')
+  unlinkSync(join(cluster.manifestsDir, 'a.yml'))
+  const [changed, removed, ...others] = await checkGeneratedFiles(cluster, openOnce)
+  assert.match(changed ?? '', /^env\/[^/]+\/manifests\/b\.yaml has changed: .* kubectl apply/)
+  assert.match(removed ?? '', /a\.yml is gone: its objects stay .* upgrade deletes them/)
+  assert.equal(others, [])
+  await settle(cluster)
+  assert.equal(await checkGeneratedFiles(cluster, openOnce), [])
+
+  renameSync(cluster.manifestsDir, `${cluster.manifestsDir}.aside`)
+  assert.is((await problem(observe(cluster))).code, 'MANIFESTS_LOST')
+  assert.is((await problem(checkNewConfigs(cluster, openOnce))).code, 'MANIFESTS_LOST')
+  mkdirSync(cluster.manifestsDir)
+  await settle(cluster)
+  assert.equal(inline() ?? [], [])
 })
 
 it('a record that cannot be read is not taken for none, by which lost patches would go unnoticed', async () => {

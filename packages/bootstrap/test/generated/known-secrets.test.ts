@@ -25,9 +25,10 @@ const files = [
   'generated/production/work/7-0/worker.yaml',
   'env/production/patches/all.yaml',
   'env/production/patches/notes.txt',
+  'env/production/manifests/cilium.yaml',
 ]
 
-test('every secret file of a cluster is known, its patches, and its secret settings', async () => {
+test('every secret file of a cluster is known, its patches and manifests, and its secret settings', async () => {
   const root = temporaryFolder('known')
   const cluster = testCluster(
     {
@@ -37,8 +38,8 @@ test('every secret file of a cluster is known, its patches, and its secret setti
     },
     root,
   )
-  const folder = cluster.patchesDir.replace(`${root}/`, '')
-  const paths = files.map((file) => join(root, file.replace('env/production/patches', folder)))
+  const folder = dirname(cluster.patchesDir).replace(`${root}/`, '')
+  const paths = files.map((file) => join(root, file.replace('env/production', folder)))
   paths.forEach((path, index) => {
     mkdirSync(dirname(path), { recursive: true })
     writeFileSync(path, `a:\n  b: ${markerOf(index)}\n  server: ${cluster.endpoint}\n`)
@@ -77,6 +78,10 @@ const configs: [title: string, text: string][] = [
   [
     'a manifest',
     'cluster:\n  inlineManifests:\n    - name: a\n      contents: |-\n        apiVersion: v1\n        kind: Secret\n        stringData:\n          a: Zq1nightfall\n',
+  ],
+  [
+    'a file in a manifest',
+    'cluster:\n  inlineManifests:\n    - name: a\n      contents: |-\n        kind: ConfigMap\n        data:\n          a: |\n            token Zq1nightfall\n            b\n',
   ],
   [
     'an argument',
@@ -118,6 +123,16 @@ cluster:
     auditPolicy: {rules: [{level: Metadata}]}
 `
   assert.equal(secretsInConfig(text), [])
+})
+
+test('a schema has no secrets, and what is beside it may', () => {
+  const schema = 'kind: CustomResourceDefinition\nspec:\n  description: see x-1.2_3\n'
+  assert.equal(secretsInConfig(schema), [])
+  assert.equal(secretsInConfig(`${schema}---\nkind: Secret\ndata: {a: Zq1nightfall}\n`), [
+    'Zq1nightfall',
+    'Zq1nightfall',
+    'Zq1nightfall',
+  ])
 })
 
 test.run()

@@ -42,6 +42,8 @@ test('manifests of the config may bring a CNI', () => {
   assert.is(bringsManifests(`${none}  inlineManifests: [{name: cilium, contents: x}]\n`), true)
   assert.is(bringsManifests(`${none}  extraManifests: [https://x/y.yaml]\n`), true)
   assert.is(bringsManifests('cluster:\n  network: {cni: {name: custom, urls: [x]}}\n'), true)
+  for (const kind of ['KubeInlineManifestConfig', 'KubeExternalManifestConfig'])
+    assert.is(bringsManifests(`${none}---\nkind: ${kind}\nname: cilium\n`), true)
 })
 
 const set = (desired: number, available: number, generation = 1) => ({

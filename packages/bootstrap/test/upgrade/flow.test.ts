@@ -232,16 +232,17 @@ test('a machine that has lost its kernel arguments ends the upgrade, without the
   assert.not.match(problem?.because ?? '', 'amd_iommu=')
 })
 
-test('kernel arguments of a patch that GRUB would lose are named before the machine is upgraded', async () => {
-  const simulation = new Simulation(withArguments(), 'v1.13.8')
-  const machine = simulation.named('home-cp1')
-  machine.grub = true
-  machine.config = machine.config.replace('install:', 'install:\n    extraKernelArgs: [secret=1]')
-  const { problem } = await run(simulation)
-  assert.is(problem?.code, 'KERNEL_ARGS_LOST')
-  assert.match(problem?.because ?? '', /secret$/)
-  assert.equal(restarts(simulation), [])
-})
+for (const args of ['amd_iommu=on', ''])
+  test(`kernel arguments of a patch that GRUB would lose are named before the machine is upgraded, with "${args}" of ours`, async () => {
+    const simulation = new Simulation(withArguments({ TALOS_KERNEL_ARGS: args }), 'v1.13.8')
+    const machine = simulation.named('home-cp1')
+    machine.grub = true
+    machine.config = machine.config.replace('install:', 'install:\n    extraKernelArgs: [secret=1]')
+    const { problem } = await run(simulation)
+    assert.is(problem?.code, 'KERNEL_ARGS_LOST')
+    assert.match(problem?.because ?? '', /secret$/)
+    assert.equal(restarts(simulation), [])
+  })
 
 test('other extensions alone restart every machine, too', async () => {
   const simulation = new Simulation(

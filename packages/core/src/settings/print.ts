@@ -62,6 +62,9 @@ Put your own machine config patches into \`env/<cluster>/patches/\`: \`all*\`, \
 \`.json\`: \`all_cilium.yaml\`, \`worker-gpu.yml\`, \`home-w1.yaml\`. A patch that applies to no machine, a subfolder, and a
 folder that is gone since the last run are errors. Names that begin with a dot or have another ending are ignored.
 
+Put Kubernetes manifests that the cluster needs to start, such as those of a CNI, into \`env/<cluster>/manifests/\`
+([operations](operations.md#a-cni-of-your-own)).
+
 This page is generated from the schema: \`npx tsx packages/core/scripts/print-settings.ts\`.
 
 ${tables.join('\n')}

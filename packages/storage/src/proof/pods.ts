@@ -20,6 +20,8 @@ interface TestPod {
   readonly mounts?: readonly Mount[]
   /** In the node's own network, which is where NFS mounts are made. */
   readonly hostNetwork?: boolean
+  /** Runs as this user and group instead of root, as the PodSecurity level restricted demands, with the group as fsGroup. */
+  readonly user?: number
 }
 
 /** The account of test pods: the namespace's own one is made by a controller, which may take its time. */
@@ -51,7 +53,7 @@ export function testNamespace(name: string, level: 'privileged' | 'baseline'): K
 }
 
 /**
- * A pod that runs a script once. It is put on its node directly, so that no taint keeps it away. It runs
+ * A pod that runs a script once. It is put on its node directly, so that no taint keeps it away. Without `user` it runs
  * as root, without capabilities: what root may do on the server is exactly what the driver needs.
  */
 export function testPod(namespace: string, pod: TestPod): PodObject {
@@ -68,7 +70,17 @@ export function testPod(namespace: string, pod: TestPod): PodObject {
       automountServiceAccountToken: false,
       enableServiceLinks: false,
       ...(pod.hostNetwork === true ? { hostNetwork: true } : {}),
-      securityContext: { runAsUser: 0, seccompProfile: { type: 'RuntimeDefault' } },
+      securityContext: {
+        ...(pod.user === undefined
+          ? { runAsUser: 0 }
+          : {
+              runAsNonRoot: true,
+              runAsUser: pod.user,
+              runAsGroup: pod.user,
+              fsGroup: pod.user,
+            }),
+        seccompProfile: { type: 'RuntimeDefault' },
+      },
       containers: [
         {
           name: 'test',

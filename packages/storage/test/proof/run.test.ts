@@ -111,6 +111,21 @@ test('a test pod gives up every privilege but its user', () => {
   })
   assert.is(pod.spec?.hostNetwork, undefined)
   assert.is(pod.spec?.automountServiceAccountToken, false)
+  assert.equal(pod.spec?.securityContext, {
+    runAsUser: 0,
+    seccompProfile: { type: 'RuntimeDefault' },
+  })
+})
+
+test('a test pod of a user is one that the PodSecurity level restricted admits, with its group on the volume', () => {
+  const pod = testPod('ns', { name: 'a', node: 'home-w1', script: 'true', user: 1000 })
+  assert.equal(pod.spec?.securityContext, {
+    runAsNonRoot: true,
+    runAsUser: 1000,
+    runAsGroup: 1000,
+    fsGroup: 1000,
+    seccompProfile: { type: 'RuntimeDefault' },
+  })
 })
 
 const node = (name: string, isSchedulable = true) => ({ name, isReady: true, isSchedulable })
