@@ -14,6 +14,8 @@ export interface Identity {
   readonly hasEvidence: boolean
   /** Whether the cluster has run: its addresses are fixed. */
   readonly hasRun: boolean
+  /** Why the ID in `generated/` is not known: commands that only look go on without it. */
+  readonly unreadable?: Problem
 }
 
 /** A domain, and why it is another cluster's although it has this cluster's name. */
@@ -35,7 +37,7 @@ export async function judgeDomains<T extends ParsedDomain>(
   index: number,
   domains: readonly T[],
 ): Promise<{ readonly identity: Identity; readonly domains: (T & JudgedDomain)[] }> {
-  const kept = await readClusterId(cluster)
+  const { kept, unreadable } = await readKept(cluster)
   const hasEvidence = await hasEvidenceOn(cluster, index)
   const judge = async (domain: T, cas: readonly string[]): Promise<T & JudgedDomain> => {
     const because =
@@ -53,8 +55,23 @@ export async function judgeDomains<T extends ParsedDomain>(
     owner === cluster.name ? (clusterId ?? []) : [],
   )
   return {
-    identity: { clusterId: kept ?? taken[0], hasEvidence, hasRun: await hasRun(cluster) },
+    identity: {
+      clusterId: kept ?? taken[0],
+      ...{ hasEvidence, hasRun: await hasRun(cluster) },
+      ...(unreadable !== undefined && { unreadable }),
+    },
     domains: judged,
+  }
+}
+
+async function readKept(
+  cluster: Cluster,
+): Promise<{ readonly kept: string | undefined; readonly unreadable?: Problem }> {
+  try {
+    return { kept: await readClusterId(cluster) }
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error
+    return { kept: undefined, unreadable: error }
   }
 }
 
@@ -107,7 +124,9 @@ async function hasRun(cluster: Cluster): Promise<boolean> {
 /** The CAs of Talos in every secrets file and talosconfig in `generated/`, also in archived ones. */
 async function knownCas(cluster: Cluster): Promise<string[]> {
   const files = generatedFiles(cluster)
-  const names = (await files.list())
+  // A folder that cannot be read is reported with the ID.
+  const listed = await files.list().catch(() => [])
+  const names = listed
     .map(({ name }) => name)
     .filter((name) => /(?:^|[/.])(?:secrets\.yaml|talosconfig)(?:\.\d+)?$/.test(name))
   const cas = new Set<string>()
@@ -120,8 +139,13 @@ async function knownCas(cluster: Cluster): Promise<string[]> {
   return [...cas]
 }
 
-/** Domains with the cluster's name that are another cluster's: no command touches anything beside them. */
+/**
+ * Domains with the cluster's name that are another cluster's: no command touches anything beside them, nor where the
+ * cluster's ID cannot be read, which alone tells them apart.
+ */
 export function strangerProblems(cluster: Cluster, hosts: readonly ObservedHost[]): Problem[] {
+  const unreadable = hosts.flatMap(({ identity }) => identity.unreadable ?? [])
+  if (unreadable.length > 0) return unreadable.slice(0, 1)
   const found = hosts.flatMap(({ host, domains }) =>
     domains.flatMap(({ name, strangerBecause: because }) =>
       because === undefined ? [] : [{ at: `${name} on ${host}`, because }],

@@ -196,6 +196,25 @@ for (const [name, flow] of Object.entries(flows))
     assert.equal(changing, [])
   })
 
+for (const [title, files, code] of [
+  ['a backup', { 'backups/etcd-2026-01-01T00-00-00.000Z.json/x': '' }, 'FILE_UNREADABLE'],
+  ['the ID', { [clusterIdFile]: 'cut' }, 'CLUSTER_ID_UNREADABLE'],
+] as const)
+  test(`where ${title} cannot be read, the machine is observed, and no command changes it`, async () => {
+    const cluster = ownCluster(settings, { ...files, 'hosts.json': hosts })
+    const observed = await observeHost(hostWith(cluster, clusterId), cluster, 0)
+    assert.is(clusterDomains(cluster, observed).length, 1)
+    assert.is(observed.identity.unreadable?.code, code)
+    assert.equal(
+      strangerProblems(cluster, [observed, observed]).map((problem) => problem.code),
+      [code],
+    )
+    for (const flow of Object.values(flows)) {
+      const { problem, changing } = await run(flow, cluster, hostWith(cluster, clusterId))
+      assert.equal([problem?.code, changing], [code, []])
+    }
+  })
+
 test('a machine from before IDs gets one without a restart, once', async () => {
   const cluster = ownCluster(settings, { 'hosts.json': hosts })
   const before = await observeHost(hostWith(cluster, undefined), cluster, 0)
