@@ -1,6 +1,13 @@
 /** Which machines that bear the cluster's name are its own: the ID in their metadata, or evidence in generated/. */
 import { probe, talosAuthorities } from '@talosmith/clients/talos'
-import { codes, generatedFiles, Problem, readClusterId, type Cluster } from '@talosmith/core'
+import {
+  codes,
+  generatedFiles,
+  ownerByMetadata,
+  Problem,
+  readClusterId,
+  type Cluster,
+} from '@talosmith/core'
 import { hostsFile, wasMadeOn } from './made-on.ts'
 import type { ObservedHost } from './observe.ts'
 import type { ParsedDomain } from './parse-domain.ts'
@@ -48,7 +55,8 @@ export async function judgeDomains<T extends ParsedDomain>(
     return { ...domain, owner, strangerBecause: because }
   }
   const isOpen = ({ owner, clusterId }: ParsedDomain): boolean =>
-    owner === cluster.name && (kept === undefined || clusterId === undefined)
+    owner !== undefined &&
+    ownerByMetadata({ cluster: owner, clusterId }, { name: cluster.name, id: kept }) === 'unknown'
   const cas = domains.some(isOpen) ? await knownCas(cluster) : []
   const judged = await Promise.all(domains.map((domain) => judge(domain, cas)))
   const taken = judged.flatMap(({ owner, clusterId }) =>
@@ -86,8 +94,9 @@ async function strangerBecause(
 ): Promise<string | undefined> {
   const { kept, hasEvidence, cas } = known
   const { clusterId } = domain
-  if (kept !== undefined && clusterId !== undefined)
-    return kept === clusterId
+  const owner = ownerByMetadata({ cluster: name, clusterId }, { name, id: kept })
+  if (owner !== 'unknown')
+    return owner === 'this cluster'
       ? undefined
       : `it belongs to another cluster ${name}: its metadata has the ID ${clusterId}, ${generated} has ${kept}`
   const node = nodes.find((one) => one.name === domain.name)
