@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createCa, showMachine, type Shown } from '@talosmith/clients/testing'
 import {
@@ -196,12 +196,14 @@ for (const [name, flow] of Object.entries(flows))
     assert.equal(changing, [])
   })
 
-for (const [title, files, code] of [
-  ['a backup', { 'backups/etcd-2026-01-01T00-00-00.000Z.json/x': '' }, 'FILE_UNREADABLE'],
-  ['the ID', { [clusterIdFile]: 'cut' }, 'CLUSTER_ID_UNREADABLE'],
+for (const [title, name, code] of [
+  ['a backup', 'backups/etcd-2026-01-01T00-00-00.000Z.json', 'GENERATED_IS_A_LINK'],
+  ['the ID', clusterIdFile, 'CLUSTER_ID_UNREADABLE'],
 ] as const)
   test(`where ${title} cannot be read, the machine is observed, and no command changes it`, async () => {
-    const cluster = ownCluster(settings, { ...files, 'hosts.json': hosts })
+    const cluster = ownCluster(settings, { 'hosts.json': hosts, 'backups/cut': 'cut' })
+    if (name === clusterIdFile) writeFileSync(join(cluster.generated, name), 'cut')
+    else symlinkSync('cut', join(cluster.generated, name))
     const observed = await observeHost(hostWith(cluster, clusterId), cluster, 0)
     assert.is(clusterDomains(cluster, observed).length, 1)
     assert.is(observed.identity.unreadable?.code, code)
