@@ -1,5 +1,5 @@
 /** The last stage of cluster:up: prints how to use the cluster that the stages before it created. */
-import { generatedFiles, notStarted, script } from '@talosmith/core'
+import { directToMachines, generatedFiles, notStarted, script } from '@talosmith/core'
 
 export default script(import.meta, {
   summary: 'Print how to use the cluster; runs last in `nx run cluster:up`.',
@@ -13,6 +13,10 @@ export default script(import.meta, {
         '',
         `  export KUBECONFIG=${files.path('kubeconfig')}`,
         `  export TALOSCONFIG=${files.path('talosconfig')}`,
+        // Otherwise kubectl and talosctl ask the proxy for the machines.
+        ...Object.entries(directToMachines(cluster)).map(
+          ([name, value]) => `  export ${name}=${value}`,
+        ),
         '  kubectl get nodes',
       ].join('\n'),
     )

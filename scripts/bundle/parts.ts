@@ -8,6 +8,7 @@ import {
   generatedFiles,
   plainLines,
   reasonOf,
+  secretSettings,
   silentLog,
   virshBatch,
   type Cluster,
@@ -95,11 +96,10 @@ const kubernetesPaths = [
   ['pods-kube-system', 'pods', '/api/v1/namespaces/kube-system/pods'],
 ] as const
 
-/** A command of the user's may contain a password in any form: only whether there is one. */
+/** A command or a proxy of the user's may contain a password in any form: only whether there is one. */
 function describeSettings({ settings }: Cluster): string {
-  const gate = settings.UPGRADE_GATE_COMMAND
-  const shown = { ...settings, ...(gate !== undefined && { UPGRADE_GATE_COMMAND: '[removed]' }) }
-  return JSON.stringify(shown, null, 2)
+  const secrets = Object.keys(secretSettings(settings)).map((name) => [name, '[removed]'])
+  return JSON.stringify({ ...settings, ...Object.fromEntries(secrets) }, null, 2)
 }
 
 /** The records of the last runs: steps, times and durations. */

@@ -2,6 +2,7 @@
 import type { Problem } from '@talosmith/core'
 import type { HostDetails, HostEvidence, HostWarning, ObservedHost, Trial } from '@talosmith/vm'
 import type { Check } from './check.ts'
+import type { Resolved } from './endpoint.ts'
 
 /** Everything that was observed about one host. */
 export interface CheckedHost {
@@ -20,6 +21,8 @@ export interface CheckedHost {
         readonly factory: { readonly status: number } | { readonly reason: string } | undefined
         /** Whether the NFS server answers; undefined: none is configured. */
         readonly nfs: boolean | undefined
+        /** What CLUSTER_ENDPOINT resolves to; undefined: it is an address. */
+        readonly endpoint?: Resolved | undefined
       }
     | undefined
 }

@@ -116,7 +116,7 @@ export function judgeFactory(
       'Image Factory',
       `the host cannot reach ${settings.TALOS_FACTORY_URL}: ${reason}`,
       observed.hasImage ? 'warning' : 'fail',
-      'fix DNS, proxy or firewall of the host, or set IMAGE_RELAY=true to download images through this machine',
+      'fix DNS or firewall of the host, set HOST_PROXY if it needs an HTTP proxy, or IMAGE_RELAY=true to download images through this machine',
       codes.factoryUnreachable,
     ),
   ]

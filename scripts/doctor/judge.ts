@@ -3,6 +3,7 @@ import { codes, hostToolsMissing, type Cluster } from '@talosmith/core'
 import { type HostDetails, type Trial, typeFor } from '@talosmith/vm'
 import { failed, type Check } from './check.ts'
 import type { CheckedHost, Line } from './checked-host.ts'
+import { judgeEndpoint } from './endpoint.ts'
 import {
   judgeAddresses,
   judgeFactory,
@@ -62,7 +63,14 @@ export function judgeHost(cluster: Cluster, host: CheckedHost): Check[] {
     ...judgeAddresses(cluster, host, line),
     ...(host.outside === undefined
       ? []
-      : [...judgeFactory(cluster, host, line), ...judgeNfs(cluster, host.outside.nfs, line)]),
+      : [
+          ...judgeFactory(cluster, host, line),
+          ...judgeNfs(cluster, host.outside.nfs, line),
+          // Only this machine depends on it: a host forwards what its machines send.
+          ...judgeEndpoint(cluster, host.outside.endpoint, area).map((one): Check =>
+            one.verdict === 'fail' ? { ...one, verdict: 'warning' } : one,
+          ),
+        ]),
     // An `ok` beside a failure of the same check would only confuse.
   ].filter(({ check, verdict }) => verdict !== 'ok' || !failedChecks.has(check))
   return [...rest, ...failures]

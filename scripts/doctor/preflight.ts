@@ -3,6 +3,8 @@ import { checkOffer, observeFactory, quickRequest } from '@talosmith/clients/fac
 import {
   codes,
   findTool,
+  hostProxy,
+  isIpv4,
   parseLabelledLines,
   Problem,
   silentLog,
@@ -25,6 +27,7 @@ import {
 import { attempt } from '../plan/attempt.ts'
 import { failed, type Check } from './check.ts'
 import type { CheckedHost } from './checked-host.ts'
+import { judgeEndpoint, resolveEndpoint, type Resolved } from './endpoint.ts'
 import { judgeHost } from './judge.ts'
 
 const thisMachine = 'this machine'
@@ -45,12 +48,13 @@ export async function runChecks(
   { cluster, eachHost, signal }: Context,
   { quick = false } = {},
 ): Promise<Check[]> {
-  const [operator, factory, hosts] = await Promise.all([
+  const [operator, endpoint, factory, hosts] = await Promise.all([
     checkOperator(cluster, quick),
+    resolveEndpoint(cluster),
     quick ? [] : checkFactory(cluster, signal),
     checkHosts(cluster, eachHost(), quick),
   ])
-  return [...operator, ...factory, ...hosts]
+  return [...operator, ...judgeEndpoint(cluster, endpoint, thisMachine), ...factory, ...hosts]
 }
 
 async function checkOperator(cluster: Cluster, quick: boolean): Promise<Check[]> {
@@ -210,12 +214,20 @@ async function observeClosely(
 }
 
 /** What the host itself can reach. */
-async function observeOutside(host: Host, { settings }: Cluster): Promise<CheckedHost['outside']> {
+async function observeOutside(
+  host: Host,
+  { settings, endpoint }: Cluster,
+): Promise<CheckedHost['outside']> {
   const { TALOS_FACTORY_URL: url, NFS_SERVER: nfs = '', IMAGE_PATH } = settings
   const needsFactory = IMAGE_PATH === undefined && !isRelayed(settings, host)
-  const { stdout } = await host.$({ nothrow: true, timeoutMs: 12_000 })`
+  const { hostname } = new URL(endpoint)
+  const names = isIpv4(hostname) ? [] : [hostname]
+  const { stdout } = await host.$({ nothrow: true, timeoutMs: 12_000, env: hostProxy(settings) })`
 for url in ${needsFactory ? [`${url}/versions`] : []}; do
   if output=$(curl -sS -o /dev/null -m 8 -w '%{http_code}' "$url" 2>&1); then echo "factory-status $output"; else echo "factory-error \${output%000}"; fi
+done
+for name in ${names}; do
+  timeout 5 getent ahostsv4 "$name" | sed 's/^/endpoint-address /' || :
 done
 server=${nfs}
 if [ -n "$server" ] && timeout 3 bash -c "exec 3<>/dev/tcp/$server/2049" 2>/dev/null; then echo nfs; fi`
@@ -228,5 +240,12 @@ if [ -n "$server" ] && timeout 3 bash -c "exec 3<>/dev/tcp/$server/2049" 2>/dev/
         ? { reason: report.first('factory-error') ?? 'curl did not run' }
         : { status: Number(status) },
     nfs: nfs === '' ? undefined : report.has('nfs'),
+    endpoint: names.length === 0 ? undefined : resolvedOnHost(report.all('endpoint-address')),
   }
+}
+
+/** The lines of `getent ahostsv4`: an address, the type of a socket and sometimes the canonical name. */
+function resolvedOnHost(lines: readonly string[]): Resolved {
+  const addresses = [...new Set(lines.map((line) => line.split(/\s+/)[0] ?? ''))].sort()
+  return addresses.length === 0 ? { reason: 'no address (getent ahostsv4)' } : { addresses }
 }

@@ -106,6 +106,7 @@ bundle(
         NETWORK_CIDR: '127.13.11.0/24',
         TALOS_KERNEL_ARGS: 'talos.config=https://host/x?token=s3cretvalue99',
         UPGRADE_GATE_COMMAND: 'check --as me:Zq1nightfall',
+        HOST_PROXY: 'http://me:Zq2nightfall@proxy.lan:3128',
       },
       made.root,
     )
@@ -178,6 +179,7 @@ case \${*: -1} in *-console.log) cat ${made.path('console.txt')} ;; *) exec /usr
     assert.match(all, 'talos.config=https://host/x?token=[removed]')
     assert.match(all, '"phase": "Running"')
     assert.match(all, '"UPGRADE_GATE_COMMAND": "[removed]"')
+    assert.match(all, '"HOST_PROXY": "[removed]"')
     assert.not.match(all, 'nightfall')
     for (const planted of [known, 's3cretvalue99', pem, encode(pem), key, encode(key)])
       assert.not.ok(all.includes(planted), planted)

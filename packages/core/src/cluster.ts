@@ -27,7 +27,7 @@ export interface Cluster {
   readonly nodes: readonly Node[]
   readonly controlPlanes: readonly Node[]
   readonly workers: readonly Node[]
-  /** https://<host>:6443 */
+  /** https://<host>:<port>; the port is 6443, unless CLUSTER_ENDPOINT has another. */
   readonly endpoint: string
   readonly vip: string | undefined
   readonly prefixLength: number
@@ -49,8 +49,7 @@ export function describeCluster(
 ): Cluster {
   const nodes = describeNodes(settings)
   const controlPlanes = nodes.filter(({ role }) => role === 'controlplane')
-  const endpointHost =
-    settings.CLUSTER_ENDPOINT ?? settings.CLUSTER_VIP ?? controlPlanes[0]?.address ?? ''
+  const given = settings.CLUSTER_ENDPOINT ?? settings.CLUSTER_VIP ?? controlPlanes[0]?.address ?? ''
   const schematic = describeSchematic(settings.TALOS_EXTENSIONS, settings.TALOS_KERNEL_ARGS)
   return {
     name: settings.CLUSTER_NAME,
@@ -59,7 +58,7 @@ export function describeCluster(
     nodes,
     controlPlanes,
     workers: nodes.filter(({ role }) => role === 'worker'),
-    endpoint: `https://${endpointHost}:6443`,
+    endpoint: `https://${given.includes(':') ? given : `${given}:6443`}`,
     vip: settings.CLUSTER_VIP,
     prefixLength: prefixLengthOf(settings.NETWORK_CIDR),
     schematic,

@@ -15,6 +15,8 @@ export const codes = {
   cpuLevelTooLow: 'CPU_LEVEL_TOO_LOW',
   /** The disk of a machine existed, and is missing now. */
   diskLost: 'DISK_LOST',
+  /** CLUSTER_ENDPOINT is a name that does not resolve. */
+  endpointUnresolved: 'ENDPOINT_UNRESOLVED',
   /** The Image Factory does not answer, to this machine or to a KVM host. */
   factoryUnreachable: 'FACTORY_UNREACHABLE',
   /** The KVM host has no UEFI firmware for QEMU. */

@@ -3,6 +3,7 @@ export {
   addressAt,
   contains,
   isBetween,
+  isIpv4,
   networkOf,
   offsetOf,
   overlap,
@@ -65,6 +66,7 @@ export { withLock } from './lock.ts'
 export { createLog, inStep, silentLog, type Log, type Step } from './log.ts'
 export { furtherControlPlanes, type Node, type Role } from './nodes.ts'
 export { exitCodes, Problem, reasonOf, type ExitCode } from './problem.ts'
+export { directToMachines, hostProxy, proxyFor } from './proxy.ts'
 export { quote } from './process/command.ts'
 export {
   CommandFailed,
@@ -81,7 +83,7 @@ export { script, type ScriptContext } from './script.ts'
 export { redactShapes } from './secret-shapes.ts'
 export { chooseCluster, listClusters, loadCluster } from './settings/find.ts'
 export { readSettings } from './settings/read.ts'
-export type { Settings } from './settings/schema.ts'
+export { secretSettings, type Settings } from './settings/schema.ts'
 export {
   defaultKubernetesVersion,
   minorOf,

@@ -5,6 +5,7 @@ import {
   factoryUnreachable,
   fetchReason,
   fetchChecksum,
+  fetchThroughProxy,
 } from '@talosmith/clients/factory'
 import type { progressReader } from './progress.ts'
 import { attemptLimit, type TransferTimeouts } from './timeouts.ts'
@@ -99,7 +100,7 @@ async function fetchRest(
   let responded = false
   try {
     watch.allow(timeouts.firstByte)
-    const response = await fetch(url, {
+    const response = await fetchThroughProxy(url, {
       signal: watch.signal,
       headers: received > 0 ? { range: `bytes=${received}-` } : {},
     })

@@ -2,6 +2,7 @@
 import {
   codes,
   CommandFailed,
+  hostProxy,
   Problem,
   retry,
   type Cluster,
@@ -116,6 +117,7 @@ async function attempt(
       onLine,
       signal: watch.signal,
       timeoutMs: Infinity,
+      env: hostProxy(settings),
     })`bash -c ${transferScript} talosmith-image ${words}`
     const [kind = '', ...rest] = stdout.trim().split(' ')
     return { kind, words: rest, text: rest.join(' ') }

@@ -84,6 +84,15 @@ transfer('a stalled transfer is aborted and resumed', async ({ rig }) => {
   )
 })
 
+transfer('a host behind a proxy downloads through HOST_PROXY', async ({ rig }) => {
+  const proxy = rig.cluster.settings.TALOS_FACTORY_URL
+  // The server of the tests answers requests for whatever host, as a proxy does.
+  rig.settings({ TALOS_FACTORY_URL: 'http://factory.invalid', HOST_PROXY: proxy })
+  await rig.transfer()
+  assert.ok(readFileSync(rig.path).equals(rig.raw))
+  assert.is(rig.requests.length, 2, 'the image, and its checksum')
+})
+
 transfer('waits for a factory that has to build the image', async ({ rig }) => {
   rig.delayMs = 2500
   await rig.transfer()

@@ -1,5 +1,12 @@
 /** helm of one cluster, as a process: releases are made by helm itself. */
-import { findTool, generatedFiles, local, type Cluster, type Host } from '@talosmith/core'
+import {
+  directToMachines,
+  findTool,
+  generatedFiles,
+  local,
+  type Cluster,
+  type Host,
+} from '@talosmith/core'
 
 /** Runs helm with the cluster's kubeconfig; its stdout. Throws CommandFailed. */
 export type Helm = (args: readonly string[], input?: string) => Promise<string>
@@ -18,6 +25,7 @@ export function openHelm(
     const path = await (helmPath ??= find('helm', cluster).then((tool) => tool.path))
     const { stdout } = await host.$({
       timeoutMs: helmTimeoutMs,
+      env: directToMachines(cluster),
       ...(input === undefined ? {} : { input }),
     })`${path} ${args} --kubeconfig ${kubeconfig}`
     return stdout

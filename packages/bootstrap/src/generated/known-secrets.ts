@@ -1,7 +1,13 @@
 /** Every secret that the files of a cluster hold, to remove them from texts. */
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createRedactor, generatedFiles, type Cluster, type Redactor } from '@talosmith/core'
+import {
+  createRedactor,
+  generatedFiles,
+  secretSettings,
+  type Cluster,
+  type Redactor,
+} from '@talosmith/core'
 import { secretsInConfig, secretWords, stringsIn } from './secret-values.ts'
 
 /** Files of ours in which every string is a secret, also their copies in backups/, removed/ and archive/. */
@@ -12,7 +18,7 @@ const largest = 4 * 2 ** 20
 
 /**
  * A redactor that knows all secrets of a cluster: its secret files, machine configs and access files, those
- * set aside, its patches, and UPGRADE_GATE_COMMAND. Keeps its names and addresses.
+ * set aside, its patches, and settings such as UPGRADE_GATE_COMMAND. Keeps its names and addresses.
  */
 export async function redactorOf(cluster: Cluster): Promise<Redactor> {
   const files = generatedFiles(cluster)
@@ -26,9 +32,14 @@ export async function redactorOf(cluster: Cluster): Promise<Redactor> {
       return secretFile.test(name) ? stringsIn(text) : secretsInConfig(text)
     }),
   )
-  const { UPGRADE_GATE_COMMAND: gate = '' } = cluster.settings
+  const settings = Object.values(secretSettings(cluster.settings))
   return createRedactor(
-    [...own.flat(), ...(await secretsOfPatches(cluster)), gate, ...secretWords(gate)],
+    [
+      ...own.flat(),
+      ...(await secretsOfPatches(cluster)),
+      ...settings,
+      ...settings.flatMap(secretWords),
+    ],
     openTexts(cluster),
   )
 }

@@ -1,6 +1,7 @@
 /** Proves that the access files from before a regeneration no longer work. */
 import {
   CommandFailed,
+  directToMachines,
   findTool,
   generatedFiles,
   local,
@@ -45,6 +46,7 @@ export async function proveOldAccessRefused(
         const limits = ['--request-timeout=15s']
         await local.$({
           timeoutMs: 30_000,
+          env: directToMachines(cluster),
         })`${kubectl.path} --kubeconfig ${path} ${limits} get --raw /api`
       },
     ],

@@ -2,6 +2,7 @@
 import {
   codes,
   createRedactor,
+  directToMachines,
   generatedFiles,
   inStep,
   Unrecoverable,
@@ -105,6 +106,7 @@ export async function passGateCommand(
           KUBECONFIG: files.path('kubeconfig'),
           TALOSCONFIG: files.path('talosconfig'),
           CLUSTER: cluster.name,
+          ...directToMachines(cluster),
         },
       })`sh ${folder.path('gate.sh')}`
       if (exitCode === 0) return

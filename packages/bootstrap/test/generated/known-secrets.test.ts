@@ -27,12 +27,13 @@ const files = [
   'env/production/patches/notes.txt',
 ]
 
-test('every secret file of a cluster is known, its patches, and its gate command', async () => {
+test('every secret file of a cluster is known, its patches, and its secret settings', async () => {
   const root = temporaryFolder('known')
   const cluster = testCluster(
     {
       CLUSTER_NAME: 'production',
       UPGRADE_GATE_COMMAND: `check-storage --user me:${markerOf(98)} "${markerOf(99)}"`,
+      HOST_PROXY: `http://me:${markerOf(97)}@proxy.lan:3128`,
     },
     root,
   )
@@ -43,7 +44,7 @@ test('every secret file of a cluster is known, its patches, and its gate command
     writeFileSync(path, `a:\n  b: ${markerOf(index)}\n  server: ${cluster.endpoint}\n`)
   })
   const redact = await redactorOf(cluster)
-  const markers = [...paths.keys(), 98, 99].map(markerOf)
+  const markers = [...paths.keys(), 97, 98, 99].map(markerOf)
   for (const marker of markers)
     assert.is(redact(`it ${marker} is`), 'it [removed] is', `${marker} is not known`)
   const open = `production: admin@production at ${cluster.endpoint}, production-cp1 is 10.0.0.70`

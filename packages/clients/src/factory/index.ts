@@ -13,4 +13,5 @@ export {
 } from './offer.ts'
 export { factoryError, factoryUnreachable } from './problems.ts'
 export { fetchReason, quickRequest, type RequestOptions } from './request.ts'
+export { fetchThroughProxy } from './fetch.ts'
 export { postSchematic } from './schematics.ts'

@@ -1,5 +1,5 @@
 /** Failures of the Image Factory itself: no answer, and a refusal. */
-import { codes, Problem } from '@talosmith/core'
+import { codes, Problem, proxyFor, withoutCredentials } from '@talosmith/core'
 
 /** A refusal, with the HTTP status. */
 export class FactoryError extends Problem {
@@ -27,13 +27,20 @@ export function factoryError(url: string, status: number, text: string): Factory
 /** The factory did not answer at all. */
 export function factoryUnreachable(url: string, because: string, from = 'this machine'): Problem {
   const { origin } = new URL(url)
+  const isThisMachine = from === 'this machine'
+  const proxy = isThisMachine ? proxyFor(url) : undefined
+  const through =
+    proxy === undefined ? '' : ` (asked through the proxy ${withoutCredentials(proxy)})`
+  const forHosts = isThisMachine
+    ? ''
+    : `. If ${from} needs a proxy, set HOST_PROXY; if it has no internet access, set IMAGE_RELAY=true`
   return new Problem(
     codes.factoryUnreachable,
     `the Image Factory at ${origin} does not answer ${from}`,
     {
-      because,
+      because: `${because}${through}`,
       now: 'nothing was changed',
-      hint: `curl -sS ${origin}/versions shows whether ${from} reaches it; the setting is TALOS_FACTORY_URL${from === 'this machine' ? '' : '. If only the host lacks internet access, set IMAGE_RELAY=true'}`,
+      hint: `curl -sS ${origin}/versions shows whether ${from} reaches it; the setting is TALOS_FACTORY_URL${forHosts}`,
     },
   )
 }

@@ -1,5 +1,6 @@
 /** One HTTP request to the Image Factory, with its timeout and its retries. */
 import { Problem, reasonOf, retry, type Log } from '@talosmith/core'
+import { fetchThroughProxy } from './fetch.ts'
 import { factoryError, factoryUnreachable } from './problems.ts'
 
 /** What a request needs, and how long it may take. */
@@ -66,7 +67,7 @@ async function fetchText(
   const timeout = AbortSignal.timeout(timeoutMs)
   try {
     const either = signal === undefined ? timeout : AbortSignal.any([timeout, signal])
-    const response = await fetch(url, { ...init, signal: either })
+    const response = await fetchThroughProxy(url, { ...init, signal: either })
     return { status: response.status, text: await response.text() }
   } catch (error) {
     if (signal?.aborted === true) throw error

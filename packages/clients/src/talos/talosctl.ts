@@ -1,5 +1,6 @@
 /** talosctl for one cluster, every call with a time limit. */
 import {
+  directToMachines,
   findTool,
   generatedFiles,
   local,
@@ -43,7 +44,10 @@ export async function openTalosctl(
     options: Pick<AskOptions, 'nothrow' | 'onLine'> & { readonly timeoutMs: number },
   ): Promise<Output> =>
     // Its own environment could point it at another cluster.
-    local.$({ ...options, env: { TALOSCONFIG: config } })`${path} ${args}`
+    local.$({
+      ...options,
+      env: { TALOSCONFIG: config, ...directToMachines(cluster) },
+    })`${path} ${args}`
   return {
     version,
     offline: (...args) => run(args, { timeoutMs: offlineMs }),

@@ -125,10 +125,19 @@ function checkServers(
   }
   const isElsewhere = ({ name }: Owner): boolean =>
     name === 'NETWORK_GATEWAY' || name === 'LIBVIRT_URI'
-  if (endpoint !== undefined)
+  const [apiHost = '', apiPort = '6443'] = endpoint?.split(':') ?? []
+  const api = owners.get(apiHost)
+  // kube-apiserver listens on 6443 of every control plane, and behind CLUSTER_VIP.
+  if (api !== undefined && apiPort !== '6443' && !isElsewhere(api))
+    errors.push({
+      name: 'CLUSTER_ENDPOINT',
+      text: `${apiHost} is ${api.what}, which serves the API on port 6443; leave the port out`,
+      others: [api.name],
+    })
+  else if (endpoint !== undefined)
     isFree(
       'CLUSTER_ENDPOINT',
-      endpoint,
+      apiHost,
       (owner) =>
         isElsewhere(owner) || owner.name === 'CLUSTER_VIP' || owner.role === 'controlplane',
     )

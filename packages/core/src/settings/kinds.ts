@@ -117,6 +117,20 @@ export const hostName = z.string().superRefine((value, ctx) => {
     fail('an IPv4 address such as 10.0.0.10, and a host name does not end in a number')
 })
 
+/** The API's host name or IPv4 address, and its port where a load balancer has another than 6443. */
+export const apiEndpoint = z.string().superRefine((value, ctx) => {
+  const [, host = '', port] = /^([^:]*)(?::(.*))?$/.exec(value) ?? []
+  const number = /^[1-9]\d{0,4}$/.test(port ?? '6443') ? Number(port ?? 6443) : 0
+  if (number < 1 || number > 65_535)
+    return ctx.addIssue({
+      code: 'custom',
+      message:
+        'a host name or an IPv4 address, or one with the port of a load balancer (api.home.lan:443)',
+    })
+  for (const { message } of hostName.safeParse(host).error?.issues ?? [])
+    ctx.addIssue({ code: 'custom', message })
+})
+
 /**
  * An http or https address; a trailing slash is removed. A user and a password in it can't work: fetch refuses
  * them (https://fetch.spec.whatwg.org/#dom-request), and machines pull the installer without them.
@@ -133,6 +147,12 @@ export const httpUrl = z
       fail('an address such as https://factory.talos.dev')
   })
   .transform((value) => value.replace(/\/+$/, ''))
+
+/** An HTTP proxy, with user and password if it needs them: curl's --proxy. */
+export const proxyUrl = text(
+  'an address such as http://proxy.lan:3128, or http://user:password@proxy.lan:3128',
+  /^https?:\/\/(?:[^\s/?#@]+@)?[\w.-]+(?::\d{1,5})?\/?$/,
+)
 
 /** Where a Helm chart comes from; a trailing slash is removed. */
 export const chartSource = text(

@@ -61,9 +61,10 @@ export const settingGroups = {
         'Unused address that the control planes share, so that the API stays available when one of them fails.',
     },
     CLUSTER_ENDPOINT: {
-      type: kind.hostName,
+      type: kind.apiEndpoint,
       otherwise: 'CLUSTER_VIP, else the first control plane',
-      about: 'Host name or address of the Kubernetes API.',
+      about:
+        'Host name or address of the Kubernetes API; with a port where a load balancer has another than 6443.',
     },
   },
   Talos: {
@@ -124,6 +125,13 @@ export const settingGroups = {
       default: 'false',
       about:
         'Download the image on this machine and send it to the KVM host, for hosts without internet access.',
+    },
+    HOST_PROXY: {
+      type: kind.proxyUrl,
+      secret: true,
+      example: 'http://proxy.lan:3128',
+      about:
+        'HTTP proxy that the KVM hosts download the image through. This machine uses HTTPS_PROXY, HTTP_PROXY and NO_PROXY of its environment.',
     },
   },
   Network: {
@@ -310,6 +318,7 @@ type Optional =
   | 'NFS_SHARE'
   | 'NFS_MOUNT_PERMISSIONS'
   | 'NFS_DEFAULT_CLASS'
+  | 'HOST_PROXY'
   | 'UPGRADE_GATE_COMMAND'
 
 type ValueOf<K extends SettingName> = AllSettings[K] extends { type: z.ZodType<infer T> }
@@ -326,3 +335,12 @@ export const allSettings = Object.assign({}, ...Object.values(settingGroups)) as
   SettingName,
   Setting
 >
+
+/** The values that may contain a secret, by setting; one that is not set is left out. */
+export function secretSettings(settings: Settings): Partial<Record<SettingName, string>> {
+  return Object.fromEntries(
+    Object.entries(settings).filter(
+      ([name, value]) => value !== undefined && allSettings[name as SettingName].secret === true,
+    ),
+  ) as Partial<Record<SettingName, string>>
+}

@@ -1,0 +1,76 @@
+/** Whether CLUSTER_ENDPOINT leads to the API, before machines are made that rely on it. */
+import { lookup } from 'node:dns/promises'
+import { codes, isIpv4, type Cluster } from '@talosmith/core'
+import type { Check } from './check.ts'
+
+/** What a name resolves to on one machine, or why it does not. */
+export type Resolved = { readonly addresses: readonly string[] } | { readonly reason: string }
+
+const lookupMs = 5000
+
+/** Resolves CLUSTER_ENDPOINT on this machine as its programs do, /etc/hosts included; undefined: it is an address. */
+export async function resolveEndpoint({ endpoint }: Cluster): Promise<Resolved | undefined> {
+  const { hostname } = new URL(endpoint)
+  if (isIpv4(hostname)) return undefined
+  const late = new Promise<Resolved>((resolve) =>
+    setTimeout(
+      () => resolve({ reason: `no answer within ${lookupMs / 1000} s` }),
+      lookupMs,
+    ).unref(),
+  )
+  const found = lookup(hostname, { all: true, family: 4 }).then(
+    (all): Resolved => ({ addresses: [...new Set(all.map(({ address }) => address))].sort() }),
+    ({ code = 'no reason given' }: NodeJS.ErrnoException): Resolved => ({ reason: code }),
+  )
+  return Promise.race([found, late])
+}
+
+/** Judges what CLUSTER_ENDPOINT resolves to on `area`: this machine needs it, a host does not. Pure. */
+export function judgeEndpoint(
+  { endpoint, controlPlanes, vip }: Pick<Cluster, 'endpoint' | 'controlPlanes' | 'vip'>,
+  resolved: Resolved | undefined,
+  area: string,
+): Check[] {
+  if (resolved === undefined) return []
+  const { hostname, port } = new URL(endpoint)
+  const own = controlPlanes.map(({ address }) => address)
+  const right = vip === undefined ? own.join(', ') : vip
+  const check = 'CLUSTER_ENDPOINT'
+  if ('reason' in resolved)
+    return [
+      {
+        area,
+        check,
+        verdict: 'fail',
+        code: codes.endpointUnresolved,
+        detail: `${hostname} does not resolve: ${resolved.reason}`,
+        remedy: `let your DNS server resolve ${hostname} to ${right} or to a load balancer (or /etc/hosts on this machine), or remove CLUSTER_ENDPOINT`,
+      },
+    ]
+  const { addresses } = resolved
+  const detail = `${hostname} resolves to ${addresses.join(', ')}`
+  const foreign = addresses.filter((address) => !own.includes(address) && address !== vip)
+  if (foreign.length > 0)
+    return [
+      {
+        area,
+        check,
+        verdict: 'warning',
+        detail: `${detail}: ${foreign.join(', ')} is ${vip === undefined ? 'no control plane' : 'neither CLUSTER_VIP nor a control plane'}`,
+        remedy: `if a load balancer is there, let it forward TCP ${port === '' ? 443 : port} to ${own.map((address) => `${address}:6443`).join(', ')}; otherwise let the name resolve to ${right}`,
+      },
+    ]
+  const missing = own.filter((address) => !addresses.includes(address))
+  if (vip !== undefined && addresses.includes(vip)) return [{ area, check, verdict: 'ok', detail }]
+  if (missing.length > 0)
+    return [
+      {
+        area,
+        check,
+        verdict: 'warning',
+        detail: `${detail}, not to ${missing.join(', ')}: without ${addresses.join(', ')} the API cannot be reached, even if other control planes run`,
+        remedy: `let the name resolve to ${right} as well, or set CLUSTER_VIP`,
+      },
+    ]
+  return [{ area, check, verdict: 'ok', detail }]
+}

@@ -1,0 +1,66 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { testCluster } from '@talosmith/core/testing'
+import { judgeEndpoint, resolveEndpoint } from '../doctor/endpoint.ts'
+
+const endpoint = suite('CLUSTER_ENDPOINT')
+const three = { CONTROL_PLANE_COUNT: '3', CLUSTER_ENDPOINT: 'api.home.lan' }
+const [one, two, more] = ['10.0.0.70', '10.0.0.71', '10.0.0.72'] as const
+
+for (const [fact, settings, resolved, verdict, expected] of [
+  ['does not resolve', three, { reason: 'ENOTFOUND' }, 'fail', 'does not resolve: ENOTFOUND'],
+  ['all control planes', three, { addresses: [one, two, more] }, 'ok', 'resolves to 10.0.0.70,'],
+  ['one of three', three, { addresses: [one] }, 'warning', 'not to 10.0.0.71, 10.0.0.72'],
+  [
+    'the VIP',
+    { ...three, CLUSTER_VIP: '10.0.0.60' },
+    { addresses: ['10.0.0.60'] },
+    'ok',
+    '10.0.0.60',
+  ],
+  [
+    'a load balancer',
+    three,
+    { addresses: ['10.0.0.5'] },
+    'warning',
+    '10.0.0.5 is no control plane',
+  ],
+  [
+    'one of others',
+    three,
+    { addresses: [one, '10.0.0.5'] },
+    'warning',
+    '10.0.0.5 is no control plane',
+  ],
+  ['the only one', { CLUSTER_ENDPOINT: 'api.home.lan' }, { addresses: [one] }, 'ok', one],
+] as const)
+  endpoint(`${fact}: ${verdict}`, () => {
+    const [check] = judgeEndpoint(testCluster(settings), resolved, 'this machine')
+    assert.is(check?.verdict, verdict)
+    assert.match(check?.detail ?? '', expected)
+    assert.is(check?.remedy === undefined, verdict === 'ok')
+  })
+
+endpoint('the remedy of a load balancer has its port', () => {
+  const cluster = testCluster({ CLUSTER_ENDPOINT: 'api.home.lan:8443' })
+  const [check] = judgeEndpoint(cluster, { addresses: ['10.0.0.5'] }, 'this machine')
+  assert.match(check?.remedy ?? '', 'let it forward TCP 8443 to 10.0.0.70:6443')
+})
+
+endpoint('an address is not looked up', async () => {
+  assert.is(await resolveEndpoint(testCluster()), undefined)
+  assert.is(await resolveEndpoint(testCluster({ CLUSTER_ENDPOINT: one })), undefined)
+})
+
+endpoint('names are resolved as other programs of this machine do', async () => {
+  assert.equal(await resolveEndpoint({ ...testCluster(), endpoint: 'https://localhost:6443' }), {
+    addresses: ['127.0.0.1'],
+  })
+})
+
+endpoint('a name that no server knows has the reason', async () => {
+  const resolved = await resolveEndpoint(testCluster({ CLUSTER_ENDPOINT: 'api.home.invalid' }))
+  assert.ok(resolved !== undefined && 'reason' in resolved)
+})
+
+endpoint.run()
