@@ -64,7 +64,11 @@ export function findCauses(cluster: Cluster, observed: Observations): Findings {
 
 /** Sources that did not answer: they may hide problems. */
 function unobserved({ evidence, findings, api, hosts }: Observations): string[] {
+  const unreadable = new Set(
+    hosts.flatMap((answer) => (answer.ok ? (answer.value.identity.unreadable?.message ?? []) : [])),
+  )
   return [
+    ...Array.from(unreadable, (reason) => `the ID of the cluster is not known: ${reason}`),
     ...evidence.flatMap((answer, index) =>
       answer.ok || hosts[index]?.ok === false
         ? []

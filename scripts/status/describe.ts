@@ -4,7 +4,7 @@ import type { EtcdStatus } from '@talosmith/clients/etcd'
 import { nodeOf, readinessOf } from '@talosmith/clients/kubernetes'
 import type { Answer, Cluster, Node } from '@talosmith/core'
 import { describeMachineStatus, type StatusRow } from '@talosmith/vm'
-import type { Gathered } from './gather.ts'
+import { describeError, type Gathered } from './gather.ts'
 import type { AccessStatus, ClusterStatus, NodeStatus, Source } from './report.ts'
 
 const dayMs = 24 * 3600 * 1000
@@ -143,8 +143,17 @@ function describeEtcd({ name, address }: Node, { talos }: Gathered): NodeStatus[
 function unknownOf({ hosts, talos, kubernetes, access }: Gathered): ClusterStatus['unknown'] {
   const silent = (source: Source, answer: Answer<unknown>): ClusterStatus['unknown'] =>
     answer.ok ? [] : [{ source, reason: answer.reason }]
+  // Each host has the same files in generated/ beside it.
+  const unreadable = new Set(
+    hosts.flatMap((host) =>
+      host.ok && host.value.identity.unreadable !== undefined
+        ? describeError(host.value.identity.unreadable)
+        : [],
+    ),
+  )
   return [
     ...hosts.flatMap((host) => silent('hosts', host)),
+    ...Array.from(unreadable, (reason) => ({ source: 'hosts' as const, reason })),
     ...silent('talos', talos),
     ...(talos.ok ? silent('etcd', talos.value.etcd) : []),
     ...silent('kubernetes', kubernetes.ok ? kubernetes.value.nodes : kubernetes),

@@ -69,7 +69,8 @@ export async function inTime<T>(observe: () => Promise<T>, withinMs: number): Pr
   }
 }
 
-function describeError(error: unknown): string {
+/** An error as one reason: its code, what happened, and why. */
+export function describeError(error: unknown): string {
   if (error instanceof Problem)
     return [`${error.code}: ${error.message}`, error.because].filter(Boolean).join(': ')
   return reasonOf(error) ?? 'unknown error'

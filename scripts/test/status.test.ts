@@ -382,4 +382,20 @@ function fieldsOf(value: unknown): [string, unknown][] {
     : []
 }
 
+test('what hides the ID of the cluster is told once, and the machines are shown', () => {
+  const unreadable = new Problem('FILE_UNREADABLE', 'could not read a backup')
+  const identity = { ...host.identity, unreadable }
+  const value = { ...host, identity }
+  const hosts = [
+    { ok: true as const, value },
+    { ok: true as const, value: { ...value, index: 1, domains: [] } },
+  ]
+  const { nodes, unknown } = describeClusterStatus(cluster, { ...whole, hosts }, now)
+  assert.is(nodes[0]?.vm?.state, 'running')
+  assert.equal(
+    unknown.filter(({ source }) => source === 'hosts'),
+    [{ source: 'hosts', reason: 'FILE_UNREADABLE: could not read a backup' }],
+  )
+})
+
 test.run()

@@ -43,11 +43,15 @@ export async function keepClusterId(cluster: OfCluster, id?: string): Promise<st
 interface Described {
   readonly clusterId: string
   readonly history: number
+  /** Digests of its cluster's secrets. */
+  readonly secrets: unknown
+  readonly caDigest: unknown
 }
 
 /**
- * The ID of the cluster that has the newest data: each description has the ID of its cluster, and the number of etcd's
- * history, which a restore increases. Within a history backups are named by their time.
+ * The ID of the cluster that has the newest data. Each description has the ID of its cluster, and the number of etcd's
+ * history, which a restore increases, also into a cluster with another ID, and which only backups of the same secrets
+ * share: those of an earlier cluster of the name count for nothing. Within a history backups are named by their time.
  */
 async function idOfBackups(files: Generated): Promise<string | undefined> {
   const names = (await files.list('backups')).map(({ name }) => name)
@@ -56,18 +60,26 @@ async function idOfBackups(files: Generated): Promise<string | undefined> {
     .filter((one) => /\/etcd-[^/]+\.json$/.test(one))
     .sort((one, other) => other.localeCompare(one))) {
     const found = describedIn((await files.read(name)) ?? '')
-    if (found !== undefined && (newest === undefined || found.history > newest.history))
+    if (found === undefined) continue
+    if (newest === undefined || (isOfSame(found, newest) && found.history > newest.history))
       newest = found
   }
   return newest?.clusterId
 }
 
+function isOfSame(one: Described, other: Described): boolean {
+  return one.caDigest === undefined || other.caDigest === undefined
+    ? one.secrets === other.secrets
+    : one.caDigest === other.caDigest
+}
+
 /** Undefined: not a description of a backup, or one from before clusters had IDs. */
 function describedIn(text: string): Described | undefined {
   try {
-    const { clusterId, history } = JSON.parse(text) as Record<string, unknown>
+    const { clusterId, history, secrets, caDigest } = JSON.parse(text) as Record<string, unknown>
     if (typeof clusterId !== 'string' || !form.test(clusterId)) return undefined
-    return { clusterId, history: Number.isSafeInteger(history) ? Number(history) : 0 }
+    const number = Number.isSafeInteger(history) ? Number(history) : 0
+    return { clusterId, history: number, secrets, caDigest }
   } catch {
     return undefined
   }

@@ -40,6 +40,7 @@ export { generatedFiles, type Generated } from './generated.ts'
 export {
   diskNamespace,
   machineNamespace,
+  ownerByMetadata,
   readDomainMetadata,
   type DiskNote,
 } from './host/domain-metadata.ts'

@@ -60,6 +60,21 @@ files('what cannot be read is not taken for what is not there', async ({ root })
   assert.is((await problemOf(keepClusterId(cluster))).code, 'FILE_UNREADABLE')
 })
 
+files(
+  'the ID of backups is that of the newest cluster, whatever histories an earlier one had',
+  async ({ root }) => {
+    const id = (digit: number): string => `${digit}1111111-1111-4222-8333-444444444444`
+    const generated = generatedFiles({ generated: root })
+    const put = (day: number, described: object): Promise<void> =>
+      generated.write(`backups/etcd-2026-11-0${day}T00-00-00.000Z.json`, JSON.stringify(described))
+    await put(1, { clusterId: id(1), history: 3, secrets: 'a' })
+    await put(2, { clusterId: id(2), history: 1, secrets: 'b' })
+    await put(3, { clusterId: id(3), secrets: 'b' })
+    // Of the newest secrets, the latest history: the restored backup of day 2.
+    assert.is(await readClusterId({ generated: root }), id(2))
+  },
+)
+
 files('a planted symbolic link is refused', async ({ root }) => {
   symlinkSync('/tmp', join(root, 'configs'))
   const problem = await problemOf(

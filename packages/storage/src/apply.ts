@@ -58,6 +58,7 @@ const appliers: Record<StorageChange['kind'], (context: ApplyContext) => Promise
   },
   'remove-storage-class': removeStorageClass,
   'remove-release': removeRelease,
+  'remove-mount-options': removeMountOptions,
 }
 
 /** Carries out one change and waits for its effect; may be repeated. */
@@ -172,7 +173,7 @@ async function removeRelease({ kubernetes, helm, log }: ApplyContext): Promise<v
     })
   }
   // Not together with the StorageClass: the volumes of tests were deleted with it.
-  await kubernetes.delete(objectPath('Secret', names.mountOptionsSecret, names.releaseNamespace))
+  await removeMountOptions({ kubernetes })
   await waitFor(
     'the NFS driver to be gone',
     async () => {
@@ -184,4 +185,8 @@ async function removeRelease({ kubernetes, helm, log }: ApplyContext): Promise<v
     },
     { log, withinMs: 60_000, everyMs: 500 },
   )
+}
+
+async function removeMountOptions({ kubernetes }: Pick<ApplyContext, 'kubernetes'>): Promise<void> {
+  await kubernetes.delete(objectPath('Secret', names.mountOptionsSecret, names.releaseNamespace))
 }

@@ -39,6 +39,8 @@ export interface ObservedStorage {
     readonly mountOptions?: string
     readonly proven?: string
   }
+  /** The Secret with the mount options exists, and is ours. */
+  readonly hasMountOptions?: true
   /** A killed run has deleted the default class to replace it, or has replaced it. */
   readonly wasDefault?: true
   readonly controller?: Workload
@@ -66,6 +68,8 @@ export async function observeStorage(kubernetes: Kubernetes): Promise<ObservedSt
   return {
     ...(release === undefined ? {} : { release }),
     ...(storageClass === undefined ? {} : { storageClass: readClass(storageClass, options) }),
+    ...(options !== undefined &&
+      names.isOurs(options.metadata.labels) && { hasMountOptions: true as const }),
     ...(options?.metadata.annotations?.[names.wasDefaultAnnotation] === 'true' && {
       wasDefault: true as const,
     }),

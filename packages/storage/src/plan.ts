@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { Problem, type Change, type Cluster } from '@talosmith/core'
 import {
   controllerName,
+  mountOptionsSecret,
   nodeDriverName,
   releaseName,
   releaseNamespace,
@@ -34,6 +35,7 @@ export interface StorageChange extends Change {
     | 'prove-storage'
     | 'remove-storage-class'
     | 'remove-release'
+    | 'remove-mount-options'
 }
 
 /** The changes after which the driver and nfs-appdata match the settings and are verified. */
@@ -77,6 +79,15 @@ export function planUninstall(observed: ObservedStorage): StorageChange[] {
       ),
       from: observed.release.chartVersion,
     })
+  // A removal that was interrupted has left it, perhaps with the note that the class was the default class.
+  else if (observed.hasMountOptions === true && observed.storageClass?.ours !== false)
+    changes.push(
+      change(
+        'remove-mount-options',
+        `Secret/${mountOptionsSecret}`,
+        `Remove the Secret ${mountOptionsSecret}, which is left of ${storageClassName}`,
+      ),
+    )
   return changes
 }
 

@@ -6,8 +6,8 @@ import * as assert from 'uvu/assert'
 import { applyStorageChange } from '../src/apply.ts'
 import { defaultAnnotation, wasDefaultAnnotation } from '../src/names.ts'
 import { observeStorage } from '../src/observe.ts'
-import { planInstall, type StorageChange } from '../src/plan.ts'
-import { mountOptionsObject, storageClassObject } from '../src/storage-class.ts'
+import { planInstall, planUninstall, type StorageChange } from '../src/plan.ts'
+import { mountOptionsObject, storageClassObject, storageClassSpec } from '../src/storage-class.ts'
 
 const nfs = { NFS_SERVER: '10.0.0.5', NFS_SHARE: '/srv/appdata' }
 const former = testCluster(nfs)
@@ -58,7 +58,10 @@ function opened(isDefault: boolean) {
   }
   return {
     objects,
+    kubernetes,
     run,
+    /** No run is killed any more. */
+    revive: () => void (left = Infinity),
     isDefault: () => objects.get(classPath)?.metadata.annotations?.[defaultAnnotation],
     note: () => objects.get(secretPath)?.metadata.annotations?.[wasDefaultAnnotation],
   }
@@ -122,6 +125,29 @@ test('a default class that was deleted by hand is not made the default class', a
   world.objects.delete(classPath)
   await world.run(changed)
   assert.is(world.isDefault(), undefined)
+})
+
+test('no note outlives a removal that was killed before its end', async () => {
+  const world = opened(true)
+  await world.run(changed, 2)
+  assert.is(world.note(), 'true')
+  // NFS_SERVER was cleared; helm has removed the release, and the run was killed before the Secret was deleted.
+  const left = planUninstall(await observeStorage(world.kubernetes))
+  assert.equal(
+    left.map(({ target }) => target),
+    ['Secret/nfs-appdata-mount-options'],
+  )
+  const context = { cluster: former, kubernetes: world.kubernetes, helm: async () => '' }
+  world.revive()
+  for (const change of left) await applyStorageChange(change, { ...context, log: silentLog })
+  assert.equal(planUninstall(await observeStorage(world.kubernetes)), [])
+  await world.run(changed)
+  assert.is(world.isDefault(), undefined)
+})
+
+test('the Secret of a class that is not ours stays', () => {
+  const storageClass = { ours: false, spec: storageClassSpec(former), isDefault: true }
+  assert.equal(planUninstall({ hasMountOptions: true, storageClass }), [])
 })
 
 test.run()

@@ -14,16 +14,17 @@ import { gib, inGib } from './sizes.ts'
 
 /**
  * What would make creating the machines fail half-way, or touch domains and files of other owners. The machines
- * of `recreated` are about to get new disks, so theirs may be missing.
+ * of `recreated` are about to get new disks, so theirs may be missing; then a control plane that the settings do not
+ * name must not start with its host either.
  */
 export function findProblems(
   cluster: Cluster,
   hosts: readonly ObservedHost[],
-  { recreated = new Set<string>() }: { readonly recreated?: ReadonlySet<string> } = {},
+  { recreated }: { readonly recreated?: ReadonlySet<string> } = {},
 ): Problem[] {
   return [
     ...strangerProblems(cluster, hosts),
-    ...findControlPlanesLeft(cluster, hosts),
+    ...findControlPlanesLeft(cluster, hosts, { startingWithHost: recreated !== undefined }),
     ...findLostDisks(cluster, hosts, recreated),
     ...hosts
       .filter(({ index }) =>

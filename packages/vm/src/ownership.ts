@@ -1,6 +1,13 @@
 /** Which machines that bear the cluster's name are its own: the ID in their metadata, or evidence in generated/. */
 import { probe, talosAuthorities } from '@talosmith/clients/talos'
-import { codes, generatedFiles, Problem, readClusterId, type Cluster } from '@talosmith/core'
+import {
+  codes,
+  generatedFiles,
+  ownerByMetadata,
+  Problem,
+  readClusterId,
+  type Cluster,
+} from '@talosmith/core'
 import { hostsFile, wasMadeOn } from './made-on.ts'
 import type { ObservedHost } from './observe.ts'
 import type { ParsedDomain } from './parse-domain.ts'
@@ -14,6 +21,8 @@ export interface Identity {
   readonly hasEvidence: boolean
   /** Whether the cluster has run: its addresses are fixed. */
   readonly hasRun: boolean
+  /** Why the ID in `generated/` is not known: commands that only look go on without it. */
+  readonly unreadable?: Problem
 }
 
 /** A domain, and why it is another cluster's although it has this cluster's name. */
@@ -35,7 +44,7 @@ export async function judgeDomains<T extends ParsedDomain>(
   index: number,
   domains: readonly T[],
 ): Promise<{ readonly identity: Identity; readonly domains: (T & JudgedDomain)[] }> {
-  const kept = await readClusterId(cluster)
+  const { kept, unreadable } = await readKept(cluster)
   const hasEvidence = await hasEvidenceOn(cluster, index)
   const judge = async (domain: T, cas: readonly string[]): Promise<T & JudgedDomain> => {
     const because =
@@ -46,15 +55,31 @@ export async function judgeDomains<T extends ParsedDomain>(
     return { ...domain, owner, strangerBecause: because }
   }
   const isOpen = ({ owner, clusterId }: ParsedDomain): boolean =>
-    owner === cluster.name && (kept === undefined || clusterId === undefined)
+    owner !== undefined &&
+    ownerByMetadata({ cluster: owner, clusterId }, { name: cluster.name, id: kept }) === 'unknown'
   const cas = domains.some(isOpen) ? await knownCas(cluster) : []
   const judged = await Promise.all(domains.map((domain) => judge(domain, cas)))
   const taken = judged.flatMap(({ owner, clusterId }) =>
     owner === cluster.name ? (clusterId ?? []) : [],
   )
   return {
-    identity: { clusterId: kept ?? taken[0], hasEvidence, hasRun: await hasRun(cluster) },
+    identity: {
+      clusterId: kept ?? taken[0],
+      ...{ hasEvidence, hasRun: await hasRun(cluster) },
+      ...(unreadable !== undefined && { unreadable }),
+    },
     domains: judged,
+  }
+}
+
+async function readKept(
+  cluster: Cluster,
+): Promise<{ readonly kept: string | undefined; readonly unreadable?: Problem }> {
+  try {
+    return { kept: await readClusterId(cluster) }
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error
+    return { kept: undefined, unreadable: error }
   }
 }
 
@@ -69,8 +94,9 @@ async function strangerBecause(
 ): Promise<string | undefined> {
   const { kept, hasEvidence, cas } = known
   const { clusterId } = domain
-  if (kept !== undefined && clusterId !== undefined)
-    return kept === clusterId
+  const owner = ownerByMetadata({ cluster: name, clusterId }, { name, id: kept })
+  if (owner !== 'unknown')
+    return owner === 'this cluster'
       ? undefined
       : `it belongs to another cluster ${name}: its metadata has the ID ${clusterId}, ${generated} has ${kept}`
   const node = nodes.find((one) => one.name === domain.name)
@@ -107,7 +133,9 @@ async function hasRun(cluster: Cluster): Promise<boolean> {
 /** The CAs of Talos in every secrets file and talosconfig in `generated/`, also in archived ones. */
 async function knownCas(cluster: Cluster): Promise<string[]> {
   const files = generatedFiles(cluster)
-  const names = (await files.list())
+  // A folder that cannot be read is reported with the ID.
+  const listed = await files.list().catch(() => [])
+  const names = listed
     .map(({ name }) => name)
     .filter((name) => /(?:^|[/.])(?:secrets\.yaml|talosconfig)(?:\.\d+)?$/.test(name))
   const cas = new Set<string>()
@@ -120,8 +148,13 @@ async function knownCas(cluster: Cluster): Promise<string[]> {
   return [...cas]
 }
 
-/** Domains with the cluster's name that are another cluster's: no command touches anything beside them. */
+/**
+ * Domains with the cluster's name that are another cluster's: no command touches anything beside them, nor where the
+ * cluster's ID cannot be read, which alone tells them apart.
+ */
 export function strangerProblems(cluster: Cluster, hosts: readonly ObservedHost[]): Problem[] {
+  const unreadable = hosts.flatMap(({ identity }) => identity.unreadable ?? [])
+  if (unreadable.length > 0) return unreadable.slice(0, 1)
   const found = hosts.flatMap(({ host, domains }) =>
     domains.flatMap(({ name, strangerBecause: because }) =>
       because === undefined ? [] : [{ at: `${name} on ${host}`, because }],

@@ -1,7 +1,6 @@
 /** Recreates machines: destroys them with their disks, then creates them again. */
-import { codes, Problem, quote, type Cluster, type ExitCode } from '@talosmith/core'
+import { Problem, quote, type Cluster, type ExitCode } from '@talosmith/core'
 import { findMissingImages, findProblems, refuse } from './check.ts'
-import { findControlPlanesLeft } from './control-planes-left.ts'
 import { otherUsers } from './disk-use.ts'
 import { runFlow, type FlowContext } from './flow.ts'
 import type { ObservedHost } from './observe.ts'
@@ -52,16 +51,13 @@ export function findRecreateProblems(
 ): Problem[] {
   const after = hosts.map((observed) => without(cluster, observed, names))
   const problemsOf = (observed: readonly ObservedHost[]): Problem[] =>
-    findProblems(cluster, observed, { recreated: names }).filter(
-      ({ code }) => code !== codes.controlPlanesLeft,
-    )
+    findProblems(cluster, observed, { recreated: names })
   const known = problemsOf(hosts)
   const isKnown = ({ code, message }: Problem): boolean =>
     known.some((one) => one.code === code && one.message === message)
   return [
-    ...findControlPlanesLeft(cluster, hosts, { startingWithHost: true }),
-    ...findSharedDisks(cluster, hosts, names),
     ...known,
+    ...findSharedDisks(cluster, hosts, names),
     ...[...problemsOf(after), ...findMissingImages(cluster, after)].filter((one) => !isKnown(one)),
   ]
 }

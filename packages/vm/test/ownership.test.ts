@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createCa, showMachine, type Shown } from '@talosmith/clients/testing'
 import {
@@ -194,6 +194,27 @@ for (const [name, flow] of Object.entries(flows))
     assert.is(problem?.code, codes.vmNotOurs)
     assert.match(problem?.because ?? '', otherId)
     assert.equal(changing, [])
+  })
+
+for (const [title, name, code] of [
+  ['a backup', 'backups/etcd-2026-01-01T00-00-00.000Z.json', 'GENERATED_IS_A_LINK'],
+  ['the ID', clusterIdFile, 'CLUSTER_ID_UNREADABLE'],
+] as const)
+  test(`where ${title} cannot be read, the machine is observed, and no command changes it`, async () => {
+    const cluster = ownCluster(settings, { 'hosts.json': hosts, 'backups/cut': 'cut' })
+    if (name === clusterIdFile) writeFileSync(join(cluster.generated, name), 'cut')
+    else symlinkSync('cut', join(cluster.generated, name))
+    const observed = await observeHost(hostWith(cluster, clusterId), cluster, 0)
+    assert.is(clusterDomains(cluster, observed).length, 1)
+    assert.is(observed.identity.unreadable?.code, code)
+    assert.equal(
+      strangerProblems(cluster, [observed, observed]).map((problem) => problem.code),
+      [code],
+    )
+    for (const flow of Object.values(flows)) {
+      const { problem, changing } = await run(flow, cluster, hostWith(cluster, clusterId))
+      assert.equal([problem?.code, changing], [code, []])
+    }
   })
 
 test('a machine from before IDs gets one without a restart, once', async () => {

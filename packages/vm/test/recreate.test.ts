@@ -2,6 +2,7 @@ import { checkConfirm, Problem, silentLog, type Change } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { findProblems } from '../src/check.ts'
 import { runFlow } from '../src/flow.ts'
 import { planDestroy } from '../src/plan-destroy.ts'
 import type { ObservedHost } from '../src/observe.ts'
@@ -176,6 +177,15 @@ for (const [title, host, expected] of checked)
   test(`recreate, before anything is removed: ${title}`, () => {
     assert.equal(codesOf(host), expected)
   })
+
+test('recreate: of several problems, control planes that are left come first, and each is named once', () => {
+  const host = lowered('shut off', true)
+  const { domains } = shared()
+  const all = { ...host, domains: [...host.domains, ...domains.slice(-1)], hasImage: false }
+  assert.equal(codesOf(all), ['CONTROL_PLANES_LEFT', 'DISK_NOT_OURS', 'IMAGE_MISSING'])
+  // Machines that are only created do not replace those that are off.
+  assert.equal(findProblems(one, [host]), [])
+})
 
 test('recreate: a running control plane of another owner is not ours to count', () => {
   const [, cp2] = whole.controlPlanes

@@ -18,7 +18,7 @@ import {
   type Backup,
 } from '../generated/backups.ts'
 import { observeEvidence } from '../generated/evidence.ts'
-import { readHistory } from '../generated/history.ts'
+import { readHistory, secretsOf } from '../generated/history.ts'
 import { findContradiction } from '../generated/recovered-secrets.ts'
 import { isOfSecrets, ownerFile, sha256, type SecretsId } from '../generated/secrets.ts'
 import { checkBackupFile } from './backup-file.ts'
@@ -74,10 +74,6 @@ export async function chooseBackup(
     fileName === undefined
       ? (all.find(({ beforeRestore }, index) => fits[index] && beforeRestore !== true) ?? all[0])
       : all.find(({ file }) => file === fileName)
-  const current = Math.max(
-    await readHistory(cluster),
-    ...all.filter((_, index) => fits[index]).map(historyOf),
-  )
   const refuse = (because: string, hint?: string): Problem =>
     new Problem(
       'BACKUP_UNUSABLE',
@@ -119,7 +115,7 @@ export async function chooseBackup(
         ? `destroy the cluster that uses the current secrets first (cluster:destroy, with FINAL_SNAPSHOT=true to keep its data); cluster:restore then uses the secrets that are stored with this backup`
         : undefined,
     )
-  const isFormer = historyOf(backup) < current
+  const isFormer = historyOf(backup) < (await latestHistory(cluster, backup, all))
   if (isFormer && fileName === undefined && secrets !== undefined)
     throw refuse(
       'an older backup has been restored, and no backup was taken since',
@@ -139,6 +135,17 @@ export async function chooseBackup(
   })
   if (sha256 !== backup.sha256) throw refuse('its checksum differs from the one in its description')
   return { ...backup, path, bringsSecrets: secrets === undefined, isFormer }
+}
+
+/** The latest history of a backup's own cluster: those of another one, which had other secrets, do not count. */
+async function latestHistory(
+  cluster: Cluster,
+  backup: Backup,
+  all: readonly Backup[],
+): Promise<number> {
+  const secrets = secretsOf(backup)
+  const own = all.filter((one) => secrets !== undefined && isOfSecrets(one, secrets))
+  return Math.max(await readHistory(cluster, secrets), ...own.map(historyOf))
 }
 
 /** What shows that the secrets stored with a backup are of an earlier cluster of this name; undefined: nothing. */

@@ -47,7 +47,7 @@ export async function planUnsaved(cluster: Cluster): Promise<Change[]> {
   if (etcd === undefined) return []
   const secrets = await readSecrets(cluster)
   const newest = (await listBackups(cluster)).find((one) => secrets && isOfSecrets(one, secrets))
-  const isFormer = newest !== undefined && historyOf(newest) < (await readHistory(cluster))
+  const isFormer = newest !== undefined && historyOf(newest) < (await readHistory(cluster, secrets))
   const newer =
     newest === undefined
       ? 'etcd answers, and no backup has its data'

@@ -72,7 +72,10 @@ export async function takeBackup(tools: BackupTools, now = new Date()): Promise<
     const revision = Number(/revision (\d+)/.exec(output)?.[1] ?? 0)
     const keys = Number(/total keys (\d+)/.exec(output)?.[1] ?? 0)
     const own = (await listBackups(cluster)).filter((one) => secrets && isOfSecrets(one, secrets))
-    const history = historyAt(await readHistory(cluster), own, revision)
+    const history = historyAt(await readHistory(cluster, secrets), own, {
+      revision,
+      ...(clusterId !== undefined && { clusterId }),
+    })
     const backup: Backup = {
       ...{ file, cluster: cluster.name, takenAt, machine },
       ...(clusterId !== undefined && { clusterId }),

@@ -2,6 +2,7 @@
 import {
   elementsAt,
   lastBoot,
+  ownerByMetadata,
   parseXml,
   readClusterId,
   readConsole,
@@ -112,10 +113,11 @@ export function resetProblem(
   if (xml === '') return 'its definition cannot be read'
   const document = parseXml(xml)
   const machine = readDomainMetadata(document)
-  const isOurs =
-    machine?.cluster === owner.name &&
-    (machine.clusterId === undefined || machine.clusterId === owner.id)
-  if (!isOurs) return `it is not a machine of this cluster ${owner.name}`
+  const whose = ownerByMetadata(machine, owner)
+  if (machine === undefined || whose === 'another')
+    return `it is not a machine of this cluster ${owner.name}`
+  // vm:create gives machines from before IDs one.
+  if (whose === 'unknown') return 'its metadata or generated/ has no cluster ID'
   const used = elementsAt(document, 'domain', 'devices', 'disk')
     .filter((disk) => textAt(disk, 'target', '@dev') === 'vda')
     .map((disk) => textAt(disk, 'source', '@file'))

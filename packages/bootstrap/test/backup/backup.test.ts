@@ -296,6 +296,40 @@ test('without the restored backup, no former one goes for the newest', async () 
   assert.is((await chooseBackup(cluster, secrets, second.file)).file, second.file)
 })
 
+test('the histories of an earlier cluster, which had other secrets, are not those of this one', async () => {
+  const cluster = fresh()
+  const [ours] = await takeEach(cluster, 20, [100])
+  const theirs = []
+  for (const [hour, revision] of [10, 20].entries()) {
+    const at = `2026-11-21T0${hour}:00:00.000Z`
+    const more = { secrets: { digest: 'theirs' } }
+    theirs.push(await (await take(cluster, { at, revision, more })).backup)
+  }
+  const [old] = theirs
+  assert.ok(ours !== undefined && old !== undefined)
+  await beginHistory(cluster, old)
+  assert.is((await chooseBackup(cluster, secrets)).file, ours.file)
+  assert.is((await chooseBackup(cluster, { digest: 'theirs' })).file, old.file)
+  const [next] = await takeEach(cluster, 22, [110])
+  assert.is(next?.history, undefined)
+})
+
+test('a cluster that was created again with the same secrets begins a history', async () => {
+  const cluster = fresh()
+  const put = (digit: number): void =>
+    writeFileSync(
+      join(cluster.generated, 'cluster-id'),
+      `${digit}1111111-1111-4222-8333-444444444444`,
+    )
+  await mkdir(cluster.generated, { recursive: true })
+  put(1)
+  await takeEach(cluster, 20, [100, 200])
+  put(2)
+  // Its etcd is already beyond the last backup of the former one.
+  const [first, second] = await takeEach(cluster, 21, [300, 310])
+  assert.equal([first?.history, second?.history], [1, 1])
+})
+
 test('what an earlier version recorded as abandoned is of a former history', async () => {
   const cluster = fresh()
   const [, second] = await takeEach(cluster, 20, [100, 200])

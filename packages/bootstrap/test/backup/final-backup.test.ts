@@ -129,6 +129,18 @@ final('that was restored is none of what was written since', async ({ cluster })
   assert.ok(next.endsWith((await findFinalBackup(cluster))?.file ?? 'none'))
 })
 
+final('that was restored is found also where its name was not recorded', async ({ cluster }) => {
+  await take(cluster)
+  const restored = await findFinalBackup(cluster)
+  if (restored === undefined) throw new Error('it was not taken')
+  await beginHistory(cluster, restored)
+  // As an earlier version wrote it.
+  put(cluster, 'backups/history.json', '{"history":1}')
+  assert.is(await findFinalBackup(cluster), undefined)
+  const next = await take(cluster)
+  assert.ok(next.endsWith((await findFinalBackup(cluster))?.file ?? 'none'))
+})
+
 final(
   'of another checkout becomes one of the cluster that it is restored to',
   async ({ cluster }) => {

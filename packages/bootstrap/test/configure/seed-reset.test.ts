@@ -1,3 +1,5 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { silentLog } from '@talosmith/core'
 import { recordingHost, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
@@ -10,6 +12,8 @@ const [node] = cluster.nodes
 assert.ok(node)
 const id = 'a3b1c7d2-0000-4000-8000-00000000c0de'
 const owner = { name: 'home', id }
+mkdirSync(cluster.generated, { recursive: true })
+writeFileSync(join(cluster.generated, 'cluster-id'), id)
 const disk = '/pool/home-cp1.qcow2'
 
 const domain = ({ of = 'home', with: own = id, name = 'home-cp1', source = disk } = {}): string =>
@@ -30,6 +34,7 @@ const rows: [string, string, string, RegExp | undefined][] = [
     empty,
     /not a machine of this cluster/,
   ],
+  ['a machine without a cluster ID', domain({ with: '' }), empty, /no cluster ID/],
   ['a clone made by hand', domain({ name: 'copy' }), empty, /not a machine of this cluster/],
   [
     'a disk with a snapshot, below which its data is',
@@ -59,7 +64,7 @@ async function watch(console: string, info: string, looks: number) {
     const marker = /echo (\S+?);/.exec(command)?.[1] ?? ''
     const plain = marker.replaceAll(/['"\\]/g, '')
     return {
-      stdout: `${domain({ with: '' })}\n${plain}\n${info}\n${plain}\n`,
+      stdout: `${domain()}\n${plain}\n${info}\n${plain}\n`,
       stderr: `error: ${plain}\nerror: ${plain}\n`,
     }
   })

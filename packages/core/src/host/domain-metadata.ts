@@ -44,6 +44,19 @@ export function readDomainMetadata(document: XmlNode): DomainMetadata | undefine
   }
 }
 
+/**
+ * Whose a machine is by its metadata. `unknown`: it has the cluster's name, and it or the cluster has no ID, so that
+ * only other evidence can tell.
+ */
+export function ownerByMetadata(
+  machine: Pick<DomainMetadata, 'cluster' | 'clusterId'> | undefined,
+  { name, id }: { readonly name: string; readonly id: string | undefined },
+): 'this cluster' | 'another' | 'unknown' {
+  if (machine?.cluster !== name) return 'another'
+  if (machine.clusterId === undefined || id === undefined) return 'unknown'
+  return machine.clusterId === id ? 'this cluster' : 'another'
+}
+
 /** A reader of the element `element`, which is found by its namespace with any prefix; '' for what is not there. */
 function ownElement(
   metadata: XmlNode | undefined,
