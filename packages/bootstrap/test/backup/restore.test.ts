@@ -28,15 +28,14 @@ test.after(async () => {
   await Promise.all(shown.map((machine) => machine.stop()))
 })
 
+const settings = {
+  ...{ NETWORK_CIDR: '127.13.12.0/24', CONTROL_PLANE_COUNT: '3', WORKER_COUNT: '1' },
+  HEALTH_TIMEOUT: '20s',
+}
+
 /** Three control planes, a worker, and a snapshot of their etcd. */
 async function backedUp(etcd: Simulation['etcd']): Promise<Simulation> {
-  const cluster = testCluster(
-    {
-      ...{ NETWORK_CIDR: '127.13.12.0/24', CONTROL_PLANE_COUNT: '3', WORKER_COUNT: '1' },
-      HEALTH_TIMEOUT: '20s',
-    },
-    temporaryFolder('restore'),
-  )
+  const cluster = testCluster(settings, temporaryFolder('restore'))
   const simulation = new Simulation(cluster, 'v1.13.9')
   const { talosctl, kubernetes, secrets } = simulation.context({ talosCa: ca.cert })
   await takeBackup({ cluster, talosctl, kubernetes, secrets })
@@ -92,6 +91,32 @@ test('on empty control planes the plan is the newest snapshot, then a restart of
     ],
   )
   assert.equal(simulation.changes, [])
+})
+
+test('etcd data on a control plane that the settings no longer name stops a restore', async () => {
+  const simulation = await backedUp('none')
+  const cluster = testCluster({ ...settings, CONTROL_PLANE_COUNT: '1' }, simulation.cluster.root)
+  const context = simulation.context({ talosCa: ca.cert })
+  const { talosctl } = context
+  const ask: typeof talosctl.ask = (nodes, args, options) => {
+    // Only home-cp3 has data: home-cp1, which is to be restored, has none.
+    simulation.etcd =
+      nodes.includes('127.13.12.72') && args.join(' ') === 'list /var/lib/etcd' ? 'stopped' : 'none'
+    return talosctl.ask(nodes, args, options)
+  }
+  for (const dryRun of [true, false]) {
+    const script = { cluster, log: silentLog, dryRun, showPlan: () => 2 as const }
+    const problem = await problemOf(
+      restoreEtcd(
+        { ...script, hosts: context.hosts, options: {} },
+        { ...context, cluster, talosctl: { ...talosctl, ask } },
+        { configure: async () => 0, startCluster: async () => 0 },
+      ),
+    )
+    assert.is(problem.code, 'CONTROL_PLANES_LEFT')
+    assert.match(problem.because ?? problem.message, 'home-cp3')
+    assert.equal(simulation.changes, [])
+  }
 })
 
 test('a missing snapshot ends the restore before any change', async () => {
