@@ -22,6 +22,7 @@ const checkOf: Readonly<Record<string, string>> = {
   [codes.poolUnreadable]: 'storage pool',
   [codes.poolEmpty]: 'storage pool',
   [codes.hostToolsMissing]: 'programs',
+  EMULATOR_MISSING: 'KVM',
   KVM_UNUSABLE: 'KVM',
   [codes.firmwareMissing]: 'UEFI firmware',
   BRIDGE_NOT_FOUND: 'network',

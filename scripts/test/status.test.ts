@@ -54,6 +54,7 @@ const host: ObservedHost = {
     ...{ address: undefined, bridge: undefined, reservations: new Map() },
   },
   kvmProblem: undefined,
+  emulatorProblem: undefined,
   hasUefi: true,
   disks: new Map(
     ['home-cp1', 'home-cp2', 'home-cp3', 'home-w1', 'home-w7']

@@ -13,6 +13,15 @@ export function hostProblems(cluster: Cluster, observed: ObservedHost): Problem[
   if (observed.poolProblem !== undefined) problems.push(observed.poolProblem)
   if (observed.missingTools.length > 0)
     problems.push(hostToolsMissing(observed.host, observed.missingTools))
+  if (observed.emulatorProblem !== undefined)
+    return [
+      ...problems,
+      new Problem('EMULATOR_MISSING', `libvirt on ${observed.host} offers no x86_64 machines`, {
+        because: observed.emulatorProblem,
+        now: unchanged,
+        hint: 'machines are x86_64 (q35). On an x86_64 host, install the QEMU emulator (apt-get install qemu-system-x86, dnf install qemu-kvm) and restart libvirtd. ARM hosts are not supported: take them out of LIBVIRT_URI',
+      }),
+    ]
   if (settings.DOMAIN_TYPE === 'kvm' && observed.kvmProblem !== undefined)
     problems.push(
       new Problem('KVM_UNUSABLE', `KVM cannot be used on ${observed.host}`, {

@@ -46,6 +46,8 @@ export interface ObservedHost extends ObservedFiles {
   readonly networks: ObservedNetworks
   /** Why KVM cannot be used; undefined when it can. */
   readonly kvmProblem: string | undefined
+  /** Why libvirt offers no x86_64 machine, not even an emulated one; undefined when it does. */
+  readonly emulatorProblem: string | undefined
   readonly hasUefi: boolean
 }
 
@@ -114,6 +116,8 @@ export async function observeHost(
         { isActive: network !== undefined && active.includes(network) },
       ),
     },
+    // On ARM, or without the package of QEMU's x86_64 emulator, libvirt refuses both.
+    emulatorProblem: kvm?.error === undefined ? undefined : qemu?.error,
     kvmProblem: kvmProblem({ hasDevice, hasFlag, libvirtOffers: kvm?.error === undefined }),
     hasUefi: offersUefi(qemu?.stdout ?? ''),
   }

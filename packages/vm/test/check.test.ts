@@ -229,6 +229,15 @@ test('reports why KVM cannot be used, when DOMAIN_TYPE=kvm', () => {
   assert.is(problem.because, reason)
 })
 
+test('a host without an x86_64 machine, such as one with ARM, has no other problem of machines', () => {
+  const reason = "Cannot find QEMU binary /usr/bin/qemu-system-aarch64 for machine 'q35'"
+  const observed = { emulatorProblem: reason, kvmProblem: 'no vmx', hasUefi: false }
+  const problem = only(cluster, emptyHost(cluster, observed))
+  assert.is(problem.code, 'EMULATOR_MISSING')
+  assert.is(problem.because, reason)
+  assert.match(problem.hint ?? '', 'ARM hosts are not supported')
+})
+
 test('falls back to emulation with a warning, when DOMAIN_TYPE=auto', () => {
   const observed = emptyHost(cluster, { kvmProblem: 'there is no /dev/kvm' })
   assert.equal(codes(cluster, observed), [])

@@ -37,7 +37,7 @@ async function run(stage: typeof destroy, hasMachine: boolean, confirmed: string
       () => undefined,
       (error: unknown) => (error instanceof Problem ? error : Promise.reject(error)),
     )
-  const removing = host.commands.filter((command) => /^rm |undefine/m.test(command))
+  const removing = host.commands.filter((command) => /^(?:rm|pool_remove) |undefine/m.test(command))
   return { problem, removing, hasRecord: existsSync(join(cluster.generated, 'hosts.json')) }
 }
 

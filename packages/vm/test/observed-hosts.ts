@@ -27,6 +27,7 @@ export function emptyHost(cluster: Cluster, more: Partial<ObservedHost> = {}): O
       active: ['default'],
     },
     kvmProblem: undefined,
+    emulatorProblem: undefined,
     hasUefi: true,
     disks: new Map(),
     overlays: [],
