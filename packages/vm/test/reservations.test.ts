@@ -167,7 +167,7 @@ test("a destroy removes the cluster's reservations only, also of former machines
   const theirs = [
     "<host mac='52:54:00:aa:bb:01' name='nas' ip='192.168.122.90'/>",
     "<host mac='52:54:00:0a:0c:01' name='home-w3' ip='192.168.122.91'/>",
-    "<host mac='52:54:00:0a:0b:43' name='home-lab-w1' ip='192.168.122.92'/>",
+    "<host mac='52:54:00:0a:0b:43' name='home-two-w1' ip='192.168.122.92'/>",
   ]
   const live = [cp1, former, vip, ...theirs].join('')
   const observed = stockNetwork({ live, config: live + w1 })

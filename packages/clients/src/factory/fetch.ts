@@ -1,8 +1,5 @@
 /** fetch as curl and Go do it: through the proxy that the environment names. */
 import { proxyFor } from '@talosmith/core'
-import type { ProxyAgent as Agent } from 'undici'
-
-const agents = new Map<string, Agent>()
 
 /**
  * The global fetch, or undici's own with a ProxyAgent. Node's own fetch asks no proxy, unless NODE_USE_ENV_PROXY is set,
@@ -12,9 +9,6 @@ const agents = new Map<string, Agent>()
 export async function fetchThroughProxy(url: string, init: RequestInit): Promise<Response> {
   const proxy = proxyFor(url)
   if (proxy === undefined) return fetch(url, init)
-  const { ProxyAgent, fetch: proxied } = await import('undici')
-  // Without a tunnel where the address is http://: many proxies allow CONNECT to port 443 only.
-  const dispatcher = agents.get(proxy) ?? new ProxyAgent({ uri: proxy, proxyTunnel: false })
-  agents.set(proxy, dispatcher)
-  return proxied(url, { ...(init as object), dispatcher })
+  const { fetchThrough } = await import('./through-proxy.ts')
+  return fetchThrough(proxy, url, init)
 }
