@@ -8,6 +8,7 @@ pool_marker=.talosmith-upload
 pool_virsh() { virsh -q -c qemu:///system "$@"; }
 # What the kernel allows this user: access lists and read-only file systems count, names of groups do not.
 may_write() { [ -w "$1" ] && [ -x "$1" ]; }
+may_read() { [ -r "$1" ]; }
 is_complete() { [ -e "$1" ] && [ ! -e "$1$pool_marker" ]; }
 in_pool() {
   [ "${1%/*}" = "$(pool_virsh pool-dumpxml "$pool_name" | sed -n 's|^ *<path>\(.*\)</path>$|\1|p' | head -n 1)" ]
@@ -35,7 +36,7 @@ files_in() {
 
 # Part of a file: peek <first byte> <bytes> <file>. The standard output must be a pipe.
 peek() {
-  if [ -r "$3" ]; then
+  if may_read "$3"; then
     dd if="$3" iflag=skip_bytes,count_bytes,fullblock skip="$1" count="$2" bs=64K status=none
   else
     pool_known "$3"
@@ -43,23 +44,42 @@ peek() {
   fi
 }
 
+# Whether a file does not exist; fails also if a folder above it hides that.
+is_missing() {
+  local folder=${1%/*}
+  while [ -n "$folder" ] && [ ! -d "$folder" ]; do folder=${folder%/*}; done
+  [ ! -e "$1" ] && [ -x "${folder:-/}" ]
+}
+
 # The files of a disk's backing chain, from its top, a line each. Returns 1 if one is missing, 2 if that is not known.
 pool_chain() {
-  local link=$1 links='' hidden='' xml
+  local link=$1 links='' hidden='' xml pool
+  local -A fresh=()
   if links=$(qemu-img info -U --backing-chain -- "$1" 2>/dev/null | sed -n 's/^image: //p'); then
     printf '%s\n' "$links"
     return 0
   fi
   links=''
   for _ in {1..200}; do
+    if [[ $link != /* ]]; then return 2; fi
     if [ ! -e "$link" ]; then
-      if [ -d "${link%/*}" ] && [ ! -x "${link%/*}" ]; then return 2; fi
-      return 1
+      if is_missing "$link"; then return 1; fi
+      return 2
     fi
-    [ -r "$link" ] || hidden=1
     links+=$link$'\n'
-    if ! xml=$(pool_virsh vol-dumpxml "$link" 2>/dev/null); then [ -z "$hidden" ] || return 2; return 1; fi
-    link=$(sed -n '/<backingStore>/,/<\/backingStore>/s|.*<path>\(.*\)</path>.*|\1|p' <<<"$xml")
+    if may_read "$link"; then
+      xml=$(qemu-img info -U -- "$link" 2>/dev/null) || return 1
+      link=$(sed -n -e 's/^backing file: .*(actual path: \(.*\))$/\1/p' -e t -e 's/^backing file: //p' <<<"$xml")
+    else
+      hidden=1
+      pool_known "$link"
+      pool=$(pool_virsh vol-pool "$link" 2>/dev/null) || return 2
+      # libvirt reads the backing files only when it refreshes the pool; an older answer may name a former one.
+      if [ -z "${fresh[$pool]-}" ]; then pool_virsh pool-refresh "$pool" >/dev/null 2>&1 || return 2; fi
+      fresh[$pool]=1
+      xml=$(pool_virsh vol-dumpxml "$link" 2>/dev/null) || return 2
+      link=$(sed -n '/<backingStore>/,/<\/backingStore>/s|.*<path>\(.*\)</path>.*|\1|p' <<<"$xml")
+    fi
     [ -n "$link" ] || break
   done
   # qemu-img has read all of it, and calls it broken.

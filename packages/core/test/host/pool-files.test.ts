@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite } from 'uvu'
@@ -91,7 +92,35 @@ files('a folder that is neither writable nor the pool’s is refused', async ({ 
   )
 })
 
-if (existsSync('/usr/bin/qemu-img'))
+if (existsSync('/usr/bin/qemu-img')) {
+  const rebase = (disk: string, image: string): unknown =>
+    execFileSync('qemu-img', ['rebase', '-u', '-F', 'raw', '-b', image, disk])
+
+  files('the chain of a disk that only libvirt may read is read anew', async (context) => {
+    const { pool, volumes } = context
+    const [former, image] = [join(pool, 'former.raw'), join(pool, 'talos.raw')]
+    const disk = join(pool, 'secret.qcow2')
+    for (const file of [former, image]) writeFileSync(file, Buffer.alloc(4096))
+    execFileSync('qemu-img', ['create', '-qf', 'qcow2', '-F', 'raw', '-b', former, disk, '1M'])
+    assert.is(await call(volumes, 'pool_chain', disk), `${disk}\n${former}\n`)
+    rebase(disk, image)
+    assert.is(await call(volumes, 'pool_chain', disk), `${disk}\n${image}\n`)
+    writeFileSync(`${pool}.busy`, '')
+    assert.match(await failure(call(volumes, 'pool_chain', disk)), 'exited with 2')
+  })
+
+  files(
+    'the chain of an overlay elsewhere on a disk that only libvirt may read',
+    async (context) => {
+      const { pool, volumes } = context
+      const disk = join(pool, 'secret.qcow2')
+      const above = join(temporaryFolder('clones'), 'clone.qcow2')
+      execFileSync('qemu-img', ['create', '-qf', 'qcow2', disk, '1M'])
+      execFileSync('qemu-img', ['create', '-qf', 'qcow2', '-F', 'qcow2', '-b', disk, above])
+      assert.is(await call(volumes, 'pool_chain', above), `${above}\n${disk}\n`)
+    },
+  )
+
   files('an overlay is a volume, and never replaces a file', async ({ pool, volumes }) => {
     const [image, disk] = [join(pool, 'talos.raw'), join(pool, 'home-cp1.qcow2')]
     writeFileSync(image, Buffer.alloc(4096))
@@ -103,5 +132,6 @@ if (existsSync('/usr/bin/qemu-img'))
     )
     await call(volumes, 'pool_resize', disk, '3')
   })
+}
 
 files.run()
