@@ -324,12 +324,15 @@ function disksIn(path: string): Place {
   return { what: 'a folder of disks', folder: posix.dirname(path) }
 }
 
-/** `home-cp1.qcow2` belongs to cluster home; `home-cp1-w1.qcow2` does not, but to a cluster home-cp1. */
+/**
+ * `home-cp1.qcow2` belongs to cluster home; `home-cp1-w1.qcow2` does not, but to a cluster home-cp1. Disks are not
+ * uploaded.
+ */
 function readFileName(cluster: string, path: string): ObservedLeftover | undefined {
   const base = posix.basename(path)
   if (!base.startsWith(`${cluster}-`)) return undefined
   const [, node, suffix] =
-    /^((?:cp|w)\d+)(\.qcow2|-seed\.iso)(?:\.talosmith-(?:partial|upload))?$/.exec(
+    /^((?:cp|w)\d+)(\.qcow2|-seed\.iso)(?:\.talosmith-partial|(?<=-seed\.iso)\.talosmith-upload)?$/.exec(
       base.slice(cluster.length + 1),
     ) ?? []
   if (node === undefined) return undefined

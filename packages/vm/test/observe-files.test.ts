@@ -114,6 +114,7 @@ if (existsSync('/usr/bin/qemu-img')) {
       const seed = join(context.pool, 'home-cp1-seed.iso')
       writeFileSync(seed, Buffer.alloc(65_536))
       writeFileSync(`${seed}.talosmith-upload`, '')
+      writeFileSync(`${context.disk}.talosmith-upload`, '')
       const { seeds, leftovers } = await observe(context)
       assert.equal([...seeds.keys()], [])
       assert.equal(leftovers, [
