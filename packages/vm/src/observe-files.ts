@@ -177,7 +177,9 @@ for tool in qemu-img xorriso; do command -v "$tool" >/dev/null || echo "missing 
 [ ! -d "$seeds" ] || echo seedfolder
 while read -r key value _; do [ "$key" != MemAvailable: ] || echo "memory $value"; done < /proc/meminfo
 echo "free $(df --output=avail -B1 -- "$pool/." 2>&1 | tail -n 1)"
-mapfile -t listed < <(files_in "$pool")
+listed=()
+list=$(files_in "$pool") || echo 'unlisted this user may not list its files'
+[ -z "$list" ] || mapfile -t listed <<< "$list"
 mapfile -t beside_seeds < <(files_in "$seeds" || true)
 # Those of the files that are named after machines of the cluster: named <end of the name> <file>...
 named() {
@@ -316,7 +318,7 @@ true`,
     poolFreeBytes: free.bytes,
     isPoolWritable: report.has('writable'),
     isSeedFolderWritable: report.has('seedwritable'),
-    poolError: free.error,
+    poolError: free.error ?? report.first('unlisted'),
   }
 }
 

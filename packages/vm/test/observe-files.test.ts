@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { hostFiles, local, type Host } from '@talosmith/core'
 import { temporaryFolder, testCluster, volumeHost } from '@talosmith/core/testing'
@@ -106,6 +106,17 @@ if (existsSync('/usr/bin/qemu-img')) {
     assert.equal(known.unknownChains, [])
     const raw = await observe(context, disk, [{ ...source(clone), backing: [] }], host)
     assert.equal([raw.overlays, raw.unknownChains], [[], []])
+  })
+
+  files('a pool whose files this user may not list is unreadable', async ({ image }) => {
+    const pool = join(temporaryFolder('pool'), 'secret')
+    mkdirSync(pool)
+    const context = { pool, image, disk: join(pool, 'home-cp1.qcow2') }
+    const elsewhere = volumeHost(temporaryFolder('elsewhere'))
+    const { poolError } = await observe(context, context.disk, [], elsewhere)
+    assert.is(poolError, 'this user may not list its files')
+    const listed = await observe(context, context.disk, [], volumeHost(pool))
+    assert.is(listed.poolError, undefined)
   })
 
   files(

@@ -11,17 +11,18 @@ may_write() { [ -w "$1" ] && [ -x "$1" ]; }
 may_read() { [ -r "$1" ]; }
 is_complete() { [ -e "$1" ] && [ ! -e "$1$pool_marker" ]; }
 in_pool() {
-  [ "${1%/*}" = "$(pool_virsh pool-dumpxml "$pool_name" | sed -n 's|^ *<path>\(.*\)</path>$|\1|p' | head -n 1)" ]
+  [ "${1%/*}" = "$(pool_virsh pool-dumpxml "$pool_name" | sed -n 's|^ *<path>\(.*\)</path>$|\1|p' | head -n 1 | xml_decoded)" ]
 }
 # Files that others have created or removed are so for libvirt after a refresh; it fails while a volume is created.
 pool_refresh() { pool_virsh pool-refresh "$pool_name" >/dev/null 2>&1 || true; }
 pool_known() { pool_virsh vol-path "$1" >/dev/null 2>&1 || pool_refresh; }
 xml_text() { sed 's/&/\&amp;/g; s/</\&lt;/g' <<<"$1"; }
+xml_decoded() { sed "s/&lt;/</g; s/&gt;/>/g; s/&quot;/\"/g; s/&apos;/'/g; s/&amp;/\&/g"; }
 
 # The files of a folder, a line each; fails if the user may not list it and it is not the pool's.
 files_in() {
   local file line
-  if [ -r "$1" ] || [ ! -d "$1" ]; then
+  if may_read "$1" || [ ! -d "$1" ]; then
     for file in "$1"/*; do
       if [ -e "$file" ] && [[ $file != *[[:cntrl:]]* ]]; then printf '%s\n' "$file"; fi
     done
@@ -78,7 +79,7 @@ pool_chain() {
       if [ -z "${fresh[$pool]-}" ]; then pool_virsh pool-refresh "$pool" >/dev/null 2>&1 || return 2; fi
       fresh[$pool]=1
       xml=$(pool_virsh vol-dumpxml "$link" 2>/dev/null) || return 2
-      link=$(sed -n '/<backingStore>/,/<\/backingStore>/s|.*<path>\(.*\)</path>.*|\1|p' <<<"$xml")
+      link=$(sed -n '/<backingStore>/,/<\/backingStore>/s|.*<path>\(.*\)</path>.*|\1|p' <<<"$xml" | xml_decoded)
     fi
     [ -n "$link" ] || break
   done

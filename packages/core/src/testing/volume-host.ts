@@ -82,7 +82,7 @@ case $verb in
     if [ ! -e "$folder.chains/\${file##*/}" ]; then
       PATH=\${PATH#*:} qemu-img info -U "$file" | sed -n 's/^backing file: //p' >"$folder.chains/\${file##*/}"
     fi
-    below=$(cat "$folder.chains/\${file##*/}")
+    below=$(sed 's/&/\\&amp;/g' "$folder.chains/\${file##*/}")
     echo '<volume>'
     [ -z "$below" ] || printf '  <backingStore>\\n    <path>%s</path>\\n  </backingStore>\\n' "$below"
     echo '</volume>' ;;

@@ -92,13 +92,19 @@ files('a folder that is neither writable nor the pool’s is refused', async ({ 
   )
 })
 
+files('the path of a pool may have letters that XML escapes', async () => {
+  await local.$(poolFiles('default'))`eval "$POOL_FILES"
+pool_virsh() { echo ${'  <path>/srv/a&amp;b&apos;s &lt;1&gt;</path>'}; }
+in_pool ${"/srv/a&b's <1>/disk"}`
+})
+
 if (existsSync('/usr/bin/qemu-img')) {
   const rebase = (disk: string, image: string): unknown =>
     execFileSync('qemu-img', ['rebase', '-u', '-F', 'raw', '-b', image, disk])
 
   files('the chain of a disk that only libvirt may read is read anew', async (context) => {
     const { pool, volumes } = context
-    const [former, image] = [join(pool, 'former.raw'), join(pool, 'talos.raw')]
+    const [former, image] = [join(pool, 'former & old.raw'), join(pool, 'talos.raw')]
     const disk = join(pool, 'secret.qcow2')
     for (const file of [former, image]) writeFileSync(file, Buffer.alloc(4096))
     execFileSync('qemu-img', ['create', '-qf', 'qcow2', '-F', 'raw', '-b', former, disk, '1M'])
