@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { problemOf, volumeHost } from '@talosmith/core/testing'
 import { suite } from 'uvu'
@@ -61,6 +61,16 @@ volumes('that was uploaded in part can be removed', async ({ rig }) => {
   )
   await removePartial(rig.path, host, 'default')
   assert.equal(readdirSync(pool), [])
+})
+
+volumes('is removed beside the unfinished transfer of another user', async ({ rig }) => {
+  const pool = dirname(rig.path)
+  const image = join(pool, 'secret.raw')
+  for (const path of [image, `${image}.talosmith-upload`]) writeFileSync(path, '')
+  mkdirSync(`${image}.partial`)
+  await removePartial(image, volumeHost(pool), 'default')
+  assert.equal(readdirSync(pool), ['secret.raw.partial'])
+  assert.equal(readdirSync(`${image}.partial`), [])
 })
 
 if (existsSync('/usr/bin/qemu-img'))

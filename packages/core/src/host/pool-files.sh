@@ -96,7 +96,11 @@ pool_remove() {
       rm -rf -- "$file" || return 1
     elif [ -e "$file" ]; then
       pool_known "$file"
-      pool_virsh vol-delete "$file" >/dev/null || return 1
+      if ! pool_virsh vol-delete "$file" >/dev/null; then
+        # libvirt removes only empty folders; a run of root that was killed leaves others.
+        [ ! -d "$file" ] || echo "$file is a folder that only root may remove: rm -rf it as root" >&2
+        return 1
+      fi
     elif [ -d "${file%/*}" ] && [ ! -x "${file%/*}" ]; then
       echo "$file: Permission denied" >&2
       return 1

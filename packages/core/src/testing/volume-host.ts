@@ -14,7 +14,7 @@ const mayRead = 'may_read() { [ -r "$1" ]; }'
  * This machine as such a host; `folder` is that of the pool, without characters that a shell would need quotes for. The
  * rights are those that pool-files.sh finds: tests also run as root, whom no folder refuses. While the file
  * `<folder>.breaks` exists, uploads end half-way; while `<folder>.busy` does, the pool cannot be refreshed. The user may
- * not read files whose names begin with `secret`.
+ * neither read nor write files whose names begin with `secret`.
  */
 export function volumeHost(folder: string): Host {
   const bin = temporaryFolder('volumes')
@@ -24,7 +24,10 @@ export function volumeHost(folder: string): Host {
   chmodSync(join(bin, 'qemu-img'), 0o755)
   const refused = (text: string): string =>
     text
-      .replaceAll(mayWrite, `may_write() { [ "$1" != ${folder} ] && [ -w "$1" ]; }`)
+      .replaceAll(
+        mayWrite,
+        `may_write() { [ "$1" != ${folder} ] && [[ \${1##*/} != secret* ]] && [ -w "$1" ]; }`,
+      )
       .replaceAll(mayRead, 'may_read() { [[ ${1##*/} != secret* ]]; }')
   const run = runner('this machine', localTransport)
   const cache = { XDG_CACHE_HOME: join(bin, 'cache') }
@@ -103,7 +106,10 @@ case $verb in
     if [ -e "$folder.breaks" ]; then dd if="$2" of="$file" bs=4096 count=1 conv=notrunc status=none; echo 'error: cannot close volume' >&2; exit 1; fi
     dd if="$2" of="$file" bs=64K conv=notrunc,sparse status=none ;;
   vol-download) volume "$1"; dd if="$file" iflag=skip_bytes,count_bytes skip="$from" count="$count" status=none >"$2" ;;
-  vol-delete) volume "$1"; rm -rf -- "$file" "$folder.known/\${file##*/}" ;;
+  vol-delete)
+    volume "$1"
+    if [ -d "$file" ]; then rmdir -- "$file"; else rm -- "$file"; fi
+    rm -rf -- "$folder.known/\${file##*/}" ;;
   vol-resize) volume "$1"; qemu-img resize -q "$file" "\${2%iB}" ;;
   *) echo "error: unknown command: '$verb'" >&2; exit 1 ;;
 esac

@@ -92,6 +92,12 @@ files('a folder that is neither writable nor the pool’s is refused', async ({ 
   )
 })
 
+files('a folder that root has left is named with its remedy', async ({ pool, volumes }) => {
+  const folder = join(pool, 'home-w1-seed.iso.talosmith-partial')
+  mkdirSync(join(folder, 'files'), { recursive: true })
+  assert.match(await failure(call(volumes, 'pool_remove', folder)), 'rm -rf it as root')
+})
+
 files('the path of a pool may have letters that XML escapes', async () => {
   await local.$(poolFiles('default'))`eval "$POOL_FILES"
 pool_virsh() { echo ${'  <path>/srv/a&amp;b&apos;s &lt;1&gt;</path>'}; }
