@@ -132,10 +132,21 @@ pool_upload() {
   # Chained, because `set -e` does not hold in a function of which the caller checks the result.
   { [ -e "$2$pool_marker" ] || pool_volume "$2$pool_marker" 0; } &&
     pool_remove "$2" &&
+    # Another user's upload may have been finished since, which removes the marker.
+    { [ -e "$2$pool_marker" ] || pool_volume "$2$pool_marker" 0; } &&
     pool_volume "$2" "$(stat -c %s -- "$1")" &&
     pool_virsh vol-upload --sparse --pool "$pool_name" "${2##*/}" "$1" >/dev/null
 }
-pool_finish() { pool_remove "$1$pool_marker"; }
+# Differs once another upload has replaced the file.
+pool_identity() { stat -c '%d:%i %s %.9Y' -- "$1"; }
+# pool_finish <file> [<its identity>]
+pool_finish() {
+  if [ -n "${2-}" ] && [ "$(pool_identity "$1")" != "$2" ]; then
+    echo "another user is uploading $1" >&2
+    return 1
+  fi
+  pool_remove "$1$pool_marker"
+}
 
 # A folder in which a file is made before pool_put: <folder of the file>/<name>, or a temporary one.
 pool_work() {

@@ -92,6 +92,29 @@ files('a folder that is neither writable nor the pool’s is refused', async ({ 
   )
 })
 
+files('an upload that another user has replaced is not finished', async (context) => {
+  const { pool, from, volumes } = context
+  const image = join(pool, 'talos.raw')
+  await call(volumes, 'pool_upload', from, image)
+  const identity = (await call(volumes, 'pool_identity', image)).trim()
+  writeFileSync(image, Buffer.alloc(20_000))
+  assert.match(await failure(call(volumes, 'pool_finish', image, identity)), 'another user')
+  assert.match(await failure(call(volumes, 'is_complete', image)), 'exited with 1')
+  const again = (await call(volumes, 'pool_identity', image)).trim()
+  await call(volumes, 'pool_finish', image, again)
+  await call(volumes, 'is_complete', image)
+})
+
+files('an upload has a marker, also if another one is finished meanwhile', async (context) => {
+  const { pool, from, volumes } = context
+  const image = join(pool, 'talos.raw')
+  writeFileSync(`${image}.talosmith-upload`, '')
+  await volumes.$(poolFiles('default'))`eval "$POOL_FILES"
+pool_remove() { rm -f -- "$1" "$1$pool_marker"; }
+pool_upload ${from} ${image}`
+  assert.equal(readdirSync(pool), ['talos.raw', 'talos.raw.talosmith-upload'])
+})
+
 files('a folder that root has left is named with its remedy', async ({ pool, volumes }) => {
   const folder = join(pool, 'home-w1-seed.iso.talosmith-partial')
   mkdirSync(join(folder, 'files'), { recursive: true })
