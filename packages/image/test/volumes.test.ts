@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import type { Problem } from '@talosmith/core'
 import { problemOf, volumeHost } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -61,6 +62,25 @@ volumes('that was uploaded in part can be removed', async ({ rig }) => {
   )
   await removePartial(rig.path, host, 'default')
   assert.equal(readdirSync(pool), [])
+})
+
+volumes('needs space where it is downloaded', async ({ rig }) => {
+  const pool = dirname(rig.path)
+  const observed = await observeImageIn(pool, volumeHost(pool), rig.cluster)
+  const { transferFolder } = observed
+  assert.match(transferFolder?.path ?? '', /cache\/talosmith\/images\/.*\.partial$/)
+  assert.ok((transferFolder?.freeBytes ?? 0) > 0)
+  const full = { path: '/home/a/.cache/x.partial', freeBytes: 2 ** 20 }
+  const roomy = { ...observed, freeBytes: 2 ** 40 }
+  assert.throws(
+    () => planDownload(rig.cluster, { ...roomy, transferFolder: full }),
+    (problem: Problem) => problem.code === 'POOL_FULL' && problem.hint?.includes(full.path),
+  )
+  const plan = planDownload(rig.cluster, {
+    ...roomy,
+    transferFolder: { ...full, freeBytes: 2 ** 40 },
+  })
+  assert.is(plan.length, 1)
 })
 
 volumes('is removed beside the unfinished transfer of another user', async ({ rig }) => {
