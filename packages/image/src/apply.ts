@@ -45,7 +45,8 @@ export async function removePartial(
   await host.$({ ...options, ...poolFiles(pool) })`: remove an interrupted transfer
 eval "$POOL_FILES"
 for folder in ${`${image}.partial`} "$(partial_folder ${image})"; do
-  if [ -e "$folder" ]; then
+  # One that a run of another user has left stays: it may be root's.
+  if [ -e "$folder" ] && may_write "$folder"; then
     exec 8>>"$folder/lock"
     if flock -n 8; then rm -rf -- "$folder"; else exit 0; fi
   fi

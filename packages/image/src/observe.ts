@@ -11,6 +11,7 @@ import {
   poolPath,
   readDomainMetadata,
   readFreeSpace,
+  splitFields,
   virsh,
   virshBatch,
   type Cluster,
@@ -33,6 +34,8 @@ export interface ObservedImage {
   /** Bytes of an interrupted transfer; undefined: there is none. */
   readonly partialBytes: number | undefined
   readonly freeBytes: number
+  /** The folder of the transfer, if it is not beside the image. */
+  readonly transferFolder?: { readonly path: string; readonly freeBytes: number } | undefined
   /** Why the image's folder cannot be read; undefined: it can. */
   readonly folderError: string | undefined
   /** Programs that a transfer needs and the host lacks. */
@@ -132,12 +135,18 @@ export async function observeImageIn(
     if [ -r ${ledger} ]; then echo "ledger $(tr -d ${'\\n'} < ${ledger})"; fi
     if [ -e "$folder" ]; then echo "partial $(stat -c %s "$folder/compressed" 2>/dev/null || echo 0)"; fi
     echo "free $(df --output=avail -B1 -- ${`${dirname(image)}/.`} 2>&1 | tail -n 1)"
+    if [ "\${folder%/*}" != ${dirname(image)} ]; then
+      above=$folder
+      until [ -d "$above" ]; do above=$(dirname -- "$above"); done
+      echo "transfer $(df --output=avail -B1 -- "$above/." 2>/dev/null | tail -n 1 | tr -d ' ') $folder"
+    fi
     for tool in ${neededTools(cluster.settings, host)}; do command -v "$tool" >/dev/null || echo "missing $tool"; done`,
   )
   const report = parseLabelledLines(stdout)
   const free = readFreeSpace(report.first('free'))
   const [bytes, modified] = report.first('file')?.split(' ') ?? []
   const partial = report.first('partial')
+  const [transferFree = '', transferPath = ''] = splitFields(report.first('transfer') ?? '', 2)
   return {
     host: host.name,
     path: image,
@@ -146,6 +155,8 @@ export async function observeImageIn(
     ledger: await readLedger(cluster),
     partialBytes: partial === undefined ? undefined : Number(partial),
     freeBytes: free.bytes,
+    transferFolder:
+      transferFree === '' ? undefined : { path: transferPath, freeBytes: Number(transferFree) },
     folderError: free.error,
     missingTools: report.all('missing'),
     lostDisks: [],

@@ -136,13 +136,25 @@ function checkRequirements(cluster: Cluster, observed: ObservedImage): void {
       observed.folderError,
     )
   if (observed.missingTools.length > 0) throw hostToolsMissing(observed.host, observed.missingTools)
-  const needed =
+  const forTransfer =
     rawBytes + compressedBytes[settings.IMAGE_COMPRESSION] - (observed.partialBytes ?? 0)
+  const { transferFolder } = observed
+  if (transferFolder !== undefined && transferFolder.freeBytes < forTransfer)
+    throw new Problem(
+      codes.poolFull,
+      `${observed.host} has ${mib(transferFolder.freeBytes)} MiB left for the download of the image`,
+      {
+        because: `it needs ${mib(forTransfer)} MiB in ${transferFolder.path}, because this user may not write in ${dirname(path)}`,
+        now: 'nothing was changed',
+        hint: `free space in the file system of ${transferFolder.path} on ${observed.host}, then run the same command again`,
+      },
+    )
+  const needed = transferFolder === undefined ? forTransfer : rawBytes
   if (observed.freeBytes < needed)
     throw poolFull(
       { pool: settings.STORAGE_POOL, host: observed.host },
       `${mib(observed.freeBytes)} MiB left, not enough for the image`,
-      `the image and its download need ${mib(needed)} MiB in the folder of ${observed.path}`,
+      `${transferFolder === undefined ? 'the image and its download need' : 'the image needs'} ${mib(needed)} MiB in the folder of ${observed.path}`,
     )
 }
 

@@ -51,9 +51,11 @@ function planImage(image: StoredImage, host: string, index: number): PruneChange
     host: index,
     risk: 'none',
   })
-  const partial = hasPartial
-    ? [change('remove-partial', `Remove an interrupted transfer of ${path} on ${host}`)]
-    : []
+  // One that was uploaded in part goes with its marker.
+  const partial =
+    hasPartial && (bytes !== undefined || usedBy.length === 0)
+      ? [change('remove-partial', `Remove an interrupted transfer of ${path} on ${host}`)]
+      : []
   if (usedBy.length > 0 || ledger === undefined) return partial
   const remove = change('remove-image', `Remove image ${path} from ${host}`)
   return [
@@ -85,11 +87,13 @@ export async function applyPrune(
 ): Promise<void> {
   const places = [{ what: 'the pool', folder: dirname(target) }]
   const limits = { withinMs: 10 * minute, now: 'it may be removed once the storage answers' }
-  if (kind === 'remove-partial')
-    return onStorage(host, places, (options) => removePartial(target, host, pool, options), limits)
   const observed = await observe()
-  const users = observed.images.find(({ path }) => path === target)?.usedBy ?? []
-  if (users.length > 0 || observed.unreadable.length > 0)
+  const image = observed.images.find(({ path }) => path === target)
+  // A complete image stays; one that was uploaded in part goes with its marker.
+  const isRemoved =
+    kind === 'remove-image' || (image?.bytes === undefined && (image?.usedBytes ?? 0) > 0)
+  const users = image?.usedBy ?? []
+  if (isRemoved && (users.length > 0 || observed.unreadable.length > 0))
     throw new Problem(
       'IMAGE_IN_USE',
       `${target} on ${host.name} is in use since the plan was made`,
@@ -99,6 +103,8 @@ export async function applyPrune(
         hint: 'run the same command again: it checks the host again',
       },
     )
+  if (kind === 'remove-partial')
+    return onStorage(host, places, (options) => removePartial(target, host, pool, options), limits)
   const ledger = `${target}.ledger.json`
   await onStorage(
     host,

@@ -18,7 +18,7 @@ import { parseLedger } from './observe.ts'
 /** A Talos image in a host's pool, or the files beside a removed one. */
 export interface StoredImage {
   readonly path: string
-  /** Undefined: the image does not exist, only files beside it. */
+  /** Undefined: the image does not exist, only files beside it; or it was uploaded in part. */
   readonly bytes: number | undefined
   /** The space that it uses on the host. */
   readonly usedBytes: number
@@ -101,7 +101,10 @@ for file in "\${listed[@]}"; do
 done | sort -u | while IFS= read -r image; do
   part=-
   if [ -e "$image.partial" ] || [ -e "$image$pool_marker" ]; then part=partial; fi
-  echo "image $(is_complete "$image" && stat -Lc '%d:%i %s %b' -- "$image" 2>/dev/null || echo '- - 0') $part $image"
+  format='%d:%i %s %b'
+  # A complete image may be beside a marker, and in use.
+  is_complete "$image" || format='%d:%i - %b'
+  echo "image $(stat -Lc "$format" -- "$image" 2>/dev/null || echo '- - 0') $part $image"
   [ ! -r "$image.ledger.json" ] || echo "ledger $(tr -d '\\n' < "$image.ledger.json")"
 done
 inspect() { qemu-img info -U "$@" 2>/dev/null; }

@@ -228,6 +228,7 @@ else
     echo "$output" >&2
     exit 1
   fi
+  uploaded=$(pool_identity "$image")
   uploaded_sum=$(peek 0 "$raw_bytes" "$image" | digest)
   if [ "${uploaded_sum:0:64}" != "$raw_sum" ] || [ "$(stat -c %s -- "$image")" != "$raw_bytes" ]; then
     echo "the volume differs from what was uploaded: $(stat -c %s -- "$image") bytes, sha256 ${uploaded_sum:0:64}" >&2
@@ -235,7 +236,7 @@ else
   fi
   ledger "$image"
   pool_put ledger "$image.ledger.json"
-  pool_finish "$image"
+  pool_finish "$image" "$uploaded"
 fi
 rm -rf -- "$folder"
 ended placed "$arrived" "$compressed_sum" "$raw_bytes" "$raw_sum" "${offered_sum:+checked}"

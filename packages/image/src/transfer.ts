@@ -176,7 +176,7 @@ function outcomeProblem(
       return new Problem(codes.poolFull, `${host.name} has no space left for the image`, {
         because: text,
         now: `the partial download is kept in ${folder}`,
-        hint: `free up space there, then run the same command again: it resumes the download; or set STORAGE_POOL to another pool (now ${settings.STORAGE_POOL})`,
+        hint: `free up space there and in the pool ${settings.STORAGE_POOL}, then run the same command again: it resumes the download; or set STORAGE_POOL to another pool`,
       })
     case 'damaged':
       return new Problem(

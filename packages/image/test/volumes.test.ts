@@ -1,12 +1,15 @@
-import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import type { Problem } from '@talosmith/core'
 import { problemOf, volumeHost } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { removePartial } from '../src/apply.ts'
 import { observeImageIn } from '../src/observe.ts'
 import { planDownload } from '../src/plan.ts'
-import { observeImagesIn } from '../src/stored.ts'
+import { applyPrune, planPrune } from '../src/prune.ts'
+import { observeImagesIn, type StoredImages } from '../src/stored.ts'
 import { startRig, type Rig } from './support.ts'
 
 const volumes = suite<{ rig: Rig }>('an image of a user who may not write in the pool’s folder')
@@ -60,5 +63,56 @@ volumes('that was uploaded in part can be removed', async ({ rig }) => {
   await removePartial(rig.path, host, 'default')
   assert.equal(readdirSync(pool), [])
 })
+
+volumes('needs space where it is downloaded', async ({ rig }) => {
+  const pool = dirname(rig.path)
+  const observed = await observeImageIn(pool, volumeHost(pool), rig.cluster)
+  const { transferFolder } = observed
+  assert.match(transferFolder?.path ?? '', /cache\/talosmith\/images\/.*\.partial$/)
+  assert.ok((transferFolder?.freeBytes ?? 0) > 0)
+  const full = { path: '/home/a/.cache/x.partial', freeBytes: 2 ** 20 }
+  const roomy = { ...observed, freeBytes: 2 ** 40 }
+  assert.throws(
+    () => planDownload(rig.cluster, { ...roomy, transferFolder: full }),
+    (problem: Problem) => problem.code === 'POOL_FULL' && problem.hint?.includes(full.path),
+  )
+  const plan = planDownload(rig.cluster, {
+    ...roomy,
+    transferFolder: { ...full, freeBytes: 2 ** 40 },
+  })
+  assert.is(plan.length, 1)
+})
+
+volumes('is removed beside the unfinished transfer of another user', async ({ rig }) => {
+  const pool = dirname(rig.path)
+  const image = join(pool, 'secret.raw')
+  for (const path of [image, `${image}.talosmith-upload`]) writeFileSync(path, '')
+  mkdirSync(`${image}.partial`)
+  await removePartial(image, volumeHost(pool), 'default')
+  assert.equal(readdirSync(pool), ['secret.raw.partial'])
+  assert.equal(readdirSync(`${image}.partial`), [])
+})
+
+if (existsSync('/usr/bin/qemu-img'))
+  volumes('with a marker that is in use is not removed', async ({ rig }) => {
+    const pool = dirname(rig.path)
+    const host = volumeHost(pool)
+    await rig.transfer(host)
+    writeFileSync(`${rig.path}.talosmith-upload`, '')
+    const observe = (): Promise<StoredImages> => observeImagesIn(pool, host)
+    const before = await observe()
+    const [change] = planPrune([before])
+    assert.is(change?.kind, 'remove-partial')
+    const disk = join(pool, 'home-w1.qcow2')
+    execFileSync('qemu-img', ['create', '-qf', 'qcow2', '-F', 'raw', '-b', rig.path, disk, '9M'])
+    assert.equal(planPrune([await observe()]), [])
+    if (change === undefined) return
+    const problem = await problemOf(applyPrune(change, { host, pool: 'default' }, observe))
+    assert.is(problem.code, 'IMAGE_IN_USE')
+    assert.ok(existsSync(rig.path))
+    rmSync(disk)
+    await applyPrune(change, { host, pool: 'default' }, observe)
+    assert.not(existsSync(rig.path))
+  })
 
 volumes.run()

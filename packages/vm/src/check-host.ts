@@ -3,11 +3,16 @@ import { posix } from 'node:path'
 import { firmwareMissing, hostToolsMissing, Problem, quote, type Cluster } from '@talosmith/core'
 import { networkProblems } from './check-network.ts'
 import type { ObservedHost } from './observe.ts'
+import { planCreate } from './plan-create.ts'
 
 const unchanged = 'nothing was changed'
 
 /** What prevents a host from running the machines. */
-export function hostProblems(cluster: Cluster, observed: ObservedHost): Problem[] {
+export function hostProblems(
+  cluster: Cluster,
+  observed: ObservedHost,
+  hosts: readonly ObservedHost[],
+): Problem[] {
   const { settings } = cluster
   const problems: Problem[] = []
   if (observed.poolProblem !== undefined) problems.push(observed.poolProblem)
@@ -45,7 +50,11 @@ export function hostProblems(cluster: Cluster, observed: ObservedHost): Problem[
   else if (
     settings.SEED_ISO_DIR !== undefined &&
     !observed.isSeedFolderWritable &&
-    posix.dirname(observed.files.disk({ name: '' })) !== posix.normalize(settings.SEED_ISO_DIR)
+    posix.dirname(observed.files.disk({ name: '' })) !==
+      posix.dirname(observed.files.seed({ name: '' })) &&
+    planCreate(cluster, hosts).some(
+      ({ kind, host }) => kind === 'create-seed' && host === observed.index,
+    )
   )
     problems.push(
       new Problem(

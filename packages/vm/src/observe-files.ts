@@ -85,6 +85,8 @@ export interface ObservedFiles {
   readonly overlays: readonly ObservedOverlay[]
   /** Other files that machines of the cluster use as their disks, and whose backing chain is broken. */
   readonly brokenChains: ReadonlySet<string>
+  /** Disks of other machines that may be overlays of the cluster's disks: that cannot be read. */
+  readonly unknownChains: readonly string[]
   /** The seed ISOs by path; undefined: not created by Talosmith. */
   readonly seeds: ReadonlyMap<string, ObservedSeed | undefined>
   /** The addresses in the seed ISOs of every cluster's machines, by path. */
@@ -135,7 +137,12 @@ export async function observeFiles(
   )
   const foreign = domains
     .filter(({ owner }) => owner !== name)
-    .flatMap(({ disks, attached }) => [...disks, ...attached].map(({ source }) => source))
+    .flatMap(({ disks, attached }) => [...disks, ...attached])
+    .filter(({ source }) => source.startsWith('/'))
+  // A line for each file of a known chain, and its end.
+  const chains = foreign.map(({ source, backing }) =>
+    [source, ...(backing === undefined ? ['?'] : [...backing, ''])].join('\n'),
+  )
   // The disks of other clusters' machines back onto an image: they are known without looking.
   const known = domains.flatMap(({ own }) => own?.disk ?? [])
   const seedFolder = settings.SEED_ISO_DIR ?? pool
@@ -144,7 +151,9 @@ export async function observeFiles(
     { what: 'the folder of seed ISOs', folder: seedFolder },
     { what: 'the folder of the image', folder: posix.dirname(files.image) },
     ...[...others, ...ours.map(({ disk }) => disk)].map((path) => disksIn(path)),
-    ...[...foreign, ...known, ...everySeed].map((path) => disksIn(path)),
+    ...[...foreign.map(({ source }) => source), ...known, ...everySeed].map((path) =>
+      disksIn(path),
+    ),
   ]
   const { stdout } = await onStorage(
     host,
@@ -168,7 +177,9 @@ for tool in qemu-img xorriso; do command -v "$tool" >/dev/null || echo "missing 
 [ ! -d "$seeds" ] || echo seedfolder
 while read -r key value _; do [ "$key" != MemAvailable: ] || echo "memory $value"; done < /proc/meminfo
 echo "free $(df --output=avail -B1 -- "$pool/." 2>&1 | tail -n 1)"
-mapfile -t listed < <(files_in "$pool")
+listed=()
+list=$(files_in "$pool") || echo 'unlisted this user may not list its files'
+[ -z "$list" ] || mapfile -t listed <<< "$list"
 mapfile -t beside_seeds < <(files_in "$seeds" || true)
 # Those of the files that are named after machines of the cluster: named <end of the name> <file>...
 named() {
@@ -188,9 +199,13 @@ done
 declare -A ours=()
 disks=(${ours.map(({ disk }) => disk)})
 for at in "\${!disks[@]}"; do ours[$(stat -Lc %d:%i -- "\${disks[at]}" 2>/dev/null || echo none)]=$at; done
+# Prints which disk of ours a file is above: overlay <used or unused> <file> [<its chain, as libvirt reports it>]
 overlay() {
-  local chain link above=()
-  chain=$(pool_chain "$2") || { [ $? = 2 ] || echo "broken $1 $2"; return 0; }
+  local chain link above=() status=0
+  chain=$(pool_chain "$2") || status=$?
+  if [ $status = 2 ]; then chain=\${3-}; fi
+  if [ $status = 1 ]; then echo "broken $1 $2"; return 0; fi
+  if [ -z "$chain" ]; then [ "$1" = used ] || echo "unknown $2"; return 0; fi
   while IFS= read -r link; do
     at=\${ours[$(stat -Lc %d:%i -- "$link" 2>/dev/null || echo -)]-}
     if [ -n "$at" ]; then
@@ -214,11 +229,16 @@ done
 if [ \${#disks[@]} != 0 ]; then
   for file in ${others}; do [ ! -e "$file" ] || overlay used "$file"; done
   for file in ${known}; do looked[$file]=1; done
-  for file in "\${listed[@]}" ${foreign}; do
-    once "$file" || continue
+  theirs=(${chains})
+  for entry in "\${theirs[@]}" "\${listed[@]}"; do
+    file=\${entry%%$'\n'*} chain=''
+    case $entry in "$file" | *$'\n?') ;; *) chain=$entry ;; esac
+    if [ -n "\${looked[$file]-}" ] || { [ ! -e "$file" ] && is_missing "$file"; }; then continue; fi
+    if [ -e "$file" ] && ! once "$file"; then continue; fi
     case $(peek 0 16 "$file" 2>/dev/null | od -An -v -tx1 | tr -d ' ') in
       514649fb????????0000000000000000) ;;
-      514649fb*) overlay unused "$file" ;;
+      514649fb*) overlay unused "$file" "$chain" ;;
+      '') if [ "$entry" != "$file" ] && { [ -s "$file" ] || [ ! -e "$file" ]; }; then overlay unused "$file" "$chain"; fi ;;
     esac
   done
 fi
@@ -252,6 +272,7 @@ true`,
         .map((line) => splitFields(line, 2))
         .flatMap(([who, path = '']) => (who === 'used' ? path : [])),
     ),
+    unknownChains: [...new Set(report.all('unknown'))],
     seeds: new Map(
       report
         .all('seed')
@@ -297,7 +318,7 @@ true`,
     poolFreeBytes: free.bytes,
     isPoolWritable: report.has('writable'),
     isSeedFolderWritable: report.has('seedwritable'),
-    poolError: free.error,
+    poolError: free.error ?? report.first('unlisted'),
   }
 }
 
@@ -305,12 +326,15 @@ function disksIn(path: string): Place {
   return { what: 'a folder of disks', folder: posix.dirname(path) }
 }
 
-/** `home-cp1.qcow2` belongs to cluster home; `home-cp1-w1.qcow2` does not, but to a cluster home-cp1. */
+/**
+ * `home-cp1.qcow2` belongs to cluster home; `home-cp1-w1.qcow2` does not, but to a cluster home-cp1. Disks are not
+ * uploaded.
+ */
 function readFileName(cluster: string, path: string): ObservedLeftover | undefined {
   const base = posix.basename(path)
   if (!base.startsWith(`${cluster}-`)) return undefined
   const [, node, suffix] =
-    /^((?:cp|w)\d+)(\.qcow2|-seed\.iso)(?:\.talosmith-(?:partial|upload))?$/.exec(
+    /^((?:cp|w)\d+)(\.qcow2|-seed\.iso)(?:\.talosmith-partial|(?<=-seed\.iso)\.talosmith-upload)?$/.exec(
       base.slice(cluster.length + 1),
     ) ?? []
   if (node === undefined) return undefined

@@ -173,7 +173,16 @@ function parsed(dumps: Answers): (ParsedDomain & Pick<ObservedDomain, 'attached'
     const all = [...now, ...domain.disks]
     const sources = all.filter(({ target }) => target === ownTarget)
     const attached = [...new Map(sources.map((one) => [one.source, one])).values()]
-    return { ...domain, attached }
+    const known = new Map(now.map(({ source, backing }) => [source, backing]))
+    const withBacking = (one: DiskSource): DiskSource => {
+      const backing = known.get(one.source) ?? one.backing
+      return backing === undefined ? one : { ...one, backing }
+    }
+    return {
+      ...domain,
+      disks: domain.disks.map(withBacking),
+      attached: attached.map(withBacking),
+    }
   })
 }
 

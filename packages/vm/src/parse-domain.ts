@@ -18,6 +18,8 @@ export interface DiskSource {
   readonly type: string
   /** The path, or the name of a volume or of a disk in the network. */
   readonly source: string
+  /** The files below it, from the top, as libvirt opened them; undefined: not known. */
+  readonly backing?: readonly string[]
 }
 
 /** A domain: its owner, and the machine as its persistent definition has it. */
@@ -94,9 +96,26 @@ export function parseDomain(xml: string): ParsedDomain {
 function diskSource(disk: Xml): DiskSource[] {
   const names = ['@file', '@dev', '@volume', '@name']
   const source = names.map((name) => textOf(disk, 'source', name)).find((text) => text !== '')
-  return (disk['@device'] ?? 'disk') !== 'disk' || source === undefined
-    ? []
-    : [{ target: textOf(disk, 'target', '@dev'), type: textOf(disk, '@type'), source }]
+  if ((disk['@device'] ?? 'disk') !== 'disk' || source === undefined) return []
+  const backing = backingOf(disk)
+  return [
+    {
+      target: textOf(disk, 'target', '@dev'),
+      type: textOf(disk, '@type'),
+      source,
+      ...(backing === undefined ? {} : { backing }),
+    },
+  ]
+}
+
+/** A running domain has all of its chain, which ends with an empty element. */
+function backingOf(disk: Xml): string[] | undefined {
+  if (textOf(disk, 'driver', '@type') === 'raw') return []
+  const below = at(disk, 'backingStore')
+  if (below === undefined) return undefined
+  if (typeof below === 'string') return []
+  const rest = backingOf(below)
+  return rest && [textOf(below, 'source', '@file'), ...rest].filter((path) => path !== '')
 }
 
 /** `virsh dumpxml` prints KiB; renderDomain writes MiB. */

@@ -1,6 +1,6 @@
 /** Plans what destroying a cluster removes from its hosts. Pure. */
 import { posix } from 'node:path'
-import type { Cluster } from '@talosmith/core'
+import { Problem, quote, type Cluster } from '@talosmith/core'
 import { otherUsers } from './disk-use.ts'
 import type { ObservedDisk } from './observe-files.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
@@ -49,13 +49,26 @@ export function planDestroy(cluster: Cluster, hosts: readonly ObservedHost[]): V
 
 /**
  * Removes a machine's disk, after the snapshots above it that the machine uses: without it, they are of no use.
- * The disk stays when another machine uses it or an overlay of it.
+ * The disk stays when another machine uses it or an overlay of it. Throws DISK_USE_UNKNOWN when one may do so.
  */
 function planRemoveDisks(observed: ObservedHost, domain: ObservedDomain, change: Make): VmChange[] {
   const path = domain.own?.disk ?? ''
   if (otherUsers(domain, observed).length > 0) return []
   const overlays = observed.overlays.filter(({ disk, isInUse }) => isInUse && disk === path)
   const disk = observed.disks.get(path)
+  const [unknown] = observed.unknownChains
+  if (disk !== undefined && unknown !== undefined)
+    throw new Problem(
+      'DISK_USE_UNKNOWN',
+      `cannot determine whether the disk of ${domain.name} is in use on ${observed.host}`,
+      {
+        because: observed.unknownChains
+          .map((path) => `cannot read ${path}, which may be an overlay of it`)
+          .join('\n'),
+        now: 'nothing was changed',
+        hint: `start the machine of that disk, because libvirt reports the overlays of running machines; or as root there: setfacl -m u:<user>:r ${quote(unknown)}. Then run the same command again`,
+      },
+    )
   const risk = 'data-loss'
   return [
     ...overlays.map((one) => {

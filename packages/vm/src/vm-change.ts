@@ -1,5 +1,5 @@
 /** One change of one machine, and the removal of what killed runs left: parts of every plan. */
-import type { Change } from '@talosmith/core'
+import { uploadSuffix, type Change } from '@talosmith/core'
 import type { ObservedLeftover } from './observe-files.ts'
 import type { ObservedHost } from './observe.ts'
 
@@ -48,13 +48,15 @@ export function changeOn({ index }: ObservedHost, target: string): Make {
   })
 }
 
-/** Removes incomplete files of killed runs, those that `isIncluded`. */
+/** Removes incomplete files of killed runs, those that `isIncluded`; never a seed ISO that is attached to a machine. */
 export function planLeftovers(
   hosts: readonly ObservedHost[],
   isIncluded: (leftover: ObservedLeftover) => boolean,
 ): VmChange[] {
   return hosts.flatMap((observed) =>
-    observed.leftovers.filter(isIncluded).map(({ path, node }) => {
+    observed.leftovers.filter(isIncluded).flatMap(({ path, node }) => {
+      if (observed.domains.some(({ machine }) => `${machine.seed}${uploadSuffix}` === path))
+        return []
       const summary = `Remove an incomplete file of a stopped run: ${path}`
       return changeOn(observed, node)('remove-leftover', summary, { path })
     }),

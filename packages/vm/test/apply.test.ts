@@ -176,8 +176,8 @@ test('only the files named in the metadata are removed', async () => {
 test('the marker of an upload is removed after what was uploaded in part', async () => {
   const seed = `${pool}/home-w1-seed.iso`
   const leftover = { path: `${seed}.talosmith-upload`, node: 'home-w1', file: 'seed' } as const
-  const observed = { ...all, leftovers: [leftover] }
-  const [command] = await run(planCreate(cluster, [observed]), 'remove-leftover', observed)
+  const observed = { ...all, domains: [], leftovers: [leftover] }
+  const [command] = await run(planRemoveSeeds(cluster, [observed]), 'remove-leftover', observed)
   assert.match(command ?? '', `\npool_remove ${seed} ${seed}.talosmith-upload`)
 })
 

@@ -257,10 +257,12 @@ test('a folder of seed ISOs must be writable, unless it is the pool’s', () => 
   for (const [folder, expected] of [
     ['/srv/seeds', ['SEED_FOLDER_NOT_WRITABLE']],
     [pool, []],
+    [`${pool}/`, []],
   ] as const) {
     const desired = testCluster({ SEED_ISO_DIR: folder })
     const rights = { isPoolWritable: false, isSeedFolderWritable: false }
     assert.equal(codes(desired, emptyHost(desired, rights)), expected)
+    assert.equal(codes(desired, finishedHost(desired, rights)), [])
   }
 })
 

@@ -237,6 +237,20 @@ test('the disks of a domain, of every type', () => {
   )
 })
 
+test('the backing chain of a disk, as far as libvirt reports it', () => {
+  const backingOf = (inside: string): readonly string[] | undefined =>
+    parseDomain(
+      `<domain><name>a</name><devices><disk type="file" device="disk"><source file="/a"/><target dev="vda"/>${inside}</disk></devices></domain>`,
+    ).disks[0]?.backing
+  const below = (path: string, inside: string): string =>
+    `<backingStore type="file"><format type="qcow2"/><source file="${path}"/>${inside}</backingStore>`
+  assert.is(backingOf('<driver type="qcow2"/>'), undefined)
+  assert.is(backingOf(below('/b', '')), undefined)
+  assert.equal(backingOf('<driver type="raw"/>'), [])
+  assert.equal(backingOf('<backingStore/>'), [])
+  assert.equal(backingOf(below('/b', below('/c', '<backingStore/>'))), ['/b', '/c'])
+})
+
 test('letters that libvirt writes as numbers are read, and written as they were', () => {
   // Without an encoding, libxml2 writes everything but ASCII as numeric character references.
   const named = '/pools/B\u00fcro \u{1F600} & Co'

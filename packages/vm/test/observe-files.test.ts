@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { hostFiles, local } from '@talosmith/core'
-import { temporaryFolder, testCluster } from '@talosmith/core/testing'
+import { hostFiles, local, type Host } from '@talosmith/core'
+import { temporaryFolder, testCluster, volumeHost } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { observeFiles } from '../src/observe-files.ts'
@@ -33,9 +33,14 @@ function addOverlay(path: string, base: string, format = 'qcow2'): string {
 const source = (path: string): DiskSource => ({ target: 'vda', type: 'file', source: path })
 
 /** Observes the pool with home-cp1, which uses `path` as its disk, and a machine `clone` that uses `theirs`. */
-function observe({ pool, disk }: Context, path = disk, theirs: readonly string[] = []) {
+function observe(
+  { pool, disk }: Context,
+  path = disk,
+  theirs: readonly (string | DiskSource)[] = [],
+  host: Host = local,
+) {
   const own = { disk, seed: join(pool, 'home-cp1-seed.iso') }
-  return observeFiles(local, cluster, {
+  return observeFiles(host, cluster, {
     pool,
     files: hostFiles(cluster, pool),
     identity: { clusterId: undefined, hasEvidence: true, hasRun: true },
@@ -45,7 +50,7 @@ function observe({ pool, disk }: Context, path = disk, theirs: readonly string[]
         name: 'clone',
         owner: undefined,
         own: undefined,
-        disks: theirs.map(source),
+        disks: theirs.map((one) => (typeof one === 'string' ? source(one) : one)),
         attached: [],
       }),
     ],
@@ -82,10 +87,37 @@ if (existsSync('/usr/bin/qemu-img')) {
       const { overlays } = await observe(context, context.disk, [clone])
       assert.equal(
         overlays,
-        [old, clone].map((path) => ({ path, disk: context.disk, isInUse: false })),
+        [clone, old].map((path) => ({ path, disk: context.disk, isInUse: false })),
       )
     },
   )
+
+  files('a disk of another machine that this user may not read', async ({ image }) => {
+    const pool = temporaryFolder('pool')
+    const host = volumeHost(pool)
+    const disk = addOverlay(join(pool, 'home-cp1.qcow2'), image, 'raw')
+    const context = { pool, image, disk }
+    const clone = addOverlay(join(temporaryFolder('clones'), 'secret.qcow2'), disk)
+    const unknown = await observe(context, disk, [clone], host)
+    assert.equal([unknown.overlays, unknown.unknownChains], [[], [clone]])
+    const running = { ...source(clone), backing: [disk, image] }
+    const known = await observe(context, disk, [running], host)
+    assert.equal(known.overlays, [{ path: clone, disk, isInUse: false }])
+    assert.equal(known.unknownChains, [])
+    const raw = await observe(context, disk, [{ ...source(clone), backing: [] }], host)
+    assert.equal([raw.overlays, raw.unknownChains], [[], []])
+  })
+
+  files('a pool whose files this user may not list is unreadable', async ({ image }) => {
+    const pool = join(temporaryFolder('pool'), 'secret')
+    mkdirSync(pool)
+    const context = { pool, image, disk: join(pool, 'home-cp1.qcow2') }
+    const elsewhere = volumeHost(temporaryFolder('elsewhere'))
+    const { poolError } = await observe(context, context.disk, [], elsewhere)
+    assert.is(poolError, 'this user may not list its files')
+    const listed = await observe(context, context.disk, [], volumeHost(pool))
+    assert.is(listed.poolError, undefined)
+  })
 
   files(
     'a seed ISO that was uploaded in part is not there, and is removed with its marker',
@@ -93,6 +125,7 @@ if (existsSync('/usr/bin/qemu-img')) {
       const seed = join(context.pool, 'home-cp1-seed.iso')
       writeFileSync(seed, Buffer.alloc(65_536))
       writeFileSync(`${seed}.talosmith-upload`, '')
+      writeFileSync(`${context.disk}.talosmith-upload`, '')
       const { seeds, leftovers } = await observe(context)
       assert.equal([...seeds.keys()], [])
       assert.equal(leftovers, [

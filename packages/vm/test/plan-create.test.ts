@@ -260,6 +260,13 @@ test('emulated machines get the maximum CPU instead of the host CPU', () => {
   assert.is(change?.to, 'CPU maximum, domain type qemu')
 })
 
+test('a marker of an upload beside an attached seed ISO removes nothing', () => {
+  const fewer = testCluster({ WORKER_COUNT: '0' })
+  const path = `${pool}/home-w1-seed.iso.talosmith-upload`
+  const observed = finishedHost(cluster, { leftovers: [{ path, node: 'home-w1', file: 'seed' }] })
+  assert.equal(planCreate(fewer, [observed]), [])
+})
+
 test('removes the incomplete file of a killed run, unless it is recreated', () => {
   const path = '/var/lib/libvirt/images/home-w1-seed.iso.talosmith-partial'
   const leftover = { path, node: 'home-w1', file: 'seed' } as const

@@ -1,3 +1,4 @@
+import type { Problem } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -100,6 +101,16 @@ test('a disk that a machine of another owner also uses is left alone', () => {
     kinds(changes).filter((change) => change.endsWith('home-cp1')),
     ['cut-power home-cp1', 'undefine-domain home-cp1'],
   )
+})
+
+test('no disk is removed while one of another machine may be an overlay of it', () => {
+  const observed = finishedHost(cluster, { unknownChains: ['/srv/clone.qcow2'] })
+  assert.throws(
+    () => planDestroy(cluster, [observed]),
+    (problem: Problem) =>
+      problem.code === 'DISK_USE_UNKNOWN' && problem.because?.includes('/srv/clone.qcow2'),
+  )
+  assert.ok(planDestroy(cluster, [{ ...observed, disks: new Map() }]).length > 0)
 })
 
 test("another cluster's machines and files are left alone", () => {

@@ -8,19 +8,21 @@ pool_marker=.talosmith-upload
 pool_virsh() { virsh -q -c qemu:///system "$@"; }
 # What the kernel allows this user: access lists and read-only file systems count, names of groups do not.
 may_write() { [ -w "$1" ] && [ -x "$1" ]; }
+may_read() { [ -r "$1" ]; }
 is_complete() { [ -e "$1" ] && [ ! -e "$1$pool_marker" ]; }
 in_pool() {
-  [ "${1%/*}" = "$(pool_virsh pool-dumpxml "$pool_name" | sed -n 's|^ *<path>\(.*\)</path>$|\1|p' | head -n 1)" ]
+  [ "${1%/*}" = "$(pool_virsh pool-dumpxml "$pool_name" | sed -n 's|^ *<path>\(.*\)</path>$|\1|p' | head -n 1 | xml_decoded)" ]
 }
 # Files that others have created or removed are so for libvirt after a refresh; it fails while a volume is created.
 pool_refresh() { pool_virsh pool-refresh "$pool_name" >/dev/null 2>&1 || true; }
 pool_known() { pool_virsh vol-path "$1" >/dev/null 2>&1 || pool_refresh; }
 xml_text() { sed 's/&/\&amp;/g; s/</\&lt;/g' <<<"$1"; }
+xml_decoded() { sed "s/&lt;/</g; s/&gt;/>/g; s/&quot;/\"/g; s/&apos;/'/g; s/&amp;/\&/g"; }
 
 # The files of a folder, a line each; fails if the user may not list it and it is not the pool's.
 files_in() {
   local file line
-  if [ -r "$1" ] || [ ! -d "$1" ]; then
+  if may_read "$1" || [ ! -d "$1" ]; then
     for file in "$1"/*; do
       if [ -e "$file" ] && [[ $file != *[[:cntrl:]]* ]]; then printf '%s\n' "$file"; fi
     done
@@ -35,7 +37,7 @@ files_in() {
 
 # Part of a file: peek <first byte> <bytes> <file>. The standard output must be a pipe.
 peek() {
-  if [ -r "$3" ]; then
+  if may_read "$3"; then
     dd if="$3" iflag=skip_bytes,count_bytes,fullblock skip="$1" count="$2" bs=64K status=none
   else
     pool_known "$3"
@@ -43,23 +45,42 @@ peek() {
   fi
 }
 
+# Whether a file does not exist; fails also if a folder above it hides that.
+is_missing() {
+  local folder=${1%/*}
+  while [ -n "$folder" ] && [ ! -d "$folder" ]; do folder=${folder%/*}; done
+  [ ! -e "$1" ] && [ -x "${folder:-/}" ]
+}
+
 # The files of a disk's backing chain, from its top, a line each. Returns 1 if one is missing, 2 if that is not known.
 pool_chain() {
-  local link=$1 links='' hidden='' xml
+  local link=$1 links='' hidden='' xml pool
+  local -A fresh=()
   if links=$(qemu-img info -U --backing-chain -- "$1" 2>/dev/null | sed -n 's/^image: //p'); then
     printf '%s\n' "$links"
     return 0
   fi
   links=''
   for _ in {1..200}; do
+    if [[ $link != /* ]]; then return 2; fi
     if [ ! -e "$link" ]; then
-      if [ -d "${link%/*}" ] && [ ! -x "${link%/*}" ]; then return 2; fi
-      return 1
+      if is_missing "$link"; then return 1; fi
+      return 2
     fi
-    [ -r "$link" ] || hidden=1
     links+=$link$'\n'
-    if ! xml=$(pool_virsh vol-dumpxml "$link" 2>/dev/null); then [ -z "$hidden" ] || return 2; return 1; fi
-    link=$(sed -n '/<backingStore>/,/<\/backingStore>/s|.*<path>\(.*\)</path>.*|\1|p' <<<"$xml")
+    if may_read "$link"; then
+      xml=$(qemu-img info -U -- "$link" 2>/dev/null) || return 1
+      link=$(sed -n -e 's/^backing file: .*(actual path: \(.*\))$/\1/p' -e t -e 's/^backing file: //p' <<<"$xml")
+    else
+      hidden=1
+      pool_known "$link"
+      pool=$(pool_virsh vol-pool "$link" 2>/dev/null) || return 2
+      # libvirt reads the backing files only when it refreshes the pool; an older answer may name a former one.
+      if [ -z "${fresh[$pool]-}" ]; then pool_virsh pool-refresh "$pool" >/dev/null 2>&1 || return 2; fi
+      fresh[$pool]=1
+      xml=$(pool_virsh vol-dumpxml "$link" 2>/dev/null) || return 2
+      link=$(sed -n '/<backingStore>/,/<\/backingStore>/s|.*<path>\(.*\)</path>.*|\1|p' <<<"$xml" | xml_decoded)
+    fi
     [ -n "$link" ] || break
   done
   # qemu-img has read all of it, and calls it broken.
@@ -75,7 +96,11 @@ pool_remove() {
       rm -rf -- "$file" || return 1
     elif [ -e "$file" ]; then
       pool_known "$file"
-      pool_virsh vol-delete "$file" >/dev/null || return 1
+      if ! pool_virsh vol-delete "$file" >/dev/null; then
+        # libvirt removes only empty folders; a run of root that was killed leaves others.
+        [ ! -d "$file" ] || echo "$file is a folder that only root may remove: rm -rf it as root" >&2
+        return 1
+      fi
     elif [ -d "${file%/*}" ] && [ ! -x "${file%/*}" ]; then
       echo "$file: Permission denied" >&2
       return 1
@@ -107,10 +132,21 @@ pool_upload() {
   # Chained, because `set -e` does not hold in a function of which the caller checks the result.
   { [ -e "$2$pool_marker" ] || pool_volume "$2$pool_marker" 0; } &&
     pool_remove "$2" &&
+    # Another user's upload may have been finished since, which removes the marker.
+    { [ -e "$2$pool_marker" ] || pool_volume "$2$pool_marker" 0; } &&
     pool_volume "$2" "$(stat -c %s -- "$1")" &&
     pool_virsh vol-upload --sparse --pool "$pool_name" "${2##*/}" "$1" >/dev/null
 }
-pool_finish() { pool_remove "$1$pool_marker"; }
+# Differs once another upload has replaced the file.
+pool_identity() { stat -c '%d:%i %s %.9Y' -- "$1"; }
+# pool_finish <file> [<its identity>]
+pool_finish() {
+  if [ -n "${2-}" ] && [ "$(pool_identity "$1")" != "$2" ]; then
+    echo "another user is uploading $1" >&2
+    return 1
+  fi
+  pool_remove "$1$pool_marker"
+}
 
 # A folder in which a file is made before pool_put: <folder of the file>/<name>, or a temporary one.
 pool_work() {

@@ -8,18 +8,27 @@ import { runner } from '../process/run.ts'
 import { temporaryFolder } from './temporary-folder.ts'
 
 const mayWrite = 'may_write() { [ -w "$1" ] && [ -x "$1" ]; }'
+const mayRead = 'may_read() { [ -r "$1" ]; }'
 
 /**
  * This machine as such a host; `folder` is that of the pool, without characters that a shell would need quotes for. The
  * rights are those that pool-files.sh finds: tests also run as root, whom no folder refuses. While the file
- * `<folder>.breaks` exists, uploads end half-way.
+ * `<folder>.breaks` exists, uploads end half-way; while `<folder>.busy` does, the pool cannot be refreshed. The user may
+ * neither read nor write files whose names begin with `secret`.
  */
 export function volumeHost(folder: string): Host {
   const bin = temporaryFolder('volumes')
   writeFileSync(join(bin, 'virsh'), `#!/bin/bash\nfolder=${folder}\n${virsh}`)
   chmodSync(join(bin, 'virsh'), 0o755)
+  writeFileSync(join(bin, 'qemu-img'), `#!/bin/bash\n${qemuImg}`)
+  chmodSync(join(bin, 'qemu-img'), 0o755)
   const refused = (text: string): string =>
-    text.replaceAll(mayWrite, `may_write() { [ "$1" != ${folder} ] && [ -w "$1" ]; }`)
+    text
+      .replaceAll(
+        mayWrite,
+        `may_write() { [ "$1" != ${folder} ] && [[ \${1##*/} != secret* ]] && [ -w "$1" ]; }`,
+      )
+      .replaceAll(mayRead, 'may_read() { [[ ${1##*/} != secret* ]]; }')
   const run = runner('this machine', localTransport)
   const cache = { XDG_CACHE_HOME: join(bin, 'cache') }
   return hostOver(
@@ -34,6 +43,13 @@ export function volumeHost(folder: string): Host {
     { name: 'this machine', isLocal: true, close: async () => undefined },
   )
 }
+
+/** Refuses chains that lead to a file that the user may not read. */
+const qemuImg = `
+PATH=\${PATH#*:}
+if [ "$1" = info ] && qemu-img info -U "\${@:2}" | grep -q '^image: .*/secret[^/]*$'; then echo 'Permission denied' >&2; exit 1; fi
+exec qemu-img "$@"
+`
 
 /** As a real virsh does it, with the texts of its errors (libvirt 9.0). */
 const virsh = `
@@ -55,8 +71,24 @@ volume() { case $1 in /*) file=$1 ;; *) file=$folder/$1 ;; esac; [ -e "$file" ] 
 text() { sed -n "s|.*<$1[^>]*>\\([^<]*\\)</$1>.*|\\1|p" <<<"$xml"; }
 case $verb in
   pool-dumpxml) printf '<pool>\\n  <target>\\n    <path>%s</path>\\n' "$folder" ;;
-  pool-refresh) rm -rf "$folder.known" ;;
+  pool-refresh)
+    if [ -e "$folder.busy" ]; then echo "error: Failed to refresh pool $1" >&2; exit 1; fi
+    rm -rf "$folder.known" "$folder.chains" ;;
   vol-list) for file in "$folder"/*; do printf ' %s   %s\\n' "\${file##*/}" "$file"; done ;;
+  vol-pool)
+    volume "$1"
+    if [ "\${file%/*}" != "$folder" ]; then echo "error: failed to get vol '$1'" >&2; exit 1; fi
+    echo default ;;
+  vol-dumpxml)
+    volume "$1"
+    mkdir -p "$folder.chains"
+    if [ ! -e "$folder.chains/\${file##*/}" ]; then
+      PATH=\${PATH#*:} qemu-img info -U "$file" | sed -n 's/^backing file: //p' >"$folder.chains/\${file##*/}"
+    fi
+    below=$(sed 's/&/\\&amp;/g' "$folder.chains/\${file##*/}")
+    echo '<volume>'
+    [ -z "$below" ] || printf '  <backingStore>\\n    <path>%s</path>\\n  </backingStore>\\n' "$below"
+    echo '</volume>' ;;
   vol-path) volume "$1"; echo "$file" ;;
   vol-create)
     xml=$(cat "$2") name=$(text name)
@@ -74,7 +106,10 @@ case $verb in
     if [ -e "$folder.breaks" ]; then dd if="$2" of="$file" bs=4096 count=1 conv=notrunc status=none; echo 'error: cannot close volume' >&2; exit 1; fi
     dd if="$2" of="$file" bs=64K conv=notrunc,sparse status=none ;;
   vol-download) volume "$1"; dd if="$file" iflag=skip_bytes,count_bytes skip="$from" count="$count" status=none >"$2" ;;
-  vol-delete) volume "$1"; rm -rf -- "$file" "$folder.known/\${file##*/}" ;;
+  vol-delete)
+    volume "$1"
+    if [ -d "$file" ]; then rmdir -- "$file"; else rm -- "$file"; fi
+    rm -rf -- "$folder.known/\${file##*/}" ;;
   vol-resize) volume "$1"; qemu-img resize -q "$file" "\${2%iB}" ;;
   *) echo "error: unknown command: '$verb'" >&2; exit 1 ;;
 esac

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite } from 'uvu'
@@ -91,7 +92,70 @@ files('a folder that is neither writable nor the pool’s is refused', async ({ 
   )
 })
 
-if (existsSync('/usr/bin/qemu-img'))
+files('an upload that another user has replaced is not finished', async (context) => {
+  const { pool, from, volumes } = context
+  const image = join(pool, 'talos.raw')
+  await call(volumes, 'pool_upload', from, image)
+  const identity = (await call(volumes, 'pool_identity', image)).trim()
+  writeFileSync(image, Buffer.alloc(20_000))
+  assert.match(await failure(call(volumes, 'pool_finish', image, identity)), 'another user')
+  assert.match(await failure(call(volumes, 'is_complete', image)), 'exited with 1')
+  const again = (await call(volumes, 'pool_identity', image)).trim()
+  await call(volumes, 'pool_finish', image, again)
+  await call(volumes, 'is_complete', image)
+})
+
+files('an upload has a marker, also if another one is finished meanwhile', async (context) => {
+  const { pool, from, volumes } = context
+  const image = join(pool, 'talos.raw')
+  writeFileSync(`${image}.talosmith-upload`, '')
+  await volumes.$(poolFiles('default'))`eval "$POOL_FILES"
+pool_remove() { rm -f -- "$1" "$1$pool_marker"; }
+pool_upload ${from} ${image}`
+  assert.equal(readdirSync(pool), ['talos.raw', 'talos.raw.talosmith-upload'])
+})
+
+files('a folder that root has left is named with its remedy', async ({ pool, volumes }) => {
+  const folder = join(pool, 'home-w1-seed.iso.talosmith-partial')
+  mkdirSync(join(folder, 'files'), { recursive: true })
+  assert.match(await failure(call(volumes, 'pool_remove', folder)), 'rm -rf it as root')
+})
+
+files('the path of a pool may have letters that XML escapes', async () => {
+  await local.$(poolFiles('default'))`eval "$POOL_FILES"
+pool_virsh() { echo ${'  <path>/srv/a&amp;b&apos;s &lt;1&gt;</path>'}; }
+in_pool ${"/srv/a&b's <1>/disk"}`
+})
+
+if (existsSync('/usr/bin/qemu-img')) {
+  const rebase = (disk: string, image: string): unknown =>
+    execFileSync('qemu-img', ['rebase', '-u', '-F', 'raw', '-b', image, disk])
+
+  files('the chain of a disk that only libvirt may read is read anew', async (context) => {
+    const { pool, volumes } = context
+    const [former, image] = [join(pool, 'former & old.raw'), join(pool, 'talos.raw')]
+    const disk = join(pool, 'secret.qcow2')
+    for (const file of [former, image]) writeFileSync(file, Buffer.alloc(4096))
+    execFileSync('qemu-img', ['create', '-qf', 'qcow2', '-F', 'raw', '-b', former, disk, '1M'])
+    assert.is(await call(volumes, 'pool_chain', disk), `${disk}\n${former}\n`)
+    rebase(disk, image)
+    assert.is(await call(volumes, 'pool_chain', disk), `${disk}\n${image}\n`)
+    writeFileSync(`${pool}.busy`, '')
+    assert.match(await failure(call(volumes, 'pool_chain', disk)), 'exited with 2')
+  })
+
+  files(
+    'the chain of an overlay elsewhere on a disk that only libvirt may read',
+    async (context) => {
+      const { pool, volumes } = context
+      const disk = join(pool, 'secret.qcow2')
+      const above = join(temporaryFolder('clones'), 'clone.qcow2')
+      execFileSync('qemu-img', ['create', '-qf', 'qcow2', disk, '1M'])
+      execFileSync('qemu-img', ['create', '-qf', 'qcow2', '-F', 'qcow2', '-b', disk, above])
+      assert.is(await call(volumes, 'pool_chain', above), `${above}\n${disk}\n`)
+    },
+  )
+
   files('an overlay is a volume, and never replaces a file', async ({ pool, volumes }) => {
     const [image, disk] = [join(pool, 'talos.raw'), join(pool, 'home-cp1.qcow2')]
     writeFileSync(image, Buffer.alloc(4096))
@@ -103,5 +167,6 @@ if (existsSync('/usr/bin/qemu-img'))
     )
     await call(volumes, 'pool_resize', disk, '3')
   })
+}
 
 files.run()
