@@ -7,7 +7,11 @@ import type { ObservedHost } from './observe.ts'
 const unchanged = 'nothing was changed'
 
 /** What prevents a host from running the machines. */
-export function hostProblems(cluster: Cluster, observed: ObservedHost): Problem[] {
+export function hostProblems(
+  cluster: Cluster,
+  observed: ObservedHost,
+  hosts: readonly ObservedHost[],
+): Problem[] {
   const { settings } = cluster
   const problems: Problem[] = []
   if (observed.poolProblem !== undefined) problems.push(observed.poolProblem)
@@ -58,5 +62,5 @@ export function hostProblems(cluster: Cluster, observed: ObservedHost): Problem[
         },
       ),
     )
-  return [...problems, ...networkProblems(cluster, observed)]
+  return [...problems, ...networkProblems(cluster, observed, hosts)]
 }

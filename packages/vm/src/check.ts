@@ -30,7 +30,7 @@ export function findProblems(
       .filter(({ index }) =>
         cluster.nodes.some((node) => hostOf(cluster, node, hosts)?.index === index),
       )
-      .flatMap((observed) => hostProblems(cluster, observed)),
+      .flatMap((observed) => hostProblems(cluster, observed, hosts)),
     ...cluster.nodes.flatMap((node) => {
       const observed = hostOf(cluster, node, hosts)
       return observed === undefined ? [] : nodeProblems(cluster, node, observed, hosts)

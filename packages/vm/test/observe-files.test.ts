@@ -38,7 +38,7 @@ function observe({ pool, disk }: Context, path = disk, theirs: readonly string[]
   return observeFiles(local, cluster, {
     pool,
     files: hostFiles(cluster, pool),
-    identity: { clusterId: undefined, hasEvidence: true, hasRun: true },
+    identity: { clusterId: undefined, hasEvidence: true, hasRun: true, wasBootstrapped: false },
     domains: [
       domainFor(cluster, node, { own, attached: [source(path)] }),
       domainFor(cluster, node, {
