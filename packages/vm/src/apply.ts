@@ -199,15 +199,10 @@ async function updateNetwork(
   const network = cluster.settings.NETWORK_NAME ?? ''
   for (const { command, reservation, scopes } of updates) {
     const flags = scopes.map((scope) => `--${scope}`)
-    await virsh(
-      host,
-      'net-update',
-      network,
-      command,
-      'ip-dhcp-host',
-      elementOf(reservation),
-      ...flags,
-    )
+    const what = elementOf(reservation)
+    const updated = virsh(host, 'net-update', network, command, 'ip-dhcp-host', what, ...flags)
+    // Machines that exchange addresses remove each other's reservations.
+    await (command === 'delete' ? unlessGone(updated) : updated)
   }
 }
 
@@ -259,14 +254,16 @@ async function wake(host: Host, target: string, state: string): Promise<boolean>
   return true
 }
 
-/** The output of a virsh command; undefined when the domain no longer exists. */
+/** The output of a virsh command; undefined when the domain or reservation no longer exists. */
 async function unlessGone<T>(output: Promise<T>): Promise<T | undefined> {
   try {
     return await output
   } catch (error) {
     if (
       error instanceof CommandFailed &&
-      /failed to get domain|Domain not found/.test(error.stderr)
+      /failed to get domain|Domain not found|couldn't locate a matching dhcp host/.test(
+        error.stderr,
+      )
     )
       return undefined
     throw error

@@ -86,14 +86,17 @@ export function updatesToRelease(
   return unique(own).map((reservation) => remove(reservation, networks))
 }
 
-/** Former reservations of the same name are removed first: libvirt has each address, MAC and name once. */
+/**
+ * Own reservations with the same address, MAC or name are removed first, since libvirt has each of them once: also that
+ * of a former machine, or of one that gets another address.
+ */
 function updatesFor(
   cluster: Cluster,
   wanted: Reservation,
   { networks }: ObservedHost,
 ): NetworkUpdate[] {
   const former = unique(ownReservations(cluster, { networks })).filter(
-    (one) => one.name === wanted.name && !serves(one, wanted),
+    (one) => collides(one, wanted) && !serves(one, wanted),
   )
   const scopes = scopesWhere(networks, (all) => !all.some((one) => serves(one, wanted)))
   return [

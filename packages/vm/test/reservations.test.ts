@@ -114,6 +114,36 @@ for (const [title, has, expected] of [
     assert.equal(await commandsOf(planCreate(cluster, [observed]), observed), expected)
   })
 
+const former = "<host mac='52:54:00:0a:0b:42' name='home-w2' ip='192.168.122.80'/>"
+const swapped = [cp1.replace('.70', '.80'), w1.replace('.80', '.70')] as const
+for (const [title, live, expected] of [
+  ['of a former machine', cp1 + former, [update('delete', former), update('add-last', w1)]],
+  [
+    'that machines exchange',
+    swapped.join(''),
+    [
+      ...[update('delete', swapped[0]), update('delete', swapped[1]), update('add-last', cp1)],
+      ...[update('delete', swapped[0]), update('delete', swapped[1]), update('add-last', w1)],
+    ],
+  ],
+] as const)
+  test(`removes reservations ${title} before it adds its own`, async () => {
+    const observed = stockNetwork({ live })
+    assert.equal(findProblems(cluster, [observed]), [])
+    assert.equal(await commandsOf(planCreate(cluster, [observed]), observed), expected)
+  })
+
+test('a reservation that is gone already is no error', async () => {
+  const observed = stockNetwork({ live: cp1 })
+  const stderr = "error: couldn't locate a matching dhcp host entry in network 'default'"
+  const host = recordingHost(
+    () => new CommandFailed('kvm1', 'virsh', { stdout: '', stderr, exitCode: 1 }),
+  )
+  const context = { cluster, hosts: [host], observedHosts: [observed], log: silentLog }
+  for (const change of planDestroy(cluster, [observed])) await applyVmChange(change, context)
+  assert.is(host.commands.length, 1)
+})
+
 const other = "<host mac='52:54:00:aa:bb:01' name='nas' ip='192.168.122.70'/>"
 const lease = ' 2026-11-30 23:59:01   52:54:00:aa:bb:05   ipv4   192.168.122.70/24   -   -\n'
 for (const [title, has, message] of [
