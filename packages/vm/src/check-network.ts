@@ -8,7 +8,7 @@ import {
   type Cluster,
 } from '@talosmith/core'
 import type { ObservedHost } from './observe.ts'
-import { clusterDomains } from './place.ts'
+import { clusterDomains, hostOf } from './place.ts'
 
 const unchanged = 'nothing was changed'
 
@@ -107,7 +107,10 @@ function outside(
   observed: ObservedHost,
   hosts: readonly ObservedHost[],
 ): Problem[] {
-  const { settings, nodes } = cluster
+  const { settings } = cluster
+  const nodes = cluster.nodes.filter(
+    (node) => hostOf(cluster, node, hosts)?.index === observed.index,
+  )
   const networks = hostNetworks(cluster, observed)
   const isServed = settings.NETWORK_NAME !== undefined && observed.networks.address !== undefined
   const leaves =

@@ -91,6 +91,27 @@ test('rejects addresses outside the libvirt network, with the lines of the env f
   )
 })
 
+test('judges a routed libvirt network by the machines on its host', () => {
+  const two = testCluster({
+    ...{ NETWORK_BRIDGE: '', NETWORK_NAME: 'default', NETWORK_CIDR: '192.168.122.0/24' },
+    LIBVIRT_URI: 'qemu+ssh://kvm1/system,qemu+ssh://kvm2/system',
+    ...{ CONTROL_PLANE_IP_OFFSET: '70', WORKER_IP_OFFSET: '200', WORKER_COUNT: '1' },
+  })
+  const on = (index: number, address: string) => {
+    const observed = emptyHost(two, { index })
+    const own = { address, prefixLength: 25 }
+    return { ...observed, networks: { ...observed.networks, address: own } }
+  }
+  assert.equal(
+    two.nodes.map(({ host }) => host),
+    [0, 1],
+  )
+  assert.equal(codes(two, on(0, '192.168.122.1'), on(1, '192.168.122.129')), [])
+  assert.equal(codes(two, on(0, '192.168.122.1'), on(1, '192.168.122.2')), [
+    'ADDRESS_OUTSIDE_NETWORK',
+  ])
+})
+
 const lan = { bridge: 'br0', address: '192.168.1.2/24', gateway: '192.168.1.254' }
 const neverRan = {
   identity: { clusterId: undefined, hasEvidence: false, hasRun: false, wasBootstrapped: false },
