@@ -65,7 +65,7 @@ async function commandsOf(
   )
 }
 const update = (command: string, element: string, flags = '--live --config'): string =>
-  `net-update default ${command} ip-dhcp-host '${element}' ${flags}`
+  `net-update default ${command} ip-dhcp-host '${element}' --parent-index 0 ${flags}`
 
 test("every address of libvirt's stock network is accepted, and reserved first", async () => {
   const observed = stockNetwork()
@@ -132,6 +132,22 @@ for (const [title, live, expected] of [
     assert.equal(findProblems(cluster, [observed]), [])
     assert.equal(await commandsOf(planCreate(cluster, [observed]), observed), expected)
   })
+
+test('the IPv4 element with DHCP is updated, wherever it is', async () => {
+  const v6 = "<ip family='ipv6' address='fd00::1' prefix='64'><dhcp/></ip>"
+  const v4 = `<ip address='192.168.122.1' prefix='24'><dhcp>${stock}</dhcp></ip>`
+  const xml = (...ips: string[]): string => `<network>${ips.join('')}</network>`
+  const commands = async (live: string, config: string): Promise<string[]> => {
+    const host = emptyHost(cluster)
+    const networks = { ...host.networks, ...readNetwork([live, config], { isActive: true }) }
+    const observed = { ...host, networks }
+    return commandsOf(planCreate(cluster, [observed]).slice(0, 1), observed)
+  }
+  const add = (rest: string): string =>
+    `net-update default add-last ip-dhcp-host '${cp1}' --parent-index ${rest}`
+  assert.equal(await commands(xml(v6, v4), xml(v6, v4)), [add('1 --live --config')])
+  assert.equal(await commands(xml(v4), xml(v6, v4)), [add('0 --live'), add('1 --config')])
+})
 
 test('a reservation that is gone already is no error', async () => {
   const observed = stockNetwork({ live: cp1 })
