@@ -149,6 +149,27 @@ test('the IPv4 element with DHCP is updated, wherever it is', async () => {
   assert.equal(await commands(xml(v4), xml(v6, v4)), [add('0 --live'), add('1 --config')])
 })
 
+test('reservations of a former MAC_PREFIX are those of the machines that have it', async () => {
+  const desired = testCluster({ ...settings, MAC_PREFIX: '52:54:00:0c:0d' })
+  const identity = { ...emptyHost(cluster).identity, hasRun: false }
+  const observed = stockNetwork({ live: cp1 + w1 }, finishedHost(cluster, { identity }))
+  const moved = (element: string): string => element.replace('0a:0b', '0c:0d')
+  assert.equal(findProblems(desired, [observed]), [])
+  assert.equal(await commandsOf(planCreate(desired, [observed]), observed, desired), [
+    ...[update('delete', cp1), update('add-last', moved(cp1))],
+    ...[update('delete', w1), update('add-last', moved(w1))],
+  ])
+  assert.equal(await commandsOf(planDestroy(desired, [observed]), observed, desired), [
+    update('delete', cp1),
+    update('delete', w1),
+  ])
+  const theirs = stockNetwork({ live: cp1 + w1 })
+  assert.equal(
+    findProblems(desired, [theirs]).map(({ code }) => code),
+    ['ADDRESS_TAKEN', 'ADDRESS_TAKEN'],
+  )
+})
+
 test('a reservation that is gone already is no error', async () => {
   const observed = stockNetwork({ live: cp1 })
   const stderr = "error: couldn't locate a matching dhcp host entry in network 'default'"
