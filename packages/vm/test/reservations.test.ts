@@ -170,6 +170,13 @@ test('reservations of a former MAC_PREFIX are those of the machines that have it
   )
 })
 
+test('a reservation made by hand is removed only with a name of the cluster and its MAC prefix', async () => {
+  const byHand = [cp1.replace('home-cp1', 'mine'), w1.replace("mac='52:54:00:0a:0b:41' ", '')]
+  const observed = stockNetwork({ live: byHand.join('') + vip }, finishedHost(cluster))
+  const changes = planDestroy(cluster, [observed])
+  assert.equal(await commandsOf(changes, observed), [update('delete', vip)])
+})
+
 test('a reservation that is gone already is no error', async () => {
   const observed = stockNetwork({ live: cp1 })
   const stderr = "error: couldn't locate a matching dhcp host entry in network 'default'"
