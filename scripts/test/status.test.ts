@@ -52,6 +52,7 @@ const host: ObservedHost = {
   networks: {
     ...{ all: [], active: [], ranges: [], leases: [] },
     ...{ address: undefined, bridge: undefined, reservations: new Map() },
+    dhcpIndexes: new Map(),
   },
   kvmProblem: undefined,
   emulatorProblem: undefined,
