@@ -29,7 +29,7 @@ export function judgeNetwork(
   const networks = hostNetworks(cluster, observed)
   const listed = networks.map(({ address }) => address).join(', ')
   // Otherwise it is one of the problems: ADDRESS_OUTSIDE_NETWORK.
-  if (isElsewhere(cluster, networks) && isProven(cluster, observed))
+  if (isElsewhere(cluster, networks) && isProven(cluster, [observed]))
     return line(
       'network',
       `${what} has ${listed}, which is not in ${cidr}`,

@@ -18,6 +18,7 @@ import {
   findProblems,
   findWarnings,
   hostOf,
+  isProven,
   observeDetails,
   observeEvidence,
   observeHost,
@@ -199,16 +200,19 @@ async function observeClosely(
     quick && free.length === 0 ? undefined : observeEvidence(host, cluster, free, new Map()),
     quick ? undefined : observeOutside(host, cluster),
   ])
+  // Machines on other hosts prove the addresses too.
+  const wasBootstrapped = isProven(cluster, all)
+  const observed = { ...own, identity: { ...own.identity, wasBootstrapped } }
   return {
-    observed: own,
+    observed,
     details,
     trial,
     evidence,
-    problems: findProblems({ ...cluster, nodes }, [own]).filter(
+    problems: findProblems({ ...cluster, nodes }, [observed]).filter(
       // cluster:restore and cluster:regenerate-secrets give machines new disks; vm:create refuses.
       ({ code }) => !quick || code !== codes.diskLost,
     ),
-    warnings: findWarnings({ ...cluster, nodes }, [own]),
+    warnings: findWarnings({ ...cluster, nodes }, [observed]),
     outside,
   }
 }

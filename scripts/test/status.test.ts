@@ -27,7 +27,7 @@ const host: ObservedHost = {
   host: 'root@kvm1',
   index: 0,
   files,
-  identity: { clusterId: undefined, hasEvidence: true, hasRun: true },
+  identity: { clusterId: undefined, hasEvidence: true, hasRun: true, wasBootstrapped: false },
   poolProblem: undefined,
   domains: [...cluster.nodes, { ...cluster.nodes[3], name: 'home-w7' }].map((node) => {
     const own = { disk: files.disk({ name: node.name }), seed: files.seed({ name: node.name }) }
@@ -52,6 +52,7 @@ const host: ObservedHost = {
   networks: {
     ...{ all: [], active: [], ranges: [], leases: [] },
     ...{ address: undefined, bridge: undefined, reservations: new Map() },
+    dhcpIndexes: new Map(),
   },
   kvmProblem: undefined,
   emulatorProblem: undefined,

@@ -191,24 +191,27 @@ rm -rf -- "$work"`
     updateNetwork(place, updatesToRelease(place.cluster, place.observed, place.target)),
 }
 
-/** Changes reservations one after another; virsh takes text that begins with < for XML (tools/virsh-network.c). */
+/**
+ * Changes reservations one after another; virsh takes text that begins with < for XML (tools/virsh-network.c). Without
+ * an index libvirt takes the first `ip` element with DHCP, also one of IPv6 (src/conf/network_conf.c).
+ */
 async function updateNetwork(
-  { host, cluster }: Place,
+  { host, cluster, observed }: Place,
   updates: readonly NetworkUpdate[],
 ): Promise<void> {
   const network = cluster.settings.NETWORK_NAME ?? ''
-  for (const { command, reservation, scopes } of updates) {
-    const flags = scopes.map((scope) => `--${scope}`)
-    await virsh(
-      host,
-      'net-update',
-      network,
-      command,
-      'ip-dhcp-host',
-      elementOf(reservation),
-      ...flags,
-    )
-  }
+  const { dhcpIndexes } = observed.networks
+  for (const { command, reservation, scopes } of updates)
+    for (const index of new Set(scopes.map((scope) => dhcpIndexes.get(scope)))) {
+      const flags = [
+        ...(index === undefined ? [] : ['--parent-index', `${index}`]),
+        ...scopes.filter((scope) => dhcpIndexes.get(scope) === index).map((scope) => `--${scope}`),
+      ]
+      const what = elementOf(reservation)
+      const updated = virsh(host, 'net-update', network, command, 'ip-dhcp-host', what, ...flags)
+      // Machines that exchange addresses remove each other's reservations.
+      await (command === 'delete' ? unlessGone(updated) : updated)
+    }
 }
 
 function removeFiles(place: Place, ...paths: readonly string[]): Promise<unknown> {
@@ -259,14 +262,16 @@ async function wake(host: Host, target: string, state: string): Promise<boolean>
   return true
 }
 
-/** The output of a virsh command; undefined when the domain no longer exists. */
+/** The output of a virsh command; undefined when the domain or reservation no longer exists. */
 async function unlessGone<T>(output: Promise<T>): Promise<T | undefined> {
   try {
     return await output
   } catch (error) {
     if (
       error instanceof CommandFailed &&
-      /failed to get domain|Domain not found/.test(error.stderr)
+      /failed to get domain|Domain not found|couldn't locate a matching dhcp host/.test(
+        error.stderr,
+      )
     )
       return undefined
     throw error

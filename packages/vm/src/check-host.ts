@@ -67,5 +67,5 @@ export function hostProblems(
         },
       ),
     )
-  return [...problems, ...networkProblems(cluster, observed)]
+  return [...problems, ...networkProblems(cluster, observed, hosts)]
 }

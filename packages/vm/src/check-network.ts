@@ -8,7 +8,7 @@ import {
   type Cluster,
 } from '@talosmith/core'
 import type { ObservedHost } from './observe.ts'
-import { clusterDomains } from './place.ts'
+import { clusterDomains, hostOf } from './place.ts'
 
 const unchanged = 'nothing was changed'
 
@@ -48,9 +48,16 @@ export function isElsewhere(cluster: Cluster, networks: readonly HostNetwork[]):
   )
 }
 
-/** Whether machines on this host that have run prove that their addresses work, for example behind a router. */
-export function isProven(cluster: Cluster, observed: ObservedHost): boolean {
-  return observed.identity.hasRun && clusterDomains(cluster, observed).length > 0
+/**
+ * Whether the cluster has run, on whatever host, which proves that its addresses work, for example behind a router.
+ * Its machines may be gone: a restore recreates them.
+ */
+export function isProven(cluster: Cluster, hosts: readonly ObservedHost[]): boolean {
+  return hosts.some(
+    (observed) =>
+      observed.identity.wasBootstrapped ||
+      (observed.identity.hasRun && clusterDomains(cluster, observed).length > 0),
+  )
 }
 
 /** The lines of an env file for a network. */
@@ -60,7 +67,11 @@ export function settingsFor({ address, gateway }: HostNetwork): string {
 }
 
 /** What prevents machines from being connected to the configured bridge or libvirt network. */
-export function networkProblems(cluster: Cluster, observed: ObservedHost): Problem[] {
+export function networkProblems(
+  cluster: Cluster,
+  observed: ObservedHost,
+  hosts: readonly ObservedHost[],
+): Problem[] {
   const { settings } = cluster
   const { host, bridges, networks } = observed
   const bridge = settings.NETWORK_BRIDGE
@@ -73,7 +84,7 @@ export function networkProblems(cluster: Cluster, observed: ObservedHost): Probl
         hint: 'set NETWORK_BRIDGE to one of them, or NETWORK_NAME to a libvirt network (virsh net-list)',
       }),
     ]
-  if (name === undefined || networks.active.includes(name)) return outside(cluster, observed)
+  if (name === undefined || networks.active.includes(name)) return outside(cluster, observed, hosts)
   if (networks.all.includes(name))
     return [
       new Problem('NETWORK_INACTIVE', `the libvirt network ${name} on ${host} is not active`, {
@@ -91,13 +102,20 @@ export function networkProblems(cluster: Cluster, observed: ObservedHost): Probl
 }
 
 /** ADDRESS_OUTSIDE_NETWORK. */
-function outside(cluster: Cluster, observed: ObservedHost): Problem[] {
-  const { settings, nodes } = cluster
+function outside(
+  cluster: Cluster,
+  observed: ObservedHost,
+  hosts: readonly ObservedHost[],
+): Problem[] {
+  const { settings } = cluster
+  const nodes = cluster.nodes.filter(
+    (node) => hostOf(cluster, node, hosts)?.index === observed.index,
+  )
   const networks = hostNetworks(cluster, observed)
   const isServed = settings.NETWORK_NAME !== undefined && observed.networks.address !== undefined
   const leaves =
     isServed && nodes.some((node) => !contains(networks[0]?.address ?? '', node.address))
-  const isWrong = isElsewhere(cluster, networks) && !isProven(cluster, observed)
+  const isWrong = isElsewhere(cluster, networks) && !isProven(cluster, hosts)
   if (!leaves && !isWrong) return []
   const what =
     settings.NETWORK_BRIDGE === undefined

@@ -1,5 +1,5 @@
 /** Reads a libvirt network: its address, DHCP ranges, reservations and leases. */
-import { elementsAt, parseXml, prefixLengthOfMask, textAt } from '@talosmith/core'
+import { elementsAt, parseXml, prefixLengthOfMask, textAt, type XmlNode } from '@talosmith/core'
 
 /** An address that the network's DHCP server keeps for one machine; the XML may leave out its MAC or its name. */
 export interface Reservation {
@@ -17,6 +17,8 @@ export interface NetworkFacts {
   /** The bridge that its machines are connected to: libvirt's own, or one of the host. */
   readonly bridge: string | undefined
   readonly reservations: readonly Reservation[]
+  /** The place of the IPv4 `ip` element with DHCP among all `ip` elements: virsh's --parent-index. */
+  readonly dhcpIndex: number | undefined
 }
 
 /**
@@ -25,9 +27,10 @@ export interface NetworkFacts {
  */
 export function parseNetworkXml(xml: string): NetworkFacts {
   const parsed = parseXml(xml)
-  const ips = elementsAt(parsed, 'network', 'ip').filter(
-    (element) => textAt(element, '@family') !== 'ipv6',
-  )
+  const isIpv4 = (element: XmlNode): boolean => textAt(element, '@family') !== 'ipv6'
+  const all = elementsAt(parsed, 'network', 'ip')
+  const ips = all.filter(isIpv4)
+  const dhcpIndex = all.findIndex((one) => isIpv4(one) && elementsAt(one, 'dhcp').length > 0)
   const [ip] = ips
   const address = textAt(ip, '@address')
   const mask = textAt(ip, '@netmask')
@@ -51,6 +54,7 @@ export function parseNetworkXml(xml: string): NetworkFacts {
         name: textAt(host, '@name') ?? '',
         address: textAt(host, '@ip') ?? '',
       })),
+    dhcpIndex: dhcpIndex < 0 ? undefined : dhcpIndex,
   }
 }
 
@@ -73,10 +77,11 @@ export function networkCommands(network: string): readonly (readonly string[])[]
 }
 
 /** A libvirt network as it is now, and the reservations that it has after its next start. */
-export interface LibvirtNetwork extends Omit<NetworkFacts, 'reservations'> {
+export interface LibvirtNetwork extends Omit<NetworkFacts, 'reservations' | 'dhcpIndex'> {
   /** A network that is not active has none that are live. */
   readonly reservations: ReadonlyMap<ReservationScope, readonly Reservation[]>
   readonly leases: readonly Reservation[]
+  readonly dhcpIndexes: ReadonlyMap<ReservationScope, number | undefined>
 }
 
 /** Where a reservation is: in the active network, or in its definition. */
@@ -87,14 +92,18 @@ export function readNetwork(
   [xml = '', inactive = '', leases = '']: readonly string[],
   { isActive }: { readonly isActive: boolean },
 ): LibvirtNetwork {
-  const { reservations, ...facts } = parseNetworkXml(xml)
-  const config = parseNetworkXml(inactive).reservations
+  const { reservations, dhcpIndex, ...facts } = parseNetworkXml(xml)
+  const config = parseNetworkXml(inactive)
   return {
     ...facts,
     reservations: new Map([
       ...(isActive ? [['live', reservations] as const] : []),
-      ['config', config],
+      ['config', config.reservations],
     ]),
     leases: parseLeases(leases),
+    dhcpIndexes: new Map([
+      ['live', dhcpIndex],
+      ['config', config.dhcpIndex],
+    ]),
   }
 }

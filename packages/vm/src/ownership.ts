@@ -6,6 +6,7 @@ import {
   ownerByMetadata,
   Problem,
   readClusterId,
+  restoreFile,
   type Cluster,
 } from '@talosmith/core'
 import { hostsFile, wasMadeOn } from './made-on.ts'
@@ -21,6 +22,8 @@ export interface Identity {
   readonly hasEvidence: boolean
   /** Whether the cluster has run: its addresses are fixed. */
   readonly hasRun: boolean
+  /** Whether files in `generated/` show that etcd was bootstrapped, also when the machines are gone. */
+  readonly wasBootstrapped: boolean
   /** Why the ID in `generated/` is not known: commands that only look go on without it. */
   readonly unreadable?: Problem
 }
@@ -66,6 +69,7 @@ export async function judgeDomains<T extends ParsedDomain>(
     identity: {
       clusterId: kept ?? taken[0],
       ...{ hasEvidence, hasRun: await hasRun(cluster) },
+      wasBootstrapped: await wasBootstrapped(cluster),
       ...(unreadable !== undefined && { unreadable }),
     },
     domains: judged,
@@ -128,6 +132,17 @@ async function hasRun(cluster: Cluster): Promise<boolean> {
   const files = generatedFiles(cluster)
   if ((await files.has('kubeconfig')) || (await files.has('removed/kubeconfig'))) return true
   return !(await files.has(hostsFile))
+}
+
+/** A kubeconfig, also one that was set aside or archived, and a backup of etcd: a new cluster has neither. */
+const fileOfBootstrapped = /(?:^|\/)kubeconfig(?:\.\d+)?$|^backups\/etcd-[^/]+\.(?:db|json)$/
+
+async function wasBootstrapped(cluster: Cluster): Promise<boolean> {
+  // A folder that cannot be read is reported with the ID.
+  const listed = await generatedFiles(cluster)
+    .list()
+    .catch(() => [])
+  return listed.some(({ name }) => fileOfBootstrapped.test(name) || name === restoreFile)
 }
 
 /** The CAs of Talos in every secrets file and talosconfig in `generated/`, also in archived ones. */

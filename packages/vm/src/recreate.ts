@@ -58,7 +58,10 @@ export function findRecreateProblems(
   return [
     ...known,
     ...findSharedDisks(cluster, hosts, names),
-    ...[...problemsOf(after), ...findMissingImages(cluster, after)].filter((one) => !isKnown(one)),
+    ...[...problemsOf(after), ...findMissingImages(cluster, after)].filter(
+      // The machines prove that their addresses work, also behind a router; without them nothing does.
+      (one) => !isKnown(one) && one.code !== 'ADDRESS_OUTSIDE_NETWORK',
+    ),
   ]
 }
 

@@ -2,6 +2,7 @@
 import { codes, isBetween, Problem, type Cluster, type Node } from '@talosmith/core'
 import type { Reservation, ReservationScope } from './libvirt-network.ts'
 import type { ObservedHost, ObservedNetworks } from './observe.ts'
+import { clusterDomains } from './place.ts'
 import { changeOn, type VmChange } from './vm-change.ts'
 
 /** One `virsh net-update`. */
@@ -79,21 +80,25 @@ export function updatesToReserve(
 /** What removes the cluster's reservations of a name. */
 export function updatesToRelease(
   cluster: Cluster,
-  { networks }: ObservedHost,
+  observed: ObservedHost,
   name: string,
 ): NetworkUpdate[] {
-  const own = ownReservations(cluster, { networks }).filter((one) => one.name === name)
-  return unique(own).map((reservation) => remove(reservation, networks))
+  const own = ownReservations(cluster, observed).filter((one) => one.name === name)
+  return unique(own).map((reservation) => remove(reservation, observed.networks))
 }
 
-/** Former reservations of the same name are removed first: libvirt has each address, MAC and name once. */
+/**
+ * Own reservations with the same address, MAC or name are removed first, since libvirt has each of them once: also that
+ * of a former machine, or of one that gets another address.
+ */
 function updatesFor(
   cluster: Cluster,
   wanted: Reservation,
-  { networks }: ObservedHost,
+  observed: ObservedHost,
 ): NetworkUpdate[] {
-  const former = unique(ownReservations(cluster, { networks })).filter(
-    (one) => one.name === wanted.name && !serves(one, wanted),
+  const { networks } = observed
+  const former = unique(ownReservations(cluster, observed)).filter(
+    (one) => collides(one, wanted) && !serves(one, wanted),
   )
   const scopes = scopesWhere(networks, (all) => !all.some((one) => serves(one, wanted)))
   return [
@@ -122,7 +127,9 @@ export function reservationProblems(
     const what = `${wanted.name} would get ${wanted.address}`
     const other = [...networks.reservations.values()]
       .flat()
-      .find((one) => !isOwn(cluster, one) && !serves(one, wanted) && collides(one, wanted))
+      .find(
+        (one) => !isOwn(cluster, observed, one) && !serves(one, wanted) && collides(one, wanted),
+      )
     if (other !== undefined)
       return new Problem(
         codes.addressTaken,
@@ -167,19 +174,19 @@ function scopesWhere(
   return [...reservations].flatMap(([scope, all]) => (isWanted(all) ? scope : []))
 }
 
-function ownReservations(
-  cluster: Cluster,
-  { networks }: Pick<ObservedHost, 'networks'>,
-): Reservation[] {
-  return [...networks.reservations.values()].flat().filter((one) => isOwn(cluster, one))
+function ownReservations(cluster: Cluster, observed: ObservedHost): Reservation[] {
+  const all = [...observed.networks.reservations.values()].flat()
+  return all.filter((one) => isOwn(cluster, observed, one))
 }
 
 /** Whether the cluster made a reservation, also for a machine that the settings no longer name. */
-function isOwn({ name: cluster, settings }: Cluster, { name, mac }: Reservation): boolean {
+function isOwn(cluster: Cluster, observed: ObservedHost, { name, mac }: Reservation): boolean {
+  // The machines still have a former MAC_PREFIX.
+  const macs = clusterDomains(cluster, observed).map(({ machine }) => machine.mac.slice(0, -3))
   return (
-    name.startsWith(`${cluster}-`) &&
-    /^(?:(?:cp|w)\d+|vip)$/.test(name.slice(cluster.length + 1)) &&
-    mac.startsWith(`${settings.MAC_PREFIX.toLowerCase()}:`)
+    name.startsWith(`${cluster.name}-`) &&
+    /^(?:(?:cp|w)\d+|vip)$/.test(name.slice(cluster.name.length + 1)) &&
+    [cluster.settings.MAC_PREFIX, ...macs].some((one) => mac.startsWith(`${one.toLowerCase()}:`))
   )
 }
 

@@ -91,8 +91,31 @@ test('rejects addresses outside the libvirt network, with the lines of the env f
   )
 })
 
+test('judges a routed libvirt network by the machines on its host', () => {
+  const two = testCluster({
+    ...{ NETWORK_BRIDGE: '', NETWORK_NAME: 'default', NETWORK_CIDR: '192.168.122.0/24' },
+    LIBVIRT_URI: 'qemu+ssh://kvm1/system,qemu+ssh://kvm2/system',
+    ...{ CONTROL_PLANE_IP_OFFSET: '70', WORKER_IP_OFFSET: '200', WORKER_COUNT: '1' },
+  })
+  const on = (index: number, address: string) => {
+    const observed = emptyHost(two, { index })
+    const own = { address, prefixLength: 25 }
+    return { ...observed, networks: { ...observed.networks, address: own } }
+  }
+  assert.equal(
+    two.nodes.map(({ host }) => host),
+    [0, 1],
+  )
+  assert.equal(codes(two, on(0, '192.168.122.1'), on(1, '192.168.122.129')), [])
+  assert.equal(codes(two, on(0, '192.168.122.1'), on(1, '192.168.122.2')), [
+    'ADDRESS_OUTSIDE_NETWORK',
+  ])
+})
+
 const lan = { bridge: 'br0', address: '192.168.1.2/24', gateway: '192.168.1.254' }
-const neverRan = { identity: { clusterId: undefined, hasEvidence: false, hasRun: false } }
+const neverRan = {
+  identity: { clusterId: undefined, hasEvidence: false, hasRun: false, wasBootstrapped: false },
+}
 
 test('rejects a bridge of another network, with the lines of the env file', () => {
   const problem = only(cluster, emptyHost(cluster, { ...neverRan, bridgeNetworks: [lan] }))
@@ -112,6 +135,20 @@ test('a bridge of another network is a problem where no machine has run', () => 
   // Without files of the cluster: it is new, or was created from another computer.
   assert.equal(codes(cluster, emptyHost(cluster, { bridgeNetworks })), ['ADDRESS_OUTSIDE_NETWORK'])
   assert.equal(codes(cluster, finishedHost(cluster, { bridgeNetworks })), [])
+})
+
+test('a cluster that was bootstrapped, or runs on another host, gets a bridge behind a router', () => {
+  const two = testCluster({ LIBVIRT_URI: 'qemu+ssh://kvm1/system,qemu+ssh://kvm2/system' })
+  const [first, ...rest] = two.nodes
+  const has = finishedHost(two, {}, first === undefined ? [] : [first])
+  const added = (more: Partial<ObservedHost>) =>
+    emptyHost(two, { index: 1, host: 'root@kvm2', bridgeNetworks: [lan], ...more })
+  assert.ok(rest.some(({ host }) => host === 1))
+  assert.equal(codes(two, has, added(neverRan)), [])
+  const gone = emptyHost(two)
+  assert.equal(codes(two, gone, added(neverRan)), ['ADDRESS_OUTSIDE_NETWORK'])
+  const identity = { ...neverRan.identity, wasBootstrapped: true }
+  assert.equal(codes(two, gone, added({ identity })), [])
 })
 
 test('a libvirt network on a bridge of the host is in the network of that bridge', () => {

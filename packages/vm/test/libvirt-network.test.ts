@@ -24,6 +24,7 @@ test('reads address, bridge, DHCP ranges and reservations of a libvirt network',
       { mac: '52:54:00:aa:bb:02', name: '', address: '192.168.122.71' },
       { mac: '', name: 'printer', address: '192.168.122.72' },
     ],
+    dhcpIndex: 1,
   })
 })
 
@@ -31,7 +32,7 @@ test('reads a network with a prefix, and one on a bridge of the host', () => {
   const byPrefix = "<network><ip family='ipv4' address='10.1.0.1' prefix='16'/></network>"
   assert.equal(parseNetworkXml(byPrefix).address, { address: '10.1.0.1', prefixLength: 16 })
   const bridged = "<network><forward mode='bridge'/><bridge name='br0'/></network>"
-  const none = { ranges: [], address: undefined, reservations: [] }
+  const none = { ranges: [], address: undefined, reservations: [], dhcpIndex: undefined }
   assert.equal(parseNetworkXml(bridged), { ...none, bridge: 'br0' })
   assert.equal(parseNetworkXml(''), { ...none, bridge: undefined })
 })

@@ -43,7 +43,7 @@ function observe(
   return observeFiles(host, cluster, {
     pool,
     files: hostFiles(cluster, pool),
-    identity: { clusterId: undefined, hasEvidence: true, hasRun: true },
+    identity: { clusterId: undefined, hasEvidence: true, hasRun: true, wasBootstrapped: false },
     domains: [
       domainFor(cluster, node, { own, attached: [source(path)] }),
       domainFor(cluster, node, {

@@ -18,7 +18,7 @@ export function emptyHost(cluster: Cluster, more: Partial<ObservedHost> = {}): O
     host: 'root@kvm1',
     index: 0,
     files: hostFiles(cluster, pool),
-    identity: { clusterId, hasEvidence: true, hasRun: true },
+    identity: { clusterId, hasEvidence: true, hasRun: true, wasBootstrapped: false },
     poolProblem: undefined,
     domains: [],
     networks: {

@@ -154,6 +154,21 @@ for (const [title, { files = {}, id: has, shown, isOurs }] of Object.entries(cas
     }
   })
 
+for (const [name, expected] of [
+  ['kubeconfig', true],
+  ['removed/kubeconfig', true],
+  ['archive/2026-01-01/kubeconfig', true],
+  ['backups/etcd-2026-01-01T00-00-00.000Z.db', true],
+  ['restoring.json', true],
+  ['secrets.yaml', false],
+  ['talosconfig', false],
+] as const)
+  test(`with hosts.json and ${name} the cluster was ${expected ? '' : 'not yet '}bootstrapped`, async () => {
+    const cluster = ownCluster(settings, { 'hosts.json': hosts, [name]: '{}' })
+    const { identity } = await observeHost(fakeHost({ domains: {} }), cluster, 0)
+    assert.is(identity.wasBootstrapped, expected)
+  })
+
 /** Runs a flow; returns its problem, its plan and the commands that change something. */
 async function run(
   work: (context: Parameters<typeof runFlow>[0]) => Promise<unknown>,

@@ -178,6 +178,12 @@ for (const [title, host, expected] of checked)
     assert.equal(codesOf(host), expected)
   })
 
+test('recreate: all machines of a bridge behind a router prove their addresses once more', () => {
+  const lan = { bridge: 'br0', address: '192.168.1.2/24', gateway: undefined }
+  const host = finishedHost(one, { bridgeNetworks: [lan] })
+  assert.equal(codesOf(host, new Set(one.nodes.map(({ name }) => name))), [])
+})
+
 test('recreate: of several problems, control planes that are left come first, and each is named once', () => {
   const host = lowered('shut off', true)
   const { domains } = shared()

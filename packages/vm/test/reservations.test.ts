@@ -65,7 +65,7 @@ async function commandsOf(
   )
 }
 const update = (command: string, element: string, flags = '--live --config'): string =>
-  `net-update default ${command} ip-dhcp-host '${element}' ${flags}`
+  `net-update default ${command} ip-dhcp-host '${element}' --parent-index 0 ${flags}`
 
 test("every address of libvirt's stock network is accepted, and reserved first", async () => {
   const observed = stockNetwork()
@@ -113,6 +113,80 @@ for (const [title, has, expected] of [
     assert.equal(findProblems(cluster, [observed]), [])
     assert.equal(await commandsOf(planCreate(cluster, [observed]), observed), expected)
   })
+
+const former = "<host mac='52:54:00:0a:0b:42' name='home-w2' ip='192.168.122.80'/>"
+const swapped = [cp1.replace('.70', '.80'), w1.replace('.80', '.70')] as const
+for (const [title, live, expected] of [
+  ['of a former machine', cp1 + former, [update('delete', former), update('add-last', w1)]],
+  [
+    'that machines exchange',
+    swapped.join(''),
+    [
+      ...[update('delete', swapped[0]), update('delete', swapped[1]), update('add-last', cp1)],
+      ...[update('delete', swapped[0]), update('delete', swapped[1]), update('add-last', w1)],
+    ],
+  ],
+] as const)
+  test(`removes reservations ${title} before it adds its own`, async () => {
+    const observed = stockNetwork({ live })
+    assert.equal(findProblems(cluster, [observed]), [])
+    assert.equal(await commandsOf(planCreate(cluster, [observed]), observed), expected)
+  })
+
+test('the IPv4 element with DHCP is updated, wherever it is', async () => {
+  const v6 = "<ip family='ipv6' address='fd00::1' prefix='64'><dhcp/></ip>"
+  const v4 = `<ip address='192.168.122.1' prefix='24'><dhcp>${stock}</dhcp></ip>`
+  const xml = (...ips: string[]): string => `<network>${ips.join('')}</network>`
+  const commands = async (live: string, config: string): Promise<string[]> => {
+    const host = emptyHost(cluster)
+    const networks = { ...host.networks, ...readNetwork([live, config], { isActive: true }) }
+    const observed = { ...host, networks }
+    return commandsOf(planCreate(cluster, [observed]).slice(0, 1), observed)
+  }
+  const add = (rest: string): string =>
+    `net-update default add-last ip-dhcp-host '${cp1}' --parent-index ${rest}`
+  assert.equal(await commands(xml(v6, v4), xml(v6, v4)), [add('1 --live --config')])
+  assert.equal(await commands(xml(v4), xml(v6, v4)), [add('0 --live'), add('1 --config')])
+})
+
+test('reservations of a former MAC_PREFIX are those of the machines that have it', async () => {
+  const desired = testCluster({ ...settings, MAC_PREFIX: '52:54:00:0c:0d' })
+  const identity = { ...emptyHost(cluster).identity, hasRun: false }
+  const observed = stockNetwork({ live: cp1 + w1 }, finishedHost(cluster, { identity }))
+  const moved = (element: string): string => element.replace('0a:0b', '0c:0d')
+  assert.equal(findProblems(desired, [observed]), [])
+  assert.equal(await commandsOf(planCreate(desired, [observed]), observed, desired), [
+    ...[update('delete', cp1), update('add-last', moved(cp1))],
+    ...[update('delete', w1), update('add-last', moved(w1))],
+  ])
+  assert.equal(await commandsOf(planDestroy(desired, [observed]), observed, desired), [
+    update('delete', cp1),
+    update('delete', w1),
+  ])
+  const theirs = stockNetwork({ live: cp1 + w1 })
+  assert.equal(
+    findProblems(desired, [theirs]).map(({ code }) => code),
+    ['ADDRESS_TAKEN', 'ADDRESS_TAKEN'],
+  )
+})
+
+test('a reservation made by hand is removed only with a name of the cluster and its MAC prefix', async () => {
+  const byHand = [cp1.replace('home-cp1', 'mine'), w1.replace("mac='52:54:00:0a:0b:41' ", '')]
+  const observed = stockNetwork({ live: byHand.join('') + vip }, finishedHost(cluster))
+  const changes = planDestroy(cluster, [observed])
+  assert.equal(await commandsOf(changes, observed), [update('delete', vip)])
+})
+
+test('a reservation that is gone already is no error', async () => {
+  const observed = stockNetwork({ live: cp1 })
+  const stderr = "error: couldn't locate a matching dhcp host entry in network 'default'"
+  const host = recordingHost(
+    () => new CommandFailed('kvm1', 'virsh', { stdout: '', stderr, exitCode: 1 }),
+  )
+  const context = { cluster, hosts: [host], observedHosts: [observed], log: silentLog }
+  for (const change of planDestroy(cluster, [observed])) await applyVmChange(change, context)
+  assert.is(host.commands.length, 1)
+})
 
 const other = "<host mac='52:54:00:aa:bb:01' name='nas' ip='192.168.122.70'/>"
 const lease = ' 2026-11-30 23:59:01   52:54:00:aa:bb:05   ipv4   192.168.122.70/24   -   -\n'
