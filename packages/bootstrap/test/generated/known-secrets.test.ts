@@ -104,6 +104,19 @@ for (const [title, text] of configs)
     )
   })
 
+test('a secret in a config is known behind more values than a call takes as arguments', () => {
+  const values = Array.from({ length: 70_000 }, (_, index) => `x1y2z3${index}`)
+  for (const separator of ['\n', ' ']) {
+    const content = [...values, 'Zq1nightfall'].join(separator)
+    const found = secretsInConfig(JSON.stringify({ machine: { files: [{ content }] } }))
+    assert.ok(found.includes('Zq1nightfall'))
+  }
+})
+
+test('a secret in a config is known beside an alias of what it is in', () => {
+  assert.ok(secretsInConfig('a: &a\n  b: *a\n  token: Zq1nightfall\n').includes('Zq1nightfall'))
+})
+
 test('what every machine config has is not a secret', () => {
   const text = `version: v1alpha1
 machine:
