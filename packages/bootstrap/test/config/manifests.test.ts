@@ -106,7 +106,7 @@ test('without files, or without the folder, there is no patch', async () => {
   assert.equal(await readManifests(cluster), { digests: {}, patch: undefined })
   const { code, hint } = await problemOf(readManifests(cluster, { 'cilium.yaml': 'x' }))
   assert.is(code, 'MANIFESTS_LOST')
-  assert.match(hint ?? '', 'mkdir -p env/home/manifests')
+  assert.match(hint ?? '', /mkdir -p env\/home\/manifests; .* deletes their objects/)
 })
 
 test('everything wrong is named at once, without values', async () => {
@@ -126,6 +126,7 @@ test('everything wrong is named at once, without values', async () => {
   assert.match(because, 'more: its name does not end')
   assert.not.match(because, /d\.yaml|nightfall/)
   assert.match(hint, "mv 'env/home/manifests/a b.yaml' 'env/home/manifests/.a b.yaml'")
+  assert.match(hint, 'the next Kubernetes upgrade then deletes its objects')
 })
 
 test('more than a machine config has room for is refused', async () => {
