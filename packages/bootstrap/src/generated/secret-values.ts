@@ -9,11 +9,19 @@ export function stringsIn(text: string): string[] {
   return found
 }
 
+/** Those of several texts; a text, or a manifest in one, that comes again is not parsed again. */
+export function secretsInConfigs(texts: readonly string[]): string[] {
+  const parsed = new Set<string>()
+  return texts.flatMap((text) => secretsInConfig(text, parsed))
+}
+
 /**
  * The strings in a machine config, a patch or a manifest that may be secret: all except names, addresses,
  * images, versions and plain words, which would be missing from any text.
  */
-export function secretsInConfig(text: string): string[] {
+export function secretsInConfig(text: string, parsed = new Set<string>()): string[] {
+  if (parsed.has(text)) return []
+  parsed.add(text)
   const found: string[] = []
   // Not as arguments of push(), which takes some 120,000 at most.
   const add = (values: readonly string[]): void => values.forEach((one) => found.push(one))
@@ -21,11 +29,10 @@ export function secretsInConfig(text: string): string[] {
     if (publicKey.test(path.at(-1) ?? '')) return add(secretWords(value))
     const isSensitive = path.some((key) => sensitiveKey.test(key))
     if (value.includes('\n')) {
-      found.push(value)
       // Talos accepts only YAML there, so its strings are found below; by words, a large one takes minutes.
-      if (!path.includes('inlineManifests')) add(value.split('\n').flatMap(secretWords))
+      if (!path.includes('inlineManifests')) add([value, ...value.split('\n').flatMap(secretWords)])
       // A file or a manifest in the config.
-      if (path.length > 0) add(secretsInConfig(value))
+      if (path.length > 0) add(secretsInConfig(value, parsed))
     } else if (isSensitive || !isOrdinary(value)) add([value, ...secretWords(value)])
   })
   return found

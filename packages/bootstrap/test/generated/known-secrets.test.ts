@@ -4,7 +4,7 @@ import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { redactorOf } from '../../src/generated/known-secrets.ts'
-import { secretsInConfig, stringsIn } from '../../src/generated/secret-values.ts'
+import { secretsInConfig, secretsInConfigs, stringsIn } from '../../src/generated/secret-values.ts'
 
 /** A secret without any form of its own. */
 const markerOf = (index: number): string => `Zq${index}nightfall`
@@ -111,6 +111,15 @@ test('a secret in a config is known behind more values than a call takes as argu
     const found = secretsInConfig(JSON.stringify({ machine: { files: [{ content }] } }))
     assert.ok(found.includes('Zq1nightfall'))
   }
+})
+
+test('a manifest of several configs is parsed once, and is no secret as a whole', () => {
+  const contents = 'kind: Secret\ndata:\n  a: Zq1nightfall\n'
+  const configOf = (name: string): string =>
+    JSON.stringify({ cluster: { inlineManifests: [{ name, contents }] } })
+  const found = secretsInConfigs([configOf('a'), configOf('b'), contents])
+  assert.ok(found.includes('Zq1nightfall'))
+  assert.equal(found, secretsInConfig(contents))
 })
 
 test('a secret in a config is known beside an alias of what it is in', () => {
