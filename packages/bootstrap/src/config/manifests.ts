@@ -95,9 +95,10 @@ export function manifestProblems(text: string): string[] {
     const { contents } = document
     if (error !== undefined) {
       const line = error.linePos?.[0].line
-      const isTemplate = text.includes('{{')
+      const isTemplate = line !== undefined && text.split('\n')[line - 1]?.includes('{{') === true
+      const what = error.code === 'DUPLICATE_KEY' ? 'has the same key twice' : 'is not YAML'
       found.push(
-        `${which} is not YAML${line === undefined ? '' : ` (line ${line})`}${isTemplate ? '; a template must be rendered first, for example by helm template' : ''}`,
+        `${which} ${what}${line === undefined ? '' : ` (line ${line})`}${isTemplate ? '; a template must be rendered first, for example by helm template' : ''}`,
       )
     } else if (!isEmpty(contents)) found.push(...objectProblems(contents, which))
   }

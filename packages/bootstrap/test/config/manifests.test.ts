@@ -50,6 +50,11 @@ const rows: [string, string, string[]][] = [
       'document 1 is not YAML (line 3); a template must be rendered first, for example by helm template',
     ],
   ],
+  [
+    'a key twice, beside braces that are no template',
+    `${map('a')}data:\n  a: "{{ x }}"\n  b: 1\n  b: 2\n`,
+    ['document 1 has the same key twice (line 7)'],
+  ],
   ['no YAML', `${map('a')}---\na: [\n`, ['document 2 is not YAML (line 6)']],
   ...['--- {kind: x}\n', `%YAML 1.1\n---\n${map('a')}`, `${map('a')}...\n${map('b')}`].map(
     (text): [string, string, string[]] => [
