@@ -62,7 +62,7 @@ export async function readManifests(
     throw invalid(
       shown('.'),
       problems,
-      `correct the files, then run the same command again; to keep one out of use, put a dot in front of its name (mv ${quote(shown(name))} ${quote(shown(`.${name}`))})`,
+      `correct the files, then run the same command again; to keep one out of use, put a dot in front of its name (mv ${quote(shown(name))} ${quote(shown(`.${name}`))}); the next Kubernetes upgrade then deletes its objects`,
     )
   const bytes = [...texts.values()].reduce((sum, text) => sum + Buffer.byteLength(text), 0)
   if (bytes > largestBytes)
@@ -95,9 +95,10 @@ export function manifestProblems(text: string): string[] {
     const { contents } = document
     if (error !== undefined) {
       const line = error.linePos?.[0].line
-      const isTemplate = text.includes('{{')
+      const isTemplate = line !== undefined && text.split('\n')[line - 1]?.includes('{{') === true
+      const what = error.code === 'DUPLICATE_KEY' ? 'has the same key twice' : 'is not YAML'
       found.push(
-        `${which} is not YAML${line === undefined ? '' : ` (line ${line})`}${isTemplate ? '; a template must be rendered first, for example by helm template' : ''}`,
+        `${which} ${what}${line === undefined ? '' : ` (line ${line})`}${isTemplate ? '; a template must be rendered first, for example by helm template' : ''}`,
       )
     } else if (!isEmpty(contents)) found.push(...objectProblems(contents, which))
   }
@@ -148,7 +149,7 @@ export function describeManifestChanges(
   const changed = Object.keys(digests).filter(
     (name) => before[name] !== undefined && before[name] !== digests[name],
   )
-  const removed = Object.keys(before).filter((name) => digests[name] === undefined)
+  const removed = Object.keys(removedManifests(before, digests))
   return [
     ...changed.map(
       (name) =>
@@ -159,4 +160,17 @@ export function describeManifestChanges(
         `${folder}/${name} is gone: its objects stay in the cluster, and from Talos 1.13 on the next Kubernetes upgrade deletes them; to keep them, put the file back`,
     ),
   ]
+}
+
+/** Those that are gone; one that only has another name is not. */
+export function removedManifests(
+  before: ManifestDigests,
+  digests: ManifestDigests,
+): ManifestDigests {
+  const kept = new Set(Object.values(digests))
+  return Object.fromEntries(
+    Object.entries(before).filter(
+      ([name, digest]) => digests[name] === undefined && !kept.has(digest),
+    ),
+  )
 }

@@ -13,7 +13,7 @@ export async function folderLost(
 ): Promise<Problem> {
   const { name, file, root } = cluster
   const old = await findMoved(root, what, before)
-  const empty = `to continue without ${what}: mkdir -p env/${file}/${what}`
+  const empty = `to continue without ${what}: mkdir -p env/${file}/${what}${what === 'manifests' ? '; the next Kubernetes upgrade then deletes their objects' : ''}`
   return new Problem(lost[what].code, `the ${what} of cluster ${name} are gone`, {
     because: `its machine configs were made with ${before.join(', ')}, and there is no folder env/${file}/${what}`,
     now: `nothing was changed; the machines still have these ${what}`,

@@ -8,7 +8,11 @@ import {
   renderTalosconfig,
   type Configs,
 } from '../config/machine-config.ts'
-import { describeManifestChanges } from '../config/manifests.ts'
+import {
+  describeManifestChanges,
+  removedManifests,
+  type ManifestDigests,
+} from '../config/manifests.ts'
 import { readPatches, type FormerPatches } from '../config/patches.ts'
 import { findOverlap, refuseOverlap } from '../config/subnets.ts'
 import { archiveConfigsOfOthers, replaceAccess } from '../generated/replaced-files.ts'
@@ -35,6 +39,8 @@ export interface ObservedGeneratedFiles {
 interface MadeOf extends FormerPatches {
   readonly inputs: string
   readonly files: Readonly<Record<string, string>>
+  /** Manifests removed since the last Kubernetes upgrade, which may delete their objects. */
+  readonly removed?: ManifestDigests
 }
 const recordFile = 'configs/made-of.json'
 
@@ -59,6 +65,8 @@ export async function observeGeneratedFiles(
       stale: namesIn(cluster),
       talosconfig: 'missing',
     }
+  for (const text of describeManifestChanges(cluster, formerManifests(made), patches.manifests))
+    log.warn(text)
   const digest = digestInputs(cluster, patches, secrets.digest, talosctl.version)
   const talosconfig = await checkTalosconfig(cluster, secrets)
   const current = await readConfigs(cluster)
@@ -66,8 +74,6 @@ export async function observeGeneratedFiles(
     made?.inputs === digest &&
     namesIn(cluster).every((name) => made.files[name] === hashOf(current.get(name)))
   if (isCurrent) return { secrets, desired: current, digest, stale: [], talosconfig }
-  for (const text of describeManifestChanges(cluster, made?.manifests ?? {}, patches.manifests))
-    log.warn(text)
   const { configs, warnings } = await renderConfigs(cluster, patches, talosctl)
   for (const warning of warnings) log.warn(`machine config: ${warning}`)
   const overlapping = findOverlap(cluster, configs)
@@ -130,8 +136,19 @@ export async function writeConfigs(
   const hashes = Object.fromEntries([...configs].map(([name, text]) => [name, sha256(text)]))
   // Written last: if a run is killed before this, the next one generates all configs again.
   const { used, manifests } = await readPatches(cluster)
-  const record: MadeOf = { inputs: digest, patches: used, manifests, files: hashes }
-  await files.write(recordFile, `${JSON.stringify(record, null, 2)}\n`)
+  const removed = removedManifests(formerManifests(before), manifests)
+  await writeRecord(cluster, { inputs: digest, patches: used, manifests, removed, files: hashes })
+}
+
+/** What the next Kubernetes upgrade may delete, because its manifest was removed since the last one. */
+export async function describeRemovedManifests(cluster: Cluster): Promise<string[]> {
+  return describeManifestChanges(cluster, (await readRecord(cluster))?.removed ?? {}, {})
+}
+
+/** Forgets the removed manifests, after a Kubernetes upgrade. */
+export async function forgetRemovedManifests(cluster: Cluster): Promise<void> {
+  const { removed = {}, ...record } = (await readRecord(cluster)) ?? {}
+  if (Object.keys(removed).length > 0) await writeRecord(cluster, record)
 }
 
 /** Writes a talosconfig with a new certificate. */
@@ -161,6 +178,15 @@ async function readConfigs(cluster: Cluster): Promise<Configs> {
   return new Map(
     read.flatMap(([name, text]) => (text === undefined ? [] : [[name, text] as const])),
   )
+}
+
+/** Those of the last configs, and those removed before. */
+function formerManifests(made: MadeOf | undefined): ManifestDigests {
+  return { ...made?.removed, ...made?.manifests }
+}
+
+async function writeRecord(cluster: Cluster, record: Partial<MadeOf>): Promise<void> {
+  await generatedFiles(cluster).write(recordFile, `${JSON.stringify(record, null, 2)}\n`)
 }
 
 async function readRecord(cluster: Cluster): Promise<MadeOf | undefined> {

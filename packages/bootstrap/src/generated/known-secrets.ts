@@ -8,7 +8,7 @@ import {
   type Cluster,
   type Redactor,
 } from '@talosmith/core'
-import { secretsInConfig, secretWords, stringsIn } from './secret-values.ts'
+import { secretsInConfigs, secretWords, stringsIn } from './secret-values.ts'
 
 /** Files of ours in which every string is a secret, also their copies in backups/, removed/ and archive/. */
 const secretFile = /(?:^|[./])(?:secrets\.yaml|talosconfig|kubeconfig)(?:\.|$)/
@@ -27,17 +27,18 @@ export async function redactorOf(cluster: Cluster): Promise<Redactor> {
     .filter(({ name, bytes }) => !withoutSecrets.test(name) && bytes < largest)
     .map(({ name }) => name)
   const own = await Promise.all(
-    names.map(async (name) => {
+    names.map(async (name) => ({
+      isSecret: secretFile.test(name),
       // A link is not ours.
-      const text = (await files.read(name).catch(() => undefined)) ?? ''
-      return secretFile.test(name) ? stringsIn(text) : secretsInConfig(text)
-    }),
+      text: (await files.read(name).catch(() => undefined)) ?? '',
+    })),
   )
+  const configs = own.filter(({ isSecret }) => !isSecret).map(({ text }) => text)
   const settings = Object.values(secretSettings(cluster.settings))
   return createRedactor(
     [
-      ...own.flat(),
-      ...(await secretsOfUserFiles(cluster)),
+      ...own.flatMap(({ isSecret, text }) => (isSecret ? stringsIn(text) : [])),
+      ...secretsInConfigs([...configs, ...(await readUserFiles(cluster))]),
       ...settings,
       ...settings.flatMap(secretWords),
     ],
@@ -45,7 +46,7 @@ export async function redactorOf(cluster: Cluster): Promise<Redactor> {
   )
 }
 
-async function secretsOfUserFiles({ patchesDir, manifestsDir }: Cluster): Promise<string[]> {
+async function readUserFiles({ patchesDir, manifestsDir }: Cluster): Promise<string[]> {
   const texts = await Promise.all(
     [patchesDir, manifestsDir].map(async (folder) => {
       const entries = await readdir(folder, { withFileTypes: true }).catch(() => [])
@@ -56,7 +57,7 @@ async function secretsOfUserFiles({ patchesDir, manifestsDir }: Cluster): Promis
       )
     }),
   )
-  return texts.flat().flatMap(secretsInConfig)
+  return texts.flat()
 }
 
 /** Names and addresses of a cluster: its access files contain them beside the secrets. */

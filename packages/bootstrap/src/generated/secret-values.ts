@@ -9,22 +9,31 @@ export function stringsIn(text: string): string[] {
   return found
 }
 
+/** Those of several texts; a text, or a manifest in one, that comes again is not parsed again. */
+export function secretsInConfigs(texts: readonly string[]): string[] {
+  const parsed = new Set<string>()
+  return texts.flatMap((text) => secretsInConfig(text, parsed))
+}
+
 /**
  * The strings in a machine config, a patch or a manifest that may be secret: all except names, addresses,
  * images, versions and plain words, which would be missing from any text.
  */
-export function secretsInConfig(text: string): string[] {
+export function secretsInConfig(text: string, parsed = new Set<string>()): string[] {
+  if (parsed.has(text)) return []
+  parsed.add(text)
   const found: string[] = []
+  // Not as arguments of push(), which takes some 120,000 at most.
+  const add = (values: readonly string[]): void => values.forEach((one) => found.push(one))
   visit(text, (value, path) => {
-    if (publicKey.test(path.at(-1) ?? '')) return found.push(...secretWords(value))
+    if (publicKey.test(path.at(-1) ?? '')) return add(secretWords(value))
     const isSensitive = path.some((key) => sensitiveKey.test(key))
     if (value.includes('\n')) {
-      found.push(value)
       // Talos accepts only YAML there, so its strings are found below; by words, a large one takes minutes.
-      if (!path.includes('inlineManifests')) found.push(...value.split('\n').flatMap(secretWords))
+      if (!path.includes('inlineManifests')) add([value, ...value.split('\n').flatMap(secretWords)])
       // A file or a manifest in the config.
-      if (path.length > 0) found.push(...secretsInConfig(value))
-    } else if (isSensitive || !isOrdinary(value)) found.push(value, ...secretWords(value))
+      if (path.length > 0) add(secretsInConfig(value, parsed))
+    } else if (isSensitive || !isOrdinary(value)) add([value, ...secretWords(value)])
   })
   return found
 }
@@ -66,12 +75,17 @@ function isSchema(value: object): boolean {
 }
 
 function visit(text: string, each: (value: string, path: readonly string[]) => void): void {
+  // An alias may be inside of what it stands for.
+  const around = new Set<unknown>()
   const walk = (value: unknown, path: readonly string[]): void => {
-    if (typeof value === 'string') each(value, path)
-    else if (typeof value === 'number' && String(value).length > 6) each(String(value), path)
-    else if (Array.isArray(value)) value.forEach((one) => walk(one, path))
-    else if (typeof value === 'object' && value !== null && !isSchema(value))
+    if (typeof value === 'string') return each(value, path)
+    if (typeof value === 'number' && String(value).length > 6) return each(String(value), path)
+    if (typeof value !== 'object' || value === null || around.has(value)) return
+    around.add(value)
+    if (Array.isArray(value)) value.forEach((one) => walk(one, path))
+    else if (!isSchema(value))
       for (const [key, one] of Object.entries(value)) walk(one, [...path, key])
+    around.delete(value)
   }
   for (const document of parseAllDocuments(text)) {
     // What can't be parsed as a whole is taken line by line, without names.
@@ -81,10 +95,13 @@ function visit(text: string, each: (value: string, path: readonly string[]) => v
         .map((line) => line.replace(/^\s*(?:- +)?(?:["']?[\w./-]+["']?:(?: +|$))?/, ''))
         .flatMap((line) => [line.trim(), line.trim().replaceAll(/^["']|["'],?$/g, '')])
         .forEach((line) => each(line, ['content']))
+    let content: unknown
     try {
-      walk(document.toJS(), [])
+      content = document.toJS()
     } catch {
       // For example an alias without an anchor: the lines above are enough.
+      continue
     }
+    walk(content, [])
   }
 }

@@ -181,7 +181,7 @@ function nodesFinding(
   registered: readonly NodeObject[],
   observed: HealthFacts,
 ): Finding {
-  const { nodes, settings, generated } = cluster
+  const { nodes, controlPlanes, settings, generated } = cluster
   return first(nodes, (machine) => {
     const { name, address } = machine
     const node = nodeOf(machine, registered)
@@ -189,13 +189,14 @@ function nodesFinding(
     const { addresses = [], nodeInfo } = node.status ?? {}
     const ready = readinessOf(node)
     if (lacksCni(node, registered, observed.expectedWorkloads)) {
-      const reason = `${name} is not Ready: no CNI is installed`
-      return isCniOnItsWay(observed)
-        ? `${reason} yet, and Talos brings none here (talosctl -n ${address} logs controller-runtime shows why manifests are not applied)`
-        : {
-            reason: `${reason}, and the machine configs leave it to you: put its manifests into env/${cluster.file}/manifests and run ${commandFor(cluster, 'cluster:up')}, or install one with ${generated}/kubeconfig`,
-            final: true,
-          }
+      if (observed.bringsManifests === true)
+        return `${name} is not Ready: no CNI is running yet; Talos applies the manifests of the machine configs (talosctl -n ${controlPlanes[0]?.address ?? address} logs controller-runtime)`
+      if (isCniThere(observed))
+        return `${name} is not Ready: the CNI is not running yet (kubectl -n kube-system get pods)`
+      return {
+        reason: `${name} is not Ready: no CNI is installed, and the machine configs leave it to you: put its manifests into env/${cluster.file}/manifests and run ${commandFor(cluster, 'cluster:up')}, or install one with ${generated}/kubeconfig`,
+        final: true,
+      }
     }
     if (ready?.status !== 'True')
       return `${name} is not Ready: ${ready?.message ?? 'no reason reported'}`
@@ -228,9 +229,9 @@ export function lacksCni(
   return isWaiting && !expectedWorkloads.includes('kube-flannel')
 }
 
-/** Whether a CNI may be on its way: by manifests of the machine configs, or as a DaemonSet that is there already. */
-function isCniOnItsWay({ bringsManifests = false, workloads }: HealthFacts): boolean {
-  if (bringsManifests || !workloads.ok) return true
+/** Whether a CNI may be there, as a DaemonSet that does not run yet. */
+function isCniThere({ workloads }: HealthFacts): boolean {
+  if (!workloads.ok) return true
   return workloads.value.some(
     ({ metadata, status }) =>
       status?.desiredNumberScheduled !== undefined && metadata.name !== 'kube-proxy',

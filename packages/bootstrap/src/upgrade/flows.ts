@@ -8,6 +8,8 @@ import {
   type ScriptContext,
   inStep,
 } from '@talosmith/core'
+import semver from 'semver'
+import { forgetRemovedManifests } from '../configure/generated-files.ts'
 import { takeBackup } from '../backup/take-backup.ts'
 import { takeKubernetesStep } from './kubernetes-step.ts'
 import { backUp, preflightUpgrade, writeGeneratedFiles } from './preflight.ts'
@@ -105,6 +107,9 @@ export async function upgradeKubernetes(
   await finishLeftovers(context, observed.machines)
   await backUp(context)
   for (const step of later) await takeKubernetesStep(context, step)
+  // Older ones delete nothing, and manifests removed in this run are still in the machines' configs.
+  if (semver.gte(cluster.settings.TALOS_VERSION, '1.13.0') && fileChanges.length === 0)
+    await forgetRemovedManifests(cluster)
   return 0
 }
 

@@ -9,6 +9,7 @@ import {
   inStep,
   redactShapes,
 } from '@talosmith/core'
+import { describeRemovedManifests } from '../configure/generated-files.ts'
 import { redactorOf } from '../generated/known-secrets.ts'
 import { observeKubernetes } from './observe-upgrade.ts'
 import { findKubernetesProblem } from './kubernetes-proof.ts'
@@ -33,6 +34,7 @@ export async function takeKubernetesStep(
   await passGate(context, [], 'nothing was changed')
   // A patch release removes no API.
   if (minorOf(from) !== minorOf(to)) await refuseRemovedApis(context, to)
+  for (const text of await describeRemovedManifests(cluster)) log.warn(text)
   await inStep(log, `Upgrade Kubernetes from ${from} to ${to}`, async (step) => {
     const output: string[] = []
     // talosctl shows what it changes in manifests, which may be inline ones of a patch.

@@ -1,7 +1,7 @@
 import { CommandFailed } from '@talosmith/core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { configReason } from '../../src/config/config-reason.ts'
+import { configReason, withoutValues } from '../../src/config/config-reason.ts'
 
 const reasonFor = (stderr: string, ...texts: string[]): string =>
   configReason(
@@ -72,6 +72,13 @@ test('a patch with machine.install for 1.14 is told what to write instead', () =
   const text =
     '1 error occurred:\n\t* UnattendedInstallConfig config is incompatible with v1alpha1 config (.machine.install)'
   assert.match(reasonFor(text, 'machine: {install: {wipe: true}}'), 'kind: UnattendedInstallConfig')
+})
+
+test('without a text, no config is parsed', () => {
+  const texts: string[] = Object.defineProperty([], '0', {
+    get: () => assert.unreachable('a config is read'),
+  })
+  assert.is(withoutValues('\n', texts), '\n')
 })
 
 test.run()

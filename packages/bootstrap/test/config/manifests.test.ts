@@ -50,6 +50,11 @@ const rows: [string, string, string[]][] = [
       'document 1 is not YAML (line 3); a template must be rendered first, for example by helm template',
     ],
   ],
+  [
+    'a key twice, beside braces that are no template',
+    `${map('a')}data:\n  a: "{{ x }}"\n  b: 1\n  b: 2\n`,
+    ['document 1 has the same key twice (line 7)'],
+  ],
   ['no YAML', `${map('a')}---\na: [\n`, ['document 2 is not YAML (line 6)']],
   ...['--- {kind: x}\n', `%YAML 1.1\n---\n${map('a')}`, `${map('a')}...\n${map('b')}`].map(
     (text): [string, string, string[]] => [
@@ -106,7 +111,7 @@ test('without files, or without the folder, there is no patch', async () => {
   assert.equal(await readManifests(cluster), { digests: {}, patch: undefined })
   const { code, hint } = await problemOf(readManifests(cluster, { 'cilium.yaml': 'x' }))
   assert.is(code, 'MANIFESTS_LOST')
-  assert.match(hint ?? '', 'mkdir -p env/home/manifests')
+  assert.match(hint ?? '', /mkdir -p env\/home\/manifests; .* deletes their objects/)
 })
 
 test('everything wrong is named at once, without values', async () => {
@@ -126,6 +131,7 @@ test('everything wrong is named at once, without values', async () => {
   assert.match(because, 'more: its name does not end')
   assert.not.match(because, /d\.yaml|nightfall/)
   assert.match(hint, "mv 'env/home/manifests/a b.yaml' 'env/home/manifests/.a b.yaml'")
+  assert.match(hint, 'the next Kubernetes upgrade then deletes its objects')
 })
 
 test('more than a machine config has room for is refused', async () => {

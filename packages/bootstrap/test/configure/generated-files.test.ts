@@ -18,6 +18,8 @@ import { parseAllDocuments } from 'yaml'
 import { checkTalosconfig } from '../../src/generated/access.ts'
 import {
   checkGeneratedFiles,
+  describeRemovedManifests,
+  forgetRemovedManifests,
   checkNewConfigs,
   observeGeneratedFiles,
   writeConfigs,
@@ -273,6 +275,15 @@ it("the user's manifests are in the configs of control planes, and what becomes 
   assert.match(removed ?? '', /a\.yml is gone: its objects stay .* upgrade deletes them/)
   assert.equal(others, [])
   await settle(cluster)
+  await settle(cluster)
+  // Until a Kubernetes upgrade, which deletes its objects.
+  assert.equal(await checkGeneratedFiles(cluster, openOnce), [removed])
+  assert.equal(await describeRemovedManifests(cluster), [removed])
+  await forgetRemovedManifests(cluster)
+  assert.equal(await describeRemovedManifests(cluster), [])
+  assert.equal(await checkGeneratedFiles(cluster, openOnce), [])
+  // With another name only, it is not gone.
+  renameSync(join(cluster.manifestsDir, 'b.yaml'), join(cluster.manifestsDir, 'c.yaml'))
   assert.equal(await checkGeneratedFiles(cluster, openOnce), [])
 
   renameSync(cluster.manifestsDir, `${cluster.manifestsDir}.aside`)

@@ -4,7 +4,7 @@ import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { redactorOf } from '../../src/generated/known-secrets.ts'
-import { secretsInConfig, stringsIn } from '../../src/generated/secret-values.ts'
+import { secretsInConfig, secretsInConfigs, stringsIn } from '../../src/generated/secret-values.ts'
 
 /** A secret without any form of its own. */
 const markerOf = (index: number): string => `Zq${index}nightfall`
@@ -103,6 +103,28 @@ for (const [title, text] of configs)
       found.join('\n'),
     )
   })
+
+test('a secret in a config is known behind more values than a call takes as arguments', () => {
+  const values = Array.from({ length: 70_000 }, (_, index) => `x1y2z3${index}`)
+  for (const separator of ['\n', ' ']) {
+    const content = [...values, 'Zq1nightfall'].join(separator)
+    const found = secretsInConfig(JSON.stringify({ machine: { files: [{ content }] } }))
+    assert.ok(found.includes('Zq1nightfall'))
+  }
+})
+
+test('a manifest of several configs is parsed once, and is no secret as a whole', () => {
+  const contents = 'kind: Secret\ndata:\n  a: Zq1nightfall\n'
+  const configOf = (name: string): string =>
+    JSON.stringify({ cluster: { inlineManifests: [{ name, contents }] } })
+  const found = secretsInConfigs([configOf('a'), configOf('b'), contents])
+  assert.ok(found.includes('Zq1nightfall'))
+  assert.equal(found, secretsInConfig(contents))
+})
+
+test('a secret in a config is known beside an alias of what it is in', () => {
+  assert.ok(secretsInConfig('a: &a\n  b: *a\n  token: Zq1nightfall\n').includes('Zq1nightfall'))
+})
 
 test('what every machine config has is not a secret', () => {
   const text = `version: v1alpha1

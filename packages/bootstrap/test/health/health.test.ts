@@ -267,13 +267,19 @@ const rows: [string, Partial<HealthFacts>, RegExp, boolean][] = [
         ],
       },
     },
-    /^home-cp1 is not Ready: no CNI is installed/,
+    /^home-cp1 is not Ready: the CNI is not running yet \(kubectl -n kube-system get pods\)$/,
+    false,
+  ],
+  [
+    'a node without a CNI, while the workloads cannot be read',
+    { ...allWithoutCni, workloads: { ok: false, reason: 'timeout' } },
+    /^home-cp1 is not Ready: the CNI is not running yet/,
     false,
   ],
   [
     'a node without a CNI that manifests of the config may bring',
     { ...allWithoutCni, bringsManifests: true },
-    /^home-cp1 is not Ready: no CNI is installed/,
+    /^home-cp1 is not Ready: no CNI is running yet; Talos applies .*talosctl -n 10\.0\.0\.70 logs/,
     false,
   ],
   [

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { Problem, silentLog, type Change, type Cluster } from '@talosmith/core'
+import { generatedFiles, Problem, silentLog, type Change, type Cluster } from '@talosmith/core'
 import { quicken, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import { listBackups } from '../../src/generated/backups.ts'
@@ -653,6 +653,16 @@ test('Kubernetes waits for Talos, then goes through a node, and every component 
   const before = simulation.changes.length
   assert.is((await run(simulation, { flow: upgradeKubernetes })).problem, undefined)
   assert.is(simulation.changes.length, before)
+})
+
+test('what an upgrade of Kubernetes deletes is reported before it, and forgotten after it', async () => {
+  const simulation = behind()
+  const files = generatedFiles(simulation.cluster)
+  await files.write('configs/made-of.json', '{"inputs":"x","removed":{"cilium.yaml":"y"}}')
+  const { problem, output } = await run(simulation, { flow: upgradeKubernetes })
+  assert.is(problem, undefined)
+  assert.match(output, /cilium\.yaml is gone: .* the next Kubernetes upgrade deletes them/)
+  assert.equal(await files.readJson('configs/made-of.json'), { inputs: 'x' })
 })
 
 /** A cluster of which only Kubernetes is older. */
