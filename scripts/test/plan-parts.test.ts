@@ -30,7 +30,7 @@ function answerBatch(command: string): { stdout: string; stderr: string } {
         : command.includes('domcapabilities') && index >= 6 && index < 8
           ? "<domainCapabilities><os><enum name='firmware'><value>efi</value></enum></os></domainCapabilities>"
           : ''
-  const isMissing = (index: number): boolean => index > 10
+  const isMissing = (index: number): boolean => index > 9
   const all = Array.from({ length: count }, (_, index) => index)
   return {
     stdout: all.map((index) => `${one(index)}\n${separator}\n`).join(''),

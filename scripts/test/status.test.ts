@@ -56,6 +56,7 @@ const host: ObservedHost = {
   },
   kvmProblem: undefined,
   emulatorProblem: undefined,
+  unknownChains: [],
   hasUefi: true,
   disks: new Map(
     ['home-cp1', 'home-cp2', 'home-cp3', 'home-w1', 'home-w7']
