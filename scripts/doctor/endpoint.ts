@@ -25,11 +25,14 @@ export async function resolveEndpoint({ endpoint }: Cluster): Promise<Resolved |
   return Promise.race([found, late])
 }
 
-/** Judges what CLUSTER_ENDPOINT resolves to on `area`: this machine needs it, a host does not. Pure. */
+/**
+ * Judges what CLUSTER_ENDPOINT resolves to on `area`. For a cluster that exists nothing is a failure: its machines may
+ * have to be started before the name server answers, which may be one of them. Pure.
+ */
 export function judgeEndpoint(
   { endpoint, controlPlanes, vip }: Pick<Cluster, 'endpoint' | 'controlPlanes' | 'vip'>,
   resolved: Resolved | undefined,
-  area: string,
+  { area, exists }: { readonly area: string; readonly exists: boolean },
 ): Check[] {
   if (resolved === undefined) return []
   const { hostname, port } = new URL(endpoint)
@@ -41,15 +44,17 @@ export function judgeEndpoint(
       {
         area,
         check,
-        verdict: 'fail',
+        verdict: exists ? 'warning' : 'fail',
         code: codes.endpointUnresolved,
         detail: `${hostname} does not resolve: ${resolved.reason}`,
-        remedy: `let your DNS server resolve ${hostname} to ${right} or to a load balancer (or /etc/hosts on this machine), or remove CLUSTER_ENDPOINT`,
+        remedy: `let the DNS server of this machine and of the machines (NETWORK_NAMESERVERS) resolve ${hostname} to ${right} or to a load balancer, or remove CLUSTER_ENDPOINT`,
       },
     ]
   const { addresses } = resolved
   const detail = `${hostname} resolves to ${addresses.join(', ')}`
   const foreign = addresses.filter((address) => !own.includes(address) && address !== vip)
+  // The API has answered there once: a load balancer.
+  if (foreign.length > 0 && exists) return [{ area, check, verdict: 'ok', detail }]
   if (foreign.length > 0)
     return [
       {

@@ -71,10 +71,8 @@ export function judgeHost(cluster: Cluster, host: CheckedHost): Check[] {
       : [
           ...judgeFactory(cluster, host, line),
           ...judgeNfs(cluster, host.outside.nfs, line),
-          // Only this machine depends on it: a host forwards what its machines send.
-          ...judgeEndpoint(cluster, host.outside.endpoint, area).map((one): Check =>
-            one.verdict === 'fail' ? { ...one, verdict: 'warning' } : one,
-          ),
+          // Other than this machine, a host works without the name; its machines ask their own name servers.
+          ...judgeEndpoint(cluster, host.outside.endpoint, { area, exists: true }),
         ]),
     // An `ok` beside a failure of the same check would only confuse.
   ].filter(({ check, verdict }) => verdict !== 'ok' || !failedChecks.has(check))

@@ -3,11 +3,13 @@ import { checkOffer, observeFactory, quickRequest } from '@talosmith/clients/fac
 import {
   codes,
   findTool,
+  generatedFiles,
   hostProxy,
   isIpv4,
   parseLabelledLines,
   Problem,
   silentLog,
+  withoutCredentials,
   type Cluster,
   type Host,
   type Tool,
@@ -51,11 +53,17 @@ export async function runChecks(
 ): Promise<Check[]> {
   const [operator, endpoint, factory, hosts] = await Promise.all([
     checkOperator(cluster, quick),
-    resolveEndpoint(cluster),
+    Promise.all([resolveEndpoint(cluster), generatedFiles(cluster).has('kubeconfig')]),
     quick ? [] : checkFactory(cluster, signal),
     checkHosts(cluster, eachHost(), quick),
   ])
-  return [...operator, ...judgeEndpoint(cluster, endpoint, thisMachine), ...factory, ...hosts]
+  const [resolved, exists] = endpoint
+  return [
+    ...operator,
+    ...judgeEndpoint(cluster, resolved, { area: thisMachine, exists }),
+    ...factory,
+    ...hosts,
+  ]
 }
 
 async function checkOperator(cluster: Cluster, quick: boolean): Promise<Check[]> {
@@ -226,7 +234,11 @@ async function observeOutside(
   const needsFactory = IMAGE_PATH === undefined && !isRelayed(settings, host)
   const { hostname } = new URL(endpoint)
   const names = isIpv4(hostname) ? [] : [hostname]
-  const { stdout } = await host.$({ nothrow: true, timeoutMs: 12_000, env: hostProxy(settings) })`
+  const { stdout } = await host.$({
+    nothrow: true,
+    timeoutMs: 20_000,
+    env: hostProxy(settings, host),
+  })`
 for url in ${needsFactory ? [`${url}/versions`] : []}; do
   if output=$(curl -sS -o /dev/null -m 8 -w '%{http_code}' "$url" 2>&1); then echo "factory-status $output"; else echo "factory-error \${output%000}"; fi
 done
@@ -241,7 +253,7 @@ if [ -n "$server" ] && timeout 3 bash -c "exec 3<>/dev/tcp/$server/2049" 2>/dev/
     factory: !needsFactory
       ? undefined
       : status === undefined
-        ? { reason: report.first('factory-error') ?? 'curl did not run' }
+        ? { reason: withoutCredentials(report.first('factory-error') ?? 'curl did not run') }
         : { status: Number(status) },
     nfs: nfs === '' ? undefined : report.has('nfs'),
     endpoint: names.length === 0 ? undefined : resolvedOnHost(report.all('endpoint-address')),

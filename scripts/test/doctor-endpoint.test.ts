@@ -7,6 +7,8 @@ const endpoint = suite('CLUSTER_ENDPOINT')
 const three = { CONTROL_PLANE_COUNT: '3', CLUSTER_ENDPOINT: 'api.home.lan' }
 const [one, two, more] = ['10.0.0.70', '10.0.0.71', '10.0.0.72'] as const
 
+const fresh = { area: 'this machine', exists: false }
+
 for (const [fact, settings, resolved, verdict, expected] of [
   ['does not resolve', three, { reason: 'ENOTFOUND' }, 'fail', 'does not resolve: ENOTFOUND'],
   ['all control planes', three, { addresses: [one, two, more] }, 'ok', 'resolves to 10.0.0.70,'],
@@ -35,7 +37,7 @@ for (const [fact, settings, resolved, verdict, expected] of [
   ['the only one', { CLUSTER_ENDPOINT: 'api.home.lan' }, { addresses: [one] }, 'ok', one],
 ] as const)
   endpoint(`${fact}: ${verdict}`, () => {
-    const [check] = judgeEndpoint(testCluster(settings), resolved, 'this machine')
+    const [check] = judgeEndpoint(testCluster(settings), resolved, fresh)
     assert.is(check?.verdict, verdict)
     assert.match(check?.detail ?? '', expected)
     assert.is(check?.remedy === undefined, verdict === 'ok')
@@ -43,8 +45,16 @@ for (const [fact, settings, resolved, verdict, expected] of [
 
 endpoint('the remedy of a load balancer has its port', () => {
   const cluster = testCluster({ CLUSTER_ENDPOINT: 'api.home.lan:8443' })
-  const [check] = judgeEndpoint(cluster, { addresses: ['10.0.0.5'] }, 'this machine')
+  const [check] = judgeEndpoint(cluster, { addresses: ['10.0.0.5'] }, fresh)
   assert.match(check?.remedy ?? '', 'let it forward TCP 8443 to 10.0.0.70:6443')
+})
+
+endpoint('a cluster that exists is started although its name server is down', () => {
+  const exists = { area: 'this machine', exists: true }
+  const [down] = judgeEndpoint(testCluster(three), { reason: 'EAI_AGAIN' }, exists)
+  assert.is(down?.verdict, 'warning')
+  const [balanced] = judgeEndpoint(testCluster(three), { addresses: ['10.0.0.5'] }, exists)
+  assert.is(balanced?.verdict, 'ok')
 })
 
 endpoint('an address is not looked up', async () => {

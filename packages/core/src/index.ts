@@ -68,7 +68,7 @@ export { withLock } from './lock.ts'
 export { createLog, inStep, silentLog, type Log, type Step } from './log.ts'
 export { furtherControlPlanes, type Node, type Role } from './nodes.ts'
 export { exitCodes, Problem, reasonOf, type ExitCode } from './problem.ts'
-export { directToMachines, hostProxy, proxyFor } from './proxy.ts'
+export { directToMachines, hostProxy, proxyFor, proxyOfHost } from './proxy.ts'
 export { quote } from './process/command.ts'
 export {
   CommandFailed,

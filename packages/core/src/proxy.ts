@@ -13,7 +13,7 @@ const proxyVariables = ['https_proxy', 'HTTPS_PROXY', 'http_proxy', 'HTTP_PROXY'
 /**
  * The proxy of the environment for an address, as curl (docs/cmdline-opts/proxy.md, lib/noproxy.c) and Go
  * (golang.org/x/net/http/httpproxy, ProxyFunc) choose it; undefined: ask directly. An entry of NO_PROXY is a name, which
- * also exempts the names below it, an address, or a network; each may have a port.
+ * also exempts the names below it, an address, or a network; each may have a port. As for Go, this machine itself is exempt.
  */
 export function proxyFor(
   url: string,
@@ -21,10 +21,10 @@ export function proxyFor(
 ): string | undefined {
   const { protocol, hostname, port } = new URL(url)
   const name = protocol === 'https:' ? 'https_proxy' : 'http_proxy'
-  const proxy = environment[name] ?? environment[name.toUpperCase()] ?? ''
+  const proxy = environment[name] || environment[name.toUpperCase()] || ''
   const ownPort = port || (protocol === 'https:' ? '443' : '80')
-  if (proxy === '' || exempt(environment).some((entry) => exempts(entry, hostname, ownPort)))
-    return undefined
+  if (proxy === '' || isThisMachine(hostname)) return undefined
+  if (exempt(environment).some((entry) => exempts(entry, hostname, ownPort))) return undefined
   return proxy.includes('://') ? proxy : `http://${proxy}`
 }
 
@@ -43,18 +43,39 @@ export function directToMachines(
 }
 
 /**
- * What curl on a KVM host needs in its environment to use HOST_PROXY; {} without one. A host that is this machine has
- * this machine's proxy anyway.
+ * What curl on a KVM host needs in its environment to use HOST_PROXY, or the proxy of this machine if the host is this
+ * machine: sudo drops it (sudoers(5), env_reset). {} without a proxy.
  */
-export function hostProxy({
-  HOST_PROXY: proxy,
-}: Pick<Settings, 'HOST_PROXY'>): Record<string, string> {
+export function hostProxy(
+  { HOST_PROXY: proxy }: Pick<Settings, 'HOST_PROXY'>,
+  { isLocal }: { readonly isLocal: boolean },
+  environment: Environment = ofThisMachine,
+): Record<string, string> {
   // curl ignores HTTP_PROXY, which a web server's client could set: it reads http_proxy in lower case only.
-  return proxy === undefined ? {} : { http_proxy: proxy, https_proxy: proxy, HTTPS_PROXY: proxy }
+  if (proxy !== undefined) return { http_proxy: proxy, https_proxy: proxy, no_proxy: '' }
+  if (!isLocal) return {}
+  const own = ['http_proxy', 'https_proxy', 'no_proxy'].map((name): [string, string] => [
+    name,
+    environment[name] || environment[name.toUpperCase()] || '',
+  ])
+  return Object.fromEntries(own.filter(([, value]) => value !== ''))
+}
+
+/** The proxy that a host reaches an address through, as `hostProxy` sets it. */
+export function proxyOfHost(
+  url: string,
+  { HOST_PROXY: proxy }: Pick<Settings, 'HOST_PROXY'>,
+  { isLocal }: { readonly isLocal: boolean },
+): string | undefined {
+  return proxy ?? (isLocal ? proxyFor(url) : undefined)
+}
+
+function isThisMachine(host: string): boolean {
+  return host === 'localhost' || (isIpv4(host) && contains('127.0.0.0/8', host))
 }
 
 function exempt(environment: Environment): string[] {
-  return (environment['no_proxy'] ?? environment['NO_PROXY'] ?? '')
+  return (environment['no_proxy'] || environment['NO_PROXY'] || '')
     .split(/[\s,]+/)
     .filter((entry) => entry !== '')
 }

@@ -1,6 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { directToMachines, hostProxy, proxyFor } from '../src/proxy.ts'
+import { directToMachines, hostProxy, proxyFor, proxyOfHost } from '../src/proxy.ts'
 import { testCluster } from '../src/testing/index.ts'
 
 const proxies = suite('HTTP proxies')
@@ -58,6 +58,20 @@ for (const [fact, url, environment, expected] of [
     { http_proxy: proxy, NO_PROXY: '10/8' },
     proxy,
   ],
+  [
+    'an empty lower-case variable hides nothing',
+    'http://a.lan',
+    { http_proxy: '', HTTP_PROXY: proxy, no_proxy: '', NO_PROXY: 'b.lan' },
+    proxy,
+  ],
+  [
+    'and no exemption',
+    'http://b.lan',
+    { HTTP_PROXY: proxy, no_proxy: '', NO_PROXY: 'b.lan' },
+    undefined,
+  ],
+  ['this machine is exempt', 'http://localhost:8080', { HTTP_PROXY: proxy }, undefined],
+  ['by its address, too', 'http://127.0.0.1:8080', { HTTP_PROXY: proxy }, undefined],
   ['a port is compared', 'http://a.lan:81', { http_proxy: proxy, NO_PROXY: 'a.lan:80' }, proxy],
   ['and found', 'http://a.lan', { http_proxy: proxy, NO_PROXY: 'a.lan:80' }, undefined],
   ['everything is exempt', 'http://a.lan', { http_proxy: proxy, NO_PROXY: '*' }, undefined],
@@ -82,10 +96,23 @@ proxies('an endpoint that NO_PROXY exempts does not expose the machines to the p
   assert.equal(directToMachines(cluster, environment), { NO_PROXY: all, no_proxy: all })
 })
 
-proxies('HOST_PROXY is for http and https', () => {
-  assert.equal(hostProxy(testCluster().settings), {})
+proxies('HOST_PROXY is for http and https, on every host', () => {
   const { settings } = testCluster({ HOST_PROXY: proxy })
-  assert.equal(hostProxy(settings), { http_proxy: proxy, https_proxy: proxy, HTTPS_PROXY: proxy })
+  const used = { http_proxy: proxy, https_proxy: proxy, no_proxy: '' }
+  for (const isLocal of [true, false]) {
+    assert.equal(hostProxy(settings, { isLocal }, { HTTP_PROXY: 'http://x:1' }), used)
+    assert.is(proxyOfHost('http://a.lan', settings, { isLocal }), proxy)
+  }
+})
+
+proxies('a host that is this machine keeps its proxy when sudo drops it', () => {
+  const { settings } = testCluster()
+  const environment = { HTTPS_PROXY: proxy, no_proxy: 'a.lan', PATH: '/bin' }
+  assert.equal(hostProxy(settings, { isLocal: true }, environment), {
+    https_proxy: proxy,
+    no_proxy: 'a.lan',
+  })
+  assert.equal(hostProxy(settings, { isLocal: false }, environment), {})
 })
 
 proxies.run()

@@ -4,7 +4,9 @@ import {
   CommandFailed,
   hostProxy,
   Problem,
+  proxyOfHost,
   retry,
+  withoutCredentials,
   type Cluster,
   type Host,
   type Log,
@@ -119,10 +121,11 @@ async function attempt(
       onLine,
       signal: watch.signal,
       timeoutMs: Infinity,
-      env: hostProxy(settings),
+      env: hostProxy(settings, host),
     })`bash -c ${transferScript(settings.STORAGE_POOL)} talosmith-image ${words}`
     const [kind = '', ...rest] = stdout.trim().split(' ')
-    return { kind, words: rest, text: rest.join(' ') }
+    // curl repeats a proxy that it cannot use, with its password.
+    return { kind, words: rest, text: withoutCredentials(rest.join(' ')) }
   } catch (error) {
     signal.throwIfAborted()
     if (watch.signal.aborted) throw hanging(folder, cluster, host)
@@ -169,7 +172,10 @@ function outcomeProblem(
     case 'changed':
       return undefined
     case 'unanswered':
-      return factoryUnreachable(image.url, text, host.name)
+      return factoryUnreachable(image.url, text, {
+        from: host.name,
+        proxy: proxyOfHost(image.url, settings, host),
+      })
     case 'refused':
       return factoryError(image.url, Number(first), [second, ...rest].join(' '))
     case 'full':

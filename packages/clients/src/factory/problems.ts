@@ -24,23 +24,43 @@ export function factoryError(url: string, status: number, text: string): Factory
   return new FactoryError(status, problem)
 }
 
-/** The factory did not answer at all. */
-export function factoryUnreachable(url: string, because: string, from = 'this machine'): Problem {
+/** The factory did not answer at all, to this machine or to the host `from`, perhaps through a proxy. */
+export function factoryUnreachable(
+  url: string,
+  because: string,
+  { from, proxy }: { readonly from?: string; readonly proxy?: string | undefined } = {
+    proxy: proxyFor(url),
+  },
+): Problem {
   const { origin } = new URL(url)
-  const isThisMachine = from === 'this machine'
-  const proxy = isThisMachine ? proxyFor(url) : undefined
+  const where = from ?? 'this machine'
   const through =
     proxy === undefined ? '' : ` (asked through the proxy ${withoutCredentials(proxy)})`
-  const forHosts = isThisMachine
-    ? ''
-    : `. If ${from} needs a proxy, set HOST_PROXY; if it has no internet access, set IMAGE_RELAY=true`
+  const forHosts =
+    from === undefined
+      ? ''
+      : `. If ${where} needs a proxy, set HOST_PROXY; if it has no internet access, set IMAGE_RELAY=true`
   return new Problem(
     codes.factoryUnreachable,
-    `the Image Factory at ${origin} does not answer ${from}`,
+    `the Image Factory at ${origin} does not answer ${where}`,
     {
       because: `${because}${through}`,
       now: 'nothing was changed',
-      hint: `curl -sS ${origin}/versions shows whether ${from} reaches it; the setting is TALOS_FACTORY_URL${forHosts}`,
+      hint: `curl -sS ${origin}/versions shows whether ${where} reaches it; the setting is TALOS_FACTORY_URL${forHosts}`,
+    },
+  )
+}
+
+/** A proxy of the environment that cannot be used; its value may have a password and is not shown. */
+export function proxyInvalid(url: string, because: string): Problem {
+  const name = url.startsWith('https:') ? 'HTTPS_PROXY' : 'HTTP_PROXY'
+  return new Problem(
+    'PROXY_INVALID',
+    `${name} of the environment is not a proxy that can be used`,
+    {
+      because,
+      now: 'nothing was changed',
+      hint: `set ${name}=http://<host>:<port>, or http://<user>:<password>@<host>:<port> with special characters as %23 (#), %25 (%), %40 (@); SOCKS proxies are not supported; or exempt ${new URL(url).hostname} by NO_PROXY`,
     },
   )
 }

@@ -46,7 +46,8 @@ export async function request(
     {
       attempts: retryLimit + 1,
       pauseMs: (failures) => retryDelayMs * 3 ** (failures - 1),
-      isTransient: () => mayPass,
+      isTransient: (error) =>
+        mayPass && !(error instanceof Problem && error.code === 'PROXY_INVALID'),
       onRetry: (error, pauseMs) =>
         log.warn(`${describe(error)}; trying again in ${pauseMs / 1000} s`),
       signal,
@@ -70,7 +71,7 @@ async function fetchText(
     const response = await fetchThroughProxy(url, { ...init, signal: either })
     return { status: response.status, text: await response.text() }
   } catch (error) {
-    if (signal?.aborted === true) throw error
+    if (signal?.aborted === true || error instanceof Problem) throw error
     throw factoryUnreachable(
       url,
       timeout.aborted ? `no answer within ${timeoutMs / 1000} s` : fetchReason(error),

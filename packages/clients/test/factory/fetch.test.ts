@@ -58,4 +58,13 @@ behindProxy('a factory in NO_PROXY is requested directly', async ({ requested, p
   assert.equal(requested, ['GET /versions'])
 })
 
+for (const wrong of ['socks5://me:key@127.0.0.1:1080', 'http://me:%zz@127.0.0.1:1080'])
+  behindProxy(`${wrong.slice(0, 12)}... is refused once, without its password`, async () => {
+    environment['http_proxy'] = wrong
+    const failed = await problemOf(listVersions(at('http://factory.invalid'), soon))
+    assert.is(failed.code, 'PROXY_INVALID')
+    assert.not.match(JSON.stringify(failed), 'key')
+    assert.match(failed.hint ?? '', 'SOCKS proxies are not supported')
+  })
+
 behindProxy.run()

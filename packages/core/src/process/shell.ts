@@ -27,7 +27,7 @@ export interface RunOptions {
    * do the same to every command.
    */
   readonly signal?: AbortSignal
-  /** Additional environment variables. Other users of the machine can read them: no secrets here. */
+  /** Additional environment variables; they go over standard input, and only the same user and root can read them there. */
   readonly env?: Readonly<Record<string, string>>
 }
 

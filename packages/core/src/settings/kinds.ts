@@ -152,7 +152,7 @@ export const httpUrl = z
 export const proxyUrl = text(
   'an address such as http://proxy.lan:3128, or http://user:password@proxy.lan:3128',
   /^https?:\/\/(?:[^\s/?#@]+@)?[\w.-]+(?::\d{1,5})?\/?$/,
-)
+).refine((value) => URL.canParse(value), { error: 'an address with a port from 1 to 65535' })
 
 /** Where a Helm chart comes from; a trailing slash is removed. */
 export const chartSource = text(
