@@ -131,7 +131,7 @@ if (existsSync('/usr/bin/qemu-img')) {
   const rebase = (disk: string, image: string): unknown =>
     execFileSync('qemu-img', ['rebase', '-u', '-F', 'raw', '-b', image, disk])
 
-  files('the chain of a disk that only libvirt may read is read anew', async (context) => {
+  files('the chain of a disk that only libvirt may read is read again', async (context) => {
     const { pool, volumes } = context
     const [former, image] = [join(pool, 'former & old.raw'), join(pool, 'talos.raw')]
     const disk = join(pool, 'secret.qcow2')
