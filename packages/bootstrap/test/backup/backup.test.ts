@@ -457,6 +457,23 @@ test('a final backup is stored with the secrets, restores them, and is never del
   assert.match(other.hint ?? '', 'cluster:destroy')
 })
 
+test('a final backup is never deleted for newer ones of the same secrets either', async () => {
+  const cluster = fresh()
+  const more = { final: { keptSecrets: 'the secrets' } }
+  const final = await (await take(cluster, { at: '2026-11-20T00:00:00.000Z', more })).backup
+  const { secrets: digest, caDigest } = await (await take(cluster)).backup
+  // As after a restore with the secrets that are stored with it.
+  const description = pathOf(cluster, final.file.replace('.db', '.json'))
+  writeFileSync(description, JSON.stringify({ ...final, secrets: digest, caDigest }))
+  for (let hour = 10; hour < 23; hour++)
+    await (
+      await take(cluster, { at: `2026-11-24T${hour}:00:00.000Z` })
+    ).backup
+  const files = (await listBackups(cluster)).map(({ file }) => file)
+  assert.is(files.length, 11)
+  assert.ok(files.includes(final.file))
+})
+
 test('a final backup of an earlier cluster is not restored over one that lost its secrets', async () => {
   const cluster = fresh()
   const more = { final: { keptSecrets: 'the secrets' } }
