@@ -8,7 +8,7 @@ import { judgeBoot } from './rules/boot.ts'
 import { judgeCluster } from './rules/cluster.ts'
 import { judgeHosts } from './rules/hosts.ts'
 import { judgeMachine } from './rules/machines.ts'
-import { judgeGateway, judgeNetwork } from './rules/network.ts'
+import { judgeGateway, judgeMachineNetwork } from './rules/network.ts'
 import { judgeTalos } from './rules/talos.ts'
 import { viewsOf, type View } from './view.ts'
 
@@ -34,7 +34,7 @@ export function findCauses(cluster: Cluster, observed: Observations): Findings {
   const stages: readonly ((view: View) => Diagnosis | undefined)[] = [
     (view) => judgeMachine(cluster, view),
     (view) => judgeBoot(cluster, view),
-    (view) => judgeNetwork(cluster, view),
+    (view) => judgeMachineNetwork(cluster, view),
     (view) => judgeTalos(cluster, view),
   ]
   const found = new Map<string, Diagnosis>()

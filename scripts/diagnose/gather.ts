@@ -14,7 +14,7 @@ import { apiPort as talosPort } from '@talosmith/clients/talos'
 import { silentLog, type Answer, type Cluster, type Host, type Node } from '@talosmith/core'
 import {
   hostOf,
-  observeEvidence,
+  observeHostEvidence,
   observeHost,
   pathsOf,
   type HostEvidence,
@@ -121,5 +121,5 @@ async function observeMachines(
   if (here === undefined) throw new Error('the host could not be observed')
   const nodes = cluster.nodes.filter((node) => hostOf(cluster, node, observed) === here)
   const seeds = new Map(nodes.map((node) => [node.name, pathsOf(cluster, node, here).seed]))
-  return observeEvidence(host, cluster, nodes, seeds)
+  return observeHostEvidence(host, cluster, nodes, seeds)
 }

@@ -22,7 +22,7 @@ import {
   hostOf,
   isProven,
   observeDetails,
-  observeEvidence,
+  observeHostEvidence,
   observeHost,
   tryMachine,
   type ObservedHost,
@@ -205,7 +205,7 @@ async function observeClosely(
     observeDetails(host, { programs, bridge }),
     own.poolProblem !== undefined || quick ? undefined : tryMachine(host, cluster, own),
     // Probing for used addresses takes seconds: not needed when every machine exists.
-    quick && free.length === 0 ? undefined : observeEvidence(host, cluster, free, new Map()),
+    quick && free.length === 0 ? undefined : observeHostEvidence(host, cluster, free, new Map()),
     quick ? undefined : observeOutside(host, cluster),
   ])
   // Machines on other hosts prove the addresses too.

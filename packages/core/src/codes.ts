@@ -1,7 +1,6 @@
-/**
- * Codes of problems that more than one command reports: one problem, one code, one heading in
- * docs/troubleshooting. A code that only one module reports is written in that module.
- */
+/** Codes of problems that more than one command reports. */
+
+/** One problem, one code, one heading in docs/troubleshooting. A code that only one module reports is written there. */
 export const codes = {
   /** The settings would give a running cluster other addresses. */
   addressFixed: 'ADDRESS_FIXED',

@@ -15,7 +15,7 @@ import { awaitGone, removeTests } from './proof/cleanup.ts'
 import { chartValues } from './values.ts'
 
 /** What carrying out a change needs. */
-export interface ApplyContext {
+export interface StorageContext {
   readonly cluster: Cluster
   readonly kubernetes: Kubernetes
   readonly helm: Helm
@@ -25,7 +25,7 @@ export interface ApplyContext {
 const inNamespace = `--namespace=${names.releaseNamespace}`
 const storageClass = objectPath('StorageClass', names.storageClassName)
 
-const appliers: Record<StorageChange['kind'], (context: ApplyContext) => Promise<unknown>> = {
+const appliers: Record<StorageChange['kind'], (context: StorageContext) => Promise<unknown>> = {
   'check-chart': ({ cluster, helm }) => checkChart(cluster, helm),
   'check-nodes': ({ cluster, kubernetes, log }) => checkNodes(cluster, kubernetes, log),
   'clear-release': clearRelease,
@@ -64,7 +64,7 @@ const appliers: Record<StorageChange['kind'], (context: ApplyContext) => Promise
 /** Carries out one change and waits for its effect; may be repeated. */
 export async function applyStorageChange(
   change: StorageChange,
-  context: ApplyContext,
+  context: StorageContext,
 ): Promise<void> {
   await appliers[change.kind](context)
 }
@@ -72,7 +72,7 @@ export async function applyStorageChange(
 /** How long a revision may stay pending before its helm process must have ended. */
 const unfinishedMs = 30_000
 
-async function clearRelease({ kubernetes, log }: ApplyContext): Promise<void> {
+async function clearRelease({ kubernetes, log }: StorageContext): Promise<void> {
   const cut = await waitFor(
     'another helm to finish',
     async () => {
@@ -93,7 +93,7 @@ async function clearRelease({ kubernetes, log }: ApplyContext): Promise<void> {
 /** What an API server under load answers (k8s.io/apiserver pkg/endpoints/handlers/finisher, finishRequest). */
 const overloaded = /request did not complete within requested timeout/
 
-async function installRelease(context: ApplyContext): Promise<void> {
+async function installRelease(context: StorageContext): Promise<void> {
   const { cluster, kubernetes, helm, log } = context
   const [label] = Object.entries(names.oursLabel).map(([key, value]) => `${key}=${value}`)
   const install = (): Promise<string> =>
@@ -141,7 +141,7 @@ async function mayRepeat(error: unknown, kubernetes: Kubernetes): Promise<boolea
 }
 
 async function applyStorageClass(
-  { cluster, kubernetes }: ApplyContext,
+  { cluster, kubernetes }: StorageContext,
   wasDefault?: true,
 ): Promise<void> {
   const isDefault = cluster.settings.NFS_DEFAULT_CLASS ?? wasDefault
@@ -154,11 +154,11 @@ async function applyStorageClass(
   if (wasDefault) await kubernetes.apply([mountOptionsObject(cluster)])
 }
 
-async function removeStorageClass({ kubernetes }: ApplyContext): Promise<void> {
+async function removeStorageClass({ kubernetes }: StorageContext): Promise<void> {
   await kubernetes.delete(storageClass)
 }
 
-async function removeRelease({ kubernetes, helm, log }: ApplyContext): Promise<void> {
+async function removeRelease({ kubernetes, helm, log }: StorageContext): Promise<void> {
   // The driver is needed to delete their sub-directories on the server.
   await awaitGone(kubernetes, await removeTests(kubernetes), log)
   try {
@@ -187,6 +187,8 @@ async function removeRelease({ kubernetes, helm, log }: ApplyContext): Promise<v
   )
 }
 
-async function removeMountOptions({ kubernetes }: Pick<ApplyContext, 'kubernetes'>): Promise<void> {
+async function removeMountOptions({
+  kubernetes,
+}: Pick<StorageContext, 'kubernetes'>): Promise<void> {
   await kubernetes.delete(objectPath('Secret', names.mountOptionsSecret, names.releaseNamespace))
 }

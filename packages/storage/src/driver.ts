@@ -3,7 +3,7 @@ import { Problem, waitFor, type Log } from '@talosmith/core'
 import { listPath, type Kubernetes, type PodObject } from '@talosmith/clients/kubernetes'
 import { notYetIfUnreachable } from './kubernetes.ts'
 import { controllerName, nodeDriverName, releaseNamespace } from './names.ts'
-import { observeWorkloads, type ObservedStorage, type Workload } from './observe.ts'
+import { observeWorkloads, type ObservedStorage, type DriverWorkload } from './observe.ts'
 
 type Workloads = Pick<ObservedStorage, 'controller' | 'nodeDriver'>
 
@@ -35,7 +35,7 @@ export function missingParts({ controller, nodeDriver }: Workloads): string[] {
   return [...missingOf(controllerName, controller), ...missingOf(nodeDriverName, nodeDriver)]
 }
 
-function missingOf(name: string, workload: Workload | undefined): string[] {
+function missingOf(name: string, workload: DriverWorkload | undefined): string[] {
   if (workload === undefined) return [`${name} is not installed`]
   const { wanted, ready } = workload
   // A DaemonSet that its controller has not observed yet wants no pod.

@@ -1,5 +1,5 @@
 /** Storage of a cluster: an NFS driver and a StorageClass, installed, proven, removed. */
-export { applyStorageChange, type ApplyContext } from './apply.ts'
+export { applyStorageChange, type StorageContext } from './apply.ts'
 export {
   destroyStorage,
   leftToTheMachines,

@@ -3,7 +3,7 @@ import type { Cluster } from '@talosmith/core'
 import { listPath, nodeOf, type Kubernetes, type NodeObject } from '@talosmith/clients/kubernetes'
 
 /** The state of a node that matters to storage tests. */
-export interface ObservedNode {
+export interface StorageNode {
   readonly name: string
   readonly isReady: boolean
   /** Whether ordinary workloads may be put there. */
@@ -17,7 +17,7 @@ export interface ObservedNode {
 export async function observeNodes(
   cluster: Pick<Cluster, 'nodes'>,
   kubernetes: Kubernetes,
-): Promise<ObservedNode[]> {
+): Promise<StorageNode[]> {
   const nodes = await kubernetes.list<NodeObject>(listPath('Node'))
   const ours = cluster.nodes.flatMap((machine) => nodeOf(machine, nodes) ?? [])
   return ours.map(({ metadata, spec, status }) => {

@@ -15,7 +15,7 @@ import { readRelease, type Release } from './release.ts'
 import type { StorageClassSpec } from './storage-class.ts'
 
 /** How far one of the driver's workloads is. */
-export interface Workload {
+export interface DriverWorkload {
   readonly wanted: number
   readonly ready: number
 }
@@ -43,8 +43,8 @@ export interface ObservedStorage {
   readonly hasMountOptions?: true
   /** A killed run has deleted the default class to replace it, or has replaced it. */
   readonly wasDefault?: true
-  readonly controller?: Workload
-  readonly nodeDriver?: Workload
+  readonly controller?: DriverWorkload
+  readonly nodeDriver?: DriverWorkload
 }
 
 /** Whether there is a kubeconfig to look at the cluster with. */

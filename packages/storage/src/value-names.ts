@@ -1,7 +1,8 @@
+/** Names of the chart's values. */
+
 /**
- * Names of the chart's values, as the public chart 4.13 has them (its values.yaml and
- * docs/driver-parameters.md). `chartValues` accepts no other, so that no value of ours can be one that
- * the chart silently ignores.
+ * As the public chart 4.13 has them (its values.yaml and docs/driver-parameters.md). `chartValues` accepts no other, so
+ * that no value of ours can be one that the chart silently ignores.
  */
 export const valueNames = [
   'kubeletDir',

@@ -93,7 +93,7 @@ export function nextKey({ highlighted }: BootMenu, entry: MenuEntry): MenuKey | 
 }
 
 /** The version in an entry's title: v1.13.9. */
-export function versionOf({ title }: Pick<MenuEntry, 'title'>): string | undefined {
+export function entryVersion({ title }: Pick<MenuEntry, 'title'>): string | undefined {
   return /\((v\d[^()\s]*)\)/.exec(title)?.[1]
 }
 

@@ -150,7 +150,7 @@ export function guestAgentElement(): Element {
 }
 
 /** What an `interface` element is attached to. */
-export function networkOf(nic: Element): Attachment {
+export function attachmentOf(nic: Element): Attachment {
   const type = String(nic['@type'])
   return { type, name: String(part(nic, 'source')[`@${type}`] ?? '') }
 }

@@ -9,7 +9,7 @@ import {
   cpuOf,
   guestAgentElement,
   guestAgentPort,
-  networkOf,
+  attachmentOf,
   networkParts,
   parsing,
   part,
@@ -47,7 +47,7 @@ export function editDomain(xml: string, machine: Machine): string {
     }
   else {
     nic['mac'] = { '@address': machine.mac }
-    if (!isDeepStrictEqual(networkOf(nic), machine.network))
+    if (!isDeepStrictEqual(attachmentOf(nic), machine.network))
       Object.assign(nic, networkParts(machine.network))
   }
   const others = items(devices, 'channel').filter((channel) => !isGuestAgent(channel))

@@ -54,7 +54,7 @@ const ports = { talos: 50_000, kubernetes: 6443 }
 const consoleBytes = 120_000
 
 /** Observes the machines of `nodes` on a host with one virsh process and one command. */
-export async function observeEvidence(
+export async function observeHostEvidence(
   host: Host,
   { settings, vip }: Pick<Cluster, 'settings' | 'vip'>,
   nodes: readonly Node[],

@@ -4,7 +4,7 @@ export { hostNetworks, isElsewhere, isProven, settingsFor } from './check-networ
 export { findMissingImages, findProblems, findWarnings, refuse, type HostWarning } from './check.ts'
 export { renderDomain } from './domain-xml.ts'
 export { editDomain } from './edit-domain.ts'
-export { observeEvidence, type HostEvidence, type MachineEvidence } from './evidence.ts'
+export { observeHostEvidence, type HostEvidence, type MachineEvidence } from './evidence.ts'
 export { dropChannels, observeHosts, startMachines, stopMachines } from './flow.ts'
 export { typeFor } from './host-facts.ts'
 export { lostDiskProblem } from './lost-disks.ts'

@@ -22,7 +22,7 @@ import {
   unreachableBecause,
   type Talosctl,
 } from '@talosmith/clients/talos'
-import { versionOf, type MenuEntry } from './boot-menu.ts'
+import { entryVersion, type MenuEntry } from './boot-menu.ts'
 import { consoleSince } from './choose-entry.ts'
 
 /** What these steps use. */
@@ -53,7 +53,7 @@ export async function waitForPrevious(
   size: number,
 ): Promise<void> {
   const { name, address } = node
-  const wanted = versionOf(entry)
+  const wanted = entryVersion(entry)
   await waitFor(
     `${name} to boot ${entry.title}`,
     async () => {

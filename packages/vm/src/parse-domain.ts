@@ -1,7 +1,7 @@
 /** Reads the XML of an existing domain. */
 import { readDomainMetadata, type DiskNote } from '@talosmith/core'
 import { XMLParser } from 'fast-xml-parser'
-import { cpuOf, guestAgentPort, networkOf, parsing } from './domain-xml.ts'
+import { cpuOf, guestAgentPort, attachmentOf, parsing } from './domain-xml.ts'
 import type { Machine } from './machine.ts'
 
 /** The files that a domain's metadata names: created for it, and removed with it. */
@@ -83,7 +83,7 @@ export function parseDomain(xml: string): ParsedDomain {
       maxMemoryMib: Math.round(mib(at(domain, 'memory'))),
       uefi: textOf(domain, 'os', '@firmware') === 'efi' || at(domain, 'os', 'loader') !== undefined,
       mac: textOf(nic, 'mac', '@address').toLowerCase(),
-      network: nic && networkOf(nic),
+      network: nic && attachmentOf(nic),
       guestAgent: list(devices, 'channel').some(
         (channel) => textOf(channel, 'target', '@name') === guestAgentPort,
       ),

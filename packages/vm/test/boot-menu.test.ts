@@ -2,7 +2,13 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { nextKey, previousEntry, readBootMenu, versionOf, type BootMenu } from '../src/boot-menu.ts'
+import {
+  nextKey,
+  previousEntry,
+  readBootMenu,
+  entryVersion,
+  type BootMenu,
+} from '../src/boot-menu.ts'
 
 /**
  * What systemd-boot 252 with OVMF writes to a serial console: four entries named as Talos names its own, then after
@@ -108,7 +114,7 @@ test('keys lead to the entry, and Enter is sent for no other one', () => {
   assert.ok('title' in entry)
   const next = titles.map((_, index) => nextKey(read(menuOf(titles, index)), entry))
   assert.equal(next, ['KEY_DOWN', 'KEY_DOWN', 'KEY_ENTER', 'KEY_UP'])
-  assert.is(versionOf(entry), 'v1.12.11')
+  assert.is(entryVersion(entry), 'v1.12.11')
   const torn = titles.with(2, 'Talos (v1.12')
   assert.is(nextKey(read(menuOf(torn, 2)), entry), undefined)
 })

@@ -5,7 +5,7 @@ import { recordingHost, temporaryFolder, testCluster } from '@talosmith/core/tes
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { renderDomain } from '../src/domain-xml.ts'
-import { observeEvidence, type MachineEvidence } from '../src/evidence.ts'
+import { observeHostEvidence, type MachineEvidence } from '../src/evidence.ts'
 import { describeMachine } from '../src/machine.ts'
 import { answerBatch, type VirshOutput } from './fake-virsh.ts'
 import { firstOf } from './observed-hosts.ts'
@@ -32,7 +32,7 @@ async function observe(virsh: Record<string, VirshOutput>, lines: readonly strin
       lines.join('\n'),
   )
   const seeds = new Map([[node.name, own.seed]])
-  const { machines, gatewayAnswers } = await observeEvidence(host, cluster, [node], seeds)
+  const { machines, gatewayAnswers } = await observeHostEvidence(host, cluster, [node], seeds)
   return {
     ...(machines.get(node.name) as MachineEvidence),
     gatewayAnswers,
@@ -136,7 +136,7 @@ async function observeWith(programs: Readonly<Record<string, string>>) {
   const path = process.env['PATH']
   process.env['PATH'] = `${folder}:${path}`
   try {
-    const observed = await observeEvidence(local, cluster, [node], new Map())
+    const observed = await observeHostEvidence(local, cluster, [node], new Map())
     return observed.machines.get(node.name)?.answering
   } finally {
     process.env['PATH'] = path
@@ -182,7 +182,7 @@ test('the VIP is reported separately, not as another address of its holder', asy
         '\n',
       ),
   )
-  const observed = await observeEvidence(host, three, [holder], new Map())
+  const observed = await observeHostEvidence(host, three, [holder], new Map())
   assert.equal(observed.vipAnswering, [holder.mac, other])
   assert.equal(observed.machines.get(holder.name)?.elsewhere, [])
 })

@@ -5,7 +5,7 @@ import { offAndOn, onHost } from '../on-host.ts'
 import type { Observations } from '../gather.ts'
 import type { View } from '../view.ts'
 
-export function judgeNetwork(cluster: Cluster, view: View): Diagnosis | undefined {
+export function judgeMachineNetwork(cluster: Cluster, view: View): Diagnosis | undefined {
   const { node, host, evidence, probe, talos } = view
   const { settings } = cluster
   const at = (code: string, cause: string, evidence: string[], remedy: string[]): Diagnosis => ({

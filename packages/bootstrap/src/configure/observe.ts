@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import {
   machineConfigQuestion,
   observeTalos,
-  patientTimeouts,
+  longTimeouts,
   silenceOf,
   versionQuestion,
   type AnswersTo,
@@ -15,7 +15,7 @@ import { withoutValues } from '../config/config-reason.ts'
 import type { PublicSecrets } from '../generated/secrets.ts'
 
 /** A configured machine of this cluster. */
-export interface Running {
+export interface ConfiguredMachine {
   readonly kind: 'running'
   /** The machine config in force. Holds secrets: never print it. */
   readonly config: string
@@ -23,7 +23,7 @@ export interface Running {
 }
 
 /** Whether a machine is configured. */
-export type NodeState = Exclude<ProbeResult, { kind: 'ours' }> | Running
+export type NodeState = Exclude<ProbeResult, { kind: 'ours' }> | ConfiguredMachine
 
 /** A machine and its state. */
 export interface ObservedNode {
@@ -81,7 +81,7 @@ export async function previewConfig(
   const args = ['apply-config', '--mode=auto', '--dry-run', `--file=${path}`]
   const { stdout, stderr, exitCode } = await talosctl.ask([address], args, {
     nothrow: true,
-    timeoutMs: patientTimeouts.askMs,
+    timeoutMs: longTimeouts.askMs,
   })
   // The output holds a diff of the configs with their secrets: only these phrases are read from it.
   const output = stdout + stderr
@@ -94,5 +94,5 @@ export async function previewConfig(
     const config = await readFile(path, 'utf8').catch(() => '')
     return { kind: 'rejected', reason: withoutValues(reason, [config]) }
   }
-  throw new Error(silenceOf({ stderr, exitCode }, patientTimeouts.askMs))
+  throw new Error(silenceOf({ stderr, exitCode }, longTimeouts.askMs))
 }

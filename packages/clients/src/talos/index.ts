@@ -62,7 +62,7 @@ export {
   etcdMs,
   etcdStateMs,
   logsMs,
-  patientTimeouts,
+  longTimeouts,
   statusTimeouts,
 } from './time-limits.ts'
 export { supportArguments } from './support.ts'

@@ -4,7 +4,7 @@ import { probe, unreachableBecause, type ProbeResult } from './probe.ts'
 import type { Question, Questions } from './questions.ts'
 import { silenceOf } from './talos-output.ts'
 import type { Talosctl } from './talosctl.ts'
-import { patientTimeouts, type Timeouts } from './time-limits.ts'
+import { longTimeouts, type Timeouts } from './time-limits.ts'
 
 /** What one machine answers to each question. */
 export type AnswersTo<Q extends Questions> = {
@@ -40,7 +40,7 @@ export interface LookOptions<Q extends Questions> {
 export async function probeMachines(
   nodes: readonly Node[],
   talosCa: string | undefined,
-  timeoutMs = patientTimeouts.probeMs,
+  timeoutMs = longTimeouts.probeMs,
 ): Promise<Probes> {
   const results = nodes.map(
     async ({ name, address }) => [name, await probe(address, talosCa, { timeoutMs })] as const,
@@ -64,7 +64,7 @@ export async function observeTalos<Q extends Questions>(
     talosCa,
     questions,
     nodes = cluster.nodes,
-    timeouts = patientTimeouts,
+    timeouts = longTimeouts,
     asksWorkersAlone = true,
     ...given
   }: LookOptions<Q>,
@@ -92,7 +92,7 @@ export async function askTalos<Q extends Questions>(
   talosctl: Talosctl,
   {
     endpoints = nodes,
-    timeoutMs = patientTimeouts.askMs,
+    timeoutMs = longTimeouts.askMs,
   }: { readonly endpoints?: readonly Node[]; readonly timeoutMs?: number } = {},
 ): Promise<ReadonlyMap<string, AnswersTo<Q>>> {
   const found = await Promise.all(

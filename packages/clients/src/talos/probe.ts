@@ -1,7 +1,7 @@
 /** What a machine's Talos API shows without authentication, by one TLS handshake. */
 import { X509Certificate } from 'node:crypto'
 import { connect, type TLSSocket } from 'node:tls'
-import { connectMs, patientTimeouts } from './time-limits.ts'
+import { connectMs, longTimeouts } from './time-limits.ts'
 
 /** What a machine's Talos API shows without authentication. */
 export type ProbeResult =
@@ -38,7 +38,7 @@ export function unreachableBecause(result: ProbeResult): string | undefined {
 export function probe(
   address: string,
   ourCa: string | undefined,
-  { port = apiPort, timeoutMs = patientTimeouts.probeMs } = {},
+  { port = apiPort, timeoutMs = longTimeouts.probeMs } = {},
 ): Promise<ProbeResult> {
   return new Promise((resolve) => {
     const socket = connect({

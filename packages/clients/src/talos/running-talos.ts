@@ -10,7 +10,7 @@ import {
   type Extensions,
 } from './questions.ts'
 import type { Talosctl } from './talosctl.ts'
-import { patientTimeouts } from './time-limits.ts'
+import { longTimeouts } from './time-limits.ts'
 
 /** What a machine runs. */
 export interface RunningTalos extends Extensions {
@@ -109,7 +109,7 @@ function valueOf<T>(answer: Answer<T> | undefined): T {
 export async function readBootId(
   { address }: Node,
   talosctl: Talosctl,
-  timeoutMs = patientTimeouts.askMs,
+  timeoutMs = longTimeouts.askMs,
 ): Promise<string> {
   const file = '/proc/sys/kernel/random/boot_id'
   const { stdout } = await talosctl.ask([address], ['read', file], { timeoutMs })

@@ -8,7 +8,7 @@ import {
   type Output,
   type Tool,
 } from '@talosmith/core'
-import { offlineMs, patientTimeouts } from './time-limits.ts'
+import { offlineMs, longTimeouts } from './time-limits.ts'
 
 interface AskOptions {
   /** The machines to go through; the machine asked itself, when there is only one. */
@@ -54,7 +54,7 @@ export async function openTalosctl(
     ask(
       nodes,
       args,
-      { endpoints: given, timeoutMs = patientTimeouts.askMs, nothrow = false, onLine } = {},
+      { endpoints: given, timeoutMs = longTimeouts.askMs, nothrow = false, onLine } = {},
     ) {
       const endpoints =
         given ?? (nodes.length === 1 ? nodes : cluster.controlPlanes.map(({ address }) => address))
@@ -65,7 +65,7 @@ export async function openTalosctl(
         ...(onLine && { onLine }),
       })
     },
-    askInsecurely: (node, args, timeoutMs = patientTimeouts.askMs) =>
+    askInsecurely: (node, args, timeoutMs = longTimeouts.askMs) =>
       run([...args, '--insecure', '--nodes', node], { timeoutMs }),
   }
 }

@@ -7,7 +7,7 @@ export interface Timeouts {
 }
 
 /** Where a run can wait: a machine that boots, perhaps under emulation, has much to do. */
-export const patientTimeouts: Timeouts = { probeMs: 8000, askMs: 20_000 }
+export const longTimeouts: Timeouts = { probeMs: 8000, askMs: 20_000 }
 
 /** For cluster:status, which is there within ten seconds: both together have to be less. */
 export const statusTimeouts: Timeouts = { probeMs: 2500, askMs: 4000 }

@@ -8,7 +8,7 @@ import { lineSplitter, outputAfter } from './process-output.ts'
 import { killText, scriptInput, scriptOf, startBash } from './shell-text.ts'
 
 /** A running process, local or remote. */
-export interface Running {
+export interface RunningProcess {
   /** Resolves with the exit code once the process has ended and its output is complete. */
   readonly ended: Promise<number>
   /** Signals the process group; without it, a second command sends the signal. */
@@ -33,7 +33,7 @@ export interface Transport {
       readonly onStdout: (chunk: Buffer) => void
       readonly onStderr: (chunk: Buffer) => void
     },
-  ): Promise<Running>
+  ): Promise<RunningProcess>
 }
 
 export type RunInput = Omit<RunOptions, 'input'> & {
@@ -99,7 +99,7 @@ export function runner(
 
 /** Waits until the process ends; a timeout or an abort sends it SIGTERM, then SIGKILL. */
 async function endOf(
-  running: Running,
+  running: RunningProcess,
   signalAll: (signal: 'TERM' | 'KILL') => void,
   signals: readonly AbortSignal[],
   timeoutMs: number | undefined,

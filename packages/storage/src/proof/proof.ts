@@ -5,7 +5,7 @@ import { causeProblem } from '../cause.ts'
 import { awaitDriver } from '../driver.ts'
 import type { Kubernetes } from '@talosmith/clients/kubernetes'
 import { testClaimName } from '../names.ts'
-import { observeNodes, type ObservedNode } from '../nodes.ts'
+import { observeNodes, type StorageNode } from '../nodes.ts'
 import { neededExport } from '../storage-class.ts'
 import { awaitBound, expand, inspectVolume, testClaim } from './claim.ts'
 import { testNamespace, testPod } from './pods.ts'
@@ -153,7 +153,7 @@ export function describeProof(cluster: Cluster, proof: Proof): string {
 
 /** The first node that takes workloads writes, all others read; with one node, it does both. */
 export function chooseNodes(
-  nodes: readonly ObservedNode[],
+  nodes: readonly StorageNode[],
   log: Log,
 ): { readonly writer: string; readonly readers: readonly string[] } {
   const [writer, ...others] = nodes
