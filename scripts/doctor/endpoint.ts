@@ -8,6 +8,12 @@ export type Resolved = { readonly addresses: readonly string[] } | { readonly re
 
 const lookupMs = 5000
 
+/** getaddrinfo(3), by its errors. */
+const reasons: Readonly<Record<string, string>> = {
+  ENOTFOUND: 'no name server knows it',
+  EAI_AGAIN: 'no name server of this machine answers',
+}
+
 /** Resolves CLUSTER_ENDPOINT on this machine as its programs do, /etc/hosts included; undefined: it is an address. */
 export async function resolveEndpoint({ endpoint }: Cluster): Promise<Resolved | undefined> {
   const { hostname } = new URL(endpoint)
@@ -20,7 +26,9 @@ export async function resolveEndpoint({ endpoint }: Cluster): Promise<Resolved |
   )
   const found = lookup(hostname, { all: true, family: 4 }).then(
     (all): Resolved => ({ addresses: [...new Set(all.map(({ address }) => address))].sort() }),
-    ({ code = 'no reason given' }: NodeJS.ErrnoException): Resolved => ({ reason: code }),
+    ({ code = 'no reason given' }: NodeJS.ErrnoException): Resolved => ({
+      reason: reasons[code] ?? code,
+    }),
   )
   return Promise.race([found, late])
 }

@@ -44,7 +44,7 @@ export function judgeNetwork(
       'network',
       `the gateway of ${what} is ${other.gateway}, and NETWORK_GATEWAY is ${gateway}`,
       'warning',
-      `put into env/${cluster.file}.env: ${settingsFor(other)}; if machines are to use another router, ignore this`,
+      `put into env/${cluster.file}.env:\n${settingsFor(other)}\nor ignore this, if machines are to use another router`,
     )
   const state = bridge === undefined ? 'active' : 'up'
   return line(

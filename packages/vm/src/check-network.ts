@@ -60,10 +60,10 @@ export function isProven(cluster: Cluster, hosts: readonly ObservedHost[]): bool
   )
 }
 
-/** The lines of an env file for a network. */
+/** The lines of an env file for a network, to be pasted. Without NETWORK_GATEWAY, it is the network's first address. */
 export function settingsFor({ address, gateway }: HostNetwork): string {
   const cidr = networkOf(address)
-  return `NETWORK_CIDR=${cidr} NETWORK_GATEWAY=${gateway ?? `<the router, such as ${addressAt(cidr, 1)}>`}`
+  return `NETWORK_CIDR=${cidr}\n${gateway === undefined ? `# if the router is not ${addressAt(cidr, 1)}: NETWORK_GATEWAY=<its address>` : `NETWORK_GATEWAY=${gateway}`}`
 }
 
 /** What prevents machines from being connected to the configured bridge or libvirt network. */
@@ -129,7 +129,7 @@ function outside(
       {
         because: `machines would get addresses such as ${nodes[0]?.address}, at which nothing in that network reaches them`,
         now: unchanged,
-        hint: `put into env/${cluster.file}.env: ${networks.map(settingsFor).join(', or ')}${isServed ? '' : `; if ${settings.NETWORK_CIDR} is right, give the bridge an address in it`}`,
+        hint: `put into env/${cluster.file}.env:\n${networks.map(settingsFor).join('\nor\n')}${isServed ? '' : `\nor, if ${settings.NETWORK_CIDR} is right, give the bridge an address in it`}`,
       },
     ),
   ]

@@ -87,7 +87,7 @@ test('rejects addresses outside the libvirt network, with the lines of the env f
   assert.match(problem.message, 'the libvirt network default on root@kvm1 has 192.168.122.1/24')
   assert.is(
     problem.hint,
-    'put into env/home.env: NETWORK_CIDR=192.168.122.0/24 NETWORK_GATEWAY=192.168.122.1',
+    'put into env/home.env:\nNETWORK_CIDR=192.168.122.0/24\nNETWORK_GATEWAY=192.168.122.1',
   )
 })
 
@@ -126,7 +126,7 @@ test('rejects a bridge of another network, with the lines of the env file', () =
   )
   assert.match(
     problem.hint ?? '',
-    /^put into env\/home\.env: NETWORK_CIDR=192\.168\.1\.0\/24 NETWORK_GATEWAY=192\.168\.1\.254; if 10\.0\.0\.0\/24 is right, give the bridge an address in it$/,
+    /^put into env\/home\.env:\nNETWORK_CIDR=192\.168\.1\.0\/24\nNETWORK_GATEWAY=192\.168\.1\.254\nor, if 10\.0\.0\.0\/24 is right, give the bridge an address in it$/,
   )
 })
 
@@ -186,11 +186,17 @@ test('names each host whose bridge is in another network', () => {
   assert.equal(
     findProblems(two, hosts).map(({ message, hint = '' }) => [
       /on kvm\d/.exec(message)?.[0],
-      /NETWORK_CIDR=\S+ NETWORK_GATEWAY=.*?>/.exec(hint)?.[0],
+      /NETWORK_CIDR=.*\n# .*/.exec(hint)?.[0],
     ]),
     [
-      ['on kvm1', 'NETWORK_CIDR=192.168.1.0/24 NETWORK_GATEWAY=<the router, such as 192.168.1.1>'],
-      ['on kvm2', 'NETWORK_CIDR=192.168.2.0/24 NETWORK_GATEWAY=<the router, such as 192.168.2.1>'],
+      [
+        'on kvm1',
+        'NETWORK_CIDR=192.168.1.0/24\n# if the router is not 192.168.1.1: NETWORK_GATEWAY=<its address>',
+      ],
+      [
+        'on kvm2',
+        'NETWORK_CIDR=192.168.2.0/24\n# if the router is not 192.168.2.1: NETWORK_GATEWAY=<its address>',
+      ],
     ],
   )
 })

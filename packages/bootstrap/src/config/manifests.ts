@@ -53,7 +53,11 @@ export async function readManifests(
     }
     const text = await readUserFile(join(folder, name), shown(name))
     // Talos takes an inline manifest without contents for the address of one (extra_manifest.go, process).
-    if (!/^(?!\s*(?:#|---|$))/m.test(text)) continue
+    if (!/^(?!\s*(?:#|---|$))/m.test(text)) {
+      if (text.trim() === '')
+        problems.push(`${name}: it is empty; the command that writes it may have failed`)
+      continue
+    }
     problems.push(...manifestProblems(text).map((problem) => `${name}: ${problem}`))
     texts.set(name, text)
   }

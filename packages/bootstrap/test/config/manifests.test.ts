@@ -114,6 +114,13 @@ test('without files, or without the folder, there is no patch', async () => {
   assert.match(hint ?? '', /mkdir -p env\/home\/manifests; .* deletes their objects/)
 })
 
+test('an empty file is refused: what should have written it has failed', async () => {
+  const { cluster } = withManifests({ 'cilium.yaml': '' })
+  const { code, because } = await problemOf(readManifests(cluster))
+  assert.is(code, 'MANIFEST_INVALID')
+  assert.match(because ?? '', 'cilium.yaml: it is empty')
+})
+
 test('everything wrong is named at once, without values', async () => {
   const { cluster, folder } = withManifests({
     'a b.yaml': `${map('a')}---\nstringData: {token: Zq1nightfall}\n`,

@@ -112,7 +112,9 @@ export const hostName = z.string().superRefine((value, ctx) => {
   const fail = (message: string): void => ctx.addIssue({ code: 'custom', message })
   const labels = value.split('.')
   if (value.length > 253 || !labels.every((label) => dnsLabel.test(label)))
-    return fail('a host name or an IPv4 address, without scheme or port')
+    return fail(
+      'a host name or an IPv4 address, without scheme or port; a name has letters, digits, hyphens and dots',
+    )
   if (numericLabel.test(labels.at(-1) ?? '') && !isUnambiguous(value))
     fail('an IPv4 address such as 10.0.0.10, and a host name does not end in a number')
 })
@@ -128,7 +130,10 @@ export const apiEndpoint = z.string().superRefine((value, ctx) => {
         'a host name or an IPv4 address, or one with the port of a load balancer (api.home.lan:443)',
     })
   for (const { message } of hostName.safeParse(host).error?.issues ?? [])
-    ctx.addIssue({ code: 'custom', message })
+    ctx.addIssue({
+      code: 'custom',
+      message: message.replace('scheme or port', 'scheme'),
+    })
 })
 
 /**
