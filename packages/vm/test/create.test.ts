@@ -3,9 +3,8 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import create from '../scripts/create.ts'
 import { recreateMachines } from '../src/recreate.ts'
-import { domainXml, fakeHost, ownCluster } from './fake-host.ts'
-import { describeSeed, encodeSeedMarker } from '../src/seed-iso.ts'
-import { clusterId, firstOf, pool } from './observed-hosts.ts'
+import { domainXml, fakeHost, ownCluster, seedLine } from './fake-host.ts'
+import { clusterId, pool } from './observed-hosts.ts'
 
 const settings = { WORKER_COUNT: '0', LIBVIRT_URI: 'qemu+ssh://root@kvm1/system' }
 const restoring = { 'restoring.json': '{"backup":"etcd-a.db"}' }
@@ -15,16 +14,9 @@ const regenerating = (machinesAreNew: boolean) => ({
 
 /** The lines of the observing command about the disk and the seed ISO of home-cp1. */
 function filesOf(cluster: Cluster): string[] {
-  const { digest } = describeSeed(cluster, firstOf(cluster))
-  const seal = encodeSeedMarker({ cluster: 'home', clusterId, node: 'home-cp1', digest })
-  const sector = Buffer.alloc(2048, ' ')
-  sector.write('CD001', 1)
-  sector.write('cidata', 40)
-  sector.write(seal.publisher, 318)
-  sector.write(seal.application, 574)
   return [
     `disk 2048 ${Buffer.alloc(4096).toString('base64')} ${pool}/home-cp1.qcow2`,
-    `seed ${sector.toString('base64')} 65536 ${pool}/home-cp1-seed.iso`,
+    seedLine(cluster, clusterId),
   ]
 }
 

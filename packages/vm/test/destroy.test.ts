@@ -5,23 +5,15 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import destroy from '../scripts/destroy.ts'
 import removeSeeds from '../scripts/remove-seeds.ts'
-import { describeSeed, encodeSeedMarker } from '../src/seed-iso.ts'
-import { domainXml, fakeHost, ownCluster } from './fake-host.ts'
-import { clusterId, firstOf, pool } from './observed-hosts.ts'
+import { domainXml, fakeHost, ownCluster, seedLine } from './fake-host.ts'
+import { clusterId, pool } from './observed-hosts.ts'
 
 /** Runs a stage of cluster:destroy by itself, on a host with home-cp1, or with its seed ISO alone. */
 async function run(stage: typeof destroy, hasMachine: boolean, confirmed: string | undefined) {
   const settings = { WORKER_COUNT: '0', LIBVIRT_URI: 'qemu+ssh://root@kvm1/system' }
   const hosts = JSON.stringify([settings.LIBVIRT_URI])
   const cluster = ownCluster(settings, { [clusterIdFile]: clusterId, 'hosts.json': hosts })
-  const { digest } = describeSeed(cluster, firstOf(cluster))
-  const seal = encodeSeedMarker({ cluster: 'home', clusterId, node: 'home-cp1', digest })
-  const sector = Buffer.alloc(2048, ' ')
-  sector.write('CD001', 1)
-  sector.write('cidata', 40)
-  sector.write(seal.publisher, 318)
-  sector.write(seal.application, 574)
-  const seed = `seed ${sector.toString('base64')} 65536 ${pool}/home-cp1-seed.iso`
+  const seed = seedLine(cluster, clusterId)
   const host = fakeHost({
     domains: hasMachine ? { 'home-cp1': domainXml(cluster, 'home-cp1') } : {},
     files: hasMachine ? [`disk 2048 - ${pool}/home-cp1.qcow2`, seed] : [seed],

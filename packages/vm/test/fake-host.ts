@@ -5,8 +5,9 @@ import { clusterIdFile, hostFiles, type Cluster } from '@talosmith/core'
 import { recordingHost, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { renderDomain } from '../src/domain-xml.ts'
 import { describeMachine } from '../src/machine.ts'
+import { describeSeed, encodeSeedMarker } from '../src/seed-iso.ts'
 import { answerBatch, type VirshOutput } from './fake-virsh.ts'
-import { clusterId, pool } from './observed-hosts.ts'
+import { clusterId, firstOf, pool } from './observed-hosts.ts'
 
 export const capabilities =
   "<domainCapabilities><os><enum name='firmware'><value>efi</value></enum></os></domainCapabilities>"
@@ -91,4 +92,16 @@ export function ownCluster(
     writeFileSync(join(cluster.generated, name), text)
   }
   return cluster
+}
+
+/** The line of the observing command about the seed ISO of home-cp1, which has the cluster ID `id`, or none. */
+export function seedLine(cluster: Cluster, id: string | undefined): string {
+  const { digest } = describeSeed(cluster, firstOf(cluster))
+  const seal = encodeSeedMarker({ cluster: 'home', clusterId: id, node: 'home-cp1', digest })
+  const sector = Buffer.alloc(2048, ' ')
+  sector.write('CD001', 1)
+  sector.write('cidata', 40)
+  sector.write(seal.publisher, 318)
+  sector.write(seal.application, 574)
+  return `seed ${sector.toString('base64')} 65536 ${pool}/home-cp1-seed.iso`
 }

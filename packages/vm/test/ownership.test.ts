@@ -24,9 +24,8 @@ import { planCreate, planDropChannels } from '../src/plan-create.ts'
 import { planDestroy, planRemoveSeeds } from '../src/plan-destroy.ts'
 import { planMachineStart, planMachineStop } from '../src/plan-power.ts'
 import { recreateMachines } from '../src/recreate.ts'
-import { describeSeed, encodeSeedMarker } from '../src/seed-iso.ts'
 import { describeMachineStatus } from '../src/status.ts'
-import { domainXml, fakeHost, ownCluster } from './fake-host.ts'
+import { domainXml, fakeHost, ownCluster, seedLine } from './fake-host.ts'
 import { clusterId, firstOf, pool } from './observed-hosts.ts'
 
 const otherId = '00000000-1111-4222-8333-444444444444'
@@ -46,14 +45,7 @@ const elsewhere = JSON.stringify(['qemu+ssh://root@kvm2/system'])
 /** A host with home-cp1, whose metadata and seed have `id`. */
 function hostWith(cluster: Cluster, id: string | undefined) {
   const xml = domainXml(cluster, 'home-cp1', id ?? '').replace(' cluster-id=""', '')
-  const { digest } = describeSeed(cluster, firstOf(cluster))
-  const seal = encodeSeedMarker({ cluster: 'home', clusterId: id, node: 'home-cp1', digest })
-  const sector = Buffer.alloc(2048, ' ')
-  sector.write('CD001', 1)
-  sector.write('cidata', 40)
-  sector.write(seal.publisher, 318)
-  sector.write(seal.application, 574)
-  const seed = `seed ${sector.toString('base64')} 65536 ${pool}/home-cp1-seed.iso`
+  const seed = seedLine(cluster, id)
   const header = Buffer.alloc(4096)
   header.write('QFI\xfb', 'latin1')
   header.writeBigUInt64BE(BigInt(firstOf(cluster).diskGib) * 2n ** 30n, 24)
