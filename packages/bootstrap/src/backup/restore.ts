@@ -11,7 +11,7 @@ import {
   type ExitCode,
   inStep,
 } from '@talosmith/core'
-import { checkTalosconfig } from '../generated/access.ts'
+import { checkTalosconfig } from '../secrets/access.ts'
 import { bootstrapEtcd } from '../configure/apply-start.ts'
 import { applyBootstrapChange } from '../configure/apply.ts'
 import { configure } from '../configure/configure.ts'
@@ -20,7 +20,7 @@ import { type Kubernetes, type NodeObject } from '@talosmith/clients/kubernetes'
 import { checkGeneratedFiles } from '../configure/generated-files.ts'
 import { planTalosconfig, type BootstrapChange } from '../configure/plan.ts'
 import { refuseEtcdElsewhere } from '../configure/refuse-bootstrap.ts'
-import { readSecrets, secretsFile, writeSecrets, type SecretsId } from '../generated/secrets.ts'
+import { readSecrets, secretsFile, writeSecrets, type SecretsId } from '../secrets/secrets.ts'
 import {
   beginRestore,
   endRestore,

@@ -7,8 +7,8 @@ import {
   checkTalosconfig,
   readTalosconfig,
   type AccessProblem,
-} from '../generated/access.ts'
-import { readSecrets, type PublicSecrets } from '../generated/secrets.ts'
+} from '../secrets/access.ts'
+import { readSecrets, type PublicSecrets } from '../secrets/secrets.ts'
 
 /** An access file and until when its certificate is valid. */
 export interface AccessFile {
