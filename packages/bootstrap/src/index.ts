@@ -56,9 +56,9 @@ export {
   planRestore,
   prepareRestore,
   refuseEtcdOnOtherHosts,
-  restoreEtcd,
   saveReplacedEtcd,
-} from './backup/restore.ts'
+} from './backup/prepare-restore.ts'
+export { restoreEtcd } from './backup/restore.ts'
 export { redactorOf } from './secrets/known-secrets.ts'
 export { beginRestore, endRestoreAfterHealth, findRestore } from './generated/under-way.ts'
 export { withWorkFolder } from './generated/work-folder.ts'

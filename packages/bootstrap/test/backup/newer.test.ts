@@ -13,7 +13,7 @@ import {
   prepareRestore,
   refuseEtcdOnOtherHosts,
   saveReplacedEtcd,
-} from '../../src/backup/restore.ts'
+} from '../../src/backup/prepare-restore.ts'
 import { takeBackup } from '../../src/backup/take-backup.ts'
 import { listBackups } from '../../src/generated/backups.ts'
 import { createSecrets } from '../../src/generated/create-secrets.ts'
