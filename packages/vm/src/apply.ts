@@ -22,7 +22,7 @@ import { explain } from './explain.ts'
 import { typeFor } from './host-facts.ts'
 import { lostDiskProblem } from './lost-disks.ts'
 import { describeMachine, plainUri, type Machine } from './machine.ts'
-import { partialSuffix } from './observe-files.ts'
+import { partialSuffix } from './observed-files.ts'
 import type { ObservedHost } from './observe.ts'
 import { domainOf, pathsOf } from './place.ts'
 import {
