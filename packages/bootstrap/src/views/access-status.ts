@@ -2,6 +2,7 @@
 import { X509Certificate } from 'node:crypto'
 import { generatedFiles, type Cluster } from '@talosmith/core'
 import { parseKubeconfig } from '@talosmith/clients/kubernetes'
+import { certificateIn } from '@talosmith/clients/talos'
 import {
   checkKubeconfig,
   checkTalosconfig,
@@ -41,7 +42,7 @@ export async function observeAccessFiles(cluster: Cluster): Promise<AccessFile[]
   return Promise.all([
     observe(
       'talosconfig',
-      (text) => Buffer.from(readTalosconfig(text).context.crt, 'base64').toString(),
+      (text) => certificateIn(readTalosconfig(text).context.crt) ?? '',
       checkTalosconfig,
     ),
     observe('kubeconfig', (text) => parseKubeconfig(text).certificate, checkKubeconfig),
