@@ -35,7 +35,7 @@ test('a version that does not boot ends the upgrade after one machine, and the c
 })
 
 // Other extensions change the schematic: every machine restarts once more, over all runs.
-const script = scriptOf('packages/bootstrap/scripts/upgrade-talos.ts', '--cluster', 'lab')
+const script = scriptOf('scripts/upgrade-talos.ts', '--cluster', 'lab')
 const killed: RegExp[] = [
   /• Back up etcd/,
   /✓ Back up etcd/,
