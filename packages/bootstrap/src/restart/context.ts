@@ -10,7 +10,7 @@ import {
 import { observeGeneratedFiles, type ObservedGeneratedFiles } from '../configure/generated-files.ts'
 import { openKubernetes, type Kubernetes, throughNodes } from '@talosmith/clients/kubernetes'
 import { refuseLostSecrets } from '../generated/lost-secrets.ts'
-import type { PublicSecrets } from '../generated/secrets.ts'
+import type { PublicSecrets } from '../secrets/secrets.ts'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 
 /** What the host of a machine can do for one that is beyond Talos' API. Another part does it, so the flow brings it. */
