@@ -6,7 +6,7 @@ import { nearest } from '../did-you-mean.ts'
 import { describeCluster, type Cluster } from '../cluster.ts'
 import { listUserFolder, readUserFile } from '../user-files.ts'
 import { exitCodes, Problem, reasonOf } from '../problem.ts'
-import { readSettings } from './read.ts'
+import { readSettings, type FromShell } from './read.ts'
 
 /**
  * Chooses the env file: the requested one (`--cluster` or CLUSTER), else the user's only one in env/, else
@@ -17,9 +17,11 @@ export async function chooseCluster(root: string, requested: string | undefined)
   if (requested !== undefined && requested !== '') {
     if (names.includes(requested)) return requested
     const named = requested.replace(/^(?:.*\/)?env\//, '').replace(/\.env$/, '')
-    const meant = names.includes(named) ? named : nearest(requested, names)
+    const clusters = names.filter(isNotExample)
+    const meant = names.includes(named) ? named : nearest(requested, clusters)
     throw new Problem('CLUSTER_UNKNOWN', `there is no env/${requested}.env`, {
-      because: `env/ contains: ${names.map((name) => `${name}.env`).join(', ') || 'no env file'}`,
+      because: `env/ contains: ${clusters.map((name) => `${name}.env`).join(', ') || 'no env file of a cluster'}`,
+      now: 'nothing was changed',
       hint:
         meant === undefined
           ? `cp env/example.env env/${requested}.env, and edit it`
@@ -31,6 +33,7 @@ export async function chooseCluster(root: string, requested: string | undefined)
   const users = names.filter((name) => isNotExample(name) && name !== fallback)
   if (users.length > 1)
     throw new Problem('CLUSTER_AMBIGUOUS', `env/ describes several clusters: ${users.join(', ')}`, {
+      now: 'nothing was changed',
       hint: `choose one: put CLUSTER=${users[0]} in front of the command, or add --cluster ${users[0]}`,
       exitCode: exitCodes.wrongSetting,
     })
@@ -92,7 +95,7 @@ async function readCluster(
 ): Promise<{
   readonly cluster: Cluster
   readonly warnings: readonly string[]
-  readonly fromShell: readonly string[]
+  readonly fromShell: readonly FromShell[]
 }> {
   const file = await chooseCluster(root, requested)
   const path = join('env', `${file}.env`)
