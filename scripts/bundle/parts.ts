@@ -7,6 +7,7 @@ import {
   findTool,
   generatedFiles,
   plainLines,
+  readLogs,
   reasonOf,
   secretSettings,
   silentLog,
@@ -152,18 +153,21 @@ const addressOf = ({ address }: Node): string => address
 
 async function readHost({ nodes }: Cluster, host: Host): Promise<Part[]> {
   const folder = `hosts/${host.name.replaceAll(/[^\w.@-]/g, '_')}`
-  const [xmls, { stdout }] = await Promise.all([
+  const paths = nodes.map(({ name }) => consoleLog(name))
+  // Beside the console: QEMU's own log.
+  const logs = [...paths, ...paths.map((path) => path.replace('-console', ''))]
+  const [xmls, read] = await Promise.all([
     virshBatch(host, [
       ['version'],
       ['nodeinfo'],
       ['list', '--all'],
       ...nodes.map(({ name }) => ['dumpxml', name]),
     ]),
-    host.$({ nothrow: true, timeoutMs: 20_000 })`
-as_root() { "$@" 2>/dev/null || sudo -n "$@" 2>/dev/null || true; }
-for file in ${nodes.map(({ name }) => consoleLog(name))} ${nodes.map(({ name }) => consoleLog(name).replace('-console', ''))}; do
-  echo "$file $(as_root tail -c ${consoleBytes} -- "$file" | base64 -w0)"
-done`,
+    readLogs(
+      host,
+      new Map(logs.map((path) => [path.replace(/^.*\//, ''), path])),
+      consoleBytes,
+    ),
   ])
   const [version, info, list, ...domains] = xmls
   const texts = [version, info, list].map((answer) => answer?.stdout ?? answer?.error ?? '')
@@ -175,10 +179,10 @@ done`,
         ? [{ name: `${folder}/${name}.xml`, text: xml.stdout }]
         : []
     }),
-    ...stdout.split('\n').flatMap((line) => {
-      const [file = '', bytes = ''] = line.split(' ')
-      const text = plainLines(Buffer.from(bytes, 'base64').toString()).join('\n')
-      return text === '' ? [] : [{ name: `${folder}/${file.replace(/^.*\//, '')}`, text }]
-    }),
+    ...Array.from(read, ([name, log]) =>
+      'reason' in log
+        ? { name: `${folder}/${name}.missing.txt`, text: log.reason }
+        : { name: `${folder}/${name}`, text: plainLines(log.text).join('\n') },
+    ).filter(({ text }) => text !== ''),
   ]
 }

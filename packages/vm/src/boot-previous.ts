@@ -2,6 +2,8 @@
 import {
   bootFailure,
   commandFor,
+  consoleSince,
+  consoleSize,
   exitCodes,
   generatedFiles,
   inStep,
@@ -20,7 +22,7 @@ import {
   type Node,
 } from '@talosmith/core'
 import { openTalosctl, probe, talosAuthorities } from '@talosmith/clients/talos'
-import { choosePrevious, consoleSince, consoleSize } from './choose-entry.ts'
+import { choosePrevious } from './choose-entry.ts'
 import { refuse } from './check.ts'
 import { observeHosts, type FlowContext } from './flow.ts'
 import { keepPrevious, rollbackCommand, waitForPrevious } from './keep-previous.ts'

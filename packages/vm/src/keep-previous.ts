@@ -1,6 +1,7 @@
 /** After a previous version was chosen in the boot menu: waits for it, and makes it the version that stays. */
 import {
   bootFailure,
+  consoleSince,
   lastBoot,
   minute,
   plainLines,
@@ -23,7 +24,6 @@ import {
   type Talosctl,
 } from '@talosmith/clients/talos'
 import { entryVersion, type MenuEntry } from './boot-menu.ts'
-import { consoleSince } from './choose-entry.ts'
 
 /** What these steps use. */
 export interface PreviousContext {
