@@ -1,7 +1,37 @@
 /** What is wrong with the folders of the user's patches and manifests. */
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { exitCodes, nearest, Problem, quote, type Cluster } from '@talosmith/core'
+import {
+  exitCodes,
+  listUserFolder,
+  nearest,
+  Problem,
+  quote,
+  type Cluster,
+} from '@talosmith/core'
+
+const known = ['patches', 'manifests'] as const
+
+/**
+ * Throws FOLDER_UNKNOWN for a folder or file in env/<cluster>/ whose name is nearly that of one that is read: what is in
+ * it would be ignored. Others are the user's own.
+ */
+export async function refuseMisspelt({ root, file }: Cluster): Promise<void> {
+  const folder = `env/${file}`
+  const names = (await listUserFolder(join(root, folder), folder)) ?? []
+  for (const name of names) {
+    if (name.startsWith('.') || known.some((one) => one === name)) continue
+    const meant = nearest(name, known)
+    if (meant === undefined) continue
+    const [from, to] = [`${folder}/${name}`, `${folder}/${meant}`]
+    throw new Problem('FOLDER_UNKNOWN', `${from} is not read: did you mean ${to}?`, {
+      because: `the folders that are read are ${known.map((one) => `${folder}/${one}`).join(' and ')}`,
+      now: 'nothing was changed',
+      hint: `${names.includes(meant) ? `move what is in it to ${to}` : `mv ${quote(from)} ${quote(to)}`}; to keep it out of use, put a dot in front of its name: mv ${quote(from)} ${quote(`${folder}/.${name}`)}`,
+      exitCode: exitCodes.wrongSetting,
+    })
+  }
+}
 
 const lost = { patches: { code: 'PATCHES_LOST' }, manifests: { code: 'MANIFESTS_LOST' } } as const
 

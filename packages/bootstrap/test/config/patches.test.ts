@@ -122,6 +122,32 @@ test('a subfolder is refused, and a hidden one is not', async () => {
   assert.match(problem.because ?? '', 'all-cilium/: subfolders are not read')
 })
 
+for (const [name, meant] of [
+  ['patch', 'patches'],
+  ['Patches', 'patches'],
+  ['patchs', 'patches'],
+  ['manifest', 'manifests'],
+  ['manifiests', 'manifests'],
+] as const)
+  test(`env/home/${name} is refused: ${meant} was meant`, async () => {
+    const { cluster, folder } = withPatches('all.yaml')
+    mkdirSync(join(folder, '..', name))
+    const problem = await problemOf(readPatches(cluster))
+    assert.is(problem.code, 'FOLDER_UNKNOWN')
+    assert.is(problem.exitCode, 78)
+    assert.match(problem.message, `env/home/${name} is not read: did you mean env/home/${meant}?`)
+    const command = meant === 'patches' ? 'move what is in it to' : `mv env/home/${name}`
+    assert.match(problem.hint ?? '', `${command} env/home/${meant}`)
+  })
+
+test("the user's other files and folders beside patches stay", async () => {
+  const { cluster, folder } = withPatches('all.yaml')
+  for (const name of ['notes', 'values', '.patch', 'manifests'])
+    mkdirSync(join(folder, '..', name))
+  writeFileSync(join(folder, '..', 'README.md'), '')
+  assert.equal((await readPatches(cluster)).used, ['all.yaml'])
+})
+
 const isRoot = process.getuid?.() === 0
 
 for (const [title, because, put] of [
