@@ -153,9 +153,14 @@ const addressOf = ({ address }: Node): string => address
 
 async function readHost({ nodes }: Cluster, host: Host): Promise<Part[]> {
   const folder = `hosts/${host.name.replaceAll(/[^\w.@-]/g, '_')}`
-  const paths = nodes.map(({ name }) => consoleLog(name))
-  // Beside the console: QEMU's own log.
-  const logs = [...paths, ...paths.map((path) => path.replace('-console', ''))]
+  const paths = nodes.flatMap(({ name }): [string, string][] => {
+    const path = consoleLog(name)
+    // The second is QEMU's own log.
+    return [
+      [`${name}-console.log`, path],
+      [`${name}.log`, path.replace('-console', '')],
+    ]
+  })
   const [xmls, read] = await Promise.all([
     virshBatch(host, [
       ['version'],
@@ -163,26 +168,24 @@ async function readHost({ nodes }: Cluster, host: Host): Promise<Part[]> {
       ['list', '--all'],
       ...nodes.map(({ name }) => ['dumpxml', name]),
     ]),
-    readLogs(
-      host,
-      new Map(logs.map((path) => [path.replace(/^.*\//, ''), path])),
-      consoleBytes,
-    ),
+    readLogs(host, new Map(paths), consoleBytes),
   ])
   const [version, info, list, ...domains] = xmls
   const texts = [version, info, list].map((answer) => answer?.stdout ?? answer?.error ?? '')
+  const here = nodes.flatMap(({ name }, index) => {
+    const xml = domains[index]
+    return xml?.error === undefined && xml !== undefined ? [{ name, xml: xml.stdout }] : []
+  })
+  const isHere = (log: string): boolean =>
+    here.some(({ name }) => log === `${name}.log` || log === `${name}-console.log`)
   return [
     { name: `${folder}/host.txt`, text: texts.join('\n\n') },
-    ...nodes.flatMap(({ name }, index) => {
-      const xml = domains[index]
-      return xml?.error === undefined && xml !== undefined
-        ? [{ name: `${folder}/${name}.xml`, text: xml.stdout }]
-        : []
+    ...here.map(({ name, xml }) => ({ name: `${folder}/${name}.xml`, text: xml })),
+    ...Array.from(read).flatMap(([name, log]): Part[] => {
+      if ('reason' in log)
+        return isHere(name) ? [{ name: `${folder}/${name}.missing.txt`, text: log.reason }] : []
+      const text = plainLines(log.text).join('\n')
+      return text === '' ? [] : [{ name: `${folder}/${name}`, text }]
     }),
-    ...Array.from(read, ([name, log]) =>
-      'reason' in log
-        ? { name: `${folder}/${name}.missing.txt`, text: log.reason }
-        : { name: `${folder}/${name}`, text: plainLines(log.text).join('\n') },
-    ).filter(({ text }) => text !== ''),
   ]
 }

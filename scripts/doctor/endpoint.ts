@@ -65,24 +65,26 @@ export function judgeEndpoint(
     ]
   const { addresses } = resolved
   const isAddress = isIpv4(hostname)
-  const detail = isAddress ? hostname : `${hostname} resolves to ${addresses.join(', ')}`
+  const detail = `${hostname} resolves to ${addresses.join(', ')}`
   const foreign = addresses.filter((address) => !own.includes(address) && address !== vip)
   // One that is a control plane or the VIP is as the settings have it.
   if (isAddress && (foreign.length === 0 || exists)) return []
-  const hosts = settings.LIBVIRT_URI.map((uri) => new URL(uri).hostname)
-  const isHost = foreign.find((address) => hosts.includes(address))
   // The API has answered there once: a load balancer.
   if (foreign.length > 0 && exists) return [{ area, check, verdict: 'ok', detail }]
-  if (foreign.length > 0)
+  if (foreign.length > 0) {
+    const hosts = settings.LIBVIRT_URI.map((uri) => new URL(uri).hostname)
+    const isHost = foreign.every((address) => hosts.includes(address))
+    const whose = vip === undefined ? 'no control plane' : 'neither CLUSTER_VIP nor a control plane'
     return [
       {
         area,
         check,
         verdict: 'warning',
-        detail: `${detail}: ${foreign.join(', ')} is ${isHost === undefined ? '' : `${foreign.length === 1 ? '' : `(${isHost}) `}the KVM host, and `}${vip === undefined ? 'no control plane' : 'neither CLUSTER_VIP nor a control plane'}`,
-        remedy: `if a load balancer is there, let it forward TCP ${port === '' ? 443 : port} to ${own.map((address) => `${address}:6443`).join(', ')}; otherwise ${isAddress ? `set CLUSTER_ENDPOINT=${vip ?? own[0] ?? ''} or remove it` : `let the name resolve to ${right}`}`,
+        detail: `${isAddress ? '' : `${detail}: `}${foreign.join(', ')} is ${isHost ? 'the KVM host, and ' : ''}${whose}`,
+        remedy: `if a load balancer is there, let it forward TCP ${port === '' ? 443 : port} to ${own.map((address) => `${address}:6443`).join(', ')}; otherwise ${isAddress ? 'remove CLUSTER_ENDPOINT' : `let the name resolve to ${right}`}`,
       },
     ]
+  }
   const unnamed = own.filter((address) => !addresses.includes(address))
   if (vip !== undefined && addresses.includes(vip)) return [{ area, check, verdict: 'ok', detail }]
   if (unnamed.length > 0)

@@ -1149,6 +1149,17 @@ test('a connection that the machine closed is not a blocked port', () => {
   assert.is(unmet[0], `${w1}: 10.0.0.80 is starting`)
 })
 
+test('a console that could not be read is named, where it could show the cause', () => {
+  const evidence = { [w1]: { console: [], consoleProblem: 'only root reads it' } }
+  const sentence = `the console of ${w1} could not be read: only root reads it`
+  const silent = observedWith({ evidence, probes: { [w1]: 'silent' } })
+  assert.ok(findCauses(cluster, silent).unmet.includes(sentence))
+  assert.equal(findCauses(cluster, observedWith({ evidence })).unmet, [])
+  const off = { [w1]: { ...evidence[w1], state: 'shut off' } }
+  const { unmet } = findCauses(cluster, observedWith({ evidence: off, probes: { [w1]: 'silent' } }))
+  assert.not.ok(unmet.includes(sentence))
+})
+
 test('a source that did not answer is reported as unmet', () => {
   const findings = findCauses(
     cluster,

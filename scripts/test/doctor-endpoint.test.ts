@@ -61,11 +61,11 @@ for (const [fact, settings, expected] of [
   ['the first control plane', {}, undefined],
   ['the first of three control planes', { CONTROL_PLANE_COUNT: '3' }, undefined],
   ['the VIP', { CONTROL_PLANE_COUNT: '3', CLUSTER_VIP: '10.0.0.60' }, undefined],
-  ['of no machine', { CLUSTER_ENDPOINT: '10.0.0.5' }, '10.0.0.5: 10.0.0.5 is no control plane'],
+  ['of no machine', { CLUSTER_ENDPOINT: '10.0.0.5' }, '10.0.0.5 is no control plane'],
   [
     'of the KVM host',
     { CLUSTER_ENDPOINT: '10.0.0.2', LIBVIRT_URI: 'qemu+ssh://root@10.0.0.2/system' },
-    '10.0.0.2: 10.0.0.2 is the KVM host, and no control plane',
+    '10.0.0.2 is the KVM host, and no control plane',
   ],
 ] as const)
   endpoint(`an address, ${fact}: ${expected === undefined ? 'nothing' : 'warning'}`, async () => {

@@ -50,7 +50,11 @@ const failures = (changed: Partial<CheckedHost>, settings: Record<string, string
     .map(({ verdict, check, detail }) => `${verdict} ${check}: ${detail}`)
 
 for (const [reason, proxy, remedy] of [
-  ['curl: (56) CONNECT tunnel failed, response 404', 'http://10.0.0.3', /correct HOST_PROXY: .*404/],
+  [
+    'curl: (56) CONNECT tunnel failed, response 404',
+    'http://10.0.0.3',
+    /correct HOST_PROXY: .*404/,
+  ],
   ['curl: (56) Received HTTP code 404 from proxy after CONNECT', 'http://10.0.0.3', /correct HOST/],
   ['curl: (56) CONNECT tunnel failed, response 407', 'http://10.0.0.3', /user and a password/],
   ['curl: (56) CONNECT tunnel failed, response 403', 'http://10.0.0.3', /let the proxy/],

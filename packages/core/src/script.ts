@@ -121,8 +121,7 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
       const [instead, added] = [from(true), from(false)]
       if (instead !== '')
         log.info(`${instead} from the environment, instead of env/${cluster.file}.env`)
-      if (added !== '')
-        log.info(`${added} from the environment, not in env/${cluster.file}.env`)
+      if (added !== '') log.info(`${added} from the environment, not in env/${cluster.file}.env`)
     }
     for (const warning of warnings) log.warn(warning)
     const isChange = definition.changes === true && !dryRun

@@ -147,10 +147,13 @@ program('that fails before it has begun anything does not look for the cause', a
   assert.is(bundles(), 0)
 })
 
-program('that fails as a later stage before it has begun says that the earlier ones are done', async () => {
-  const { stderr } = await start([path, '--how', 'refused'], { TALOSMITH_LATER_STAGE: 'true' })
-  assert.match(stderr, 'now: this stage changed nothing; the stages before it are done')
-})
+program(
+  'that fails as a later stage before it has begun says that the earlier ones are done',
+  async () => {
+    const { stderr } = await start([path, '--how', 'refused'], { TALOSMITH_LATER_STAGE: 'true' })
+    assert.match(stderr, 'now: this stage changed nothing; the stages before it are done')
+  },
+)
 
 program('that has only waited has changed nothing', async () => {
   const { stderr } = await start([waiting, '--boots', '1000'])

@@ -206,9 +206,14 @@ test('reads the console and the label of the ISO', async () => {
 })
 
 test('a console that only root may read is no empty console', async () => {
-  const observed = await observe({}, [`unreadable ${node.name} /var/x: sudo: a password is required`])
+  const observed = await observe({}, [
+    `unreadable ${node.name} /var/x: sudo: a password is required`,
+  ])
   assert.equal(observed.console, [])
-  assert.match(observed.consoleProblem ?? '', /a password is required; on root@kvm1 only root reads/)
+  assert.match(
+    observed.consoleProblem ?? '',
+    /a password is required; on root@kvm1 only root reads/,
+  )
   assert.is((await observe({}, [`console ${node.name} `])).consoleProblem, undefined)
 })
 

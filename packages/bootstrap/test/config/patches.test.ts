@@ -140,11 +140,20 @@ for (const [name, meant] of [
     assert.match(problem.hint ?? '', `${command} env/home/${meant}`)
   })
 
+test('a patch beside its folder is refused', async () => {
+  const { cluster, folder } = withPatches()
+  writeFileSync(join(folder, '..', 'worker.yaml'), 'a: b\n')
+  const { code, message, hint } = await problemOf(readPatches(cluster))
+  assert.is(code, 'FOLDER_UNKNOWN')
+  assert.match(message, 'did you mean env/home/patches/worker.yaml?')
+  assert.match(hint ?? '', 'mv env/home/worker.yaml env/home/patches/worker.yaml')
+})
+
 test("the user's other files and folders beside patches stay", async () => {
   const { cluster, folder } = withPatches('all.yaml')
-  for (const name of ['notes', 'values', '.patch', 'manifests'])
-    mkdirSync(join(folder, '..', name))
-  writeFileSync(join(folder, '..', 'README.md'), '')
+  for (const name of ['notes', 'values', '.patch', 'manifests']) mkdirSync(join(folder, '..', name))
+  for (const name of ['README.md', 'patches.md', 'values.yaml', '.all.yaml'])
+    writeFileSync(join(folder, '..', name), '')
   assert.equal((await readPatches(cluster)).used, ['all.yaml'])
 })
 

@@ -102,11 +102,7 @@ test('a machine with data is never reset, and the reason is told', async () => {
 
 for (const [what, quietS, console] of [
   ['a boot that has just begun', 5, reads],
-  [
-    'an earlier boot that stood there',
-    180,
-    `${reads}[    0.000000] Linux version 6.18.0\r\n`,
-  ],
+  ['an earlier boot that stood there', 180, `${reads}[    0.000000] Linux version 6.18.0\r\n`],
 ] as const)
   test(`nothing is done about ${what}`, async () => {
     const { found, resets } = await watch(quietS, console, empty, 2)

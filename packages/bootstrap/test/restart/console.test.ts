@@ -15,7 +15,9 @@ assert.ok(node)
 const before = '[    0.000000] Linux version 6.18.0\r\n[   12.1] [talos] boot sequence: done\r\n'
 const restarted = (line: string): string =>
   `${before}[    0.000000] Linux version 6.18.1\r\n[    3.1] [talos] ${line}\r\n`
-const hostWith = (text: string) => async () => [recordingHost({ '/console.log/': logLines('home-cp1', text) })]
+const hostWith = (text: string) => async () => [
+  recordingHost({ '/console.log/': logLines('home-cp1', text) }),
+]
 
 async function waitWith(text: string): Promise<Problem> {
   const context = {

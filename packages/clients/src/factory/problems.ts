@@ -63,7 +63,9 @@ export function factoryUnreachable(
       because: `${because}${through}`,
       now: 'nothing was changed',
       hint:
-        (proxy === undefined ? undefined : proxyHint(because, from === undefined ? ofHere(url) : 'HOST_PROXY')) ??
+        (proxy === undefined
+          ? undefined
+          : proxyHint(because, from === undefined ? ofHere(url) : 'HOST_PROXY')) ??
         `curl -sS ${origin}/versions shows whether ${where} reaches it; the setting is TALOS_FACTORY_URL${forHosts}`,
     },
   )
