@@ -197,9 +197,10 @@ async function flushed(stream: NodeJS.WriteStream): Promise<void> {
   if (stream.writableLength > 0) await new Promise((resolve) => stream.write('', resolve))
 }
 
-/** What a failed run has changed, for a Problem that does not tell: every change is a step. */
+/** What a failed run has changed, for a Problem that does not tell: every change of a cluster is a step. */
 function stateNow(changes: boolean, hasBegun: boolean): string {
-  if (changes && hasBegun)
+  if (!changes) return 'the cluster was not changed'
+  if (hasBegun)
     return 'the steps above with ✓ are done, the last one without may be half done; the next run begins with what is missing'
   return process.env[laterStage] === 'true'
     ? 'this stage changed nothing; the stages before it are done'

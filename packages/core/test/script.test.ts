@@ -157,7 +157,7 @@ program(
 
 program('that has only waited has changed nothing', async () => {
   const { stderr } = await start([waiting, '--boots', '1000'])
-  assert.match(stderr, /^ {2}now: nothing was changed$/m)
+  assert.match(stderr, /^ {2}now: the cluster was not changed$/m)
 })
 
 program(
@@ -262,7 +262,7 @@ if (hasSshd)
       const { code, stderr } = await within(30_000, 'the program to end', ended)
       assert.is(code, 1)
       assert.match(stderr, /^SSH_CONNECTION_REFUSED: /m)
-      assert.match(stderr, /^ {2}now: nothing was changed$/m)
+      assert.match(stderr, /^ {2}now: the cluster was not changed$/m)
       await sshd.stop()
     })
 else console.log('SKIPPED: a run with two hosts needs root and /usr/sbin/sshd (openssh-server)')
