@@ -18,14 +18,18 @@ export async function chooseCluster(root: string, requested: string | undefined)
     if (names.includes(requested)) return requested
     const named = requested.replace(/^(?:.*\/)?env\//, '').replace(/\.env$/, '')
     const clusters = names.filter(isNotExample)
-    const meant = names.includes(named) ? named : nearest(requested, clusters)
+    const isName = /^\w[\w.-]*$/.test(requested)
+    const near = isName ? nearest(requested, clusters) : undefined
+    const meant = names.includes(named) ? named : near
     throw new Problem('CLUSTER_UNKNOWN', `there is no env/${requested}.env`, {
       because: `env/ contains: ${clusters.map((name) => `${name}.env`).join(', ') || 'no env file of a cluster'}`,
       now: 'nothing was changed',
       hint:
-        meant === undefined
-          ? `cp env/example.env env/${requested}.env, and edit it`
-          : `did you mean CLUSTER=${meant}?`,
+        meant !== undefined
+          ? `did you mean CLUSTER=${meant}?`
+          : isName
+            ? `cp env/example.env env/${requested}.env, and edit it`
+            : 'use the name of a file in env/ without .env, for example CLUSTER=home for env/home.env',
       exitCode: exitCodes.wrongSetting,
     })
   }
