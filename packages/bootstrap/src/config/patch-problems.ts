@@ -1,7 +1,15 @@
 /** What is wrong with the folders of the user's patches and manifests. */
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { exitCodes, listUserFolder, nearest, Problem, quote, type Cluster } from '@talosmith/core'
+import {
+  exitCodes,
+  isUserFolder,
+  listUserFolder,
+  nearest,
+  Problem,
+  quote,
+  type Cluster,
+} from '@talosmith/core'
 
 const known = ['patches', 'manifests'] as const
 
