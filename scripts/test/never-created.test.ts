@@ -37,7 +37,7 @@ const table: Readonly<Record<string, string>> = {
   'bootstrap:health': 'NOT_STARTED',
   'bootstrap:start': 'NOT_CONFIGURED',
   'bootstrap:restore': 'BACKUP_UNUSABLE',
-  'bootstrap:upgrade-talos': 'NOT_STARTED',
+  'cluster:upgrade-talos': 'NOT_STARTED',
   'bootstrap:recover-secrets': 'NOT_STARTED',
   'storage:verify': 'done',
   'storage:uninstall': 'done',
