@@ -148,7 +148,7 @@ program('that fails before it has begun anything does not look for the cause', a
 })
 
 program(
-  'that fails as a later stage before it has begun says that the earlier ones are done',
+  'that fails as a later stage before it has begun reports that the earlier ones are done',
   async () => {
     const { stderr } = await start([path, '--how', 'refused'], { TALOSMITH_LATER_STAGE: 'true' })
     assert.match(stderr, 'now: this stage changed nothing; the stages before it are done')

@@ -125,9 +125,9 @@ test('a subfolder is refused, and a hidden one is not', async () => {
 for (const [name, meant] of [
   ['patch', 'patches'],
   ['Patches', 'patches'],
-  ['patchs', 'patches'],
+  ['patches2', 'patches'],
   ['manifest', 'manifests'],
-  ['manifiests', 'manifests'],
+  ['manifests2', 'manifests'],
 ] as const)
   test(`env/home/${name} is refused: ${meant} was meant`, async () => {
     const { cluster, folder } = withPatches('all.yaml')

@@ -65,7 +65,7 @@ export function parseLogs(host: string, { lines }: LabelledLines): Map<string, R
   return logs
 }
 
-/** The last `bytes` of each log, by the names that `paths` gives; one that the host says nothing of is left out. */
+/** The last `bytes` of each log, by the names that `paths` gives; one that the host prints nothing of is left out. */
 export async function readLogs(
   host: Host,
   paths: ReadonlyMap<string, string>,

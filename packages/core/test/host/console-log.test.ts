@@ -8,7 +8,7 @@ import { logLines } from '../../src/testing/log-lines.ts'
 import { recordingHost } from '../../src/testing/recording-host.ts'
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts'
 
-/** Real commands in a real shell; `tail` and `sudo` are as on a host whose logs only root may read, if a test says so. */
+/** Real commands in a real shell; `tail` and `sudo` are as on a host whose logs only root may read. */
 const test = suite<{ folder: string; path: string | undefined }>('console logs')
 test.before.each((context) => {
   context.folder = temporaryFolder('console')
@@ -72,7 +72,7 @@ for (const [title, sudo, because] of [
 test('a log that does not exist is no question of permissions', async ({ folder }) => {
   program(folder, 'sudo', "echo 'sudo: a password is required' >&2; exit 1")
   for (const root of [false, true]) {
-    // In a folder that only root may enter, root says so.
+    // In a folder that only root may enter, root reports it.
     if (root) program(folder, 'sudo', 'shift; exec "$@"')
     const log = await read(folder)
     assert.ok(log !== undefined && 'reason' in log)
