@@ -1,4 +1,5 @@
 /** Judges what a host's machines can reach: network, firewall, addresses, Image Factory, NFS. Pure. */
+import { proxyHint } from '@talosmith/clients/factory'
 import { codes, contains, type Cluster } from '@talosmith/core'
 import {
   type HostDetails,
@@ -82,7 +83,7 @@ export function judgeFilter(
 
 export function judgeAddresses(
   cluster: Cluster,
-  { observed, evidence }: CheckedHost,
+  { observed, evidence, problems }: CheckedHost,
   line: Line,
 ): Check[] {
   if (evidence === undefined) return []
@@ -110,7 +111,9 @@ export function judgeAddresses(
           'change CONTROL_PLANE_IP_OFFSET, WORKER_IP_OFFSET or CLUSTER_VIP, or the addresses of the other machines',
           codes.addressTaken,
         )
-  if (evidence.gatewayAnswers !== false) return [addresses]
+  // A gateway outside of the network cannot answer: that problem explains it.
+  const isOutside = problems.some(({ code }) => code === codes.addressOutsideNetwork)
+  if (evidence.gatewayAnswers !== false || isOutside) return [addresses]
   return [
     addresses,
     line(
@@ -130,15 +133,16 @@ export function judgeFactory(
 ): Check[] {
   const answer = outside?.factory
   if (answer === undefined) return []
-  const reason = 'reason' in answer ? answer.reason : `HTTP ${answer.status}`
   if ('status' in answer && answer.status >= 200 && answer.status < 300)
     return [line('Image Factory', 'reachable from the host')]
+  const reason = 'reason' in answer ? answer.reason : `HTTP ${answer.status}`
   return [
     line(
       'Image Factory',
       `the host cannot reach ${settings.TALOS_FACTORY_URL}: ${reason}`,
       observed.hasImage ? 'warning' : 'fail',
-      'fix DNS or firewall of the host, set HOST_PROXY if it needs an HTTP proxy, or IMAGE_RELAY=true to download images through this machine',
+      (settings.HOST_PROXY === undefined ? undefined : proxyHint(reason, 'HOST_PROXY')) ??
+        'fix DNS or firewall of the host, set HOST_PROXY if it needs an HTTP proxy, or IMAGE_RELAY=true to download images through this machine',
       codes.factoryUnreachable,
     ),
   ]

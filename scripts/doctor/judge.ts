@@ -28,7 +28,7 @@ const checkOf: Readonly<Record<string, string>> = {
   BRIDGE_NOT_FOUND: 'network',
   NETWORK_INACTIVE: 'network',
   NETWORK_NOT_FOUND: 'network',
-  ADDRESS_OUTSIDE_NETWORK: 'network',
+  [codes.addressOutsideNetwork]: 'network',
   [codes.addressTaken]: 'addresses',
 }
 

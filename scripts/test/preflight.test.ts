@@ -49,6 +49,29 @@ const failures = (changed: Partial<CheckedHost>, settings: Record<string, string
     .filter(({ verdict }) => verdict !== 'ok')
     .map(({ verdict, check, detail }) => `${verdict} ${check}: ${detail}`)
 
+for (const [reason, proxy, remedy] of [
+  [
+    'curl: (56) CONNECT tunnel failed, response 404',
+    'http://10.0.0.3',
+    /correct HOST_PROXY: .*404/,
+  ],
+  ['curl: (56) Received HTTP code 404 from proxy after CONNECT', 'http://10.0.0.3', /correct HOST/],
+  ['curl: (56) CONNECT tunnel failed, response 407', 'http://10.0.0.3', /user and a password/],
+  ['curl: (56) CONNECT tunnel failed, response 403', 'http://10.0.0.3', /let the proxy/],
+  ['curl: (7) Failed to connect', 'http://10.0.0.3', /fix DNS or firewall/],
+  [404, 'http://10.0.0.3', /correct HOST_PROXY/],
+  [404, undefined, /fix DNS or firewall/],
+] as const)
+  test(`${reason} ${proxy === undefined ? 'without' : 'through'} a proxy has its remedy`, () => {
+    const settings = proxy === undefined ? {} : { HOST_PROXY: proxy }
+    const factory = typeof reason === 'number' ? { status: reason } : { reason }
+    const [check] = judgeHost(testCluster(settings), {
+      ...host,
+      outside: { factory, nfs: undefined },
+    }).filter((one) => one.check === 'Image Factory')
+    assert.match(check?.remedy ?? '', remedy)
+  })
+
 test('the pool tells whether its files are written in its folder or through libvirt', () => {
   const detailOf = (isPoolWritable: boolean): string | undefined =>
     judgeHost(cluster, { ...host, observed: { ...observed, isPoolWritable } }).find(
@@ -183,6 +206,14 @@ const rows: [string, Partial<CheckedHost>, RegExp, Record<string, string>?][] = 
     'a gateway that does not answer',
     { evidence: { ...none, gatewayAnswers: false } },
     /^warning gateway: 10\.0\.0\.1 does not answer$/,
+  ],
+  [
+    'a gateway that cannot answer, in a network that the bridge is not in',
+    {
+      evidence: { ...none, gatewayAnswers: false },
+      problems: [new Problem('ADDRESS_OUTSIDE_NETWORK', 'br0 is elsewhere', { hint: 'x' })],
+    },
+    /^fail network: br0 is elsewhere$/,
   ],
   [
     'a problem of vm:create',

@@ -4,6 +4,8 @@
 export const codes = {
   /** The settings would give a running cluster other addresses. */
   addressFixed: 'ADDRESS_FIXED',
+  /** The bridge or libvirt network is not in NETWORK_CIDR. */
+  addressOutsideNetwork: 'ADDRESS_OUTSIDE_NETWORK',
   /** Another machine uses an address of the cluster. */
   addressTaken: 'ADDRESS_TAKEN',
   /** The API server has a certificate of another CA, or rejects the cluster's kubeconfig. */
@@ -36,6 +38,8 @@ export const codes = {
   kubernetesUnreachable: 'KUBERNETES_UNREACHABLE',
   /** The NFS server does not answer on its port, to a node or to a KVM host. */
   nfsNoAnswer: 'NFS_NO_ANSWER',
+  /** No host has the virtual machine. */
+  machineMissing: 'MACHINE_MISSING',
   /** A machine's config has other secrets than this cluster's. */
   nodeForeign: 'NODE_FOREIGN',
   /** talosconfig or kubeconfig is missing, or belongs to another cluster. */

@@ -45,7 +45,16 @@ export {
   type DiskNote,
 } from './host/domain-metadata.ts'
 export { withHeartbeat } from './heartbeat.ts'
-export { readConsole, type ConsoleEnd } from './host/console-log.ts'
+export {
+  consoleSince,
+  consoleSize,
+  logFunctions,
+  parseLogs,
+  readConsole,
+  readLogs,
+  type ConsoleEnd,
+  type ReadLog,
+} from './host/console-log.ts'
 export { hadDisk, isEmptied } from './host/emptied-folder.ts'
 export { readFreeSpace } from './host/free-space.ts'
 export type { Host } from './host/host.ts'
@@ -103,5 +112,5 @@ export {
   type Flow,
 } from './unfinished.ts'
 export { minute, Unrecoverable, waitFor } from './wait.ts'
-export { listUserFolder, readUserFile } from './user-files.ts'
+export { isUserFolder, listUserFolder, readUserFile } from './user-files.ts'
 export { elementsAt, parseXml, textAt, type XmlElement, type XmlNode } from './xml.ts'
