@@ -32,6 +32,8 @@ import { failed, type Check } from './check.ts'
 import type { CheckedHost } from './checked-host.ts'
 import { judgeEndpoint, resolveEndpoint, type Resolved } from './endpoint.ts'
 import { judgeHost } from './judge.ts'
+import { observeHere, type Here } from './route-here.ts'
+import { observeReach } from './reach.ts'
 
 const thisMachine = 'this machine'
 /** The same as `engines` in package.json. */
@@ -163,12 +165,15 @@ async function checkHosts(
   quick: boolean,
 ): Promise<Check[]> {
   const opened = await Promise.all(opening.map((host) => attempt(() => host)))
+  const [first] = cluster.nodes
+  const observingHere = first && observeHere(first.address)
   const observations = await Promise.all(
     opened.map(({ value: host }, index) =>
       attempt(async () => (host === undefined ? undefined : observeHost(host, cluster, index))),
     ),
   )
   const observed = observations.flatMap(({ value }) => value ?? [])
+  const here = await observingHere
   const checks = await Promise.all(
     opened.map(async (host, index): Promise<Check[]> => {
       const area = cluster.settings.LIBVIRT_URI[index] ?? ''
@@ -179,7 +184,9 @@ async function checkHosts(
         return [
           { area, check: 'access', verdict: 'fail', detail: observations[index]?.reason ?? '' },
         ]
-      const checked = await attempt(() => observeClosely(cluster, host.value, own, observed, quick))
+      const checked = await attempt(() =>
+        observeClosely(cluster, host.value, own, { all: observed, here, quick }),
+      )
       if (checked.value !== undefined) return judgeHost(cluster, checked.value)
       const detail = checked.problem?.message ?? checked.reason ?? ''
       return [{ area, check: 'access', verdict: 'fail', detail }]
@@ -192,8 +199,15 @@ async function observeClosely(
   cluster: Cluster,
   host: Host,
   own: ObservedHost,
-  all: readonly ObservedHost[],
-  quick: boolean,
+  {
+    all,
+    here,
+    quick,
+  }: {
+    readonly all: readonly ObservedHost[]
+    readonly here: Here | undefined
+    readonly quick: boolean
+  },
 ): Promise<CheckedHost> {
   const nodes = cluster.nodes.filter((node) => hostOf(cluster, node, all) === own)
   // A domain of the same name that is not the cluster's is reported with the problems.
@@ -208,6 +222,10 @@ async function observeClosely(
     quick && free.length === 0 ? undefined : observeHostEvidence(host, cluster, free, new Map()),
     quick ? undefined : observeOutside(host, cluster),
   ])
+  const reach =
+    here === undefined || nodes.length === 0
+      ? undefined
+      : await observeReach(cluster, host, { own, details, nodes, here })
   // Machines on other hosts prove the addresses too.
   const wasBootstrapped = isProven(cluster, all)
   const observed = { ...own, identity: { ...own.identity, wasBootstrapped } }
@@ -216,6 +234,7 @@ async function observeClosely(
     details,
     trial,
     evidence,
+    reach,
     problems: findProblems({ ...cluster, nodes }, [observed]).filter(
       // cluster:restore and cluster:regenerate-secrets give machines new disks; vm:create refuses.
       ({ code }) => !quick || code !== codes.diskLost,

@@ -23,7 +23,9 @@ const details: HostDetails = {
   missingCpuFlags: [],
   isNested: false,
   bridge: { isUp: true },
-  bridgeFilter: { active: false, policy: 'ACCEPT' },
+  filter: { seesBridged: false, policy: 'ACCEPT', rules: [] },
+  addresses: ['10.0.0.2/24'],
+  macs: ['52:54:00:aa:00:01'],
   confinement: [],
 }
 const lan = { bridge: 'br0', address: '192.168.1.2/24', gateway: '192.168.1.254' }
@@ -108,7 +110,7 @@ const rows: [string, Partial<CheckedHost>, RegExp, Record<string, string>?][] = 
   ],
   [
     'a firewall that only root can inspect',
-    { details: { ...details, bridgeFilter: { active: true, policy: undefined } } },
+    { details: { ...details, filter: { seesBridged: true, policy: undefined, rules: [] } } },
     /^warning firewall: .* could not be read$/,
   ],
   [
@@ -119,8 +121,8 @@ const rows: [string, Partial<CheckedHost>, RegExp, Record<string, string>?][] = 
   ],
   [
     'a bridge that iptables filters',
-    { details: { ...details, bridgeFilter: { active: true, policy: 'DROP' } } },
-    /^warning firewall: iptables drops/,
+    { details: { ...details, filter: { seesBridged: true, policy: 'DROP', rules: [] } } },
+    /^warning firewall: iptables drops bridged/,
   ],
   [
     'programs that are not installed',
