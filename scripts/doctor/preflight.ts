@@ -32,6 +32,7 @@ import { failed, type Check } from './check.ts'
 import type { CheckedHost } from './checked-host.ts'
 import { judgeEndpoint, resolveEndpoint, type Resolved } from './endpoint.ts'
 import { judgeHost } from './judge.ts'
+import { judgeOthers, observeOthers, wasStarted } from './other-clusters.ts'
 import { observeHere, type Here } from './route-here.ts'
 import { observeReach } from './reach.ts'
 
@@ -53,8 +54,9 @@ export async function runChecks(
   { cluster, eachHost, signal }: Context,
   { quick = false } = {},
 ): Promise<Check[]> {
-  const [operator, endpoint, factory, hosts] = await Promise.all([
+  const [operator, others, endpoint, factory, hosts] = await Promise.all([
     checkOperator(cluster, quick),
+    Promise.all([observeOthers(cluster), wasStarted(cluster)]),
     Promise.all([resolveEndpoint(cluster), generatedFiles(cluster).has('kubeconfig')]),
     quick ? [] : checkFactory(cluster, signal),
     checkHosts(cluster, eachHost(), quick),
@@ -62,6 +64,7 @@ export async function runChecks(
   const [resolved, exists] = endpoint
   return [
     ...operator,
+    ...judgeOthers(cluster, others[0], { isStarted: others[1] }),
     ...judgeEndpoint(cluster, resolved, { area: thisMachine, exists }),
     ...factory,
     ...hosts,

@@ -36,6 +36,8 @@ export const codes = {
   kubernetesUnreachable: 'KUBERNETES_UNREACHABLE',
   /** The NFS server does not answer on its port, to a node or to a KVM host. */
   nfsNoAnswer: 'NFS_NO_ANSWER',
+  /** Another machine has the MAC address of one of the cluster. */
+  macTaken: 'MAC_TAKEN',
   /** This machine has no way to the addresses of the machines, or another machine of the cluster has none. */
   machinesUnreachable: 'MACHINES_UNREACHABLE',
   /** A machine's config has other secrets than this cluster's. */
