@@ -290,6 +290,19 @@ test('an address in use by another machine fails, with its name; an address in u
   ])
 })
 
+test('an address of the host or of this machine is taken, although neither answers itself', () => {
+  const addresses = ['127.0.0.1/8', `${node.address}/24`]
+  assert.equal(failures({ details: { ...details, addresses } }), [
+    `fail addresses: ${node.address} (${node.name}) is used by root@kvm1`,
+  ])
+  const own = { name: 'eth0', address: '10.0.0.60/24', mac: '52:54:00:bb:00:01' }
+  const here = { isMac: false, addresses: [own], route: undefined }
+  const reach = { here, isHost: false, answers: false, hostAnswersInside: false }
+  assert.equal(failures({ reach }, { CONTROL_PLANE_COUNT: '3', CLUSTER_VIP: '10.0.0.60' }), [
+    'fail addresses: 10.0.0.60 (CLUSTER_VIP) is used by this machine',
+  ])
+})
+
 test('without NFS_SERVER there is no check of it', () => {
   assert.not(
     judgeHost(cluster, { ...host, outside: { factory: { status: 200 }, nfs: undefined } }).some(
