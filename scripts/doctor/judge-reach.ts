@@ -173,7 +173,7 @@ function ownNetwork(
 function routeOverHost(cidr: string, { details }: CheckedHost, reach: Reach): string | undefined {
   const { here, isHost } = reach
   if (isHost || !details.addresses.some((one) => contains(cidr, bare(one)))) return undefined
-  const via = details.addresses.find((one) =>
+  const over = details.addresses.find((one) =>
     here.addresses.some(
       (own) =>
         networkOf(own.address) === networkOf(one) &&
@@ -182,10 +182,10 @@ function routeOverHost(cidr: string, { details }: CheckedHost, reach: Reach): st
         !privateDevice.test(own.name),
     ),
   )
-  if (via === undefined) return undefined
+  if (over === undefined) return undefined
   return here.isMac
-    ? `sudo route -n add -net ${cidr} ${bare(via)}`
-    : `sudo ip route add ${cidr} via ${bare(via)}`
+    ? `sudo route -n add -net ${cidr} ${bare(over)}`
+    : `sudo ip route add ${cidr} via ${bare(over)}`
 }
 
 function sshOf({ observed: { host } }: CheckedHost): string {

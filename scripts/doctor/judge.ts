@@ -57,7 +57,8 @@ export function judgeHost(cluster: Cluster, host: CheckedHost): Check[] {
     ),
     judgeNetwork(cluster, host, line),
     judgeFilter(cluster, host, line),
-    ...judgeReach(cluster, host, line),
+    // In the wrong network, the route is wrong too.
+    ...(failedChecks.has('network') ? [] : judgeReach(cluster, host, line)),
     line('UEFI firmware', cluster.settings.UEFI ? 'installed' : 'not needed'),
     judgePrograms(details, area, line),
     ...(host.trial === undefined ? [] : [judgeTrial(host.trial, details, line)]),

@@ -6,12 +6,12 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { judgeOthers, observeOthers, wasStarted } from '../doctor/other-clusters.ts'
 
-const home = testCluster()
+const first = testCluster()
 const copy = testCluster({ CLUSTER_NAME: 'trial' })
 
 const judged = (
-  cluster: typeof home,
-  other: typeof home,
+  cluster: typeof first,
+  other: typeof first,
   { exists, isStarted = false }: { exists: boolean; isStarted?: boolean },
 ): string =>
   judgeOthers(cluster, [{ cluster: other, exists }], { isStarted })
@@ -19,7 +19,7 @@ const judged = (
     .join('\n')
 
 test('a copy of the env file of a cluster that exists is refused, and both files are named', () => {
-  const found = judged(copy, home, { exists: true })
+  const found = judged(copy, first, { exists: true })
   assert.match(found, /^fail ADDRESS_TAKEN: 10\.0\.0\.70 is trial-cp1 by CONTROL_PLANE_IP_OFFSET/)
   assert.match(found, /env\/trial\.env.*env\/home\.env.*cluster home exists, also while .* off/)
   assert.match(found, /-> change CONTROL_PLANE_IP_OFFSET, WORKER_IP_OFFSET in env\/trial\.env; /)
@@ -27,12 +27,12 @@ test('a copy of the env file of a cluster that exists is refused, and both files
 })
 
 test('a cluster that was started is never refused: its copy is to change', () => {
-  const found = judged(home, copy, { exists: true, isStarted: true })
+  const found = judged(first, copy, { exists: true, isStarted: true })
   assert.match(found, /^warning ADDRESS_TAKEN: .* -> change .* in env\/trial\.env/)
 })
 
 test('a cluster beside an env file that was never used is only warned', () => {
-  const found = judged(copy, home, { exists: false })
+  const found = judged(copy, first, { exists: false })
   assert.match(
     found,
     /^warning ADDRESS_TAKEN: .*only one can be created -> .* or move env\/home\.env/,

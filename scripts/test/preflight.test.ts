@@ -303,6 +303,14 @@ test('an address of the host or of this machine is taken, although neither answe
   ])
 })
 
+test('in the wrong network, the missing route is no second problem', () => {
+  const here = { isMac: false, addresses: [], route: { kind: 'none' } } as const
+  const reach = { here, isHost: true, answers: false, hostAnswersInside: false }
+  const problem = new Problem('ADDRESS_OUTSIDE_NETWORK', 'br0 is elsewhere', { hint: 'x' })
+  assert.match(failures({ reach }).join(), /^fail route: /)
+  assert.equal(failures({ reach, problems: [problem] }), ['fail network: br0 is elsewhere'])
+})
+
 test('without NFS_SERVER there is no check of it', () => {
   assert.not(
     judgeHost(cluster, { ...host, outside: { factory: { status: 200 }, nfs: undefined } }).some(

@@ -322,8 +322,8 @@ function filtered(
 test("Docker's policy drops bridged traffic, and what a NAT network sends through nftables", () => {
   const bridged = filtered({}, docker)
   assert.match(bridged, /^warning TRAFFIC_DROPPED iptables -I DOCKER-USER -i br0 -o br0 -j ACCEPT,/)
-  const natted = filtered(remote, docker, { seesBridged: false })
-  assert.match(natted, /^warning TRAFFIC_DROPPED iptables -I DOCKER-USER -i virbr0 -j ACCEPT;/)
+  const sent = filtered(remote, docker, { seesBridged: false })
+  assert.match(sent, /^warning TRAFFIC_DROPPED iptables -I DOCKER-USER -i virbr0 -j ACCEPT;/)
   assert.match(filtered({}, docker.slice(1)), / iptables -I FORWARD -i br0 -o br0 /)
 })
 
