@@ -25,7 +25,10 @@ test('a copied env file with another name: addresses and the VIP, by the setting
 
 test('clusters with addresses of their own, or in other networks, do not collide', () => {
   assert.equal(texts(free, first), [])
-  assert.equal(texts({ ...trial, NETWORK_CIDR: '10.1.0.0/24', CLUSTER_VIP: '10.1.0.60' }, first), [])
+  assert.equal(
+    texts({ ...trial, NETWORK_CIDR: '10.1.0.0/24', CLUSTER_VIP: '10.1.0.60' }, first),
+    [],
+  )
 })
 
 test('the VIP of one is a machine of the other', () => {
