@@ -32,6 +32,9 @@ import { failed, type Check } from './check.ts'
 import type { CheckedHost } from './checked-host.ts'
 import { judgeEndpoint, resolveEndpoint, type Resolved } from './endpoint.ts'
 import { judgeHost } from './judge.ts'
+import { judgeOthers, observeOthers, wasStarted } from './other-clusters.ts'
+import { observeHere, type Here } from './route-here.ts'
+import { observeReach } from './reach.ts'
 
 const thisMachine = 'this machine'
 /** The same as `engines` in package.json. */
@@ -51,8 +54,9 @@ export async function runChecks(
   { cluster, eachHost, signal }: Context,
   { quick = false } = {},
 ): Promise<Check[]> {
-  const [operator, endpoint, factory, hosts] = await Promise.all([
+  const [operator, others, endpoint, factory, hosts] = await Promise.all([
     checkOperator(cluster, quick),
+    Promise.all([observeOthers(cluster), wasStarted(cluster)]),
     Promise.all([resolveEndpoint(cluster), generatedFiles(cluster).has('kubeconfig')]),
     quick ? [] : checkFactory(cluster, signal),
     checkHosts(cluster, eachHost(), quick),
@@ -60,6 +64,7 @@ export async function runChecks(
   const [resolved, exists] = endpoint
   return [
     ...operator,
+    ...judgeOthers(cluster, others[0], { isStarted: others[1] }),
     ...judgeEndpoint(cluster, resolved, { area: thisMachine, exists }),
     ...factory,
     ...hosts,
@@ -163,12 +168,15 @@ async function checkHosts(
   quick: boolean,
 ): Promise<Check[]> {
   const opened = await Promise.all(opening.map((host) => attempt(() => host)))
+  const [first] = cluster.nodes
+  const observingHere = first && observeHere(first.address)
   const observations = await Promise.all(
     opened.map(({ value: host }, index) =>
       attempt(async () => (host === undefined ? undefined : observeHost(host, cluster, index))),
     ),
   )
   const observed = observations.flatMap(({ value }) => value ?? [])
+  const here = await observingHere
   const checks = await Promise.all(
     opened.map(async (host, index): Promise<Check[]> => {
       const area = cluster.settings.LIBVIRT_URI[index] ?? ''
@@ -179,7 +187,9 @@ async function checkHosts(
         return [
           { area, check: 'access', verdict: 'fail', detail: observations[index]?.reason ?? '' },
         ]
-      const checked = await attempt(() => observeClosely(cluster, host.value, own, observed, quick))
+      const checked = await attempt(() =>
+        observeClosely(cluster, host.value, own, { all: observed, here, quick }),
+      )
       if (checked.value !== undefined) return judgeHost(cluster, checked.value)
       const detail = checked.problem?.message ?? checked.reason ?? ''
       return [{ area, check: 'access', verdict: 'fail', detail }]
@@ -192,8 +202,15 @@ async function observeClosely(
   cluster: Cluster,
   host: Host,
   own: ObservedHost,
-  all: readonly ObservedHost[],
-  quick: boolean,
+  {
+    all,
+    here,
+    quick,
+  }: {
+    readonly all: readonly ObservedHost[]
+    readonly here: Here | undefined
+    readonly quick: boolean
+  },
 ): Promise<CheckedHost> {
   const nodes = cluster.nodes.filter((node) => hostOf(cluster, node, all) === own)
   // A domain of the same name that is not the cluster's is reported with the problems.
@@ -208,6 +225,10 @@ async function observeClosely(
     quick && free.length === 0 ? undefined : observeHostEvidence(host, cluster, free, new Map()),
     quick ? undefined : observeOutside(host, cluster),
   ])
+  const reach =
+    here === undefined || nodes.length === 0
+      ? undefined
+      : await observeReach(cluster, host, { own, details, nodes, here })
   // Machines on other hosts prove the addresses too.
   const wasBootstrapped = isProven(cluster, all)
   const observed = { ...own, identity: { ...own.identity, wasBootstrapped } }
@@ -216,6 +237,7 @@ async function observeClosely(
     details,
     trial,
     evidence,
+    reach,
     problems: findProblems({ ...cluster, nodes }, [observed]).filter(
       // cluster:restore and cluster:regenerate-secrets give machines new disks; vm:create refuses.
       ({ code }) => !quick || code !== codes.diskLost,

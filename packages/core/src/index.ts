@@ -15,6 +15,7 @@ export { applyAll, renderPlan, type Change } from './change.ts'
 export { clusterIdFile, keepClusterId, readClusterId } from './cluster-id.ts'
 export { controlPlanesLeft, notStarted, type LeftControlPlane } from './cluster-problems.ts'
 export { codes } from './codes.ts'
+export { findCollisions, type Collision } from './collisions.ts'
 export {
   bootFailure,
   bootsOf,
