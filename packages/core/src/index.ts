@@ -26,9 +26,12 @@ export {
 } from './boots.ts'
 export { checkConfirm } from './confirm.ts'
 export {
+  clusterOn,
   commandFor,
   describeCluster,
   hostFiles,
+  hostLabel,
+  settingOn,
   type Cluster,
   type HostFiles,
   type Image,
@@ -46,6 +49,7 @@ export {
 } from './host/domain-metadata.ts'
 export { withHeartbeat } from './heartbeat.ts'
 export { readConsole, type ConsoleEnd } from './host/console-log.ts'
+export { machineHost } from './host/machine-host.ts'
 export { hadDisk, isEmptied } from './host/emptied-folder.ts'
 export { readFreeSpace } from './host/free-space.ts'
 export type { Host } from './host/host.ts'
@@ -66,7 +70,7 @@ export { parseLabelledLines, splitFields, type LabelledLines } from './labelled-
 export { isRunning } from './liveness.ts'
 export { withLock } from './lock.ts'
 export { createLog, inStep, silentLog, type Log, type Step } from './log.ts'
-export { furtherControlPlanes, type Node, type Role } from './nodes.ts'
+export { furtherControlPlanes, placeNodes, type Node, type Role } from './nodes.ts'
 export { exitCodes, Problem, reasonOf, type ExitCode } from './problem.ts'
 export { directToMachines, hostProxy, proxyFor, proxyOfHost } from './proxy.ts'
 export { quote } from './process/command.ts'

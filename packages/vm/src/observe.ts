@@ -1,5 +1,6 @@
 /** Observes one KVM host: its domains, networks, pool and files. */
 import {
+  clusterOn,
   hostFiles,
   poolPath,
   poolUnreadable,
@@ -59,9 +60,10 @@ type Answers = Awaited<ReturnType<typeof virshBatch>>
  */
 export async function observeHost(
   host: Host,
-  cluster: Cluster,
+  all: Cluster,
   index: number,
 ): Promise<ObservedHost> {
+  const cluster = clusterOn(all, index)
   const { settings, nodes } = cluster
   const network = settings.NETWORK_NAME
   const { pool, poolProblem, answers } = await observePool(host, settings.STORAGE_POOL, [

@@ -18,6 +18,7 @@ export async function recreateMachines(
   names: ReadonlySet<string>,
 ): Promise<ExitCode> {
   const nothing = 'none of the machines exists'
+  let { cluster } = context
   const exitCode = await runFlow(context, {
     plan: (cluster, observed) =>
       planDestroy(cluster, observed).filter(
@@ -26,10 +27,13 @@ export async function recreateMachines(
       ),
     nothing,
     needsConfirm: true,
-    check: (observed) => refuse(findRecreateProblems(context.cluster, observed, names)),
+    check(observed, placed) {
+      cluster = stayingInPlace(placed)
+      refuse(findRecreateProblems(placed, observed, names))
+    },
   })
   if (context.dryRun) return exitCode
-  return runFlow(context, {
+  return runFlow({ ...context, cluster }, {
     // Machines that no host has are created as well, for example the workers of a destroyed cluster; those that are
     // off are finished and started: a killed run may have defined them, and the cluster waits for all.
     plan: (cluster, observed) =>
@@ -38,6 +42,14 @@ export async function recreateMachines(
       ),
     nothing,
   })
+}
+
+/** The cluster whose machines are created again on the hosts that they are on now. */
+function stayingInPlace(cluster: Cluster): Cluster {
+  const places = Object.fromEntries(
+    cluster.nodes.map(({ name, host }) => [name.slice(cluster.name.length + 1), host]),
+  )
+  return { ...cluster, settings: { ...cluster.settings, places } }
 }
 
 /**

@@ -2,6 +2,7 @@
 import {
   bootFailure,
   lastBoot,
+  machineHost,
   readConsole,
   reasonOf,
   redactShapes,
@@ -51,7 +52,7 @@ async function consoleOf(
   node: Node,
 ): Promise<ConsoleEnd | { readonly reason: string }> {
   try {
-    const host = (await hosts())[node.host]
+    const host = await machineHost(await hosts(), node)
     if (host === undefined) return { reason: 'its host is not in LIBVIRT_URI' }
     return await readConsole(host, node.name)
   } catch (error) {
