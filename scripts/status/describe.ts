@@ -156,7 +156,10 @@ function unknownOf(
     ...hosts.flatMap((host, index) =>
       silent('hosts', host).map(({ source, reason }) => ({
         source,
-        reason: hosts.length === 1 ? reason : `${hostLabel(cluster, index)}: ${reason}`,
+        reason:
+          cluster.settings.LIBVIRT_URI.length < 2
+            ? reason
+            : `${hostLabel(cluster, index)}: ${reason}`,
       })),
     ),
     ...Array.from(unreadable, (reason) => ({ source: 'hosts' as const, reason })),

@@ -60,10 +60,10 @@ type Answers = Awaited<ReturnType<typeof virshBatch>>
  */
 export async function observeHost(
   host: Host,
-  all: Cluster,
+  described: Cluster,
   index: number,
 ): Promise<ObservedHost> {
-  const cluster = clusterOn(all, index)
+  const cluster = clusterOn(described, index)
   const { settings, nodes } = cluster
   const network = settings.NETWORK_NAME
   const { pool, poolProblem, answers } = await observePool(host, settings.STORAGE_POOL, [

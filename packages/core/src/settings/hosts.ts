@@ -81,7 +81,7 @@ export function readHosts(
   const entries = given.LIBVIRT_URI?.map(entryOf)
   if (entries === undefined) return given
   checkNames(entries, errors)
-  const values = new Map<string, unknown>()
+  const values = new Map<string, string | number>()
   const names = entries.flatMap(({ name }) => name ?? [])
   for (const [key, written] of texts) {
     const text = written.trim()
@@ -96,7 +96,7 @@ export function readHosts(
   }
   const hasOwn = [...values.keys()].some((key) => !key.endsWith('_WEIGHT'))
   const hosts = entries.map(({ name }): HostSettings => {
-    const of = (key: string): unknown =>
+    const of = (key: string): string | number | undefined =>
       name === undefined ? undefined : values.get(`${prefixOf(name)}${key}`)
     const network = { bridge: of('NETWORK_BRIDGE'), name: of('NETWORK_NAME') }
     const hasNetwork = network.bridge !== undefined || network.name !== undefined
@@ -108,7 +108,7 @@ export function readHosts(
       })
     return {
       name,
-      weight: (of('WEIGHT') as number | undefined) ?? 1,
+      weight: Number(of('WEIGHT') ?? 1),
       own: hasOwn
         ? ({
             STORAGE_POOL: of('STORAGE_POOL') ?? given.STORAGE_POOL,
@@ -131,7 +131,9 @@ export function readHosts(
 const nameRule = 'lower-case letters, digits, - and _, beginning with a letter'
 
 function checkNames(entries: readonly Named[], errors: SettingError[]): void {
-  const wrong = (text: string): void => void errors.push({ name: 'LIBVIRT_URI', text })
+  const wrong = (text: string): void => {
+    errors.push({ name: 'LIBVIRT_URI', text })
+  }
   const unnamed = entries.filter(({ name }) => name === undefined)
   if (unnamed.length > 0 && unnamed.length < entries.length)
     wrong('names some of its hosts; name all of them (<name>=<URI>), or none')
@@ -159,14 +161,14 @@ function checkWeights(hosts: readonly HostSettings[], errors: SettingError[]): v
 function parse(
   key: (typeof hostKeys)[number],
   text: string,
-): { readonly value: unknown } | { readonly problem: string } {
+): { readonly value: string | number } | { readonly problem: string } {
   if (key === 'WEIGHT')
     return /^\d{1,7}$/.test(text) && Number(text) <= maxWeight
       ? { value: Number(text) }
       : { problem: `${quoted(text)} is not a whole number from 0 to ${maxWeight}` }
   const { data, error } = allSettings[key].type.safeParse(text)
   return error === undefined
-    ? { value: data }
+    ? { value: data as string }
     : {
         problem: `${quoted(text)} is not ${error.issues.map(({ message }) => message).join('; ')}`,
       }

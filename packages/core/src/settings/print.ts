@@ -115,13 +115,13 @@ ${hostsExample.join('\n')}
 | \`HOST_<NAME>_SEED_ISO_DIR\` | The folder of seed ISOs of this host. |
 | \`HOST_<NAME>_NETWORK_BRIDGE\`, \`HOST_<NAME>_NETWORK_NAME\` | The bridge or libvirt network of this host; it must be the same network, \`NETWORK_CIDR\`, as on the others. |
 | \`HOST_<NAME>_WEIGHT\` | Its share of the machines (1 if left out), for example its memory in GiB; 0: it gets no new ones. |
-| \`PLACE_CP1\`, \`PLACE_W1\` ... | The host of a machine that does not exist yet: <cluster>-cp1, <cluster>-w1. |
+| \`PLACE_CP1\`, \`PLACE_W1\` ... | The host of a machine that does not exist yet: of \`<cluster>-cp1\`, \`<cluster>-w1\`. |
 
 \`<NAME>\` is the name in upper case, with \`_\` for \`-\`. What a host does not set comes from the general setting. \`proxy\` and
 \`shell\` are no names.
 
-A new control plane goes to the host with the fewest control planes; otherwise a machine goes where its host's share is smallest. Machines
-that exist stay where they are when hosts or weights are added, reordered or changed ([operations](operations.md#several-hosts)).
+A new control plane goes to the host with the fewest control planes; otherwise a machine goes where the number of
+machines, divided by the weight, is smallest. Machines that exist stay where they are when hosts or weights are added, reordered or changed ([operations](operations.md#several-hosts)).
 \`NETWORK_BRIDGE\` may be left out if each host has a network of its own.
 `
 
