@@ -8,6 +8,7 @@ import {
   Problem,
   projectRoot,
   type Answer,
+  type Cluster,
   type Node,
 } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
@@ -23,6 +24,7 @@ import { finishedHost } from '@talosmith/vm/testing'
 import { findCauses, isUncertain } from '../diagnose/find.ts'
 import type { Observations } from '../diagnose/gather.ts'
 import { findingsAsJson, renderFindings } from '../diagnose/report.ts'
+import { viewsOf } from '../diagnose/view.ts'
 
 const cluster = testCluster({
   CONTROL_PLANE_COUNT: '3',
@@ -1079,6 +1081,26 @@ for (const [words, why] of [
     assert.is(found?.code, 'IMAGE_PULL_FAILS')
     assert.match(found?.cause ?? '', why)
   })
+
+test('a machine that no host has while one is silent may be there: it is not missing', () => {
+  const described = (uris: string) =>
+    testCluster({ LIBVIRT_URI: uris, CONTROL_PLANE_COUNT: '3', WORKER_COUNT: '1' })
+  const domains = host.domains.filter(({ name }) => name !== 'home-cp1')
+  const observed = observedWith({ host: { domains } })
+  const silent = down('no answer')
+  const hostOfFirst = (of: Cluster, more: Partial<Observations>) =>
+    viewsOf(of, { ...observed, ...more }).find(({ node }) => node.name === 'home-cp1')?.host
+  assert.is(hostOfFirst(described('qemu:///system'), {})?.index, 0)
+  const two = described('qemu:///system,qemu+ssh://root@kvm2/system')
+  assert.is(two.nodes[0]?.host, 0)
+  assert.is(
+    hostOfFirst(two, {
+      hosts: [...observed.hosts, silent],
+      evidence: [...observed.evidence, silent],
+    }),
+    undefined,
+  )
+})
 
 test('a host that could not be inspected has the remedy of its problem', () => {
   const problem = new Problem('STORAGE_SILENT', 'the pool does not answer', { hint: 'mount it' })

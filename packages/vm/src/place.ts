@@ -27,6 +27,14 @@ export function withPlaces(cluster: Cluster, hosts: readonly ObservedHost[]): Cl
   }
 }
 
+/** The cluster whose machines, once they are removed, are created again on the hosts that its nodes have now. */
+export function stayingInPlace(cluster: Cluster): Cluster {
+  const places = Object.fromEntries(
+    cluster.nodes.map(({ name, host }) => [name.slice(cluster.name.length + 1), host]),
+  )
+  return { ...cluster, settings: { ...cluster.settings, places } }
+}
+
 /** The host that has a node's machine. */
 export function machineHostOf(
   { name: cluster }: Pick<Cluster, 'name'>,

@@ -4,7 +4,7 @@ import { findMissingImages, findProblems, refuse } from './check.ts'
 import { otherUsers } from './disk-use.ts'
 import { runFlow, type FlowContext } from './flow.ts'
 import type { ObservedHost } from './observe.ts'
-import { clusterDomains, domainOf } from './place.ts'
+import { clusterDomains, domainOf, stayingInPlace } from './place.ts'
 import { planCreate } from './plan-create.ts'
 import { planDestroy } from './plan-destroy.ts'
 
@@ -42,14 +42,6 @@ export async function recreateMachines(
       ),
     nothing,
   })
-}
-
-/** The cluster whose machines are created again on the hosts that they are on now. */
-function stayingInPlace(cluster: Cluster): Cluster {
-  const places = Object.fromEntries(
-    cluster.nodes.map(({ name, host }) => [name.slice(cluster.name.length + 1), host]),
-  )
-  return { ...cluster, settings: { ...cluster.settings, places } }
 }
 
 /**

@@ -4,7 +4,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { findProblems, findWarnings } from '../src/check.ts'
 import type { ObservedHost } from '../src/observe.ts'
-import { hostOf, withPlaces } from '../src/place.ts'
+import { hostOf, stayingInPlace, withPlaces } from '../src/place.ts'
 import { planCreate } from '../src/plan-create.ts'
 import { planReleases } from '../src/reservations.ts'
 import { describeMachineStatus } from '../src/status.ts'
@@ -154,6 +154,17 @@ test('a disk on another host than its machine would be created on is refused', (
   assert.equal(
     findProblems(withPlaces(described, hosts), hosts, { recreated: new Set(['home-cp1']) }),
     [],
+  )
+})
+
+test('machines that are removed to be created again stay on their hosts', () => {
+  const described = clusterWith(['a', 'b'])
+  const made = new Map(described.nodes.map(({ name }) => [name, 'b'] as const))
+  const placed = withPlaces(described, hostsWith(described, ['a', 'b'], made))
+  const empty = ['a', 'b'].map((host, index) => emptyHost(described, { host, index }))
+  assert.equal(
+    withPlaces(stayingInPlace(placed), empty).nodes.map(({ host }) => host),
+    placed.nodes.map(() => 1),
   )
 })
 
