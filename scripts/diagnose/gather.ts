@@ -11,7 +11,14 @@ import {
   type TalosFindings,
 } from '@talosmith/bootstrap'
 import { apiPort as talosPort } from '@talosmith/clients/talos'
-import { clusterOn, silentLog, type Answer, type Cluster, type Host, type Node } from '@talosmith/core'
+import {
+  clusterOn,
+  silentLog,
+  type Answer,
+  type Cluster,
+  type Host,
+  type Node,
+} from '@talosmith/core'
 import {
   hostOf,
   observeHostEvidence,

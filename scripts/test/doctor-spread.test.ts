@@ -5,15 +5,18 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { judgeSpread } from '../doctor/judge-spread.ts'
 
-const rows: readonly (readonly [hosts: number, controlPlanes: number, warned: readonly string[]])[] =
-  [
-    [1, 3, []],
-    [2, 1, []],
-    [2, 3, ['kvm0 has 2 of 3']],
-    [3, 3, []],
-    [2, 5, ['kvm0 has 3 of 5']],
-    [3, 5, []],
-  ]
+const rows: readonly (readonly [
+  hosts: number,
+  controlPlanes: number,
+  warned: readonly string[],
+])[] = [
+  [1, 3, []],
+  [2, 1, []],
+  [2, 3, ['kvm0 has 2 of 3']],
+  [3, 3, []],
+  [2, 5, ['kvm0 has 3 of 5']],
+  [3, 5, []],
+]
 
 for (const [count, controlPlanes, warned] of rows)
   test(`${controlPlanes} control planes on ${count} hosts: ${warned.join() || 'no warning'}`, () => {

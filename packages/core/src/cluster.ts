@@ -87,7 +87,11 @@ export function hostLabel({ settings }: Pick<Cluster, 'settings'>, index: number
 }
 
 /** The setting that a host, by index, has of its own, or that all hosts share; for hints: HOST_BIG_STORAGE_POOL. */
-export function settingOn({ settings }: Pick<Cluster, 'settings'>, index: number, key: string): string {
+export function settingOn(
+  { settings }: Pick<Cluster, 'settings'>,
+  index: number,
+  key: string,
+): string {
   const { name, own } = settings.hosts[index] ?? {}
   return name === undefined || own === undefined
     ? key

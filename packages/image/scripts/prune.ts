@@ -7,7 +7,9 @@ export default script(import.meta, {
   changes: true,
   async run({ cluster, hosts, log, dryRun, showPlan }) {
     const opened = await hosts()
-    const observed = await Promise.all(opened.map((host, index) => observeImages(host, clusterOn(cluster, index))))
+    const observed = await Promise.all(
+      opened.map((host, index) => observeImages(host, clusterOn(cluster, index))),
+    )
     for (const kept of describeKept(observed)) log.info(`   left alone: ${kept}`)
     const changes = planPrune(observed)
     if (dryRun) return showPlan(changes)

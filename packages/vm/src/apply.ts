@@ -75,7 +75,16 @@ export async function applyVmChange(
   const { target, path = '' } = change
   const here = clusterOn(cluster, change.host)
   try {
-    await actions[change.kind]({ cluster: here, host, observed, clusterId, log, force, target, path })
+    await actions[change.kind]({
+      cluster: here,
+      host,
+      observed,
+      clusterId,
+      log,
+      force,
+      target,
+      path,
+    })
   } catch (cause) {
     if (cause instanceof Problem || !(cause instanceof CommandFailed)) throw cause
     const lost = change.kind === 'start-domain' && lostDiskProblem(cluster, observedHosts, target)

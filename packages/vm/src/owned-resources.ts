@@ -55,7 +55,10 @@ export async function observeOwnedResources(
   const { stdout } = await onStorage(
     host,
     places,
-    (options) => host.$({ ...options, ...poolFiles(clusterOn(cluster, index).settings.STORAGE_POOL) })`
+    (options) => host.$({
+      ...options,
+      ...poolFiles(clusterOn(cluster, index).settings.STORAGE_POOL),
+    })`
 shopt -s nullglob
 eval "$POOL_FILES"
 for folder in ${folders}; do

@@ -14,7 +14,8 @@ export function withPlaces(cluster: Cluster, hosts: readonly ObservedHost[]): Cl
   )
   const fixed = new Map(
     cluster.nodes.flatMap((node) => {
-      const index = machineHostOf(cluster, node, hosts)?.index ?? (silent === -1 ? undefined : silent)
+      const index =
+        machineHostOf(cluster, node, hosts)?.index ?? (silent === -1 ? undefined : silent)
       return index === undefined ? [] : [[node.name, index] as const]
     }),
   )
@@ -50,9 +51,7 @@ export function hostOf(
   node: Node,
   hosts: readonly ObservedHost[],
 ): ObservedHost | undefined {
-  return (
-    machineHostOf(cluster, node, hosts) ?? hosts.find(({ index }) => index === node.host)
-  )
+  return machineHostOf(cluster, node, hosts) ?? hosts.find(({ index }) => index === node.host)
 }
 
 /** The domain with a node's name on a host, of any owner. */

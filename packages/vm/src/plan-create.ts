@@ -21,7 +21,9 @@ import { changeOn, planLeftovers, type Make, type VmChange } from './vm-change.t
 export function planCreate(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
   const planned = cluster.nodes.flatMap((node) => {
     const observed = hostOf(cluster, node, hosts)
-    return observed === undefined ? [] : planMachine(clusterOn(cluster, observed.index), node, observed)
+    return observed === undefined
+      ? []
+      : planMachine(clusterOn(cluster, observed.index), node, observed)
   })
   const created = new Set(planned.map(({ target, kind }) => `${target} ${kind}`))
   const leftovers = planLeftovers(

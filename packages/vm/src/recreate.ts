@@ -33,15 +33,18 @@ export async function recreateMachines(
     },
   })
   if (context.dryRun) return exitCode
-  return runFlow({ ...context, cluster }, {
-    // Machines that no host has are created as well, for example the workers of a destroyed cluster; those that are
-    // off are finished and started: a killed run may have defined them, and the cluster waits for all.
-    plan: (cluster, observed) =>
-      planCreate(cluster, observed).filter(
-        ({ target }) => names.has(target) || !isUp(target, observed),
-      ),
-    nothing,
-  })
+  return runFlow(
+    { ...context, cluster },
+    {
+      // Machines that no host has are created as well, for example the workers of a destroyed cluster; those that are
+      // off are finished and started: a killed run may have defined them, and the cluster waits for all.
+      plan: (cluster, observed) =>
+        planCreate(cluster, observed).filter(
+          ({ target }) => names.has(target) || !isUp(target, observed),
+        ),
+      nothing,
+    },
+  )
 }
 
 /**

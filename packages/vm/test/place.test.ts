@@ -117,14 +117,7 @@ test('a machine that no observed host has may be on the silent one: nothing is p
   assert.equal(planCreate(placed, hosts), [])
   assert.equal(
     describeMachineStatus(placed, hosts).map(({ machine, host }) => `${machine} ${host}`),
-    [
-      'home-cp1 a',
-      'home-cp2 ',
-      'home-cp3 ',
-      'home-w1 ',
-      'home-w2 ',
-      'home-w3 ',
-    ],
+    ['home-cp1 a', 'home-cp2 ', 'home-cp3 ', 'home-w1 ', 'home-w2 ', 'home-w3 '],
   )
 })
 
@@ -174,7 +167,14 @@ test('PLACE_ chooses the host of a new machine, and is refused for one on anothe
   const placed = withPlaces(described, empty)
   assert.is(placed.nodes.find(({ name }) => name === 'home-cp1')?.host, 1)
   assert.equal(findProblems(placed, empty), [])
-  const hosts = hostsWith(described, ['a', 'b'], new Map([['home-cp1', 'a'], ['home-w1', 'a']]))
+  const hosts = hostsWith(
+    described,
+    ['a', 'b'],
+    new Map([
+      ['home-cp1', 'a'],
+      ['home-w1', 'a'],
+    ]),
+  )
   const [problem, ...others] = findProblems(withPlaces(described, hosts), hosts)
   assert.equal(others, [])
   assert.is(problem?.code, 'PLACE_FIXED')
@@ -222,8 +222,7 @@ test('machines use the network and pool of their host', () => {
   assert.equal(
     planCreate(general, done).map(({ target, from, to }) => `${target}: ${from} -> ${to}`),
     described.nodes.map(
-      ({ name }, index) =>
-        `${name}: ${index % 2 ? 'network lan' : 'bridge vmbr0'} -> bridge br0`,
+      ({ name }, index) => `${name}: ${index % 2 ? 'network lan' : 'bridge vmbr0'} -> bridge br0`,
     ),
   )
 })
@@ -239,7 +238,10 @@ test('reservations are removed from the network of each host', () => {
       ? empty
       : {
           ...empty,
-          networks: { ...empty.networks, reservations: new Map([['live' as const, [reservation]]]) },
+          networks: {
+            ...empty.networks,
+            reservations: new Map([['live' as const, [reservation]]]),
+          },
         }
   })
   assert.equal(

@@ -92,7 +92,8 @@ function parseEach(
 
 function describe(name: string, value: string): string {
   // A kernel argument may hold the address of a config with a token.
-  const isHidden = (isSetting(name) && allSettings[name].secret === true) || name === 'TALOS_KERNEL_ARGS'
+  const isHidden =
+    (isSetting(name) && allSettings[name].secret === true) || name === 'TALOS_KERNEL_ARGS'
   const shown = isHidden && value !== '' ? '...' : value
   return `${name}=${quoted(shown).slice(1, -1)}`
 }

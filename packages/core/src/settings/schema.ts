@@ -348,7 +348,9 @@ export const allSettings = Object.assign({}, ...Object.values(settingGroups)) as
 export function secretSettings(settings: Settings): Partial<Record<SettingName, string>> {
   return Object.fromEntries(
     Object.entries(settings).filter(
-      ([name, value]) => value !== undefined && (allSettings as Partial<typeof allSettings>)[name as SettingName]?.secret === true,
+      ([name, value]) =>
+        value !== undefined &&
+        (allSettings as Partial<typeof allSettings>)[name as SettingName]?.secret === true,
     ),
   ) as Partial<Record<SettingName, string>>
 }

@@ -63,9 +63,9 @@ test('a host has its own pool, folder and network, and the general ones otherwis
 test('the general network may be left out when each host has its own', () => {
   const each = ['HOST_BIG_NETWORK_BRIDGE=br1', 'HOST_SMALL_NETWORK_NAME=lan']
   const file = (lines: readonly string[]): string[] =>
-    checkSettings(
-      ['CLUSTER_NAME=home', `LIBVIRT_URI=${uris}`, ...lines].join('\n'),
-    ).errors.map(({ name }) => name)
+    checkSettings(['CLUSTER_NAME=home', `LIBVIRT_URI=${uris}`, ...lines].join('\n')).errors.map(
+      ({ name }) => name,
+    )
   assert.equal(file(each), [])
   assert.equal(file(each.slice(1)), ['NETWORK_BRIDGE'])
 })
