@@ -1,7 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { clusterOn, hostFiles, hostLabel } from '../../src/cluster.ts'
-import { describeCluster } from '../../src/cluster.ts'
+import { clusterOn, describeCluster, hostFiles, hostLabel } from '../../src/cluster.ts'
 import { hostsExample, printConfigurationPage, printExampleEnv } from '../../src/settings/print.ts'
 import { checkSettings } from '../../src/settings/read.ts'
 import { testCluster } from '../../src/testing/test-cluster.ts'
@@ -83,7 +82,7 @@ test('the environment overrides the keys of known hosts only', () => {
   assert.equal(fromShell, ['HOST_BIG_STORAGE_POOL=fast', 'PLACE_W1=small'])
 })
 
-const wrong: readonly (readonly [fault: string, lines: readonly string[], error: RegExp])[] = [
+const wrong: readonly (readonly [title: string, lines: readonly string[], error: RegExp])[] = [
   [
     'a name for some hosts only',
     ['LIBVIRT_URI=a=qemu+ssh://kvm1/system,qemu+ssh://kvm2/system'],
@@ -124,8 +123,8 @@ const wrong: readonly (readonly [fault: string, lines: readonly string[], error:
   ],
   [
     'a misspelt HOST_PROXY',
-    [`LIBVIRT_URI=${uris}`, 'HOST_PROXI=http://p:1'],
-    /^HOST_PROXI: not a setting; did you mean HOST_PROXY\?/,
+    [`LIBVIRT_URI=${uris}`, 'HOST_PROXIES=http://p:1'],
+    /^HOST_PROXIES: not a setting; did you mean HOST_PROXY\?/,
   ],
   [
     'an invalid value',
@@ -149,15 +148,15 @@ const wrong: readonly (readonly [fault: string, lines: readonly string[], error:
   ],
   [
     'an unknown place',
-    [`LIBVIRT_URI=${uris}`, 'PLACE_W1=smal'],
-    /^PLACE_W1: "smal" is no host of LIBVIRT_URI; did you mean small\?/,
+    [`LIBVIRT_URI=${uris}`, 'PLACE_W1=smal-l'],
+    /^PLACE_W1: "smal-l" is no host of LIBVIRT_URI; did you mean small\?/,
   ],
   ['a place without names', ['PLACE_W1=small'], /^PLACE_W1: LIBVIRT_URI has no host with a name/],
   ['a place of no machine', [`LIBVIRT_URI=${uris}`, 'PLACE_X1=big'], /^PLACE_X1: not a setting/],
 ]
 
-for (const [fault, lines, error] of wrong)
-  test(`${fault} is one error that names its key`, () => {
+for (const [title, lines, error] of wrong)
+  test(`${title} is one error that names its key`, () => {
     const errors = errorsOf(lines)
     assert.is(errors.length, 1, errors.join('\n'))
     assert.match(errors[0] ?? '', error)
