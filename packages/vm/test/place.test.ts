@@ -57,7 +57,15 @@ test('no machine is moved or doubled, whatever hosts are added, removed or reord
   const cluster = clusterWith(['a'])
   const all = cluster.nodes.map(({ name }) => name)
   // A digit for each machine: its host, or none yet.
-  for (const places of ['aaa aaa', 'aba bab', 'bbb aaa', 'cab cab', 'aa- ---', 'a-- b--', 'b-- ---']) {
+  for (const places of [
+    'aaa aaa',
+    'aba bab',
+    'bbb aaa',
+    'cab cab',
+    'aa- ---',
+    'a-- b--',
+    'b-- ---',
+  ]) {
     const made = new Map(
       all.flatMap((name, index) => {
         const at = places.replace(' ', '')[index] ?? '-'
