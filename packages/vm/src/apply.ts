@@ -13,6 +13,7 @@ import {
   type Cluster,
   type Host,
   type Log,
+  type Node,
   type RunOptions,
 } from '@talosmith/core'
 import { writeDiskNote } from './disk-note.ts'
@@ -96,7 +97,7 @@ export async function applyVmChange(
 
 const actions: Record<VmChange['kind'], (place: Place) => Promise<unknown>> = {
   async 'define-domain'(place) {
-    const node = nodeNamed(place.cluster, place.target)
+    const node = nodeOf(place)
     const { cluster, observed, host, clusterId } = place
     const origin = {
       clusterId,
@@ -123,7 +124,7 @@ const actions: Record<VmChange['kind'], (place: Place) => Promise<unknown>> = {
     await define(place.host, editDomain(xml, { ...wantedMachine(place), guestAgent: false }))
   },
   async 'create-disk'(place) {
-    const { diskGib } = nodeNamed(place.cluster, place.target)
+    const { diskGib } = nodeOf(place)
     const { host, observed, path } = place
     const partial = path + partialSuffix
     // Never overwrites a file that another process has created in the meantime.
@@ -134,7 +135,7 @@ pool_overlay ${observed.files.image} ${path} ${partial} ${diskGib}`
   },
   'record-disk': ({ host, target }) => writeDiskNote(host, target, 'created'),
   async 'grow-disk'(place) {
-    const node = nodeNamed(place.cluster, place.target)
+    const node = nodeOf(place)
     const { host, observed, path } = place
     const isOff = domainOf(node, observed)?.live.state === 'shut off'
     if (isOff)
@@ -144,7 +145,7 @@ pool_resize ${path} ${node.diskGib}`
     else await virsh(host, 'blockresize', node.name, path, `${node.diskGib}GiB`)
   },
   async 'create-seed'(place) {
-    const node = nodeNamed(place.cluster, place.target)
+    const node = nodeOf(place)
     const { cluster, clusterId, host, path } = place
     const { metaData, networkConfig, digest } = describeSeed(cluster, node)
     const seal = { cluster: cluster.name, clusterId, node: node.name, digest }
@@ -299,7 +300,11 @@ async function define(host: Host, xml: string): Promise<void> {
 
 function wantedMachine(place: Place): Machine {
   const { cluster, observed } = place
-  const node = nodeNamed(cluster, place.target)
+  const node = nodeOf(place)
   const type = typeFor(cluster.settings.DOMAIN_TYPE, observed.kvmProblem)
   return describeMachine(cluster, node, pathsOf(cluster, node, observed), type)
+}
+
+function nodeOf({ cluster, target }: Pick<Place, 'cluster' | 'target'>): Node {
+  return nodeNamed(cluster, target)
 }
