@@ -213,7 +213,8 @@ export function simulatedHost(
   /** transfer.sh places the image and its ledger; verify.sh hashes it. What interrupts them is the image's own test. */
   const image = async (command: string): Promise<string> => {
     const path = /talosmith-image (\S+)/.exec(command)?.[1] ?? ''
-    if (state().files.has(path)) return `1306525696 ${'a'.repeat(64)} 1.000000000 disk`
+    if (state().files.has(path))
+      return `bytes 1306525696\nsha256 ${'a'.repeat(64)}\nmodified 1.000000000\nstart disk\n`
     const facts =
       /'(\{"url".*?)'/.exec(command.slice(command.indexOf('talosmith-image')))?.[1] ?? '{'
     const digest = { bytes: 1, sha256: 'a'.repeat(64) }
