@@ -48,7 +48,7 @@ function run(
 function upgrade(settings: NodeJS.ProcessEnv): { wall: number; events: Event[] } {
   run('npx', ['nx', 'run', 'image:warm-installer'], settings)
   // Started as Nx does; the first start compiles changed sources. Exit code 2: the plan has changes.
-  const program = ['tools/build/run.js', 'packages/bootstrap/scripts/upgrade-talos.ts']
+  const program = ['tools/build/run.js', 'scripts/upgrade-talos.ts']
   run('node', [...program, '--dry-run'], settings, 2)
   const wall = run('node', program, settings)
   return { wall, events: readRecords(generated).at(-1) ?? [] }

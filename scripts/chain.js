@@ -29,7 +29,7 @@ const up = [
 /** @type {readonly Stages[]} */
 const upgrade = [
   ...image,
-  { 'bootstrap:upgrade-talos': 'upgrades Talos, one machine at a time' },
+  { 'cluster:upgrade-talos': 'upgrades Talos, one machine at a time' },
   { 'bootstrap:upgrade-kubernetes': 'upgrades Kubernetes, one minor at a time' },
   { 'cluster:upgrade': 'checks the upgraded cluster' },
 ]
@@ -73,6 +73,7 @@ export const chains = [up, upgrade, warmInstaller, destroy, restore, regenerateS
 export const aliases = {
   'bootstrap:diagnose': 'cluster:diagnose',
   'bootstrap:regenerate-secrets': 'cluster:regenerate-secrets',
+  'bootstrap:upgrade-talos': 'cluster:upgrade-talos',
   'vm:start': 'cluster:start',
   'vm:stop': 'cluster:stop',
 }

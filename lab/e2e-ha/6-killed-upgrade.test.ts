@@ -18,7 +18,7 @@ import { nodeVersions, restarts } from '../e2e/upgrades.ts'
 
 const talosUpgraded = { ...right, TALOS_VERSION: versions.talos }
 const newest = { ...talosUpgraded, KUBERNETES_VERSION: versions.kubernetes }
-const script = scriptOf('packages/bootstrap/scripts/upgrade-talos.ts', '--cluster', 'lab')
+const script = scriptOf('scripts/upgrade-talos.ts', '--cluster', 'lab')
 const both = (one: string): string[] => [one, one]
 
 test('the cluster runs the old versions', async () => {

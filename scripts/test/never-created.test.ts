@@ -35,7 +35,7 @@ const table: Readonly<Record<string, string>> = {
   'bootstrap:backup': 'NOT_STARTED',
   'bootstrap:health': 'NOT_STARTED',
   'bootstrap:restore': 'BACKUP_UNUSABLE',
-  'bootstrap:upgrade-talos': 'NOT_STARTED',
+  'cluster:upgrade-talos': 'NOT_STARTED',
   'bootstrap:recover-secrets': 'NOT_STARTED',
   'storage:verify': 'done',
   'storage:uninstall': 'done',

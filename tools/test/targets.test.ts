@@ -51,8 +51,8 @@ const chains: Readonly<Record<string, Readonly<Record<string, readonly string[]>
   },
   'cluster:upgrade': {
     'cluster:upgrade': ['bootstrap:upgrade-kubernetes'],
-    'bootstrap:upgrade-kubernetes': ['bootstrap:upgrade-talos'],
-    'bootstrap:upgrade-talos': ['image:download'],
+    'bootstrap:upgrade-kubernetes': ['cluster:upgrade-talos'],
+    'cluster:upgrade-talos': ['image:download'],
     ...image,
   },
   'cluster:destroy': {
@@ -85,6 +85,7 @@ test('a target outside of the chains runs alone', () => {
 for (const [former, now] of [
   ['bootstrap:diagnose', 'cluster:diagnose'],
   ['bootstrap:regenerate-secrets', 'cluster:regenerate-secrets'],
+  ['bootstrap:upgrade-talos', 'cluster:upgrade-talos'],
   ['vm:start', 'cluster:start'],
   ['vm:stop', 'cluster:stop'],
 ] as const)

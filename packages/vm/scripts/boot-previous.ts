@@ -1,6 +1,6 @@
 /** vm:boot-previous: boots the previous Talos version of one machine that hangs or panics after an upgrade. */
 import { script } from '@talosmith/core'
-import { bootPrevious } from '../src/boot-previous.ts'
+import { bootPrevious } from '../src/previous-version.ts'
 
 export default script(import.meta, {
   summary:

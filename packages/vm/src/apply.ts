@@ -3,6 +3,7 @@ import { posix } from 'node:path'
 import {
   CommandFailed,
   consoleLog,
+  nodeNamed,
   poolFiles,
   Problem,
   uploadSuffix,
@@ -22,7 +23,7 @@ import { explain } from './explain.ts'
 import { typeFor } from './host-facts.ts'
 import { lostDiskProblem } from './lost-disks.ts'
 import { describeMachine, plainUri, type Machine, type Origin } from './machine.ts'
-import { partialSuffix } from './observe-files.ts'
+import { partialSuffix } from './observed-files.ts'
 import type { ObservedHost } from './observe.ts'
 import { removeLogs, removeState, startMachine } from './machine-state.ts'
 import { domainOf, pathsOf } from './place.ts'
@@ -307,7 +308,5 @@ function wantedMachine(place: Place): Machine {
 }
 
 function nodeOf({ cluster, target }: Pick<Place, 'cluster' | 'target'>): Node {
-  const node = cluster.nodes.find(({ name }) => name === target)
-  if (node === undefined) throw new Error(`${target} is not a machine of ${cluster.name}`)
-  return node
+  return nodeNamed(cluster, target)
 }

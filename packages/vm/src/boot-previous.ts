@@ -1,33 +1,24 @@
-/** vm:boot-previous: boots the previous Talos version of a machine that its new version has put beyond Talos' API. */
+/** Whether a machine is beyond Talos' API, by its console, and what then boots its previous version: observe and plan. */
 import {
   bootFailure,
   commandFor,
-  exitCodes,
-  generatedFiles,
-  inStep,
   lastBoot,
   minute,
-  notStarted,
   plainLines,
   Problem,
   waitFor,
   type BootFailure,
   type Change,
   type Cluster,
-  type ExitCode,
   type Host,
   type Log,
   type Node,
 } from '@talosmith/core'
-import { openTalosctl, probe, talosAuthorities } from '@talosmith/clients/talos'
-import { choosePrevious, consoleSince, consoleSize } from './choose-entry.ts'
-import { refuse } from './check.ts'
-import { observeHosts, type FlowContext } from './flow.ts'
-import { keepPrevious, rollbackCommand, waitForPrevious } from './keep-previous.ts'
-import { checkHosts } from './made-on.ts'
-import { strangerProblems } from './ownership.ts'
+import { probe } from '@talosmith/clients/talos'
+import { consoleSince, consoleSize } from './choose-entry.ts'
+import { rollbackCommand } from './keep-previous.ts'
 import type { ObservedHost } from './observe.ts'
-import { domainOf, hostOf } from './place.ts'
+import { domainOf } from './place.ts'
 
 /** A machine that may hang after an upgrade. */
 export interface ObservedHang {
@@ -57,51 +48,6 @@ const quietLooks = 7
 const lookMs = 5000
 /** Enough for the last boots. */
 const consoleBytes = 60_000
-
-/** Observe, plan, apply for one machine. */
-export async function bootPrevious(
-  { cluster, hosts, log, dryRun, showPlan }: Omit<FlowContext, 'confirm'>,
-  machine: string | undefined,
-): Promise<ExitCode> {
-  const node = namedNode(cluster, machine)
-  const talosctl = await openTalosctl(cluster)
-  const [talosCa] = talosAuthorities((await generatedFiles(cluster).read('talosconfig')) ?? '')
-  if (talosCa === undefined) throw notStarted(cluster, 'there is no talosconfig in generated/')
-  await checkHosts(cluster)
-  const opened = await hosts()
-  const observed = await observeHosts(cluster, opened)
-  refuse(strangerProblems(cluster, observed))
-  const on = hostOf(cluster, node, observed)
-  const host = on && opened[on.index]
-  if (on === undefined || host === undefined) throw new Error(`no host of ${node.name}`)
-  const changes = planBootPrevious(cluster, await observeHang({ cluster, log }, node, on, host))
-  if (dryRun) return showPlan(changes)
-  const [boot, keep] = changes
-  const context = { cluster, talosctl, talosCa, log, host }
-  const size = await consoleSize(host, node.name)
-  await inStep(log, boot?.summary ?? '', async () => {
-    const entry = await choosePrevious(host, node.name, log)
-    await waitForPrevious(context, node, entry, size)
-  })
-  await inStep(log, keep?.summary ?? '', () => keepPrevious(context, node))
-  log.info(
-    `${node.name} stays with its previous version. Next: set TALOS_VERSION, TALOS_EXTENSIONS and TALOS_KERNEL_ARGS to values that boot, then ${commandFor(cluster, 'cluster:upgrade')}`,
-  )
-  return exitCodes.done
-}
-
-function namedNode(cluster: Cluster, machine: string | undefined): Node {
-  const node = cluster.nodes.find(({ name }) => name === machine)
-  if (node !== undefined) return node
-  const names = cluster.nodes.map(({ name }) => name).join(', ')
-  throw new Problem(
-    'OPTION_UNKNOWN',
-    machine === undefined
-      ? 'vm:boot-previous needs a machine'
-      : `${cluster.name} has no machine ${machine}`,
-    { hint: `--machine is one of: ${names}`, exitCode: exitCodes.wrongOption },
-  )
-}
 
 /** Observes the machine; for half a minute, where its console shows no failure. */
 export async function observeHang(

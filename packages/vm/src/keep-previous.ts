@@ -1,6 +1,7 @@
 /** After a previous version was chosen in the boot menu: waits for it, and makes it the version that stays. */
 import {
   bootFailure,
+  commandFor,
   lastBoot,
   minute,
   plainLines,
@@ -16,6 +17,7 @@ import {
 import { judgeEtcd, observeEtcdFacts } from '@talosmith/clients/etcd'
 import {
   probe,
+  readBootEntries,
   readBootId,
   readRunning,
   talosReason,
@@ -25,12 +27,16 @@ import {
 import { entryVersion, type MenuEntry } from './boot-menu.ts'
 import { consoleSince } from './choose-entry.ts'
 
-/** What these steps use. */
-export interface PreviousContext {
+/** What keeping a version uses. */
+export interface KeepContext {
   readonly cluster: Cluster
   readonly talosctl: Talosctl
   readonly talosCa: string
   readonly log: Log
+}
+
+/** What booting one uses. */
+export interface PreviousContext extends KeepContext {
   readonly host: Host
 }
 
@@ -83,25 +89,23 @@ export async function waitForPrevious(
 /**
  * Makes the running version the default one: `talosctl rollback`, which turns the default entry round and restarts the
  * machine (internal/app/machined/internal/server/v1alpha1/v1alpha1_server.go, Rollback). A control plane waits for a
- * healthy etcd first, as before every restart. Throws PREVIOUS_NOT_KEPT with the command that remains.
+ * healthy etcd first, as before every restart. Throws PREVIOUS_NOT_KEPT with the command that remains; also for an old
+ * Talos that turns the default away from the entry that was selected (sdboot.go, revert; later from LoaderEntryDefault).
  */
 export async function keepPrevious(
-  { cluster, talosctl, talosCa, log }: PreviousContext,
+  { cluster, talosctl, talosCa, log }: KeepContext,
   node: Node,
 ): Promise<void> {
   const { name, address } = node
+  const notKept = `${name} runs its previous version, but only until its next cold start`
   const report = (error: unknown): Promise<never> => {
     const because = error instanceof Problem ? error.because : undefined
-    throw new Problem(
-      'PREVIOUS_NOT_KEPT',
-      `${name} runs its previous version, but only until its next cold start`,
-      {
-        because: because ?? talosReason(error) ?? reasonOf(error),
-        now: `its boot entry of the new version is still the default one`,
-        hint: `once etcd is healthy, run: ${rollbackCommand(cluster, address)}
+    throw new Problem('PREVIOUS_NOT_KEPT', notKept, {
+      because: because ?? talosReason(error) ?? reasonOf(error),
+      now: `its boot entry of the new version is still the default one`,
+      hint: `once etcd is healthy, run: ${rollbackCommand(cluster, address)}
 once: it turns the default entry round, so a second one brings the new version back`,
-      },
-    )
+    })
   }
   if (node.role === 'controlplane')
     await waitFor(
@@ -141,4 +145,11 @@ once: it turns the default entry round, so a second one brings the new version b
     if (failure === undefined) throw error
     return report(failure)
   })
+  const entries = await readBootEntries(node, talosctl).catch(() => undefined)
+  if (entries !== undefined && entries.default !== entries.selected)
+    throw new Problem('PREVIOUS_NOT_KEPT', notKept, {
+      because: `its Talos turns away from the entry that runs, not from the default one, which is still ${entries.default}`,
+      now: `its boot entry of the new version is still the default one`,
+      hint: `do not switch it off; an upgrade to a version that boots replaces that entry: set TALOS_VERSION, then ${commandFor(cluster, 'cluster:upgrade')}`,
+    })
 }

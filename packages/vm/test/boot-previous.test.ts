@@ -218,6 +218,22 @@ test('without a healthy etcd nothing restarts, and the command that remains is p
   assert.not(own.talosctl.calls.some((call) => call.startsWith('rollback')))
 })
 
+test('a previous version that its Talos did not make the default is reported, without a second rollback', async () => {
+  const entry = (text: string): string => Buffer.from(text, 'utf16le').toString('latin1')
+  const own = context((words) =>
+    words.includes('LoaderEntryDefault')
+      ? entry('Talos-v1.13.9.efi')
+      : words.includes('LoaderEntrySelected')
+        ? entry('talos-v1.12.11.efi')
+        : undefined,
+  )
+  const problem = await answering(() => problemOf(keepPrevious(own, node)))
+  assert.is(problem.code, 'PREVIOUS_NOT_KEPT')
+  assert.match(problem.because ?? '', 'still talos-v1.13.9.efi')
+  assert.not.match(problem.hint ?? '', 'rollback')
+  assert.is(own.talosctl.calls.filter((call) => call.startsWith('rollback')).length, 1)
+})
+
 test('another version than the chosen one ends the wait', async () => {
   const own = context((words) =>
     words === 'version' ? versions({ [address]: 'v1.13.9' }) : undefined,

@@ -1,6 +1,7 @@
 /** The console log of a machine, from its KVM host: its last lines, and whether the boot that it shows has failed. */
 import {
   bootFailure,
+  bootsOf,
   lastBoot,
   readConsole,
   reasonOf,
@@ -44,6 +45,15 @@ export function createBootWatch(
     last = failure
     return certain
   }
+}
+
+/** The boots that the end of a machine's console log shows, the last one last; none: it cannot be read. */
+export async function readBoots(
+  context: Pick<UpgradeContext, 'hosts'>,
+  node: Node,
+): Promise<readonly (readonly string[])[]> {
+  const found = await consoleOf(context, node)
+  return 'reason' in found ? [] : bootsOf(found.lines)
 }
 
 async function consoleOf(

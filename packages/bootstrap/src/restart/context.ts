@@ -1,16 +1,34 @@
 /** The context of an upgrade and of a restore: clients for Talos and Kubernetes, secrets, generated files. */
-import { notStarted, type Cluster, type Host, type Log, type ScriptContext } from '@talosmith/core'
+import {
+  notStarted,
+  type Cluster,
+  type Host,
+  type Log,
+  type Node,
+  type ScriptContext,
+} from '@talosmith/core'
 import { observeGeneratedFiles, type ObservedGeneratedFiles } from '../configure/generated-files.ts'
 import { openKubernetes, type Kubernetes, throughNodes } from '@talosmith/clients/kubernetes'
 import { refuseLostSecrets } from '../generated/lost-secrets.ts'
-import type { PublicSecrets } from '../generated/secrets.ts'
+import type { PublicSecrets } from '../secrets/secrets.ts'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 
+/** What the host of a machine can do for one that is beyond Talos' API. Another part does it, so the flow brings it. */
+export interface PreviousVersion {
+  /** Resets a machine that hangs, chooses its previous version in the boot menu, and waits until that runs. */
+  readonly boot: (node: Node) => Promise<void>
+  /** Makes the version that was chosen in the boot menu the default one. Throws PREVIOUS_NOT_KEPT. */
+  readonly keep: (node: Node) => Promise<void>
+}
+
 /** The part of a script context that the upgrade flows use. */
-export type UpgradeScript = Pick<
+export interface UpgradeScript extends Pick<
   ScriptContext<Record<never, never>>,
   'cluster' | 'log' | 'dryRun' | 'showPlan' | 'hosts'
->
+> {
+  /** Undefined: the user is told how to boot a previous version. */
+  readonly previous?: PreviousVersion
+}
 
 /** The clients and generated files that an upgrade uses. */
 export interface UpgradeContext {
@@ -22,11 +40,12 @@ export interface UpgradeContext {
   readonly generated: ObservedGeneratedFiles
   /** The KVM hosts, to read a machine's console log. */
   readonly hosts: () => Promise<readonly Host[]>
+  readonly previous?: PreviousVersion | undefined
 }
 
 /** Opens the clients of a bootstrapped cluster. Throws SECRETS_LOST, and NOT_STARTED for any other. */
 export async function openUpgrade(
-  { cluster, log, hosts }: Pick<UpgradeScript, 'cluster' | 'log' | 'hosts'>,
+  { cluster, log, hosts, previous }: Pick<UpgradeScript, 'cluster' | 'log' | 'hosts' | 'previous'>,
   tool?: Talosctl,
 ): Promise<UpgradeContext> {
   const talosctl = tool ?? (await openTalosctl(cluster))
@@ -47,6 +66,7 @@ export async function openUpgrade(
     secrets,
     generated,
     hosts,
+    previous,
   }
 }
 

@@ -1,7 +1,13 @@
 /** Cordons and uncordons nodes; an annotation tells which ones an upgrade has cordoned. */
 import { waitFor, type Node } from '@talosmith/core'
 import { listPath, nodeOf, objectPath, type NodeObject } from '@talosmith/clients/kubernetes'
-import { renderUpgradeAnnotation, upgradeAnnotation } from './upgrade-annotation.ts'
+import {
+  failedAnnotation,
+  renderFailedVersion,
+  renderUpgradeAnnotation,
+  upgradeAnnotation,
+  type FailedVersion,
+} from './upgrade-annotation.ts'
 import type { Target } from '@talosmith/clients/talos'
 import { gateClosed } from './pass-gate.ts'
 import type { UpgradeContext } from './context.ts'
@@ -46,11 +52,23 @@ export async function annotateRestart(
   }))
 }
 
-/** Uncordons an annotated node and removes the annotation; returns false for a node without it. */
-export async function uncordon(tools: Tools, machine: Machine): Promise<boolean> {
+/**
+ * Uncordons an annotated node and removes the annotation; returns false for a node without it. In the same request it
+ * records the version that `failed` on it, or forgets an earlier one (null).
+ */
+export async function uncordon(
+  tools: Tools,
+  machine: Machine,
+  failed?: FailedVersion | null,
+): Promise<boolean> {
+  const record =
+    failed === undefined ? {} : { [failedAnnotation]: failed && renderFailedVersion(failed) }
   return change(tools, machine, `${machine.name} to be uncordoned`, (node) =>
     isAnnotated(node)
-      ? { metadata: { annotations: { [upgradeAnnotation]: null } }, spec: { unschedulable: null } }
+      ? {
+          metadata: { annotations: { [upgradeAnnotation]: null, ...record } },
+          spec: { unschedulable: null },
+        }
       : undefined,
   )
 }

@@ -125,7 +125,7 @@ export async function waitForReboot(
         const failure = await readFailure()
         if (failure?.kind === 'reverts')
           throw new Error(`its boot failed, and Talos rolls back: ${failure.line}`)
-        if (failure !== undefined) throw await stuck(context, node, target, failure)
+        if (failure !== undefined) throw await bootStuck(context, node, target, failure)
         throw new Error(unreachable)
       }
       if (!hasRestarted) {
@@ -166,22 +166,44 @@ export async function waitForReboot(
 const endedWith = 'its console ended with'
 
 /** The problem of a machine whose boot has failed in a way that Talos does not recover from. */
-async function stuck(
-  context: UpgradeContext,
+export class BootStuck extends Problem {
+  readonly failure: BootFailure
+
+  constructor(
+    message: string,
+    failure: BootFailure,
+    details: ConstructorParameters<typeof Problem>[2],
+  ) {
+    super('UPGRADE_UNFINISHED', message, details)
+    this.failure = failure
+  }
+}
+
+/** How a boot failed that Talos does not recover from, as a sentence. */
+export function describeStuck(kind: BootFailure['kind'] | undefined): string {
+  if (kind === 'panics') return 'its kernel panicked, which systemd-boot does not revert'
+  return kind === 'hangs'
+    ? 'Talos failed in its initialize sequence, where it neither rolls back nor reboots'
+    : 'its previous version was chosen in the boot menu'
+}
+
+/** What to do about a version that does not boot. */
+export const setOtherVersion =
+  'set TALOS_VERSION, TALOS_EXTENSIONS and TALOS_KERNEL_ARGS to values that boot, and run the same command again'
+
+/** The problem of a machine whose boot has failed so; its text tells the user how to return to the previous version. */
+export async function bootStuck(
+  context: Pick<UpgradeContext, 'cluster' | 'hosts'>,
   node: Node,
   target: Target,
-  { kind, line }: BootFailure,
-): Promise<Problem> {
+  failure: BootFailure,
+): Promise<BootStuck> {
   const { name } = node
-  const what =
-    kind === 'panics'
-      ? 'its kernel panicked, which systemd-boot does not revert'
-      : 'Talos failed in its initialize sequence, where it neither rolls back nor reboots'
   const back = `boot its previous version: ${commandFor(context.cluster, 'vm:boot-previous')} --machine ${name}`
-  return new Problem('UPGRADE_UNFINISHED', `${name} does not boot Talos ${target.version}`, {
-    because: `${what} (${line.trim()}); ${endedWith}\n${await consoleTail(context, node)}`,
+  return new BootStuck(`${name} does not boot Talos ${target.version}`, failure, {
+    because: `${describeStuck(failure.kind)} (${failure.line.trim()}); ${endedWith}\n${await consoleTail(context, node)}`,
     now: `${name} is down and stays down; it is cordoned, and its old version is still on its disk; the remaining machines were not upgraded`,
-    hint: `${back}; then set TALOS_VERSION, TALOS_EXTENSIONS and TALOS_KERNEL_ARGS to values that boot, and run the same command again`,
+    hint: `${back}; then ${setOtherVersion}`,
   })
 }
 

@@ -1,4 +1,4 @@
-/** bootstrap:upgrade-talos, bootstrap:upgrade-kubernetes and bootstrap:backup, stage by stage. */
+/** cluster:upgrade-talos, bootstrap:upgrade-kubernetes and bootstrap:backup, stage by stage. */
 import { tryWarmInstaller } from '@talosmith/clients/factory'
 import {
   commandFor,
@@ -22,6 +22,7 @@ import { finishLeftovers, takeTalosStep } from './talos-step.ts'
 import { openUpgrade, type UpgradeContext, type UpgradeScript } from '../restart/context.ts'
 import type { PathStep } from './upgrade-path.ts'
 import { updateConfig } from './upgraded-config.ts'
+import { finishWaysBack } from './way-back.ts'
 
 /** Upgrades every machine to TALOS_VERSION, one safe restart after the other, and Kubernetes only where a Talos version requires it. */
 export async function upgradeTalos(
@@ -30,6 +31,7 @@ export async function upgradeTalos(
 ): Promise<ExitCode> {
   const { cluster, log, dryRun, showPlan } = script
   const context = given ?? (await openUpgrade(script))
+  if (!dryRun) await finishWaysBack(context)
   const { observed, steps: path, fileChanges } = await preflightUpgrade(context, !dryRun)
   const steps = path.slice(0, path.findLastIndex(({ kind }) => kind === 'talos') + 1)
   const { desired } = context.generated
@@ -96,7 +98,7 @@ export async function upgradeKubernetes(
   if (last >= 0)
     throw new Problem('TALOS_COMES_FIRST', `machines do not run Talos ${steps[last]?.to} yet`, {
       now: 'nothing was changed',
-      hint: commandFor(cluster, 'bootstrap:upgrade-talos'),
+      hint: commandFor(cluster, 'cluster:upgrade-talos'),
     })
   if (later.length === 0) {
     log.already(`every component runs Kubernetes ${cluster.settings.KUBERNETES_VERSION}`)

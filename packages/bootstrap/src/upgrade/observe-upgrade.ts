@@ -19,7 +19,12 @@ import {
 } from '@talosmith/clients/kubernetes'
 import { leaderOf, observeEtcdFacts } from '@talosmith/clients/etcd'
 import { versionsOf, type KubernetesFacts } from './kubernetes-proof.ts'
-import { readUpgradeAnnotation, type Begun } from '../restart/upgrade-annotation.ts'
+import {
+  readFailedVersion,
+  readUpgradeAnnotation,
+  type Begun,
+  type FailedVersion,
+} from '../restart/upgrade-annotation.ts'
 import { installationOf, ownInstallerOf } from './installation.ts'
 import { isRight, readNodes, type NodeFacts } from '@talosmith/clients/talos'
 import { refuseUnhealthyEtcd } from '../restart/pass-gate.ts'
@@ -40,6 +45,8 @@ export interface ObservedMachine {
   readonly ownInstaller?: string | undefined
   /** The upgrade that an earlier run began and did not finish. */
   readonly begun: Begun | undefined
+  /** A version that never booted on it, and the node that has the record. */
+  readonly failed?: (FailedVersion & { readonly on: string }) | undefined
 }
 
 /** A cluster before an upgrade. */
@@ -74,7 +81,7 @@ export async function observeUpgrade(
       log,
       withinMs: waits ? rebootTimeoutMs(cluster) : 0,
       code: 'NODE_SILENT',
-      hint: `check that it runs (${commandFor(cluster, 'vm:status')}) and check its console (virsh console <machine>)`,
+      hint: `check that it runs (${commandFor(cluster, 'vm:status')}) and check its console (virsh console <machine>); one that hangs after an upgrade: ${commandFor(cluster, 'vm:boot-previous')} --machine <machine>`,
     },
   ).catch(async (error: unknown) => {
     // Without etcd an API server cannot answer: then etcd is the problem, not the machine.
@@ -130,6 +137,7 @@ async function observeMachines({
     if (missing !== undefined)
       throw new Error(`${missing[0]} on ${node.name} does not report its version`)
     const [oldest = ''] = parts.map(([, version]) => version ?? '').sort(semver.compare)
+    const failed = object && readFailedVersion(object)
     return {
       node,
       facts: own.value,
@@ -138,6 +146,7 @@ async function observeMachines({
       kubernetes: oldest,
       ownInstaller: ownInstallerOf(cluster, generated.desired?.get(node.name)),
       begun: object && readUpgradeAnnotation(object),
+      failed: failed && { ...failed, on: object.metadata.name },
     }
   })
 }

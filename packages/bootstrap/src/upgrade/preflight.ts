@@ -6,6 +6,7 @@ import { planGeneratedFiles, type BootstrapChange } from '../configure/plan.ts'
 import { refuseMoved } from '../config/fixed-addresses.ts'
 import { takeBackup } from '../backup/take-backup.ts'
 import { warnOfBlocked } from '../restart/drain.ts'
+import { refuseFailedVersions } from './failed-version.ts'
 import { refuseMissingChannel } from './guest-agent.ts'
 import { observeUpgrade, type ObservedUpgrade } from './observe-upgrade.ts'
 import { refuseUnknownInstaller, usesFactory } from './installation.ts'
@@ -31,6 +32,7 @@ export async function preflightUpgrade(
   for (const { node, config } of observed.machines)
     refuseMoved(cluster, node.name, context.generated.desired?.get(node.name) ?? config, config)
   const steps = planSteps(cluster, observed)
+  refuseFailedVersions(cluster, steps, observed.machines)
   const talos = steps.filter(({ kind }) => kind === 'talos')
   const restarting = [
     ...new Set(talos.flatMap((step) => machinesOf(cluster, step, observed.machines))),

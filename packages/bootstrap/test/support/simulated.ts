@@ -15,7 +15,7 @@ import {
 } from '@talosmith/clients/kubernetes'
 import type { Talosctl } from '@talosmith/clients/talos'
 import type { UpgradeContext } from '../../src/restart/context.ts'
-import { upgradeAnnotation } from '../../src/restart/upgrade-annotation.ts'
+import { failedAnnotation, upgradeAnnotation } from '../../src/restart/upgrade-annotation.ts'
 import { fakeTalosctl, resource, versions, type Reply } from '@talosmith/clients/testing'
 
 /** The state of a simulated machine. */
@@ -40,6 +40,22 @@ export interface Machine {
   kernelArguments: readonly string[]
   /** The version that it rolls back to, after so many further checks of its status. */
   trial: { readonly version: string; left: number } | undefined
+  /** What its other boot entry has. */
+  other: Running | undefined
+  /** Whether the other entry is the default one. */
+  bootsOther: boolean
+  /** It does not answer: its version hangs, or it stands in the boot menu, at an entry. */
+  stands: 'hangs' | number | undefined
+  /** What its console has shown. */
+  console: string
+  /** The annotation with a version that failed. */
+  failed: string | undefined
+}
+
+/** What a boot entry has. */
+interface Running {
+  readonly version: string
+  readonly schematic: string
 }
 
 /** When a run is killed. */
@@ -74,6 +90,8 @@ export class Simulation {
   readonly refusing = new Set<string>()
   /** Versions that do not boot. */
   readonly broken = new Set<string>()
+  /** Machines with a version that hangs on them in its initialize sequence: `home-w1 v1.13.9`. */
+  readonly hanging = new Set<string>()
   /** How often a machine is checked before it rolls back. */
   trialLooks = 3
   readonly cluster: Cluster
@@ -120,6 +138,7 @@ export class Simulation {
       grub: false,
       kernelArguments: cluster.settings.TALOS_KERNEL_ARGS,
       trial: undefined,
+      ...{ other: undefined, bootsOther: false, stands: undefined, console: '', failed: undefined },
     }))
   }
 
@@ -199,13 +218,74 @@ export class Simulation {
         this.violations.push(`${node.name} restarts while ${other.node.name} is away`)
     if (!machine.cordoned) this.violations.push(`${node.name} restarts without being drained`)
     const wanted = machine.installed ?? machine.version
+    if (machine.installed !== undefined) {
+      machine.other = { version: machine.version, schematic: machine.schematic }
+      machine.bootsOther = false
+    }
     machine.boot++
     machine.away = 6
     machine.installed = undefined
     if (this.broken.has(wanted)) machine.trial = { version: machine.version, left: this.trialLooks }
     machine.version = wanted
     machine.schematic = this.cluster.schematic.id
+    this.boot(machine, machine.bootsOther)
     if (this.leader === node.name) this.moveLeader(node.name)
+  }
+
+  /** Boots one of the two entries of a machine; it hangs if that version does. */
+  private boot(machine: Machine, boots: boolean): void {
+    const { other, version, schematic } = machine
+    if (boots && other !== undefined) {
+      Object.assign(machine, { ...other, other: { version, schematic } })
+      machine.bootsOther = !machine.bootsOther
+    }
+    machine.stands = this.hanging.has(`${machine.node.name} ${machine.version}`)
+      ? 'hangs'
+      : undefined
+    const ending =
+      machine.stands === undefined ? 'boot sequence: done' : 'initialize sequence: failed'
+    machine.console += `[    0.000000] Linux version 6.18\r\n[    3.1] [talos] ${ending}\r\n`
+  }
+
+  /** Titles of the boot menu, newest version first; the default entry is highlighted at its start. */
+  private menuOf({ version, other, bootsOther }: Machine): { titles: string[]; first: number } {
+    const versions = [version, ...(other === undefined ? [] : [other.version])]
+    const normal = versions[bootsOther ? 1 : 0] ?? version
+    versions.sort(semver.rcompare)
+    const titles = versions.flatMap((one) => [
+      `Talos (${one})`,
+      `Talos (${one}) (Reset to maintenance mode)`,
+    ])
+    return { titles, first: titles.indexOf(`Talos (${normal})`) }
+  }
+
+  /** `virsh reset`: the firmware, then the boot menu, as menu_run of systemd-boot draws it. */
+  resetMachine(machine: Machine): void {
+    const { titles, first } = this.menuOf(machine)
+    machine.boot++
+    machine.stands = first
+    const lines = titles.map((title, index) => menuLine(title, index, index === first))
+    machine.console += `\x1b[2J${lines.join('')}\x1b[9;1HBoot in 5 s.`
+  }
+
+  /** `virsh send-key` in the boot menu. */
+  pressKey(machine: Machine, key: string): void {
+    const { titles } = this.menuOf(machine)
+    const { stands, node } = machine
+    if (typeof stands !== 'number') {
+      this.violations.push(`${node.name} gets ${key} outside of its boot menu`)
+      return
+    }
+    const title = titles[stands] ?? ''
+    if (key === 'KEY_ENTER') {
+      if (title.includes('Reset')) this.violations.push(`${node.name} loses its data`)
+      machine.stands = undefined
+      this.boot(machine, title !== `Talos (${machine.version})`)
+      return
+    }
+    const next = stands + (key === 'KEY_DOWN' ? 1 : -1)
+    machine.stands = next
+    machine.console += menuLine(title, stands, false) + menuLine(titles[next] ?? '', next, true)
   }
 
   private moveLeader(from: string): void {
@@ -253,6 +333,12 @@ export class Simulation {
         this.etcd = 'running'
       }
     if (words.startsWith('reboot')) return () => this.restart(machine)
+    // sdboot.go, revert: the default becomes the entry that is not the default one.
+    if (words === 'rollback')
+      return () => {
+        machine.bootsOther = !machine.bootsOther
+        this.restart(machine)
+      }
     if (words.includes('forfeit-leadership')) return () => this.moveLeader(machine.node.name)
     if (words.startsWith('etcd snapshot'))
       return () => writeFileSync(words.split(' ')[2] ?? '', backupBytes())
@@ -267,7 +353,7 @@ export class Simulation {
 
   protected reply(words: string, nodes: readonly string[]): Reply {
     const queried = nodes.map((address) => this.at(address))
-    const there = queried.filter((machine) => machine.away === 0)
+    const there = queried.filter(({ away, stands }) => away === 0 && stands === undefined)
     for (const machine of queried) if (machine.away > 0) machine.away--
     const silence =
       queried.length === there.length ? '' : 'rpc error: code = Unavailable desc = refused'
@@ -314,6 +400,12 @@ export class Simulation {
     if (first === undefined) return { stderr: silence }
     if (words === 'read /proc/cmdline')
       return `talos.platform=nocloud console=ttyS0 ${first.kernelArguments.join(' ')}\n`
+    const variable = /^read \/sys\/firmware\/efi\/efivars\/(\w+)-/.exec(words)?.[1]
+    if (variable !== undefined) {
+      const isOther = variable === 'LoaderEntryDefault' && first.bootsOther
+      const { version = '' } = isOther ? (first.other ?? {}) : first
+      return `\x07\0\0\0${Buffer.from(`Talos-${version}.efi\0`, 'utf16le').toString('latin1')}`
+    }
     if (words.startsWith('read')) return `boot-${first.node.name}-${first.boot}\n`
     if (words === 'etcd alarm list') return ''
     if (words === 'service etcd')
@@ -395,6 +487,8 @@ export class Simulation {
         machine.resourceVersion++
         if (spec !== undefined) machine.cordoned = isCordon
         machine.annotation = metadata.annotations[upgradeAnnotation] ?? undefined
+        const failed = metadata.annotations[failedAnnotation]
+        if (failed !== undefined) machine.failed = failed ?? undefined
       },
       alive,
     )
@@ -450,6 +544,11 @@ function argumentsAfter(
   return semver.lt(version, '1.13.0') ? extraKernelArgs : []
 }
 
+/** A line of the boot menu, as EDK2's terminal driver writes it; the highlighted one is black on light gray. */
+function menuLine(title: string, index: number, isOn: boolean): string {
+  return `\x1b[0m\x1b[${isOn ? '30m\x1b[47m' : '37m\x1b[40m'}\x1b[${index + 1};26H  ${title}  `
+}
+
 /** What Talos does with a version that does not boot. */
 export function rollBack(machine: Machine): void {
   machine.version = machine.trial?.version ?? machine.version
@@ -466,16 +565,20 @@ interface NodePatch {
 }
 
 function nodeObject(machine: Machine): object {
-  const { node, away, cordoned, annotation, kubernetes } = machine
+  const { node, cordoned, annotation, failed, kubernetes } = machine
+  const away = machine.away > 0 || machine.stands !== undefined
   return {
     metadata: {
       name: node.name,
-      annotations: annotation === undefined ? {} : { [upgradeAnnotation]: annotation },
+      annotations: {
+        ...(annotation !== undefined && { [upgradeAnnotation]: annotation }),
+        ...(failed !== undefined && { [failedAnnotation]: failed }),
+      },
       resourceVersion: String(machine.resourceVersion),
     },
     spec: cordoned ? { unschedulable: true } : {},
     status: {
-      conditions: [{ type: 'Ready', status: away === 0 ? 'True' : 'False', message: 'away' }],
+      conditions: [{ type: 'Ready', status: away ? 'False' : 'True', message: 'away' }],
       addresses: [{ type: 'InternalIP', address: node.address }],
       nodeInfo: { kubeletVersion: kubernetes },
     },

@@ -37,3 +37,28 @@ export async function readKernelArguments(
   const { stdout } = await talosctl.ask([address], ['read', '/proc/cmdline'])
   return stdout.split(/\s+/).filter((argument) => argument !== '')
 }
+
+/** systemd-boot's entries of a machine, as their files: talos-v1.13.9.efi. */
+export interface BootEntries {
+  /** Booted by the next cold start, and by Talos' own restart with kexec. */
+  readonly default: string
+  /** Booted by the last cold start. */
+  readonly selected: string
+}
+
+/**
+ * Reads systemd-boot's entries from the firmware's variables, as Talos does
+ * (internal/app/machined/pkg/runtime/v1alpha1/bootloader/sdboot/efivars.go, ReadVariable: four bytes of attributes, then
+ * UTF-16 in little endian). Throws where they cannot be read, as with GRUB.
+ */
+export async function readBootEntries({ address }: Node, talosctl: Talosctl): Promise<BootEntries> {
+  const read = async (name: string): Promise<string> => {
+    const file = `/sys/firmware/efi/efivars/${name}-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f`
+    const { stdout } = await talosctl.ask([address], ['read', file])
+    // Names of such entries are ASCII, and systemd-boot compares them without case.
+    const entry = /talos-[\w.~-]+\.efi/.exec(stdout.replaceAll('\0', '').toLowerCase())?.[0]
+    if (entry === undefined) throw new Error(`${name} names no entry of Talos`)
+    return entry
+  }
+  return { default: await read('LoaderEntryDefault'), selected: await read('LoaderEntrySelected') }
+}

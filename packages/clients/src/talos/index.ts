@@ -1,6 +1,12 @@
 /** Talos: talosctl, what machines answer to it, and how long they may take. */
 export { certificateIn, talosAuthorities } from './authorities.ts'
-export { readBootLoader, readKernelArguments, type BootLoader } from './boot-loader.ts'
+export {
+  readBootEntries,
+  readBootLoader,
+  readKernelArguments,
+  type BootEntries,
+  type BootLoader,
+} from './boot-loader.ts'
 export { guestAgentPort, guestAgentService, hasGuestAgentChannel } from './guest-agent.ts'
 export {
   aspectProblem,

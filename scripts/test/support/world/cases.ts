@@ -28,6 +28,30 @@ export const cases: Readonly<Record<string, (opened: Opened) => Promise<Case>>> 
       },
     }
   },
+  async 'upgrade that hangs'(opened) {
+    await expectDone(opened, 'up', olderVersions)
+    const { world } = opened
+    world.hanging.add('home-w1 v1.13.9')
+    return {
+      command: 'upgrade',
+      start: opened.save(),
+      cluster: opened.cluster(),
+      refusal: 'VERSION_FAILED',
+      ended() {
+        assert.equal(
+          world.machines.map(({ version }) => version),
+          ['v1.13.9', 'v1.13.8'],
+        )
+        for (const { cordoned, annotation, stands, bootsOther } of world.machines)
+          assert.equal(
+            [cordoned, annotation, stands, bootsOther],
+            [false, undefined, undefined, false],
+          )
+        assert.match(world.named('home-w1').failed ?? '', /^v1\.13\.9 /)
+        assert.equal(world.violations, [])
+      },
+    }
+  },
   async destroy(opened) {
     await makeRunning(opened)
     const { world } = opened

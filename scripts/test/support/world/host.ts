@@ -34,9 +34,17 @@ export interface HostEvents {
   started(domain: string): void
   /** A change has taken effect. */
   changed(): Promise<void>
+  /** A machine starts through its firmware. */
+  reset(domain: string): void
+  key(domain: string, key: string): void
+  /** What the console log of a machine holds. */
+  console(domain: string): string
+  /** Whether Talos answers at an address. */
+  answers(address: string): boolean
 }
 
-const mutating = /^(?:define|metadata|autostart|start|destroy|undefine|shutdown|blockresize)\b/
+const mutating =
+  /^(?:define|metadata|autostart|start|destroy|undefine|shutdown|blockresize|reset|send-key)\b/
 
 /** The host: it answers as virsh, qemu-img, xorriso and the shell would, and changes its state as they do. */
 export function simulatedHost(
@@ -75,6 +83,8 @@ export function simulatedHost(
       domain.isRunning = true
       events.started(name)
     }
+    if (verb === 'reset') events.reset(name)
+    if (verb === 'send-key') events.key(name, words.split(' ').at(-1) ?? '')
     if (verb === 'destroy' || verb === 'shutdown') domain.isRunning = false
     if (verb === 'undefine') domains.delete(name)
   }
@@ -165,7 +175,12 @@ export function simulatedHost(
         .filter((path) => state().files.has(path))
         .map((path) => `${path}\n`)
         .join('')
-    if (command.includes('try_port()') || command.includes('-console.log')) return ''
+    const logged = /([^/\s]+)-console\.log/.exec(command)?.[1]
+    if (logged !== undefined) return readLog(command, events.console(logged))
+    const reached = /dev\/tcp\/([\d.]+)\//.exec(command)?.[1]
+    if (reached !== undefined && !command.includes('try_port()'))
+      return events.answers(reached) ? 'open' : 'silent'
+    if (command.includes('try_port()')) return ''
     const disk = /^pool_overlay (\S+) (\S+) \S+ (\d+)$/m.exec(command)
     if (disk !== null) {
       const [, backing = '', path = '', size] = disk
@@ -225,4 +240,11 @@ export function simulatedHost(
       )
     },
   }
+}
+
+/** Reads a console log as stat and tail do: its size, all from a byte on, or its end after how long it is quiet. */
+function readLog(command: string, text: string): string {
+  const from = /^size=(\d+)$/m.exec(command)?.[1]
+  if (from !== undefined) return text.slice(Number(from))
+  return command.includes('tail -c') ? `quiet 0\n${text.slice(-20_000)}` : `${text.length}\n`
 }

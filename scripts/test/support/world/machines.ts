@@ -26,6 +26,8 @@ export interface State extends HostState {
   revision: number
   leader: string
   schematics: string[]
+  /** Machines with a version that hangs on them. */
+  hanging: string[]
 }
 
 /** A host with the machines of a cluster. */
@@ -61,6 +63,7 @@ export abstract class Machines extends Simulation {
       revision: this.revision,
       leader: this.leader,
       schematics: [],
+      hanging: [],
     }
     for (const machine of this.machines) machine.config = ''
     this.listeners = new Listeners(this)
@@ -68,6 +71,10 @@ export abstract class Machines extends Simulation {
       diskRemoved: (path: string) => this.diskRemoved(path),
       started: (name: string) => this.started(name),
       changed: () => this.settle(),
+      reset: (name: string) => this.resetMachine(this.named(name)),
+      key: (name: string, key: string) => this.pressKey(this.named(name), key),
+      console: (name: string) => this.named(name).console,
+      answers: (address: string) => this.isUp(this.at(address)),
     }
     this.host = simulatedHost(
       () => this.state,
@@ -80,7 +87,8 @@ export abstract class Machines extends Simulation {
   save(): State {
     const machines = this.machines.map((machine) => omitNode(machine))
     const { revision, leader } = this
-    return structuredClone({ ...this.state, machines, revision, leader })
+    const hanging = [...this.hanging]
+    return structuredClone({ ...this.state, machines, revision, leader, hanging })
   }
 
   async load(saved: State): Promise<void> {
@@ -89,6 +97,9 @@ export abstract class Machines extends Simulation {
     machines.forEach((machine, index) => Object.assign(this.machines[index] ?? {}, machine))
     this.revision = state.revision
     this.leader = state.leader
+    this.hanging.clear()
+    for (const one of state.hanging) this.hanging.add(one)
+    this.violations.length = 0
     this.harm.length = 0
     await this.settle()
   }
@@ -105,10 +116,11 @@ export abstract class Machines extends Simulation {
     return this.state.files
   }
 
-  /** Whether Talos runs on a machine: it has power and a disk. */
-  isUp({ node }: Machine): boolean {
+  /** Whether Talos runs on a machine: it has power and a disk, and has booted. */
+  isUp({ node, stands }: Machine): boolean {
     const domain = this.state.domains.get(node.name)
-    return domain?.isRunning === true && this.state.files.has(diskOf(node.name))
+    const isRunning = domain?.isRunning === true && this.state.files.has(diskOf(node.name))
+    return isRunning && stands === undefined
   }
 
   /** The machine config in force; undefined: it waits in maintenance mode, or is off. */
@@ -208,7 +220,10 @@ export abstract class Machines extends Simulation {
     const version = /talos-(v[\d.]+)-/.exec(file.backing)?.[1] ?? ''
     const schematic = this.desired.schematic.id
     const fresh = { version, schematic, kubernetes: '', installed: undefined, config: '' }
-    Object.assign(machine, fresh, { cordoned: false, annotation: undefined, resourceVersion: 1 })
+    Object.assign(machine, fresh, {
+      ...{ cordoned: false, annotation: undefined, resourceVersion: 1 },
+      ...{ other: undefined, bootsOther: false, stands: undefined, console: '', failed: undefined },
+    })
   }
 
   protected configure(machine: Machine, text: string): void {

@@ -122,9 +122,9 @@ async function killEverywhere(opened: Opened, one: Case): Promise<readonly Row[]
     else {
       const again = await run(one.command)
       assert.equal(world.harm, [], 'after the command was run again')
-      const expected = (isFirst ? one.afterNewCluster : undefined) ?? 'done'
+      const expected = (isFirst ? one.afterNewCluster : undefined) ?? one.refusal ?? 'done'
       assert.is(codeOf(again), expected, describe(`after up (${codeOf(up)}), again`, again))
-      if (expected !== 'done') return { change, up: codeOf(up) }
+      if (expected === one.afterNewCluster) return { change, up: codeOf(up) }
     }
     one.ended()
     return { change, up: codeOf(up) }
