@@ -55,7 +55,7 @@ test('cluster:regenerate-secrets without CONFIRM lists what is lost, and changes
   ])
     assert.match(output, lost)
   assert.match(output, /Archive secrets\.yaml in archive\//)
-  for (const { name } of cluster.nodes) assert.match(output, `Remove virtual machine ${name}`)
+  for (const { name } of cluster.nodes) assert.match(output, `Reset virtual machine ${name}`)
   assert.is(ca(), before)
 })
 
@@ -130,7 +130,7 @@ test('a record of other secrets does not turn the next regeneration into one tha
   assert.match(output, 'regenerating.json is ignored')
   assert.match(output, /Archive secrets\.yaml in archive\//)
   assert.not.match(output, `secrets.yaml in ${archive}`)
-  for (const { name } of cluster.nodes) assert.match(output, `Remove virtual machine ${name}`)
+  for (const { name } of cluster.nodes) assert.match(output, `Reset virtual machine ${name}`)
   // Once the cluster is healthy, no record counts.
   assert.is((await nx('bootstrap:health')).code, 0)
   assert.not(existsSync(record))

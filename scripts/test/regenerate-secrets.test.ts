@@ -60,7 +60,7 @@ test('without CONFIRM, lists what is lost, files and machines, and changes nothi
       'every existing kubeconfig and talosconfig',
       'service account tokens',
     ],
-    ...['Archive secrets.yaml', 'Remove virtual machine talosmith-test-a-w1'],
+    ...['Archive secrets.yaml', 'Reset virtual machine talosmith-test-a-w1'],
   ])
     assert.match(because, lost)
   assert.equal(made.everything(), before)

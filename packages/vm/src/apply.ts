@@ -19,13 +19,14 @@ import {
 import { writeDiskNote } from './disk-note.ts'
 import { renderDomain } from './domain-xml.ts'
 import { keepChannel } from './drift.ts'
-import { editDomain, withClusterId } from './edit-domain.ts'
+import { editDomain, rebuildDomain, withClusterId } from './edit-domain.ts'
 import { explain } from './explain.ts'
 import { typeFor } from './host-facts.ts'
 import { lostDiskProblem } from './lost-disks.ts'
-import { describeMachine, plainUri, type Machine } from './machine.ts'
+import { describeMachine, plainUri, type Machine, type Origin } from './machine.ts'
 import { partialSuffix } from './observed-files.ts'
 import type { ObservedHost } from './observe.ts'
+import { removeLogs, removeState, startMachine } from './machine-state.ts'
 import { domainOf, pathsOf } from './place.ts'
 import {
   elementOf,
@@ -97,18 +98,9 @@ export async function applyVmChange(
 
 const actions: Record<VmChange['kind'], (place: Place) => Promise<unknown>> = {
   async 'define-domain'(place) {
-    const node = nodeOf(place)
-    const { cluster, observed, host, clusterId } = place
-    const origin = {
-      clusterId,
-      image: observed.files.image,
-      diskGib: node.diskGib,
-      uri: plainUri(cluster, observed.index),
-      directIo: observed.directIo,
-    }
     // libvirt creates this folder only when it starts a machine that has no console log.
-    await host.$`mkdir -p ${posix.dirname(consoleLog(node.name))} 2>/dev/null || true`
-    await define(host, renderDomain(wantedMachine(place), origin))
+    await place.host.$`mkdir -p ${posix.dirname(consoleLog(place.target))} 2>/dev/null || true`
+    await define(place.host, renderDomain(wantedMachine(place), originOf(place)))
   },
   async 'update-domain'(place) {
     const xml = await virsh(place.host, 'dumpxml', '--inactive', '--security-info', place.target)
@@ -169,7 +161,7 @@ rm -rf -- "$work"`
       await writeDiskNote(host, target, 'created')
     const state = await virsh(host, 'domstate', target)
     if (state === 'running' || (await wake(host, target, state))) return
-    await virsh(host, 'start', target)
+    await startMachine(host, target, domainOf({ name: target }, observed))
   },
   'stop-domain': stop,
   async 'cut-power'({ host, target }) {
@@ -183,12 +175,22 @@ rm -rf -- "$work"`
     await removeFiles(place, path, path + partialSuffix)
   },
   async 'undefine-domain'({ host, target }) {
-    const serial = consoleLog(target)
-    const emulator = posix.join(posix.dirname(serial), `${target}.log`)
-    // virtlogd rotates logs to .0, .1, .2. They stay where only root may remove them: logrotate ends them.
-    await host.$`if [ -w ${posix.dirname(serial)} ]; then rm -f -- ${serial} ${serial}.[0-9]* ${emulator} ${emulator}.[0-9]*; fi`
+    await removeLogs(host, target)
     const all = ['--nvram', '--managed-save', '--snapshots-metadata', '--checkpoints-metadata']
     await unlessGone(virsh(host, 'undefine', target, ...all))
+  },
+  /** The definition is replaced, never removed: a run that is killed leaves what was set by hand. */
+  async 'rebuild-domain'(place) {
+    const { host, target, observed } = place
+    await removeLogs(host, target)
+    await removeState(host, target)
+    const node = nodeOf(place)
+    const domain = domainOf(node, observed)
+    const paths = { disk: observed.files.disk(node), seed: observed.files.seed(node) }
+    const xml = await virsh(host, 'dumpxml', '--inactive', '--security-info', target)
+    const machine = { ...wantedMachine(place), ...paths }
+    const former = domain?.own ?? paths
+    await define(host, rebuildDomain(xml, machine, { origin: originOf(place), former }))
   },
   'remove-seed': (place) =>
     removeFiles(place, place.path, place.path + partialSuffix, place.path + uploadSuffix),
@@ -296,6 +298,17 @@ async function unlessGone<T>(output: Promise<T>): Promise<T | undefined> {
  */
 async function define(host: Host, xml: string): Promise<void> {
   await host.$({ input: xml })`exec 3<&0; virsh -q -c qemu:///system define <(cat <&3)`
+}
+
+function originOf(place: Place): Origin {
+  const { cluster, observed, clusterId } = place
+  return {
+    clusterId,
+    image: observed.files.image,
+    diskGib: nodeOf(place).diskGib,
+    uri: plainUri(cluster, observed.index),
+    directIo: observed.directIo,
+  }
 }
 
 function wantedMachine(place: Place): Machine {

@@ -78,3 +78,10 @@ export function otherUsers(domain: ObservedDomain, observed: ObservedHost): Obse
       one !== domain && (one.machine.disk === path || [...one.disks, ...one.attached].some(usesIt)),
   )
 }
+
+/** The disks that were added to a machine by hand, by path or name: nothing of ours removes them. */
+export function disksByHand({ own, disks }: ObservedDomain, { overlays }: ObservedHost): string[] {
+  const isOurs = (source: string): boolean =>
+    source === own?.disk || overlays.some((one) => one.path === source && one.disk === own?.disk)
+  return disks.map(({ source }) => source).filter((source) => !isOurs(source))
+}

@@ -41,20 +41,14 @@ export function renderDomain(machine: Machine, origin: Origin): string {
       name: machine.name,
       title: `Talos ${machine.role === 'controlplane' ? 'control plane' : 'worker'} of ${machine.cluster}`,
       metadata: {
-        'talosmith:machine': ownElement(machine, origin),
+        'talosmith:machine': machineElement(machine, origin),
         'talosmith-disk:disk': diskNoteElement('none'),
       },
       memory: { '@unit': 'MiB', '#text': machine.memoryMib },
       vcpu: machine.cpu,
       os: {
-        ...(machine.uefi
-          ? {
-              '@firmware': 'efi',
-              type: hvm,
-              // Talos' nocloud images are not signed for secure boot.
-              firmware: { feature: [{ '@enabled': 'no', '@name': 'secure-boot' }] },
-            }
-          : { type: hvm }),
+        type: hvm,
+        ...firmwareElements(machine.uefi),
         boot: { '@dev': 'hd' },
       },
       features: { acpi: '', apic: '' },
@@ -64,33 +58,8 @@ export function renderDomain(machine: Machine, origin: Origin): string {
       on_reboot: 'restart',
       on_crash: 'restart',
       devices: {
-        disk: [
-          {
-            '@type': 'file',
-            '@device': 'disk',
-            driver: {
-              '@name': 'qemu',
-              '@type': 'qcow2',
-              '@cache': origin.directIo ? 'none' : 'writeback',
-              '@discard': 'unmap',
-            },
-            source: { '@file': machine.disk },
-            target: { '@dev': 'vda', '@bus': 'virtio' },
-          },
-          {
-            '@type': 'file',
-            '@device': 'cdrom',
-            driver: { '@name': 'qemu', '@type': 'raw' },
-            source: { '@file': machine.seed },
-            target: { '@dev': 'sda', '@bus': 'sata' },
-            readonly: '',
-          },
-        ],
-        interface: {
-          mac: { '@address': machine.mac },
-          ...networkParts(machine.network),
-          model: { '@type': 'virtio' },
-        },
+        disk: [diskElement(machine, origin), seedElement(machine)],
+        interface: interfaceElement(machine),
         // virtlogd keeps the console output, also after the machine has stopped.
         serial: {
           '@type': 'pty',
@@ -111,7 +80,58 @@ export function renderDomain(machine: Machine, origin: Origin): string {
 /** An XML element as plain data; attributes start with @. */
 export type Element = { [key: string]: unknown }
 
-function ownElement(machine: Machine, { image, diskGib, uri, clusterId }: Origin): Element {
+/** The attribute and elements of `os` that choose the firmware. */
+export function firmwareElements(uefi: boolean): Element {
+  if (!uefi) return {}
+  // Talos' nocloud images are not signed for secure boot.
+  return {
+    '@firmware': 'efi',
+    firmware: { feature: [{ '@enabled': 'no', '@name': 'secure-boot' }] },
+  }
+}
+
+/** The `disk` element of a machine's own disk. */
+export function diskElement(machine: Machine, { directIo }: Origin): Element {
+  return {
+    '@type': 'file',
+    '@device': 'disk',
+    driver: {
+      '@name': 'qemu',
+      '@type': 'qcow2',
+      '@cache': directIo ? 'none' : 'writeback',
+      '@discard': 'unmap',
+    },
+    source: { '@file': machine.disk },
+    target: { '@dev': 'vda', '@bus': 'virtio' },
+  }
+}
+
+/** The `disk` element of the drive with the seed ISO. */
+export function seedElement(machine: Machine): Element {
+  return {
+    '@type': 'file',
+    '@device': 'cdrom',
+    driver: { '@name': 'qemu', '@type': 'raw' },
+    source: { '@file': machine.seed },
+    target: { '@dev': 'sda', '@bus': 'sata' },
+    readonly: '',
+  }
+}
+
+/** The `interface` element of a machine. */
+export function interfaceElement(machine: Machine): Element {
+  return {
+    mac: { '@address': machine.mac },
+    ...networkParts(machine.network),
+    model: { '@type': 'virtio' },
+  }
+}
+
+/** Talosmith's element in a domain's metadata. */
+export function machineElement(
+  machine: Machine,
+  { image, diskGib, uri, clusterId }: Origin,
+): Element {
   return {
     '@xmlns:talosmith': machineNamespace,
     '@cluster': machine.cluster,

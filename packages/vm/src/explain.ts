@@ -63,6 +63,12 @@ const failures: Record<VmChange['kind'], Failure> = {
   'cut-power': stop,
   'remove-disk': remove,
   'undefine-domain': remove,
+  'rebuild-domain': {
+    code: 'VM_DEFINE_FAILED',
+    what: (target) => `could not reset ${target}`,
+    now: (target) =>
+      `the disk of ${target} is removed, its definition and disks that were added by hand are as before`,
+  },
   'remove-seed': remove,
   'remove-leftover': remove,
   'release-address': network,
@@ -93,6 +99,10 @@ const remedies: readonly (readonly [RegExp, string])[] = [
   [
     /No space left/,
     'free up space in the pool, then run the same command again: it continues from here',
+  ],
+  [
+    /topology|NUMA|vcpus?\b.*(?:maximum|exceed|out of range)/i,
+    'what was set by hand in its definition (topology, numa, cputune) does not fit the number of CPUs in the settings: change one of them (virsh edit <machine>, or CONTROL_PLANE_CPU or WORKER_CPU), then run the same command again',
   ],
   [
     /network '[^']*' is not active/,

@@ -82,10 +82,11 @@ export async function observeHost(
   const dumps = answers.slice(7, 7 + 2 * nodes.length)
   const ofNetwork = answers.slice(7 + dumps.length)
   const files = hostFiles(cluster, pool)
-  const known = parsed(dumps)
+  const macs = new Map(nodes.map(({ name, mac }) => [name, mac]))
+  const known = parsed(dumps, macs)
   const others = words(ids?.stdout).filter((id) => known.every(({ uuid }) => uuid !== id))
   // By UUID: virsh takes a name that is a number for the ID of another machine.
-  const rest = parsed(await virshBatch(host, others.flatMap(dump)))
+  const rest = parsed(await virshBatch(host, others.flatMap(dump)), macs)
   const { identity, domains } = await judgeDomains(cluster, index, [...known, ...rest])
   const observedFiles = await observeFiles(host, cluster, { pool, files, domains, identity })
   const unreadable =
@@ -166,10 +167,13 @@ function dump(domain: string): readonly (readonly string[])[] {
 }
 
 /** Skips domains that do not exist, or were removed between two commands. */
-function parsed(dumps: Answers): (ParsedDomain & Pick<ObservedDomain, 'attached'>)[] {
+function parsed(
+  dumps: Answers,
+  macs: ReadonlyMap<string, string>,
+): (ParsedDomain & Pick<ObservedDomain, 'attached'>)[] {
   return dumps.flatMap(({ stdout, error }, index) => {
     if (index % 2 !== 0 || error !== undefined) return []
-    const domain = parseDomain(stdout)
+    const domain = parseDomain(stdout, macs)
     const running = dumps[index + 1]
     const now =
       running === undefined || running.error !== undefined ? [] : parseDomain(running.stdout).disks

@@ -3,6 +3,7 @@ import { readDomainMetadata, type DiskNote } from '@talosmith/core'
 import { XMLParser } from 'fast-xml-parser'
 import { cpuOf, guestAgentPort, attachmentOf, parsing } from './domain-xml.ts'
 import type { Machine } from './machine.ts'
+import { ownInterface } from './owned-parts.ts'
 
 /** The files that a domain's metadata names: created for it, and removed with it. */
 export interface OwnFiles {
@@ -49,13 +50,20 @@ const parser = new XMLParser({
   isArray: (name) => lists.has(name),
 })
 
-/** Parses a domain's XML (`virsh dumpxml --inactive`). */
-export function parseDomain(xml: string): ParsedDomain {
+/**
+ * Parses a domain's XML (`virsh dumpxml --inactive`). `macs` are our MAC addresses by the machine's name, which tell our
+ * interface from those that were added by hand.
+ */
+export function parseDomain(
+  xml: string,
+  macs: ReadonlyMap<string, string> = new Map(),
+): ParsedDomain {
   const { domain } = parser.parse(xml) as { domain: Xml }
   const name = textOf(domain, 'name')
   const ours = readDomainMetadata({ domain })
   const devices = at(domain, 'devices')
-  const [nic] = list(devices, 'interface')
+  const macOf = (nic: Xml): string => textOf(nic, 'mac', '@address')
+  const nic = ownInterface(list(devices, 'interface'), macOf, macs.get(name))
   const file = (device: string): string =>
     textOf(
       list(devices, 'disk').find((disk) => (disk['@device'] ?? 'disk') === device),
@@ -82,7 +90,7 @@ export function parseDomain(xml: string): ParsedDomain {
       memoryMib: Math.round(mib(at(domain, 'currentMemory')) || mib(at(domain, 'memory'))),
       maxMemoryMib: Math.round(mib(at(domain, 'memory'))),
       uefi: textOf(domain, 'os', '@firmware') === 'efi' || at(domain, 'os', 'loader') !== undefined,
-      mac: textOf(nic, 'mac', '@address').toLowerCase(),
+      mac: nic === undefined ? '' : macOf(nic).toLowerCase(),
       network: nic && attachmentOf(nic),
       guestAgent: list(devices, 'channel').some(
         (channel) => textOf(channel, 'target', '@name') === guestAgentPort,

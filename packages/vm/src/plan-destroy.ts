@@ -1,10 +1,10 @@
 /** Plans what destroying a cluster removes from its hosts. Pure. */
 import { posix } from 'node:path'
 import { Problem, quote, type Cluster } from '@talosmith/core'
-import { otherUsers } from './disk-use.ts'
+import { disksByHand, otherUsers } from './disk-use.ts'
 import type { ObservedDisk } from './observed-files.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
-import { clusterDomains } from './place.ts'
+import { clusterDomains, domainOf } from './place.ts'
 import { planReleases } from './reservations.ts'
 import { inGib } from './sizes.ts'
 import { changeOn, planLeftovers, type Make, type VmChange } from './vm-change.ts'
@@ -31,7 +31,7 @@ export function planDestroy(cluster: Cluster, hosts: readonly ObservedHost[]): V
         ...planOutsideSeed(cluster, observed, domain),
         change(
           'undefine-domain',
-          `Remove virtual machine ${domain.name}${domain.machine.uefi ? ', its NVRAM' : ''} and its logs`,
+          `Remove virtual machine ${domain.name}${domain.machine.uefi ? ', its NVRAM' : ''} and its logs${otherDisks(domain, observed)}`,
           {
             from: describeDomain(domain, observed),
             risk: 'data-loss',
@@ -45,6 +45,12 @@ export function planDestroy(cluster: Cluster, hosts: readonly ObservedHost[]): V
     ...planReleases(cluster, hosts),
     ...planLeftovers(hosts, ({ file }) => file === 'disk'),
   ]
+}
+
+/** Names the disks of a machine that stay; '' when there are none. */
+function otherDisks(domain: ObservedDomain, observed: ObservedHost): string {
+  const others = disksByHand(domain, observed)
+  return others.length === 0 ? '' : `; disks that were added by hand stay: ${others.join(', ')}`
 }
 
 /**
@@ -89,6 +95,25 @@ function planRemoveDisks(observed: ObservedHost, domain: ObservedDomain, change:
           }),
         ]),
   ]
+}
+
+/**
+ * Plans that machines of the settings lose their disks and start again from nothing, with the definition that they
+ * have: only the parts that are ours are replaced. Machines that are no longer in the settings are removed.
+ */
+export function planRebuild(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
+  return planDestroy(cluster, hosts).map((planned) => {
+    const observed = hosts.find(({ index }) => index === planned.host)
+    const isDesired = cluster.nodes.some(({ name }) => name === planned.target)
+    if (planned.kind !== 'undefine-domain' || observed === undefined || !isDesired) return planned
+    const domain = domainOf({ name: planned.target }, observed)
+    if (domain === undefined) return planned
+    return {
+      ...planned,
+      kind: 'rebuild-domain',
+      summary: `Reset virtual machine ${domain.name}: remove its saved state, snapshots${domain.machine.uefi ? ', NVRAM' : ''} and logs, keep its definition${otherDisks(domain, observed)}`,
+    }
+  })
 }
 
 /**

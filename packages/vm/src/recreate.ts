@@ -1,4 +1,4 @@
-/** Recreates machines: destroys them with their disks, then creates them again. */
+/** Recreates machines: removes their disks and state, then creates new ones. Their definitions stay. */
 import { codes, Problem, quote, type Cluster, type ExitCode } from '@talosmith/core'
 import { findMissingImages, findProblems, refuse } from './check.ts'
 import { otherUsers } from './disk-use.ts'
@@ -6,7 +6,7 @@ import { runFlow, type FlowContext } from './flow.ts'
 import type { ObservedHost } from './observe.ts'
 import { clusterDomains, domainOf, stayingInPlace } from './place.ts'
 import { planCreate } from './plan-create.ts'
-import { planDestroy } from './plan-destroy.ts'
+import { planRebuild } from './plan-destroy.ts'
 
 /**
  * Recreates the machines of `names` with empty disks, creates those that no host has, and starts those that are off;
@@ -21,7 +21,7 @@ export async function recreateMachines(
   let { cluster } = context
   const exitCode = await runFlow(context, {
     plan: (cluster, observed) =>
-      planDestroy(cluster, observed).filter(
+      planRebuild(cluster, observed).filter(
         // The new machine has the address of the former one, and its MAC address.
         ({ target, kind }) => names.has(target) && kind !== 'release-address',
       ),

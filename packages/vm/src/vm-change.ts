@@ -21,6 +21,7 @@ export interface VmChange extends Change {
     | 'cut-power'
     | 'remove-disk'
     | 'undefine-domain'
+    | 'rebuild-domain'
     | 'remove-seed'
     | 'remove-leftover'
     | 'release-address'

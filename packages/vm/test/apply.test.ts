@@ -150,6 +150,49 @@ test('removing a machine also removes its NVRAM, saved state and both logs', asy
   assert.match(commands, ' /var/log/libvirt/qemu/home-w1.log ')
 })
 
+test('a machine with a new disk starts without saved memory and UEFI variables of the former one', async () => {
+  const unrecorded = withDomain(all, 'home-w1', (domain) => ({ ...domain, diskNote: 'none' }))
+  const off = (command: string) => (command.includes('domstate') ? 'shut off' : '')
+  assert.match(
+    (await run(creating, 'start-domain', unrecorded, off)).at(-1) ?? '',
+    ' start home-w1 --force-boot --reset-nvram',
+  )
+  assert.match((await run(creating, 'start-domain', all, off)).at(-1) ?? '', / start home-w1$/)
+  // virsh before 8.1.0.
+  const old = (command: string) =>
+    command.includes('reset-nvram')
+      ? { stderr: "error: command 'start' doesn't support option --reset-nvram\n", exitCode: 1 }
+      : off(command)
+  assert.match(
+    (await run(creating, 'start-domain', unrecorded, old)).at(-1) ?? '',
+    / start home-w1 --force-boot$/,
+  )
+})
+
+test('a rebuilt machine loses saved memory and snapshots before its definition is replaced', async () => {
+  const separator = /echo --err ([\w.-]+)/
+  const host = recordingHost((command) => {
+    if (command.includes('dumpxml')) return domainXml(cluster, 'home-w1')
+    const end = separator.exec(command)?.[1]
+    if (end === undefined) return ''
+    const outputs = command.includes('snapshot-list') ? ['a b\n', 'c1\n'] : ['', '']
+    return {
+      stdout: outputs.map((one) => `${one}${end}\n`).join(''),
+      stderr: `error: ${end}\n`.repeat(2),
+    }
+  })
+  await applyVmChange(
+    { kind: 'rebuild-domain', target: 'home-w1', host: 0, summary: '', risk: 'data-loss' },
+    { cluster, hosts: [host], observedHosts: [all], log: silentLog },
+  )
+  const commands = host.commands.join('\n').replaceAll(/'\\''|'/g, '')
+  const order = ['managedsave-remove home-w1', 'snapshot-delete home-w1 a b --metadata']
+  for (const what of [...order, 'checkpoint-delete home-w1 c1 --metadata', 'define <('])
+    assert.match(commands, what)
+  assert.not.match(commands, 'undefine')
+  assert.ok(commands.indexOf('managedsave-remove') < commands.indexOf('define <('))
+})
+
 test('removing a machine that another process has removed succeeds', async () => {
   const gone = { stderr: "error: failed to get domain 'home-w1'\n", exitCode: 1 }
   await run(destroying, 'undefine-domain', all, (command) =>
@@ -188,6 +231,12 @@ const refusals: readonly [string, VmChange['kind'], string, string][] = [
   ['Could not access KVM kernel module', 'start-domain', 'VM_START_FAILED', 'DOMAIN_TYPE=qemu'],
   ['Read-only file system', 'create-disk', 'VM_DISK_FAILED', 'remount,rw'],
   ['No space left on device', 'create-disk', 'VM_DISK_FAILED', 'free up space'],
+  [
+    "CPU topology doesn't match maximum vcpu count",
+    'define-domain',
+    'VM_DEFINE_FAILED',
+    'virsh edit',
+  ],
   ['something odd', 'create-seed', 'VM_SEED_FAILED', 'same command again'],
   ["domain 'home-w1' already exists", 'define-domain', 'VM_DEFINE_FAILED', 'checks the host again'],
 ]

@@ -2,7 +2,7 @@ import type { Problem } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { planDestroy, planRemoveSeeds } from '../src/plan-destroy.ts'
+import { planDestroy, planRebuild, planRemoveSeeds } from '../src/plan-destroy.ts'
 import { planMachineStart, planMachineStop } from '../src/plan-power.ts'
 import type { ObservedDomain, ObservedHost } from '../src/observe.ts'
 import { withoutMachines } from '../src/place.ts'
@@ -332,6 +332,43 @@ test('a disk that a machine was given by hand is left alone and reported', () =>
     describeUntouched(cluster, [observed]).join(),
     '/dev/vg/w1 on root@kvm1: home-w1 uses it',
   )
+})
+
+for (const [what, plan, kind] of [
+  ['destroy', planDestroy, 'undefine-domain'],
+  ['rebuild', planRebuild, 'rebuild-domain'],
+] as const)
+  test(`${what}: disks that were added by hand are named, and stay`, () => {
+    const disk = `${pool}/home-w1.qcow2`
+    const snapshot = `${pool}/home-w1.snap`
+    const added = ['/data/home-w1-data.qcow2', '/dev/vg/w1']
+    const observed = withDomain(
+      { ...finishedHost(cluster), overlays: [{ path: snapshot, disk, isInUse: true }] },
+      'home-w1',
+      (domain) => ({
+        ...domain,
+        disks: [disk, snapshot, ...added].map((source, index) => ({
+          ...{ target: `vd${'abcd'[index]}`, type: 'file', source },
+        })),
+      }),
+    )
+    const changes = plan(cluster, [observed]).filter(({ target }) => target === 'home-w1')
+    assert.match(
+      changes.find((one) => one.kind === kind)?.summary ?? '',
+      `added by hand stay: ${added.join(', ')}`,
+    )
+    assert.not.ok(changes.some(({ path = '' }) => added.includes(path)))
+  })
+
+test('rebuild: a machine that is no longer in the settings is removed', () => {
+  const kinds = planRebuild(testCluster({ WORKER_COUNT: '1' }), [finishedHost(cluster)])
+    .filter(({ kind }) => kind.endsWith('-domain'))
+    .map(({ target, kind }) => `${target} ${kind}`)
+  assert.equal(kinds.toSorted(), [
+    'home-cp1 rebuild-domain',
+    'home-w1 rebuild-domain',
+    'home-w2 undefine-domain',
+  ])
 })
 
 test.run()

@@ -4,6 +4,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { findProblems } from '../src/check.ts'
 import { runFlow } from '../src/flow.ts'
+import { parseDomain } from '../src/parse-domain.ts'
 import { planDestroy } from '../src/plan-destroy.ts'
 import type { ObservedHost } from '../src/observe.ts'
 import { findRecreateProblems, recreateMachines } from '../src/recreate.ts'
@@ -69,12 +70,18 @@ async function run(
   const undefined_ = host.commands.flatMap(
     (command) => /^virsh .*undefine (\S+)/.exec(command)?.[1] ?? [],
   )
-  const removed = host.commands.filter((command) => /^pool_remove |undefine|destroy/m.test(command))
+  const reset = host.commands.flatMap(
+    (command) => /^virsh .*managedsave-remove (\S+)/.exec(command)?.[1] ?? [],
+  )
+  const definitions = [...host.inputs.values()].filter((text) => text.startsWith('<domain'))
+  const removed = host.commands.filter((command) =>
+    /^pool_remove |undefine|destroy|managedsave/m.test(command),
+  )
   const matches = (pattern: RegExp): string[] =>
     host.commands.flatMap((command) => pattern.exec(command)?.[1] ?? []).sort()
   const started = matches(/^virsh .* start (\S+)/)
   const disks = matches(/^pool_overlay .* (\S+\/[\w-]+)\.qcow2\.talosmith-partial \d/m)
-  return { problem, planned, undefined_, removed, started, disks }
+  return { problem, planned, undefined_, reset, definitions, removed, started, disks }
 }
 
 for (const flow of ['recreate cp1', 'destroy'] as const) {
@@ -82,14 +89,21 @@ for (const flow of ['recreate cp1', 'destroy'] as const) {
     test(`${flow}: removes nothing with CONFIRM=${confirmed ?? '(not set)'}`, async () => {
       const { problem, removed } = await run(flow, confirmed === undefined ? {} : { confirmed })
       assert.is(problem?.code, 'CONFIRM_MISSING')
-      assert.match(problem?.because ?? '', 'Remove virtual machine home-cp1')
+      assert.match(
+        problem?.because ?? '',
+        flow === 'destroy' ? 'Remove virtual machine home-cp1' : 'Reset virtual machine home-cp1',
+      )
       assert.equal(removed, [])
     })
 
   test(`${flow}: --dry-run needs no CONFIRM and removes nothing`, async () => {
     const { problem, planned, removed } = await run(flow, { dryRun: true })
     assert.is(problem, undefined)
-    assert.ok(planned.some(({ kind }) => kind === 'undefine-domain'))
+    assert.ok(
+      planned.some(
+        ({ kind }) => kind === (flow === 'destroy' ? 'undefine-domain' : 'rebuild-domain'),
+      ),
+    )
     assert.equal(removed, [])
   })
 }
@@ -100,18 +114,22 @@ test('destroy: removes every machine when CONFIRM names the cluster', async () =
   assert.equal(undefined_.sort(), ['home-cp1', 'home-w1', 'home-w2'])
 })
 
-test('recreate: removes only the given machines', async () => {
-  const { undefined_ } = await run('recreate cp1', { confirmed: 'home' })
-  assert.equal(undefined_, ['home-cp1'])
+test('recreate: resets only the given machines, and keeps every definition', async () => {
+  const { reset, undefined_, definitions } = await run('recreate cp1', { confirmed: 'home' })
+  assert.equal([reset, undefined_], [['home-cp1'], []])
+  assert.equal(
+    definitions.map((xml) => [parseDomain(xml).name, parseDomain(xml).diskNote]),
+    [['home-cp1', 'none']],
+  )
 })
 
 test('recreate: finishes and starts what a killed run has only defined, also of machines not given', async () => {
   const given = { confirmed: 'home', onlyDefined: ['home-w1'], off: ['home-w2'] }
-  const { problem, started, disks, undefined_ } = await run('recreate cp1', given)
+  const { problem, started, disks, reset } = await run('recreate cp1', given)
   assert.is(problem, undefined)
   assert.equal(disks, [`${pool}/home-w1`])
   assert.equal(started, ['home-w1', 'home-w2'])
-  assert.equal(undefined_, ['home-cp1'])
+  assert.equal(reset, ['home-cp1'])
 })
 
 test('recreate: leaves running machines that are not given as they are', async () => {
