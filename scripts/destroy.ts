@@ -15,9 +15,12 @@ export default script(import.meta, {
     const left = planUnfinished(cluster, await observeHosts(cluster, await hosts()))
     if (left.length > 0)
       throw new Problem('DESTROY_UNFINISHED', `parts of cluster ${name} are still on its hosts`, {
-        because: left.map(({ summary }) => `still to do: ${summary}`).join('\n'),
+        because: [
+          'this is only the last stage of cluster:destroy, which deletes files here; the stages before it remove what is on the hosts',
+          ...left.map(({ summary }) => `still to do: ${summary}`),
+        ].join('\n'),
         now: 'nothing was changed',
-        hint: `CONFIRM=${name} ${commandFor(cluster, 'cluster:destroy')}`,
+        hint: `to run all stages: CONFIRM=${name} ${commandFor(cluster, 'cluster:destroy')}`,
       })
     const changes = planLast(
       cluster,

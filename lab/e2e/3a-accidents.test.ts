@@ -2,7 +2,15 @@
  * Accidents around a cluster whose machines are off: each is refused before anything changes. Undone,
  * `cluster:start` ends healthy with the same certificate authorities, data and disks.
  */
-import { copyFileSync, existsSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { projectRoot } from '@talosmith/core'
 import { test } from 'uvu'
@@ -26,6 +34,7 @@ const pool = '/var/lib/libvirt/images'
 const inGenerated = (name: string): string => join(cluster.generated, name)
 const away = `${cluster.generated}.away`
 const inEnv = (name: string): string => join(projectRoot, 'env', name)
+const nonsense = inEnv('lab/patches/all-nonsense.yaml')
 const [uri = ''] = cluster.settings.LIBVIRT_URI
 
 interface Accident {
@@ -35,6 +44,8 @@ interface Accident {
   /** What the refusal names besides. */
   readonly names?: string
   readonly settings?: Overrides
+  /** By default cluster:up. */
+  readonly target?: string
   readonly make?: () => Promise<unknown>
   readonly undo?: () => Promise<unknown>
 }
@@ -105,6 +116,20 @@ virsh snapshot-create-as lab-w1 before --disk-only --diskspec vda,file=${pool}/l
       onHost(`virsh snapshot-delete lab-w1 before --metadata
 virsh define /tmp/lab-w1.xml && rm ${pool}/lab-w1.before /tmp/lab-w1.xml`),
   },
+  {
+    title: 'a regeneration whose machine configs Talos would reject',
+    code: 'CONFIG_INVALID',
+    target: 'cluster:regenerate-secrets',
+    settings: { CONFIRM: 'lab' },
+    make: async () => writeFileSync(nonsense, 'machine:\n  nonsense: {a: b}\n'),
+    undo: async () => rmSync(nonsense),
+  },
+  {
+    title: 'a folder of patches with a misspelt name',
+    code: 'FOLDER_UNKNOWN',
+    make: async () => mkdirSync(inEnv('lab/patch')),
+    undo: async () => rmSync(inEnv('lab/patch'), { recursive: true }),
+  },
   // Last: it is noticed after machines were started.
   {
     title: 'a lost secrets.yaml',
@@ -138,11 +163,11 @@ test('a cluster with data is shut down', async () => {
   cas = authorities()
 })
 
-for (const { title, code, names = code, settings, make, undo } of accidents)
+for (const { title, code, names = code, settings, target, make, undo } of accidents)
   test(`${title} is refused, and nothing is changed`, async () => {
     await make?.()
     try {
-      assert.match(await assertRefused(cluster, code, settings), names)
+      assert.match(await assertRefused(cluster, code, settings, target), names)
     } finally {
       await undo?.()
     }

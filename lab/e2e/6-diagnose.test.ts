@@ -155,7 +155,7 @@ test('a machine that was paused; the bundle of a failed stage has everything but
   const names = (await local.$`tar -I zstd -tf ${bundle}`).stdout
   for (const part of [
     `hosts/.*/${w}\\.xml`,
-    `hosts/.*/${w}-console\\.log`,
+    `hosts/.*/${w}-console\\.log\\n`,
     'kubernetes/events\\.json',
     'talos-support/.',
   ])

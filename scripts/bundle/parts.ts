@@ -7,6 +7,7 @@ import {
   findTool,
   generatedFiles,
   plainLines,
+  readLogs,
   reasonOf,
   secretSettings,
   silentLog,
@@ -152,33 +153,39 @@ const addressOf = ({ address }: Node): string => address
 
 async function readHost({ nodes }: Cluster, host: Host): Promise<Part[]> {
   const folder = `hosts/${host.name.replaceAll(/[^\w.@-]/g, '_')}`
-  const [xmls, { stdout }] = await Promise.all([
+  const paths = nodes.flatMap(({ name }): [string, string][] => {
+    const path = consoleLog(name)
+    // The second is QEMU's own log.
+    return [
+      [`${name}-console.log`, path],
+      [`${name}.log`, path.replace('-console', '')],
+    ]
+  })
+  const [xmls, read] = await Promise.all([
     virshBatch(host, [
       ['version'],
       ['nodeinfo'],
       ['list', '--all'],
       ...nodes.map(({ name }) => ['dumpxml', name]),
     ]),
-    host.$({ nothrow: true, timeoutMs: 20_000 })`
-as_root() { "$@" 2>/dev/null || sudo -n "$@" 2>/dev/null || true; }
-for file in ${nodes.map(({ name }) => consoleLog(name))} ${nodes.map(({ name }) => consoleLog(name).replace('-console', ''))}; do
-  echo "$file $(as_root tail -c ${consoleBytes} -- "$file" | base64 -w0)"
-done`,
+    readLogs(host, new Map(paths), consoleBytes),
   ])
   const [version, info, list, ...domains] = xmls
   const texts = [version, info, list].map((answer) => answer?.stdout ?? answer?.error ?? '')
+  const here = nodes.flatMap(({ name }, index) => {
+    const xml = domains[index]
+    return xml?.error === undefined && xml !== undefined ? [{ name, xml: xml.stdout }] : []
+  })
+  const isHere = (log: string): boolean =>
+    here.some(({ name }) => log === `${name}.log` || log === `${name}-console.log`)
   return [
     { name: `${folder}/host.txt`, text: texts.join('\n\n') },
-    ...nodes.flatMap(({ name }, index) => {
-      const xml = domains[index]
-      return xml?.error === undefined && xml !== undefined
-        ? [{ name: `${folder}/${name}.xml`, text: xml.stdout }]
-        : []
-    }),
-    ...stdout.split('\n').flatMap((line) => {
-      const [file = '', bytes = ''] = line.split(' ')
-      const text = plainLines(Buffer.from(bytes, 'base64').toString()).join('\n')
-      return text === '' ? [] : [{ name: `${folder}/${file.replace(/^.*\//, '')}`, text }]
+    ...here.map(({ name, xml }) => ({ name: `${folder}/${name}.xml`, text: xml })),
+    ...Array.from(read).flatMap(([name, log]): Part[] => {
+      if ('reason' in log)
+        return isHere(name) ? [{ name: `${folder}/${name}.missing.txt`, text: log.reason }] : []
+      const text = plainLines(log.text).join('\n')
+      return text === '' ? [] : [{ name: `${folder}/${name}`, text }]
     }),
   ]
 }

@@ -45,7 +45,10 @@ async function pack(cluster: Cluster, content: string, now: Date): Promise<strin
   await files.has(name)
   await mkdir(files.path(folder), { recursive: true, mode: 0o700 })
   const packed = `${content}.${suffix}`
-  await local.$`umask 077; tar ${option} -C ${content} -cf ${packed} .`
+  // Otherwise macOS' tar adds files with extended attributes.
+  await local.$({
+    env: { COPYFILE_DISABLE: '1' },
+  })`umask 077; tar ${option} -C ${content} -cf ${packed} .`
   await local.$`mv -- ${packed} ${files.path(name)}.tmp`
   await chmod(`${files.path(name)}.tmp`, 0o600)
   await rename(`${files.path(name)}.tmp`, files.path(name))

@@ -10,7 +10,7 @@ import { judgeHosts } from './rules/hosts.ts'
 import { judgeMachine } from './rules/machines.ts'
 import { judgeGateway, judgeMachineNetwork } from './rules/network.ts'
 import { judgeTalos } from './rules/talos.ts'
-import { viewsOf, type View } from './view.ts'
+import { isReady, viewsOf, type View } from './view.ts'
 
 /** The diagnoses, and the unmet conditions that none of them explains. */
 export interface Findings {
@@ -58,8 +58,22 @@ export function findCauses(cluster: Cluster, observed: Observations): Findings {
       ...judgeCluster(cluster, observed, views),
       ...ofMachines.filter((diagnosis) => !isCause(diagnosis)),
     ],
-    unmet: [...unmetBeside(explained, cluster, observed), ...unobserved(observed)],
+    unmet: [
+      ...unmetBeside(explained, cluster, observed),
+      ...unobserved(observed),
+      ...unreadConsoles(views.filter(({ node }) => !explained.has(node.name))),
+    ],
   }
+}
+
+/** Consoles that could show why their machines are not ready, and that this user may not read. */
+function unreadConsoles(views: readonly View[]): string[] {
+  return views.flatMap((view) => {
+    const { node, evidence } = view
+    const reason = evidence?.consoleProblem
+    if (reason === undefined || evidence?.state !== 'running' || isReady(view)) return []
+    return `the console of ${node.name} could not be read: ${reason}`
+  })
 }
 
 /** Sources that did not answer: they may hide problems. */

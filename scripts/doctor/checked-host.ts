@@ -3,6 +3,7 @@ import type { Problem } from '@talosmith/core'
 import type { HostDetails, HostEvidence, HostWarning, ObservedHost, Trial } from '@talosmith/vm'
 import type { Check } from './check.ts'
 import type { Resolved } from './endpoint.ts'
+import type { Reach } from './judge-reach.ts'
 
 /** Everything that was observed about one host. */
 export interface CheckedHost {
@@ -11,6 +12,8 @@ export interface CheckedHost {
   /** The attempt to create a test machine; undefined: not tried. */
   readonly trial: Trial | undefined
   readonly evidence: HostEvidence | undefined
+  /** How this machine reaches its machines; undefined: it gets none. */
+  readonly reach?: Reach | undefined
   /** What would stop vm:create on it. */
   readonly problems: readonly Problem[]
   readonly warnings: readonly HostWarning[]

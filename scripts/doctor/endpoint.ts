@@ -14,10 +14,10 @@ const reasons: Readonly<Record<string, string>> = {
   EAI_AGAIN: 'no name server of this machine answers',
 }
 
-/** Resolves CLUSTER_ENDPOINT on this machine as its programs do, /etc/hosts included; undefined: it is an address. */
-export async function resolveEndpoint({ endpoint }: Cluster): Promise<Resolved | undefined> {
+/** Resolves CLUSTER_ENDPOINT on this machine as its programs do, /etc/hosts included; an address is its own. */
+export async function resolveEndpoint({ endpoint }: Pick<Cluster, 'endpoint'>): Promise<Resolved> {
   const { hostname } = new URL(endpoint)
-  if (isIpv4(hostname)) return undefined
+  if (isIpv4(hostname)) return { addresses: [hostname] }
   const late = new Promise<Resolved>((resolve) =>
     setTimeout(
       () => resolve({ reason: `no answer within ${lookupMs / 1000} s` }),
@@ -38,7 +38,12 @@ export async function resolveEndpoint({ endpoint }: Cluster): Promise<Resolved |
  * have to be started before the name server answers, which may be one of them. Pure.
  */
 export function judgeEndpoint(
-  { endpoint, controlPlanes, vip }: Pick<Cluster, 'endpoint' | 'controlPlanes' | 'vip'>,
+  {
+    endpoint,
+    controlPlanes,
+    vip,
+    settings,
+  }: Pick<Cluster, 'endpoint' | 'controlPlanes' | 'vip' | 'settings'>,
   resolved: Resolved | undefined,
   { area, exists }: { readonly area: string; readonly exists: boolean },
 ): Check[] {
@@ -59,20 +64,27 @@ export function judgeEndpoint(
       },
     ]
   const { addresses } = resolved
+  const isAddress = isIpv4(hostname)
   const detail = `${hostname} resolves to ${addresses.join(', ')}`
   const foreign = addresses.filter((address) => !own.includes(address) && address !== vip)
+  // One that is a control plane or the VIP is as the settings have it.
+  if (isAddress && (foreign.length === 0 || exists)) return []
   // The API has answered there once: a load balancer.
   if (foreign.length > 0 && exists) return [{ area, check, verdict: 'ok', detail }]
-  if (foreign.length > 0)
+  if (foreign.length > 0) {
+    const hosts = settings.LIBVIRT_URI.map((uri) => new URL(uri).hostname)
+    const isHost = foreign.every((address) => hosts.includes(address))
+    const whose = vip === undefined ? 'no control plane' : 'neither CLUSTER_VIP nor a control plane'
     return [
       {
         area,
         check,
         verdict: 'warning',
-        detail: `${detail}: ${foreign.join(', ')} is ${vip === undefined ? 'no control plane' : 'neither CLUSTER_VIP nor a control plane'}`,
-        remedy: `if a load balancer is there, let it forward TCP ${port === '' ? 443 : port} to ${own.map((address) => `${address}:6443`).join(', ')}; otherwise let the name resolve to ${right}`,
+        detail: `${isAddress ? '' : `${detail}: `}${foreign.join(', ')} is ${isHost ? 'the KVM host, and ' : ''}${whose}`,
+        remedy: `if a load balancer is there, let it forward TCP ${port === '' ? 443 : port} to ${own.map((address) => `${address}:6443`).join(', ')}; otherwise ${isAddress ? 'remove CLUSTER_ENDPOINT' : `let the name resolve to ${right}`}`,
       },
     ]
+  }
   const unnamed = own.filter((address) => !addresses.includes(address))
   if (vip !== undefined && addresses.includes(vip)) return [{ area, check, verdict: 'ok', detail }]
   if (unnamed.length > 0)

@@ -1,13 +1,7 @@
-/** Judges what a host's machines can reach: network, firewall, addresses, Image Factory, NFS. Pure. */
+/** Judges what a host's machines can reach: network, addresses, Image Factory, NFS. Pure. */
+import { proxyHint } from '@talosmith/clients/factory'
 import { codes, contains, type Cluster } from '@talosmith/core'
-import {
-  type HostDetails,
-  domainOf,
-  hostNetworks,
-  isElsewhere,
-  isProven,
-  settingsFor,
-} from '@talosmith/vm'
+import { domainOf, hostNetworks, isElsewhere, isProven, settingsFor } from '@talosmith/vm'
 import type { Check } from './check.ts'
 import type { CheckedHost, Line } from './checked-host.ts'
 
@@ -53,45 +47,30 @@ export function judgeNetwork(
   )
 }
 
-export function judgeFilter(
-  { settings }: Cluster,
-  { bridgeFilter }: HostDetails,
-  line: Line,
-): Check {
-  const { active, policy } = bridgeFilter
-  if (
-    settings.NETWORK_BRIDGE === undefined ||
-    !active ||
-    (policy !== undefined && policy !== 'DROP')
-  )
-    return line('firewall', 'does not drop bridged traffic')
-  if (policy === undefined)
-    return line(
-      'firewall',
-      'iptables filters bridged traffic, and its FORWARD policy could not be read',
-      'warning',
-      'run iptables -S FORWARD as root on the host: with -P FORWARD DROP (set by Docker) machines cannot reach each other',
-    )
-  return line(
-    'firewall',
-    'iptables drops bridged traffic: its FORWARD policy is DROP (set by Docker)',
-    'warning',
-    'iptables -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT, or sysctl -w net.bridge.bridge-nf-call-iptables=0',
-  )
-}
-
 export function judgeAddresses(
   cluster: Cluster,
-  { observed, evidence }: CheckedHost,
+  { observed, evidence, details, reach, problems }: CheckedHost,
   line: Line,
 ): Check[] {
   if (evidence === undefined) return []
+  const holders = [
+    ...details.addresses.map((address) => [address, observed.host] as const),
+    ...(reach?.here.addresses ?? []).map(({ address }) => [address, 'this machine'] as const),
+  ]
+  const holderOf = (address: string | undefined): string | undefined =>
+    holders.find(([one]) => one.replace(/\/.*/, '') === address)?.[1]
   const inUse = cluster.nodes.flatMap((node) => {
     const answering = evidence.machines.get(node.name)?.answering ?? []
     const own = domainOf(node, observed)?.owner === cluster.name
     const others = answering.filter((mac) => !own || mac !== node.mac)
-    return others.map((mac) => `${node.address} (${node.name}) is used by ${mac}`)
+    // It does not answer itself.
+    const holder = holderOf(node.address) ?? []
+    return [...others, holder]
+      .flat()
+      .map((user) => `${node.address} (${node.name}) is used by ${user}`)
   })
+  const ofVip = holderOf(cluster.vip)
+  if (ofVip !== undefined) inUse.push(`${cluster.vip} (CLUSTER_VIP) is used by ${ofVip}`)
   const own = new Set(cluster.controlPlanes.map(({ mac }) => mac))
   for (const mac of evidence.vipAnswering.filter((one) => !own.has(one)))
     inUse.push(`${cluster.vip} (CLUSTER_VIP) is used by ${mac}`)
@@ -110,7 +89,9 @@ export function judgeAddresses(
           'change CONTROL_PLANE_IP_OFFSET, WORKER_IP_OFFSET or CLUSTER_VIP, or the addresses of the other machines',
           codes.addressTaken,
         )
-  if (evidence.gatewayAnswers !== false) return [addresses]
+  // A gateway outside of the network cannot answer: that problem explains it.
+  const isOutside = problems.some(({ code }) => code === codes.addressOutsideNetwork)
+  if (evidence.gatewayAnswers !== false || isOutside) return [addresses]
   return [
     addresses,
     line(
@@ -130,15 +111,16 @@ export function judgeFactory(
 ): Check[] {
   const answer = outside?.factory
   if (answer === undefined) return []
-  const reason = 'reason' in answer ? answer.reason : `HTTP ${answer.status}`
   if ('status' in answer && answer.status >= 200 && answer.status < 300)
     return [line('Image Factory', 'reachable from the host')]
+  const reason = 'reason' in answer ? answer.reason : `HTTP ${answer.status}`
   return [
     line(
       'Image Factory',
       `the host cannot reach ${settings.TALOS_FACTORY_URL}: ${reason}`,
       observed.hasImage ? 'warning' : 'fail',
-      'fix DNS or firewall of the host, set HOST_PROXY if it needs an HTTP proxy, or IMAGE_RELAY=true to download images through this machine',
+      (settings.HOST_PROXY === undefined ? undefined : proxyHint(reason, 'HOST_PROXY')) ??
+        'fix DNS or firewall of the host, set HOST_PROXY if it needs an HTTP proxy, or IMAGE_RELAY=true to download images through this machine',
       codes.factoryUnreachable,
     ),
   ]

@@ -5,13 +5,9 @@ import { type HostDetails, type Trial, typeFor } from '@talosmith/vm'
 import { failed, type Check } from './check.ts'
 import type { CheckedHost, Line } from './checked-host.ts'
 import { judgeEndpoint } from './endpoint.ts'
-import {
-  judgeAddresses,
-  judgeFactory,
-  judgeFilter,
-  judgeNetwork,
-  judgeNfs,
-} from './judge-network.ts'
+import { judgeFilter } from './judge-filter.ts'
+import { judgeAddresses, judgeFactory, judgeNetwork, judgeNfs } from './judge-network.ts'
+import { judgeReach } from './judge-reach.ts'
 
 /** The check that a problem of vm:create belongs to. */
 const checkOf: Readonly<Record<string, string>> = {
@@ -28,7 +24,7 @@ const checkOf: Readonly<Record<string, string>> = {
   BRIDGE_NOT_FOUND: 'network',
   NETWORK_INACTIVE: 'network',
   NETWORK_NOT_FOUND: 'network',
-  ADDRESS_OUTSIDE_NETWORK: 'network',
+  [codes.addressOutsideNetwork]: 'network',
   [codes.addressTaken]: 'addresses',
 }
 
@@ -60,7 +56,9 @@ export function judgeHost(cluster: Cluster, host: CheckedHost): Check[] {
       `${cluster.settings.STORAGE_POOL}: ${posix.dirname(observed.files.disk({ name: '' }))}, ${free}${way}`,
     ),
     judgeNetwork(cluster, host, line),
-    judgeFilter(cluster, details, line),
+    judgeFilter(cluster, host, line),
+    // In the wrong network, the route is wrong too.
+    ...(failedChecks.has('network') ? [] : judgeReach(cluster, host, line)),
     line('UEFI firmware', cluster.settings.UEFI ? 'installed' : 'not needed'),
     judgePrograms(details, area, line),
     ...(host.trial === undefined ? [] : [judgeTrial(host.trial, details, line)]),

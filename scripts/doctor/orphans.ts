@@ -114,7 +114,7 @@ export function planOrphans(
   known: KnownClusters,
 ): Orphan[] {
   return observed.flatMap((item): Orphan[] => {
-    const { kind, name, cluster, state, madeThrough } = item
+    const { kind, name, cluster, state, madeThrough, pool } = item
     const why = whyOrphan(item, known)
     if (why === undefined) return []
     const orphan = { kind, name, host, cluster, why }
@@ -129,7 +129,7 @@ export function planOrphans(
               ? 'another operator, or a machine that was undefined by hand; ask the users of this host first'
               : `another operator or another checkout of Talosmith may manage cluster ${shown(cluster)}${through}; ask the users of this host first`,
         }
-    if (kind !== 'machine') return [{ ...orphan, remove: removalOf(kind, name), ...owner }]
+    if (kind !== 'machine') return [{ ...orphan, remove: removalOf(kind, name, pool), ...owner }]
     if (state !== 'shut off') {
       const first = isOurs
         ? 'follow "Fewer machines" in docs/operations.md, which powers it off'
@@ -137,14 +137,17 @@ export function planOrphans(
       const keep = `it is ${state ?? 'in an unknown state'}: ${first}; then run this command again`
       return [{ ...orphan, remove: null, keep, ...owner }]
     }
-    return [{ ...orphan, remove: removalOf(kind, name), ...owner }]
+    return [{ ...orphan, remove: removalOf(kind, name, pool), ...owner }]
   })
 }
 
-function removalOf(kind: OwnedResource['kind'], name: string): string {
+function removalOf(kind: OwnedResource['kind'], name: string, pool: string | undefined): string {
   const path = word(name)
   if (kind === 'machine')
     return `virsh -c qemu:///system undefine --domain ${path} --nvram --managed-save --snapshots-metadata --checkpoints-metadata`
+  // libvirt knows only the volumes that it created, until it refreshes the pool.
+  if (pool !== undefined)
+    return `virsh -c qemu:///system pool-refresh ${word(pool)} && virsh -c qemu:///system vol-delete --pool ${word(pool)} --vol ${word(basename(name))}`
   // An incomplete seed is a folder.
   return kind === 'leftover' ? `rm -r -- ${path}` : `rm -- ${path}`
 }

@@ -35,6 +35,9 @@ import type { CheckedHost } from './checked-host.ts'
 import { judgeEndpoint, resolveEndpoint, type Resolved } from './endpoint.ts'
 import { judgeHost } from './judge.ts'
 import { judgeSpread } from './judge-spread.ts'
+import { judgeOthers, observeOthers, wasStarted } from './other-clusters.ts'
+import { observeHere, type Here } from './route-here.ts'
+import { observeReach } from './reach.ts'
 
 const thisMachine = 'this machine'
 /** The same as `engines` in package.json. */
@@ -54,8 +57,9 @@ export async function runChecks(
   { cluster, eachHost, signal }: Context,
   { quick = false } = {},
 ): Promise<Check[]> {
-  const [operator, endpoint, factory, hosts] = await Promise.all([
+  const [operator, others, endpoint, factory, hosts] = await Promise.all([
     checkOperator(cluster, quick),
+    Promise.all([observeOthers(cluster), wasStarted(cluster)]),
     Promise.all([resolveEndpoint(cluster), generatedFiles(cluster).has('kubeconfig')]),
     quick ? [] : checkFactory(cluster, signal),
     checkHosts(cluster, eachHost(), quick),
@@ -63,6 +67,7 @@ export async function runChecks(
   const [resolved, exists] = endpoint
   return [
     ...operator,
+    ...judgeOthers(cluster, others[0], { isStarted: others[1] }),
     ...judgeEndpoint(cluster, resolved, { area: thisMachine, exists }),
     ...factory,
     ...hosts,
@@ -166,12 +171,15 @@ async function checkHosts(
   quick: boolean,
 ): Promise<Check[]> {
   const opened = await Promise.all(opening.map((host) => attempt(() => host)))
+  const [first] = described.nodes
+  const observingHere = first && observeHere(first.address)
   const observations = await Promise.all(
     opened.map(({ value: host }, index) =>
       attempt(async () => (host === undefined ? undefined : observeHost(host, described, index))),
     ),
   )
   const observed = observations.flatMap(({ value }) => value ?? [])
+  const here = await observingHere
   // The other hosts are checked for the machines that they would get, also without one that cannot be observed.
   const cluster = observed.length < opened.length ? described : withPlaces(described, observed)
   const checks = await Promise.all(
@@ -184,7 +192,9 @@ async function checkHosts(
         return [
           { area, check: 'access', verdict: 'fail', detail: observations[index]?.reason ?? '' },
         ]
-      const checked = await attempt(() => observeClosely(cluster, host.value, own, observed, quick))
+      const checked = await attempt(() =>
+        observeClosely(cluster, host.value, own, { all: observed, here, quick }),
+      )
       if (checked.value !== undefined) return judgeHost(clusterOn(cluster, index), checked.value)
       const detail = checked.problem?.message ?? checked.reason ?? ''
       return [{ area, check: 'access', verdict: 'fail', detail }]
@@ -198,8 +208,15 @@ async function observeClosely(
   described: Cluster,
   host: Host,
   own: ObservedHost,
-  all: readonly ObservedHost[],
-  quick: boolean,
+  {
+    all,
+    here,
+    quick,
+  }: {
+    readonly all: readonly ObservedHost[]
+    readonly here: Here | undefined
+    readonly quick: boolean
+  },
 ): Promise<CheckedHost> {
   const cluster = clusterOn(described, own.index)
   const nodes = cluster.nodes.filter((node) => hostOf(cluster, node, all) === own)
@@ -215,6 +232,10 @@ async function observeClosely(
     quick && free.length === 0 ? undefined : observeHostEvidence(host, cluster, free, new Map()),
     quick ? undefined : observeOutside(host, cluster),
   ])
+  const reach =
+    here === undefined || nodes.length === 0
+      ? undefined
+      : await observeReach(cluster, host, { own, details, nodes, here })
   // Machines on other hosts prove the addresses too.
   const wasBootstrapped = isProven(cluster, all)
   const observed = { ...own, identity: { ...own.identity, wasBootstrapped } }
@@ -223,6 +244,7 @@ async function observeClosely(
     details,
     trial,
     evidence,
+    reach,
     problems: findProblems({ ...cluster, nodes }, [observed]).filter(
       // cluster:restore and cluster:regenerate-secrets give machines new disks; vm:create refuses.
       ({ code }) => !quick || code !== codes.diskLost,

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createServer as createTlsServer } from 'node:tls'
 import { local, type Cluster } from '@talosmith/core'
-import { testCluster } from '@talosmith/core/testing'
+import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { zipSync } from 'fflate'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -186,6 +186,20 @@ case \${*: -1} in *-console.log) cat ${made.path('console.txt')} ;; *) exec /usr
     assert.match(all, `${first?.address}: event leaks [removed]`)
   },
 )
+
+bundle('has the reason in the place of a console that only root may read', async ({ made }) => {
+  for (const [name, text] of [
+    ['tail', "echo 'tail: Permission denied' >&2; exit 1"],
+    ['sudo', "echo 'sudo: a password is required' >&2; exit 1"],
+  ])
+    writeFileSync(made.path(`bin/${name}`), `#!/bin/bash\n${text}\n`, { mode: 0o755 })
+  const folder = temporaryFolder('logs')
+  const [{ name = '' } = {}] = made.cluster.nodes
+  const { path } = await write(made.cluster)
+  await local.$`tar -xf ${path} -C ${folder}`
+  const { stdout } = await local.$`find ${folder} -name ${`${name}-console.log*`}`
+  assert.match(stdout, /-console\.log\.missing\.txt$/m)
+})
 
 bundle('deletes the oldest of more than five', async ({ made }) => {
   const folder = join(made.generated, 'bundles')

@@ -57,10 +57,25 @@ endpoint('a cluster that exists is started although its name server is down', ()
   assert.is(balanced?.verdict, 'ok')
 })
 
-endpoint('an address is not looked up', async () => {
-  assert.is(await resolveEndpoint(testCluster()), undefined)
-  assert.is(await resolveEndpoint(testCluster({ CLUSTER_ENDPOINT: one })), undefined)
-})
+for (const [fact, settings, expected] of [
+  ['the first control plane', {}, undefined],
+  ['the first of three control planes', { CONTROL_PLANE_COUNT: '3' }, undefined],
+  ['the VIP', { CONTROL_PLANE_COUNT: '3', CLUSTER_VIP: '10.0.0.60' }, undefined],
+  ['of no machine', { CLUSTER_ENDPOINT: '10.0.0.5' }, '10.0.0.5 is no control plane'],
+  [
+    'of the KVM host',
+    { CLUSTER_ENDPOINT: '10.0.0.2', LIBVIRT_URI: 'qemu+ssh://root@10.0.0.2/system' },
+    '10.0.0.2 is the KVM host, and no control plane',
+  ],
+] as const)
+  endpoint(`an address, ${fact}: ${expected === undefined ? 'nothing' : 'warning'}`, async () => {
+    const cluster = testCluster(settings)
+    const resolved = await resolveEndpoint(cluster)
+    const [check] = judgeEndpoint(cluster, resolved, fresh)
+    assert.is(check?.detail, expected)
+    if (expected !== undefined) assert.match(check?.remedy ?? '', 'let it forward TCP 6443 to')
+    assert.equal(judgeEndpoint(cluster, resolved, { ...fresh, exists: true }), [])
+  })
 
 endpoint('names are resolved as other programs of this machine do', async () => {
   assert.equal(await resolveEndpoint({ ...testCluster(), endpoint: 'https://localhost:6443' }), {

@@ -195,6 +195,21 @@ test('a factory that does not answer fails, from this machine and from the host'
   assert.match(lineOf(checks, 'Image Factory'), /^fail: the host cannot reach http:/)
 })
 
+test('a copied env file of a cluster that exists fails for a new cluster, and warns a started one', async ({
+  made,
+}) => {
+  mkdirSync(made.path('env'))
+  writeFileSync(made.path('env/b.env'), 'CLUSTER_NAME=talosmith-test-b\nNETWORK_BRIDGE=br0\n')
+  assert.match(lineOf(await check(made), 'other clusters'), /^warning: .*\(ADDRESS_TAKEN\) -> /)
+  rmSync(`${made.generated}/kubeconfig`)
+  assert.match(lineOf(await check(made), 'other clusters'), /^fail: 10\.0\.0\.70 is .*b\.env/)
+})
+
+test('the route of this machine to the machines is a check of each host', async ({ made }) => {
+  const line = lineOf(await check(made, { settings: onNetwork }), 'route')
+  assert.match(line, /^(?:ok|warning): .*10\.0\.0\.0\/24/)
+})
+
 const onNetwork = {
   TALOS_FACTORY_URL: 'http://127.0.0.1:1',
   NETWORK_BRIDGE: '',

@@ -161,6 +161,15 @@ for (const name of [
     assert.is(text.split('\n').length, 3)
   })
 
+doctor('a file that only libvirt may remove is removed as a volume of its pool', () => {
+  const file = { kind: 'disk', cluster: 'away', isUsed: false, pool: 'default' } as const
+  const [orphan] = planOrphans('me@kvm1', [{ ...file, name: "/pool/it's.qcow2" }], new Map())
+  assert.is(
+    orphan?.remove,
+    `virsh -c qemu:///system pool-refresh default && virsh -c qemu:///system vol-delete --pool default --vol 'it'\\''s.qcow2'`,
+  )
+})
+
 for (const state of ['running', 'paused', 'pmsuspended', 'in shutdown', 'unknown'])
   doctor(`no command is printed for a machine of another operator that is ${state}`, () => {
     const machine = {

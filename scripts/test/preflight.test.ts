@@ -23,7 +23,9 @@ const details: HostDetails = {
   missingCpuFlags: [],
   isNested: false,
   bridge: { isUp: true },
-  bridgeFilter: { active: false, policy: 'ACCEPT' },
+  filter: { seesBridged: false, policy: 'ACCEPT', rules: [] },
+  addresses: ['10.0.0.2/24'],
+  macs: ['52:54:00:aa:00:01'],
   confinement: [],
 }
 const lan = { bridge: 'br0', address: '192.168.1.2/24', gateway: '192.168.1.254' }
@@ -48,6 +50,29 @@ const failures = (changed: Partial<CheckedHost>, settings: Record<string, string
   )
     .filter(({ verdict }) => verdict !== 'ok')
     .map(({ verdict, check, detail }) => `${verdict} ${check}: ${detail}`)
+
+for (const [reason, proxy, remedy] of [
+  [
+    'curl: (56) CONNECT tunnel failed, response 404',
+    'http://10.0.0.3',
+    /correct HOST_PROXY: .*404/,
+  ],
+  ['curl: (56) Received HTTP code 404 from proxy after CONNECT', 'http://10.0.0.3', /correct HOST/],
+  ['curl: (56) CONNECT tunnel failed, response 407', 'http://10.0.0.3', /user and a password/],
+  ['curl: (56) CONNECT tunnel failed, response 403', 'http://10.0.0.3', /let the proxy/],
+  ['curl: (7) Failed to connect', 'http://10.0.0.3', /fix DNS or firewall/],
+  [404, 'http://10.0.0.3', /correct HOST_PROXY/],
+  [404, undefined, /fix DNS or firewall/],
+] as const)
+  test(`${reason} ${proxy === undefined ? 'without' : 'through'} a proxy has its remedy`, () => {
+    const settings = proxy === undefined ? {} : { HOST_PROXY: proxy }
+    const factory = typeof reason === 'number' ? { status: reason } : { reason }
+    const [check] = judgeHost(testCluster(settings), {
+      ...host,
+      outside: { factory, nfs: undefined },
+    }).filter((one) => one.check === 'Image Factory')
+    assert.match(check?.remedy ?? '', remedy)
+  })
 
 test('the pool tells whether its files are written in its folder or through libvirt', () => {
   const detailOf = (isPoolWritable: boolean): string | undefined =>
@@ -108,7 +133,7 @@ const rows: [string, Partial<CheckedHost>, RegExp, Record<string, string>?][] = 
   ],
   [
     'a firewall that only root can inspect',
-    { details: { ...details, bridgeFilter: { active: true, policy: undefined } } },
+    { details: { ...details, filter: { seesBridged: true, policy: undefined, rules: [] } } },
     /^warning firewall: .* could not be read$/,
   ],
   [
@@ -119,8 +144,8 @@ const rows: [string, Partial<CheckedHost>, RegExp, Record<string, string>?][] = 
   ],
   [
     'a bridge that iptables filters',
-    { details: { ...details, bridgeFilter: { active: true, policy: 'DROP' } } },
-    /^warning firewall: iptables drops/,
+    { details: { ...details, filter: { seesBridged: true, policy: 'DROP', rules: [] } } },
+    /^warning firewall: iptables drops bridged/,
   ],
   [
     'programs that are not installed',
@@ -183,6 +208,14 @@ const rows: [string, Partial<CheckedHost>, RegExp, Record<string, string>?][] = 
     'a gateway that does not answer',
     { evidence: { ...none, gatewayAnswers: false } },
     /^warning gateway: 10\.0\.0\.1 does not answer$/,
+  ],
+  [
+    'a gateway that cannot answer, in a network that the bridge is not in',
+    {
+      evidence: { ...none, gatewayAnswers: false },
+      problems: [new Problem('ADDRESS_OUTSIDE_NETWORK', 'br0 is elsewhere', { hint: 'x' })],
+    },
+    /^fail network: br0 is elsewhere$/,
   ],
   [
     'a problem of vm:create',
@@ -286,6 +319,27 @@ test('an address in use by another machine fails, with its name; an address in u
   assert.equal(failures({ evidence }), [
     `fail addresses: ${node.address} (${node.name}) is used by 52:54:00:99:99:99`,
   ])
+})
+
+test('an address of the host or of this machine is taken, although neither answers itself', () => {
+  const addresses = ['127.0.0.1/8', `${node.address}/24`]
+  assert.equal(failures({ details: { ...details, addresses } }), [
+    `fail addresses: ${node.address} (${node.name}) is used by root@kvm1`,
+  ])
+  const own = { name: 'eth0', address: '10.0.0.60/24', mac: '52:54:00:bb:00:01' }
+  const here = { isMac: false, addresses: [own], route: undefined }
+  const reach = { here, isHost: false, answers: false, hostAnswersInside: false }
+  assert.equal(failures({ reach }, { CONTROL_PLANE_COUNT: '3', CLUSTER_VIP: '10.0.0.60' }), [
+    'fail addresses: 10.0.0.60 (CLUSTER_VIP) is used by this machine',
+  ])
+})
+
+test('in the wrong network, the missing route is no second problem', () => {
+  const here = { isMac: false, addresses: [], route: { kind: 'none' } } as const
+  const reach = { here, isHost: true, answers: false, hostAnswersInside: false }
+  const problem = new Problem('ADDRESS_OUTSIDE_NETWORK', 'br0 is elsewhere', { hint: 'x' })
+  assert.match(failures({ reach }).join(), /^fail route: /)
+  assert.equal(failures({ reach, problems: [problem] }), ['fail network: br0 is elsewhere'])
 })
 
 test('without NFS_SERVER there is no check of it', () => {

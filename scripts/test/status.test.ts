@@ -51,8 +51,15 @@ const host: ObservedHost = {
   }),
   networks: {
     ...{ all: [], active: [], ranges: [], leases: [] },
-    ...{ address: undefined, bridge: undefined, reservations: new Map() },
+    ...{
+      address: undefined,
+      bridge: undefined,
+      forward: undefined,
+      devices: [],
+      reservations: new Map(),
+    },
     dhcpIndexes: new Map(),
+    ...{ forward: undefined, devices: [] },
   },
   kvmProblem: undefined,
   emulatorProblem: undefined,

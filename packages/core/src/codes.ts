@@ -4,6 +4,8 @@
 export const codes = {
   /** The settings would give a running cluster other addresses. */
   addressFixed: 'ADDRESS_FIXED',
+  /** The bridge or libvirt network is not in NETWORK_CIDR. */
+  addressOutsideNetwork: 'ADDRESS_OUTSIDE_NETWORK',
   /** Another machine uses an address of the cluster. */
   addressTaken: 'ADDRESS_TAKEN',
   /** The API server has a certificate of another CA, or rejects the cluster's kubeconfig. */
@@ -36,6 +38,12 @@ export const codes = {
   kubernetesUnreachable: 'KUBERNETES_UNREACHABLE',
   /** The NFS server does not answer on its port, to a node or to a KVM host. */
   nfsNoAnswer: 'NFS_NO_ANSWER',
+  /** Another machine has the MAC address of one of the cluster. */
+  macTaken: 'MAC_TAKEN',
+  /** No host has the virtual machine. */
+  machineMissing: 'MACHINE_MISSING',
+  /** This machine has no way to the addresses of the machines, or another machine of the cluster has none. */
+  machinesUnreachable: 'MACHINES_UNREACHABLE',
   /** A machine's config has other secrets than this cluster's. */
   nodeForeign: 'NODE_FOREIGN',
   /** talosconfig or kubeconfig is missing, or belongs to another cluster. */
@@ -56,6 +64,8 @@ export const codes = {
   poolUnreadable: 'POOL_UNREADABLE',
   /** The storage pool is not a folder of files. */
   poolNotAFolder: 'POOL_NOT_A_FOLDER',
+  /** iptables on the KVM host drops what the machines send or receive. */
+  trafficDropped: 'TRAFFIC_DROPPED',
   /** secrets.yaml is missing, and files are left of the cluster that it was created for. */
   secretsLost: 'SECRETS_LOST',
 } as const

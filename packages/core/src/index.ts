@@ -15,6 +15,7 @@ export { applyAll, renderPlan, type Change } from './change.ts'
 export { clusterIdFile, keepClusterId, readClusterId } from './cluster-id.ts'
 export { controlPlanesLeft, notStarted, type LeftControlPlane } from './cluster-problems.ts'
 export { codes } from './codes.ts'
+export { findCollisions, type Collision } from './collisions.ts'
 export {
   bootFailure,
   bootsOf,
@@ -48,7 +49,16 @@ export {
   type DiskNote,
 } from './host/domain-metadata.ts'
 export { withHeartbeat } from './heartbeat.ts'
-export { readConsole, type ConsoleEnd } from './host/console-log.ts'
+export {
+  consoleSince,
+  consoleSize,
+  logFunctions,
+  parseLogs,
+  readConsole,
+  readLogs,
+  type ConsoleEnd,
+  type ReadLog,
+} from './host/console-log.ts'
 export { machineHost } from './host/machine-host.ts'
 export { hadDisk, isEmptied } from './host/emptied-folder.ts'
 export { readFreeSpace } from './host/free-space.ts'
@@ -107,5 +117,5 @@ export {
   type Flow,
 } from './unfinished.ts'
 export { minute, Unrecoverable, waitFor } from './wait.ts'
-export { listUserFolder, readUserFile } from './user-files.ts'
+export { isUserFolder, listUserFolder, readUserFile } from './user-files.ts'
 export { elementsAt, parseXml, textAt, type XmlElement, type XmlNode } from './xml.ts'

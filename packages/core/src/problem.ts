@@ -48,8 +48,8 @@ export function reasonOf(cause: unknown): string | undefined {
   return cause instanceof Error ? cause.message : String(cause)
 }
 
-/** A problem as printed: code and message, then the lines because, now and try. */
-export function renderProblem(problem: Problem): string {
+/** A problem as printed: code and message, then the lines because, now and try; `now` is for one that has no state. */
+export function renderProblem(problem: Problem, now?: string): string {
   const part = (label: string, text: string | undefined): string[] =>
     text === undefined || text === ''
       ? []
@@ -57,7 +57,7 @@ export function renderProblem(problem: Problem): string {
   return [
     `${problem.code}: ${problem.message}`,
     ...part('because', problem.because),
-    ...part('now', problem.now),
+    ...part('now', problem.now ?? now),
     ...part('try', problem.hint),
   ].join('\n')
 }

@@ -38,10 +38,13 @@ export async function isProgram(url: string): Promise<boolean> {
   )
 }
 
-/** Prints a Problem without a stack and any other error with one; returns the exit code. */
-export function reportError(error: unknown, log: Log): ExitCode {
+/**
+ * Prints a Problem without a stack and any other error with one; returns the exit code. `now` is the state of a Problem
+ * that does not give it.
+ */
+export function reportError(error: unknown, log: Log, now?: string): ExitCode {
   if (error instanceof Problem) {
-    process.stderr.write(`${renderProblem(error)}\n`)
+    process.stderr.write(`${renderProblem(error, now)}\n`)
     log.event('problem', { code: error.code, text: error.message })
     return error.exitCode
   }

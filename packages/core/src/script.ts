@@ -92,7 +92,7 @@ export function script<const O extends Options>(
 
 async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>): Promise<void> {
   let record: string | undefined
-  const { log, hasActed } = trackingLog(createLog({ record: () => record }))
+  const { log, hasActed, hasBegun } = trackingLog(createLog({ record: () => record }))
   let onFailure: (() => Promise<void>) | undefined
   stopOnSignals(
     (why) => log.warn(`stopped ${why}; run the same command again to continue`),
@@ -112,8 +112,17 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
     const { confirm } = given
     if (!dryRun && cluster.settings.FAILURE_BUNDLE) onFailure = () => reportFailure(cluster, log)
     // Once in a run: the first stage of a chain prints it for the later ones.
-    if (fromShell.length > 0 && process.env[laterStage] !== 'true')
-      log.info(`${fromShell.join(', ')} from the environment, instead of env/${cluster.file}.env`)
+    if (process.env[laterStage] !== 'true') {
+      const from = (overrides: boolean): string =>
+        fromShell
+          .filter((one) => one.overrides === overrides)
+          .map(({ text }) => text)
+          .join(', ')
+      const [instead, added] = [from(true), from(false)]
+      if (instead !== '')
+        log.info(`${instead} from the environment, instead of env/${cluster.file}.env`)
+      if (added !== '') log.info(`${added} from the environment, not in env/${cluster.file}.env`)
+    }
     for (const warning of warnings) log.warn(warning)
     const isChange = definition.changes === true && !dryRun
     const { each: eachHost } = (connections = connectionsOf(
@@ -150,7 +159,7 @@ async function runAsProgram<O extends Options>(definition: ScriptDefinition<O>):
     }
   } catch (error) {
     if (!stopping.aborted) {
-      process.exitCode = reportError(error, log)
+      process.exitCode = reportError(error, log, stateNow(definition.changes === true, hasBegun()))
       if (hasActed()) await onFailure?.()
     }
   } finally {
@@ -188,14 +197,31 @@ async function flushed(stream: NodeJS.WriteStream): Promise<void> {
   if (stream.writableLength > 0) await new Promise((resolve) => stream.write('', resolve))
 }
 
+/** What a failed run has changed, for a Problem that does not tell: every change of a cluster is a step. */
+function stateNow(changes: boolean, hasBegun: boolean): string {
+  if (!changes) return 'the cluster was not changed'
+  if (hasBegun)
+    return 'the steps above with ✓ are done, the last one without may be half done; the next run begins with what is missing'
+  return process.env[laterStage] === 'true'
+    ? 'this stage changed nothing; the stages before it are done'
+    : 'nothing was changed'
+}
+
 /** A log that tracks whether a step or a wait has begun: only then is a failure diagnosed. */
-function trackingLog(log: Log): { readonly log: Log; readonly hasActed: () => boolean } {
+function trackingLog(log: Log): {
+  readonly log: Log
+  readonly hasActed: () => boolean
+  /** Whether a step has begun. */
+  readonly hasBegun: () => boolean
+} {
   let acted = false
+  let begun = false
   return {
     hasActed: () => acted,
+    hasBegun: () => begun,
     log: {
       ...log,
-      step: (text) => ((acted = true), log.step(text)),
+      step: (text) => ((acted = begun = true), log.step(text)),
       waiting: (fact, reason) => ((acted = true), log.waiting(fact, reason)),
     },
   }

@@ -4,6 +4,7 @@ import { homedir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import semver from 'semver'
 import type { Cluster } from './cluster.ts'
+import { goPlatform } from './operator-system.ts'
 import { Problem } from './problem.ts'
 import { minorOf } from './settings/versions.ts'
 import { versionOf } from './tool-version.ts'
@@ -41,7 +42,7 @@ const rules: Record<
     fits: (version, { settings }) => minorOf(version) === minorOf(settings.TALOS_VERSION),
     requirement: ({ settings }) => `talosctl ${minorOf(settings.TALOS_VERSION)}.x`,
     source: ({ settings }) =>
-      `${settings.TALOS_FACTORY_URL}/talosctl/${settings.TALOS_VERSION}/talosctl-linux-amd64`,
+      `${settings.TALOS_FACTORY_URL}/talosctl/${settings.TALOS_VERSION}/talosctl-${goPlatform().os}-${goPlatform().arch}`,
   },
   // https://kubernetes.io/releases/version-skew-policy/#kubectl: one minor older or newer.
   kubectl: {
@@ -52,7 +53,7 @@ const rules: Record<
     requirement: ({ settings }) =>
       `kubectl within one minor of ${minorOf(settings.KUBERNETES_VERSION)}`,
     source: ({ settings }) =>
-      `https://dl.k8s.io/release/${settings.KUBERNETES_VERSION}/bin/linux/amd64/kubectl`,
+      `https://dl.k8s.io/release/${settings.KUBERNETES_VERSION}/bin/${goPlatform().os}/${goPlatform().arch}/kubectl`,
   },
   // `helm upgrade --labels`, by which we know our release, came with 3.13: https://github.com/helm/helm/releases/tag/v3.13.0
   helm: {

@@ -40,6 +40,14 @@ export async function listUserFolder(path: string, shown: string): Promise<strin
   }
 }
 
+/** Whether there is a folder, or a link to one. */
+export async function isUserFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  )
+}
+
 async function isDanglingLink(path: string): Promise<boolean> {
   return lstat(path).then(
     (found) => found.isSymbolicLink(),

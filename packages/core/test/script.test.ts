@@ -72,13 +72,15 @@ program('that succeeds ends with 0 and prints only its result on stdout', async 
   assert.is(code, 0, stderr)
   assert.equal(JSON.parse(stdout), { cluster: name, confirmed: false, locked: true })
   assert.match(stderr, 'making the disk of w1')
-  assert.match(stderr, `CLUSTER_NAME=${name}, FAILURE_BUNDLE=false from the environment`)
+  assert.match(stderr, `CLUSTER_NAME=${name} from the environment, instead of env/example.env\n`)
+  assert.match(stderr, 'FAILURE_BUNDLE=false from the environment, not in env/example.env\n')
 })
 
 program('that changes something fails at once while another run holds the lock', async () => {
   const { code, stderr } = await withLock({ name, generated }, 'another run', () => run())
   assert.is(code, 1)
   assert.match(stderr, /^LOCKED: /m)
+  assert.match(stderr, /^ {2}now: nothing was changed$/m)
   assert.not.match(stderr, 'making the disk')
 })
 
@@ -140,8 +142,22 @@ for (const [title, args] of [
 program('that fails before it has begun anything does not look for the cause', async () => {
   const { code, stderr } = await start([path, '--how', 'refused'], searching)
   assert.is(code, 1)
+  assert.match(stderr, /^ {2}now: nothing was changed$/m)
   assert.not.match(stderr, 'looking for the cause')
   assert.is(bundles(), 0)
+})
+
+program(
+  'that fails as a later stage before it has begun reports that the earlier ones are done',
+  async () => {
+    const { stderr } = await start([path, '--how', 'refused'], { TALOSMITH_LATER_STAGE: 'true' })
+    assert.match(stderr, 'now: this stage changed nothing; the stages before it are done')
+  },
+)
+
+program('that has only waited has changed nothing', async () => {
+  const { stderr } = await start([waiting, '--boots', '1000'])
+  assert.match(stderr, /^ {2}now: the cluster was not changed$/m)
 })
 
 program(
@@ -150,7 +166,10 @@ program(
     const { code, stdout, stderr } = await run('--how', 'problem')
     assert.is(code, 1)
     assert.is(stdout, '')
-    assert.match(stderr, /^DISK_FULL: the pool is full\n {2}because: .+\n {2}try: make room$/m)
+    assert.match(
+      stderr,
+      /^DISK_FULL: the pool is full\n {2}because: .+\n {2}now: the steps above with ✓ are done, .+\n {2}try: make room$/m,
+    )
     assert.not.match(stderr, stack)
     // FAILURE_BUNDLE is off here.
     assert.not.match(stderr, 'looking for the cause')
@@ -216,6 +235,7 @@ program('ends with 64 for an unknown option', async () => {
   const { code, stderr } = await run('--hwo', 'done')
   assert.is(code, 64)
   assert.match(stderr, 'did you mean --how?')
+  assert.match(stderr, /^ {2}now: nothing was changed$/m)
   assert.not.match(stderr, stack)
 })
 
@@ -227,6 +247,7 @@ for (const [title, env, problemCode] of [
     const { code, stderr } = await start([path], env)
     assert.is(code, 78)
     assert.match(stderr, problemCode)
+    assert.match(stderr, /^ {2}now: nothing was changed$/m)
     assert.not.match(stderr, stack)
     assert.not.ok(existsSync(generated))
   })
@@ -241,6 +262,7 @@ if (hasSshd)
       const { code, stderr } = await within(30_000, 'the program to end', ended)
       assert.is(code, 1)
       assert.match(stderr, /^SSH_CONNECTION_REFUSED: /m)
+      assert.match(stderr, /^ {2}now: the cluster was not changed$/m)
       await sshd.stop()
     })
 else console.log('SKIPPED: a run with two hosts needs root and /usr/sbin/sshd (openssh-server)')

@@ -2,6 +2,8 @@
 import {
   bootFailure,
   commandFor,
+  consoleSince,
+  consoleSize,
   lastBoot,
   minute,
   plainLines,
@@ -15,7 +17,6 @@ import {
   type Node,
 } from '@talosmith/core'
 import { probe } from '@talosmith/clients/talos'
-import { consoleSince, consoleSize } from './choose-entry.ts'
 import { rollbackCommand } from './keep-previous.ts'
 import type { ObservedHost } from './observe.ts'
 import { domainOf } from './place.ts'

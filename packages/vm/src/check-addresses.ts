@@ -95,16 +95,19 @@ function takenOn(cluster: Cluster, observed: ObservedHost): Problem[] {
   return observed.domains.flatMap((domain) => {
     const { owner, strangerBecause } = domain
     const address = addressesOf(domain, observed)?.address.replace(/\/.*$/, '')
-    const node = cluster.nodes.find((one) => one.address === address)
+    const user =
+      address === cluster.vip
+        ? 'CLUSTER_VIP'
+        : cluster.nodes.find((one) => one.address === address)?.name
     if (owner === undefined || owner === cluster.name || strangerBecause !== undefined) return []
-    if (node === undefined) return []
+    if (address === undefined || user === undefined) return []
     return new Problem(
       codes.addressTaken,
-      `${node.name} would get ${node.address}, the address of ${domain.name} of cluster ${owner} on ${observed.host}`,
+      `${user} would get ${address}, the address of ${domain.name} of cluster ${owner} on ${observed.host}`,
       {
         because: 'the seed ISO of that machine has the address, also while the machine is off',
         now: unchanged,
-        hint: `if you renamed cluster ${owner}: set CLUSTER_NAME=${owner} again, since the name of a cluster is fixed (ADDRESS_FIXED lists what a move takes); for a second cluster, change CONTROL_PLANE_IP_OFFSET and WORKER_IP_OFFSET`,
+        hint: `if you renamed cluster ${owner}: set CLUSTER_NAME=${owner} again, since the name of a cluster is fixed (ADDRESS_FIXED lists what a move takes); for a second cluster, change ${user === 'CLUSTER_VIP' ? user : 'CONTROL_PLANE_IP_OFFSET and WORKER_IP_OFFSET'}`,
       },
     )
   })

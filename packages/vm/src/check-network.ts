@@ -1,6 +1,7 @@
 /** Checks a bridge or libvirt network of a host: whether it exists, and is in NETWORK_CIDR. */
 import {
   addressAt,
+  codes,
   contains,
   networkOf,
   prefixLengthOf,
@@ -129,7 +130,7 @@ function outside(
   const has = networks.map(({ address }) => address).join(', ')
   return [
     new Problem(
-      'ADDRESS_OUTSIDE_NETWORK',
+      codes.addressOutsideNetwork,
       `${what} on ${observed.host} has ${has}, which is not in NETWORK_CIDR ${settings.NETWORK_CIDR}`,
       {
         because: `machines would get addresses such as ${nodes[0]?.address}, at which nothing in that network reaches them`,

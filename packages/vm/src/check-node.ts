@@ -79,7 +79,7 @@ function ofOwnership(
   if (clash !== undefined)
     problems.push(
       new Problem(
-        'MAC_TAKEN',
+        codes.macTaken,
         `${clash.name} on ${observed.host} has the MAC address ${node.mac} of ${node.name}`,
         {
           because: 'two machines with the same MAC address on one network both lose packets',

@@ -1,5 +1,14 @@
 /** Resets a machine and chooses the entry of its previous version in systemd-boot's menu, by virsh send-key. */
-import { consoleLog, minute, Problem, virsh, waitFor, type Host, type Log } from '@talosmith/core'
+import {
+  consoleSince,
+  consoleSize,
+  minute,
+  Problem,
+  virsh,
+  waitFor,
+  type Host,
+  type Log,
+} from '@talosmith/core'
 import {
   nextKey,
   previousEntry,
@@ -17,27 +26,6 @@ const lookMs = 500
 const looksPerKey = 20
 /** Enter waits for so many looks after the last key, in case the highlight moves again. */
 const looksBeforeEnter = 6
-
-/** How many bytes the machine's console log has; it may be readable for root only. */
-export async function consoleSize(host: Host, name: string): Promise<number> {
-  const path = consoleLog(name)
-  const { stdout } = await host.$({
-    nothrow: true,
-    timeoutMs: 20_000,
-  })`stat -c %s -- ${path} 2>/dev/null || sudo -n stat -c %s -- ${path} 2>/dev/null || echo 0`
-  return Number(stdout.trim())
-}
-
-/** What a machine's console has shown since its log had `size` bytes; all of it, when the log was rotated since. */
-export async function consoleSince(host: Host, name: string, size: number): Promise<string> {
-  const path = consoleLog(name)
-  const { stdout } = await host.$({ timeoutMs: 20_000 })`
-as_root() { "$@" 2>/dev/null || sudo -n "$@"; }
-size=${String(size)}
-if [ "$(as_root stat -c %s -- ${path})" -lt "$size" ]; then size=0; fi
-as_root tail -c "+$((size + 1))" -- ${path}`
-  return stdout
-}
 
 /**
  * Resets the machine, and chooses the other version than its default in the boot menu. Returns the entry. Enter is sent

@@ -1,12 +1,15 @@
 /** Observes the machines on a host for diagnosis: state, console, neighbor tables, open ports. */
 import {
   consoleLog,
+  logFunctions,
   parseLabelledLines,
+  parseLogs,
   plainLines,
   virshBatch,
   type Cluster,
   type Host,
   type Node,
+  type ReadLog,
 } from '@talosmith/core'
 import { parseDomain, type ParsedDomain } from './parse-domain.ts'
 import { descriptorSector, readLabel } from './seed-iso.ts'
@@ -26,6 +29,8 @@ export interface MachineEvidence {
   readonly seedLabel: string | undefined
   /** The last lines of its serial console; empty when it cannot be read. */
   readonly console: readonly string[]
+  /** Why its console cannot be read. */
+  readonly consoleProblem?: string | undefined
   /** For how long its console has printed nothing, in seconds; undefined: not known. */
   readonly consoleQuietS?: number | undefined
   /** MAC addresses that answer ARP for the machine's address. */
@@ -71,7 +76,7 @@ export async function observeHostEvidence(
     ),
     probeHost(host, nodes, seeds, settings.NETWORK_GATEWAY, vip),
   ])
-  const probes = parseProbes(text)
+  const probes = parseProbes(host.name, text)
   const machines = nodes.map((node, index): readonly [string, MachineEvidence] => {
     const [state, errors, xml] = answers.slice(index * 3)
     const [, word = 'unknown', reason = ''] =
@@ -88,8 +93,7 @@ export async function observeHostEvidence(
         running: isActive && xml?.error === undefined ? machineIn(xml?.stdout) : undefined,
         isSeedKnown: probes.labels.has(node.name),
         seedLabel: probes.labels.get(node.name),
-        console: probes.consoles.get(node.name) ?? [],
-        consoleQuietS: probes.quiet.get(node.name),
+        ...consoleIn(probes.logs.get(node.name)),
         answering: probes.macsOf(node.address),
         elsewhere: probes
           .addressesOf(node.mac)
@@ -108,6 +112,14 @@ export async function observeHostEvidence(
   }
 }
 
+function consoleIn(
+  log: ReadLog | undefined,
+): Pick<MachineEvidence, 'console' | 'consoleProblem' | 'consoleQuietS'> {
+  if (log === undefined) return { console: [] }
+  if ('reason' in log) return { console: [], consoleProblem: log.reason }
+  return { console: plainLines(log.text), consoleQuietS: log.quietS }
+}
+
 function machineIn(xml = ''): ParsedDomain['machine'] | undefined {
   return xml === '' ? undefined : parseDomain(xml).machine
 }
@@ -124,7 +136,8 @@ async function probeHost(
   gateway: string,
   vip: string | undefined,
 ): Promise<string> {
-  const { stdout } = await host.$({ timeoutMs: 20_000, nothrow: true })`
+  const { stdout } = await host.$({ timeoutMs: 20_000, nothrow: true, ...logFunctions })`
+eval "$LOGS"
 try_port() { timeout 2 bash -c "exec 3<>/dev/tcp/$1/$2" 2>/dev/null && echo "open $1 $2"; }
 if command -v arping >/dev/null; then arping=arping; else arping='busybox arping'; fi
 arp_probe() {
@@ -148,8 +161,7 @@ names=(${nodes.map(({ name }) => name)})
 logs=(${nodes.map(({ name }) => consoleLog(name))})
 isos=(${nodes.map(({ name }) => seeds.get(name) ?? '/nonexistent')})
 for at in "\${!names[@]}"; do
-  echo "console \${names[at]} $(as_root tail -c ${consoleBytes} -- "\${logs[at]}" | base64 -w0)"
-  changed=$(as_root stat -c %Y -- "\${logs[at]}") && echo "quiet \${names[at]} $(($(date +%s) - changed))"
+  read_log "\${names[at]}" "\${logs[at]}" ${consoleBytes}
   iso=\${isos[at]}
   if as_root test -r "$iso"; then
     echo "iso \${names[at]} $(as_root dd if="$iso" bs=2048 skip=${descriptorSector} count=1 status=none | base64 -w0)"
@@ -159,22 +171,19 @@ true`
   return stdout
 }
 
-function parseProbes(text: string) {
+function parseProbes(host: string, text: string) {
+  const output = parseLabelledLines(text)
   const open = new Set<string>()
-  const consoles = new Map<string, string[]>()
-  const quiet = new Map<string, number>()
   const labels = new Map<string, string | undefined>()
   const replies: { address: string; mac: string }[] = []
   const cached: { address: string; mac: string }[] = []
   const probed = new Set<string>()
   const silent = new Set<string>()
   const neighbors = new Set<string>()
-  for (const { label: kind, value } of parseLabelledLines(text).lines) {
+  for (const { label: kind, value } of output.lines) {
     const [first = '', second = ''] = value.split(' ')
     const bytes = (): Buffer => Buffer.from(second, 'base64')
     if (kind === 'open') open.add(`${first} ${second}`)
-    if (kind === 'console') consoles.set(first, plainLines(bytes().toString()))
-    if (kind === 'quiet') quiet.set(first, Number(second))
     if (kind === 'iso') labels.set(first, readLabel(bytes()))
     if (kind === 'probed') probed.add(first)
     if (kind === 'replied') replies.push({ address: first, mac: second.toLowerCase() })
@@ -190,8 +199,7 @@ function parseProbes(text: string) {
   const unique = (list: readonly string[]): string[] => [...new Set(list)]
   return {
     open,
-    consoles,
-    quiet,
+    logs: parseLogs(host, output),
     labels,
     neighbors,
     silent,

@@ -14,7 +14,13 @@ export { strangerProblems, type Identity } from './ownership.ts'
 export { observeHost, type ObservedDomain, type ObservedHost } from './observe.ts'
 export { parseDomain, type ParsedDomain } from './parse-domain.ts'
 export { domainOf, hostOf, clusterDomains, pathsOf, withPlaces, withoutMachines } from './place.ts'
-export { observeDetails, tryMachine, type HostDetails, type Trial } from './preflight.ts'
+export {
+  observeDetails,
+  tryMachine,
+  type ForwardFilter,
+  type HostDetails,
+  type Trial,
+} from './preflight.ts'
 export { createsMachines, planCreate, planDropChannels } from './plan-create.ts'
 export { planDestroy, planRemoveSeeds } from './plan-destroy.ts'
 export { planMachineStart, planMachineStop } from './plan-power.ts'

@@ -2,6 +2,7 @@
 import {
   bootFailure,
   commandFor,
+  consoleSince,
   lastBoot,
   minute,
   plainLines,
@@ -25,7 +26,6 @@ import {
   type Talosctl,
 } from '@talosmith/clients/talos'
 import { entryVersion, type MenuEntry } from './boot-menu.ts'
-import { consoleSince } from './choose-entry.ts'
 
 /** What keeping a version uses. */
 export interface KeepContext {

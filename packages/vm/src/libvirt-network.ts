@@ -16,6 +16,10 @@ export interface NetworkFacts {
   readonly address: { readonly address: string; readonly prefixLength: number } | undefined
   /** The bridge that its machines are connected to: libvirt's own, or one of the host. */
   readonly bridge: string | undefined
+  /** How libvirt forwards its traffic: nat, route, open, bridge ...; undefined: it is isolated. */
+  readonly forward: string | undefined
+  /** The interfaces of the host that it forwards to; machines are attached to them by macvtap without a bridge. */
+  readonly devices: readonly string[]
   readonly reservations: readonly Reservation[]
   /** The place of the IPv4 `ip` element with DHCP among all `ip` elements: virsh's --parent-index. */
   readonly dhcpIndex: number | undefined
@@ -37,6 +41,9 @@ export function parseNetworkXml(xml: string): NetworkFacts {
   const prefixLength =
     mask === undefined ? Number(textAt(ip, '@prefix') ?? 24) : prefixLengthOfMask(mask)
   const [bridge] = elementsAt(parsed, 'network', 'bridge')
+  const [forward] = elementsAt(parsed, 'network', 'forward')
+  const interfaces = elementsAt(parsed, 'network', 'forward', 'interface')
+  const devices = [forward, ...interfaces].flatMap((one) => textAt(one, '@dev') ?? [])
   return {
     ranges: ips
       .flatMap((element) => elementsAt(element, 'dhcp', 'range'))
@@ -47,6 +54,9 @@ export function parseNetworkXml(xml: string): NetworkFacts {
     address:
       address === undefined || prefixLength === undefined ? undefined : { address, prefixLength },
     bridge: textAt(bridge, '@name'),
+    // Its default: https://libvirt.org/formatnetwork.html#connectivity
+    forward: forward === undefined ? undefined : (textAt(forward, '@mode') ?? 'nat'),
+    devices: [...new Set(devices)],
     reservations: ips
       .flatMap((element) => elementsAt(element, 'dhcp', 'host'))
       .map((host) => ({

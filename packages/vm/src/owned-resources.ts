@@ -24,6 +24,8 @@ export interface OwnedResource {
   readonly cluster: string | undefined
   /** Whether a machine of any owner uses it. */
   readonly isUsed: boolean
+  /** The pool that it is a volume of, where this user may not remove it from the folder; undefined: it may, or it is a machine. */
+  readonly pool?: string
   /** A machine's state as libvirt names it: `running`, `shut off` ... */
   readonly state?: string
   /** The libvirt URI that a machine was created through. */
@@ -36,7 +38,8 @@ export async function observeOwnedResources(
   cluster: Cluster,
   index = 0,
 ): Promise<OwnedResource[]> {
-  const { domains, files } = await observeHost(host, cluster, index)
+  const { domains, files, isPoolWritable } = await observeHost(host, cluster, index)
+  const poolFolder = folderOf(files.disk({ name: '' }))
   const used = new Set(
     domains.flatMap(({ machine, own, disks, attached }) => [
       ...[machine.disk, machine.seed, own?.disk, own?.seed],
@@ -79,14 +82,18 @@ done`,
     ({ label: kind, value }): OwnedResource[] => {
       const [head = '', path = ''] = splitFields(value, 2)
       const bytes = Buffer.from(head, 'base64')
-      const isUsed = used.has(path)
+      const isVolume = !isPoolWritable && folderOf(path) === poolFolder
+      const place = {
+        isUsed: used.has(path),
+        ...(isVolume && { pool: cluster.settings.STORAGE_POOL }),
+      }
       if (kind === 'disk')
-        return isOverlay(bytes) ? [{ kind, name: path, cluster: clusterIn(path), isUsed }] : []
-      if (kind === 'leftover') return [{ kind, name: path, cluster: clusterIn(path), isUsed }]
+        return isOverlay(bytes) ? [{ kind, name: path, cluster: clusterIn(path), ...place }] : []
+      if (kind === 'leftover') return [{ kind, name: path, cluster: clusterIn(path), ...place }]
       const marker = readSeedMarker(bytes)
       return marker === undefined
         ? []
-        : [{ kind: 'seed', name: path, cluster: marker.cluster, isUsed }]
+        : [{ kind: 'seed', name: path, cluster: marker.cluster, ...place }]
     },
   )
   return [...machines, ...found]

@@ -17,10 +17,24 @@ export interface HostDetails {
   readonly isNested: boolean
   /** The configured bridge; undefined: none is configured, or it does not exist. */
   readonly bridge: { readonly isUp: boolean } | undefined
-  /** Whether iptables filters bridged packets, and the policy of FORWARD; undefined: no permission to read it. */
-  readonly bridgeFilter: { readonly active: boolean; readonly policy: string | undefined }
+  /** What iptables does with packets that the host forwards. */
+  readonly filter: ForwardFilter
+  /** The IPv4 addresses of all interfaces, with their prefix lengths. */
+  readonly addresses: readonly string[]
+  /** The MAC addresses of all interfaces: those of this machine, if it is the host. */
+  readonly macs: readonly string[]
   /** AppArmor or SELinux, if enforced. */
   readonly confinement: readonly string[]
+}
+
+/** What iptables does with packets that a host forwards. */
+export interface ForwardFilter {
+  /** Whether it sees bridged packets too (net.bridge.bridge-nf-call-iptables). */
+  readonly seesBridged: boolean
+  /** The policy of FORWARD; undefined: no permission to read it. */
+  readonly policy: string | undefined
+  /** The rules of FORWARD and of chains that accept packets, as `iptables -S` prints them. */
+  readonly rules: readonly string[]
 }
 
 /** The flags of x86-64-v2 in /proc/cpuinfo (System V ABI, micro-architecture levels). */
@@ -43,7 +57,9 @@ echo "groups $(id -Gn)"
 for tool in ${programs}; do command -v "$tool" >/dev/null || echo "missing $tool"; done
 echo "flags $(grep -m1 '^flags' /proc/cpuinfo)"
 echo "nf $(cat /proc/sys/net/bridge/bridge-nf-call-iptables 2>/dev/null)"
-echo "policy $({ iptables -S FORWARD || sudo -n iptables -S FORWARD; } 2>/dev/null | head -n 1)"
+{ iptables -S || sudo -n iptables -S; } 2>/dev/null | grep -E -e '^-P FORWARD' -e '^-N DOCKER-USER' -e '^-A FORWARD ' -e '-j ACCEPT' | head -n 500 | sed 's/^/rule /'
+ip -o -4 address show 2>/dev/null | while read -r _ _ _ address _; do echo "address $address"; done
+cat /sys/class/net/*/address 2>/dev/null | sed 's/^/mac /'
 link=/sys/class/net/${bridge}
 if [ -d "$link/bridge" ]; then
   echo "flags-of-bridge $(cat "$link/flags")"
@@ -53,6 +69,7 @@ fi
 true`
   const report = parseLabelledLines(stdout)
   const flags = new Set((report.first('flags') ?? '').split(/\s+/))
+  const rules = report.all('rule')
   const linkFlags = report.first('flags-of-bridge')
   return {
     user: report.first('user') ?? '',
@@ -61,10 +78,13 @@ true`
     missingCpuFlags: levelFlags.filter((flag) => !flags.has(flag)),
     isNested: flags.has('hypervisor'),
     bridge: linkFlags === undefined ? undefined : { isUp: (Number(linkFlags) & isUpFlag) !== 0 },
-    bridgeFilter: {
-      active: report.first('nf') === '1',
-      policy: / FORWARD (\w+)/.exec(report.first('policy') ?? '')?.[1],
+    filter: {
+      seesBridged: report.first('nf') === '1',
+      policy: rules.map((rule) => /^-P FORWARD (\w+)/.exec(rule)?.[1]).find(Boolean),
+      rules: rules.filter((rule) => !rule.startsWith('-P')),
     },
+    addresses: report.all('address'),
+    macs: report.all('mac').map((mac) => mac.toLowerCase()),
     confinement: report.all('confined'),
   }
 }

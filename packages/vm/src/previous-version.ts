@@ -1,6 +1,7 @@
 /** Boots the previous version of a machine that hangs, and keeps it: for vm:boot-previous, and for an upgrade that has restarted it. */
 import {
   commandFor,
+  consoleSize,
   exitCodes,
   generatedFiles,
   inStep,
@@ -12,7 +13,7 @@ import {
 } from '@talosmith/core'
 import { openTalosctl, talosAuthorities } from '@talosmith/clients/talos'
 import { observeHang, planBootPrevious, type BootChange } from './boot-previous.ts'
-import { choosePrevious, consoleSize } from './choose-entry.ts'
+import { choosePrevious } from './choose-entry.ts'
 import { refuse } from './check.ts'
 import { observeHosts, type FlowContext } from './flow.ts'
 import {

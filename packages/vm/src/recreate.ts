@@ -1,5 +1,5 @@
 /** Recreates machines: destroys them with their disks, then creates them again. */
-import { Problem, quote, type Cluster, type ExitCode } from '@talosmith/core'
+import { codes, Problem, quote, type Cluster, type ExitCode } from '@talosmith/core'
 import { findMissingImages, findProblems, refuse } from './check.ts'
 import { otherUsers } from './disk-use.ts'
 import { runFlow, type FlowContext } from './flow.ts'
@@ -67,7 +67,7 @@ export function findRecreateProblems(
     ...findSharedDisks(cluster, hosts, names),
     ...[...problemsOf(after), ...findMissingImages(cluster, after)].filter(
       // The machines prove that their addresses work, also behind a router; without them nothing does.
-      (one) => !isKnown(one) && one.code !== 'ADDRESS_OUTSIDE_NETWORK',
+      (one) => !isKnown(one) && one.code !== codes.addressOutsideNetwork,
     ),
   ]
 }

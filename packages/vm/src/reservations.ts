@@ -2,7 +2,7 @@
 import { clusterOn, codes, isBetween, Problem, type Cluster, type Node } from '@talosmith/core'
 import type { Reservation, ReservationScope } from './libvirt-network.ts'
 import type { ObservedHost, ObservedNetworks } from './observe.ts'
-import { clusterDomains } from './place.ts'
+import { clusterDomains, domainOf } from './place.ts'
 import { changeOn, type VmChange } from './vm-change.ts'
 
 /** One `virsh net-update`. */
@@ -21,9 +21,18 @@ const vipByte = '00'
  */
 export function reservationsFor(
   cluster: Cluster,
-  { name, mac, address }: Node,
+  node: Node,
   { networks }: ObservedHost,
 ): Reservation[] {
+  return addressesFor(cluster, node).filter((one) => isServed(one, networks))
+}
+
+function isServed({ address }: Reservation, { ranges }: ObservedNetworks): boolean {
+  return ranges.some(([start, end]) => isBetween(address, start, end))
+}
+
+/** The addresses of a machine, and CLUSTER_VIP with the first control plane, as reservations of them would be. */
+function addressesFor(cluster: Cluster, { name, mac, address }: Node): Reservation[] {
   if (cluster.settings.NETWORK_NAME === undefined) return []
   const { vip, controlPlanes } = cluster
   const ofVip =
@@ -36,9 +45,7 @@ export function reservationsFor(
             address: vip,
           },
         ]
-  return [{ name, mac: mac.toLowerCase(), address }, ...ofVip]
-    .map((one) => ({ ...one, mac: one.mac.toLowerCase() }))
-    .filter((one) => networks.ranges.some(([start, end]) => isBetween(one.address, start, end)))
+  return [{ name, mac, address }, ...ofVip].map((one) => ({ ...one, mac: one.mac.toLowerCase() }))
 }
 
 /** Plans the reservations of a machine that the network, as it is now or its definition, does not have. */
@@ -114,7 +121,8 @@ function remove(reservation: Reservation, networks: ObservedNetworks): NetworkUp
 
 /**
  * ADDRESS_TAKEN for an address that is reserved for, or leased to, another machine, and for a MAC address or name with
- * another reservation: libvirt refuses a second one (src/conf/network_conf.c, virNetworkDefUpdateIPDHCPHost).
+ * another reservation: libvirt refuses a second one (src/conf/network_conf.c, virNetworkDefUpdateIPDHCPHost). dnsmasq
+ * also gives out reserved addresses that are in no range; there only another machine's reservation of the address counts.
  */
 export function reservationProblems(
   cluster: Cluster,
@@ -123,12 +131,18 @@ export function reservationProblems(
 ): Problem[] {
   const { host, networks, domains } = observed
   const network = cluster.settings.NETWORK_NAME ?? ''
-  return reservationsFor(cluster, node, observed).flatMap((wanted) => {
+  return addressesFor(cluster, node).flatMap((wanted) => {
+    const served = isServed(wanted, networks)
+    // A machine that has its address keeps it.
+    if (!served && domainOf(node, observed)?.owner === cluster.name) return []
     const what = `${wanted.name} would get ${wanted.address}`
     const other = [...networks.reservations.values()]
       .flat()
       .find(
-        (one) => !isOwn(cluster, observed, one) && !serves(one, wanted) && collides(one, wanted),
+        (one) =>
+          !isOwn(cluster, observed, one) &&
+          !serves(one, wanted) &&
+          (served ? collides(one, wanted) : one.address === wanted.address),
       )
     if (other !== undefined)
       return new Problem(

@@ -448,4 +448,20 @@ test('a renamed cluster does not get a second set of machines at the same addres
   assert.match(problems[0]?.hint ?? '', 'set CLUSTER_NAME=home again')
 })
 
+test('CLUSTER_VIP is not the address of a machine of another cluster, also one that is off', () => {
+  const second = testCluster({
+    ...{ CLUSTER_NAME: 'trial', CONTROL_PLANE_COUNT: '3', CLUSTER_VIP: '10.0.0.70' },
+    ...{ CONTROL_PLANE_IP_OFFSET: '20', WORKER_IP_OFFSET: '30' },
+  })
+  const off = withDomain(
+    finishedHost(cluster, { files: emptyHost(second).files }),
+    'home-cp1',
+    (domain) => ({ ...domain, live: { ...domain.live, state: 'shut off' } }),
+  )
+  const [problem, ...others] = findProblems(second, [off])
+  assert.equal([problem?.code, others.length], ['ADDRESS_TAKEN', 0])
+  assert.match(problem?.message ?? '', 'CLUSTER_VIP would get 10.0.0.70, the address of home-cp1')
+  assert.match(problem?.hint ?? '', 'for a second cluster, change CLUSTER_VIP')
+})
+
 test.run()

@@ -205,6 +205,18 @@ test('reads the console and the label of the ISO', async () => {
   assert.is(observed.opensApi, false)
 })
 
+test('a console that only root may read is no empty console', async () => {
+  const observed = await observe({}, [
+    `unreadable ${node.name} /var/x: sudo: a password is required`,
+  ])
+  assert.equal(observed.console, [])
+  assert.match(
+    observed.consoleProblem ?? '',
+    /a password is required; on root@kvm1 only root reads/,
+  )
+  assert.is((await observe({}, [`console ${node.name} `])).consoleProblem, undefined)
+})
+
 test('a missing seed ISO and an unreadable one are told apart', async () => {
   const known = async (...lines: string[]) => {
     const { isSeedKnown, seedLabel } = await observe({}, lines)

@@ -19,6 +19,8 @@ test('reads address, bridge, DHCP ranges and reservations of a libvirt network',
     ],
     address: { address: '192.168.122.1', prefixLength: 24 },
     bridge: 'virbr0',
+    forward: 'nat',
+    devices: [],
     reservations: [
       { mac: '52:54:00:aa:bb:01', name: 'nas', address: '192.168.122.70' },
       { mac: '52:54:00:aa:bb:02', name: '', address: '192.168.122.71' },
@@ -32,9 +34,26 @@ test('reads a network with a prefix, and one on a bridge of the host', () => {
   const byPrefix = "<network><ip family='ipv4' address='10.1.0.1' prefix='16'/></network>"
   assert.equal(parseNetworkXml(byPrefix).address, { address: '10.1.0.1', prefixLength: 16 })
   const bridged = "<network><forward mode='bridge'/><bridge name='br0'/></network>"
-  const none = { ranges: [], address: undefined, reservations: [], dhcpIndex: undefined }
-  assert.equal(parseNetworkXml(bridged), { ...none, bridge: 'br0' })
-  assert.equal(parseNetworkXml(''), { ...none, bridge: undefined })
+  const none = {
+    ...{ ranges: [], address: undefined, reservations: [], dhcpIndex: undefined },
+    ...{ bridge: undefined, forward: undefined, devices: [] },
+  }
+  assert.equal(parseNetworkXml(bridged), { ...none, bridge: 'br0', forward: 'bridge' })
+  assert.equal(parseNetworkXml(''), none)
+})
+
+test('reads the interfaces of a macvtap network, and the default forward mode', () => {
+  const xmlOf = (forward: string): string => `<network><name>lan</name>${forward}</network>`
+  const read = (forward: string) => {
+    const { forward: mode, devices } = parseNetworkXml(xmlOf(forward))
+    return [mode, ...devices]
+  }
+  const two =
+    "<forward mode='bridge' dev='eth0'><interface dev='eth0'/><interface dev='eth1'/></forward>"
+  assert.equal(read(two), ['bridge', 'eth0', 'eth1'])
+  assert.equal(read("<forward mode='private'><interface dev='br0'/></forward>"), ['private', 'br0'])
+  assert.equal(read("<forward dev='eth0'/>"), ['nat', 'eth0'])
+  assert.equal(read(''), [undefined])
 })
 
 test('reads the IPv4 leases in force', () => {

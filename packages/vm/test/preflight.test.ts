@@ -35,11 +35,23 @@ for (const [title, lines, expected] of [
   })
 
 test('a FORWARD policy without permission to read it is unknown', async () => {
-  assert.equal((await details('nf 1', 'policy ')).bridgeFilter, { active: true, policy: undefined })
-  assert.equal((await details('nf 1', 'policy -P FORWARD DROP')).bridgeFilter, {
-    active: true,
-    policy: 'DROP',
+  assert.equal((await details('nf 1')).filter, { seesBridged: true, policy: undefined, rules: [] })
+  const accepting = '-A FORWARD -i br0 -j ACCEPT'
+  assert.equal((await details('nf 0', 'rule -P FORWARD DROP', `rule ${accepting}`)).filter, {
+    ...{ seesBridged: false, policy: 'DROP', rules: [accepting] },
   })
+})
+
+test('reads the addresses and MAC addresses of the host', async () => {
+  const observed = await details(
+    'address 10.0.0.2/24',
+    'address 127.0.0.1/8',
+    'mac 52:54:00:AA:00:01',
+  )
+  assert.equal(observed.addresses, ['10.0.0.2/24', '127.0.0.1/8'])
+  assert.equal(observed.macs, ['52:54:00:aa:00:01'])
+  const here = await observeDetails(local, { programs: [] })
+  assert.ok(here.macs.includes('00:00:00:00:00:00'), here.macs.join())
 })
 
 test('checks only the required programs', async () => {

@@ -190,6 +190,17 @@ test('a reservation that is gone already is no error', async () => {
 
 const other = "<host mac='52:54:00:aa:bb:01' name='nas' ip='192.168.122.70'/>"
 const lease = ' 2026-11-30 23:59:01   52:54:00:aa:bb:05   ipv4   192.168.122.70/24   -   -\n'
+test('an address outside of the DHCP ranges may be reserved for another machine, until ours has it', () => {
+  const range = "<range start='192.168.122.100' end='192.168.122.254'/>"
+  const problems = (has: Has, host?: ObservedHost): string[] =>
+    findProblems(cluster, [stockNetwork({ range, ...has }, host)]).map(({ message }) => message)
+  assert.equal(problems({ live: other }), [
+    'home-cp1 would get 192.168.122.70, which the network default reserves for nas',
+  ])
+  assert.equal(problems({ live: "<host mac='52:54:00:0a:0b:01' ip='192.168.122.9'/>" }), [])
+  assert.equal(problems({ live: other }, finishedHost(cluster)), [])
+})
+
 for (const [title, has, message] of [
   [
     'reserved for another machine',

@@ -42,7 +42,7 @@ function judgeState(cluster: Cluster, view: View): Diagnosis | undefined {
       stranger.because?.split('\n'),
     )
   if (domain === undefined)
-    return at('MACHINE_MISSING', `the virtual machine ${node.name} does not exist`, [
+    return at(codes.machineMissing, `the virtual machine ${node.name} does not exist`, [
       commandFor(cluster, 'cluster:up'),
     ])
   // Also while it runs on the deleted file, which is gone as soon as it stops.

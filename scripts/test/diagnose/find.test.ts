@@ -107,6 +107,16 @@ test('the root cause is on top, with evidence and remedy below it', () => {
   assert.equal(Object.keys(json), ['cluster', 'diagnoses', 'unmet'])
 })
 
+test('a console that could not be read is named, where it could show the cause', () => {
+  const evidence = { [w1]: { console: [], consoleProblem: 'only root reads it' } }
+  const sentence = `the console of ${w1} could not be read: only root reads it`
+  const booting = observedWith({ evidence, talos: { [w1]: starting } })
+  assert.ok(findCauses(cluster, booting).unmet.includes(sentence))
+  assert.equal(findCauses(cluster, observedWith({ evidence })).unmet, [])
+  const off = { [w1]: { ...evidence[w1], ...isOff } }
+  assert.not.ok(findCauses(cluster, observedWith({ evidence: off })).unmet.includes(sentence))
+})
+
 test('a source that did not answer is reported as unmet', () => {
   const findings = findCauses(
     cluster,

@@ -2,6 +2,7 @@
 import { join, relative } from 'node:path'
 import {
   exitCodes,
+  isUserFolder,
   listUserFolder,
   Problem,
   quote,
@@ -46,7 +47,10 @@ export async function readManifests(
   const texts = new Map<string, string>()
   const problems: string[] = []
   for (const name of (names ?? []).filter((one) => !one.startsWith('.'))) {
-    // Before it is read: what has this name may be a folder.
+    if (await isUserFolder(join(folder, name))) {
+      problems.push(`${name}: it is a folder, and subfolders are not read; move its files up`)
+      continue
+    }
     if (!/\.(?:ya?ml|json)$/i.test(name)) {
       problems.push(`${name}: its name does not end with .yaml, .yml or .json`)
       continue

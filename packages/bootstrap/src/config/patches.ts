@@ -1,9 +1,14 @@
 /** The user's patches and the machines that they apply to. */
-import { stat } from 'node:fs/promises'
 import { join, relative } from 'node:path'
-import { listUserFolder, readUserFile, type Cluster, type Node } from '@talosmith/core'
+import {
+  isUserFolder,
+  listUserFolder,
+  readUserFile,
+  type Cluster,
+  type Node,
+} from '@talosmith/core'
 import { readManifests, type ManifestDigests } from './manifests.ts'
-import { folderLost, patchNamesUnknown } from './patch-problems.ts'
+import { folderLost, patchNamesUnknown, refuseMisplaced } from './patch-problems.ts'
 
 /** A user's patch: its path and its text. */
 export interface Patch {
@@ -63,7 +68,7 @@ function wordOf(name: string, words: readonly string[]): string | undefined {
 
 /**
  * Reads the user's patches and manifests; a folder that does not exist means none, unless the last configs were made
- * with the files `before`. Throws PATCHES_LOST then, PATCH_NAME_UNKNOWN for files and folders that apply to no
+ * with the files `before`. Throws FOLDER_UNKNOWN for misplaced ones, PATCHES_LOST then, PATCH_NAME_UNKNOWN for files and folders that apply to no
  * machine, FILE_UNREADABLE for what can't be read, and what `readManifests` throws.
  */
 export async function readPatches(
@@ -72,9 +77,11 @@ export async function readPatches(
 ): Promise<Patches> {
   const { patchesDir, nodes, root } = cluster
   const shown = (name: string): string => relative(root, join(patchesDir, name))
+  const machines = nodes.map(({ name }) => name)
+  const words = wordsOf(machines)
+  await refuseMisplaced(cluster, (name) => isPatch(name) && wordOf(name, words) !== undefined)
   const names = await listUserFolder(patchesDir, shown('.'))
   if (names === undefined && before.length > 0) throw await folderLost(cluster, 'patches', before)
-  const machines = nodes.map(({ name }) => name)
   const chosen = new Map(
     nodes.map((node) => [node.name, choosePatches(names ?? [], node, machines)]),
   )
@@ -91,7 +98,7 @@ export async function readPatches(
     cluster,
     (names ?? []).filter((name) => !used.includes(name)),
   )
-  if (unknown.length > 0) throw patchNamesUnknown(shown('.'), unknown, wordsOf(machines))
+  if (unknown.length > 0) throw patchNamesUnknown(shown('.'), unknown, words)
   const manifests = await readManifests(cluster, manifestsBefore)
   return {
     byNode: new Map(
@@ -119,7 +126,7 @@ async function judgeOthers(
   const unused: string[] = []
   for (const name of names) {
     if (name.startsWith('.')) continue
-    if (await isFolder(join(patchesDir, name))) unknown.push(`${name}/`)
+    if (await isUserFolder(join(patchesDir, name))) unknown.push(`${name}/`)
     // With a word it is for a role without machines, such as no workers.
     else if (isPatch(name) && wordOf(name, words) === undefined) {
       const rest = name.startsWith(`${cluster}-`) ? name.slice(cluster.length + 1) : ''
@@ -128,11 +135,4 @@ async function judgeOthers(
     }
   }
   return { unknown, unused }
-}
-
-async function isFolder(path: string): Promise<boolean> {
-  return stat(path).then(
-    (found) => found.isDirectory(),
-    () => false,
-  )
 }

@@ -23,6 +23,7 @@ import {
   type BootstrapChange,
   type NodePlan,
 } from './plan.ts'
+import { findMissing, refuseMissing } from './missing-machines.ts'
 import type { Bootstrapper } from './refuse-bootstrap.ts'
 import { probe, openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 import { refuseMovedAddresses } from '../config/fixed-addresses.ts'
@@ -40,7 +41,7 @@ export type Context = Bootstrapper &
 /** Fresh machines answer within seconds on KVM; under emulation several at once take minutes. */
 const bootMs = 900_000
 
-/** Generates secrets and configs, then applies each machine's config. */
+/** Generates secrets and configs, then applies each machine's config. Throws MACHINE_MISSING for one that no host has. */
 export async function configure(
   { cluster, log, dryRun, showPlan, within, hosts }: Context,
   tool?: Talosctl,
@@ -61,6 +62,8 @@ export async function configure(
     warnOfHeldVersions(cluster, plans, log)
     return showPlan([...planGeneratedFiles(cluster, generated), ...changesOf(plans)])
   }
+  const silent = observed.filter(({ state }) => state.kind === 'silent').map(({ node }) => node)
+  refuseMissing(cluster, await findMissing(silent, hosts))
   const missing = planGeneratedFiles(cluster, generated)
   const [first, ...rest] = missing
   if (first?.kind === 'create-secrets') {

@@ -23,6 +23,7 @@ import {
 } from '@talosmith/clients/talos'
 import { observeAccess } from './observe-cluster.ts'
 import { planStart, planTalosconfig, type BootstrapChange } from './plan.ts'
+import { findMissing, refuseMissing } from './missing-machines.ts'
 import { refuseBootstrap } from './refuse-bootstrap.ts'
 import { readSecretsUnlessLost } from '../generated/lost-secrets.ts'
 import type { PublicSecrets } from '../secrets/secrets.ts'
@@ -41,7 +42,7 @@ export async function startCluster(context: Context, tool?: Talosctl): Promise<E
   if (secrets === undefined)
     throw new Problem('NOT_CONFIGURED', `cluster ${cluster.name} has no secrets yet`, {
       now: 'nothing was changed',
-      hint: commandFor(cluster, 'bootstrap:configure'),
+      hint: `create the cluster, or finish creating it: ${commandFor(cluster, 'cluster:up')}; if its machines exist: ${commandFor(cluster, 'bootstrap:configure')}`,
     })
   const apply = (change: BootstrapChange): Promise<void> =>
     applyBootstrapChange(change, { cluster, talosctl, log, secrets })
@@ -51,6 +52,11 @@ export async function startCluster(context: Context, tool?: Talosctl): Promise<E
   // Without a talosconfig no machine answers.
   if (dryRun && problem !== undefined) return showPlan(access)
   const { kubeconfig, api } = await observeAccess(cluster)
+  if (!api.ok && !dryRun) {
+    const missing = await findMissing(cluster.controlPlanes, context.hosts)
+    // The others may be enough.
+    if (missing.length === cluster.controlPlanes.length) refuseMissing(cluster, missing)
+  }
   // The API is ready only when etcd is.
   const etcd = api.ok ? 'running' : await waitForEtcdState(cluster, talosctl, secrets, log, dryRun)
   const isLoss =

@@ -28,6 +28,7 @@ const test = suite('an etcd that a restore would replace')
 const it = isThere ? test : test.skip
 let secrets = ''
 let machine: { stop(): Promise<void> } | undefined
+let shown: Parameters<typeof showMachine>[1]
 const cache = process.env['XDG_CACHE_HOME']
 
 test.before(async () => {
@@ -39,7 +40,7 @@ test.before(async () => {
   // Talos writes `BEGIN ED25519 PRIVATE KEY` where other programs write PRIVATE KEY.
   const key = decode(os.key).replaceAll('ED25519 PRIVATE', 'PRIVATE')
   const ca = createCa('/O=talos', { cert: decode(os.crt), key })
-  const shown = { has: ca.issue('/CN=machine'), ca: ca.cert }
+  shown = { has: ca.issue('/CN=machine'), ca: ca.cert }
   machine = await showMachine(template.controlPlanes[0]?.address ?? '', shown)
   putTalosctl((await findTool('talosctl', template)).path)
 })
@@ -136,6 +137,21 @@ it('is not compared by revision with a backup of a former history', async () => 
   const [saving] = await prepareRestore(cluster, former)
   assert.match(saving?.summary ?? '', 'continues from another backup')
   assert.match((await planUnsaved(cluster))[0]?.summary ?? '', 'may be newer than')
+})
+
+it('is refused beside a control plane that the settings no longer name, before anything is removed', async () => {
+  const cluster = fresh()
+  const left = await showMachine('127.13.42.71', shown)
+  try {
+    await backUp(cluster, 77, secrets)
+    const backup = await chooseBackup(cluster, undefined)
+    const { code, because, now } = await problemOf(prepareRestore(cluster, backup))
+    assert.is(code, 'CONTROL_PLANES_LEFT')
+    assert.match(because ?? '', /home-cp2 \(127\.13\.42\.71\) may have etcd data/)
+    assert.is(now, 'nothing was changed')
+  } finally {
+    await left.stop()
+  }
 })
 
 it('is not replaced when the secrets of the backup are none', async () => {

@@ -135,7 +135,7 @@ test('everything wrong is named at once, without values', async () => {
   assert.match(because, 'a b.yaml: document 2 lacks apiVersion, kind, metadata.name')
   assert.match(because, 'c.yaml: document 1 is not YAML (line 1)')
   assert.match(because, 'cilium.txt: its name does not end with .yaml, .yml or .json')
-  assert.match(because, 'more: its name does not end')
+  assert.match(because, 'more: it is a folder, and subfolders are not read')
   assert.not.match(because, /d\.yaml|nightfall/)
   assert.match(hint, "mv 'env/home/manifests/a b.yaml' 'env/home/manifests/.a b.yaml'")
   assert.match(hint, 'the next Kubernetes upgrade then deletes its objects')

@@ -122,6 +122,41 @@ test('a subfolder is refused, and a hidden one is not', async () => {
   assert.match(problem.because ?? '', 'all-cilium/: subfolders are not read')
 })
 
+for (const [name, meant] of [
+  ['patch', 'patches'],
+  ['Patches', 'patches'],
+  ['patches2', 'patches'],
+  ['manifest', 'manifests'],
+  ['manifests2', 'manifests'],
+] as const)
+  test(`env/home/${name} is refused: ${meant} was meant`, async () => {
+    const { cluster, folder } = withPatches('all.yaml')
+    mkdirSync(join(folder, '..', name))
+    const problem = await problemOf(readPatches(cluster))
+    assert.is(problem.code, 'FOLDER_UNKNOWN')
+    assert.is(problem.exitCode, 78)
+    assert.match(problem.message, `env/home/${name} is not read: did you mean env/home/${meant}?`)
+    const command = meant === 'patches' ? 'move what is in it to' : `mv env/home/${name}`
+    assert.match(problem.hint ?? '', `${command} env/home/${meant}`)
+  })
+
+test('a patch beside its folder is refused', async () => {
+  const { cluster, folder } = withPatches()
+  writeFileSync(join(folder, '..', 'worker.yaml'), 'a: b\n')
+  const { code, message, hint } = await problemOf(readPatches(cluster))
+  assert.is(code, 'FOLDER_UNKNOWN')
+  assert.match(message, 'did you mean env/home/patches/worker.yaml?')
+  assert.match(hint ?? '', 'mv env/home/worker.yaml env/home/patches/worker.yaml')
+})
+
+test("the user's other files and folders beside patches stay", async () => {
+  const { cluster, folder } = withPatches('all.yaml')
+  for (const name of ['notes', 'values', '.patch', 'manifests']) mkdirSync(join(folder, '..', name))
+  for (const name of ['README.md', 'patches.md', 'values.yaml', '.all.yaml'])
+    writeFileSync(join(folder, '..', name), '')
+  assert.equal((await readPatches(cluster)).used, ['all.yaml'])
+})
+
 const isRoot = process.getuid?.() === 0
 
 for (const [title, because, put] of [

@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { silentLog } from '@talosmith/core'
-import { recordingHost, temporaryFolder, testCluster } from '@talosmith/core/testing'
+import { logLines, recordingHost, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { createSeedWatch, resetProblem } from '../../src/configure/seed-reset.ts'
@@ -55,10 +55,10 @@ const reads =
   '[    0.000000] Linux version 6.18.0\r\n[    3.8] [talos] downloading config {"controller": "config.AcquireController"}\r\n'
 
 /** Looks until the watch has looked at the console `looks` times. */
-async function watch(console: string, info: string, looks: number) {
+async function watch(quietS: number, console: string, info: string, looks: number) {
   const warnings: string[] = []
   const host = recordingHost((command) => {
-    if (command.includes('console.log')) return console
+    if (command.includes('console.log')) return logLines('home-cp1', console, quietS)
     if (command.includes('reset')) return ''
     // One process for both questions, with a marker behind each answer on both streams.
     const marker = /echo (\S+?);/.exec(command)?.[1] ?? ''
@@ -81,7 +81,7 @@ async function watch(console: string, info: string, looks: number) {
 }
 
 test('a new machine is reset once, and the run reports it', async () => {
-  const { found, warnings, resets, moved } = await watch(`quiet 180\n${reads}`, empty, 3)
+  const { found, warnings, resets, moved } = await watch(180, reads, empty, 3)
   assert.is(resets.length, 1)
   assert.is(moved, 1)
   assert.match(
@@ -95,20 +95,17 @@ test('a new machine is reset once, and the run reports it', async () => {
 })
 
 test('a machine with data is never reset, and the reason is told', async () => {
-  const { found, resets, moved } = await watch(`quiet 180\n${reads}`, holds(1024 ** 3), 3)
+  const { found, resets, moved } = await watch(180, reads, holds(1024 ** 3), 3)
   assert.equal([resets.length, moved], [0, 0])
   assert.match(found[0] ?? '', 'it is not reset: its disk holds 1024 MiB')
 })
 
-for (const [what, console] of [
-  ['a boot that has just begun', `quiet 5\n${reads}`],
-  [
-    'an earlier boot that stood there',
-    `quiet 180\n${reads}[    0.000000] Linux version 6.18.0\r\n`,
-  ],
-])
+for (const [what, quietS, console] of [
+  ['a boot that has just begun', 5, reads],
+  ['an earlier boot that stood there', 180, `${reads}[    0.000000] Linux version 6.18.0\r\n`],
+] as const)
   test(`nothing is done about ${what}`, async () => {
-    const { found, resets } = await watch(console ?? '', empty, 2)
+    const { found, resets } = await watch(quietS, console, empty, 2)
     assert.equal([found, resets], [[undefined], []])
   })
 

@@ -1,5 +1,5 @@
 import { silentLog, type Problem } from '@talosmith/core'
-import { problemOf, quicken, recordingHost, testCluster } from '@talosmith/core/testing'
+import { logLines, problemOf, quicken, recordingHost, testCluster } from '@talosmith/core/testing'
 import { createCa, fakeTalosctl } from '@talosmith/clients/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -15,7 +15,9 @@ assert.ok(node)
 const before = '[    0.000000] Linux version 6.18.0\r\n[   12.1] [talos] boot sequence: done\r\n'
 const restarted = (line: string): string =>
   `${before}[    0.000000] Linux version 6.18.1\r\n[    3.1] [talos] ${line}\r\n`
-const hostWith = (text: string) => async () => [recordingHost({ '/console.log/': text })]
+const hostWith = (text: string) => async () => [
+  recordingHost({ '/console.log/': logLines('home-cp1', text) }),
+]
 
 async function waitWith(text: string): Promise<Problem> {
   const context = {
@@ -50,7 +52,9 @@ test('a machine that Talos rolls back is waited for, with the line of its consol
 })
 
 test('a failure counts when two looks show it, and not every check looks', async () => {
-  const host = recordingHost({ '/console.log/': restarted('Kernel panic - not syncing: x') })
+  const host = recordingHost({
+    '/console.log/': logLines('home-cp1', restarted('Kernel panic - not syncing: x')),
+  })
   const watch = createBootWatch({ hosts: async () => [host] }, node)
   for (let check = 0; check < 5; check++) assert.is(await watch(), undefined)
   assert.is((await watch())?.kind, 'panics')

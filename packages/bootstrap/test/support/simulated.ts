@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { silentLog, type Cluster, type Node } from '@talosmith/core'
-import { recordingHost } from '@talosmith/core/testing'
+import { logLines, recordingHost } from '@talosmith/core/testing'
 import semver from 'semver'
 import { parse, stringify } from 'yaml'
 import {
@@ -180,7 +180,11 @@ export class Simulation {
       },
       hosts: async () => [
         recordingHost({
-          '/console.log/': 'booting\r\n\x1b[31mkernel panic\x1b[0m - not syncing\r\n',
+          '/console.log/': this.cluster.nodes
+            .map(({ name }) =>
+              logLines(name, 'booting\r\n\x1b[31mkernel panic\x1b[0m - not syncing\r\n'),
+            )
+            .join(''),
         }),
       ],
     }

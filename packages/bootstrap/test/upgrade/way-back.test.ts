@@ -1,5 +1,5 @@
 import { CommandFailed, Problem, silentLog } from '@talosmith/core'
-import { problemOf, recordingHost, testCluster } from '@talosmith/core/testing'
+import { logLines, problemOf, recordingHost, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { UpgradeContext } from '../../src/restart/context.ts'
@@ -84,7 +84,9 @@ for (const [what, over] of [
     refuseFailedVersions(cluster, [step], [machineWith(over)])
   })
 
-const hosts = async () => [recordingHost({ '/console.log/': 'Kernel panic - not syncing: x' })]
+const hosts = async () => [
+  recordingHost({ '/console.log/': logLines('home-cp1', 'Kernel panic - not syncing: x') }),
+]
 const failure = { kind: 'panics', line: 'Kernel panic - not syncing: x' } as const
 const refused = new Problem('BOOT_PREVIOUS_REFUSED', 'home-cp1 was not reset', {
   because: 'it boots by BIOS',

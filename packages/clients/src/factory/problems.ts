@@ -31,6 +31,22 @@ export function factoryError(url: string, status: number, text: string): Factory
   return new FactoryError(status, problem)
 }
 
+/**
+ * What to do about a proxy that answered instead of forwarding, in words of curl (lib/cf-h1-proxy.c; before 7.88
+ * lib/http_proxy.c, "Received HTTP code"), undici (lib/dispatcher/proxy-agent.js) or a plain status; undefined: it was
+ * no proxy that failed. `setting` names the proxy.
+ */
+export function proxyHint(reason: string, setting: string): string | undefined {
+  const status =
+    /(?:CONNECT tunnel failed, response |Received HTTP code |Proxy response \(|^HTTP )(\d{3})/.exec(
+      reason,
+    )?.[1]
+  if (status === undefined) return undefined
+  if (status === '407') return `put a user and a password that the proxy accepts into ${setting}`
+  if (status === '403') return `let the proxy of ${setting} forward to the factory`
+  return `correct ${setting}: what answered ${status} is no HTTP proxy, or does not reach the factory`
+}
+
 /** The factory did not answer at all, to this machine or to the host `from`, perhaps through a proxy. */
 export function factoryUnreachable(
   url: string,
@@ -53,14 +69,18 @@ export function factoryUnreachable(
     {
       because: `${because}${through}`,
       now: 'nothing was changed',
-      hint: `curl -sS ${origin}/versions shows whether ${where} reaches it; the setting is TALOS_FACTORY_URL${forHosts}`,
+      hint:
+        (proxy === undefined
+          ? undefined
+          : proxyHint(because, from === undefined ? ofHere(url) : 'HOST_PROXY')) ??
+        `curl -sS ${origin}/versions shows whether ${where} reaches it; the setting is TALOS_FACTORY_URL${forHosts}`,
     },
   )
 }
 
 /** A proxy of the environment that cannot be used; its value may have a password and is not shown. */
 export function proxyInvalid(url: string, because: string): Problem {
-  const name = url.startsWith('https:') ? 'HTTPS_PROXY' : 'HTTP_PROXY'
+  const name = ofHere(url)
   return new Problem(
     'PROXY_INVALID',
     `${name} of the environment is not a proxy that can be used`,
@@ -70,4 +90,9 @@ export function proxyInvalid(url: string, because: string): Problem {
       hint: `set ${name}=http://<host>:<port>, or http://<user>:<password>@<host>:<port> with special characters as %23 (#), %25 (%), %40 (@); SOCKS proxies are not supported; or exempt ${new URL(url).hostname} by NO_PROXY`,
     },
   )
+}
+
+/** The variable of this machine's environment that names the proxy for an address. */
+function ofHere(url: string): string {
+  return url.startsWith('https:') ? 'HTTPS_PROXY' : 'HTTP_PROXY'
 }

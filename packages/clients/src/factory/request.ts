@@ -79,9 +79,13 @@ async function fetchText(
   }
 }
 
-/** Why a fetch failed: undici hides it in the cause, and that in a list when there were several addresses. */
+/**
+ * Why a fetch failed: undici hides it in the cause, a proxy's refusal in the cause of that, and either in a list when
+ * there were several addresses.
+ */
 export function fetchReason(error: unknown): string {
-  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
+  let cause = error
+  while (cause instanceof Error && cause.cause !== undefined) cause = cause.cause
   const first: unknown = cause instanceof AggregateError ? cause.errors[0] : cause
   const reason = reasonOf(first) ?? 'no reason given'
   // https://fetch.spec.whatwg.org/#port-blocking: it was not even tried, so it may be open or closed.

@@ -51,6 +51,19 @@ behindProxy('an https factory is requested through a tunnel', async ({ requested
   assert.is(requested[0], 'CONNECT factory.invalid:443')
 })
 
+behindProxy('a web server in the place of the proxy is named as that', async () => {
+  const web = createServer((_, response) => response.writeHead(404).end())
+  web.on('connect', (_: IncomingMessage, socket: Socket) =>
+    socket.end('HTTP/1.1 404 Not Found\r\n\r\n'),
+  )
+  await new Promise<void>((resolve) => web.listen(0, '127.0.0.1', resolve))
+  environment['https_proxy'] = `http://127.0.0.1:${(web.address() as AddressInfo).port}`
+  const failed = await problemOf(listVersions(at('https://factory.invalid'), soon))
+  web.close()
+  assert.is(failed.code, 'FACTORY_UNREACHABLE')
+  assert.match(failed.hint ?? '', 'correct HTTPS_PROXY: what answered 404 is no HTTP proxy')
+})
+
 behindProxy('a factory in NO_PROXY is requested directly', async ({ requested, port }) => {
   environment['HTTP_PROXY'] = 'http://proxy.invalid:3128'
   environment['NO_PROXY'] = '127.0.0.0/8'

@@ -1,4 +1,6 @@
 /** Opens the host of a LIBVIRT_URI entry. */
+import { isMac } from '../operator-system.ts'
+import { Problem } from '../problem.ts'
 import { localTransport } from '../process/local-transport.ts'
 import { runner, type Run, type Transport } from '../process/run.ts'
 import type { SshUser } from '../ssh/config.ts'
@@ -17,7 +19,7 @@ const limitMs = 10 * minute
  * Opens the host of a LIBVIRT_URI entry; relative paths in it are resolved against `root`. `user` is the
  * user whose ~/.ssh is read, by default the current one. Commands run as root when the user is root or can
  * use sudo without a password. With `lock`, the cluster is locked there until the host is closed. Throws the Problems of
- * parseLibvirtUri, findPrivilege, lockHost and connectSsh.
+ * parseLibvirtUri, findPrivilege, lockHost and connectSsh, and HOST_NOT_LINUX.
  */
 export async function openHost(
   uri: string,
@@ -27,6 +29,7 @@ export async function openHost(
 ): Promise<Host> {
   const target = parseLibvirtUri(uri)
   if (target.kind === 'local') {
+    if (isMac()) throw noHost()
     const { run, release } = await login(local.name, localTransport, lock)
     return hostOver(run, { ...local, close: release })
   }
@@ -65,4 +68,13 @@ async function login(
   const strong =
     privilege.value === 'sudo' ? runner(name, transport, { become: sudo, limitMs }) : run
   return { run: strong, release: locked.value }
+}
+
+/** The Problem of qemu:///system, the default, on macOS. */
+function noHost(): Problem {
+  return new Problem('HOST_NOT_LINUX', 'this machine runs macOS, which has no KVM', {
+    because: 'LIBVIRT_URI is qemu:///system, which is this machine',
+    now: 'nothing was changed',
+    hint: 'set LIBVIRT_URI=qemu+ssh://<user>@<host>/system, the address of a Linux machine with KVM',
+  })
 }

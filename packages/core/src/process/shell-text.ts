@@ -47,9 +47,13 @@ export function scriptOf(
   ].join('\n')
 }
 
-/** Signals the whole process group of process `pid` (a shell word). */
+/**
+ * Signals the whole process group of process `pid` (a shell word). Without /proc, on macOS, the process leads its group:
+ * only commands of this machine run there.
+ */
 export function killText(pid: string | number, signal: 'TERM' | 'KILL'): string {
-  return `read -r stat </proc/${pid}/stat && set -- \${stat##*) } && kill -${signal} -- "-$3"`
+  const group = `if [ -e /proc/self ]; then read -r stat </proc/${pid}/stat && set -- \${stat##*) }; else set -- - - ${pid}; fi`
+  return `${group} && kill -${signal} -- "-$3"`
 }
 
 /**

@@ -6,7 +6,7 @@ import { nearest } from '../did-you-mean.ts'
 import { describeCluster, type Cluster } from '../cluster.ts'
 import { listUserFolder, readUserFile } from '../user-files.ts'
 import { exitCodes, Problem, reasonOf } from '../problem.ts'
-import { readSettings } from './read.ts'
+import { readSettings, type FromShell } from './read.ts'
 
 /**
  * Chooses the env file: the requested one (`--cluster` or CLUSTER), else the user's only one in env/, else
@@ -17,13 +17,19 @@ export async function chooseCluster(root: string, requested: string | undefined)
   if (requested !== undefined && requested !== '') {
     if (names.includes(requested)) return requested
     const named = requested.replace(/^(?:.*\/)?env\//, '').replace(/\.env$/, '')
-    const meant = names.includes(named) ? named : nearest(requested, names)
+    const clusters = names.filter(isNotExample)
+    const isName = /^\w[\w.-]*$/.test(requested)
+    const near = isName ? nearest(requested, clusters) : undefined
+    const meant = names.includes(named) ? named : near
     throw new Problem('CLUSTER_UNKNOWN', `there is no env/${requested}.env`, {
-      because: `env/ contains: ${names.map((name) => `${name}.env`).join(', ') || 'no env file'}`,
+      because: `env/ contains: ${clusters.map((name) => `${name}.env`).join(', ') || 'no env file of a cluster'}`,
+      now: 'nothing was changed',
       hint:
-        meant === undefined
-          ? `cp env/example.env env/${requested}.env, and edit it`
-          : `did you mean CLUSTER=${meant}?`,
+        meant !== undefined
+          ? `did you mean CLUSTER=${meant}?`
+          : isName
+            ? `cp env/example.env env/${requested}.env, and edit it`
+            : 'use the name of a file in env/ without .env, for example CLUSTER=home for env/home.env',
       exitCode: exitCodes.wrongSetting,
     })
   }
@@ -31,6 +37,7 @@ export async function chooseCluster(root: string, requested: string | undefined)
   const users = names.filter((name) => isNotExample(name) && name !== fallback)
   if (users.length > 1)
     throw new Problem('CLUSTER_AMBIGUOUS', `env/ describes several clusters: ${users.join(', ')}`, {
+      now: 'nothing was changed',
       hint: `choose one: put CLUSTER=${users[0]} in front of the command, or add --cluster ${users[0]}`,
       exitCode: exitCodes.wrongSetting,
     })
@@ -92,7 +99,7 @@ async function readCluster(
 ): Promise<{
   readonly cluster: Cluster
   readonly warnings: readonly string[]
-  readonly fromShell: readonly string[]
+  readonly fromShell: readonly FromShell[]
 }> {
   const file = await chooseCluster(root, requested)
   const path = join('env', `${file}.env`)

@@ -10,12 +10,18 @@ import { allSettings, type SettingName, type Settings } from './schema.ts'
 
 type Variables = Readonly<Record<string, string | undefined>>
 
+/** A setting of the environment, and whether the env file sets it too. */
+export interface FromShell {
+  readonly text: string
+  readonly overrides: boolean
+}
+
 /** Valid settings, and what is worth knowing about them. */
 export interface ReadSettings {
   readonly settings: Settings
   readonly warnings: readonly string[]
   /** Settings that come from the environment, as `NAME=value`; a value that may be secret is left out. */
-  readonly fromShell: readonly string[]
+  readonly fromShell: readonly FromShell[]
 }
 
 /**
@@ -59,7 +65,10 @@ export function checkSettings(
     // Without errors every setting that is not optional has a value.
     settings: settings as Settings,
     warnings: found.warnings,
-    fromShell: fromShell.map((name) => describe(name, shell[name] ?? '')),
+    fromShell: fromShell.map((name) => ({
+      text: describe(name, shell[name] ?? ''),
+      overrides: file.lines.has(name),
+    })),
     errors: [...errors, ...found.errors],
     origins: { lines: file.lines, shell: new Set(fromShell) },
   }

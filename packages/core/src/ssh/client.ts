@@ -1,5 +1,6 @@
 /** Runs OpenSSH's client programs. */
 import { execFile } from 'node:child_process'
+import { isMac } from '../operator-system.ts'
 import { Problem } from '../problem.ts'
 
 /** The output of an OpenSSH client program and its exit code, which is undefined when it was killed. */
@@ -36,7 +37,9 @@ export function runClient(
 function missing(program: string, cause: unknown): Problem {
   return new Problem('SSH_CLIENT_MISSING', `there is no ${program} on this machine`, {
     because: `it is not on PATH; OpenSSH's client reads ~/.ssh/config and known_hosts for a remote host`,
-    hint: 'install it: apt-get install openssh-client, or dnf install openssh-clients',
+    hint: isMac()
+      ? `macOS has it: put /usr/bin on PATH`
+      : 'install it: apt-get install openssh-client, or dnf install openssh-clients',
     cause,
   })
 }

@@ -1,4 +1,5 @@
 /** The Problems of SSH connections. */
+import { resolveCommand, routeCommand } from '../operator-system.ts'
 import { Problem } from '../problem.ts'
 import { quote } from '../process/command.ts'
 import type { SshSettings } from './config.ts'
@@ -62,7 +63,7 @@ export function connectProblem(
   if (['ENOTFOUND', 'EAI_AGAIN'].includes(code) || /not known|resolve/.test(message))
     return new Problem('SSH_NAME_UNKNOWN', `the host name ${host} could not be resolved`, {
       cause: error,
-      hint: `correct the host in LIBVIRT_URI, or give ${alias} a HostName in ~/.ssh/config; to check: getent hosts ${host}`,
+      hint: `correct the host in LIBVIRT_URI, or give ${alias} a HostName in ~/.ssh/config; to check: ${resolveCommand(host)}`,
     })
   if (code === 'ETIMEDOUT' || level === 'client-timeout' || /timed out/i.test(message))
     return new Problem('SSH_TIMEOUT', `${at} did not answer within ${readyTimeoutMs / 1000} s`, {
@@ -72,7 +73,7 @@ export function connectProblem(
   if (code === 'EHOSTUNREACH' || code === 'ENETUNREACH' || /[Nn]o route/.test(message))
     return new Problem('SSH_UNREACHABLE', `no route to ${host}`, {
       cause: error,
-      hint: `check that it is on and that this machine has a route to it: ip route get ${host}`,
+      hint: `check that it is on and that this machine has a route to it: ${routeCommand(host)}`,
     })
   return new Problem('SSH_HANDSHAKE_FAILED', `the SSH handshake with ${at} failed`, {
     cause: error,

@@ -1,5 +1,6 @@
 /** Helpers for the tests of all packages. */
 export { problemOf } from './failure.ts'
+export { logLines } from './log-lines.ts'
 export { quicken } from './quicken.ts'
 export { recordingHost } from './recording-host.ts'
 export { freePort, hasSshd, makeKey, startSshd, type Sshd } from './sshd.ts'

@@ -43,6 +43,20 @@ choosing('a name without a file is rejected with the closest one', async ({ root
   assert.is(problem.code, 'CLUSTER_UNKNOWN')
   assert.is(problem.exitCode, 78)
   assert.match(problem.hint ?? '', 'CLUSTER=home')
+  assert.is(problem.now, 'nothing was changed')
+})
+
+for (const path of ['../demo', 'a/b', '.', '-'])
+  choosing(`${path} is no name of a cluster`, async ({ root }) => {
+    const problem = await problemOf(chooseCluster(root, path))
+    assert.is(problem.code, 'CLUSTER_UNKNOWN')
+    assert.match(problem.hint ?? '', 'use the name of a file in env/')
+  })
+
+choosing('the example is no cluster to choose', async ({ root }) => {
+  const problem = await problemOf(chooseCluster(root, 'exampel'))
+  assert.is(problem.because, 'env/ contains: demo.env')
+  assert.match(problem.hint ?? '', 'cp env/example.env env/exampel.env')
 })
 
 for (const written of ['home.env', 'env/home.env', 'env/home'])

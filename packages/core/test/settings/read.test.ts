@@ -40,10 +40,10 @@ test('settings from the environment are listed, and values that may hold a secre
     UPGRADE_GATE_COMMAND: 'check --token abc',
   }
   assert.equal(readSettings(smallest, shell).fromShell, [
-    'CLUSTER_NAME=prod',
-    'TALOS_KERNEL_ARGS=...',
-    'NFS_SERVER=',
-    'UPGRADE_GATE_COMMAND=...',
+    { text: 'CLUSTER_NAME=prod', overrides: true },
+    { text: 'TALOS_KERNEL_ARGS=...', overrides: false },
+    { text: 'NFS_SERVER=', overrides: false },
+    { text: 'UPGRADE_GATE_COMMAND=...', overrides: false },
   ])
   assert.equal(readSettings(smallest).fromShell, [])
 })

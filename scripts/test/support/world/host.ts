@@ -1,6 +1,6 @@
 /** The KVM host of the simulated world: a pool, domains, and the commands that the product runs there. */
 import { hostFiles, type Cluster, type Host } from '@talosmith/core'
-import { recordingHost } from '@talosmith/core/testing'
+import { logLines, recordingHost } from '@talosmith/core/testing'
 import { answerBatch, capabilities, type VirshOutput } from '@talosmith/vm/testing'
 import { isoDescriptor, qcow2Header } from './headers.ts'
 import { alive, beforeChange } from './runs.ts'
@@ -243,9 +243,10 @@ export function simulatedHost(
   }
 }
 
-/** Reads a console log as stat and tail do: its size, all from a byte on, or its end after how long it is quiet. */
+/** Reads a console log as stat and tail do: its size, all from a byte on, or its end and for how long it is quiet. */
 function readLog(command: string, text: string): string {
   const from = /^size=(\d+)$/m.exec(command)?.[1]
   if (from !== undefined) return text.slice(Number(from))
-  return command.includes('tail -c') ? `quiet 0\n${text.slice(-20_000)}` : `${text.length}\n`
+  const name = /^names=\((\S+)\)$/m.exec(command)?.[1]
+  return name === undefined ? `${text.length}\n` : logLines(name, text.slice(-20_000))
 }
