@@ -34,10 +34,10 @@ import { failed, type Check } from './check.ts'
 import type { CheckedHost } from './checked-host.ts'
 import { judgeEndpoint, resolveEndpoint, type Resolved } from './endpoint.ts'
 import { judgeHost } from './judge.ts'
-import { judgeSpread } from './judge-spread.ts'
 import { judgeOthers, observeOthers, wasStarted } from './other-clusters.ts'
 import { observeHere, type Here } from './route-here.ts'
 import { observeReach } from './reach.ts'
+import { judgeSpread } from './judge-spread.ts'
 
 const thisMachine = 'this machine'
 /** The same as `engines` in package.json. */
