@@ -79,7 +79,10 @@ test('the environment overrides the keys of known hosts only', () => {
   assert.equal(errors, [])
   assert.is(settings.hosts[0]?.own?.STORAGE_POOL, 'fast')
   assert.equal(settings.places, { w1: 1 })
-  assert.equal(fromShell, ['HOST_BIG_STORAGE_POOL=fast', 'PLACE_W1=small'])
+  assert.equal(
+    fromShell.map(({ text: shown }) => shown),
+    ['HOST_BIG_STORAGE_POOL=fast', 'PLACE_W1=small'],
+  )
 })
 
 const wrong: readonly (readonly [title: string, lines: readonly string[], error: RegExp])[] = [
