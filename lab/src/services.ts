@@ -6,6 +6,7 @@ import { local, projectRoot, waitFor, type Log } from '@talosmith/core'
 import {
   exportPath,
   factoryPort,
+  homeFolder,
   readOnlyExportPath,
   squashedExportPath,
   sshFolder,
@@ -51,7 +52,8 @@ export async function startHostSshd(host: LabHost): Promise<void> {
     [
       `ListenAddress ${host.address}`,
       `HostKey ${hostKey}`,
-      `AuthorizedKeysFile ${join(sshFolder, 'authorized_keys')}`,
+      // The second is of logins that chapters add.
+      `AuthorizedKeysFile ${join(sshFolder, 'authorized_keys')} ${homeFolder}/%u/.ssh/authorized_keys`,
       'PidFile none',
       'PasswordAuthentication no',
       'KbdInteractiveAuthentication no',
@@ -83,8 +85,16 @@ export async function startLibvirt(host: LabHost, log: Log): Promise<void> {
     stdio_handler: '"logd"',
   }
   const lines = Object.entries(qemu).map(([key, value]) => `${key} = ${value}\n`)
-  if (!daemonsOf(host).some(({ name, running }) => name === 'libvirtd' && running !== undefined))
+  // Debian lets the group libvirt in through polkit, which does not run here.
+  const socket = [
+    'unix_sock_group = "libvirt"',
+    'unix_sock_rw_perms = "0770"',
+    'auth_unix_rw = "none"',
+  ]
+  if (!daemonsOf(host).some(({ name, running }) => name === 'libvirtd' && running !== undefined)) {
     await local.write(join(etc, 'qemu.conf'), lines.join(''))
+    await local.write(join(etc, 'libvirtd.conf'), socket.map((line) => `${line}\n`).join(''))
+  }
   daemon(host, 'virtlogd', '/usr/sbin/virtlogd')
   daemon(host, 'libvirtd', '/usr/sbin/libvirtd')
   const virsh = [...inside(host), 'virsh', '-q', '-c', 'qemu:///system']
