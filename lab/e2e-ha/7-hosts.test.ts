@@ -11,7 +11,7 @@ import {
   scriptOf,
   type Overrides,
 } from '../e2e/support.ts'
-import { factoryPort, kvm1, sshFolder } from '../src/layout.ts'
+import { factoryPort, kvm1, machineAddress, sshFolder } from '../src/layout.ts'
 import { inside } from '../src/namespace.ts'
 import { installPackages, neededByOtherHosts } from '../src/packages.ts'
 import { startProxy } from './forward-proxy.ts'
@@ -39,7 +39,7 @@ test('the host has a login without root, whose shell is fish', async () => {
   await onHost('chmod', '711', pool)
 })
 
-const proxy = await startProxy(kvm1.machineAddress, { 'factory.example': kvm1.address })
+const proxy = await startProxy(machineAddress, { 'factory.example': kvm1.address })
 
 const operator = {
   ...oneAndOne,
