@@ -1,5 +1,7 @@
 /** Hosts and networks as people have them: a login without root, fish, a proxy, libvirt's stock network. */
+import { join } from 'node:path'
 import { createLog, local } from '@talosmith/core'
+import { temporaryFolder } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
@@ -16,6 +18,7 @@ import { inside } from '../src/namespace.ts'
 import { installPackages, neededByOtherHosts } from '../src/packages.ts'
 import { startProxy } from './forward-proxy.ts'
 import { addOperator, removeOperator } from './operator.ts'
+import { startSlowLink } from './slow-link.ts'
 
 const pool = '/var/lib/libvirt/images'
 const onHost = async (...command: string[]): Promise<string> =>
@@ -25,6 +28,9 @@ const virsh = (...args: string[]): Promise<string> =>
 
 const oneAndOne = { CONTROL_PLANE_CPU: '1', WORKER_COUNT: '1', NFS_SERVER: '' }
 const grown = { WORKER_DISK_GIB: '11' }
+
+/** Each stage that looks at the host connects (9 round trips with its key exchange and login) and asks a few questions. */
+const roundTripsOfNoOp = 120
 
 const names = async (overrides: Overrides): Promise<string[]> =>
   (await kubernetesNodes(await labCluster(overrides))).map(({ metadata }) => metadata.name)
@@ -69,6 +75,26 @@ test('such a login grows a disk, and the cluster is up to date then', async () =
   assert.is((await nx('cluster:up', larger)).code, 0)
   assert.match(await virsh('vol-info', 'labop-w1.qcow2', 'default'), '11.00 GiB')
   assert.is((await run(scriptOf('scripts/plan.ts'), larger)).code, 0)
+})
+
+test('a run that changes nothing waits for the host a bounded number of times, also over a slow link', async () => {
+  const [, key = ''] = /^\S+ (\S+ \S+)$/m.exec(await local.read(`${sshFolder}/known_hosts`)) ?? []
+  for (const roundTripMs of [50, 150]) {
+    const link = await startSlowLink(machineAddress, kvm1.address, roundTripMs / 2)
+    const knownHosts = join(temporaryFolder(), 'known_hosts')
+    await local.write(knownHosts, `[${machineAddress}]:${link.port} ${key}\n`)
+    const slow = {
+      ...operator,
+      ...grown,
+      LIBVIRT_URI: `qemu+ssh://operator@${machineAddress}:${link.port}/system?keyfile=${sshFolder}/id_ed25519&known_hosts=${knownHosts}`,
+    }
+    const started = performance.now()
+    assert.is((await nx('cluster:up', slow)).code, 0)
+    const seconds = (performance.now() - started) / 1000
+    link.close()
+    console.log(`${roundTripMs} ms: ${link.roundTrips()} round trips, ${seconds.toFixed(1)} s`)
+    assert.ok(link.roundTrips() <= roundTripsOfNoOp, `${link.roundTrips()} round trips`)
+  }
 })
 
 test('such a login destroys its cluster, and nothing of it is left', async () => {
