@@ -81,7 +81,7 @@ test('a run that changes nothing waits for the host a bounded number of times, a
   const [, key = ''] = /^\S+ (\S+ \S+)$/m.exec(await local.read(`${sshFolder}/known_hosts`)) ?? []
   for (const roundTripMs of [50, 150]) {
     const link = await startSlowLink(machineAddress, kvm1.address, roundTripMs / 2)
-    const knownHosts = join(temporaryFolder(), 'known_hosts')
+    const knownHosts = join(temporaryFolder('slow-link'), 'known_hosts')
     await local.write(knownHosts, `[${machineAddress}]:${link.port} ${key}\n`)
     const slow = {
       ...operator,
