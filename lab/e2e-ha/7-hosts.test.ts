@@ -13,7 +13,7 @@ import {
   scriptOf,
   type Overrides,
 } from '../e2e/support.ts'
-import { factoryPort, kvm1, machineAddress, sshFolder } from '../src/layout.ts'
+import { factoryPort, kvm1, libvirtUri, machineAddress, sshFolder } from '../src/layout.ts'
 import { inside } from '../src/namespace.ts'
 import { installPackages, neededByOtherHosts } from '../src/packages.ts'
 import { startProxy } from './forward-proxy.ts'
@@ -50,7 +50,7 @@ const proxy = await startProxy(machineAddress, { 'factory.example': kvm1.address
 const operator = {
   ...oneAndOne,
   CLUSTER_NAME: 'labop',
-  LIBVIRT_URI: `qemu+ssh://operator@${kvm1.address}/system?keyfile=${sshFolder}/id_ed25519&known_hosts=${sshFolder}/known_hosts`,
+  LIBVIRT_URI: libvirtUri(`operator@${kvm1.address}`),
   // Only the proxy knows this name.
   TALOS_FACTORY_URL: `http://factory.example:${factoryPort}`,
   HTTP_PROXY: proxy.url,
@@ -86,7 +86,7 @@ test('a run that changes nothing waits for the host a bounded number of times, a
     const slow = {
       ...operator,
       ...grown,
-      LIBVIRT_URI: `qemu+ssh://operator@${machineAddress}:${link.port}/system?keyfile=${sshFolder}/id_ed25519&known_hosts=${knownHosts}`,
+      LIBVIRT_URI: libvirtUri(`operator@${machineAddress}:${link.port}`, knownHosts),
     }
     const started = performance.now()
     assert.is((await nx('cluster:up', slow)).code, 0)

@@ -67,6 +67,10 @@ export const kvm2: LabHost = {
 
 export const factoryPort = 8480
 
+/** The address of libvirt for a login such as root@10.213.77.2, with the lab's key. */
+export const libvirtUri = (login: string, knownHosts = join(sshFolder, 'known_hosts')): string =>
+  `qemu+ssh://${login}/system?keyfile=${sshFolder}/id_ed25519&known_hosts=${knownHosts}`
+
 /** Folder that the factory serves chart repositories from. */
 export const chartFolder: string = join(labFolder, 'charts')
 
