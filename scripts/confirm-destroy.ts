@@ -2,20 +2,14 @@
 import { refuseReadOnly } from '@talosmith/bootstrap'
 import { applyAll, script } from '@talosmith/core'
 import { checkHosts } from '@talosmith/vm'
-import { backUpFirst, planFirstBackup, report } from './destroy/confirm.ts'
+import { backUpFirst, finalSnapshot, planFirstBackup, report } from './destroy/confirm.ts'
 import { observeRemains, planWhole } from './destroy/remains.ts'
 
 export default script(import.meta, {
   summary: 'List what destroying the cluster deletes; continues only with CONFIRM=<cluster>.',
   changes: true,
   losesData: true,
-  options: {
-    'final-snapshot': {
-      type: 'boolean',
-      about: 'back up etcd first (or FINAL_SNAPSHOT=true)',
-      env: 'FINAL_SNAPSHOT',
-    },
-  },
+  options: finalSnapshot,
   async run({ cluster, hosts, log, dryRun, options, confirm, showPlan }) {
     await checkHosts(cluster)
     const remains = await observeRemains(cluster, hosts)

@@ -31,19 +31,14 @@ import {
 } from '@talosmith/core'
 import { installStorage } from '@talosmith/storage'
 import { clusterDomains, observeHosts, recreateMachines } from '@talosmith/vm'
+import { finalSnapshot } from './destroy/confirm.ts'
 
 export default script(import.meta, {
   summary:
     'Recreate the cluster with new secrets on new disks; needs CONFIRM=<cluster>. Lost: its identity, all data in etcd, every kubeconfig, talosconfig and service account token.',
   changes: true,
   losesData: true,
-  options: {
-    'final-snapshot': {
-      type: 'boolean',
-      about: 'back up etcd first (or FINAL_SNAPSHOT=true)',
-      env: 'FINAL_SNAPSHOT',
-    },
-  },
+  options: finalSnapshot,
   async run(context) {
     const { cluster, log, options, answer, dryRun, showPlan, confirm } = context
     await refuseNothing(cluster, context.hosts)

@@ -11,6 +11,15 @@ import {
 } from '@talosmith/vm'
 import type { Remains } from './remains.ts'
 
+/** The option to take a backup before anything is removed. */
+export const finalSnapshot = {
+  'final-snapshot': {
+    type: 'boolean',
+    about: 'back up etcd first (or FINAL_SNAPSHOT=true)',
+    env: 'FINAL_SNAPSHOT',
+  },
+} as const
+
 /**
  * Reports what a destroy leaves alone, and warns about unexpected findings. Throws VM_NOT_OURS before anything is
  * removed when machines of this name are another cluster's.

@@ -32,7 +32,7 @@ const headingsOf = (name: string): string[] =>
   )
 const pages = readdirSync(folder)
 const ofDiagnoses = headingsOf('diagnosis.md')
-/** Codes that only a diagnosis has are compared in diagnose.test.ts. */
+/** Codes that only a diagnosis has are compared in diagnose/report.test.ts. */
 const documented = pages
   .flatMap(headingsOf)
   .filter((code) => !ofDiagnoses.includes(code) || shared.includes(code))

@@ -56,10 +56,10 @@ export {
   planRestore,
   prepareRestore,
   refuseEtcdOnOtherHosts,
-  restoreEtcd,
   saveReplacedEtcd,
-} from './backup/restore.ts'
-export { redactorOf } from './generated/known-secrets.ts'
+} from './backup/prepare-restore.ts'
+export { restoreEtcd } from './backup/restore.ts'
+export { redactorOf } from './secrets/known-secrets.ts'
 export { beginRestore, endRestoreAfterHealth, findRestore } from './generated/under-way.ts'
 export { withWorkFolder } from './generated/work-folder.ts'
 export {
@@ -70,7 +70,7 @@ export {
 } from './generated/destroyed.ts'
 export { hasTraces, readSecretsUnlessLost } from './generated/lost-secrets.ts'
 export { recoverSecrets } from './configure/recover-secrets.ts'
-export { proveOldAccessRefused } from './generated/old-access.ts'
+export { proveOldAccessRefused } from './secrets/old-access.ts'
 export {
   archiveSecrets,
   describeLosses,

@@ -7,7 +7,7 @@ const source = join(import.meta.dirname, '../src')
 
 /** The rooms of src from the foundation up: a file imports from its own room and from those before it. */
 const rooms = [
-  ...['generated', 'config', 'health', 'configure'],
+  ...['secrets', 'generated', 'config', 'health', 'configure'],
   ...['restart', 'backup', 'upgrade', 'views'],
 ]
 

@@ -66,7 +66,7 @@ export { parseLabelledLines, splitFields, type LabelledLines } from './labelled-
 export { isRunning } from './liveness.ts'
 export { withLock } from './lock.ts'
 export { createLog, inStep, silentLog, type Log, type Step } from './log.ts'
-export { furtherControlPlanes, type Node, type Role } from './nodes.ts'
+export { furtherControlPlanes, nodeNamed, type Node, type Role } from './nodes.ts'
 export { exitCodes, Problem, reasonOf, type ExitCode } from './problem.ts'
 export { directToMachines, hostProxy, proxyFor, proxyOfHost } from './proxy.ts'
 export { quote } from './process/command.ts'

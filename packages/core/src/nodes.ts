@@ -19,6 +19,13 @@ export interface Node {
   readonly host: number
 }
 
+/** The machine of this name. Throws for a bug: a plan names only machines of its cluster. */
+export function nodeNamed({ name, nodes }: Pick<Cluster, 'name' | 'nodes'>, target: string): Node {
+  const node = nodes.find((one) => one.name === target)
+  if (node === undefined) throw new Error(`${target} is not a machine of cluster ${name}`)
+  return node
+}
+
 /** The most control planes that a cluster can have. */
 export const maxControlPlanes = 7
 

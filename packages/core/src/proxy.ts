@@ -19,11 +19,15 @@ export function proxyFor(
   url: string,
   environment: Environment = ofThisMachine,
 ): string | undefined {
+  return isThisMachine(new URL(url).hostname) ? undefined : chosenProxy(url, environment)
+}
+
+function chosenProxy(url: string, environment: Environment): string | undefined {
   const { protocol, hostname, port } = new URL(url)
   const name = protocol === 'https:' ? 'https_proxy' : 'http_proxy'
   const proxy = environment[name] || environment[name.toUpperCase()] || ''
   const ownPort = port || (protocol === 'https:' ? '443' : '80')
-  if (proxy === '' || isThisMachine(hostname)) return undefined
+  if (proxy === '') return undefined
   if (exempt(environment).some((entry) => exempts(entry, hostname, ownPort))) return undefined
   return proxy.includes('://') ? proxy : `http://${proxy}`
 }
@@ -61,13 +65,9 @@ export function hostProxy(
   return Object.fromEntries(own.filter(([, value]) => value !== ''))
 }
 
-/** The proxy that a host reaches an address through, as `hostProxy` sets it. */
-export function proxyOfHost(
-  url: string,
-  { HOST_PROXY: proxy }: Pick<Settings, 'HOST_PROXY'>,
-  { isLocal }: { readonly isLocal: boolean },
-): string | undefined {
-  return proxy ?? (isLocal ? proxyFor(url) : undefined)
+/** The proxy through which curl on a host, with the environment of `hostProxy`, reaches an address. */
+export function proxyOfHost(url: string, ...of: Parameters<typeof hostProxy>): string | undefined {
+  return chosenProxy(url, hostProxy(...of))
 }
 
 function isThisMachine(host: string): boolean {

@@ -102,6 +102,7 @@ proxies('HOST_PROXY is for http and https, on every host', () => {
   for (const isLocal of [true, false]) {
     assert.equal(hostProxy(settings, { isLocal }, { HTTP_PROXY: 'http://x:1' }), used)
     assert.is(proxyOfHost('http://a.lan', settings, { isLocal }), proxy)
+    assert.is(proxyOfHost('http://127.0.0.1:8080', settings, { isLocal }), proxy)
   }
 })
 
@@ -113,6 +114,12 @@ proxies('a host that is this machine keeps its proxy when sudo drops it', () => 
     no_proxy: 'a.lan',
   })
   assert.equal(hostProxy(settings, { isLocal: false }, environment), {})
+  const chosen = (url: string, isLocal: boolean): string | undefined =>
+    proxyOfHost(url, settings, { isLocal }, environment)
+  assert.is(chosen('https://b.lan', true), proxy)
+  assert.is(chosen('https://a.lan', true), undefined)
+  assert.is(chosen('http://b.lan', true), undefined)
+  assert.is(chosen('https://b.lan', false), undefined)
 })
 
 proxies.run()

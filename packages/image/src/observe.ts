@@ -47,16 +47,6 @@ export interface ObservedImage {
 /** The program that decompresses each format. */
 export const unpackers = { zst: 'zstd', xz: 'xz', gz: 'gzip', none: 'cat' } as const
 
-/** The folder of an unfinished transfer of an image into a pool of the host; see pool-files.sh. */
-export async function findPartialFolder(host: Host, pool: string, image: string): Promise<string> {
-  const { stdout } = await host.$(poolFiles(pool))`: find the folder of the transfer
-eval "$POOL_FILES"
-folder=$(partial_folder ${image})
-if ! may_write ${dirname(image)}; then mkdir -p -- "$(dirname -- "$folder")"; fi
-echo "$folder"`
-  return stdout.trimEnd()
-}
-
 /** Observes the image on a host; with further commands where it is to be downloaded into a pool. */
 export async function observeImage(host: Host, cluster: Cluster): Promise<ObservedImage> {
   const { IMAGE_PATH, STORAGE_POOL } = cluster.settings

@@ -1,11 +1,12 @@
 /** Downloads the image on the operator's machine and sends it to a host (IMAGE_RELAY). */
-import { Problem, retry, type Host } from '@talosmith/core'
+import { parseLabelledLines, Problem, retry, type Host } from '@talosmith/core'
 import {
   factoryError,
   factoryUnreachable,
   fetchReason,
   fetchChecksum,
   fetchThroughProxy,
+  isBusy,
 } from '@talosmith/clients/factory'
 import type { progressReader } from './progress.ts'
 import { attemptLimit, type TransferTimeouts } from './timeouts.ts'
@@ -51,8 +52,8 @@ export async function relay(
     {
       attempts: attemptLimit,
       pauseMs: (failures) => timeouts.retryDelay * failures * 1000,
-      // What is not the factory's failure, such as a full disk of the host, is not retried.
-      isTransient: () => broken !== undefined && broken.code !== 'FACTORY_ERROR',
+      // What is thrown, such as a refusal of the factory or a full disk of the host, is not retried.
+      isTransient: () => broken !== undefined,
       hasProgressed: () => reader.bytes > before,
       onRetry(_, pauseMs) {
         const why = broken?.because
@@ -75,12 +76,19 @@ function interrupted(why: string, folder: string, url: string, host: Host): Prob
 
 async function observePartial(folder: string, host: Host): Promise<PartialDownload> {
   const { stdout } =
-    await host.$`[ -d ${folder} ] || mkdir -m 700 ${folder}; cd ${folder}; touch compressed; stat -c %s compressed; if [ -e source ]; then cat source; fi`
-  const [bytes, url = '', validator = '', total] = stdout.split('\n')
-  return { bytes: Number(bytes), url, validator, total: Number(total ?? 0) }
+    await host.$`[ -d ${folder} ] || mkdir -m 700 ${folder}; cd ${folder}; touch compressed
+    stat -c 'bytes %s' compressed
+    if [ -e source ]; then sed -n ${'1s/^/url /p; 2s/^/validator /p; 3s/^/total /p'} source; fi`
+  const report = parseLabelledLines(stdout)
+  return {
+    bytes: Number(report.first('bytes')),
+    url: report.first('url') ?? '',
+    validator: report.first('validator') ?? '',
+    total: Number(report.first('total') ?? 0),
+  }
 }
 
-/** Downloads the rest; returns why it was interrupted. */
+/** Downloads the rest; returns why it was interrupted. Throws what another attempt would not change. */
 async function fetchRest(
   url: string,
   folder: string,
@@ -107,8 +115,8 @@ async function fetchRest(
     responded = true
     if (response.status >= 400 && response.status !== 416) {
       const problem = factoryError(url, response.status, await response.text())
-      const isTransient = response.status >= 500 || [408, 429].includes(response.status)
-      return isTransient ? (problem.because ?? `status ${response.status}`) : problem
+      if (!isBusy(response.status)) throw problem
+      return problem.because ?? `status ${response.status}`
     }
     const validator = response.headers.get('etag') ?? response.headers.get('last-modified') ?? ''
     const [, start, whole] =

@@ -3,6 +3,7 @@ import {
   codes,
   CommandFailed,
   hostProxy,
+  poolFiles,
   Problem,
   proxyOfHost,
   retry,
@@ -11,7 +12,7 @@ import {
   type Host,
   type Log,
 } from '@talosmith/core'
-import { factoryError, factoryUnreachable } from '@talosmith/clients/factory'
+import { factoryError, factoryUnreachable, isBusy } from '@talosmith/clients/factory'
 import { transferScript } from './host-scripts.ts'
 import {
   expectedSha256,
@@ -20,7 +21,7 @@ import {
   checkDigest,
   type LedgerEntry,
 } from './ledger.ts'
-import { findPartialFolder, isRelayed, unpackers } from './observe.ts'
+import { isRelayed, unpackers } from './observe.ts'
 import { progressReader } from './progress.ts'
 import { relay, watchdog } from './relay.ts'
 import { attemptLimit, defaultTimeouts, type TransferTimeouts } from './timeouts.ts'
@@ -51,7 +52,7 @@ export async function transferImage(path: string, context: TransferContext): Pro
   const { cluster, host, signal, timeouts = defaultTimeouts } = context
   const known = await readLedger(cluster)
   const relayed = isRelayed(cluster.settings, host)
-  const folder = await findPartialFolder(host, cluster.settings.STORAGE_POOL, path)
+  const folder = await openPartialFolder(host, cluster.settings.STORAGE_POOL, path)
   const reader = progressReader(context.progress)
   let before = 0
   let broken: Outcome | undefined
@@ -83,6 +84,16 @@ export async function transferImage(path: string, context: TransferContext): Pro
   )
   if (outcome.kind === 'exists') return verifyImage(path, host, cluster)
   return recordTransfer(outcome, context)
+}
+
+/** The folder of an unfinished transfer, which pool-files.sh chooses; the folders above it exist afterwards. */
+async function openPartialFolder(host: Host, pool: string, image: string): Promise<string> {
+  const { stdout } = await host.$(poolFiles(pool))`: find the folder of the transfer
+eval "$POOL_FILES"
+folder=$(partial_folder ${image})
+mkdir -p -- "$(dirname -- "$folder")"
+echo "$folder"`
+  return stdout.trimEnd()
 }
 
 async function attempt(
@@ -155,7 +166,7 @@ function hanging(folder: string, { settings }: Cluster, host: Host): Problem {
 
 /** Whether the transfer is retried. */
 function isTransient({ kind, words: [status = ''] }: Outcome): boolean {
-  return kind === 'unanswered' || (kind === 'refused' && /^(5..|429|408)$/.test(status))
+  return kind === 'unanswered' || (kind === 'refused' && isBusy(Number(status)))
 }
 
 /** The Problem of an outcome; undefined when the transfer is simply resumed. */

@@ -1,4 +1,4 @@
-# Hashes an image. Argument: its path. Output: bytes, sha256, modification time, and `disk` or the first four bytes.
+# Hashes an image. Argument: its path. Output: lines with bytes, sha256, modified, and start: `disk` or the first four bytes.
 image=$1
 bytes=$(stat -L -c %s -- "$image")
 if [ "$(peek 510 2 "$image" | od -An -tx1 | tr -d ' ')" = 55aa ]; then
@@ -7,4 +7,4 @@ else
   start=$(peek 0 4 "$image" | od -An -tx1 | tr -d ' ')
 fi
 sum=$(peek 0 "$bytes" "$image" | digest | cut -d' ' -f1)
-echo "$bytes $sum $(stat -L -c %.9Y -- "$image") $start"
+printf '%s\n' "bytes $bytes" "sha256 $sum" "modified $(stat -L -c %.9Y -- "$image")" "start $start"

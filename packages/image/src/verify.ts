@@ -3,6 +3,7 @@ import { dirname } from 'node:path'
 import {
   minute,
   onStorage,
+  parseLabelledLines,
   poolFiles,
   Problem,
   quote,
@@ -41,9 +42,10 @@ export async function verifyImage(path: string, host: Host, cluster: Cluster): P
     (options) => host.$(options)`bash -c ${verifyScript(pool)} talosmith-image ${path}`,
     { withinMs: hashMs },
   )
-  const [bytes, sha256 = '', modified = '', start = ''] = stdout.trim().split(' ')
+  const report = parseLabelledLines(stdout)
+  const start = report.first('start') ?? ''
   if (start !== 'disk') throw notRaw(path, host, start)
-  const raw = { bytes: Number(bytes), sha256 }
+  const raw = { bytes: Number(report.first('bytes')), sha256: report.first('sha256') ?? '' }
   const known = await readLedger(cluster)
   checkDigest(cluster, known, raw, `${path} on ${host.name} was not changed`)
   const entry: LedgerEntry = known ?? {
@@ -53,7 +55,7 @@ export async function verifyImage(path: string, host: Host, cluster: Cluster): P
     raw,
     at: new Date().toISOString(),
   }
-  const beside: HostLedger = { ...entry, modified }
+  const beside: HostLedger = { ...entry, modified: report.first('modified') ?? '' }
   // Where it can be neither a file nor a volume, the image is hashed again by every run.
   await host.$({ ...poolFiles(pool), input: `${JSON.stringify(beside)}\n` })`: record the image
 eval "$POOL_FILES"

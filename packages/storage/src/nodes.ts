@@ -1,6 +1,12 @@
 /** The nodes of a cluster on which storage can be tested. */
 import type { Cluster } from '@talosmith/core'
-import { listPath, nodeOf, type Kubernetes, type NodeObject } from '@talosmith/clients/kubernetes'
+import {
+  isNodeReady,
+  listPath,
+  nodeOf,
+  type Kubernetes,
+  type NodeObject,
+} from '@talosmith/clients/kubernetes'
 
 /** The state of a node that matters to storage tests. */
 export interface StorageNode {
@@ -20,15 +26,14 @@ export async function observeNodes(
 ): Promise<StorageNode[]> {
   const nodes = await kubernetes.list<NodeObject>(listPath('Node'))
   const ours = cluster.nodes.flatMap((machine) => nodeOf(machine, nodes) ?? [])
-  return ours.map(({ metadata, spec, status }) => {
-    const isReady = status?.conditions?.some(
-      (condition) => condition.type === 'Ready' && condition.status === 'True',
-    )
+  return ours.map((node) => {
+    const { metadata, spec } = node
+    const isReady = isNodeReady(node)
     const isTainted = spec?.taints?.some(({ effect }) => effect !== 'PreferNoSchedule')
     return {
       name: metadata.name,
-      isReady: isReady === true,
-      isSchedulable: isReady === true && spec?.unschedulable !== true && isTainted !== true,
+      isReady,
+      isSchedulable: isReady && spec?.unschedulable !== true && isTainted !== true,
     }
   })
 }

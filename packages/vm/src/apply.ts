@@ -3,6 +3,7 @@ import { posix } from 'node:path'
 import {
   CommandFailed,
   consoleLog,
+  nodeNamed,
   poolFiles,
   Problem,
   uploadSuffix,
@@ -11,7 +12,6 @@ import {
   type Cluster,
   type Host,
   type Log,
-  type Node,
   type RunOptions,
 } from '@talosmith/core'
 import { writeDiskNote } from './disk-note.ts'
@@ -22,7 +22,7 @@ import { explain } from './explain.ts'
 import { typeFor } from './host-facts.ts'
 import { lostDiskProblem } from './lost-disks.ts'
 import { describeMachine, plainUri, type Machine } from './machine.ts'
-import { partialSuffix } from './observe-files.ts'
+import { partialSuffix } from './observed-files.ts'
 import type { ObservedHost } from './observe.ts'
 import { domainOf, pathsOf } from './place.ts'
 import {
@@ -85,7 +85,7 @@ export async function applyVmChange(
 
 const actions: Record<VmChange['kind'], (place: Place) => Promise<unknown>> = {
   async 'define-domain'(place) {
-    const node = nodeOf(place)
+    const node = nodeNamed(place.cluster, place.target)
     const { cluster, observed, host, clusterId } = place
     const origin = {
       clusterId,
@@ -112,7 +112,7 @@ const actions: Record<VmChange['kind'], (place: Place) => Promise<unknown>> = {
     await define(place.host, editDomain(xml, { ...wantedMachine(place), guestAgent: false }))
   },
   async 'create-disk'(place) {
-    const { diskGib } = nodeOf(place)
+    const { diskGib } = nodeNamed(place.cluster, place.target)
     const { host, observed, path } = place
     const partial = path + partialSuffix
     // Never overwrites a file that another process has created in the meantime.
@@ -123,7 +123,7 @@ pool_overlay ${observed.files.image} ${path} ${partial} ${diskGib}`
   },
   'record-disk': ({ host, target }) => writeDiskNote(host, target, 'created'),
   async 'grow-disk'(place) {
-    const node = nodeOf(place)
+    const node = nodeNamed(place.cluster, place.target)
     const { host, observed, path } = place
     const isOff = domainOf(node, observed)?.live.state === 'shut off'
     if (isOff)
@@ -133,7 +133,7 @@ pool_resize ${path} ${node.diskGib}`
     else await virsh(host, 'blockresize', node.name, path, `${node.diskGib}GiB`)
   },
   async 'create-seed'(place) {
-    const node = nodeOf(place)
+    const node = nodeNamed(place.cluster, place.target)
     const { cluster, clusterId, host, path } = place
     const { metaData, networkConfig, digest } = describeSeed(cluster, node)
     const seal = { cluster: cluster.name, clusterId, node: node.name, digest }
@@ -288,13 +288,7 @@ async function define(host: Host, xml: string): Promise<void> {
 
 function wantedMachine(place: Place): Machine {
   const { cluster, observed } = place
-  const node = nodeOf(place)
+  const node = nodeNamed(cluster, place.target)
   const type = typeFor(cluster.settings.DOMAIN_TYPE, observed.kvmProblem)
   return describeMachine(cluster, node, pathsOf(cluster, node, observed), type)
-}
-
-function nodeOf({ cluster, target }: Pick<Place, 'cluster' | 'target'>): Node {
-  const node = cluster.nodes.find(({ name }) => name === target)
-  if (node === undefined) throw new Error(`${target} is not a machine of ${cluster.name}`)
-  return node
 }

@@ -1,6 +1,6 @@
 /** What the machines use as their disks: those created for them, snapshots of these, other disks, or nothing. */
 import { hadDisk, type Cluster, type Node } from '@talosmith/core'
-import type { ObservedDisk } from './observe-files.ts'
+import type { ObservedDisk } from './observed-files.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
 import type { DiskSource } from './parse-domain.ts'
 import { diskOf, domainOf } from './place.ts'

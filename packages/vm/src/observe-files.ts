@@ -5,30 +5,18 @@ import {
   onStorage,
   parseLabelledLines,
   poolFiles,
-  readFreeSpace,
-  splitFields,
   uploadSuffix,
   type Cluster,
   type Host,
   type HostFiles,
   type Place,
 } from '@talosmith/core'
-import type { ObservedDomain } from './observe.ts'
+import { partialSuffix, type ObservedFiles } from './observed-files.ts'
 import type { Identity } from './ownership.ts'
-import type { ParsedDomain } from './parse-domain.ts'
-import { headerBytes, readQcow2, type Qcow2 } from './qcow2.ts'
-import {
-  descriptorSector,
-  nameWithId,
-  readLabel,
-  readSeedAddress,
-  readSeedMarker,
-  type SeedAddress,
-  type SeedMarker,
-} from './seed-iso.ts'
-
-/** The suffix of files that are being written. */
-export const partialSuffix = '.talosmith-partial'
+import type { DiskSource, ParsedDomain } from './parse-domain.ts'
+import { parseFiles } from './parse-files.ts'
+import { headerBytes } from './qcow2.ts'
+import { descriptorSector } from './seed-iso.ts'
 
 /** Where libvirt keeps the UEFI variables of a machine, `<name>_VARS.fd`. */
 const nvramFolder = '/var/lib/libvirt/qemu/nvram'
@@ -36,87 +24,10 @@ const nvramFolder = '/var/lib/libvirt/qemu/nvram'
 const seedBytes = 2 ** 20
 const logFolder = posix.dirname(consoleLog(''))
 
-/** A disk file. */
-export interface ObservedDisk {
-  readonly path: string
-  /** The space that the file uses on the host. */
-  readonly actualBytes: number
-  /** Undefined: not a qcow2 file. */
-  readonly qcow2: Qcow2 | undefined
-}
-
-/** A qcow2 file that other programs have created above the disk of a machine: an external snapshot, a clone. */
-export interface ObservedOverlay {
-  readonly path: string
-  /** The machine's disk that it backs onto, directly or through other overlays. */
-  readonly disk: string
-  /** Whether the machine of that disk uses it, as its disk or as a backing file of that. */
-  readonly isInUse: boolean
-}
-
-/** A seed ISO that Talosmith created. */
-export interface ObservedSeed extends SeedMarker {
-  readonly label: string
-  readonly bytes: number
-}
-
-/** An incomplete file of a killed run. */
-export interface ObservedLeftover {
-  readonly path: string
-  /** The machine that it was written for. */
-  readonly node: string
-  /** What it was to become. */
-  readonly file: 'disk' | 'seed'
-}
-
-/** An address of the host on one of its bridges. */
-export interface BridgeNetwork {
-  readonly bridge: string
-  /** With its prefix length. */
-  readonly address: string
-  readonly gateway: string | undefined
-}
-
-/** Files and other facts of a host that only a shell can tell. */
-export interface ObservedFiles {
-  /** By path; also other files that machines of the cluster use as their disks. */
-  readonly disks: ReadonlyMap<string, ObservedDisk>
-  /** Overlays of the cluster's disks. */
-  readonly overlays: readonly ObservedOverlay[]
-  /** Other files that machines of the cluster use as their disks, and whose backing chain is broken. */
-  readonly brokenChains: ReadonlySet<string>
-  /** Disks of other machines that may be overlays of the cluster's disks: that cannot be read. */
-  readonly unknownChains: readonly string[]
-  /** The seed ISOs by path; undefined: not created by Talosmith. */
-  readonly seeds: ReadonlyMap<string, ObservedSeed | undefined>
-  /** The addresses in the seed ISOs of every cluster's machines, by path. */
-  readonly seedAddresses: ReadonlyMap<string, SeedAddress>
-  /** Other files that libvirt keeps for the cluster's machines: UEFI variables, logs. */
-  readonly beside: readonly { readonly path: string; readonly bytes: number }[]
-  readonly leftovers: readonly ObservedLeftover[]
-  readonly hasImage: boolean
-  /** Whether image and pool support O_DIRECT. */
-  readonly directIo: boolean
-  readonly hasKvmDevice: boolean
-  readonly hasKvmFlag: boolean
-  readonly missingTools: readonly string[]
-  readonly bridges: readonly string[]
-  /** The host's addresses on its bridges, and the gateway of its default route over each. */
-  readonly bridgeNetworks: readonly BridgeNetwork[]
-  readonly hasSeedFolder: boolean
-  readonly memoryFreeMib: number
-  readonly poolFreeBytes: number
-  /** Whether the user may create files in the pool's folder; otherwise they are created as volumes. */
-  readonly isPoolWritable: boolean
-  readonly isSeedFolderWritable: boolean
-  /** Why the pool's folder cannot be read; undefined: it can. */
-  readonly poolError: string | undefined
-}
-
 interface SearchScope {
   readonly pool: string
   readonly files: HostFiles
-  readonly domains: readonly Omit<ObservedDomain, 'live' | 'autostart'>[]
+  readonly domains: readonly (ParsedDomain & { readonly attached: readonly DiskSource[] })[]
   readonly identity: Identity
 }
 
@@ -250,154 +161,9 @@ done
 for end in ${[partialSuffix, uploadSuffix]}; do named "$end" "\${listed[@]}" "\${beside_seeds[@]}" | sed 's/^/partial /'; done
 true`,
   )
-  const report = parseLabelledLines(stdout)
-  const free = readFreeSpace(report.first('free'))
-  const paths = new Set([...ours.flatMap(({ disk, seed }) => [disk, seed]), ...others])
-  const mine = (path: string): boolean => paths.has(path) || readFileName(name, path) !== undefined
-  return {
-    disks: new Map(
-      report
-        .all('disk')
-        .map(readDisk)
-        .filter(({ path }) => mine(path))
-        .map((disk) => [disk.path, disk]),
-    ),
-    overlays: readOverlays(
-      report.all('overlay'),
-      ours.map(({ disk }) => disk),
-    ),
-    brokenChains: new Set(
-      report
-        .all('broken')
-        .map((line) => splitFields(line, 2))
-        .flatMap(([who, path = '']) => (who === 'used' ? path : [])),
-    ),
-    unknownChains: [...new Set(report.all('unknown'))],
-    seeds: new Map(
-      report
-        .all('seed')
-        .map(threeFields)
-        .filter(([, , path]) => mine(path))
-        .map(([descriptor, bytes, path]) => [
-          path,
-          ownedBy(
-            cluster,
-            identity,
-            readSeed(descriptor, Number(bytes)),
-            domains.find(({ own }) => own?.seed === path),
-          ),
-        ]),
-    ),
-    seedAddresses: new Map(
-      report.all('addresses').flatMap((line) => {
-        const [text = '', path = ''] = splitFields(line, 2)
-        const addresses = readSeedAddress(text)
-        return addresses === undefined ? [] : [[path, addresses] as const]
-      }),
-    ),
-    beside: report.all('beside').map((line) => {
-      const [bytes = '', path = ''] = splitFields(line, 2)
-      return { path, bytes: Number(bytes) }
-    }),
-    leftovers: [...new Set(report.all('partial'))].flatMap(
-      (path) => readFileName(name, path) ?? [],
-    ),
-    hasImage: report.has('image'),
-    directIo: report.has('direct'),
-    hasKvmDevice: report.has('kvm'),
-    hasKvmFlag: report.has('flag'),
-    missingTools: report.all('missing'),
-    bridges: report.all('bridge'),
-    bridgeNetworks: readBridgeNetworks(
-      report.all('bridge'),
-      report.all('link'),
-      report.all('route'),
-    ),
-    hasSeedFolder: report.has('seedfolder'),
-    memoryFreeMib: Math.floor(Number(report.first('memory') ?? 0) / 1024),
-    poolFreeBytes: free.bytes,
-    isPoolWritable: report.has('writable'),
-    isSeedFolderWritable: report.has('seedwritable'),
-    poolError: free.error ?? report.first('unlisted'),
-  }
+  return parseFiles(parseLabelledLines(stdout), cluster, { identity, domains, ours, others })
 }
 
 function disksIn(path: string): Place {
   return { what: 'a folder of disks', folder: posix.dirname(path) }
-}
-
-/**
- * `home-cp1.qcow2` belongs to cluster home; `home-cp1-w1.qcow2` does not, but to a cluster home-cp1. Disks are not
- * uploaded.
- */
-function readFileName(cluster: string, path: string): ObservedLeftover | undefined {
-  const base = posix.basename(path)
-  if (!base.startsWith(`${cluster}-`)) return undefined
-  const [, node, suffix] =
-    /^((?:cp|w)\d+)(\.qcow2|-seed\.iso)(?:\.talosmith-partial|(?<=-seed\.iso)\.talosmith-upload)?$/.exec(
-      base.slice(cluster.length + 1),
-    ) ?? []
-  if (node === undefined) return undefined
-  return { path, node: `${cluster}-${node}`, file: suffix === '.qcow2' ? 'disk' : 'seed' }
-}
-
-/** Reads `<link> <address>`, and default routes as `ip route` prints them, best first. */
-function readBridgeNetworks(
-  bridges: readonly string[],
-  links: readonly string[],
-  routes: readonly string[],
-): BridgeNetwork[] {
-  return links.flatMap((line) => {
-    const [bridge = '', address = ''] = splitFields(line, 2)
-    const byDefault = routes.find((route) => / dev (\S+)/.exec(route)?.[1] === bridge)
-    const gateway = /^default \w+ ([\d.]+) /.exec(byDefault ?? '')?.[1]
-    return bridges.includes(bridge) ? [{ bridge, address, gateway }] : []
-  })
-}
-
-function readDisk(line: string): ObservedDisk {
-  const [blocks, header, path] = threeFields(line)
-  return {
-    path,
-    actualBytes: Number(blocks) * 512,
-    qcow2: readQcow2(Buffer.from(header, 'base64')),
-  }
-}
-
-/** Reads `<used or unused> <index of the disk> <path>`, the used ones from the top down; each file counts once. */
-function readOverlays(lines: readonly string[], disks: readonly string[]): ObservedOverlay[] {
-  const read = lines.map(threeFields).map(([who, at, path]) => {
-    return { path, disk: disks[Number(at)] ?? '', isInUse: who === 'used' }
-  })
-  const used = read.filter(({ isInUse }) => isInUse)
-  const paths = new Set(used.map(({ path }) => path))
-  return [...used, ...read.filter(({ path, isInUse }) => !isInUse && !paths.has(path))]
-}
-
-function readSeed(descriptor: string, bytes: number): ObservedSeed | undefined {
-  const sector = Buffer.from(descriptor, 'base64')
-  const marker = readSeedMarker(sector)
-  return marker === undefined ? undefined : { ...marker, label: readLabel(sector) ?? '', bytes }
-}
-
-/**
- * A seed ISO goes with the machine that it is attached to. One of another cluster of this name gets that
- * cluster's ID in `cluster`, as its domain does.
- */
-function ownedBy(
-  { name }: Cluster,
-  { clusterId, hasEvidence }: Identity,
-  seed: ObservedSeed | undefined,
-  user: ParsedDomain | undefined,
-): ObservedSeed | undefined {
-  if (seed?.cluster !== name) return seed
-  const isKnown = seed.clusterId !== undefined && clusterId !== undefined
-  const isOurs =
-    user !== undefined ? user.owner === name : isKnown ? seed.clusterId === clusterId : hasEvidence
-  return isOurs ? seed : { ...seed, cluster: nameWithId(name, seed.clusterId) }
-}
-
-function threeFields(line: string): readonly [string, string, string] {
-  const [first = '', second = '', third = ''] = splitFields(line, 3)
-  return [first, second, third]
 }

@@ -11,7 +11,8 @@ import {
 } from '@talosmith/core'
 import { kvmProblem, offersUefi, parseStats, type LiveFacts } from './host-facts.ts'
 import { networkCommands, readNetwork, type LibvirtNetwork } from './libvirt-network.ts'
-import { observeFiles, type ObservedFiles } from './observe-files.ts'
+import { observeFiles } from './observe-files.ts'
+import type { ObservedFiles } from './observed-files.ts'
 import { judgeDomains, type Identity, type JudgedDomain } from './ownership.ts'
 import { parseDomain, type DiskSource, type ParsedDomain } from './parse-domain.ts'
 

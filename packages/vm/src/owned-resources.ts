@@ -10,7 +10,7 @@ import {
   type Host,
 } from '@talosmith/core'
 import { observeHost } from './observe.ts'
-import { partialSuffix } from './observe-files.ts'
+import { partialSuffix } from './observed-files.ts'
 import { headerBytes, readQcow2 } from './qcow2.ts'
 import { descriptorSector, readSeedMarker } from './seed-iso.ts'
 

@@ -1,6 +1,6 @@
 /** Which host, domain and files belong to a node. */
 import type { Cluster, Node } from '@talosmith/core'
-import type { ObservedDisk } from './observe-files.ts'
+import type { ObservedDisk } from './observed-files.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
 
 /**

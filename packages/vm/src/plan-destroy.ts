@@ -2,7 +2,7 @@
 import { posix } from 'node:path'
 import { Problem, quote, type Cluster } from '@talosmith/core'
 import { otherUsers } from './disk-use.ts'
-import type { ObservedDisk } from './observe-files.ts'
+import type { ObservedDisk } from './observed-files.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
 import { clusterDomains } from './place.ts'
 import { planReleases } from './reservations.ts'

@@ -1,6 +1,6 @@
 /** One change of one machine, and the removal of what killed runs left: parts of every plan. */
 import { uploadSuffix, type Change } from '@talosmith/core'
-import type { ObservedLeftover } from './observe-files.ts'
+import type { ObservedLeftover } from './observed-files.ts'
 import type { ObservedHost } from './observe.ts'
 
 /** One change of one machine. */

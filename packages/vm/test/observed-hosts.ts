@@ -2,7 +2,7 @@
 import { hostFiles, type Cluster, type Node } from '@talosmith/core'
 import { readNetwork } from '../src/libvirt-network.ts'
 import { describeMachine, type Machine } from '../src/machine.ts'
-import type { ObservedDisk } from '../src/observe-files.ts'
+import type { ObservedDisk } from '../src/observed-files.ts'
 import type { ObservedDomain, ObservedHost } from '../src/observe.ts'
 import { describeSeed } from '../src/seed-iso.ts'
 

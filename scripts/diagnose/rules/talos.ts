@@ -1,6 +1,6 @@
 /** Problems that Talos reports: config, clock, disk, services. */
 import { hasEnded, isWell, type TalosEvidence } from '@talosmith/bootstrap'
-import { readinessOf } from '@talosmith/clients/kubernetes'
+import { isNodeReady } from '@talosmith/clients/kubernetes'
 import { commandFor, type Cluster } from '@talosmith/core'
 import { settingOf, talosctl, type Diagnosis } from '../diagnosis.ts'
 import { offAndOn } from '../on-host.ts'
@@ -104,11 +104,12 @@ function judgeServices(
   view: View,
   { services, status, pulls }: TalosEvidence,
 ): Diagnosis | undefined {
-  const { node } = view
+  const { node, kubernetes } = view
+  const isNode = kubernetes !== undefined && isNodeReady(kubernetes)
   for (const service of services) {
     const { id, state, event, log } = service
     const refused =
-      id === 'kubelet' && state === 'Running' && !isReady(view) && !isNodeReady(view)
+      id === 'kubelet' && state === 'Running' && !isReady(view) && !isNode
         ? log.findLast((line) => apiRefusal.test(line))
         : undefined
     if (refused === undefined && isWell(service)) continue
@@ -178,10 +179,6 @@ function pullOf(
   return state === 'Preparing'
     ? pulls.findLast((line) => new RegExp(`/${id}[:@"]`).test(line))
     : undefined
-}
-
-function isNodeReady({ kubernetes }: View): boolean {
-  return kubernetes !== undefined && readinessOf(kubernetes)?.status === 'True'
 }
 
 /** Problems that have not broken anything yet. */

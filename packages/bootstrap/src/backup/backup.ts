@@ -17,10 +17,10 @@ import {
   listBackups,
   type Backup,
 } from '../generated/backups.ts'
-import { observeEvidence } from '../generated/evidence.ts'
+import { observeEvidence } from '../secrets/evidence.ts'
 import { readHistory, secretsOf } from '../generated/history.ts'
-import { findContradiction } from '../generated/recovered-secrets.ts'
-import { isOfSecrets, ownerFile, sha256, type SecretsId } from '../generated/secrets.ts'
+import { findContradiction } from '../secrets/recovered-secrets.ts'
+import { isOfSecrets, ownerFile, sha256, type SecretsId } from '../secrets/secrets.ts'
 import { checkBackupFile } from './backup-file.ts'
 
 /** A backup that can be restored. */

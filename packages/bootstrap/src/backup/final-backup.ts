@@ -3,7 +3,7 @@ import { generatedFiles, Problem, readClusterId, type Change, type Cluster } fro
 import { openKubernetes } from '@talosmith/clients/kubernetes'
 import { openTalosctl } from '@talosmith/clients/talos'
 import { removedFolder } from '../generated/removal.ts'
-import { identifySecrets, isOfSecrets, secretsFile } from '../generated/secrets.ts'
+import { identifySecrets, isOfSecrets, secretsFile } from '../secrets/secrets.ts'
 import { backupFolder, listBackups, type Backup } from '../generated/backups.ts'
 import { isOfCurrentHistory } from '../generated/history.ts'
 import { takeBackup } from './take-backup.ts'

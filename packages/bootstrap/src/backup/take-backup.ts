@@ -10,7 +10,7 @@ import {
   type Cluster,
   type Generated,
 } from '@talosmith/core'
-import { identifySecrets, isOfSecrets, type SecretsId } from '../generated/secrets.ts'
+import { identifySecrets, isOfSecrets, type SecretsId } from '../secrets/secrets.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
 import {
   backupFolder,

@@ -3,14 +3,14 @@ import { relative } from 'node:path'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 import { commandFor, type Cluster } from '@talosmith/core'
 import { renderTalosconfig } from '../config/machine-config.ts'
-import { checkTalosconfig, completeTalosconfig } from '../generated/access.ts'
+import { checkTalosconfig, completeTalosconfig } from '../secrets/access.ts'
 import {
   parseSecrets,
   readSecrets,
   secretsFile,
   unreadableSecrets,
   type PublicSecrets,
-} from '../generated/secrets.ts'
+} from '../secrets/secrets.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
 
 /**

@@ -2,7 +2,7 @@
 import { createRedactor } from '@talosmith/core'
 import { talosReason } from '@talosmith/clients/talos'
 import { parseDocument } from 'yaml'
-import { secretsInConfigs } from '../generated/secret-values.ts'
+import { secretsInConfigs } from '../secrets/secret-values.ts'
 
 /** The part of a document that Talos does not know, with its values: Talos' pkg/machinery/config/configloader/internal/decoder. */
 const unknownKeys = /unknown keys found during decoding:[ \t]*\n([\s\S]*?)(?:\n[ \t]*(?=\n|$)|$)/g

@@ -2,7 +2,7 @@
 import { generatedFiles, Problem, type Cluster, type Node } from '@talosmith/core'
 import { renderPatch } from './contract.ts'
 import type { Patch, Patches } from './patches.ts'
-import { secretsFile, sha256 } from '../generated/secrets.ts'
+import { secretsFile, sha256 } from '../secrets/secrets.ts'
 import type { Talosctl } from '@talosmith/clients/talos'
 import { configReason, withoutValues } from './config-reason.ts'
 import { withWorkFolder, type WorkFolder } from '../generated/work-folder.ts'

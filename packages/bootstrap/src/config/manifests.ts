@@ -9,7 +9,7 @@ import {
   type Cluster,
 } from '@talosmith/core'
 import { isMap, isScalar, isSeq, parseAllDocuments, stringify } from 'yaml'
-import { sha256 } from '../generated/secrets.ts'
+import { sha256 } from '../secrets/secrets.ts'
 import { folderLost } from './patch-problems.ts'
 
 /** Digests of manifests, by the name of their file. */

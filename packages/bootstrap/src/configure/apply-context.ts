@@ -1,7 +1,7 @@
 /** The context of applying changes. */
 import type { Cluster, Host, Log, Node } from '@talosmith/core'
 import type { ObservedGeneratedFiles } from './generated-files.ts'
-import type { PublicSecrets } from '../generated/secrets.ts'
+import type { PublicSecrets } from '../secrets/secrets.ts'
 import type { Talosctl } from '@talosmith/clients/talos'
 
 /** What applying a change needs. */

@@ -1,5 +1,5 @@
 /** Carries out one change of bootstrap:configure or bootstrap:start. */
-import type { Cluster, Node } from '@talosmith/core'
+import { nodeNamed } from '@talosmith/core'
 import { configureNode, updateNode } from './apply-config.ts'
 import type { ApplyContext } from './apply-context.ts'
 import { bootstrapEtcd, writeKubeconfig } from './apply-start.ts'
@@ -17,10 +17,10 @@ const actions: Record<
     await writeConfigs(cluster, generated.desired, generated.digest, log)
   },
   'write-talosconfig': ({ cluster, talosctl, log }) => writeTalosconfig(cluster, talosctl, log),
-  'apply-config': (context, target) => configureNode(context, nodeOf(context.cluster, target)),
+  'apply-config': (context, target) => configureNode(context, nodeNamed(context.cluster, target)),
   'update-config': (context, target, { risk }) =>
-    updateNode(context, nodeOf(context.cluster, target), { reboots: risk === 'restart' }),
-  'bootstrap-etcd': (context, target) => bootstrapEtcd(context, nodeOf(context.cluster, target)),
+    updateNode(context, nodeNamed(context.cluster, target), { reboots: risk === 'restart' }),
+  'bootstrap-etcd': (context, target) => bootstrapEtcd(context, nodeNamed(context.cluster, target)),
   'write-kubeconfig': (context) => writeKubeconfig(context),
 }
 
@@ -30,10 +30,4 @@ export async function applyBootstrapChange(
   context: ApplyContext,
 ): Promise<void> {
   await actions[change.kind](context, change.target, change)
-}
-
-function nodeOf({ nodes, name }: Cluster, target: string): Node {
-  const node = nodes.find((one) => one.name === target)
-  if (node === undefined) throw new Error(`${target} is not a machine of cluster ${name}`)
-  return node
 }

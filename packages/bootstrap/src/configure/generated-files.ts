@@ -1,6 +1,6 @@
 /** The files in generated/<cluster>: what they are and what they should be. */
 import { generatedFiles, silentLog, type Cluster, type Log } from '@talosmith/core'
-import { checkTalosconfig, completeTalosconfig, type AccessProblem } from '../generated/access.ts'
+import { checkTalosconfig, completeTalosconfig, type AccessProblem } from '../secrets/access.ts'
 import {
   configFile,
   digestInputs,
@@ -16,7 +16,7 @@ import {
 import { readPatches, type FormerPatches } from '../config/patches.ts'
 import { findOverlap, refuseOverlap } from '../config/subnets.ts'
 import { archiveConfigsOfOthers, replaceAccess } from '../generated/replaced-files.ts'
-import { readSecrets, sha256, type PublicSecrets } from '../generated/secrets.ts'
+import { readSecrets, sha256, type PublicSecrets } from '../secrets/secrets.ts'
 import type { Talosctl } from '@talosmith/clients/talos'
 
 /** The cluster's generated files, and the desired configs. */

@@ -1,6 +1,6 @@
 /** Observes a cluster for a plan. */
 import { Problem, reasonOf, type Answer, type Cluster, type Log } from '@talosmith/core'
-import { checkKubeconfig, type AccessProblem } from '../generated/access.ts'
+import { checkKubeconfig, type AccessProblem } from '../secrets/access.ts'
 import { planFor } from './configure.ts'
 import { observeEtcdState, type EtcdState } from '@talosmith/clients/etcd'
 import { observeGeneratedFiles, type ObservedGeneratedFiles } from './generated-files.ts'
@@ -9,7 +9,7 @@ import { answer } from '../health/observe-health.ts'
 import { observeNodeStates, type ObservedNode } from './observe.ts'
 import { refuseForeign, type NodePlan } from './plan.ts'
 import { readSecretsUnlessLost } from '../generated/lost-secrets.ts'
-import { readSecrets } from '../generated/secrets.ts'
+import { readSecrets } from '../secrets/secrets.ts'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 
 /** The state of a cluster: its generated files and its machines. */

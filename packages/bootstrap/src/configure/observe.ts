@@ -12,7 +12,7 @@ import {
 } from '@talosmith/clients/talos'
 import type { Cluster, Node } from '@talosmith/core'
 import { withoutValues } from '../config/config-reason.ts'
-import type { PublicSecrets } from '../generated/secrets.ts'
+import type { PublicSecrets } from '../secrets/secrets.ts'
 
 /** A configured machine of this cluster. */
 export interface ConfiguredMachine {

@@ -1,7 +1,7 @@
 /** Plans the changes that turn machines into a cluster. Pure. */
 import semver from 'semver'
 import { minorOf, Problem, type Change, type Cluster, type Node } from '@talosmith/core'
-import type { AccessProblem } from '../generated/access.ts'
+import type { AccessProblem } from '../secrets/access.ts'
 import { isArchived } from '../generated/replaced-files.ts'
 import { planConfigUpdate, type HeldVersion } from '../config/config-update.ts'
 import type { ObservedGeneratedFiles } from './generated-files.ts'

@@ -13,10 +13,10 @@ import {
 } from '@talosmith/core'
 import { parseAllDocuments } from 'yaml'
 import { configReason } from '../config/config-reason.ts'
-import { observeEvidence } from '../generated/evidence.ts'
+import { observeEvidence } from '../secrets/evidence.ts'
 import { observeTraces } from '../generated/lost-secrets.ts'
-import { judgeCandidate, type Candidate, type Evidence } from '../generated/recovered-secrets.ts'
-import { parseSecrets, readSecrets, secretsFile, writeSecrets } from '../generated/secrets.ts'
+import { judgeCandidate, type Candidate, type Evidence } from '../secrets/recovered-secrets.ts'
+import { parseSecrets, readSecrets, secretsFile, writeSecrets } from '../secrets/secrets.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
 import { observeNodeStates } from './observe.ts'
 

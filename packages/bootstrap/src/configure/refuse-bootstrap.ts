@@ -2,9 +2,9 @@
 import { commandFor, controlPlanesLeft, Problem, type Cluster, type Flow } from '@talosmith/core'
 import { observeEtcdElsewhere } from '@talosmith/clients/etcd'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
-import type { AccessProblem } from '../generated/access.ts'
+import type { AccessProblem } from '../secrets/access.ts'
 import { listBackups, type Backup } from '../generated/backups.ts'
-import { isOfSecrets, readSecrets, type PublicSecrets } from '../generated/secrets.ts'
+import { isOfSecrets, readSecrets, type PublicSecrets } from '../secrets/secrets.ts'
 import { refuseUnfinished } from '../generated/under-way.ts'
 
 /** What shows that the cluster has run, although no control plane of the settings has etcd data. */

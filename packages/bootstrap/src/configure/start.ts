@@ -10,7 +10,7 @@ import {
   type ExitCode,
   type Log,
 } from '@talosmith/core'
-import { checkTalosconfig } from '../generated/access.ts'
+import { checkTalosconfig } from '../secrets/access.ts'
 import { applyBootstrapChange } from './apply.ts'
 import type { Context } from './configure.ts'
 import { observeEtcdState, type EtcdState } from '@talosmith/clients/etcd'
@@ -25,7 +25,7 @@ import { observeAccess } from './observe-cluster.ts'
 import { planStart, planTalosconfig, type BootstrapChange } from './plan.ts'
 import { refuseBootstrap } from './refuse-bootstrap.ts'
 import { readSecretsUnlessLost } from '../generated/lost-secrets.ts'
-import type { PublicSecrets } from '../generated/secrets.ts'
+import type { PublicSecrets } from '../secrets/secrets.ts'
 
 const knowMs = 600_000
 const apiMs = 900_000

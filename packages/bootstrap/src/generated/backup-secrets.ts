@@ -1,14 +1,19 @@
 /** Which CAs the secrets of backups had, where a description has only the digest of their file. */
 import { generatedFiles, type Cluster } from '@talosmith/core'
-import type { Backup } from './backups.ts'
 import { removedFolder } from './removal.ts'
-import { identifySecrets, readOwnRecord, secretsFile } from './secrets.ts'
+import { identifySecrets, readOwnRecord, secretsFile } from '../secrets/secrets.ts'
+
+/** The secrets that a backup's description names. */
+interface NamedSecrets {
+  readonly secrets?: string
+  readonly caDigest?: string
+}
 
 /** Adds the digest of their CAs to backups that lack it, as far as another file of the cluster tells it. */
-export async function withCaDigests(
+export async function withCaDigests<Described extends NamedSecrets>(
   cluster: Cluster,
-  backups: readonly Backup[],
-): Promise<Backup[]> {
+  backups: readonly Described[],
+): Promise<Described[]> {
   if (backups.every(({ caDigest, secrets }) => caDigest !== undefined || secrets === undefined))
     return [...backups]
   const known = new Map(

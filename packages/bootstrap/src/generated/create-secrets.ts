@@ -2,7 +2,7 @@
 import type { Talosctl } from '@talosmith/clients/talos'
 import type { Cluster } from '@talosmith/core'
 import { noteNewSecrets } from './regeneration.ts'
-import { identifySecrets, secretsFile, writeSecrets } from './secrets.ts'
+import { identifySecrets, secretsFile, writeSecrets } from '../secrets/secrets.ts'
 import { withWorkFolder } from './work-folder.ts'
 
 /** Generates the secrets, once in a cluster's life, or when they are regenerated. */

@@ -1,6 +1,6 @@
 /** The record that a cluster was destroyed: the backups and archives that stay do not mean that it exists. */
 import { generatedFiles, type Change, type Cluster } from '@talosmith/core'
-import { destroyedFile } from './secrets.ts'
+import { destroyedFile } from '../secrets/secrets.ts'
 
 interface Destroyed {
   /** ISO 8601. */

@@ -8,7 +8,7 @@ import {
   listBackups,
   type Backup,
 } from './backups.ts'
-import { isOfSecrets, type SecretsId } from './secrets.ts'
+import { isOfSecrets, type SecretsId } from '../secrets/secrets.ts'
 
 /** The record of the current history, beside the backups, which have the same number. */
 const historyFile = `${backupFolder}/history.json`

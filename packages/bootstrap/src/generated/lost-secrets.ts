@@ -3,7 +3,7 @@ import { codes, commandFor, generatedFiles, Problem, quote, type Cluster } from 
 import { observeKeptFiles } from './destroyed.ts'
 import { readRegeneration } from './regeneration.ts'
 import { removedFolder } from './removal.ts'
-import { ownerFile, readSecrets, secretsFile, type PublicSecrets } from './secrets.ts'
+import { ownerFile, readSecrets, secretsFile, type PublicSecrets } from '../secrets/secrets.ts'
 
 /** What generated/<cluster> has of a cluster whose secrets.yaml is not there. */
 export interface Traces {

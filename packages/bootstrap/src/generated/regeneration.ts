@@ -17,7 +17,7 @@ import {
   removeEmptyFolders,
   type RemovalChange,
 } from './removal.ts'
-import { identifySecrets, isOfSecrets, secretsFile, type SecretsId } from './secrets.ts'
+import { identifySecrets, isOfSecrets, secretsFile, type SecretsId } from '../secrets/secrets.ts'
 import { unlessLocked } from './unless-locked.ts'
 
 /** The record of a regeneration that has not ended: where the old secrets are, and whether the machines are new. */

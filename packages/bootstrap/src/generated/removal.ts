@@ -10,7 +10,7 @@ import {
   type ExitCode,
   type ScriptContext,
 } from '@talosmith/core'
-import { secretsFile } from './secrets.ts'
+import { secretsFile } from '../secrets/secrets.ts'
 
 /** A generated file that a destroy moves to removed/. */
 export interface RemovalChange extends Change {

@@ -1,9 +1,9 @@
 /** Keeps files of other secrets that are about to be replaced: they may be the last access to their cluster. */
 import { generatedFiles, type Cluster, type Log } from '@talosmith/core'
 import { parseAllDocuments } from 'yaml'
-import { checkKubeconfig, checkTalosconfig, type AccessProblem } from './access.ts'
+import { checkKubeconfig, checkTalosconfig, type AccessProblem } from '../secrets/access.ts'
 import { applyRemoval, archiveFolder } from './removal.ts'
-import type { PublicSecrets } from './secrets.ts'
+import type { PublicSecrets } from '../secrets/secrets.ts'
 
 const checks = { talosconfig: checkTalosconfig, kubeconfig: checkKubeconfig }
 

@@ -1,5 +1,5 @@
 /** What a healthy cluster is. Pure. */
-import { nodeOf, readinessOf, type NodeObject } from '@talosmith/clients/kubernetes'
+import { isNodeReady, nodeOf, readinessOf, type NodeObject } from '@talosmith/clients/kubernetes'
 import { commandFor, type Answer, type Cluster, type Node } from '@talosmith/core'
 import { judgeEtcd, type EtcdFacts } from '@talosmith/clients/etcd'
 import {
@@ -223,7 +223,7 @@ export function lacksCni(
   expectedWorkloads: readonly string[],
 ): boolean {
   // One node is Ready: the CNI is there, and its pod may still be starting on this one.
-  if (registered.some((one) => readinessOf(one)?.status === 'True')) return false
+  if (registered.some(isNodeReady)) return false
   const { status, message = '' } = readinessOf(node) ?? {}
   const isWaiting = status !== 'True' && /cni plugin not initialized/i.test(message)
   return isWaiting && !expectedWorkloads.includes('kube-flannel')
@@ -256,7 +256,7 @@ export function nodesLeftBehind(
   listed: readonly NodeObject[],
 ): NodeObject[] {
   const ours = cluster.nodes.map((machine) => nodeOf(machine, listed))
-  return listed.filter((node) => readinessOf(node)?.status !== 'True' && !ours.includes(node))
+  return listed.filter((node) => !isNodeReady(node) && !ours.includes(node))
 }
 
 function findingOf(answer: Answer<unknown> | undefined): Finding {

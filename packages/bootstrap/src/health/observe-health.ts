@@ -18,7 +18,7 @@ import {
 } from '@talosmith/clients/talos'
 import { generatedFiles, type Answer, type Cluster } from '@talosmith/core'
 import { configFile } from '../config/machine-config.ts'
-import type { PublicSecrets } from '../generated/secrets.ts'
+import type { PublicSecrets } from '../secrets/secrets.ts'
 import { nodesLeftBehind, type HealthFacts } from './health.ts'
 import { bringsManifests, expectedWorkloads, type Workload } from './rollout.ts'
 

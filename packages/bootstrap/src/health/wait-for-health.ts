@@ -8,7 +8,7 @@ import {
   type Log,
   type ScriptContext,
 } from '@talosmith/core'
-import { checkKubeconfig, checkTalosconfig } from '../generated/access.ts'
+import { checkKubeconfig, checkTalosconfig } from '../secrets/access.ts'
 import { isUnrecoverable, judgeHealth, type Condition, type HealthFacts } from './health.ts'
 import { isOfFormerBoot, nodeOf, openKubernetes } from '@talosmith/clients/kubernetes'
 import { observeHealth } from './observe-health.ts'

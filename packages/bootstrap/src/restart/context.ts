@@ -3,7 +3,7 @@ import { notStarted, type Cluster, type Host, type Log, type ScriptContext } fro
 import { observeGeneratedFiles, type ObservedGeneratedFiles } from '../configure/generated-files.ts'
 import { openKubernetes, type Kubernetes, throughNodes } from '@talosmith/clients/kubernetes'
 import { refuseLostSecrets } from '../generated/lost-secrets.ts'
-import type { PublicSecrets } from '../generated/secrets.ts'
+import type { PublicSecrets } from '../secrets/secrets.ts'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 
 /** The part of a script context that the upgrade flows use. */

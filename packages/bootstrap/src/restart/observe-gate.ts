@@ -9,7 +9,7 @@ import {
   type Talosctl,
 } from '@talosmith/clients/talos'
 import { reasonOf, type Cluster } from '@talosmith/core'
-import type { PublicSecrets } from '../generated/secrets.ts'
+import type { PublicSecrets } from '../secrets/secrets.ts'
 import type { GateFacts } from './gate.ts'
 
 /** The clients that the gate uses. */

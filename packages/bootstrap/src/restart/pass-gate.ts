@@ -12,7 +12,7 @@ import {
   type Node,
 } from '@talosmith/core'
 import { judgeEtcd, observeEtcdFacts } from '@talosmith/clients/etcd'
-import { secretWords } from '../generated/secret-values.ts'
+import { secretWords } from '../secrets/secret-values.ts'
 import { withWorkFolder } from '../generated/work-folder.ts'
 import { judgeGate, type GateFacts, type GateOptions, type GateReason } from './gate.ts'
 import { observeGate } from './observe-gate.ts'

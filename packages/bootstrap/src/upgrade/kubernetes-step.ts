@@ -10,7 +10,7 @@ import {
   redactShapes,
 } from '@talosmith/core'
 import { describeRemovedManifests } from '../configure/generated-files.ts'
-import { redactorOf } from '../generated/known-secrets.ts'
+import { redactorOf } from '../secrets/known-secrets.ts'
 import { observeKubernetes } from './observe-upgrade.ts'
 import { findKubernetesProblem } from './kubernetes-proof.ts'
 import { passGate } from '../restart/pass-gate.ts'

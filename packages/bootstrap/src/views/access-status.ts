@@ -2,13 +2,14 @@
 import { X509Certificate } from 'node:crypto'
 import { generatedFiles, type Cluster } from '@talosmith/core'
 import { parseKubeconfig } from '@talosmith/clients/kubernetes'
+import { certificateIn } from '@talosmith/clients/talos'
 import {
   checkKubeconfig,
   checkTalosconfig,
   readTalosconfig,
   type AccessProblem,
-} from '../generated/access.ts'
-import { readSecrets, type PublicSecrets } from '../generated/secrets.ts'
+} from '../secrets/access.ts'
+import { readSecrets, type PublicSecrets } from '../secrets/secrets.ts'
 
 /** An access file and until when its certificate is valid. */
 export interface AccessFile {
@@ -41,7 +42,7 @@ export async function observeAccessFiles(cluster: Cluster): Promise<AccessFile[]
   return Promise.all([
     observe(
       'talosconfig',
-      (text) => Buffer.from(readTalosconfig(text).context.crt, 'base64').toString(),
+      (text) => certificateIn(readTalosconfig(text).context.crt) ?? '',
       checkTalosconfig,
     ),
     observe('kubeconfig', (text) => parseKubeconfig(text).certificate, checkKubeconfig),

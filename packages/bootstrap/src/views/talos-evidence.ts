@@ -25,7 +25,7 @@ import {
   type Volume,
 } from '@talosmith/clients/talos'
 import type { Answer, Cluster, Node } from '@talosmith/core'
-import { readSecrets } from '../generated/secrets.ts'
+import { readSecrets } from '../secrets/secrets.ts'
 
 /** A service of Talos with its last event. */
 export interface ServiceEvidence {

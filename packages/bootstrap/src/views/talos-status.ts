@@ -15,7 +15,7 @@ import {
   type Talosctl,
 } from '@talosmith/clients/talos'
 import type { Answer, Cluster, Node } from '@talosmith/core'
-import { readSecrets } from '../generated/secrets.ts'
+import { readSecrets } from '../secrets/secrets.ts'
 
 /** What Talos on one machine reports; what it does not report is undefined. */
 export interface TalosFacts {

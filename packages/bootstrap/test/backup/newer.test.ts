@@ -13,12 +13,12 @@ import {
   prepareRestore,
   refuseEtcdOnOtherHosts,
   saveReplacedEtcd,
-} from '../../src/backup/restore.ts'
+} from '../../src/backup/prepare-restore.ts'
 import { takeBackup } from '../../src/backup/take-backup.ts'
 import { listBackups } from '../../src/generated/backups.ts'
 import { createSecrets } from '../../src/generated/create-secrets.ts'
 import { beginHistory } from '../../src/generated/history.ts'
-import { parseSecrets, writeSecrets } from '../../src/generated/secrets.ts'
+import { parseSecrets, writeSecrets } from '../../src/secrets/secrets.ts'
 import { backupBytes } from '../support/simulated.ts'
 
 const settings = { NETWORK_CIDR: '127.13.42.0/24', WORKER_COUNT: '0', TALOS_VERSION: 'v1.13.9' }

@@ -15,7 +15,7 @@ import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parseAllDocuments } from 'yaml'
-import { checkTalosconfig } from '../../src/generated/access.ts'
+import { checkTalosconfig } from '../../src/secrets/access.ts'
 import {
   checkGeneratedFiles,
   describeRemovedManifests,
@@ -27,7 +27,7 @@ import {
 } from '../../src/configure/generated-files.ts'
 import { configFile } from '../../src/config/machine-config.ts'
 import { createSecrets } from '../../src/generated/create-secrets.ts'
-import { readSecrets } from '../../src/generated/secrets.ts'
+import { readSecrets } from '../../src/secrets/secrets.ts'
 import { openTalosctl, type Talosctl } from '@talosmith/clients/talos'
 import { hasTalosctl } from '@talosmith/clients/testing'
 

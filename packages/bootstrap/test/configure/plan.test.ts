@@ -2,7 +2,7 @@ import { Problem } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { AccessProblem } from '../../src/generated/access.ts'
+import type { AccessProblem } from '../../src/secrets/access.ts'
 import type { NodeState, ObservedNode } from '../../src/configure/observe.ts'
 import {
   planGeneratedFiles,

@@ -32,7 +32,7 @@ import {
 } from '../../src/configure/generated-files.ts'
 import { recoverSecrets } from '../../src/configure/recover-secrets.ts'
 import { createSecrets } from '../../src/generated/create-secrets.ts'
-import { readSecrets } from '../../src/generated/secrets.ts'
+import { readSecrets } from '../../src/secrets/secrets.ts'
 
 // No machine answers on these addresses unless a test shows one.
 const settings = { NETWORK_CIDR: '127.13.41.0/24', WORKER_COUNT: '1', TALOS_VERSION: 'v1.13.9' }

@@ -19,7 +19,7 @@ import * as assert from 'uvu/assert'
 import { stringify } from 'yaml'
 import { configure } from '../../src/configure/configure.ts'
 import { startCluster } from '../../src/configure/start.ts'
-import { sha256 } from '../../src/generated/secrets.ts'
+import { sha256 } from '../../src/secrets/secrets.ts'
 import { beginRestore, findRestore } from '../../src/generated/under-way.ts'
 
 // One control plane of the settings, and two that a lowered count no longer names.

@@ -11,7 +11,7 @@ import {
   readSecretsUnlessLost,
   type Traces,
 } from '../../src/generated/lost-secrets.ts'
-import { parseSecrets, readSecrets, writeSecrets } from '../../src/generated/secrets.ts'
+import { parseSecrets, readSecrets, writeSecrets } from '../../src/secrets/secrets.ts'
 
 const test = suite<{ cluster: Cluster }>('lost secrets')
 test.before.each((context) => {

@@ -19,7 +19,7 @@ import {
   type Regeneration,
 } from '../../src/generated/regeneration.ts'
 import { observeRemovableFiles, planRemoveConfig } from '../../src/generated/removal.ts'
-import { identifySecrets, sha256 } from '../../src/generated/secrets.ts'
+import { identifySecrets, sha256 } from '../../src/secrets/secrets.ts'
 import { withWorkFolder } from '../../src/generated/work-folder.ts'
 
 const test = suite<{ cluster: Cluster }>('regenerating secrets')

@@ -11,7 +11,7 @@ export {
   refuseMissingVersion,
   type Offer,
 } from './offer.ts'
-export { factoryError, factoryUnreachable } from './problems.ts'
+export { factoryError, factoryUnreachable, isBusy } from './problems.ts'
 export { fetchReason, quickRequest, type RequestOptions } from './request.ts'
 export { fetchThroughProxy } from './fetch.ts'
 export { postSchematic } from './schematics.ts'

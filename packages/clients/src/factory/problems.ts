@@ -11,15 +11,22 @@ export class FactoryError extends Problem {
   }
 }
 
+/**
+ * Whether a status means that the same request may succeed later: 408 Request Timeout and 429 Too Many Requests of a
+ * proxy or a registry, and the server's own errors (RFC 9110, section 15; RFC 6585, section 4).
+ */
+export function isBusy(status: number): boolean {
+  return status >= 500 || status === 408 || status === 429
+}
+
 /** The factory answered, and refused. */
 export function factoryError(url: string, status: number, text: string): FactoryError {
   const problem = new Problem('FACTORY_ERROR', `the Image Factory answered ${status} to ${url}`, {
     because: text.trim().slice(0, 500),
     now: 'nothing was changed',
-    hint:
-      status >= 500 || status === 429
-        ? 'run the same command again later'
-        : 'check whether TALOS_FACTORY_URL is an Image Factory, and whether it knows the version and the extensions',
+    hint: isBusy(status)
+      ? 'run the same command again later'
+      : 'check whether TALOS_FACTORY_URL is an Image Factory, and whether it knows the version and the extensions',
   })
   return new FactoryError(status, problem)
 }

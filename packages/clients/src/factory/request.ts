@@ -1,7 +1,7 @@
 /** One HTTP request to the Image Factory, with its timeout and its retries. */
-import { Problem, reasonOf, retry, type Log } from '@talosmith/core'
+import { codes, Problem, reasonOf, retry, type Log } from '@talosmith/core'
 import { fetchThroughProxy } from './fetch.ts'
-import { factoryError, factoryUnreachable } from './problems.ts'
+import { factoryError, factoryUnreachable, isBusy } from './problems.ts'
 
 /** What a request needs, and how long it may take. */
 export interface RequestOptions {
@@ -34,20 +34,20 @@ export async function request(
   { log, signal, timeoutMs = 60_000, retryDelayMs = 500 }: RequestOptions,
   { init = {}, accepted = [] }: { init?: RequestInit; accepted?: readonly number[] } = {},
 ): Promise<TextResponse> {
-  let mayPass = true
+  let isBusyNow = false
   return retry(
     async () => {
-      mayPass = true
+      isBusyNow = false
       const { status, text } = await fetchText(url, init, timeoutMs, signal)
       if ((status >= 200 && status < 300) || accepted.includes(status)) return { url, status, text }
-      mayPass = status >= 500 || status === 429
+      isBusyNow = isBusy(status)
       throw factoryError(url, status, text)
     },
     {
       attempts: retryLimit + 1,
       pauseMs: (failures) => retryDelayMs * 3 ** (failures - 1),
       isTransient: (error) =>
-        mayPass && !(error instanceof Problem && error.code === 'PROXY_INVALID'),
+        isBusyNow || (error instanceof Problem && error.code === codes.factoryUnreachable),
       onRetry: (error, pauseMs) =>
         log.warn(`${describe(error)}; trying again in ${pauseMs / 1000} s`),
       signal,

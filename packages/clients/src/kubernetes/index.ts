@@ -13,6 +13,7 @@ export { isOfFormerBoot, nodeOf } from './machine-nodes.ts'
 export { parseKubeconfig, type KubeAccess } from './kubeconfig.ts'
 export type { ApiRequest, Ask, AskOptions } from './transport.ts'
 export {
+  isNodeReady,
   listPath,
   nodeProblem,
   objectPath,

@@ -1,6 +1,6 @@
 /** Which node of Kubernetes is which machine of the settings. Pure. */
 import type { Node } from '@talosmith/core'
-import { readinessOf, type NodeObject } from './objects.ts'
+import { isNodeReady, type NodeObject } from './objects.ts'
 
 /**
  * The node that a machine has registered as: the one with its address, since a patch may give machines other
@@ -28,10 +28,6 @@ function addressesOf({ status }: NodeObject): (string | undefined)[] {
   return (status?.addresses ?? [])
     .filter(({ type }) => type === 'InternalIP')
     .map(({ address }) => address)
-}
-
-function isNodeReady(node: NodeObject): boolean {
-  return readinessOf(node)?.status === 'True'
 }
 
 /**

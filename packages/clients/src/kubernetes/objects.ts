@@ -150,6 +150,11 @@ export function selects(
   )
 }
 
+/** Whether a node is Ready. */
+export function isNodeReady(node: NodeObject): boolean {
+  return readinessOf(node)?.status === 'True'
+}
+
 /** The Ready condition of a node, as its kubelet (or the node controller in its place) reports it. */
 export function readinessOf({ status }: NodeObject) {
   return status?.conditions?.find(({ type }) => type === 'Ready')

@@ -109,12 +109,15 @@ factory('a port that fetch never connects to is explained', async () => {
   assert.not.match(because ?? '', 'bad port')
 })
 
-factory('a passing failure is tried again', async (context) => {
-  let requests = 0
-  context.answer = (request, response) =>
-    ++requests <= 3 ? response.writeHead(503).end('not ready') : behaving(true)(request, response)
-  assert.is((await observeFactory(context.cluster, soon)).hasSchematic, true)
-})
+for (const status of [408, 429, 503])
+  factory(`a passing failure, status ${status}, is tried again`, async (context) => {
+    let requests = 0
+    context.answer = (request, response) =>
+      ++requests <= 3
+        ? response.writeHead(status).end('not ready')
+        : behaving(true)(request, response)
+    assert.is((await observeFactory(context.cluster, soon)).hasSchematic, true)
+  })
 
 factory('a lasting failure is told in the words of the factory', async (context) => {
   context.answer = (_, response) => response.writeHead(500).end('internal server error')

@@ -61,7 +61,10 @@ behindProxy('a factory in NO_PROXY is requested directly', async ({ requested, p
 for (const wrong of ['socks5://me:key@127.0.0.1:1080', 'http://me:%zz@127.0.0.1:1080'])
   behindProxy(`${wrong.slice(0, 12)}... is refused once, without its password`, async () => {
     environment['http_proxy'] = wrong
-    const failed = await problemOf(listVersions(at('http://factory.invalid'), soon))
+    const retries: string[] = []
+    const log = { ...silentLog, warn: (line: string) => retries.push(line) }
+    const failed = await problemOf(listVersions(at('http://factory.invalid'), { ...soon, log }))
+    assert.equal(retries, [])
     assert.is(failed.code, 'PROXY_INVALID')
     assert.not.match(JSON.stringify(failed), 'key')
     assert.match(failed.hint ?? '', 'SOCKS proxies are not supported')

@@ -1,4 +1,5 @@
 /** Whether a user may use libvirt on a host, and how. */
+import { parseLabelledLines } from '../labelled-lines.ts'
 import { Problem } from '../problem.ts'
 import { quote } from '../process/command.ts'
 import { hostShell } from '../process/host-shell.ts'
@@ -25,26 +26,27 @@ export const sudo: readonly string[] = ['sudo', '-n', '--']
  */
 export async function findPrivilege(name: string, run: Run): Promise<Privilege> {
   const output = await run(
-    `id -u; id -un; id -nG
+    `echo "user $(id -un)"; echo "groups $(id -nG)"
 if [ "$(id -u)" = 0 ]; then echo root
 elif output=$(sudo -n -- true 2>&1); then echo sudo
 else
-  echo "no sudo: \${output##*$'\\n'}"
+  echo "sudo-denied \${output##*$'\\n'}"
   if output=$(timeout 10 virsh -q -c qemu:///system uri 2>&1); then echo libvirt
-  elif grep -qiE ${quote(deniedPattern)} <<<"$output"; then echo "denied \${output##*$'\\n'}"
+  elif grep -qiE ${quote(deniedPattern)} <<<"$output"; then echo "libvirt-denied \${output##*$'\\n'}"
   else echo libvirt; fi
 fi`,
     { called: 'id', timeoutMs: loginMs, nothrow: true },
   )
   const { stdout, exitCode } = output
+  const report = parseLabelledLines(stdout)
   if (exitCode === timeoutExitCode) throw hostShell(name, output)
   if (exitCode !== 0) throw new CommandFailed(name, 'id', output)
-  const [uid, user = 'this user', groups = '', verdict = '', libvirt = ''] = stdout.split('\n')
-  if (uid === '0') return 'root'
-  if (verdict === 'sudo') return 'sudo'
-  if (libvirt === 'libvirt') return 'libvirt'
+  for (const privilege of ['root', 'sudo', 'libvirt'] as const)
+    if (report.has(privilege)) return privilege
+  const user = report.first('user') ?? 'this user'
+  const denied = report.first('libvirt-denied')?.replace(/^error: /, '') ?? ''
   throw new Problem('HOST_NO_PRIVILEGE', `${user} on ${name} has no permission to use libvirt`, {
-    because: `it is not root, libvirt denies it access (its groups: ${groups}; ${libvirt.replace(/^denied (?:error: )?/, '')}), and sudo needs a password or is not allowed (${verdict.replace(/^no sudo: /, '')})`,
+    because: `it is not root, libvirt denies it access (its groups: ${report.first('groups') ?? ''}; ${denied}), and sudo needs a password or is not allowed (${report.first('sudo-denied') ?? ''})`,
     hint: `as root on ${name}, one of: usermod -aG libvirt ${user}; or echo '${user} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/${user}; or log in as root. Then log in again`,
   })
 }

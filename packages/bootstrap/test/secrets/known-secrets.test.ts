@@ -3,8 +3,8 @@ import { dirname, join } from 'node:path'
 import { temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { redactorOf } from '../../src/generated/known-secrets.ts'
-import { secretsInConfig, secretsInConfigs, stringsIn } from '../../src/generated/secret-values.ts'
+import { redactorOf } from '../../src/secrets/known-secrets.ts'
+import { secretsInConfig, secretsInConfigs, stringsIn } from '../../src/secrets/secret-values.ts'
 
 /** A secret without any form of its own. */
 const markerOf = (index: number): string => `Zq${index}nightfall`

@@ -4,7 +4,7 @@ import { CommandFailed, generatedFiles, Problem, silentLog } from '@talosmith/co
 import { problemOf, temporaryFolder, testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { expectRefusal, proveOldAccessRefused } from '../../src/generated/old-access.ts'
+import { expectRefusal, proveOldAccessRefused } from '../../src/secrets/old-access.ts'
 
 const transport = 'rpc error: code = Unavailable desc = connection error: desc = "transport: '
 const fails = (stderr: string) => async (): Promise<never> => {

@@ -1,6 +1,7 @@
 /** Checks the talosconfig and the kubeconfig. */
 import { X509Certificate } from 'node:crypto'
 import { parseKubeconfig } from '@talosmith/clients/kubernetes'
+import { certificateIn } from '@talosmith/clients/talos'
 import { generatedFiles, type Cluster } from '@talosmith/core'
 import { parse, stringify } from 'yaml'
 import type { PublicSecrets } from './secrets.ts'
@@ -40,9 +41,9 @@ export async function checkTalosconfig(
 ): Promise<AccessProblem | undefined> {
   return check(await generatedFiles(cluster).read('talosconfig'), (text) => {
     const { context } = readTalosconfig(text)
-    if (decode(context.ca).trim() !== talosCa.trim()) return 'of another CA'
+    if (certificateIn(context.ca)?.trim() !== talosCa.trim()) return 'of another CA'
     if (context.endpoints.join() !== endpointsOf(cluster).join()) return 'of another endpoint'
-    return expires(decode(context.crt), now) ? 'expiring' : undefined
+    return expires(certificateIn(context.crt) ?? '', now) ? 'expiring' : undefined
   })
 }
 
@@ -83,8 +84,4 @@ function check(
 
 function expires(pem: string, now: number): boolean {
   return new Date(new X509Certificate(pem).validTo).getTime() - now < renewBeforeMs
-}
-
-function decode(base64: string): string {
-  return Buffer.from(base64, 'base64').toString()
 }

@@ -5,8 +5,8 @@ import {
   judgeCandidate,
   type Candidate,
   type Evidence,
-} from '../../src/generated/recovered-secrets.ts'
-import { sha256 } from '../../src/generated/secrets.ts'
+} from '../../src/secrets/recovered-secrets.ts'
+import { sha256 } from '../../src/secrets/secrets.ts'
 
 const pem = (name: string): string => `-----BEGIN CERTIFICATE-----\n${name}\n`
 const base64 = (text: string): string => Buffer.from(text).toString('base64')
