@@ -41,16 +41,20 @@ test('the host has a login without root, whose shell is fish', async () => {
   for (const overrides of [{}, { CLUSTER_NAME: 'labdx' }, { CLUSTER_NAME: 'labha' }])
     await removeCluster(overrides)
   await addOperator(kvm1, '/usr/bin/fish')
+  const [, key = ''] = /^\S+ (\S+ \S+)$/m.exec(await local.read(`${sshFolder}/known_hosts`)) ?? []
+  await local.write(knownHosts, `[${machineAddress}]:${link.port} ${key}\n`)
   // As the packages of Debian, Ubuntu and Fedora have it: nobody but root sees the files in it.
   await onHost('chmod', '711', pool)
 })
 
 const proxy = await startProxy(machineAddress, { 'factory.example': kvm1.address })
+const link = await startSlowLink(machineAddress, kvm1.address)
+const knownHosts = join(temporaryFolder('slow-link'), 'known_hosts')
 
 const operator = {
   ...oneAndOne,
   CLUSTER_NAME: 'labop',
-  LIBVIRT_URI: libvirtUri(`operator@${kvm1.address}`),
+  LIBVIRT_URI: libvirtUri(`operator@${machineAddress}:${link.port}`, knownHosts),
   // Only the proxy knows this name.
   TALOS_FACTORY_URL: `http://factory.example:${factoryPort}`,
   HTTP_PROXY: proxy.url,
@@ -77,24 +81,17 @@ test('such a login grows a disk, and the cluster is up to date then', async () =
   assert.is((await run(scriptOf('scripts/plan.ts'), larger)).code, 0)
 })
 
-test('a run that changes nothing waits for the host a bounded number of times, also over a slow link', async () => {
-  const [, key = ''] = /^\S+ (\S+ \S+)$/m.exec(await local.read(`${sshFolder}/known_hosts`)) ?? []
-  for (const roundTripMs of [50, 150]) {
-    const link = await startSlowLink(machineAddress, kvm1.address, roundTripMs / 2)
-    const knownHosts = join(temporaryFolder('slow-link'), 'known_hosts')
-    await local.write(knownHosts, `[${machineAddress}]:${link.port} ${key}\n`)
-    const slow = {
-      ...operator,
-      ...grown,
-      LIBVIRT_URI: libvirtUri(`operator@${machineAddress}:${link.port}`, knownHosts),
-    }
+test('a run that changes nothing waits for a host far away a bounded number of times', async () => {
+  for (const roundTripMs of [0, 50, 150]) {
+    link.delayMs = roundTripMs / 2
+    link.roundTrips = 0
     const started = performance.now()
-    assert.is((await nx('cluster:up', slow)).code, 0)
-    const seconds = (performance.now() - started) / 1000
-    link.close()
-    console.log(`${roundTripMs} ms: ${link.roundTrips()} round trips, ${seconds.toFixed(1)} s`)
-    assert.ok(link.roundTrips() <= roundTripsOfNoOp, `${link.roundTrips()} round trips`)
+    assert.is((await nx('cluster:up', { ...operator, ...grown })).code, 0)
+    const seconds = ((performance.now() - started) / 1000).toFixed(1)
+    console.log(`${roundTripMs} ms: ${link.roundTrips} round trips, ${seconds} s`)
+    assert.ok(link.roundTrips <= roundTripsOfNoOp, `${link.roundTrips} round trips`)
   }
+  link.delayMs = 0
 })
 
 test('such a login destroys its cluster, and nothing of it is left', async () => {
@@ -102,6 +99,7 @@ test('such a login destroys its cluster, and nothing of it is left', async () =>
   assert.not.match(await virsh('list', '--all', '--name'), 'labop')
   assert.not.match(await onHost('find', '/var/lib/libvirt'), 'labop')
   proxy.close()
+  link.close()
   await onHost('chmod', '755', pool)
   await removeOperator(kvm1)
 })
