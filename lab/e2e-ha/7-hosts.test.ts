@@ -1,6 +1,6 @@
 /** Hosts and networks as people have them: a login without root, fish, a proxy, libvirt's stock network. */
 import { join } from 'node:path'
-import { createLog, local } from '@talosmith/core'
+import { createLog, local, projectRoot } from '@talosmith/core'
 import { temporaryFolder } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -114,7 +114,12 @@ const stock = {
 }
 
 /** A command on the host itself, whose user works at its keyboard. */
-const there = (...command: string[]): string[] => [...inside(kvm1), ...command]
+const there = (...command: string[]): string[] => [
+  ...inside(kvm1),
+  'env',
+  `--chdir=${projectRoot}`,
+  ...command,
+]
 const reservations = async (): Promise<string[]> =>
   [...(await virsh('net-dumpxml', 'default')).matchAll(/<host mac='[^']+' name='([^']+)'/g)].map(
     ([, name = '']) => name,
