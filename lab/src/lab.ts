@@ -36,6 +36,15 @@ export async function startLab(host: LabHost, cluster: Cluster, log: Log): Promi
   })
 }
 
+/** Starts a second host beside the lab's running one: sshd and libvirt only. */
+export async function startSecondHost(host: LabHost, log: Log): Promise<void> {
+  await withLock(lock, 'lab:start', async () => {
+    await createNamespace(host)
+    await startHostSshd(host)
+    await startLibvirt(host, log)
+  })
+}
+
 async function startServices(host: LabHost, log: Log): Promise<void> {
   await installPackages(log)
   await createNamespace(host)
@@ -87,17 +96,22 @@ const virshOn = (host: LabHost): string[] => [
   ...['virsh', '-q', '-c', 'qemu:///system'],
 ]
 
-/** Removes the lab: guests, services, namespaces and, unless `keepDisks`, the machines' disks. */
-export async function stopLab(host: LabHost, keepDisks: boolean): Promise<void> {
+/** Ends a host: its guests, services and namespaces. Its folder stays. */
+export async function stopHost(host: LabHost): Promise<void> {
+  if (isUp(host)) {
+    const virsh = virshOn(host)
+    const { stdout } = await local.$({ nothrow: true })`${virsh} list --name`
+    for (const name of stdout.split('\n').filter(Boolean))
+      await local.$({ nothrow: true })`${virsh} destroy ${name}`
+  }
+  await removeNamespace(host)
+  rmSync(join(host.folder, 'pids'), { recursive: true, force: true })
+}
+
+/** Removes the lab: its hosts, the last one first, and, unless `keepDisks`, the machines' disks. */
+export async function stopLab(hosts: readonly LabHost[], keepDisks: boolean): Promise<void> {
   await withLock(lock, 'lab:stop', async () => {
-    if (isUp(host)) {
-      const virsh = virshOn(host)
-      const { stdout } = await local.$({ nothrow: true })`${virsh} list --name`
-      for (const name of stdout.split('\n').filter(Boolean))
-        await local.$({ nothrow: true })`${virsh} destroy ${name}`
-    }
-    await removeNamespace(host)
-    rmSync(join(host.folder, 'pids'), { recursive: true, force: true })
+    for (const host of hosts.toReversed()) await stopHost(host)
     if (keepDisks) return
     forgetImages()
     forgetClusters()

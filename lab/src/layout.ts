@@ -3,17 +3,19 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { projectRoot } from '@talosmith/core'
 
-/** One KVM host of the lab: its names, addresses and folders. A second one differs in number only. */
+/** One KVM host of the lab: its names, addresses and folders. */
 export interface LabHost {
   readonly name: string
   readonly namespace: string
   readonly bridge: string
   /** The host's own address on the bridge. */
   readonly address: string
-  /** This machine's address on the same wire, through `veth`. */
-  readonly machineAddress: string
+  /** Its storage pool, in /var/lib/libvirt/<folder>. */
+  readonly pool: { readonly name: string; readonly folder: string }
   readonly prefixLength: number
-  /** This machine's end of the cable. */
+  /** What its cable ends in: this machine, with this address, or another host's bridge. */
+  readonly cable: { readonly address: string } | { readonly host: LabHost }
+  /** That end of the cable. */
   readonly veth: string
   /** The host's end of the cable. */
   readonly uplink: string
@@ -33,25 +35,50 @@ export const cacheFolder: string = join(
 
 export const sshFolder: string = join(labFolder, 'ssh')
 
+/** This machine's address on the host's network. */
+export const machineAddress = '10.213.77.1'
+
 export const kvm1: LabHost = {
   name: 'kvm1',
   namespace: 'talosmith-kvm1',
   bridge: 'br0',
   address: '10.213.77.2',
-  machineAddress: '10.213.77.1',
+  pool: { name: 'default', folder: 'images' },
   prefixLength: 24,
+  cable: { address: machineAddress },
   veth: 'tsm-kvm1',
   uplink: 'up0',
   folder: join(labFolder, 'kvm1'),
 }
 
+/** A second host in the same network, with names of its own; only chapters start it. */
+export const kvm2: LabHost = {
+  name: 'kvm2',
+  namespace: 'talosmith-kvm2',
+  bridge: 'vmbr1',
+  address: '10.213.77.3',
+  pool: { name: 'vms', folder: 'vms' },
+  prefixLength: 24,
+  cable: { host: kvm1 },
+  veth: 'tsm-kvm2',
+  uplink: 'up0',
+  folder: join(labFolder, 'kvm2'),
+}
+
 export const factoryPort = 8480
+
+/** The address of libvirt for a login such as root@10.213.77.2, with the lab's key. */
+export const libvirtUri = (login: string, knownHosts = join(sshFolder, 'known_hosts')): string =>
+  `qemu+ssh://${login}/system?keyfile=${sshFolder}/id_ed25519&known_hosts=${knownHosts}`
 
 /** Folder that the factory serves chart repositories from. */
 export const chartFolder: string = join(labFolder, 'charts')
 
 /** The factory's injected faults, for tests. */
 export const faultsFile: string = join(labFolder, 'faults.json')
+
+/** The home folders of the host's logins other than root's. */
+export const homeFolder = '/srv/home'
 
 /** The folder that the host exports over NFS, as the host names it. */
 export const exportPath = '/srv/appdata'

@@ -1,4 +1,5 @@
 /** Network and mount namespaces of a lab host. */
+import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { local, Problem } from '@talosmith/core'
@@ -38,11 +39,11 @@ const ownFolders = [
   '/srv',
 ]
 
-/** Creates the namespaces, the bridge and the veth pair, unless they exist. */
+/** Creates the namespaces, the bridge and the veth pair, unless they exist. The host at the cable's other end must be up. */
 export async function createNamespace(host: LabHost): Promise<void> {
   if (isUp(host)) return
   await removeNamespace(host)
-  const { namespace, veth, uplink, bridge } = host
+  const { namespace, veth, uplink, bridge, cable } = host
   await local.$`mkdir -p ${join(host.folder, 'pids')}`
   await local.$`ip netns add ${namespace}`
   // `ip netns exec` gives the process a mount namespace of its own, with this network's /sys.
@@ -62,8 +63,14 @@ export async function createNamespace(host: LabHost): Promise<void> {
   await local.$`${ns} ip addr add ${`${host.address}/${host.prefixLength}`} dev ${bridge}`
   await local.$`${ns} ip link set ${bridge} up`
   await local.$`ip link add ${veth} type veth peer name ${uplink} netns ${namespace}`
-  await local.$`ip addr add ${`${host.machineAddress}/${host.prefixLength}`} dev ${veth}`
-  await local.$`ip link set ${veth} up`
+  if ('host' in cable) await local.$`ip link set ${veth} netns ${cable.host.namespace}`
+  const there = 'host' in cable ? inside(cable.host) : []
+  const end =
+    'host' in cable
+      ? ['link', 'set', veth, 'master', cable.host.bridge]
+      : ['addr', 'add', `${cable.address}/${host.prefixLength}`, 'dev', veth]
+  await local.$`${[...there, 'ip', ...end]}`
+  await local.$`${[...there, 'ip', 'link', 'set', veth, 'up']}`
   await local.$`${ns} ip link set ${uplink} master ${bridge} up`
   // Bridged frames need not pass iptables: there are no rules inside.
   await local.$({ nothrow: true })`${ns} sysctl -qw net.bridge.bridge-nf-call-iptables=0`
@@ -74,7 +81,14 @@ export async function createNamespace(host: LabHost): Promise<void> {
     if (folder.startsWith('/etc')) await local.$`cp -rn ${folder}/. ${own}/`
     await local.$`${ns} mount --bind ${own} ${folder}`
   }
-  await local.$`${ns} sh -c ${'mkdir -p /run/sshd /run/libvirt /var/lib/libvirt/images /var/log/libvirt/qemu'}`
+  // machine-id(5): two hosts of one ID would be one host.
+  const machineId = createHash('sha256')
+    .update(`${labFolder} ${host.name}`)
+    .digest('hex')
+    .slice(0, 32)
+  await local.$`${ns} sh -c ${`[ ! -e /etc/machine-id ] || { echo ${machineId} > /run/machine-id; mount --bind /run/machine-id /etc/machine-id; }`}`
+  await local.$`${ns} mkdir -p ${`/var/lib/libvirt/${host.pool.folder}`}`
+  await local.$`${ns} sh -c ${'mkdir -p /run/sshd /run/libvirt /var/log/libvirt/qemu'}`
   writeFileSync(completeFile(host), runningProcess(holderPid(host))?.startTime ?? '')
 }
 
@@ -91,7 +105,9 @@ export async function removeNamespace(host: LabHost): Promise<void> {
       .filter(Boolean)
       .map((pid) => endProcess(Number(pid))),
   )
-  await local.$({ nothrow: true })`ip link del ${host.veth}`
+  const { cable, veth } = host
+  const there = 'host' in cable && isUp(cable.host) ? inside(cable.host) : []
+  await local.$({ nothrow: true })`${[...there, 'ip', 'link', 'del', veth]}`
   await local.$({ nothrow: true })`ip netns del ${host.namespace}`
   for (const file of [ownerFile(host), completeFile(host)]) rmSync(file, { force: true })
 }

@@ -29,10 +29,17 @@ const needed: Readonly<Record<string, string>> = {
   '/usr/share/doc/busybox-static/copyright': 'busybox-static',
 }
 
+/** What the chapters on other hosts and networks need besides. */
+export const neededByOtherHosts: Readonly<Record<string, string>> = {
+  '/usr/bin/fish': 'fish',
+  '/usr/sbin/dnsmasq': 'dnsmasq-base',
+  '/usr/sbin/iptables': 'iptables',
+}
+
 /** Installs the Debian packages that are missing. Throws LAB_PACKAGES with the command when not root. */
-export async function installPackages(log: Log): Promise<void> {
+export async function installPackages(log: Log, programs = needed): Promise<void> {
   const missing: string[] = []
-  for (const [path, name] of Object.entries(needed))
+  for (const [path, name] of Object.entries(programs))
     await access(path).catch(() => missing.push(name))
   if (missing.length === 0) return
   const command = `apt-get install -y --no-install-recommends ${missing.join(' ')}`

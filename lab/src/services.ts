@@ -6,6 +6,7 @@ import { local, projectRoot, waitFor, type Log } from '@talosmith/core'
 import {
   exportPath,
   factoryPort,
+  homeFolder,
   readOnlyExportPath,
   squashedExportPath,
   sshFolder,
@@ -41,7 +42,7 @@ export async function startHostSshd(host: LabHost): Promise<void> {
   ] as const)
     if (!existsSync(path)) await local.$`ssh-keygen -q -t ed25519 -N ${''} -C ${comment} -f ${path}`
   const hostLine = (await local.read(`${hostKey}.pub`)).split(' ').slice(0, 2).join(' ')
-  await local.write(join(sshFolder, 'known_hosts'), `${host.address} ${hostLine}\n`)
+  await noteHostKey(`${host.address} ${hostLine}`)
   await local.write(join(sshFolder, 'authorized_keys'), await local.read(`${userKey}.pub`), {
     mode: 0o600,
   })
@@ -51,7 +52,8 @@ export async function startHostSshd(host: LabHost): Promise<void> {
     [
       `ListenAddress ${host.address}`,
       `HostKey ${hostKey}`,
-      `AuthorizedKeysFile ${join(sshFolder, 'authorized_keys')}`,
+      // The second is of logins that chapters add.
+      `AuthorizedKeysFile ${join(sshFolder, 'authorized_keys')} ${homeFolder}/%u/.ssh/authorized_keys`,
       'PidFile none',
       'PasswordAuthentication no',
       'KbdInteractiveAuthentication no',
@@ -70,7 +72,17 @@ export async function startHostSshd(host: LabHost): Promise<void> {
   daemon(host, 'sshd', '/usr/sbin/sshd', '-D', '-e', '-f', config)
 }
 
-/** libvirtd and virtlogd, without the confinement that containers do not support; and the default pool. */
+/** Writes a line of known_hosts; an earlier one of the same address goes. */
+async function noteHostKey(line: string): Promise<void> {
+  const file = join(sshFolder, 'known_hosts')
+  const [address] = line.split(' ')
+  const others = (existsSync(file) ? await local.read(file) : '')
+    .split('\n')
+    .filter((other) => other !== '' && other.split(' ')[0] !== address)
+  await local.write(file, `${[...others, line].join('\n')}\n`)
+}
+
+/** libvirtd and virtlogd, without the confinement that containers do not support; and the host's pool. */
 export async function startLibvirt(host: LabHost, log: Log): Promise<void> {
   const etc = join(host.folder, 'root', 'etc', 'libvirt')
   const qemu = {
@@ -83,8 +95,16 @@ export async function startLibvirt(host: LabHost, log: Log): Promise<void> {
     stdio_handler: '"logd"',
   }
   const lines = Object.entries(qemu).map(([key, value]) => `${key} = ${value}\n`)
-  if (!daemonsOf(host).some(({ name, running }) => name === 'libvirtd' && running !== undefined))
+  // Debian lets the group libvirt in through polkit, which does not run here.
+  const socket = [
+    'unix_sock_group = "libvirt"',
+    'unix_sock_rw_perms = "0770"',
+    'auth_unix_rw = "none"',
+  ]
+  if (!daemonsOf(host).some(({ name, running }) => name === 'libvirtd' && running !== undefined)) {
     await local.write(join(etc, 'qemu.conf'), lines.join(''))
+    await local.write(join(etc, 'libvirtd.conf'), socket.map((line) => `${line}\n`).join(''))
+  }
   daemon(host, 'virtlogd', '/usr/sbin/virtlogd')
   daemon(host, 'libvirtd', '/usr/sbin/libvirtd')
   const virsh = [...inside(host), 'virsh', '-q', '-c', 'qemu:///system']
@@ -98,12 +118,13 @@ export async function startLibvirt(host: LabHost, log: Log): Promise<void> {
       hint: `look at ${logFile(host, 'libvirtd')}`,
     },
   )
-  const state = /^ *default +(\S+)/m.exec(stdout)?.[1]
+  const { name, folder } = host.pool
+  const state = new RegExp(`^ *${name} +(\\S+)`, 'm').exec(stdout)?.[1]
   if (state === undefined) {
-    await local.$`${virsh} pool-define-as default dir --target /var/lib/libvirt/images`
-    await local.$`${virsh} pool-autostart default`
+    await local.$`${virsh} pool-define-as ${name} dir --target ${`/var/lib/libvirt/${folder}`}`
+    await local.$`${virsh} pool-autostart ${name}`
   }
-  if (state !== 'active') await local.$`${virsh} pool-start default`
+  if (state !== 'active') await local.$`${virsh} pool-start ${name}`
 }
 
 /**
