@@ -11,12 +11,20 @@ import {
   type TalosFindings,
 } from '@talosmith/bootstrap'
 import { apiPort as talosPort } from '@talosmith/clients/talos'
-import { silentLog, type Answer, type Cluster, type Host, type Node } from '@talosmith/core'
+import {
+  clusterOn,
+  silentLog,
+  type Answer,
+  type Cluster,
+  type Host,
+  type Node,
+} from '@talosmith/core'
 import {
   hostOf,
   observeHostEvidence,
   observeHost,
   pathsOf,
+  withPlaces,
   type HostEvidence,
   type MachineEvidence,
   type ObservedHost,
@@ -119,7 +127,9 @@ async function observeMachines(
 ): Promise<HostEvidence> {
   const here = observed.find((one) => one.index === index)
   if (here === undefined) throw new Error('the host could not be observed')
-  const nodes = cluster.nodes.filter((node) => hostOf(cluster, node, observed) === here)
+  const nodes = withPlaces(cluster, observed).nodes.filter(
+    (node) => hostOf(cluster, node, observed) === here,
+  )
   const seeds = new Map(nodes.map((node) => [node.name, pathsOf(cluster, node, here).seed]))
-  return observeHostEvidence(host, cluster, nodes, seeds)
+  return observeHostEvidence(host, clusterOn(cluster, index), nodes, seeds)
 }

@@ -7,6 +7,7 @@ import {
   domainOf,
   hostOf,
   lostDiskProblem,
+  withPlaces,
   type MachineEvidence,
   type ObservedDomain,
   type ObservedHost,
@@ -34,7 +35,8 @@ export interface View {
 /** Combines what was observed of each machine, control planes first. */
 export function viewsOf(cluster: Cluster, observed: Observations): View[] {
   const hosts = observed.hosts.flatMap((answer) => (answer.ok ? [answer.value] : []))
-  return cluster.nodes.map((node) => {
+  return withPlaces(cluster, hosts).nodes.map((node) => {
+    // Undefined as well for a machine that no host has while one could not be observed.
     const host = hostOf(cluster, node, hosts)
     const found = host && domainOf(node, host)
     const machines = host && observed.evidence[host.index]

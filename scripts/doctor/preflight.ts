@@ -1,6 +1,7 @@
 /** Runs the checks of cluster:doctor: observes this machine, the hosts, the Image Factory and the NFS server. */
 import { checkOffer, observeFactory, quickRequest } from '@talosmith/clients/factory'
 import {
+  clusterOn,
   codes,
   findTool,
   generatedFiles,
@@ -25,6 +26,7 @@ import {
   observeHostEvidence,
   observeHost,
   tryMachine,
+  withPlaces,
   type ObservedHost,
 } from '@talosmith/vm'
 import { attempt } from '../plan/attempt.ts'
@@ -35,6 +37,7 @@ import { judgeHost } from './judge.ts'
 import { judgeOthers, observeOthers, wasStarted } from './other-clusters.ts'
 import { observeHere, type Here } from './route-here.ts'
 import { observeReach } from './reach.ts'
+import { judgeSpread } from './judge-spread.ts'
 
 const thisMachine = 'this machine'
 /** The same as `engines` in package.json. */
@@ -163,20 +166,22 @@ async function checkFactory(cluster: Cluster, signal: AbortSignal): Promise<Chec
 }
 
 async function checkHosts(
-  cluster: Cluster,
+  described: Cluster,
   opening: readonly Promise<Host>[],
   quick: boolean,
 ): Promise<Check[]> {
   const opened = await Promise.all(opening.map((host) => attempt(() => host)))
-  const [first] = cluster.nodes
+  const [first] = described.nodes
   const observingHere = first && observeHere(first.address)
   const observations = await Promise.all(
     opened.map(({ value: host }, index) =>
-      attempt(async () => (host === undefined ? undefined : observeHost(host, cluster, index))),
+      attempt(async () => (host === undefined ? undefined : observeHost(host, described, index))),
     ),
   )
   const observed = observations.flatMap(({ value }) => value ?? [])
   const here = await observingHere
+  // The other hosts are checked for the machines that they would get, also without one that cannot be observed.
+  const cluster = observed.length < opened.length ? described : withPlaces(described, observed)
   const checks = await Promise.all(
     opened.map(async (host, index): Promise<Check[]> => {
       const area = cluster.settings.LIBVIRT_URI[index] ?? ''
@@ -190,16 +195,17 @@ async function checkHosts(
       const checked = await attempt(() =>
         observeClosely(cluster, host.value, own, { all: observed, here, quick }),
       )
-      if (checked.value !== undefined) return judgeHost(cluster, checked.value)
+      if (checked.value !== undefined) return judgeHost(clusterOn(cluster, index), checked.value)
       const detail = checked.problem?.message ?? checked.reason ?? ''
       return [{ area, check: 'access', verdict: 'fail', detail }]
     }),
   )
-  return checks.flat()
+  // Known since the machines were created: not again at each cluster:up.
+  return [...checks.flat(), ...(quick ? [] : judgeSpread(cluster, observed))]
 }
 
 async function observeClosely(
-  cluster: Cluster,
+  described: Cluster,
   host: Host,
   own: ObservedHost,
   {
@@ -212,6 +218,7 @@ async function observeClosely(
     readonly quick: boolean
   },
 ): Promise<CheckedHost> {
+  const cluster = clusterOn(described, own.index)
   const nodes = cluster.nodes.filter((node) => hostOf(cluster, node, all) === own)
   // A domain of the same name that is not the cluster's is reported with the problems.
   const free = nodes.filter((node) => domainOf(node, own)?.owner === undefined)

@@ -1,6 +1,6 @@
 /** The image part of a plan. */
 import { checkOffer, observeFactory, quickRequest } from '@talosmith/clients/factory'
-import { silentLog, type Cluster, type Host } from '@talosmith/core'
+import { clusterOn, silentLog, type Cluster, type Host } from '@talosmith/core'
 import { observeImage, planBuild, planDownload } from '@talosmith/image'
 import { attempt, partOf, type Attempt } from './attempt.ts'
 import type { PartPlan } from './report.ts'
@@ -20,8 +20,12 @@ export async function planImage(
       return planBuild(cluster, offered)
     }),
     ...hosts
-      .flatMap(({ value }) => value ?? [])
-      .map((host) => attempt(async () => planDownload(cluster, await observeImage(host, cluster)))),
+      .flatMap(({ value: host }, index) =>
+        host === undefined ? [] : [{ host, here: clusterOn(cluster, index) }],
+      )
+      .map(({ host, here }) =>
+        attempt(async () => planDownload(here, await observeImage(host, here))),
+      ),
   ])
   const changes = images.flatMap(({ value }) => value ?? [])
   const unreached = hosts.length - images.length

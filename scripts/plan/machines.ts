@@ -10,6 +10,7 @@ import {
   observeHost,
   planCreate,
   planDropChannels,
+  withPlaces,
 } from '@talosmith/vm'
 import { attempt, partOf, type Attempt } from './attempt.ts'
 import type { PartPlan } from './report.ts'
@@ -26,22 +27,19 @@ export interface MachinesPlan {
 
 /** What vm:create would do on the hosts that are reachable. */
 export async function planMachines(
-  cluster: Cluster,
+  described: Cluster,
   hosts: readonly Attempt<Host>[],
 ): Promise<MachinesPlan> {
   const [allowed, ...observations] = await Promise.all([
-    attempt(() => checkHosts(cluster)),
+    attempt(() => checkHosts(described)),
     ...hosts.map(({ value: host }, index) =>
-      attempt(async () => (host === undefined ? [] : [await observeHost(host, cluster, index)])),
+      attempt(async () => (host === undefined ? [] : [await observeHost(host, described, index)])),
     ),
   ])
   const observed = observations.flatMap(({ value }) => value ?? [])
-  const isComplete = observed.length === hosts.length
-  // A machine that was not found may be on an unreachable host.
-  const found = new Set(observed.flatMap(({ domains }) => domains.map(({ name }) => name)))
-  const changes = planCreate(cluster, observed).filter(
-    ({ target }) => isComplete || found.has(target),
-  )
+  // A machine that was not found may be on an unreachable host: there is nothing to plan for it.
+  const cluster = withPlaces(described, observed)
+  const changes = planCreate(cluster, observed)
   const unfinished = createsMachines(changes) ? await findUnfinishedMachines(cluster) : undefined
   const notes = describeMachineStatus(cluster, observed).flatMap(({ machine, notes: ofMachine }) =>
     ofMachine.map((note) => `${machine}: ${note}`),

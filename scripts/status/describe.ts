@@ -2,8 +2,8 @@
 import type { AccessFile } from '@talosmith/bootstrap'
 import type { EtcdStatus } from '@talosmith/clients/etcd'
 import { nodeOf, readinessOf } from '@talosmith/clients/kubernetes'
-import type { Answer, Cluster, Node } from '@talosmith/core'
-import { describeMachineStatus, type StatusRow } from '@talosmith/vm'
+import { hostLabel, type Answer, type Cluster, type Node } from '@talosmith/core'
+import { describeMachineStatus, withPlaces, type StatusRow } from '@talosmith/vm'
 import { describeError, type Gathered } from './gather.ts'
 import type { AccessStatus, ClusterStatus, NodeStatus, Source } from './report.ts'
 
@@ -16,10 +16,8 @@ export function describeClusterStatus(
   now: Date,
 ): ClusterStatus {
   const { settings, endpoint, vip, schematic, image } = cluster
-  const rows = describeMachineStatus(
-    cluster,
-    gathered.hosts.flatMap((host) => (host.ok ? [host.value] : [])),
-  )
+  const hosts = gathered.hosts.flatMap((host) => (host.ok ? [host.value] : []))
+  const rows = describeMachineStatus(withPlaces(cluster, hosts), hosts)
   const names = new Set(cluster.nodes.map(({ name }) => name))
   const answers = endpointOf(gathered)
   return {
@@ -44,7 +42,7 @@ export function describeClusterStatus(
     leftOver: rows
       .filter(({ machine }) => !names.has(machine))
       .map(({ machine, host, state }) => ({ name: machine, host, state })),
-    unknown: unknownOf(gathered),
+    unknown: unknownOf(cluster, gathered),
   }
 }
 
@@ -140,7 +138,10 @@ function describeEtcd({ name, address }: Node, { talos }: Gathered): NodeStatus[
   }
 }
 
-function unknownOf({ hosts, talos, kubernetes, access }: Gathered): ClusterStatus['unknown'] {
+function unknownOf(
+  cluster: Cluster,
+  { hosts, talos, kubernetes, access }: Gathered,
+): ClusterStatus['unknown'] {
   const silent = (source: Source, answer: Answer<unknown>): ClusterStatus['unknown'] =>
     answer.ok ? [] : [{ source, reason: answer.reason }]
   // Each host has the same files in generated/ beside it.
@@ -152,7 +153,15 @@ function unknownOf({ hosts, talos, kubernetes, access }: Gathered): ClusterStatu
     ),
   )
   return [
-    ...hosts.flatMap((host) => silent('hosts', host)),
+    ...hosts.flatMap((host, index) =>
+      silent('hosts', host).map(({ source, reason }) => ({
+        source,
+        reason:
+          cluster.settings.LIBVIRT_URI.length < 2
+            ? reason
+            : `${hostLabel(cluster, index)}: ${reason}`,
+      })),
+    ),
     ...Array.from(unreadable, (reason) => ({ source: 'hosts' as const, reason })),
     ...silent('talos', talos),
     ...(talos.ok ? silent('etcd', talos.value.etcd) : []),

@@ -392,6 +392,26 @@ function fieldsOf(value: unknown): [string, unknown][] {
     : []
 }
 
+test('a host that is silent is named, and its machines are unknown, whatever the settings assign', () => {
+  const two = testCluster({
+    LIBVIRT_URI: 'gone=qemu+ssh://root@kvm0/system,here=qemu+ssh://root@kvm1/system',
+    CONTROL_PLANE_COUNT: '3',
+    WORKER_COUNT: '1',
+  })
+  const [, ...domains] = host.domains
+  const here = { ...host, index: 1, domains: domains.slice(0, 2) }
+  const hosts = [down('no answer within 7 s'), { ok: true as const, value: here }]
+  const { nodes, unknown } = describeClusterStatus(two, { ...whole, hosts }, now)
+  assert.equal(
+    nodes.map(({ name, vm }) => `${name} ${vm?.host}`),
+    ['home-cp1 undefined', 'home-cp2 root@kvm1', 'home-cp3 root@kvm1', 'home-w1 undefined'],
+  )
+  assert.equal(
+    unknown.filter(({ source }) => source === 'hosts'),
+    [{ source: 'hosts', reason: 'gone (qemu+ssh://root@kvm0/system): no answer within 7 s' }],
+  )
+})
+
 test('what hides the ID of the cluster is told once, and the machines are shown', () => {
   const unreadable = new Problem('FILE_UNREADABLE', 'could not read a backup')
   const identity = { ...host.identity, unreadable }

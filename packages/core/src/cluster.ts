@@ -1,6 +1,7 @@
 /** A cluster as its settings describe it: machines, addresses, image, paths. */
 import { join } from 'node:path'
 import { prefixLengthOf } from './addresses.ts'
+import { withoutCredentials } from './credentials.ts'
 import { describeNodes, type Node } from './nodes.ts'
 import { describeSchematic, type Schematic } from './schematic.ts'
 import type { Settings } from './settings/schema.ts'
@@ -70,6 +71,31 @@ export function describeCluster(
     patchesDir: join(root, 'env', file, 'patches'),
     manifestsDir: join(root, 'env', file, 'manifests'),
   }
+}
+
+/** The cluster as one of its hosts, by index, has it: with the pool, network and folder of that host. */
+export function clusterOn(cluster: Cluster, index: number): Cluster {
+  const own = cluster.settings.hosts[index]?.own
+  return own === undefined ? cluster : { ...cluster, settings: { ...cluster.settings, ...own } }
+}
+
+/** A host of LIBVIRT_URI by its index, as messages name it: `big (qemu+ssh://root@kvm1/system)`. */
+export function hostLabel({ settings }: Pick<Cluster, 'settings'>, index: number): string {
+  const uri = withoutCredentials(settings.LIBVIRT_URI[index] ?? '').replace(/\?.*$/s, '')
+  const name = settings.hosts[index]?.name
+  return name === undefined ? uri : `${name} (${uri})`
+}
+
+/** The setting that a host, by index, has of its own, or that all hosts share; for hints: HOST_BIG_STORAGE_POOL. */
+export function settingOn(
+  { settings }: Pick<Cluster, 'settings'>,
+  index: number,
+  key: string,
+): string {
+  const { name, own } = settings.hosts[index] ?? {}
+  return name === undefined || own === undefined
+    ? key
+    : `HOST_${name.toUpperCase().replaceAll('-', '_')}_${key}`
 }
 
 /** The command line that runs an Nx target for this cluster; for hints. */

@@ -27,9 +27,12 @@ export {
 } from './boots.ts'
 export { checkConfirm } from './confirm.ts'
 export {
+  clusterOn,
   commandFor,
   describeCluster,
   hostFiles,
+  hostLabel,
+  settingOn,
   type Cluster,
   type HostFiles,
   type Image,
@@ -56,6 +59,7 @@ export {
   type ConsoleEnd,
   type ReadLog,
 } from './host/console-log.ts'
+export { machineHost } from './host/machine-host.ts'
 export { hadDisk, isEmptied } from './host/emptied-folder.ts'
 export { readFreeSpace } from './host/free-space.ts'
 export type { Host } from './host/host.ts'
@@ -76,7 +80,7 @@ export { parseLabelledLines, splitFields, type LabelledLines } from './labelled-
 export { isRunning } from './liveness.ts'
 export { withLock } from './lock.ts'
 export { createLog, inStep, silentLog, type Log, type Step } from './log.ts'
-export { furtherControlPlanes, nodeNamed, type Node, type Role } from './nodes.ts'
+export { furtherControlPlanes, nodeNamed, placeNodes, type Node, type Role } from './nodes.ts'
 export { exitCodes, Problem, reasonOf, type ExitCode } from './problem.ts'
 export { directToMachines, hostProxy, proxyFor, proxyOfHost } from './proxy.ts'
 export { quote } from './process/command.ts'

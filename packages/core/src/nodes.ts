@@ -1,6 +1,7 @@
 /** The machines of a cluster, derived from its settings. */
 import { addressAt, contains } from './addresses.ts'
 import type { Cluster } from './cluster.ts'
+import { placeMachines } from './placement.ts'
 import type { Settings } from './settings/schema.ts'
 
 export type Role = 'controlplane' | 'worker'
@@ -46,14 +47,15 @@ export type NodeSettings = Pick<
   | 'WORKER_MEMORY_MIB'
   | 'WORKER_DISK_GIB'
   | 'WORKER_IP_OFFSET'
+  | 'hosts'
+  | 'places'
 >
 
 /**
- * The machines of a cluster, control planes first. They are distributed over the KVM hosts round robin; the
- * workers continue where the control planes ended.
+ * The machines of a cluster, control planes first, with the KVM hosts that new ones would get (placement.ts). Where
+ * machines exist, these say (packages/vm/src/place.ts).
  */
 export function describeNodes(settings: NodeSettings): readonly Node[] {
-  const hosts = settings.LIBVIRT_URI.length
   const node = (role: Role, index: number): Node => {
     const worker = role === 'worker'
     const prefix = worker ? 'WORKER' : 'CONTROL_PLANE'
@@ -65,15 +67,33 @@ export function describeNodes(settings: NodeSettings): readonly Node[] {
       cpu: settings[`${prefix}_CPU`],
       memoryMib: settings[`${prefix}_MEMORY_MIB`],
       diskGib: settings[`${prefix}_DISK_GIB`],
-      host: (index + (worker ? settings.CONTROL_PLANE_COUNT : 0)) % hosts,
+      host: 0,
     }
   }
   const many = (role: Role, count: number): Node[] =>
     Array.from({ length: count }, (_, index) => node(role, index))
-  return [
+  const nodes = [
     ...many('controlplane', settings.CONTROL_PLANE_COUNT),
     ...many('worker', settings.WORKER_COUNT),
   ]
+  return placeNodes(settings, nodes)
+}
+
+/** Nodes with their hosts: those in `fixed`, by name, then those of PLACE_<machine>, then the others. */
+export function placeNodes(
+  settings: Pick<Settings, 'LIBVIRT_URI' | 'hosts' | 'places' | 'CLUSTER_NAME'>,
+  nodes: readonly Node[],
+  fixed: ReadonlyMap<string, number> = new Map(),
+): readonly Node[] {
+  const pinned = Object.entries(settings.places).map(
+    ([end, index]) => [`${settings.CLUSTER_NAME}-${end}`, index] as const,
+  )
+  const places = placeMachines(
+    nodes,
+    settings.LIBVIRT_URI.map((_, index) => settings.hosts[index]?.weight ?? 1),
+    new Map([...pinned, ...fixed]),
+  )
+  return nodes.map((node) => ({ ...node, host: places.get(node.name) ?? 0 }))
 }
 
 /**

@@ -1,5 +1,5 @@
 /** image:download: downloads the image to each host's pool and verifies it. */
-import { applyAll, script } from '@talosmith/core'
+import { applyAll, clusterOn, script } from '@talosmith/core'
 import { applyImageChange, observeImage, planDownload } from '../src/index.ts'
 
 export default script(import.meta, {
@@ -7,20 +7,26 @@ export default script(import.meta, {
   changes: true,
   async run({ cluster, hosts, log, dryRun, json, answer, showPlan, signal }) {
     const work = await Promise.all(
-      (await hosts()).map(async (host) => ({ host, observed: await observeImage(host, cluster) })),
+      (await hosts()).map(async (host, index) => {
+        const here = clusterOn(cluster, index)
+        return { host, here, observed: await observeImage(host, here) }
+      }),
     )
-    const planned = work.flatMap(({ host, observed }) =>
-      planDownload(cluster, observed).map((change) => ({ host, change })),
+    const planned = work.flatMap(({ host, here, observed }) =>
+      planDownload(here, observed).map((change) => ({ host, here, change })),
     )
     if (dryRun) return showPlan(planned.map(({ change }) => change))
-    const hostOf = new Map(planned.map(({ host, change }) => [change, host]))
+    const placeOf = new Map(planned.map(({ change, ...place }) => [change, place]))
     await applyAll(
-      [...hostOf.keys()],
+      [...placeOf.keys()],
       (change, { progress }) => {
-        const host = hostOf.get(change)
-        return applyImageChange(change, { cluster, log, signal, progress, ...(host && { host }) })
+        const { here = cluster, host } = placeOf.get(change) ?? {}
+        return applyImageChange(change, {
+          ...{ cluster: here, log, signal, progress },
+          ...(host && { host }),
+        })
       },
-      { log, parallelBy: (change) => hostOf.get(change)?.name ?? '' },
+      { log, parallelBy: (change) => placeOf.get(change)?.host.name ?? '' },
     )
     const images = work.map(({ host, observed }) => ({ host: host.name, path: observed.path }))
     if (planned.length === 0) images.forEach(({ path, host }) => log.already(`${path} on ${host}`))

@@ -1,5 +1,5 @@
 /** image:prune: removes the images that no disk uses; they can be downloaded again. */
-import { applyAll, script } from '@talosmith/core'
+import { applyAll, clusterOn, script } from '@talosmith/core'
 import { applyPrune, describeKept, observeImages, planPrune } from '../src/index.ts'
 
 export default script(import.meta, {
@@ -7,7 +7,9 @@ export default script(import.meta, {
   changes: true,
   async run({ cluster, hosts, log, dryRun, showPlan }) {
     const opened = await hosts()
-    const observed = await Promise.all(opened.map((host) => observeImages(host, cluster)))
+    const observed = await Promise.all(
+      opened.map((host, index) => observeImages(host, clusterOn(cluster, index))),
+    )
     for (const kept of describeKept(observed)) log.info(`   left alone: ${kept}`)
     const changes = planPrune(observed)
     if (dryRun) return showPlan(changes)
@@ -17,8 +19,9 @@ export default script(import.meta, {
       async (change) => {
         const host = opened[change.host]
         if (host === undefined) throw new Error(`no host ${change.host}`)
-        const pool = cluster.settings.STORAGE_POOL
-        await applyPrune(change, { host, pool }, () => observeImages(host, cluster))
+        const here = clusterOn(cluster, change.host)
+        const pool = here.settings.STORAGE_POOL
+        await applyPrune(change, { host, pool }, () => observeImages(host, here))
       },
       { log },
     )

@@ -13,8 +13,8 @@ export default script(import.meta, {
     return runFlow(context, {
       plan: planCreate,
       nothing: `${context.cluster.nodes.length} machines run and match the settings`,
-      check(observed) {
-        const { cluster, log, dryRun } = context
+      check(observed, cluster) {
+        const { log, dryRun } = context
         // First: what it names, such as a pool that is not mounted, also stops the command that continues.
         refuse(findProblems(cluster, observed))
         // Empty machines in the place of those that were removed would go for the cluster.

@@ -1,7 +1,7 @@
 /** vm:render: writes the domain XML and seed files to a folder, without connecting to a host. */
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { hostFiles, script } from '@talosmith/core'
+import { clusterOn, hostFiles, script } from '@talosmith/core'
 import { renderDomain } from '../src/domain-xml.ts'
 import { describeMachine, plainUri } from '../src/machine.ts'
 import { describeSeed } from '../src/seed-iso.ts'
@@ -13,13 +13,14 @@ export default script(import.meta, {
   summary: 'Write the domain XML and seed files of every machine to dist/render/<cluster>.',
   async run({ cluster, answer }) {
     const folder = join(cluster.root, 'dist', 'render', cluster.name)
-    const files = hostFiles(cluster, pool)
     const type = cluster.settings.DOMAIN_TYPE === 'qemu' ? 'qemu' : 'kvm'
     await rm(folder, { recursive: true, force: true })
     for (const node of cluster.nodes) {
+      const here = clusterOn(cluster, node.host)
+      const files = hostFiles(here, pool)
       const { metaData, networkConfig } = describeSeed(cluster, node)
       const paths = { disk: files.disk(node), seed: files.seed(node) }
-      const domain = renderDomain(describeMachine(cluster, node, paths, type), {
+      const domain = renderDomain(describeMachine(here, node, paths, type), {
         image: files.image,
         diskGib: node.diskGib,
         uri: plainUri(cluster, node.host),

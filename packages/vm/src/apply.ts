@@ -1,6 +1,7 @@
 /** Applies the changes of a plan: virsh, qemu-img and xorriso on the hosts. */
 import { posix } from 'node:path'
 import {
+  clusterOn,
   CommandFailed,
   consoleLog,
   nodeNamed,
@@ -73,8 +74,18 @@ export async function applyVmChange(
   const observed = observedHosts.find(({ index }) => index === change.host)
   if (host === undefined || observed === undefined) throw new Error(`no host ${change.host}`)
   const { target, path = '' } = change
+  const here = clusterOn(cluster, change.host)
   try {
-    await actions[change.kind]({ cluster, host, observed, clusterId, log, force, target, path })
+    await actions[change.kind]({
+      cluster: here,
+      host,
+      observed,
+      clusterId,
+      log,
+      force,
+      target,
+      path,
+    })
   } catch (cause) {
     if (cause instanceof Problem || !(cause instanceof CommandFailed)) throw cause
     const lost = change.kind === 'start-domain' && lostDiskProblem(cluster, observedHosts, target)

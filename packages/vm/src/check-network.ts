@@ -6,6 +6,7 @@ import {
   networkOf,
   prefixLengthOf,
   Problem,
+  settingOn,
   type Cluster,
 } from '@talosmith/core'
 import type { ObservedHost } from './observe.ts'
@@ -77,12 +78,16 @@ export function networkProblems(
   const { host, bridges, networks } = observed
   const bridge = settings.NETWORK_BRIDGE
   const name = settings.NETWORK_NAME
+  const keys = {
+    bridge: settingOn(cluster, observed.index, 'NETWORK_BRIDGE'),
+    name: settingOn(cluster, observed.index, 'NETWORK_NAME'),
+  }
   if (bridge !== undefined && !bridges.includes(bridge))
     return [
       new Problem('BRIDGE_NOT_FOUND', `there is no bridge ${bridge} on ${host}`, {
         because: `bridges there: ${bridges.join(', ') || 'none'}`,
         now: unchanged,
-        hint: 'set NETWORK_BRIDGE to one of them, or NETWORK_NAME to a libvirt network (virsh net-list)',
+        hint: `set ${keys.bridge} to one of them, or ${keys.name} to a libvirt network (virsh net-list)`,
       }),
     ]
   if (name === undefined || networks.active.includes(name)) return outside(cluster, observed, hosts)
@@ -97,7 +102,7 @@ export function networkProblems(
     new Problem('NETWORK_NOT_FOUND', `there is no libvirt network ${name} on ${host}`, {
       because: `networks there: ${networks.all.join(', ') || 'none'}`,
       now: unchanged,
-      hint: 'set NETWORK_NAME to one of them (virsh net-list --all), or NETWORK_BRIDGE to a bridge of the host',
+      hint: `set ${keys.name} to one of them (virsh net-list --all), or ${keys.bridge} to a bridge of the host`,
     }),
   ]
 }

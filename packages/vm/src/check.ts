@@ -1,8 +1,9 @@
 /** Checks the observed hosts before a plan is applied: problems and warnings. */
-import { codes, commandFor, poolFull, Problem, type Cluster } from '@talosmith/core'
+import { clusterOn, codes, commandFor, poolFull, Problem, type Cluster } from '@talosmith/core'
 import { addressProblems } from './check-addresses.ts'
 import { hostProblems } from './check-host.ts'
 import { nodeProblems } from './check-node.ts'
+import { placeProblems } from './check-places.ts'
 import { findControlPlanesLeft } from './control-planes-left.ts'
 import { needsDisk } from './disk-use.ts'
 import { typeFor } from './host-facts.ts'
@@ -30,11 +31,14 @@ export function findProblems(
       .filter(({ index }) =>
         cluster.nodes.some((node) => hostOf(cluster, node, hosts)?.index === index),
       )
-      .flatMap((observed) => hostProblems(cluster, observed, hosts)),
+      .flatMap((observed) => hostProblems(clusterOn(cluster, observed.index), observed, hosts)),
     ...cluster.nodes.flatMap((node) => {
       const observed = hostOf(cluster, node, hosts)
-      return observed === undefined ? [] : nodeProblems(cluster, node, observed, hosts)
+      return observed === undefined
+        ? []
+        : nodeProblems(clusterOn(cluster, observed.index), node, observed, hosts)
     }),
+    ...placeProblems(cluster, hosts, recreated),
     ...addressProblems(cluster, hosts),
     ...findFullPools(cluster, hosts),
   ]
@@ -90,7 +94,7 @@ function findFullPools(cluster: Cluster, hosts: readonly ObservedHost[]): Proble
       return []
     const free = inGib(observed.poolFreeBytes)
     return poolFull(
-      { pool: cluster.settings.STORAGE_POOL, host: observed.host },
+      { pool: clusterOn(cluster, observed.index).settings.STORAGE_POOL, host: observed.host },
       `${free} GiB left for ${newDisks.length} disks`,
       'each takes at least 1 GiB as soon as Talos runs, and grows from there',
     )

@@ -11,7 +11,7 @@ import { checkHosts, rememberHosts } from './made-on.ts'
 import { refuse } from './check.ts'
 import { observeHost, type ObservedHost } from './observe.ts'
 import { strangerProblems } from './ownership.ts'
-import { clusterDomains, domainOf } from './place.ts'
+import { clusterDomains, domainOf, withPlaces } from './place.ts'
 import { planDropChannels } from './plan-create.ts'
 import { planMachineStart, planMachineStop } from './plan-power.ts'
 import type { VmChange } from './vm-change.ts'
@@ -32,7 +32,7 @@ interface FlowOptions {
   /** The message when the plan is empty. */
   readonly nothing: string
   /** Throws or logs problems before anything is changed. */
-  readonly check?: (hosts: readonly ObservedHost[]) => void
+  readonly check?: (hosts: readonly ObservedHost[], cluster: Cluster) => void
   /** The changes lose data: CONFIRM must name the cluster. */
   readonly needsConfirm?: boolean
   /** Changes of one step run in parallel, the steps in sequence. By default all changes run in parallel. */
@@ -50,14 +50,15 @@ export async function observeHosts(
 
 /** Observe, check, plan, apply: every script that changes machines does this, each with its own plan. */
 export async function runFlow(
-  { cluster, hosts, log, dryRun, showPlan, confirm }: FlowContext,
+  { cluster: described, hosts, log, dryRun, showPlan, confirm }: FlowContext,
   { plan, nothing, check, needsConfirm = false, step = () => '', force = false }: FlowOptions,
 ): Promise<0 | 1 | 2 | 64 | 78> {
-  await checkHosts(cluster)
+  await checkHosts(described)
   const opened = await hosts()
-  const observed = await observeHosts(cluster, opened)
+  const observed = await observeHosts(described, opened)
+  const cluster = withPlaces(described, observed)
   refuse(strangerProblems(cluster, observed))
-  check?.(observed)
+  check?.(observed, cluster)
   const changes = plan(cluster, observed)
   if (dryRun) return showPlan(changes)
   if (changes.length === 0) {

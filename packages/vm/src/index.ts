@@ -13,7 +13,7 @@ export { checkHosts, findOtherHosts, hostsFile } from './made-on.ts'
 export { strangerProblems, type Identity } from './ownership.ts'
 export { observeHost, type ObservedDomain, type ObservedHost } from './observe.ts'
 export { parseDomain, type ParsedDomain } from './parse-domain.ts'
-export { domainOf, hostOf, clusterDomains, pathsOf, withoutMachines } from './place.ts'
+export { domainOf, hostOf, clusterDomains, pathsOf, withPlaces, withoutMachines } from './place.ts'
 export {
   observeDetails,
   tryMachine,

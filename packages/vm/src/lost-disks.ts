@@ -1,6 +1,7 @@
 /** Disks of machines that existed and are gone: never replaced by empty ones. */
 import { posix } from 'node:path'
 import {
+  clusterOn,
   codes,
   commandFor,
   isEmptied,
@@ -92,7 +93,7 @@ function folderLost(
 ): Problem {
   const { host, files, poolProblem } = observed
   const isActive = poolProblem === undefined || poolProblem.code === codes.poolUnreadable
-  const pool = cluster.settings.STORAGE_POOL
+  const pool = clusterOn(cluster, observed.index).settings.STORAGE_POOL
   const isPool = posix.dirname(files.disk({ name: '' })) === folder
   const place = isPool ? `the pool ${pool} at ${folder}` : folder
   const running = lost.filter(({ domain }) => domain.live.state === 'running')

@@ -1,5 +1,6 @@
 /** Observes one KVM host: its domains, networks, pool and files. */
 import {
+  clusterOn,
   hostFiles,
   poolPath,
   poolUnreadable,
@@ -60,9 +61,10 @@ type Answers = Awaited<ReturnType<typeof virshBatch>>
  */
 export async function observeHost(
   host: Host,
-  cluster: Cluster,
+  described: Cluster,
   index: number,
 ): Promise<ObservedHost> {
+  const cluster = clusterOn(described, index)
   const { settings, nodes } = cluster
   const network = settings.NETWORK_NAME
   const { pool, poolProblem, answers } = await observePool(host, settings.STORAGE_POOL, [

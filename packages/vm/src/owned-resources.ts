@@ -1,6 +1,7 @@
 /** Finds everything on a host that Talosmith created, for all clusters. */
 import { posix } from 'node:path'
 import {
+  clusterOn,
   onStorage,
   parseLabelledLines,
   poolFiles,
@@ -57,7 +58,10 @@ export async function observeOwnedResources(
   const { stdout } = await onStorage(
     host,
     places,
-    (options) => host.$({ ...options, ...poolFiles(cluster.settings.STORAGE_POOL) })`
+    (options) => host.$({
+      ...options,
+      ...poolFiles(clusterOn(cluster, index).settings.STORAGE_POOL),
+    })`
 shopt -s nullglob
 eval "$POOL_FILES"
 for folder in ${folders}; do

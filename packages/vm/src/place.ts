@@ -1,21 +1,57 @@
 /** Which host, domain and files belong to a node. */
-import type { Cluster, Node } from '@talosmith/core'
+import { placeNodes, type Cluster, type Node } from '@talosmith/core'
 import type { ObservedDisk } from './observed-files.ts'
 import type { ObservedDomain, ObservedHost } from './observe.ts'
 
 /**
- * The host of a node: the one that has its machine, otherwise the one that the settings assign.
- * So a machine stays on its host when a host is added to LIBVIRT_URI.
+ * The cluster with the hosts that its machines are on, and those that the others would get beside them: adding,
+ * removing or reordering hosts moves none. With a host that was not observed, a machine that no host has is assigned to
+ * that one, where it may be: `hostOf` is then undefined.
  */
-export function hostOf(
+export function withPlaces(cluster: Cluster, hosts: readonly ObservedHost[]): Cluster {
+  const silent = cluster.settings.LIBVIRT_URI.findIndex((_, index) =>
+    hosts.every((observed) => observed.index !== index),
+  )
+  const fixed = new Map(
+    cluster.nodes.flatMap((node) => {
+      const index =
+        machineHostOf(cluster, node, hosts)?.index ?? (silent === -1 ? undefined : silent)
+      return index === undefined ? [] : [[node.name, index] as const]
+    }),
+  )
+  const nodes = placeNodes(cluster.settings, cluster.nodes, fixed)
+  return {
+    ...cluster,
+    nodes,
+    controlPlanes: nodes.filter(({ role }) => role === 'controlplane'),
+    workers: nodes.filter(({ role }) => role === 'worker'),
+  }
+}
+
+/** The cluster whose machines, once they are removed, are created again on the hosts that its nodes have now. */
+export function stayingInPlace(cluster: Cluster): Cluster {
+  const places = Object.fromEntries(
+    cluster.nodes.map(({ name, host }) => [name.slice(cluster.name.length + 1), host]),
+  )
+  return { ...cluster, settings: { ...cluster.settings, places } }
+}
+
+/** The host that has a node's machine. */
+export function machineHostOf(
   { name: cluster }: Pick<Cluster, 'name'>,
+  node: Pick<Node, 'name'>,
+  hosts: readonly ObservedHost[],
+): ObservedHost | undefined {
+  return hosts.find((observed) => domainOf(node, observed)?.owner === cluster)
+}
+
+/** The host of a node: the one that has its machine, otherwise the one that it is assigned to. */
+export function hostOf(
+  cluster: Pick<Cluster, 'name'>,
   node: Node,
   hosts: readonly ObservedHost[],
 ): ObservedHost | undefined {
-  return (
-    hosts.find((observed) => domainOf(node, observed)?.owner === cluster) ??
-    hosts.find(({ index }) => index === node.host)
-  )
+  return machineHostOf(cluster, node, hosts) ?? hosts.find(({ index }) => index === node.host)
 }
 
 /** The domain with a node's name on a host, of any owner. */

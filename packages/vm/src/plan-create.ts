@@ -1,5 +1,5 @@
 /** Plans that every machine exists, matches the settings, and runs. Pure. */
-import type { Cluster, Node } from '@talosmith/core'
+import { clusterOn, type Cluster, type Node } from '@talosmith/core'
 import { movedFrom } from './check-addresses.ts'
 import { lostDiskOf, needsDisk, otherDiskOf } from './disk-use.ts'
 import { driftOf, keepChannel } from './drift.ts'
@@ -21,7 +21,9 @@ import { changeOn, planLeftovers, type Make, type VmChange } from './vm-change.t
 export function planCreate(cluster: Cluster, hosts: readonly ObservedHost[]): VmChange[] {
   const planned = cluster.nodes.flatMap((node) => {
     const observed = hostOf(cluster, node, hosts)
-    return observed === undefined ? [] : planMachine(cluster, node, observed)
+    return observed === undefined
+      ? []
+      : planMachine(clusterOn(cluster, observed.index), node, observed)
   })
   const created = new Set(planned.map(({ target, kind }) => `${target} ${kind}`))
   const leftovers = planLeftovers(

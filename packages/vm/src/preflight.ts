@@ -1,5 +1,5 @@
 /** Observes what cluster:doctor checks on a host, and starts a throwaway machine. */
-import { parseLabelledLines, type Cluster, type Host } from '@talosmith/core'
+import { clusterOn, parseLabelledLines, type Cluster, type Host } from '@talosmith/core'
 import { builder } from './domain-xml.ts'
 import { typeFor } from './host-facts.ts'
 import type { ObservedHost } from './observe.ts'
@@ -100,9 +100,10 @@ export type Trial =
  */
 export async function tryMachine(
   host: Host,
-  { name: cluster, settings }: Pick<Cluster, 'name' | 'settings'>,
+  described: Cluster,
   observed: ObservedHost,
 ): Promise<Trial> {
+  const { name: cluster, settings } = clusterOn(described, observed.index)
   const name = `talosmith-doctor-${cluster}`
   const pool = settings.STORAGE_POOL
   const volume = `${name}.qcow2`

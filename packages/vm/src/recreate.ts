@@ -4,7 +4,7 @@ import { findMissingImages, findProblems, refuse } from './check.ts'
 import { otherUsers } from './disk-use.ts'
 import { runFlow, type FlowContext } from './flow.ts'
 import type { ObservedHost } from './observe.ts'
-import { clusterDomains, domainOf } from './place.ts'
+import { clusterDomains, domainOf, stayingInPlace } from './place.ts'
 import { planCreate } from './plan-create.ts'
 import { planDestroy } from './plan-destroy.ts'
 
@@ -18,6 +18,7 @@ export async function recreateMachines(
   names: ReadonlySet<string>,
 ): Promise<ExitCode> {
   const nothing = 'none of the machines exists'
+  let { cluster } = context
   const exitCode = await runFlow(context, {
     plan: (cluster, observed) =>
       planDestroy(cluster, observed).filter(
@@ -26,18 +27,24 @@ export async function recreateMachines(
       ),
     nothing,
     needsConfirm: true,
-    check: (observed) => refuse(findRecreateProblems(context.cluster, observed, names)),
+    check(observed, placed) {
+      cluster = stayingInPlace(placed)
+      refuse(findRecreateProblems(placed, observed, names))
+    },
   })
   if (context.dryRun) return exitCode
-  return runFlow(context, {
-    // Machines that no host has are created as well, for example the workers of a destroyed cluster; those that are
-    // off are finished and started: a killed run may have defined them, and the cluster waits for all.
-    plan: (cluster, observed) =>
-      planCreate(cluster, observed).filter(
-        ({ target }) => names.has(target) || !isUp(target, observed),
-      ),
-    nothing,
-  })
+  return runFlow(
+    { ...context, cluster },
+    {
+      // Machines that no host has are created as well, for example the workers of a destroyed cluster; those that are
+      // off are finished and started: a killed run may have defined them, and the cluster waits for all.
+      plan: (cluster, observed) =>
+        planCreate(cluster, observed).filter(
+          ({ target }) => names.has(target) || !isUp(target, observed),
+        ),
+      nothing,
+    },
+  )
 }
 
 /**

@@ -1,5 +1,5 @@
 /** The addresses that a cluster reserves with the DHCP server of its libvirt network. Pure. */
-import { codes, isBetween, Problem, type Cluster, type Node } from '@talosmith/core'
+import { clusterOn, codes, isBetween, Problem, type Cluster, type Node } from '@talosmith/core'
 import type { Reservation, ReservationScope } from './libvirt-network.ts'
 import type { ObservedHost, ObservedNetworks } from './observe.ts'
 import { clusterDomains, domainOf } from './place.ts'
@@ -66,7 +66,7 @@ export function planReleases(cluster: Cluster, hosts: readonly ObservedHost[]): 
     [...byName(ownReservations(cluster, observed)).values()].map(({ name, address }) =>
       changeOn(observed, name)(
         'release-address',
-        `Remove the reservation of ${address} for ${name} in the network ${cluster.settings.NETWORK_NAME}`,
+        `Remove the reservation of ${address} for ${name} in the network ${clusterOn(cluster, observed.index).settings.NETWORK_NAME}`,
       ),
     ),
   )

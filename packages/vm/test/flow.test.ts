@@ -1,11 +1,14 @@
+import { silentLog, type Change } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { byRole, inSteps } from '../src/flow.ts'
+import { byRole, inSteps, runFlow } from '../src/flow.ts'
+import { planCreate } from '../src/plan-create.ts'
 import { planMachineStart, planMachineStop } from '../src/plan-power.ts'
 import type { VmChange } from '../src/vm-change.ts'
 import type { ObservedHost } from '../src/observe.ts'
-import { finishedHost } from './observed-hosts.ts'
+import { domainXml, fakeHost, ownCluster } from './fake-host.ts'
+import { finishedHost, pool } from './observed-hosts.ts'
 
 const cluster = testCluster({
   CONTROL_PLANE_COUNT: '3',
@@ -47,6 +50,33 @@ test('a worker that is no longer in the settings stops with the workers', () => 
     WORKER_COUNT: '0',
   })
   assert.equal(steps(planMachineStop(fewer, observed), observed), [workers, controlPlanes])
+})
+
+test('a new machine goes beside those that exist, which stay where they are', async () => {
+  const described = ownCluster({
+    LIBVIRT_URI: 'qemu+ssh://root@new/system,qemu:///system',
+    WORKER_COUNT: '3',
+  })
+  const there = described.nodes.slice(0, 3).map(({ name }) => name)
+  const domains = Object.fromEntries(there.map((name) => [name, domainXml(described, name)]))
+  const files = there.map((name) => `disk 2048 - ${pool}/${name}.qcow2`)
+  const planned: Change[] = []
+  await runFlow(
+    {
+      cluster: described,
+      log: silentLog,
+      dryRun: true,
+      hosts: async () => [fakeHost(), fakeHost({ domains, files })],
+      confirm: () => undefined,
+      showPlan: (changes) => (planned.push(...changes), 2),
+    },
+    { plan: planCreate, nothing: 'nothing' },
+  )
+  const defined = planned.filter(({ kind }) => kind === 'define-domain')
+  assert.equal(
+    defined.map((change) => [change.target, (change as VmChange).host]),
+    [['home-w3', 0]],
+  )
 })
 
 test.run()

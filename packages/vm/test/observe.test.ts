@@ -54,6 +54,28 @@ test('one virsh process and one command observe a finished cluster', async () =>
   assert.equal(planCreate(cluster, [observed]), [])
 })
 
+test('each host is observed with its own pool and network', async () => {
+  const named = ownCluster({
+    LIBVIRT_URI: 'big=qemu:///system,small=qemu+ssh://root@kvm2/system',
+    HOST_SMALL_STORAGE_POOL: 'nvme',
+    HOST_SMALL_NETWORK_NAME: 'lan',
+  })
+  const commands = await Promise.all(
+    [0, 1].map(async (index) => {
+      const host = fakeHost()
+      await observeHost(host, named, index)
+      return [...host.commands, ...host.inputs.values()].join('\n')
+    }),
+  )
+  assert.equal(
+    commands.map((text) => [/ nvme/.test(text), / lan/.test(text)]),
+    [
+      [false, false],
+      [true, true],
+    ],
+  )
+})
+
 test('fifty machines take as many commands as three', async () => {
   const big = ownCluster({
     CONTROL_PLANE_COUNT: '3',

@@ -1,5 +1,6 @@
 /** Problems of the KVM hosts themselves, which affect every machine on them. */
 import {
+  clusterOn,
   codes,
   commandFor,
   firmwareMissing,
@@ -31,7 +32,7 @@ export function judgeHosts(cluster: Cluster, observed: Observations): Diagnosis[
         },
       ]
     const { host, poolProblem, poolFreeBytes, domains, hasUefi, files } = answer.value
-    const pool = cluster.settings.STORAGE_POOL
+    const pool = clusterOn(cluster, index).settings.STORAGE_POOL
     const found: Diagnosis[] = []
     if (poolProblem !== undefined)
       found.push({

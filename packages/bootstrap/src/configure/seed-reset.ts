@@ -2,6 +2,7 @@
 import {
   elementsAt,
   lastBoot,
+  machineHost,
   ownerByMetadata,
   parseXml,
   readClusterId,
@@ -71,7 +72,7 @@ async function findStall(
   node: Node,
   wasReset: boolean,
 ): Promise<{ readonly text: string; readonly isReset: boolean } | undefined> {
-  const host = (await hosts?.())?.[node.host]
+  const host = await machineHost((await hosts?.()) ?? [], node)
   const end = host && (await readConsole(host, node.name))
   if (host === undefined || end === undefined || 'reason' in end) return undefined
   const stall = seedStall(lastBoot(end.lines), end.quietS)

@@ -3,6 +3,7 @@ import {
   bootFailure,
   bootsOf,
   lastBoot,
+  machineHost,
   readConsole,
   reasonOf,
   redactShapes,
@@ -61,7 +62,7 @@ async function consoleOf(
   node: Node,
 ): Promise<ConsoleEnd | { readonly reason: string }> {
   try {
-    const host = (await hosts())[node.host]
+    const host = await machineHost(await hosts(), node)
     if (host === undefined) return { reason: 'its host is not in LIBVIRT_URI' }
     return await readConsole(host, node.name)
   } catch (error) {

@@ -65,7 +65,7 @@ async function refuseTwin(host: Host, uri: string, machines: Map<string, string>
     throw new Problem('HOST_TWICE', `${other} and ${uri} are the same machine`, {
       because: `both have the machine ID ${id.split('\n')[0]} and were started at the same time`,
       now: 'nothing was changed',
-      hint: 'remove one of them from LIBVIRT_URI. Which host a machine is on follows from the order of LIBVIRT_URI, so compare it with cluster:plan',
+      hint: 'remove one of them from LIBVIRT_URI',
       exitCode: exitCodes.wrongSetting,
     })
   machines.set(id, uri)

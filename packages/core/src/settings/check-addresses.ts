@@ -176,6 +176,8 @@ function hasNodeSettings(settings: GivenSettings): settings is GivenSettings & N
     settings.WORKER_MEMORY_MIB,
     settings.WORKER_DISK_GIB,
     settings.WORKER_IP_OFFSET,
+    settings.hosts,
+    settings.places,
   ]
   return needed.every((value) => value !== undefined)
 }

@@ -6,6 +6,7 @@ import { checkAddresses } from './check-addresses.ts'
 import { checkNetwork, type CheckOptions } from './check-network.ts'
 import type { GivenSettings } from './complete.ts'
 import type { SettingError } from './errors.ts'
+import type { HostSettings } from './hosts.ts'
 import { unsupportedPair } from './versions.ts'
 
 export type { CheckOptions } from './check-network.ts'
@@ -34,6 +35,7 @@ export function crossCheck(
   if (checkNetwork(settings, options, errors)) checkAddresses(settings, invalid, errors)
   checkKernelArguments(settings, errors)
   checkStorage(settings, invalid, errors)
+  checkPlaces(settings, warnings)
   return { errors, warnings }
 }
 
@@ -61,14 +63,16 @@ function checkNetworkChoice(
   errors: SettingError[],
 ): void {
   if (invalid.has('NETWORK_BRIDGE') || invalid.has('NETWORK_NAME')) return
-  const { NETWORK_BRIDGE: bridge, NETWORK_NAME: name } = settings
+  const { NETWORK_BRIDGE: bridge, NETWORK_NAME: name, hosts = [] } = settings
   if (bridge !== undefined && name !== undefined)
     errors.push({
       name: 'NETWORK_BRIDGE',
       text: `"${bridge}" and NETWORK_NAME "${name}" are both set; keep one`,
       others: ['NETWORK_NAME'],
     })
-  if (bridge === undefined && name === undefined)
+  const isGiven = ({ own }: HostSettings): boolean =>
+    own?.NETWORK_BRIDGE !== undefined || own?.NETWORK_NAME !== undefined
+  if (bridge === undefined && name === undefined && !(hosts.length > 0 && hosts.every(isGiven)))
     errors.push({
       name: 'NETWORK_BRIDGE',
       text: 'missing; set it to a bridge of the host, or NETWORK_NAME to a libvirt network',
@@ -108,6 +112,17 @@ function checkControlPlanes(
     warnings.push(
       `CLUSTER_VIP ${vip} is used with one control plane: when that is down, so is the API`,
     )
+}
+
+function checkPlaces(settings: GivenSettings, warnings: string[]): void {
+  for (const machine of Object.keys(settings.places ?? {})) {
+    const key = machine.startsWith('w') ? 'WORKER_COUNT' : 'CONTROL_PLANE_COUNT'
+    const count = settings[key]
+    if (count !== undefined && Number(/\d+$/.exec(machine)?.[0]) > count)
+      warnings.push(
+        `PLACE_${machine.toUpperCase()} has no effect: ${key} is ${count}, so there is no machine ${machine}`,
+      )
+  }
 }
 
 /** Words that YAML does not parse as strings, which would change the schematic ID. */

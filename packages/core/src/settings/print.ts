@@ -4,11 +4,28 @@ import { settingGroups, type Setting } from './schema.ts'
 
 const groups = Object.entries(settingGroups) as [string, Record<string, Setting>][]
 
+/** Hosts of a cluster that differ, as both files show them; a test reads it. */
+export const hostsExample = [
+  'LIBVIRT_URI=big=qemu+ssh://root@kvm1/system, small=qemu+ssh://root@kvm2/system',
+  'NETWORK_BRIDGE=br0',
+  'HOST_BIG_STORAGE_POOL=nvme',
+  'HOST_BIG_WEIGHT=4',
+  'HOST_SMALL_NETWORK_BRIDGE=vmbr0',
+  'PLACE_W1=small',
+] as const
+
 /** env/example.env: every setting with its description; optional ones are commented out. */
 export function printExampleEnv(): string {
   const blocks = groups.map(([title, settings]) => [
     `# --- ${title} `.padEnd(80, '-'),
     ...Object.entries(settings).flatMap(([name, setting]) => ['', ...exampleOf(name, setting)]),
+    ...(title === 'Host'
+      ? [
+          '',
+          '# Hosts that differ: names, settings of their own, shares of the machines (docs/configuration.md).',
+          ...hostsExample.map((line) => `#${line}`),
+        ]
+      : []),
     '',
   ])
   return [
@@ -44,6 +61,7 @@ export function printConfigurationPage(): string {
         ([name, setting]) => `| \`${name}\` | ${leftOut(setting)} | ${setting.about} |`,
       ),
       '',
+      ...(title === 'Host' ? [hostsThatDiffer] : []),
     ].join('\n'),
   )
   return `# Configuration
@@ -82,6 +100,30 @@ Nx replaces the exit code of a failure with 1, or with 130 when a stage before t
 that needs the exit code must run the script itself with \`npx tsx\`.
 `
 }
+
+const hostsThatDiffer = `### Hosts that differ
+
+Give all hosts of \`LIBVIRT_URI\` names (lower-case letters, digits, \`-\` and \`_\`), or none:
+
+\`\`\`env
+${hostsExample.join('\n')}
+\`\`\`
+
+| setting | description |
+| --- | --- |
+| \`HOST_<NAME>_STORAGE_POOL\` | The storage pool of this host. |
+| \`HOST_<NAME>_SEED_ISO_DIR\` | The folder of seed ISOs of this host. |
+| \`HOST_<NAME>_NETWORK_BRIDGE\`, \`HOST_<NAME>_NETWORK_NAME\` | The bridge or libvirt network of this host; it must be the same network, \`NETWORK_CIDR\`, as on the others. |
+| \`HOST_<NAME>_WEIGHT\` | Its share of the machines (1 if left out), for example its memory in GiB; 0: it gets no new ones. |
+| \`PLACE_CP1\`, \`PLACE_W1\` ... | The host of a machine that does not exist yet: of \`<cluster>-cp1\`, \`<cluster>-w1\`. |
+
+\`<NAME>\` is the name in upper case, with \`_\` for \`-\`. What a host does not set comes from the general setting. \`proxy\` and
+\`shell\` are no names.
+
+A new control plane goes to the host with the fewest control planes; otherwise a machine goes where the number of
+machines, divided by the weight, is smallest. Machines that exist stay where they are when hosts or weights are added, reordered or changed ([operations](operations.md#several-hosts)).
+\`NETWORK_BRIDGE\` may be left out if each host has a network of its own.
+`
 
 function leftOut({ default: standard, otherwise, required }: Setting): string {
   if (required === true) return '**must be set**'

@@ -4,6 +4,7 @@ import { completeSettings, type GivenSettings } from './complete.ts'
 import { crossCheck, type CheckOptions } from './cross-check.ts'
 import { readEnvFile } from './env-file.ts'
 import { quoted, type SettingError } from './errors.ts'
+import { isHostKey, keysOfHosts, readHosts } from './hosts.ts'
 import { settingsInvalid, type Origins } from './invalid.ts'
 import { allSettings, type SettingName, type Settings } from './schema.ts'
 
@@ -48,19 +49,24 @@ export function checkSettings(
   const errors = [...file.errors]
   const unread = new Set(errors.map(({ name }) => name))
   const texts = new Map(file.values)
+  const known = [
+    ...Object.keys(allSettings),
+    ...keysOfHosts(shell['LIBVIRT_URI'] ?? texts.get('LIBVIRT_URI') ?? ''),
+  ]
   for (const name of file.lines.keys())
-    if (!isSetting(name) && !unread.has(name)) errors.push(unknownKey(name))
-  const fromShell = Object.keys(allSettings).filter((name) => shell[name] !== undefined)
+    if (!isSetting(name) && !isHostKey(name) && !unread.has(name))
+      errors.push(unknownKey(name, known))
+  const fromShell = known.filter((name) => shell[name] !== undefined)
   for (const name of fromShell) texts.set(name, shell[name] ?? '')
   const given = parseEach(texts, new Set(errors.map(({ name }) => name)), errors)
-  const settings = completeSettings(given)
+  const settings = completeSettings(readHosts(given, texts, errors))
   const found = crossCheck(settings, new Set(errors.map(({ name }) => name)), options)
   return {
     // Without errors every setting that is not optional has a value.
     settings: settings as Settings,
     warnings: found.warnings,
     fromShell: fromShell.map((name) => ({
-      text: describe(name as SettingName, shell[name] ?? ''),
+      text: describe(name, shell[name] ?? ''),
       overrides: file.lines.has(name),
     })),
     errors: [...errors, ...found.errors],
@@ -93,19 +99,20 @@ function parseEach(
   return given
 }
 
-function describe(name: SettingName, value: string): string {
+function describe(name: string, value: string): string {
   // A kernel argument may hold the address of a config with a token.
-  const isHidden = allSettings[name].secret === true || name === 'TALOS_KERNEL_ARGS'
+  const isHidden =
+    (isSetting(name) && allSettings[name].secret === true) || name === 'TALOS_KERNEL_ARGS'
   const shown = isHidden && value !== '' ? '...' : value
   return `${name}=${quoted(shown).slice(1, -1)}`
 }
 
-function isSetting(name: string): boolean {
+function isSetting(name: string): name is SettingName {
   return Object.hasOwn(allSettings, name)
 }
 
-function unknownKey(name: string): SettingError {
-  const meant = nearest(name, Object.keys(allSettings))
+function unknownKey(name: string, known: readonly string[]): SettingError {
+  const meant = nearest(name, known)
   return {
     name,
     text: `not a setting; ${meant === undefined ? 'remove the line, or write # in front of it' : `did you mean ${meant}?`}`,

@@ -2,6 +2,7 @@
 import * as z from 'zod'
 import * as kind from './kinds.ts'
 import { maxControlPlanes } from '../nodes.ts'
+import type { HostSettings } from './hosts.ts'
 
 /** One setting of an env file: its type, default and description. */
 export interface Setting {
@@ -26,7 +27,7 @@ export const settingGroups = {
       type: kind.list(z.string(), 'libvirt addresses', /[\s,]+/),
       default: 'qemu:///system',
       about:
-        'The KVM host: qemu:///system, or qemu+ssh://[user@]host[:port]/system?keyfile=...; separate several with commas.',
+        'The KVM host: qemu:///system, or qemu+ssh://[user@]host[:port]/system?keyfile=...; separate several with commas, and name them (big=qemu+ssh://...) if they differ.',
     },
     STORAGE_POOL: {
       type: kind.plainName('the name of a libvirt storage pool'),
@@ -330,6 +331,11 @@ type ValueOf<K extends SettingName> = AllSettings[K] extends { type: z.ZodType<i
 /** The settings of one cluster, checked and with defaults; the keys are those of the env file. */
 export type Settings = { readonly [K in Exclude<SettingName, Optional>]: ValueOf<K> } & {
   readonly [K in Optional]: ValueOf<K> | undefined
+} & {
+  /** In LIBVIRT_URI's order, whose names are here. */
+  readonly hosts: readonly HostSettings[]
+  /** The hosts, by index, of machines with PLACE_<machine>, by the end of their names: cp1, w2. */
+  readonly places: Readonly<Record<string, number>>
 }
 
 /** All settings by name. */
@@ -342,7 +348,9 @@ export const allSettings = Object.assign({}, ...Object.values(settingGroups)) as
 export function secretSettings(settings: Settings): Partial<Record<SettingName, string>> {
   return Object.fromEntries(
     Object.entries(settings).filter(
-      ([name, value]) => value !== undefined && allSettings[name as SettingName].secret === true,
+      ([name, value]) =>
+        value !== undefined &&
+        (allSettings as Partial<typeof allSettings>)[name as SettingName]?.secret === true,
     ),
   ) as Partial<Record<SettingName, string>>
 }
