@@ -164,8 +164,6 @@ export function simulatedHost(
       return typeof output === 'string' ? output : { exitCode: 1, stderr: `error: ${output.error}` }
     }
     if (command.startsWith('bash -c ') && command.includes('talosmith-image')) return image(command)
-    // The route to the machines is not known, as without ip.
-    if (command.includes('ip -4 -o route get fibmatch')) return 'Linux\n'
     if (command.includes('virsh')) return undefined
     if (command.includes('shopt -s nullglob\nimage=')) return observeFiles()
     if (command.includes(`-L -c 'file %s`)) return observeImage(command)
