@@ -24,7 +24,7 @@ export async function observeReach(
     readonly here: Here
   },
 ): Promise<Reach> {
-  const isHost = host.isLocal || sharesInterface(here, details)
+  const isHost = host.isLocal || isSameMachine(here, details)
   const running = nodes.filter((node) => {
     const domain = domainOf(node, own)
     return domain?.owner === name && domain.live.state === 'running'
@@ -45,8 +45,15 @@ export async function observeReach(
   return { here, isHost, answers: answers.includes(true), hostAnswersInside }
 }
 
-/** Two machines have no MAC address in common, except those that Docker derives from addresses: 02:42:ac:11:00:01. */
-function sharesInterface({ addresses }: Here, { macs }: HostDetails): boolean {
+/**
+ * Whether two observations are of one machine: of one boot, and with an interface in common. Containers of one kernel have
+ * interfaces of their own; clones of a machine, and Docker's 02:42:ac:11:00:01, have MAC addresses in common.
+ */
+function isSameMachine(
+  { addresses, bootId }: Here,
+  { macs, bootId: hostBootId }: HostDetails,
+): boolean {
+  if (bootId === '' || bootId !== hostBootId) return false
   return addresses.some(
     ({ mac }) => !/^(?:00:00:00:00:00:00|02:42:)/.test(mac) && macs.includes(mac.toLowerCase()),
   )

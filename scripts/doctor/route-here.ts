@@ -1,5 +1,6 @@
 /** Observes this machine's way to the machines: its addresses, its route, and whether they answer. */
 import { connect } from 'node:net'
+import { readFile } from 'node:fs/promises'
 import { networkInterfaces } from 'node:os'
 import { local } from '@talosmith/core'
 
@@ -26,6 +27,8 @@ export type Route =
 /** What this machine knows of the way to the machines. */
 export interface Here {
   readonly isMac: boolean
+  /** What the kernel drew at its last boot; empty on macOS. */
+  readonly bootId: string
   readonly addresses: readonly OwnAddress[]
   /** Undefined: it could not be found out. */
   readonly route: Route | undefined
@@ -40,7 +43,15 @@ else echo Linux; ip -4 -o route get fibmatch ${address} 2>&1; fi`
   const [system, ...lines] = stdout.split('\n')
   const text = lines.join('\n')
   const isMac = system === 'Darwin'
-  return { isMac, addresses: ownAddresses(), route: isMac ? readMacRoute(text) : readRoute(text) }
+  return {
+    isMac,
+    bootId: await readFile('/proc/sys/kernel/random/boot_id', 'utf8').then(
+      (id) => id.trim(),
+      () => '',
+    ),
+    addresses: ownAddresses(),
+    route: isMac ? readMacRoute(text) : readRoute(text),
+  }
 }
 
 function ownAddresses(): OwnAddress[] {

@@ -25,6 +25,7 @@ const details: HostDetails = {
   bridge: { isUp: true },
   filter: { seesBridged: false, policy: 'ACCEPT', rules: [] },
   addresses: ['10.0.0.2/24'],
+  bootId: 'one',
   macs: ['52:54:00:aa:00:01'],
   confinement: [],
 }
@@ -327,7 +328,7 @@ test('an address of the host or of this machine is taken, although neither answe
     `fail addresses: ${node.address} (${node.name}) is used by root@kvm1`,
   ])
   const own = { name: 'eth0', address: '10.0.0.60/24', mac: '52:54:00:bb:00:01' }
-  const here = { isMac: false, addresses: [own], route: undefined }
+  const here = { isMac: false, bootId: 'two', addresses: [own], route: undefined }
   const reach = { here, isHost: false, answers: false, hostAnswersInside: false }
   assert.equal(failures({ reach }, { CONTROL_PLANE_COUNT: '3', CLUSTER_VIP: '10.0.0.60' }), [
     'fail addresses: 10.0.0.60 (CLUSTER_VIP) is used by this machine',
@@ -335,7 +336,7 @@ test('an address of the host or of this machine is taken, although neither answe
 })
 
 test('in the wrong network, the missing route is no second problem', () => {
-  const here = { isMac: false, addresses: [], route: { kind: 'none' } } as const
+  const here = { isMac: false, bootId: 'two', addresses: [], route: { kind: 'none' } } as const
   const reach = { here, isHost: true, answers: false, hostAnswersInside: false }
   const problem = new Problem('ADDRESS_OUTSIDE_NETWORK', 'br0 is elsewhere', { hint: 'x' })
   assert.match(failures({ reach }).join(), /^fail route: /)

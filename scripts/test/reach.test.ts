@@ -35,6 +35,7 @@ const details: HostDetails = {
   bridge: { isUp: true },
   filter: { seesBridged: false, policy: 'ACCEPT', rules: [] },
   addresses: ['127.0.0.1/8', '10.0.0.2/24', '192.168.122.1/24', '172.17.0.1/16'],
+  bootId: 'one',
   macs: ['00:00:00:00:00:00', '52:54:00:aa:00:01', '02:42:ac:11:00:01'],
   confinement: [],
 }
@@ -58,7 +59,7 @@ function judged({ settings = { NETWORK_BRIDGE: 'br0' }, ...given }: Case) {
   const base = given.isProven === true ? finishedHost(cluster) : emptyHost(cluster)
   const observed = { ...base, networks: { ...base.networks, ...given.networks } }
   const reach: Reach = {
-    here: { isMac: false, addresses: [eth0], route: linked, ...given.here },
+    here: { isMac: false, bootId: 'two', addresses: [eth0], route: linked, ...given.here },
     ...{ isHost: false, answers: false, hostAnswersInside: false, ...given.reach },
   }
   const host = { observed, details, reach } as unknown as CheckedHost
@@ -280,8 +281,8 @@ test('what answers is told from what only accepts connections, as a tunnel does 
 
 test('a host over SSH that has an interface of this machine is this machine', async () => {
   const cluster = testCluster({ NETWORK_BRIDGE: 'br0' })
-  const isHostWith = async (mac: string): Promise<boolean> => {
-    const here: Here = { isMac: false, addresses: [{ ...eth0, mac }], route: linked }
+  const isHostWith = async (mac: string, bootId = 'one'): Promise<boolean> => {
+    const here: Here = { isMac: false, bootId, addresses: [{ ...eth0, mac }], route: linked }
     const own = emptyHost(cluster)
     const facts = { own, details, nodes: cluster.nodes, here }
     return (await observeReach(cluster, { isLocal: false }, facts)).isHost
@@ -289,6 +290,8 @@ test('a host over SSH that has an interface of this machine is this machine', as
   assert.ok(await isHostWith('52:54:00:AA:00:01'))
   for (const mac of ['00:00:00:00:00:00', '02:42:ac:11:00:01', eth0.mac])
     assert.not(await isHostWith(mac), mac)
+  // A clone, and a program that could not read its own boot.
+  for (const bootId of ['two', '']) assert.not(await isHostWith('52:54:00:AA:00:01', bootId))
 })
 
 /** What `iptables -S` prints after Docker was installed. */

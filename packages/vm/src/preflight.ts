@@ -21,6 +21,8 @@ export interface HostDetails {
   readonly filter: ForwardFilter
   /** The IPv4 addresses of all interfaces, with their prefix lengths. */
   readonly addresses: readonly string[]
+  /** What the kernel drew at its last boot (boot_id in random(4)): that of this machine, if it is the host. Empty: not read. */
+  readonly bootId: string
   /** The MAC addresses of all interfaces: those of this machine, if it is the host. */
   readonly macs: readonly string[]
   /** AppArmor or SELinux, if enforced. */
@@ -59,6 +61,7 @@ echo "flags $(grep -m1 '^flags' /proc/cpuinfo)"
 echo "nf $(cat /proc/sys/net/bridge/bridge-nf-call-iptables 2>/dev/null)"
 { iptables -S || sudo -n iptables -S; } 2>/dev/null | grep -E -e '^-P FORWARD' -e '^-N DOCKER-USER' -e '^-A FORWARD ' -e '-j ACCEPT' | head -n 500 | sed 's/^/rule /'
 ip -o -4 address show 2>/dev/null | while read -r _ _ _ address _; do echo "address $address"; done
+echo "boot $(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
 cat /sys/class/net/*/address 2>/dev/null | sed 's/^/mac /'
 link=/sys/class/net/${bridge}
 if [ -d "$link/bridge" ]; then
@@ -84,6 +87,7 @@ true`
       rules: rules.filter((rule) => !rule.startsWith('-P')),
     },
     addresses: report.all('address'),
+    bootId: report.first('boot') ?? '',
     macs: report.all('mac').map((mac) => mac.toLowerCase()),
     confinement: report.all('confined'),
   }
