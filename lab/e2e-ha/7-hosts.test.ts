@@ -43,7 +43,7 @@ test('the host has a login without root, whose shell is fish', async () => {
   await addOperator(kvm1, '/usr/bin/fish')
   const [, key = ''] = /^\S+ (\S+ \S+)$/m.exec(await local.read(`${sshFolder}/known_hosts`)) ?? []
   await local.write(knownHosts, `[${machineAddress}]:${link.port} ${key}\n`)
-  // As the packages of Debian, Ubuntu and Fedora have it: nobody but root sees the files in it.
+  // As the packages of Debian, Ubuntu and Fedora have it: only root sees the files in it.
   await onHost('chmod', '711', pool)
 })
 
@@ -53,7 +53,7 @@ const knownHosts = join(temporaryFolder('slow-link'), 'known_hosts')
 
 const operator = {
   ...oneAndOne,
-  CLUSTER_NAME: 'labop',
+  CLUSTER_NAME: 'labgroup',
   LIBVIRT_URI: libvirtUri(`operator@${machineAddress}:${link.port}`, knownHosts),
   // Only the proxy knows this name.
   TALOS_FACTORY_URL: `http://factory.example:${factoryPort}`,
@@ -64,9 +64,13 @@ const operator = {
 
 test('such a login makes a cluster through libvirt, and all that is fetched passes the proxy', async () => {
   assert.is((await nx('cluster:up', operator)).code, 0)
-  assert.equal(await names(operator), ['labop-cp1', 'labop-w1'])
+  assert.equal(await names(operator), ['labgroup-cp1', 'labgroup-w1'])
   const files = await onHost('find', pool, '-type', 'f', '-printf', '%f %u\n')
-  for (const name of ['labop-cp1.qcow2 root', 'labop-w1.qcow2 root', 'labop-w1-seed.iso root'])
+  for (const name of [
+    'labgroup-cp1.qcow2 root',
+    'labgroup-w1.qcow2 root',
+    'labgroup-w1-seed.iso root',
+  ])
     assert.match(files, name)
   assert.ok(proxy.passed.some((one) => one.includes('factory.example')))
   const passed = proxy.passed.join('\n')
@@ -77,7 +81,7 @@ test('such a login makes a cluster through libvirt, and all that is fetched pass
 test('such a login grows a disk, and the cluster is up to date then', async () => {
   const larger = { ...operator, ...grown }
   assert.is((await nx('cluster:up', larger)).code, 0)
-  assert.match(await virsh('vol-info', 'labop-w1.qcow2', 'default'), '11.00 GiB')
+  assert.match(await virsh('vol-info', 'labgroup-w1.qcow2', 'default'), '11.00 GiB')
   assert.is((await run(scriptOf('scripts/plan.ts'), larger)).code, 0)
 })
 
@@ -95,9 +99,9 @@ test('a run that changes nothing waits for a host far away a bounded number of t
 })
 
 test('such a login destroys its cluster, and nothing of it is left', async () => {
-  assert.is((await nx('cluster:destroy', { ...operator, CONFIRM: 'labop' })).code, 0)
-  assert.not.match(await virsh('list', '--all', '--name'), 'labop')
-  assert.not.match(await onHost('find', '/var/lib/libvirt'), 'labop')
+  assert.is((await nx('cluster:destroy', { ...operator, CONFIRM: 'labgroup' })).code, 0)
+  assert.not.match(await virsh('list', '--all', '--name'), 'labgroup')
+  assert.not.match(await onHost('find', '/var/lib/libvirt'), 'labgroup')
   proxy.close()
   link.close()
   await onHost('chmod', '755', pool)

@@ -77,8 +77,8 @@ export const chartFolder: string = join(labFolder, 'charts')
 /** The factory's injected faults, for tests. */
 export const faultsFile: string = join(labFolder, 'faults.json')
 
-/** The home folders of the host's logins other than root's. */
-export const homeFolder = '/srv/home'
+/** Folders of the host's logins other than root's. */
+export const loginFolder = '/srv/logins'
 
 /** The folder that the host exports over NFS, as the host names it. */
 export const exportPath = '/srv/appdata'

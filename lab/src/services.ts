@@ -6,7 +6,7 @@ import { local, projectRoot, waitFor, type Log } from '@talosmith/core'
 import {
   exportPath,
   factoryPort,
-  homeFolder,
+  loginFolder,
   readOnlyExportPath,
   squashedExportPath,
   sshFolder,
@@ -53,7 +53,7 @@ export async function startHostSshd(host: LabHost): Promise<void> {
       `ListenAddress ${host.address}`,
       `HostKey ${hostKey}`,
       // The second is of logins that chapters add.
-      `AuthorizedKeysFile ${join(sshFolder, 'authorized_keys')} ${homeFolder}/%u/.ssh/authorized_keys`,
+      `AuthorizedKeysFile ${join(sshFolder, 'authorized_keys')} ${loginFolder}/%u/.ssh/authorized_keys`,
       'PidFile none',
       'PasswordAuthentication no',
       'KbdInteractiveAuthentication no',

@@ -157,11 +157,11 @@ test('a rebuild attaches disk and seed ISO in another pool to the drives that ha
 })
 
 test('a rebuild uses the own disk again instead of an overlay of it', () => {
-  const snapshot = xml.replace(
+  const overlay = xml.replace(
     `${former.disk}'/>`,
     `${pool}/home-cp1.snap1'/><backingStore type='file'/>`,
   )
-  const rebuilt = rebuild(machineOf(cluster), snapshot)
+  const rebuilt = rebuild(machineOf(cluster), overlay)
   assert.equal(
     parseDomain(rebuilt).disks.map(({ source }) => source),
     ['/data/home-cp1-data.qcow2', former.disk],

@@ -340,14 +340,14 @@ for (const [what, plan, kind] of [
 ] as const)
   test(`${what}: disks that were added by hand are named, and stay`, () => {
     const disk = `${pool}/home-w1.qcow2`
-    const snapshot = `${pool}/home-w1.snap`
+    const overlay = `${pool}/home-w1.snap`
     const added = ['/data/home-w1-data.qcow2', '/dev/vg/w1']
     const observed = withDomain(
-      { ...finishedHost(cluster), overlays: [{ path: snapshot, disk, isInUse: true }] },
+      { ...finishedHost(cluster), overlays: [{ path: overlay, disk, isInUse: true }] },
       'home-w1',
       (domain) => ({
         ...domain,
-        disks: [disk, snapshot, ...added].map((source, index) => ({
+        disks: [disk, overlay, ...added].map((source, index) => ({
           ...{ target: `vd${'abcd'[index]}`, type: 'file', source },
         })),
       }),
