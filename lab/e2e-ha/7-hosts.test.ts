@@ -29,8 +29,8 @@ const virsh = (...args: string[]): Promise<string> =>
 const oneAndOne = { CONTROL_PLANE_CPU: '1', WORKER_COUNT: '1', NFS_SERVER: '' }
 const grown = { WORKER_DISK_GIB: '11' }
 
-/** Each stage that looks at the host connects (9 round trips with its key exchange and login) and asks a few questions. */
-const roundTripsOfNoOp = 120
+/** Eight stages connect to the host: about 7 round trips each for the key exchange and login, 4 to 7 for its questions. */
+const roundTripsOfNoOp = 140
 
 const names = async (overrides: Overrides): Promise<string[]> =>
   (await kubernetesNodes(await labCluster(overrides))).map(({ metadata }) => metadata.name)
