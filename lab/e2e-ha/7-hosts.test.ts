@@ -125,9 +125,9 @@ const there = (...command: string[]): string[] => [
   ...command,
 ]
 const reservations = async (): Promise<string[]> =>
-  [...(await virsh('net-dumpxml', 'default')).matchAll(/<host mac='[^']+' name='([^']+)'/g)].map(
-    ([, name = '']) => name,
-  )
+  [...(await virsh('net-dumpxml', 'default')).matchAll(/<host mac='[^']+' name='([^']+)'/g)]
+    .map(([, name = '']) => name)
+    .sort()
 
 test("a cluster is made in libvirt's stock network, from the host itself", async () => {
   if (!(await virsh('net-list', '--all', '--name')).includes('default'))
