@@ -115,6 +115,8 @@ export function simulatedHost(
       return domain.xml.replace(/<name>(.*?)<\/name>/, '<uuid>$1</uuid>$&')
     if (words.startsWith('domstate')) return domain.isRunning ? 'running' : 'shut off'
     if (/^dom(?:blklist|blkerror)/.test(words)) return ''
+    // No machine has saved memory, snapshots or checkpoints.
+    if (/^(?:managedsave-remove|(?:snapshot|checkpoint)-list)/.test(words)) return ''
     throw new Error(`the simulated virsh does not know: ${words}`)
   }
   const observeFiles = (): string => {
