@@ -112,7 +112,9 @@ export function simulatedHost(
     const domain = domains.get(name)
     if (domain === undefined) return { error: `failed to get domain '${words.split(' ').at(-1)}'` }
     if (words.startsWith('dumpxml'))
-      return domain.xml.replace(/<name>(.*?)<\/name>/, '<uuid>$1</uuid>$&')
+      return domain.xml.includes('<uuid>')
+        ? domain.xml
+        : domain.xml.replace(/<name>(.*?)<\/name>/, '<uuid>$1</uuid>$&')
     if (words.startsWith('domstate')) return domain.isRunning ? 'running' : 'shut off'
     if (/^dom(?:blklist|blkerror)/.test(words)) return ''
     // No machine has saved memory, snapshots or checkpoints.
