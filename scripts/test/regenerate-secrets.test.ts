@@ -96,7 +96,7 @@ test('a resumed run with new machines has changes, and needs CONFIRM', async ({ 
   const output = await run(made, { dryRun: true })
   assert.match(output, 'continuing an interrupted regeneration')
   assert.match(output, 'the old ones are in archive/then')
-  assert.not.match(output, 'Remove virtual machine')
+  assert.not.match(output, 'Reset virtual machine')
   assert.is((await problemOf(run(made, {}))).code, 'CONFIRM_MISSING')
 })
 
@@ -113,7 +113,7 @@ test('a stale record of a regeneration makes no renewal a no-op', async ({ made 
   const output = await run(made, { dryRun: true })
   assert.match(output, 'regenerating.json is ignored')
   assert.not.match(output, 'continuing')
-  for (const change of ['Archive secrets.yaml', 'Remove virtual machine talosmith-test-a-cp1'])
+  for (const change of ['Archive secrets.yaml', 'Reset virtual machine talosmith-test-a-cp1'])
     assert.match(output, change)
   assert.not.match(output, 'archive/then/')
 })

@@ -66,7 +66,7 @@ test('lists what it removes and restores, and changes nothing without CONFIRM', 
   const before = made.everything()
   const { code, because = '' } = await problemOf(run(made))
   assert.is(code, 'CONFIRM_MISSING')
-  assert.match(because, `Remove virtual machine ${made.cluster.name}-cp1`)
+  assert.match(because, `Reset virtual machine ${made.cluster.name}-cp1`)
   assert.match(because, `Restore etcd from ${file}`)
   assert.match(await run(made, undefined, true), `Restore etcd from ${file}`)
   assert.equal(made.everything(), before)

@@ -35,6 +35,12 @@ export async function removeState(host: Host, target: string): Promise<void> {
 }
 
 /**
+ * An older virsh, or a loader chosen by hand, for which libvirt knows no template of UEFI variables (qemuPrepareNVRAM in
+ * libvirt's src/qemu/qemu_process.c): the variables stay.
+ */
+const noReset = /reset-nvram|unable to find any master var store/
+
+/**
  * Starts a machine that is off. Memory that was saved and UEFI variables are of another disk when the machine has a new
  * one; virsh has --reset-nvram since 8.1.0 (virsh(1), start).
  */
@@ -49,7 +55,7 @@ export async function startMachine(
   try {
     await virsh(host, ...fresh, '--reset-nvram')
   } catch (error) {
-    if (!(error instanceof CommandFailed) || !error.stderr.includes('reset-nvram')) throw error
+    if (!(error instanceof CommandFailed) || !noReset.test(error.stderr)) throw error
     await virsh(host, ...fresh)
   }
 }

@@ -26,7 +26,7 @@ export interface ObservedDomain extends JudgedDomain {
 }
 
 /** The name in the machine of the disk that vm:create gives it. */
-const ownTarget = 'vda'
+export const ownTarget = 'vda'
 
 /** The libvirt networks of a host, and what the configured one has. */
 export interface ObservedNetworks extends LibvirtNetwork {

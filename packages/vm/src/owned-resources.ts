@@ -55,13 +55,11 @@ export async function observeOwnedResources(
         : [{ kind: 'machine', name, cluster: owner, isUsed: true, state: live.state, madeThrough }],
   )
   const places = folders.map((folder) => ({ what: 'a folder of disks', folder }))
+  const pool = clusterOn(cluster, index).settings.STORAGE_POOL
   const { stdout } = await onStorage(
     host,
     places,
-    (options) => host.$({
-      ...options,
-      ...poolFiles(clusterOn(cluster, index).settings.STORAGE_POOL),
-    })`
+    (options) => host.$({ ...options, ...poolFiles(pool) })`
 shopt -s nullglob
 eval "$POOL_FILES"
 for folder in ${folders}; do
@@ -85,7 +83,7 @@ done`,
       const isVolume = !isPoolWritable && folderOf(path) === poolFolder
       const place = {
         isUsed: used.has(path),
-        ...(isVolume && { pool: cluster.settings.STORAGE_POOL }),
+        ...(isVolume && { pool }),
       }
       if (kind === 'disk')
         return isOverlay(bytes) ? [{ kind, name: path, cluster: clusterIn(path), ...place }] : []

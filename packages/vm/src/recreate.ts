@@ -3,7 +3,7 @@ import { codes, Problem, quote, type Cluster, type ExitCode } from '@talosmith/c
 import { findMissingImages, findProblems, refuse } from './check.ts'
 import { otherUsers } from './disk-use.ts'
 import { runFlow, type FlowContext } from './flow.ts'
-import type { ObservedHost } from './observe.ts'
+import { ownTarget, type ObservedHost } from './observe.ts'
 import { clusterDomains, domainOf, stayingInPlace } from './place.ts'
 import { planCreate } from './plan-create.ts'
 import { planRebuild } from './plan-destroy.ts'
@@ -65,6 +65,7 @@ export function findRecreateProblems(
   return [
     ...known,
     ...findSharedDisks(cluster, hosts, names),
+    ...findMovedDisks(cluster, hosts, names),
     ...[...problemsOf(after), ...findMissingImages(cluster, after)].filter(
       // The machines prove that their addresses work, also behind a router; without them nothing does.
       (one) => !isKnown(one) && one.code !== codes.addressOutsideNetwork,
@@ -89,6 +90,42 @@ function findSharedDisks(
           because: `${domain.own?.disk} is not removed while another machine uses it, and ${domain.name} would start with it again`,
           now: 'nothing was changed',
           hint: `copy it for ${users.join(', ')} (virsh domblklist ${quote(users[0] ?? '')} names it), detach the original, then run the same command again`,
+        },
+      )
+    }),
+  )
+}
+
+/**
+ * Machines whose definition, which stays, has another disk in the place of theirs, or a snapshot of theirs in another place:
+ * the new disk would replace the former, and the latter would lose the disk below it.
+ */
+function findMovedDisks(
+  cluster: Cluster,
+  hosts: readonly ObservedHost[],
+  names: ReadonlySet<string>,
+): Problem[] {
+  return hosts.flatMap((observed) =>
+    clusterDomains(cluster, observed).flatMap(({ name, own, disks }) => {
+      if (!names.has(name) || own === undefined) return []
+      const overlays = new Set(
+        observed.overlays.filter(({ disk }) => disk === own.disk).map(({ path }) => path),
+      )
+      const isAttached = disks.some(({ source }) => source === own.disk)
+      const moved = disks.find(({ target, source }) =>
+        target === ownTarget
+          ? !isAttached && source !== own.disk && !overlays.has(source)
+          : overlays.has(source),
+      )
+      if (moved === undefined) return []
+      const { target, source } = moved
+      return new Problem(
+        'DISK_NOT_OURS',
+        `${name} on ${observed.host} has ${source} as ${target}, in the place of the disk that was created for it`,
+        {
+          because: `its definition stays, and its new disk, ${own.disk}, would be attached as ${ownTarget}`,
+          now: 'nothing was changed',
+          hint: `attach ${own.disk} as ${ownTarget} (virsh edit ${quote(name)}), after merging its snapshots, then run the same command again`,
         },
       )
     }),

@@ -176,6 +176,22 @@ const shared = (): ObservedHost => {
   return { ...host, domains: [...host.domains, user] }
 }
 
+const ownDisk = `${pool}/home-cp1.qcow2`
+const snap = `${pool}/home-cp1.snap`
+/** A host where home-cp1 has these disks, of which `snap` is a snapshot of its own. */
+const withDisks = (...disks: (readonly [target: string, source: string])[]): ObservedHost => {
+  const host = finishedHost(one)
+  return {
+    ...host,
+    overlays: [{ path: snap, disk: ownDisk, isInUse: true }],
+    domains: host.domains.map((domain) =>
+      domain.name === 'home-cp1'
+        ? { ...domain, disks: disks.map(([target, source]) => ({ type: 'file', target, source })) }
+        : domain,
+    ),
+  }
+}
+
 const checked: [string, ObservedHost, string[]][] = [
   ['nothing is wrong', finishedHost(one), []],
   ['there is no image for the new disk', finishedHost(one, { hasImage: false }), ['IMAGE_MISSING']],
@@ -190,6 +206,16 @@ const checked: [string, ObservedHost, string[]][] = [
   ['one beyond the count starts with its host', lowered('shut off', true), ['CONTROL_PLANES_LEFT']],
   ['another machine uses the disk, which stays', shared(), ['DISK_NOT_OURS']],
   ['one beyond the count stays off', lowered('shut off'), []],
+  ['a disk was added', withDisks(['vda', ownDisk], ['vdb', '/data/a.qcow2']), []],
+  ['it uses a snapshot of its disk', withDisks(['vda', snap]), []],
+  ['its disk has another target', withDisks(['sda', ownDisk]), []],
+  [
+    'its disk has another target, for a further one',
+    withDisks(['sda', ownDisk], ['vda', '/b']),
+    [],
+  ],
+  ['a snapshot has another target', withDisks(['sda', snap]), ['DISK_NOT_OURS']],
+  ['only another disk is there', withDisks(['vda', '/data/a.qcow2']), ['DISK_NOT_OURS']],
 ]
 for (const [title, host, expected] of checked)
   test(`recreate, before anything is removed: ${title}`, () => {

@@ -1,6 +1,5 @@
 /** What files are left that show which secrets a cluster had. */
 import { parseKubeconfig } from '@talosmith/clients/kubernetes'
-import { certificateIn } from '@talosmith/clients/talos'
 import { generatedFiles, type Cluster } from '@talosmith/core'
 import { readTalosconfig } from './access.ts'
 import type { Evidence } from './recovered-secrets.ts'
@@ -11,7 +10,7 @@ export async function observeEvidence(cluster: Cluster): Promise<Omit<Evidence, 
   const files = generatedFiles(cluster)
   const caIn = async (
     name: string,
-    read: (text: string) => string | undefined,
+    read: (text: string) => string,
   ): Promise<string | undefined> => {
     const text = await files.read(name)
     try {
@@ -21,7 +20,10 @@ export async function observeEvidence(cluster: Cluster): Promise<Omit<Evidence, 
     }
   }
   const [talosCa, kubernetesCa, owner] = await Promise.all([
-    caIn('talosconfig', (text) => certificateIn(readTalosconfig(text).context.ca)),
+    // A CA that is no certificate is not this cluster's either.
+    caIn('talosconfig', (text) =>
+      Buffer.from(readTalosconfig(text).context.ca, 'base64').toString(),
+    ),
     caIn('kubeconfig', (text) => parseKubeconfig(text).ca),
     readOwnRecord(cluster),
   ])
