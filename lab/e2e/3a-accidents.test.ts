@@ -125,10 +125,10 @@ virsh define /tmp/lab-w1.xml && rm ${pool}/lab-w1.before /tmp/lab-w1.xml`),
     undo: async () => rmSync(nonsense),
   },
   {
-    title: 'a folder of patches with a misspelt name',
+    title: 'a folder of manifests with a misspelt name',
     code: 'FOLDER_UNKNOWN',
-    make: async () => mkdirSync(inEnv('lab/patch')),
-    undo: async () => rmSync(inEnv('lab/patch'), { recursive: true }),
+    make: async () => mkdirSync(inEnv('lab/manifest')),
+    undo: async () => rmSync(inEnv('lab/manifest'), { recursive: true }),
   },
   // Last: it is noticed after machines were started.
   {

@@ -15,30 +15,36 @@ const known = ['patches', 'manifests'] as const
 
 /**
  * Throws FOLDER_UNKNOWN for what is in env/<cluster>/ and would be ignored: a folder whose name is nearly that of one
- * that is read, and a patch beside its folder. Everything else there is the user's own.
+ * that is read, and a patch beside its folder. Where the folder that is meant exists, it may be there on purpose
+ * (manifests-off), and is returned as a warning. Everything else there is the user's own.
  */
 export async function refuseMisplaced(
   { root, file }: Cluster,
   isPatch: (name: string) => boolean,
-): Promise<void> {
+): Promise<string[]> {
   const folder = `env/${file}`
   const names = (await listUserFolder(join(root, folder), folder)) ?? []
+  const warnings: string[] = []
   for (const name of names) {
     if (name.startsWith('.') || known.some((one) => one === name)) continue
     const isFolder = await isUserFolder(join(root, folder, name))
     const meant = isFolder ? nearest(name, known) : isPatch(name) ? `patches/${name}` : undefined
     if (meant === undefined) continue
     const [from, to] = [`${folder}/${name}`, `${folder}/${meant}`]
-    const move = names.includes(meant)
-      ? `move what is in it to ${to}`
-      : `${isFolder ? '' : `mkdir -p ${folder}/patches && `}mv ${quote(from)} ${quote(to)}`
-    throw new Problem('FOLDER_UNKNOWN', `${from} is not read: did you mean ${to}?`, {
+    const text = `${from} is not read: did you mean ${to}?`
+    if (names.includes(isFolder ? meant : 'patches')) {
+      warnings.push(text)
+      continue
+    }
+    const move = `${isFolder ? '' : `mkdir -p ${folder}/patches && `}mv ${quote(from)} ${quote(to)}`
+    throw new Problem('FOLDER_UNKNOWN', text, {
       because: `the folders that are read are ${known.map((one) => `${folder}/${one}`).join(' and ')}`,
       now: 'nothing was changed',
       hint: `${move}; to keep it out of use, put a dot in front of its name: mv ${quote(from)} ${quote(`${folder}/.${name}`)}`,
       exitCode: exitCodes.wrongSetting,
     })
   }
+  return warnings
 }
 
 const lost = { patches: { code: 'PATCHES_LOST' }, manifests: { code: 'MANIFESTS_LOST' } } as const

@@ -24,6 +24,8 @@ export interface Patches {
   readonly used: readonly string[]
   /** Files for machines that the settings no longer have, or not yet. */
   readonly unused: readonly string[]
+  /** What is beside the folders that are read, and may have been meant for them: a sentence each. */
+  readonly misplaced: readonly string[]
   readonly manifests: ManifestDigests
 }
 
@@ -79,7 +81,10 @@ export async function readPatches(
   const shown = (name: string): string => relative(root, join(patchesDir, name))
   const machines = nodes.map(({ name }) => name)
   const words = wordsOf(machines)
-  await refuseMisplaced(cluster, (name) => isPatch(name) && wordOf(name, words) !== undefined)
+  const misplaced = await refuseMisplaced(
+    cluster,
+    (name) => isPatch(name) && wordOf(name, words) !== undefined,
+  )
   const names = await listUserFolder(patchesDir, shown('.'))
   if (names === undefined && before.length > 0) throw await folderLost(cluster, 'patches', before)
   const chosen = new Map(
@@ -112,6 +117,7 @@ export async function readPatches(
     ),
     used: used.sort(),
     unused,
+    misplaced,
     manifests: manifests.digests,
   }
 }

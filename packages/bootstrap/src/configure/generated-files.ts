@@ -56,6 +56,7 @@ export async function observeGeneratedFiles(
     log.warn(
       `${cluster.patchesDir}/${name} is not used: the settings have no machine with that name`,
     )
+  for (const text of patches.misplaced) log.warn(text)
   const secrets = await readSecrets(cluster)
   if (secrets === undefined)
     return {

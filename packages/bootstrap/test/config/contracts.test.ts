@@ -28,7 +28,7 @@ const clusterOf = (version: string, over: Readonly<Record<string, string>> = {})
 const newest = clusterOf('v1.13.9')
 const isThere = await hasTalosctl(newest)
 const it = isThere ? test : test.skip
-const noPatches = { byNode: new Map(), used: [], unused: [], manifests: {} }
+const noPatches = { byNode: new Map(), used: [], unused: [], misplaced: [], manifests: {} }
 
 /** A client makes the forms of its own minor and of those before. */
 const versions = ['v1.9.6', 'v1.10.9', 'v1.11.6', 'v1.12.11', 'v1.13.9']

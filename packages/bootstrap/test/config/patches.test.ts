@@ -130,18 +130,33 @@ for (const [name, meant] of [
   ['manifests2', 'manifests'],
 ] as const)
   test(`env/home/${name} is refused: ${meant} was meant`, async () => {
-    const { cluster, folder } = withPatches('all.yaml')
-    mkdirSync(join(folder, '..', name))
+    const { cluster, folder } = withPatches()
+    rmSync(folder, { recursive: true, force: true })
+    mkdirSync(join(folder, '..', name), { recursive: true })
     const problem = await problemOf(readPatches(cluster))
     assert.is(problem.code, 'FOLDER_UNKNOWN')
     assert.is(problem.exitCode, 78)
     assert.match(problem.message, `env/home/${name} is not read: did you mean env/home/${meant}?`)
-    const command = meant === 'patches' ? 'move what is in it to' : `mv env/home/${name}`
-    assert.match(problem.hint ?? '', `${command} env/home/${meant}`)
+    assert.match(problem.hint ?? '', `mv env/home/${name} env/home/${meant}`)
   })
+
+test('beside the folder that is meant, a folder or a patch is only a warning', async () => {
+  const { cluster, folder } = withPatches('all.yaml')
+  for (const name of ['manifests', 'manifests-off', 'patches2']) mkdirSync(join(folder, '..', name))
+  writeFileSync(join(folder, '..', 'worker.yaml'), 'a: b\n')
+  const { used, misplaced } = await readPatches(cluster)
+  assert.equal(used, ['all.yaml'])
+  assert.equal(misplaced, [
+    'env/home/manifests-off is not read: did you mean env/home/manifests?',
+    'env/home/patches2 is not read: did you mean env/home/patches?',
+    'env/home/worker.yaml is not read: did you mean env/home/patches/worker.yaml?',
+  ])
+})
 
 test('a patch beside its folder is refused', async () => {
   const { cluster, folder } = withPatches()
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(join(folder, '..'), { recursive: true })
   writeFileSync(join(folder, '..', 'worker.yaml'), 'a: b\n')
   const { code, message, hint } = await problemOf(readPatches(cluster))
   assert.is(code, 'FOLDER_UNKNOWN')
