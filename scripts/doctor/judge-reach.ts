@@ -106,7 +106,8 @@ function servedElsewhere(
   const onHost = `run Talosmith on ${host.observed.host}, with LIBVIRT_URI=qemu:///system`
   if (twin !== undefined)
     return {
-      isCertain: true,
+      // A tunnel that redirects packets before they are routed, such as sshuttle's, takes these too.
+      isCertain: false,
       detail: `${twin.name} of this machine has ${own.address}, the address of the host in ${what}: packets to its machines do not leave this machine`,
       remedy: `${onHost}; or give one of the two networks another range (virsh net-edit)`,
     }

@@ -45,7 +45,7 @@ export async function wasStarted(cluster: Cluster): Promise<boolean> {
 /**
  * ADDRESS_TAKEN or MAC_TAKEN: machines that are off take nothing now, and start with their host. A new cluster is
  * refused beside one that exists; one that was started is only warned, as is one whose twin may never be made, or is
- * in a libvirt network of another host, which may be separate. Pure.
+ * on other hosts or in another network, which may be separate. Pure.
  */
 export function judgeOthers(
   cluster: Cluster,
@@ -58,8 +58,8 @@ export function judgeOthers(
     if (first === undefined) return []
     const [own, theirs] = [cluster.settings, other.cluster.settings]
     const mayBeApart =
-      own.NETWORK_NAME !== undefined &&
-      theirs.NETWORK_NAME !== undefined &&
+      own.NETWORK_NAME !== theirs.NETWORK_NAME ||
+      own.NETWORK_BRIDGE !== theirs.NETWORK_BRIDGE ||
       !own.LIBVIRT_URI.some((uri) => theirs.LIBVIRT_URI.includes(uri))
     const fails = other.exists && !isStarted && !mayBeApart
     const { name, file } = other.cluster
@@ -75,7 +75,7 @@ export function judgeOthers(
         verdict: fails ? 'fail' : 'warning',
         code: found.some(({ kind }) => kind === 'address') ? codes.addressTaken : codes.macTaken,
         detail: `${found.map(({ text }) => text).join('; ')}: ${state}`,
-        remedy: `change ${settings.join(', ')} in ${isStarted ? `env/${file}.env` : `env/${cluster.file}.env`}${other.exists ? `; or, if ${name} is to go, destroy it first: ${destroy}` : `, or move env/${file}.env out of env/ if it is not used`}`,
+        remedy: `change ${settings.join(', ')} in ${isStarted ? `env/${file}.env` : `env/${cluster.file}.env`}${other.exists ? `; or, if ${name} is to go, destroy it first: ${destroy}` : ''}; or, if ${other.exists ? `its host is gone for good` : `it is not used`}, move env/${file}.env out of env/`,
       },
     ]
   })

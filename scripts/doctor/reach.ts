@@ -6,7 +6,11 @@ import { answersHere, type Here } from './route-here.ts'
 
 /** apid (pkg/machinery/constants/constants.go, ApidPort). */
 const talosPort = 50_000
-const sshPort = 22
+
+/** The port of sshd on a host of LIBVIRT_URI: the one that it names, or SSH's own. Pure. */
+export function sshPortOf(uri = ''): number {
+  return Number(/^[^?]*:(\d+)\//.exec(uri)?.[1] ?? 22)
+}
 
 /** Connects to the machines that run, and where only a default route leads to a libvirt network, to its host inside. */
 export async function observeReach(
@@ -40,7 +44,7 @@ export async function observeReach(
       : undefined
   const [answers, hostAnswersInside] = await Promise.all([
     Promise.all(running.map((node) => answersHere(node.address, talosPort))),
-    inside !== undefined && answersHere(inside, sshPort, 'SSH-'),
+    inside !== undefined && answersHere(inside, sshPortOf(settings.LIBVIRT_URI[own.index]), 'SSH-'),
   ])
   return { here, isHost, answers: answers.includes(true), hostAnswersInside }
 }

@@ -35,18 +35,30 @@ test('a cluster beside an env file that was never used is only warned', () => {
   const found = judged(copy, first, { exists: false })
   assert.match(
     found,
-    /^warning ADDRESS_TAKEN: .*only one can be created -> .* or move env\/home\.env/,
+    /^warning ADDRESS_TAKEN: .*only one can be created -> .*; or, if it is not used, move env\/home\.env out of env\//,
   )
 })
 
-test('libvirt networks of two hosts may be separate', () => {
-  const on = (CLUSTER_NAME: string, host: string) =>
-    testCluster({
-      ...{ CLUSTER_NAME, NETWORK_BRIDGE: '', NETWORK_NAME: 'default' },
-      LIBVIRT_URI: `qemu+ssh://root@${host}/system`,
-    })
-  assert.match(judged(on('a', 'kvm1'), on('b', 'kvm2'), { exists: true }), /^warning /)
-  assert.match(judged(on('a', 'kvm1'), on('b', 'kvm1'), { exists: true }), /^fail /)
+for (const [what, network, another] of [
+  ['libvirt networks', { NETWORK_BRIDGE: '', NETWORK_NAME: 'default' }, { NETWORK_NAME: 'lab' }],
+  ['bridges', { NETWORK_BRIDGE: 'br0' }, { NETWORK_BRIDGE: 'br1' }],
+] as const)
+  test(`${what} of two hosts, and two on one host, may be separate`, () => {
+    const on = (CLUSTER_NAME: string, host: string, more: Record<string, string> = {}) =>
+      testCluster({
+        ...{ CLUSTER_NAME, ...network, ...more },
+        LIBVIRT_URI: `qemu+ssh://root@${host}/system`,
+      })
+    const judgedBeside = (other: typeof first): string =>
+      judged(on('a', 'kvm1'), other, { exists: true })
+    assert.match(judgedBeside(on('b', 'kvm2')), /^warning /)
+    assert.match(judgedBeside(on('b', 'kvm1', another)), /^warning /)
+    assert.match(judgedBeside(on('b', 'kvm1')), /^fail /)
+  })
+
+test('a cluster whose host is gone cannot be destroyed: its env file can be moved away', () => {
+  const found = judged(copy, first, { exists: true })
+  assert.match(found, 'if its host is gone for good, move env/home.env out of env/')
 })
 
 test('the same MAC prefix alone is MAC_TAKEN', () => {

@@ -9,7 +9,7 @@ import type { HostDetails, ObservedHost } from '@talosmith/vm'
 import type { CheckedHost, Line } from '../doctor/checked-host.ts'
 import { judgeFilter } from '../doctor/judge-filter.ts'
 import { judgeReach, type Reach } from '../doctor/judge-reach.ts'
-import { observeReach } from '../doctor/reach.ts'
+import { observeReach, sshPortOf } from '../doctor/reach.ts'
 import {
   answersHere,
   observeHere,
@@ -106,7 +106,7 @@ const rows: [string, Case, RegExp, RegExp?][] = [
         addresses: [eth0, { ...eth0, name: 'virbr0', address: '192.168.122.1/24' }],
       },
     },
-    /^fail virbr0 of this machine has 192\.168\.122\.1, the address of the host in /,
+    /^warning virbr0 of this machine has 192\.168\.122\.1, the address of the host in /,
     /virsh net-edit/,
   ],
   [
@@ -277,6 +277,13 @@ test('what answers is told from what only accepts connections, as a tunnel does 
     assert.ok(await answersHere('127.0.0.1', port, 'SSH-'))
   }, 'SSH-2.0-OpenSSH_9.2\r\n')
   assert.not(await answersHere('127.0.0.1', 1))
+})
+
+test('a tunnel is looked for at the port of LIBVIRT_URI', () => {
+  assert.is(sshPortOf('qemu+ssh://root@kvm1:2222/system?keyfile=/a:1/b'), 2222)
+  assert.is(sshPortOf('qemu+ssh://root@[2001:db8::1]:2222/system'), 2222)
+  assert.is(sshPortOf('qemu+ssh://root@kvm1/system?keyfile=/a:1/b'), 22)
+  assert.is(sshPortOf(), 22)
 })
 
 test('a host over SSH that has an interface of this machine is this machine', async () => {
