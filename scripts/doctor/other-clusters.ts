@@ -75,7 +75,7 @@ export function judgeOthers(
         verdict: fails ? 'fail' : 'warning',
         code: found.some(({ kind }) => kind === 'address') ? codes.addressTaken : codes.macTaken,
         detail: `${found.map(({ text }) => text).join('; ')}: ${state}`,
-        remedy: `change ${settings.join(', ')} in ${isStarted ? `env/${file}.env` : `env/${cluster.file}.env`}${other.exists ? `; or, if ${name} is to go, destroy it first: ${destroy}` : ''}; or, if ${other.exists ? `its host is gone for good` : `it is not used`}, move env/${file}.env out of env/`,
+        remedy: `change ${settings.join(', ')} in ${isStarted ? `env/${file}.env` : `env/${cluster.file}.env`}${other.exists ? `; or, if ${name} is to go, destroy it first: ${destroy}` : ''}; or, if ${other.exists ? `its host will not return` : `it is not used`}, move env/${file}.env out of env/`,
       },
     ]
   })

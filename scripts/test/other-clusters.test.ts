@@ -58,7 +58,7 @@ for (const [what, network, another] of [
 
 test('a cluster whose host is gone cannot be destroyed: its env file can be moved away', () => {
   const found = judged(copy, first, { exists: true })
-  assert.match(found, 'if its host is gone for good, move env/home.env out of env/')
+  assert.match(found, 'if its host will not return, move env/home.env out of env/')
 })
 
 test('the same MAC prefix alone is MAC_TAKEN', () => {
