@@ -72,6 +72,7 @@ const host: ObservedHost = {
   ),
   overlays: [],
   brokenChains: new Set(),
+  gone: new Set(),
   seeds: new Map(),
   seedAddresses: new Map(),
   beside: [],

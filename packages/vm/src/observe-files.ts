@@ -46,6 +46,11 @@ export async function observeFiles(
       .filter(({ type, source }) => type === 'file' && source !== own?.disk)
       .map(({ source }) => source),
   )
+  const further = machines.flatMap(({ own, disks }) =>
+    disks
+      .filter(({ type, source }) => type === 'file' && source !== own?.disk)
+      .map(({ source }) => source),
+  )
   const foreign = domains
     .filter(({ owner }) => owner !== name)
     .flatMap(({ disks, attached }) => [...disks, ...attached])
@@ -107,6 +112,8 @@ for file in "\${found[@]}" ${[...ours.map(({ disk }) => disk), ...others]}; do
   peek 0 ${headerBytes} "$file" 2>/dev/null | base64 -w0 || true
   echo " $file"
 done
+# A folder that may not be searched hides what is in it.
+for file in ${further}; do [ -e "$file" ] || [ ! -x "\${file%/*}" ] || echo "gone $file"; done
 declare -A ours=()
 disks=(${ours.map(({ disk }) => disk)})
 for at in "\${!disks[@]}"; do ours[$(stat -Lc %d:%i -- "\${disks[at]}" 2>/dev/null || echo none)]=$at; done

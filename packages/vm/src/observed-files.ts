@@ -54,6 +54,8 @@ export interface ObservedFiles {
   readonly overlays: readonly ObservedOverlay[]
   /** Other files that machines of the cluster use as their disks, and whose backing chain is broken. */
   readonly brokenChains: ReadonlySet<string>
+  /** Disks that were added to machines of the cluster by hand, and whose file is missing. */
+  readonly gone: ReadonlySet<string>
   /** Disks of other machines that may be overlays of the cluster's disks: that cannot be read. */
   readonly unknownChains: readonly string[]
   /** The seed ISOs by path; undefined: not created by Talosmith. */

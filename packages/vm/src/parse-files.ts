@@ -53,6 +53,7 @@ export function parseFiles(
         .map((line) => splitFields(line, 2))
         .flatMap(([who, path = '']) => (who === 'used' ? path : [])),
     ),
+    gone: new Set(report.all('gone')),
     unknownChains: [...new Set(report.all('unknown'))],
     seeds: new Map(
       report

@@ -1,7 +1,7 @@
 /** Recreates machines: removes their disks and state, then creates new ones. Their definitions stay. */
 import { codes, Problem, quote, type Cluster, type ExitCode } from '@talosmith/core'
 import { findMissingImages, findProblems, refuse } from './check.ts'
-import { otherUsers } from './disk-use.ts'
+import { disksByHand, otherUsers } from './disk-use.ts'
 import { runFlow, type FlowContext } from './flow.ts'
 import { ownTarget, type ObservedHost } from './observe.ts'
 import { clusterDomains, domainOf, stayingInPlace } from './place.ts'
@@ -66,6 +66,7 @@ export function findRecreateProblems(
     ...known,
     ...findSharedDisks(cluster, hosts, names),
     ...findMovedDisks(cluster, hosts, names),
+    ...findGoneDisks(cluster, hosts, names),
     ...[...problemsOf(after), ...findMissingImages(cluster, after)].filter(
       // The machines prove that their addresses work, also behind a router; without them nothing does.
       (one) => !isKnown(one) && one.code !== codes.addressOutsideNetwork,
@@ -112,9 +113,12 @@ function findMovedDisks(
         observed.overlays.filter(({ disk }) => disk === own.disk).map(({ path }) => path),
       )
       const isAttached = disks.some(({ source }) => source === own.disk)
+      // What is lost is replaced: this is the way out of DISK_LOST.
+      const isLost = (source: string): boolean =>
+        observed.gone.has(source) || observed.brokenChains.has(source)
       const moved = disks.find(({ target, source }) =>
         target === ownTarget
-          ? !isAttached && source !== own.disk && !overlays.has(source)
+          ? !isAttached && source !== own.disk && !overlays.has(source) && !isLost(source)
           : overlays.has(source),
       )
       if (moved === undefined) return []
@@ -126,6 +130,37 @@ function findMovedDisks(
           because: `its definition stays, and its new disk, ${own.disk}, would be attached as ${ownTarget}`,
           now: 'nothing was changed',
           hint: `attach ${own.disk} as ${ownTarget} (virsh edit ${quote(name)}), after merging its snapshots, then run the same command again`,
+        },
+      )
+    }),
+  )
+}
+
+/** Disks that were added by hand, stay in the definition, and are missing: the machine would not start again. */
+function findGoneDisks(
+  cluster: Cluster,
+  hosts: readonly ObservedHost[],
+  names: ReadonlySet<string>,
+): Problem[] {
+  return hosts.flatMap((observed) =>
+    clusterDomains(cluster, observed).flatMap((domain) => {
+      if (!names.has(domain.name)) return []
+      const byHand = new Set(disksByHand(domain, observed))
+      const lost = domain.disks.filter(
+        ({ target, source }) =>
+          target !== ownTarget && byHand.has(source) && observed.gone.has(source),
+      )
+      if (lost.length === 0) return []
+      const detach = lost.map(
+        ({ target }) => `virsh detach-disk ${quote(domain.name)} ${target} --config`,
+      )
+      return new Problem(
+        'DISK_LOST',
+        `${lost.map(({ source }) => source).join(', ')}, added to ${domain.name} by hand, is missing on ${observed.host}`,
+        {
+          because: 'its definition stays, and libvirt starts no machine without its disks',
+          now: 'nothing was changed',
+          hint: `mount its file system again, or take it out of the definition on ${observed.host}: ${detach.join(' && ')}; then run the same command again`,
         },
       )
     }),

@@ -38,6 +38,7 @@ function observe(
   path = disk,
   theirs: readonly (string | DiskSource)[] = [],
   host: Host = local,
+  further: readonly string[] = [],
 ) {
   const own = { disk, seed: join(pool, 'home-cp1-seed.iso') }
   return observeFiles(host, cluster, {
@@ -45,7 +46,7 @@ function observe(
     files: hostFiles(cluster, pool),
     identity: { clusterId: undefined, hasEvidence: true, hasRun: true, wasBootstrapped: false },
     domains: [
-      domainFor(cluster, node, { own, attached: [source(path)] }),
+      domainFor(cluster, node, { own, attached: [source(path)], disks: further.map(source) }),
       domainFor(cluster, node, {
         name: 'clone',
         owner: undefined,
@@ -140,6 +141,14 @@ if (existsSync('/usr/bin/qemu-img')) {
     assert.ok((await observe(context)).hasImage)
     writeFileSync(`${image}.talosmith-upload`, '')
     assert.not((await observe(context)).hasImage)
+  })
+
+  files('a disk that was added by hand and is missing is gone', async (context) => {
+    const there = join(context.pool, 'there.qcow2')
+    const [missing, hidden] = [join(context.pool, 'missing.qcow2'), '/no/such/folder/x.qcow2']
+    writeFileSync(there, '')
+    const observed = await observe(context, context.disk, [], local, [there, missing, hidden])
+    assert.equal([...observed.gone], [missing])
   })
 
   files('a snapshot without its disk is a broken chain', async (context) => {

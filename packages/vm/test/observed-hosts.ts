@@ -32,6 +32,7 @@ export function emptyHost(cluster: Cluster, more: Partial<ObservedHost> = {}): O
     disks: new Map(),
     overlays: [],
     brokenChains: new Set(),
+    gone: new Set(),
     unknownChains: [],
     seeds: new Map(),
     seedAddresses: new Map(),

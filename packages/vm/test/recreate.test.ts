@@ -214,6 +214,21 @@ const checked: [string, ObservedHost, string[]][] = [
     withDisks(['sda', ownDisk], ['vda', '/b']),
     [],
   ],
+  [
+    'a disk that was added is missing',
+    { ...withDisks(['vda', ownDisk], ['vdb', '/data/a.qcow2']), gone: new Set(['/data/a.qcow2']) },
+    ['DISK_LOST'],
+  ],
+  [
+    'the snapshot that it uses is missing',
+    { ...withDisks(['vda', snap]), overlays: [], gone: new Set([snap]) },
+    [],
+  ],
+  [
+    'the disk below its snapshot is missing',
+    { ...withDisks(['vda', snap]), overlays: [], brokenChains: new Set([snap]) },
+    [],
+  ],
   ['a snapshot has another target', withDisks(['sda', snap]), ['DISK_NOT_OURS']],
   ['only another disk is there', withDisks(['vda', '/data/a.qcow2']), ['DISK_NOT_OURS']],
 ]
