@@ -95,6 +95,7 @@ export async function waitForPrevious(
 export async function keepPrevious(
   { cluster, talosctl, talosCa, log }: KeepContext,
   node: Node,
+  { actsWithinMs = 2 * minute } = {},
 ): Promise<void> {
   const { name, address } = node
   const notKept = `${name} runs its previous version, but only until its next cold start`
@@ -125,6 +126,19 @@ once: it turns the default entry round, so a second one brings the new version b
   await talosctl.ask([address], ['rollback'], { timeoutMs: minute }).catch((error: unknown) => {
     failure = error
   })
+  const hint = `check its console (virsh console ${name})`
+  const restarts = async (): Promise<boolean> =>
+    unreachableBecause(await probe(address, talosCa)) !== undefined ||
+    (await readBootId(node, talosctl).catch(() => before)) !== before
+  // Down: it has acted, and its boot takes as long as any other.
+  if (failure !== undefined)
+    await waitFor(
+      `${name} to restart, although the answer was lost`,
+      async () => {
+        if (!(await restarts())) throw new Error('it has not restarted yet')
+      },
+      { log, withinMs: actsWithinMs, everyMs: 500, hint },
+    ).catch(() => report(failure))
   await waitFor(
     `${name} to restart with the version that it keeps`,
     async () => {
@@ -137,9 +151,9 @@ once: it turns the default entry round, so a second one brings the new version b
     },
     {
       log,
-      withinMs: failure === undefined ? cluster.settings.HEALTH_TIMEOUT * 1000 : 2 * minute,
+      withinMs: cluster.settings.HEALTH_TIMEOUT * 1000,
       code: 'NODE_SILENT',
-      hint: `check its console (virsh console ${name})`,
+      hint,
     },
   ).catch((error: unknown) => {
     if (failure === undefined) throw error

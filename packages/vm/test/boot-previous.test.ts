@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { silentLog } from '@talosmith/core'
 import { problemOf, quicken, recordingHost, testCluster } from '@talosmith/core/testing'
 import { createCa, fakeTalosctl, resource, showMachine, versions } from '@talosmith/clients/testing'
@@ -206,6 +207,41 @@ test('the previous version is kept by a rollback, once etcd is healthy', async (
   const calls = own.talosctl.calls.map((call) => call.split(' @')[0])
   assert.ok(calls.indexOf('etcd status') < calls.indexOf('rollback'), calls.join('\n'))
   assert.is(calls.filter((call) => call === 'rollback').length, 1)
+})
+
+test('a rollback whose answer is lost has acted once the machine is down, however long it boots', async () => {
+  const certificates = { has: ca.issue('/CN=machine'), ca: ca.cert }
+  let machine = await showMachine(address, certificates)
+  let restarting = Promise.resolve()
+  let boot = 'before'
+  const own = context((words) => {
+    if (words.startsWith('read')) return boot
+    if (words !== 'rollback') return undefined
+    boot = 'after'
+    restarting = machine.stop().then(async () => {
+      // 15 s of the waits, which are quickened.
+      await sleep(150)
+      machine = await showMachine(address, certificates)
+    })
+    return { stderr: 'rpc error: code = DeadlineExceeded desc = context deadline exceeded' }
+  })
+  const kept = await keepPrevious(own, node, { actsWithinMs: 5000 }).then(
+    () => true,
+    () => false,
+  )
+  await restarting
+  await machine.stop()
+  assert.ok(kept)
+})
+
+test('a rollback that was not carried out is reported with the command that remains', async () => {
+  const own = context((words) =>
+    words === 'rollback' ? { stderr: 'rpc error: code = Unavailable desc = no route' } : undefined,
+  )
+  const keep = (): Promise<void> => keepPrevious(own, node, { actsWithinMs: 5000 })
+  const problem = await answering(() => problemOf(keep()))
+  assert.is(problem.code, 'PREVIOUS_NOT_KEPT')
+  assert.match(problem.hint ?? '', /talosctl .*rollback/)
 })
 
 test('without a healthy etcd nothing restarts, and the command that remains is printed', async () => {
