@@ -113,7 +113,7 @@ function findMovedDisks(
         observed.overlays.filter(({ disk }) => disk === own.disk).map(({ path }) => path),
       )
       const isAttached = disks.some(({ source }) => source === own.disk)
-      // What is lost is replaced: this is the way out of DISK_LOST.
+      // What is lost is replaced: a restore repairs DISK_LOST.
       const isLost = (source: string): boolean =>
         observed.gone.has(source) || observed.brokenChains.has(source)
       const moved = disks.find(({ target, source }) =>
