@@ -49,8 +49,9 @@ files(
 files('what cannot be read is not taken for what is not there', async ({ root }) => {
   const generated = generatedFiles({ generated: root })
   mkdirSync(join(root, 'record.json'))
-  for (const read of [generated.read('record.json'), generated.readJson('record.json')]) {
-    const { code, message, because } = await problemOf(read)
+  // One after the other: a promise that is rejected before anything waits for it ends the program.
+  for (const how of ['read', 'readJson'] as const) {
+    const { code, message, because } = await problemOf(generated[how]('record.json'))
     assert.equal([code, message], ['FILE_UNREADABLE', `could not read ${root}/record.json`])
     assert.match(because ?? '', 'EISDIR')
   }
