@@ -40,7 +40,11 @@ test('a cluster beside an env file that was never used is only warned', () => {
 })
 
 for (const [what, network, another] of [
-  ['libvirt networks', { NETWORK_BRIDGE: '', NETWORK_NAME: 'default' }, { NETWORK_NAME: 'storage' }],
+  [
+    'libvirt networks',
+    { NETWORK_BRIDGE: '', NETWORK_NAME: 'default' },
+    { NETWORK_NAME: 'storage' },
+  ],
   ['bridges', { NETWORK_BRIDGE: 'br0' }, { NETWORK_BRIDGE: 'br1' }],
 ] as const)
   test(`${what} of two hosts, and two on one host, may be separate`, () => {
