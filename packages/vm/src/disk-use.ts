@@ -68,10 +68,7 @@ function hasHadDisk({ diskNote, live }: ObservedDomain): boolean {
 /** The machines, apart from `domain`, that use its disk, directly or through an overlay. */
 export function otherUsers(domain: ObservedDomain, observed: ObservedHost): ObservedDomain[] {
   const path = domain.own?.disk ?? ''
-  const files = new Set([
-    path,
-    ...observed.overlays.filter(({ disk }) => disk === path).map((overlay) => overlay.path),
-  ])
+  const files = ownFilesOf(domain, observed)
   const usesIt = ({ source }: DiskSource): boolean => files.has(source)
   return observed.domains.filter(
     (one) =>
@@ -79,9 +76,14 @@ export function otherUsers(domain: ObservedDomain, observed: ObservedHost): Obse
   )
 }
 
-/** The disks that were added to a machine by hand, by path or name: nothing of ours removes them. */
-export function disksByHand({ own, disks }: ObservedDomain, { overlays }: ObservedHost): string[] {
-  const isOurs = (source: string): boolean =>
-    source === own?.disk || overlays.some((one) => one.path === source && one.disk === own?.disk)
-  return disks.map(({ source }) => source).filter((source) => !isOurs(source))
+/** The disks that were added to a machine by hand: nothing of ours removes them. */
+export function disksByHand(domain: ObservedDomain, observed: ObservedHost): DiskSource[] {
+  const files = ownFilesOf(domain, observed)
+  return domain.disks.filter(({ source }) => !files.has(source))
+}
+
+/** The disk that was created for a machine, and the overlays of it. */
+export function ownFilesOf({ own }: ObservedDomain, { overlays }: ObservedHost): Set<string> {
+  const path = own?.disk ?? ''
+  return new Set([path, ...overlays.filter(({ disk }) => disk === path).map((one) => one.path)])
 }

@@ -90,6 +90,10 @@ export function firmwareElements(uefi: boolean): Element {
   }
 }
 
+/** The names, in the machine, of its own disk and of the drive with the seed ISO. */
+export const ownTarget = 'vda'
+export const seedTarget = 'sda'
+
 /** The `disk` element of a machine's own disk. */
 export function diskElement(machine: Machine, { directIo }: Origin): Element {
   return {
@@ -102,7 +106,7 @@ export function diskElement(machine: Machine, { directIo }: Origin): Element {
       '@discard': 'unmap',
     },
     source: { '@file': machine.disk },
-    target: { '@dev': 'vda', '@bus': 'virtio' },
+    target: { '@dev': ownTarget, '@bus': 'virtio' },
   }
 }
 
@@ -113,7 +117,7 @@ export function seedElement(machine: Machine): Element {
     '@device': 'cdrom',
     driver: { '@name': 'qemu', '@type': 'raw' },
     source: { '@file': machine.seed },
-    target: { '@dev': 'sda', '@bus': 'sata' },
+    target: { '@dev': seedTarget, '@bus': 'sata' },
     readonly: '',
   }
 }

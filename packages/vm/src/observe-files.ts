@@ -41,16 +41,14 @@ export async function observeFiles(
   const machines = domains.filter(({ owner }) => owner === name)
   const ours = machines.flatMap(({ own }) => own ?? [])
   const everySeed = domains.flatMap(({ own }) => own?.seed ?? [])
-  const others = machines.flatMap(({ own, attached }) =>
-    attached
-      .filter(({ type, source }) => type === 'file' && source !== own?.disk)
-      .map(({ source }) => source),
-  )
-  const further = machines.flatMap(({ own, disks }) =>
-    disks
-      .filter(({ type, source }) => type === 'file' && source !== own?.disk)
-      .map(({ source }) => source),
-  )
+  const filesBesideOwn = (key: 'attached' | 'disks'): string[] =>
+    machines.flatMap(({ own, [key]: disks }) =>
+      disks
+        .filter(({ type, source }) => type === 'file' && source !== own?.disk)
+        .map(({ source }) => source),
+    )
+  const others = filesBesideOwn('attached')
+  const further = filesBesideOwn('disks')
   const foreign = domains
     .filter(({ owner }) => owner !== name)
     .flatMap(({ disks, attached }) => [...disks, ...attached])

@@ -15,6 +15,7 @@ import { networkCommands, readNetwork, type LibvirtNetwork } from './libvirt-net
 import { observeFiles } from './observe-files.ts'
 import type { ObservedFiles } from './observed-files.ts'
 import { judgeDomains, type Identity, type JudgedDomain } from './ownership.ts'
+import { ownTarget } from './domain-xml.ts'
 import { parseDomain, type DiskSource, type ParsedDomain } from './parse-domain.ts'
 
 /** A domain with its current state. */
@@ -24,9 +25,6 @@ export interface ObservedDomain extends JudgedDomain {
   /** What it uses as its disk: now, if it runs, and from its next start. */
   readonly attached: readonly DiskSource[]
 }
-
-/** The name in the machine of the disk that vm:create gives it. */
-export const ownTarget = 'vda'
 
 /** The libvirt networks of a host, and what the configured one has. */
 export interface ObservedNetworks extends LibvirtNetwork {

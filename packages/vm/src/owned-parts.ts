@@ -13,8 +13,10 @@ import {
   interfaceElement,
   machineElement,
   networkParts,
+  ownTarget,
   part,
   seedElement,
+  seedTarget,
   type Element,
 } from './domain-xml.ts'
 import {
@@ -88,7 +90,7 @@ export const rebuiltParts: readonly OwnedPart<Rebuilt>[] = [
     set: (domain, { machine, origin, former }) =>
       setDisk(
         domain,
-        { device: 'disk', former: former.disk, target: 'vda' },
+        { device: 'disk', former: former.disk, target: ownTarget },
         diskElement(machine, origin),
       ),
   },
@@ -97,7 +99,7 @@ export const rebuiltParts: readonly OwnedPart<Rebuilt>[] = [
     set: (domain, { machine, former }) =>
       setDisk(
         domain,
-        { device: 'cdrom', former: former.seed, target: 'sda' },
+        { device: 'cdrom', former: former.seed, target: seedTarget },
         seedElement(machine),
       ),
   },

@@ -49,7 +49,7 @@ export function planDestroy(cluster: Cluster, hosts: readonly ObservedHost[]): V
 
 /** Names the disks of a machine that stay; '' when there are none. */
 function otherDisks(domain: ObservedDomain, observed: ObservedHost): string {
-  const others = disksByHand(domain, observed)
+  const others = disksByHand(domain, observed).map(({ source }) => source)
   return others.length === 0 ? '' : `; disks that were added by hand stay: ${others.join(', ')}`
 }
 

@@ -1,9 +1,10 @@
 /** Recreates machines: removes their disks and state, then creates new ones. Their definitions stay. */
 import { codes, Problem, quote, type Cluster, type ExitCode } from '@talosmith/core'
 import { findMissingImages, findProblems, refuse } from './check.ts'
-import { disksByHand, otherUsers } from './disk-use.ts'
+import { disksByHand, otherUsers, ownFilesOf } from './disk-use.ts'
+import { ownTarget } from './domain-xml.ts'
 import { runFlow, type FlowContext } from './flow.ts'
-import { ownTarget, type ObservedHost } from './observe.ts'
+import type { ObservedDomain, ObservedHost } from './observe.ts'
 import { clusterDomains, domainOf, stayingInPlace } from './place.ts'
 import { planCreate } from './plan-create.ts'
 import { planRebuild } from './plan-destroy.ts'
@@ -64,9 +65,13 @@ export function findRecreateProblems(
     known.some((one) => one.code === code && one.message === message)
   return [
     ...known,
-    ...findSharedDisks(cluster, hosts, names),
-    ...findMovedDisks(cluster, hosts, names),
-    ...findGoneDisks(cluster, hosts, names),
+    ...[sharedDisk, movedDisk, goneDisks].flatMap((find) =>
+      hosts.flatMap((observed) =>
+        clusterDomains(cluster, observed)
+          .filter(({ name }) => names.has(name))
+          .flatMap((domain) => find(domain, observed)),
+      ),
+    ),
     ...[...problemsOf(after), ...findMissingImages(cluster, after)].filter(
       // The machines prove that their addresses work, also behind a router; without them nothing does.
       (one) => !isKnown(one) && one.code !== codes.addressOutsideNetwork,
@@ -74,97 +79,75 @@ export function findRecreateProblems(
   ]
 }
 
-/** Disks that stay, because another machine uses them: the recreated machine would start with the former data. */
-function findSharedDisks(
-  cluster: Cluster,
-  hosts: readonly ObservedHost[],
-  names: ReadonlySet<string>,
-): Problem[] {
-  return hosts.flatMap((observed) =>
-    clusterDomains(cluster, observed).flatMap((domain) => {
-      const users = otherUsers(domain, observed).map(({ name }) => name)
-      if (!names.has(domain.name) || users.length === 0) return []
-      return new Problem(
-        'DISK_NOT_OURS',
-        `${users.join(', ')} on ${observed.host} uses the disk of ${domain.name}, or an overlay of it`,
-        {
-          because: `${domain.own?.disk} is not removed while another machine uses it, and ${domain.name} would start with it again`,
-          now: 'nothing was changed',
-          hint: `copy it for ${users.join(', ')} (virsh domblklist ${quote(users[0] ?? '')} names it), detach the original, then run the same command again`,
-        },
-      )
-    }),
-  )
+/** A disk that stays, because another machine uses it: the recreated machine would start with the former data. */
+function sharedDisk(domain: ObservedDomain, observed: ObservedHost): Problem[] {
+  const users = otherUsers(domain, observed).map(({ name }) => name)
+  if (users.length === 0) return []
+  return [
+    new Problem(
+      'DISK_NOT_OURS',
+      `${users.join(', ')} on ${observed.host} uses the disk of ${domain.name}, or an overlay of it`,
+      {
+        because: `${domain.own?.disk} is not removed while another machine uses it, and ${domain.name} would start with it again`,
+        now: 'nothing was changed',
+        hint: `copy it for ${users.join(', ')} (virsh domblklist ${quote(users[0] ?? '')} names it), detach the original, then run the same command again`,
+      },
+    ),
+  ]
 }
 
 /**
- * Machines whose definition, which stays, has another disk in the place of theirs, or a snapshot of theirs in another place:
- * the new disk would replace the former, and the latter would lose the disk below it.
+ * A machine whose definition, which stays, has another disk in the place of its own, or a snapshot of its own in another
+ * place: the new disk would replace the former, and the latter would lose the disk below it.
  */
-function findMovedDisks(
-  cluster: Cluster,
-  hosts: readonly ObservedHost[],
-  names: ReadonlySet<string>,
-): Problem[] {
-  return hosts.flatMap((observed) =>
-    clusterDomains(cluster, observed).flatMap(({ name, own, disks }) => {
-      if (!names.has(name) || own === undefined) return []
-      const overlays = new Set(
-        observed.overlays.filter(({ disk }) => disk === own.disk).map(({ path }) => path),
-      )
-      const isAttached = disks.some(({ source }) => source === own.disk)
-      // What is lost is replaced: a restore repairs DISK_LOST.
-      const isLost = (source: string): boolean =>
-        observed.gone.has(source) || observed.brokenChains.has(source)
-      const moved = disks.find(({ target, source }) =>
-        target === ownTarget
-          ? !isAttached && source !== own.disk && !overlays.has(source) && !isLost(source)
-          : overlays.has(source),
-      )
-      if (moved === undefined) return []
-      const { target, source } = moved
-      return new Problem(
-        'DISK_NOT_OURS',
-        `${name} on ${observed.host} has ${source} as ${target}, in the place of the disk that was created for it`,
-        {
-          because: `its definition stays, and its new disk, ${own.disk}, would be attached as ${ownTarget}`,
-          now: 'nothing was changed',
-          hint: `attach ${own.disk} as ${ownTarget} (virsh edit ${quote(name)}), after merging its snapshots, then run the same command again`,
-        },
-      )
-    }),
+function movedDisk(domain: ObservedDomain, observed: ObservedHost): Problem[] {
+  const { name, own, disks } = domain
+  if (own === undefined) return []
+  const files = ownFilesOf(domain, observed)
+  const isAttached = disks.some(({ source }) => source === own.disk)
+  // What is lost is replaced: a restore repairs DISK_LOST.
+  const isLost = (source: string): boolean =>
+    observed.gone.has(source) || observed.brokenChains.has(source)
+  const moved = disks.find(({ target, source }) =>
+    target === ownTarget
+      ? !isAttached && !files.has(source) && !isLost(source)
+      : source !== own.disk && files.has(source),
   )
+  if (moved === undefined) return []
+  const { target, source } = moved
+  return [
+    new Problem(
+      'DISK_NOT_OURS',
+      `${name} on ${observed.host} has ${source} as ${target}, in the place of the disk that was created for it`,
+      {
+        because: `its definition stays, and its new disk, ${own.disk}, would be attached as ${ownTarget}`,
+        now: 'nothing was changed',
+        hint: `attach ${own.disk} as ${ownTarget} (virsh edit ${quote(name)}), after merging its snapshots, then run the same command again`,
+      },
+    ),
+  ]
 }
 
 /** Disks that were added by hand, stay in the definition, and are missing: the machine would not start again. */
-function findGoneDisks(
-  cluster: Cluster,
-  hosts: readonly ObservedHost[],
-  names: ReadonlySet<string>,
-): Problem[] {
-  return hosts.flatMap((observed) =>
-    clusterDomains(cluster, observed).flatMap((domain) => {
-      if (!names.has(domain.name)) return []
-      const byHand = new Set(disksByHand(domain, observed))
-      const lost = domain.disks.filter(
-        ({ target, source }) =>
-          target !== ownTarget && byHand.has(source) && observed.gone.has(source),
-      )
-      if (lost.length === 0) return []
-      const detach = lost.map(
-        ({ target }) => `virsh detach-disk ${quote(domain.name)} ${target} --config`,
-      )
-      return new Problem(
-        'DISK_LOST',
-        `${lost.map(({ source }) => source).join(', ')}, added to ${domain.name} by hand, is missing on ${observed.host}`,
-        {
-          because: 'its definition stays, and libvirt starts no machine without its disks',
-          now: 'nothing was changed',
-          hint: `mount its file system again, or take it out of the definition on ${observed.host}: ${detach.join(' && ')}; then run the same command again`,
-        },
-      )
-    }),
+function goneDisks(domain: ObservedDomain, observed: ObservedHost): Problem[] {
+  const lost = disksByHand(domain, observed).filter(
+    ({ target, source }) => target !== ownTarget && observed.gone.has(source),
   )
+  if (lost.length === 0) return []
+  const detach = lost.map(
+    ({ target }) => `virsh detach-disk ${quote(domain.name)} ${target} --config`,
+  )
+  return [
+    new Problem(
+      'DISK_LOST',
+      `${lost.map(({ source }) => source).join(', ')}, added to ${domain.name} by hand, is missing on ${observed.host}`,
+      {
+        because: 'its definition stays, and libvirt starts no machine without its disks',
+        now: 'nothing was changed',
+        hint: `mount its file system again, or take it out of the definition on ${observed.host}: ${detach.join(' && ')}; then run the same command again`,
+      },
+    ),
+  ]
 }
 
 /** A host as it is once machines and their disks are removed. */
