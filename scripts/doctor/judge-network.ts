@@ -1,6 +1,6 @@
 /** Judges what a host's machines can reach: network, addresses, Image Factory, NFS. Pure. */
 import { proxyHint } from '@talosmith/clients/factory'
-import { codes, contains, type Cluster } from '@talosmith/core'
+import { addressIn, codes, contains, type Cluster } from '@talosmith/core'
 import { domainOf, hostNetworks, isElsewhere, isProven, settingsFor } from '@talosmith/vm'
 import type { Check } from './check.ts'
 import type { CheckedHost, Line } from './checked-host.ts'
@@ -58,7 +58,7 @@ export function judgeAddresses(
     ...(reach?.here.addresses ?? []).map(({ address }) => [address, 'this machine'] as const),
   ]
   const holderOf = (address: string | undefined): string | undefined =>
-    holders.find(([one]) => one.replace(/\/.*/, '') === address)?.[1]
+    holders.find(([one]) => addressIn(one) === address)?.[1]
   const inUse = cluster.nodes.flatMap((node) => {
     const answering = evidence.machines.get(node.name)?.answering ?? []
     const own = domainOf(node, observed)?.owner === cluster.name

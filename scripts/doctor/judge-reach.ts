@@ -1,9 +1,9 @@
 /** Judges whether this machine will reach the machines of a host, before they exist. Pure. */
-import { codes, contains, networkOf, type Cluster } from '@talosmith/core'
+import { addressIn, codes, contains, networkOf, type Cluster } from '@talosmith/core'
 import { isProven } from '@talosmith/vm'
 import type { Check } from './check.ts'
 import type { CheckedHost, Line } from './checked-host.ts'
-import type { Here, OwnAddress } from './route-here.ts'
+import type { Here } from './route-here.ts'
 
 /** How this machine and a host's machines are connected. */
 export interface Reach {
@@ -101,7 +101,7 @@ function servedElsewhere(
   const { address: own, forward } = host.observed.networks
   const { route, addresses } = reach.here
   if (name === undefined || own === undefined) return undefined
-  const twin = addresses.find((one) => addressOf(one) === own.address)
+  const twin = addresses.find((one) => addressIn(one.address) === own.address)
   const what = `the libvirt network ${name} of ${host.observed.host}`
   const onHost = `run Talosmith on ${host.observed.host}, with LIBVIRT_URI=qemu:///system`
   if (twin !== undefined)
@@ -112,7 +112,7 @@ function servedElsewhere(
       remedy: `${onHost}; or give one of the two networks another range (virsh net-edit)`,
     }
   if (route?.kind !== 'route') return undefined
-  const leadsToHost = host.details.addresses.some((one) => bare(one) === route.gateway)
+  const leadsToHost = host.details.addresses.some((one) => addressIn(one) === route.gateway)
   const isVague = route.isDefault && !leadsToHost
   const isClosed = forward === undefined || forward === 'nat'
   if (!isVague && (!isClosed || (route.gateway === undefined && !route.isDefault))) return undefined
@@ -173,30 +173,22 @@ function ownNetwork(
 /** The command for a route over the host; undefined: the two are not in one network, or the host is not in the machines'. */
 function routeOverHost(cidr: string, { details }: CheckedHost, reach: Reach): string | undefined {
   const { here, isHost } = reach
-  if (isHost || !details.addresses.some((one) => contains(cidr, bare(one)))) return undefined
+  if (isHost || !details.addresses.some((one) => contains(cidr, addressIn(one)))) return undefined
   const over = details.addresses.find((one) =>
     here.addresses.some(
       (own) =>
         networkOf(own.address) === networkOf(one) &&
-        addressOf(own) !== bare(one) &&
-        !contains(cidr, bare(one)) &&
+        addressIn(own.address) !== addressIn(one) &&
+        !contains(cidr, addressIn(one)) &&
         !privateDevice.test(own.name),
     ),
   )
   if (over === undefined) return undefined
   return here.isMac
-    ? `sudo route -n add -net ${cidr} ${bare(over)}`
-    : `sudo ip route add ${cidr} via ${bare(over)}`
+    ? `sudo route -n add -net ${cidr} ${addressIn(over)}`
+    : `sudo ip route add ${cidr} via ${addressIn(over)}`
 }
 
 function sshOf({ observed: { host } }: CheckedHost): string {
   return host.includes('@') ? host : '<user>@<host>'
-}
-
-function addressOf({ address }: OwnAddress): string {
-  return bare(address)
-}
-
-function bare(address: string): string {
-  return address.replace(/\/.*/, '')
 }

@@ -1,5 +1,5 @@
 /** Observes how this machine is connected to the machines of one host. */
-import { type Cluster, type Host, type Node } from '@talosmith/core'
+import { parseLibvirtUri, type Cluster, type Host, type Node } from '@talosmith/core'
 import { domainOf, type HostDetails, type ObservedHost } from '@talosmith/vm'
 import type { Reach } from './judge-reach.ts'
 import { answersHere, type Here } from './route-here.ts'
@@ -7,9 +7,12 @@ import { answersHere, type Here } from './route-here.ts'
 /** apid (pkg/machinery/constants/constants.go, ApidPort). */
 const talosPort = 50_000
 
+const sshPort = 22
+
 /** The port of sshd on a host of LIBVIRT_URI: the one that it names, or SSH's own. Pure. */
-export function sshPortOf(uri = ''): number {
-  return Number(/^[^?]*:(\d+)\//.exec(uri)?.[1] ?? 22)
+export function sshPortOf(uri = 'qemu:///system'): number {
+  const target = parseLibvirtUri(uri)
+  return target.kind === 'local' ? sshPort : (target.port ?? sshPort)
 }
 
 /** Connects to the machines that run, and where only a default route leads to a libvirt network, to its host inside. */

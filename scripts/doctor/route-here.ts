@@ -1,8 +1,7 @@
 /** Observes this machine's way to the machines: its addresses, its route, and whether they answer. */
 import { connect } from 'node:net'
-import { readFile } from 'node:fs/promises'
 import { networkInterfaces } from 'node:os'
-import { local } from '@talosmith/core'
+import { local, readOwnBootId } from '@talosmith/core'
 
 /** An address of this machine. */
 export interface OwnAddress {
@@ -27,7 +26,7 @@ export type Route =
 /** What this machine knows of the way to the machines. */
 export interface Here {
   readonly isMac: boolean
-  /** What the kernel drew at its last boot; empty on macOS. */
+  /** Identifies this machine since it was started; empty: unknown. */
   readonly bootId: string
   readonly addresses: readonly OwnAddress[]
   /** Undefined: it could not be found out. */
@@ -45,10 +44,7 @@ else echo Linux; ip -4 -o route get fibmatch ${address} 2>&1; fi`
   const isMac = system === 'Darwin'
   return {
     isMac,
-    bootId: await readFile('/proc/sys/kernel/random/boot_id', 'utf8').then(
-      (id) => id.trim(),
-      () => '',
-    ),
+    bootId: await readOwnBootId(),
     addresses: ownAddresses(),
     route: isMac ? readMacRoute(text) : readRoute(text),
   }

@@ -3,6 +3,11 @@ import ipaddr from 'ipaddr.js'
 
 const { IPv4 } = ipaddr
 
+/** The address in `10.0.0.70/24`; one without a prefix length as it is. */
+export function addressIn(text: string): string {
+  return text.replace(/\/.*$/, '')
+}
+
 /** The prefix length of a network in CIDR notation. */
 export function prefixLengthOf(cidr: string): number {
   return IPv4.parseCIDR(cidr)[1]

@@ -1,6 +1,7 @@
 /** What other packages may import from core. */
 export {
   addressAt,
+  addressIn,
   contains,
   isBetween,
   isIpv4,
@@ -63,6 +64,7 @@ export { machineHost } from './host/machine-host.ts'
 export { hadDisk, isEmptied } from './host/emptied-folder.ts'
 export { readFreeSpace } from './host/free-space.ts'
 export type { Host } from './host/host.ts'
+export { parseLibvirtUri } from './host/uri.ts'
 export { local } from './host/local.ts'
 export { openHost } from './host/open.ts'
 export { poolPath } from './host/pool.ts'
@@ -77,7 +79,7 @@ export {
   poolUnreadable,
 } from './host-problems.ts'
 export { parseLabelledLines, splitFields, type LabelledLines } from './labelled-lines.ts'
-export { isRunning } from './liveness.ts'
+export { isRunning, readOwnBootId } from './liveness.ts'
 export { withLock } from './lock.ts'
 export { createLog, inStep, silentLog, type Log, type Step } from './log.ts'
 export { furtherControlPlanes, nodeNamed, placeNodes, type Node, type Role } from './nodes.ts'

@@ -21,7 +21,7 @@ export interface Holder {
 /** This process as the holder of a lock. */
 export async function describeMyself(command: string): Promise<Holder> {
   const [bootId, namespace, started] = await Promise.all([
-    readBootId(),
+    readOwnBootId(),
     readNamespace(),
     startOf(process.pid),
   ])
@@ -52,7 +52,7 @@ export function parseHolder(text: string): Holder | undefined {
 export async function livenessOf(
   holder: Holder,
 ): Promise<'alive' | 'gone' | 'elsewhere' | 'rebooted'> {
-  const [bootId, namespace] = await Promise.all([readBootId(), readNamespace()])
+  const [bootId, namespace] = await Promise.all([readOwnBootId(), readNamespace()])
   const isSameName = holder.host === hostname()
   if (bootId === '' || holder.bootId === '') return isSameName ? byId(holder) : 'elsewhere'
   // The name of a machine may change while it runs.
@@ -78,7 +78,8 @@ export function isRunning(pid: number): boolean {
   }
 }
 
-async function readBootId(): Promise<string> {
+/** Identifies this machine since it was started, as boot_id in random(4) does on Linux. Empty: unknown. */
+export async function readOwnBootId(): Promise<string> {
   const linux = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => undefined)
   return (linux ?? (await outputOf('sysctl', '-n', 'kern.bootsessionuuid')) ?? '').trim()
 }

@@ -1,5 +1,6 @@
 /** Checks that the settings keep the addresses of machines that have run. */
 import {
+  addressIn,
   codes,
   commandFor,
   contains,
@@ -94,7 +95,8 @@ function formerSettings(
 function takenOn(cluster: Cluster, observed: ObservedHost): Problem[] {
   return observed.domains.flatMap((domain) => {
     const { owner, strangerBecause } = domain
-    const address = addressesOf(domain, observed)?.address.replace(/\/.*$/, '')
+    const has = addressesOf(domain, observed)
+    const address = has && addressIn(has.address)
     const user =
       address === cluster.vip
         ? 'CLUSTER_VIP'

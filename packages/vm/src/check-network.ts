@@ -1,6 +1,7 @@
 /** Checks a bridge or libvirt network of a host: whether it exists, and is in NETWORK_CIDR. */
 import {
   addressAt,
+  addressIn,
   codes,
   contains,
   networkOf,
@@ -38,16 +39,13 @@ export function hostNetworks({ settings }: Cluster, observed: ObservedHost): Hos
 
 /** Not a link-local address, nor one of a point-to-point link. */
 function isForMachines(address: string): boolean {
-  return prefixLengthOf(address) < 31 && !contains('169.254.0.0/16', address.replace(/\/.*/, ''))
+  return prefixLengthOf(address) < 31 && !contains('169.254.0.0/16', addressIn(address))
 }
 
 /** Whether the host has addresses in the bridge or libvirt network, and none of them is in NETWORK_CIDR. */
 export function isElsewhere(cluster: Cluster, networks: readonly HostNetwork[]): boolean {
   const { NETWORK_CIDR: cidr } = cluster.settings
-  return (
-    networks.length > 0 &&
-    !networks.some(({ address }) => contains(cidr, address.replace(/\/.*/, '')))
-  )
+  return networks.length > 0 && !networks.some(({ address }) => contains(cidr, addressIn(address)))
 }
 
 /**

@@ -1,5 +1,5 @@
 /** The questions that Talos answers for all machines in one process, and how their answers are read. */
-import type { Role } from '@talosmith/core'
+import { addressIn, type Role } from '@talosmith/core'
 import type { MachineStatus } from './machine-status.ts'
 import { parseResources, parseTable, parseVersions } from './talos-output.ts'
 
@@ -106,7 +106,7 @@ export const platformQuestion = resourcesOf<{ platform?: string }, string | unde
 /** The addresses of a machine's network interfaces, without the prefix length. */
 export const addressesQuestion = resourcesOf<{ address: string }, readonly string[]>(
   'addresses',
-  (specs) => specs.map(({ address }) => address.replace(/\/.*$/, '')),
+  (specs) => specs.map(({ address }) => addressIn(address)),
 )
 
 /** How full a file system is. */
