@@ -13,13 +13,13 @@ export async function machineHost(
 ): Promise<Host | undefined> {
   const first = hosts[assigned]
   if (hosts.length < 2) return first
-  const all = await Promise.all(
-    hosts.map((host) =>
-      virsh(host, 'domuuid', name).then(
-        () => host,
-        () => undefined,
-      ),
-    ),
-  )
-  return all[assigned] ?? all.find((host) => host !== undefined) ?? first
+  const has = (host: Host): Promise<boolean> =>
+    virsh(host, 'domuuid', name).then(
+      () => true,
+      () => false,
+    )
+  // Nearly always there: the others are not asked for each look at a console.
+  if (first !== undefined && (await has(first))) return first
+  const found = await Promise.all(hosts.map(async (host) => host !== first && (await has(host))))
+  return hosts[found.indexOf(true)] ?? first
 }

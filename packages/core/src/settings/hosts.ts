@@ -2,6 +2,7 @@
 import { nearest } from '../did-you-mean.ts'
 import type { GivenSettings } from './complete.ts'
 import { quoted, type SettingError } from './errors.ts'
+import { maxControlPlanes } from '../nodes.ts'
 import { allSettings, type Settings } from './schema.ts'
 
 /** The settings that a host may have of its own. */
@@ -59,7 +60,7 @@ export function keysOfHosts(libvirtUri: string): string[] {
     Array.from({ length: count }, (_, index) => `PLACE_${prefix}${index + 1}`)
   return [
     ...names.flatMap((name) => hostKeys.map((key) => `${prefixOf(name)}${key}`)),
-    ...machines('CP', 7),
+    ...machines('CP', maxControlPlanes),
     ...machines('W', 100),
   ]
 }

@@ -22,6 +22,12 @@ for (const [title, has, found] of rows)
     assert.is((await machineHost(hosts, node))?.name, found)
   })
 
+test('where the assigned host has it, the others are not asked', async () => {
+  const hosts = [hostWith('host0', false), hostWith('host1', true)]
+  await machineHost(hosts, node)
+  assert.equal(hosts[0]?.commands, [])
+})
+
 test('a single host is not asked', async () => {
   const host = recordingHost()
   assert.is(await machineHost([host], { name: 'home-w1', host: 0 }), host)
