@@ -2,28 +2,18 @@ import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:f
 import { dirname } from 'node:path'
 import { local, openHost, Problem, silentLog, type Host } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
-import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import doctor from '../doctor.ts'
 import { runChecks } from '../doctor/preflight.ts'
 import { renderChecks, type Check } from '../doctor/check.ts'
-import { makeCluster, type Made } from './support/made-cluster.ts'
+import type { Made } from './support/made-cluster.ts'
+import { madeSuite } from './support/made-suite.ts'
 
 /** The host has the finished machines; this machine has only the programs that a test installs. */
-const test = suite<{ made: Made; path: string | undefined; cache: string | undefined }>('doctor')
-test.before.each(async (context) => {
-  context.made = await makeCluster()
-  context.path = process.env['PATH']
-  context.cache = process.env['XDG_CACHE_HOME']
-  process.env['PATH'] = `${context.made.path('bin')}:/usr/bin:/bin`
-  process.env['XDG_CACHE_HOME'] = context.made.path('nothing')
-})
-test.after.each(({ made, path, cache }) => {
-  process.env['PATH'] = path
-  if (cache === undefined) delete process.env['XDG_CACHE_HOME']
-  else process.env['XDG_CACHE_HOME'] = cache
-  made.close()
-})
+const test = madeSuite('doctor', (made) => ({
+  path: `${made.path('bin')}:/usr/bin:/bin`,
+  cache: made.path('nothing'),
+}))
 
 type Settings = Readonly<Record<string, string>>
 const clusterOf = (made: Made, settings: Settings = {}) =>

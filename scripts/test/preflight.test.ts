@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Problem, projectRoot } from '@talosmith/core'
 import { testCluster } from '@talosmith/core/testing'
-import type { HostDetails } from '@talosmith/vm'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { emptyHost, finishedHost } from '@talosmith/vm/testing'
@@ -10,25 +9,13 @@ import { failed, renderChecks, type Check } from '../doctor/check.ts'
 import type { CheckedHost } from '../doctor/checked-host.ts'
 import { judgeHost } from '../doctor/judge.ts'
 import { nodeMinimum } from '../doctor/preflight.ts'
+import { hostDetails as details } from './support/host-details.ts'
 
 const cluster = testCluster({ NFS_SERVER: '10.0.0.9', NFS_SHARE: '/srv', NETWORK_BRIDGE: 'br0' })
 const [node] = cluster.nodes
 if (node === undefined) throw new Error('no machines')
 
 const observed = emptyHost(cluster)
-const details: HostDetails = {
-  user: 'root',
-  groups: ['root'],
-  missingPrograms: [],
-  missingCpuFlags: [],
-  isNested: false,
-  bridge: { isUp: true },
-  filter: { seesBridged: false, policy: 'ACCEPT', rules: [] },
-  addresses: ['10.0.0.2/24'],
-  bootId: 'one',
-  macs: ['52:54:00:aa:00:01'],
-  confinement: [],
-}
 const lan = { bridge: 'br0', address: '192.168.1.2/24', gateway: '192.168.1.254' }
 const none = { host: observed.host, machines: new Map(), gatewayAnswers: true, vipAnswering: [] }
 const host: CheckedHost = {

@@ -17,6 +17,7 @@ import {
   readRoute,
   type Here,
 } from '../doctor/route-here.ts'
+import { hostDetails } from './support/host-details.ts'
 
 type Networks = ObservedHost['networks']
 
@@ -27,17 +28,9 @@ const line: Line = (check, detail, verdict = 'ok', remedy, code) => ({
   ...{ area: 'kvm1', check, verdict, detail, remedy, code },
 })
 const details: HostDetails = {
-  user: 'root',
-  groups: ['root'],
-  missingPrograms: [],
-  missingCpuFlags: [],
-  isNested: false,
-  bridge: { isUp: true },
-  filter: { seesBridged: false, policy: 'ACCEPT', rules: [] },
+  ...hostDetails,
   addresses: ['127.0.0.1/8', '10.0.0.2/24', '192.168.122.1/24', '172.17.0.1/16'],
-  bootId: 'one',
   macs: ['00:00:00:00:00:00', '52:54:00:aa:00:01', '02:42:ac:11:00:01'],
-  confinement: [],
 }
 const served = { address: { address: '192.168.122.1', prefixLength: 24 }, bridge: 'virbr0' }
 const macvtap: Partial<Networks> = { forward: 'bridge', devices: ['eth0'] }

@@ -88,6 +88,13 @@ function talosOf(node: Node): TalosEvidence {
   }
 }
 
+/** The members of etcd: all control planes. */
+export const allMembers = cluster.controlPlanes.map(({ name }) => ({
+  id: `id-${name}`,
+  name,
+  isLearner: false,
+}))
+
 /** The status of a control plane's etcd. */
 export const member = (node: Node, leader = 'id-home-cp1') => ({
   node: node.address,
@@ -148,11 +155,7 @@ export function observedWith(parts: Parts = {}): Observations {
       ),
       machines,
       etcd: {
-        members: cluster.controlPlanes.map(({ name }) => ({
-          id: `id-${name}`,
-          name,
-          isLearner: false,
-        })),
+        members: allMembers,
         status: cluster.controlPlanes.map((node) => member(node)),
         alarms: [],
         silence: new Map(),

@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert'
 import { findCauses } from '../../../diagnose/find.ts'
 import { testDiagnosed, testNotDiagnosed } from '../../support/diagnosed.ts'
 import {
+  allMembers,
   cluster,
   codes,
   down,
@@ -42,11 +43,7 @@ testDiagnosed([
     {
       etcd: {
         members: [
-          ...cluster.controlPlanes.map(({ name }) => ({
-            id: `id-${name}`,
-            name,
-            isLearner: false,
-          })),
+          ...allMembers,
           { id: 'x', name: 'home-old', addresses: ['10.0.0.99'], isLearner: false },
         ],
       },
@@ -133,14 +130,7 @@ testNotDiagnosed([
     'an etcd learner',
     {
       etcd: {
-        members: [
-          ...cluster.controlPlanes.map(({ name }) => ({
-            id: `id-${name}`,
-            name,
-            isLearner: false,
-          })),
-          { id: 'new', name: '', isLearner: true },
-        ],
+        members: [...allMembers, { id: 'new', name: '', isLearner: true }],
       },
     },
   ],
