@@ -18,7 +18,7 @@ export async function machineHost(
       () => true,
       () => false,
     )
-  // Nearly always there: the others are not asked for each look at a console.
+  // Nearly always there: the others need not answer for each look at a console.
   if (first !== undefined && (await has(first))) return first
   const found = await Promise.all(hosts.map(async (host) => host !== first && (await has(host))))
   return hosts[found.indexOf(true)] ?? first
